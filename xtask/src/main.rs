@@ -1,2 +1,55 @@
-//! Placeholder of the first commit.
-fn main() {}
+//! `cargo xtask`: the two commands that do everything, `demo` and `test`, and their helpers.
+#![forbid(unsafe_code)]
+
+mod demo;
+mod packages;
+mod process;
+mod suites;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// A line for the person at the terminal.
+#[macro_export]
+macro_rules! say {
+    ($($arguments:tt)*) => {{
+        #[allow(clippy::print_stdout, reason = "the one place that prints")]
+        { println!($($arguments)*); }
+    }};
+}
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Builds, shows and tests kvs-ingest")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// KVS on localhost, a page that shares your camera, and the agent that stores it
+    Demo(demo::Options),
+    /// All tests; installs what they need
+    Test(suites::Options),
+    /// Installs the system packages that demo and test need, and does nothing else
+    Packages,
+}
+
+fn main() -> ExitCode {
+    let result: Result<ExitCode> =
+        process::catch_interrupts().and_then(|()| match Arguments::parse().command {
+            Task::Demo(options) => demo::run(&options),
+            Task::Test(options) => suites::run(&options),
+            Task::Packages => packages::ensure(&packages::Group::ALL).map(|()| ExitCode::SUCCESS),
+        });
+    result.unwrap_or_else(|error| {
+        #[allow(clippy::print_stderr, reason = "the one place that prints")]
+        {
+            eprintln!("error: {error:#}");
+        }
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,444 @@
+//! `cargo xtask test`: every suite in order, each with a budget, and one closing line.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::packages::{self, Group, on_path};
+use crate::process::{Outcome, interrupted, run_within};
+use crate::workspace::{binary, build, cargo, npm_ci, root, target};
+use crate::{demo, say, workspace};
+
+/// Names the suites (comma-separated, or `all`) for which a skip is a failure. CI sets it.
+const REQUIRE: &str = "KVS_INGEST_REQUIRE";
+/// Tells the end-to-end suites to run outages and expiries in real time.
+const REAL_TIME: &str = "KVS_INGEST_REAL_TIME";
+/// Installed under the target folder when the machine has none.
+const CARGO_DENY: &str = "0.20.2";
+
+#[derive(Args)]
+pub struct Options {
+    /// Run only these suites
+    #[arg(value_name = "SUITE")]
+    only: Vec<String>,
+    /// Also what needs real minutes or hours of waiting
+    #[arg(long)]
+    all: bool,
+    /// List the suites and end
+    #[arg(long)]
+    list: bool,
+}
+
+struct Suite {
+    name: &'static str,
+    about: &'static str,
+    minutes: u64,
+    /// Why this machine cannot run it, if it cannot.
+    missing: fn() -> Option<String>,
+    run: fn(&mut Run) -> Result<()>,
+}
+
+const SUITES: &[Suite] = &[
+    Suite { name: "fmt", about: "formatting", minutes: 1, missing: nothing, run: fmt },
+    Suite { name: "clippy", about: "lints, warnings denied", minutes: 12, missing: nothing, run: clippy },
+    Suite {
+        name: "deny",
+        about: "banned crates, licences, sources",
+        minutes: 10,
+        missing: nothing,
+        run: deny,
+    },
+    Suite { name: "unit", about: "unit, property and crate tests", minutes: 15, missing: nothing, run: unit },
+    Suite {
+        name: "e2e",
+        about: "kvs-local, a synthetic master, the agent",
+        minutes: 12,
+        missing: no_ffmpeg,
+        run: e2e,
+    },
+    Suite { name: "boto3", about: "kvs-local driven by boto3", minutes: 4, missing: no_python, run: boto3 },
+    Suite {
+        name: "js",
+        about: "kvs-local driven by the AWS SDK for JavaScript",
+        minutes: 4,
+        missing: no_node,
+        run: js,
+    },
+    Suite {
+        name: "browser",
+        about: "Chromium's camera to a KVS stream",
+        minutes: 8,
+        missing: no_browser,
+        run: browser,
+    },
+    Suite {
+        name: "demo",
+        about: "cargo xtask demo --headless",
+        minutes: 5,
+        missing: no_browser,
+        run: the_demo,
+    },
+];
+
+/// What one suite may do, and what its tests counted.
+struct Run {
+    deadline: Instant,
+    real_time: bool,
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+impl Run {
+    /// Runs one command of the suite within what is left of its budget.
+    fn command(&mut self, command: &mut Command) -> Result<()> {
+        let shown = workspace::show(command);
+        if self.real_time {
+            command.env(REAL_TIME, "1");
+        }
+        let mut counts = Counts::default();
+        let budget = self.deadline.saturating_duration_since(Instant::now());
+        let outcome = run_within(command, budget, |line| {
+            say!("{line}");
+            counts.add(line);
+        })?;
+        self.passed += counts.passed;
+        self.failed += counts.failed;
+        self.ignored += counts.ignored;
+        match outcome {
+            Outcome::Ended(status) if status.success() => Ok(()),
+            Outcome::Ended(status) => bail!("`{shown}` ended with {status}"),
+            Outcome::TimedOut => bail!("`{shown}` did not end within the suite's budget"),
+            Outcome::Interrupted => bail!("`{shown}` was interrupted"),
+        }
+    }
+}
+
+/// The counts of cargo's closing lines.
+#[derive(Default)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+impl Counts {
+    fn add(&mut self, line: &str) {
+        let Some(rest) = line.strip_prefix("test result: ") else { return };
+        let number = |word: &str| {
+            rest.split([';', '.'])
+                .filter_map(|part| part.trim().strip_suffix(word))
+                .find_map(|part| part.trim().parse::<u64>().ok())
+                .unwrap_or(0)
+        };
+        self.passed += number(" passed");
+        self.failed += number(" failed");
+        self.ignored += number(" ignored");
+    }
+}
+
+pub fn run(options: &Options) -> Result<ExitCode> {
+    if options.list {
+        for suite in SUITES {
+            say!("{:8} {:3} min  {}", suite.name, suite.minutes, suite.about);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let known: BTreeSet<_> = SUITES.iter().map(|suite| suite.name).collect();
+    let required = required(env::var(REQUIRE).ok().as_deref(), &known)?;
+    if let Some(unknown) = options.only.iter().find(|name| !known.contains(name.as_str())) {
+        bail!(
+            "there is no suite {unknown:?}; the suites are {}",
+            Vec::from_iter(&known).iter().map(|n| **n).collect::<Vec<_>>().join(", ")
+        );
+    }
+    packages::ensure(&Group::ALL)?;
+
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    let mut table = Vec::new();
+    for suite in SUITES {
+        if !options.only.is_empty() && !options.only.iter().any(|name| name == suite.name) {
+            continue;
+        }
+        if interrupted() {
+            failed += 1;
+            break;
+        }
+        let started = Instant::now();
+        let verdict = if let Some(reason) = (suite.missing)() {
+            if required.contains(suite.name) {
+                failed += 1;
+                format!("FAILED   {reason} ({REQUIRE} names this suite)")
+            } else {
+                skipped += 1;
+                format!("skipped  {reason}")
+            }
+        } else {
+            say!("\n==== {}: {}", suite.name, suite.about);
+            let factor = if options.all { 10 } else { 1 };
+            let mut state = Run {
+                deadline: started + Duration::from_secs(60 * suite.minutes * factor),
+                real_time: options.all,
+                passed: 0,
+                failed: 0,
+                ignored: 0,
+            };
+            let result = (suite.run)(&mut state);
+            // A suite without counted tests is one test.
+            let counted = state.passed + state.failed > 0;
+            passed += if counted { state.passed } else { u64::from(result.is_ok()) };
+            failed += state.failed;
+            skipped += state.ignored;
+            match result {
+                Ok(()) => "ok".to_owned(),
+                Err(error) => {
+                    failed += u64::from(state.failed == 0);
+                    format!("FAILED   {error:#}")
+                }
+            }
+        };
+        say!("---- {}: {verdict}", suite.name);
+        table.push((suite.name, started.elapsed(), verdict));
+    }
+    say!("");
+    for (name, took, verdict) in &table {
+        say!("{name:8} {:4}:{:02}  {verdict}", took.as_secs() / 60, took.as_secs() % 60);
+    }
+    say!("\n{passed} passed, {failed} failed, {skipped} skipped");
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn required<'a>(value: Option<&str>, known: &BTreeSet<&'a str>) -> Result<BTreeSet<&'a str>> {
+    let mut required = BTreeSet::new();
+    for name in value.unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        match known.get(name) {
+            Some(name) => {
+                required.insert(*name);
+            }
+            None if name == "all" => required.extend(known),
+            None => bail!("{REQUIRE} names the suite {name:?}, which does not exist"),
+        }
+    }
+    Ok(required)
+}
+
+// What a machine must have.
+
+fn nothing() -> Option<String> {
+    None
+}
+
+fn lacks(commands: &[&str]) -> Option<String> {
+    let missing: Vec<_> = commands.iter().copied().filter(|command| !on_path(command)).collect();
+    (!missing.is_empty()).then(|| format!("this machine has no {}", missing.join(", no ")))
+}
+
+fn no_ffmpeg() -> Option<String> {
+    lacks(&["ffmpeg", "gst-launch-1.0"])
+}
+
+fn no_python() -> Option<String> {
+    lacks(&["python3"])
+}
+
+fn no_node() -> Option<String> {
+    lacks(&["node", "npm"])
+}
+
+fn no_browser() -> Option<String> {
+    lacks(&["chromium", "node", "npm", "ffmpeg"])
+}
+
+// The suites.
+
+fn fmt(suite: &mut Run) -> Result<()> {
+    suite.command(cargo().args(["fmt", "--all", "--check"]))
+}
+
+fn clippy(suite: &mut Run) -> Result<()> {
+    suite.command(cargo().args([
+        "clippy",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    suite.command(cargo().args([
+        "clippy",
+        "--locked",
+        "-p",
+        "kvs-ingest-api",
+        "--features",
+        "crd",
+        "--",
+        "-D",
+        "warnings",
+    ]))
+}
+
+fn deny(suite: &mut Run) -> Result<()> {
+    let tools = target().join("tools");
+    if !on_path("cargo-deny") && !tools.join("bin/cargo-deny").exists() {
+        suite.command(
+            cargo()
+                .args([
+                    "install",
+                    "--quiet",
+                    "--locked",
+                    "--debug",
+                    "--version",
+                    CARGO_DENY,
+                    "cargo-deny",
+                    "--root",
+                ])
+                .arg(&tools),
+        )?;
+    }
+    let path = format!("{}:{}", tools.join("bin").display(), env::var("PATH").unwrap_or_default());
+    suite
+        .command(cargo().args(["deny", "--locked", "check", "bans", "licenses", "sources"]).env("PATH", path))
+}
+
+fn unit(suite: &mut Run) -> Result<()> {
+    suite.command(cargo().args(["test", "--locked", "--workspace", "--exclude", "kvs-ingest-tests"]))
+}
+
+/// The binaries that the end-to-end suites start.
+fn binaries() -> Result<()> {
+    build(&["kvs-local", "kvs-ingest-agent", "gst-plugin-kvssink"])
+}
+
+fn e2e(suite: &mut Run) -> Result<()> {
+    binaries()?;
+    // One at a time: each of these tests is a whole system on two shared cores.
+    suite.command(cargo().args(["test", "--locked", "-p", "kvs-ingest-tests", "--lib"]))?;
+    for test in tests()?.iter().filter(|test| *test != "browser") {
+        suite.command(cargo().args([
+            "test",
+            "--locked",
+            "-p",
+            "kvs-ingest-tests",
+            "--test",
+            test,
+            "--",
+            "--test-threads=1",
+        ]))?;
+    }
+    Ok(())
+}
+
+/// The names of the files in `tests/tests`.
+fn tests() -> Result<Vec<String>> {
+    let folder = root().join("tests/tests");
+    let mut names: Vec<_> = std::fs::read_dir(&folder)
+        .with_context(|| format!("cannot read {}", folder.display()))?
+        .filter_map(|entry| Some(entry.ok()?.file_name().to_str()?.strip_suffix(".rs")?.to_owned()))
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+fn browser(suite: &mut Run) -> Result<()> {
+    binaries()?;
+    let page = workspace::build_page()?;
+    npm_ci(&root().join("tests/browser"))?;
+    suite.command(
+        cargo()
+            .args([
+                "test",
+                "--locked",
+                "-p",
+                "kvs-ingest-tests",
+                "--test",
+                "browser",
+                "--",
+                "--test-threads=1",
+            ])
+            .env("KVS_INGEST_WEB_DIR", page),
+    )
+}
+
+fn boto3(suite: &mut Run) -> Result<()> {
+    build(&["kvs-local"])?;
+    let python = virtual_environment(&root().join("tests/python/requirements.txt"))?;
+    let local = demo::LocalKvs::start_for_tests("boto3")?;
+    for script in ["crates/local/tests/boto3_control.py", "crates/local/tests/boto3_media.py"] {
+        suite.command(
+            Command::new(&python).arg(root().join(script)).arg(&local.url).envs(local.credentials()),
+        )?;
+    }
+    Ok(())
+}
+
+/// The Python of a virtual environment with the packages of `requirements`, made when it is missing or older.
+fn virtual_environment(requirements: &Path) -> Result<std::path::PathBuf> {
+    let folder = target().join("venv");
+    let stamp = folder.join("requirements.txt");
+    let wanted =
+        std::fs::read(requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
+    if std::fs::read(&stamp).ok().as_ref() != Some(&wanted) {
+        workspace::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+        workspace::run(
+            Command::new(folder.join("bin/pip"))
+                .args(["install", "--quiet", "--requirement"])
+                .arg(requirements),
+        )?;
+        std::fs::write(&stamp, wanted)?;
+    }
+    Ok(folder.join("bin/python"))
+}
+
+fn js(suite: &mut Run) -> Result<()> {
+    build(&["kvs-local"])?;
+    let folder = root().join("tests/js");
+    npm_ci(&folder)?;
+    let local = demo::LocalKvs::start_for_tests("js")?;
+    suite.command(
+        Command::new("node")
+            .arg("conformance.mjs")
+            .arg(&local.url)
+            .envs(local.credentials())
+            .current_dir(folder),
+    )
+}
+
+fn the_demo(suite: &mut Run) -> Result<()> {
+    binaries()?;
+    suite.command(
+        Command::new(binary("xtask"))
+            .args(["demo", "--headless", "--seconds", "20", "--port", "0"])
+            .current_dir(root()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_read_from_cargos_closing_line() {
+        let mut counts = Counts::default();
+        counts.add(
+            "test result: ok. 12 passed; 0 failed; 3 ignored; 0 measured; 0 filtered out; finished in 0.01s",
+        );
+        counts.add("test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out");
+        counts.add("test foo ... ok");
+        assert_eq!((counts.passed, counts.failed, counts.ignored), (13, 2, 3));
+    }
+
+    #[test]
+    fn required_suites_are_known_or_all() {
+        let known = BTreeSet::from(["fmt", "unit"]);
+        assert_eq!(required(None, &known).unwrap().len(), 0);
+        assert_eq!(required(Some("unit, fmt"), &known).unwrap().len(), 2);
+        assert_eq!(required(Some("all"), &known).unwrap(), known);
+        assert!(required(Some("brwser"), &known).unwrap_err().to_string().contains("brwser"));
+    }
+}
