@@ -1,1 +1,7 @@
-//! Placeholder of the first commit.
+//! What the end-to-end suites share: the agent as a child, a synthetic master, a browser, an impaired network, and a
+//! reader of what was stored. None of it uses the agent's own crates.
+#![forbid(unsafe_code)]
+#![allow(missing_docs, reason = "read by its neighbours only")]
+
+pub mod agent;
+pub mod http;

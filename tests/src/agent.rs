@@ -1,0 +1,174 @@
+//! The agent as a child process, as a user runs it: a manifest in, `/status` and logs out.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::http::get_json;
+
+/// How often [`AgentProcess::wait_for`] looks.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Where `cargo build` left the binaries: `KVS_INGEST_BIN_DIR`, else beside this test's own folder.
+pub fn binary(name: &str) -> Result<PathBuf> {
+    let folder = match std::env::var_os("KVS_INGEST_BIN_DIR") {
+        Some(folder) => PathBuf::from(folder),
+        None => {
+            let test = std::env::current_exe()?;
+            test.ancestors().nth(2).context("a test binary lies in target/PROFILE/deps")?.to_owned()
+        }
+    };
+    let path = folder.join(name);
+    if !path.exists() {
+        bail!(
+            "{} is missing: run `cargo xtask test`, or `cargo build -p {name}` before this test",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
+/// What an agent is started with.
+pub struct AgentSettings<'a> {
+    /// The text of a `KvsIngest` manifest.
+    pub manifest: &'a str,
+    /// A folder for the manifest and the log.
+    pub folder: &'a Path,
+    /// Address of kvs-local: `http://127.0.0.1:PORT`.
+    pub endpoint: &'a str,
+    pub access_key: &'a str,
+    pub secret_key: &'a str,
+    pub arguments: &'a [&'a str],
+}
+
+/// A running agent; killed when dropped.
+pub struct AgentProcess {
+    child: Child,
+    url: String,
+    log: PathBuf,
+}
+
+/// The command line and environment of an agent that sees nothing of this machine's own AWS configuration.
+pub fn command(settings: &AgentSettings<'_>) -> Result<(Command, PathBuf)> {
+    let manifest = settings.folder.join("ingest.yaml");
+    std::fs::write(&manifest, settings.manifest)?;
+    let log = settings.folder.join("agent.log");
+    let mut command = Command::new(binary("kvs-ingest-agent")?);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("AWS_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .arg("--ingest")
+        .arg(&manifest)
+        .arg("--listen=127.0.0.1:0")
+        .args(settings.arguments)
+        .env("AWS_ACCESS_KEY_ID", settings.access_key)
+        .env("AWS_SECRET_ACCESS_KEY", settings.secret_key)
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("AWS_CONFIG_FILE", "/dev/null")
+        .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+        .env("AWS_ENDPOINT_URL_KINESIS_VIDEO", settings.endpoint)
+        .env("AWS_ENDPOINT_URL_KINESIS_VIDEO_SIGNALING", settings.endpoint)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    Ok((command, log))
+}
+
+impl AgentProcess {
+    /// Starts the agent and waits for its first line, which holds the address of its HTTP server.
+    pub async fn start(settings: &AgentSettings<'_>) -> Result<Self> {
+        let (mut command, log) = command(settings)?;
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(File::options().create(true).append(true).open(&log)?)
+            .spawn()
+            .context("cannot start the agent")?;
+        let stdout = child.stdout.take().context("standard output is piped")?;
+        let mut lines = BufReader::new(stdout).lines();
+        let line = timeout(Duration::from_secs(20), lines.next_line()).await;
+        let Ok(Ok(Some(line))) = line else {
+            bail!("the agent did not start:\n{}", std::fs::read_to_string(&log)?);
+        };
+        let url = line
+            .split_whitespace()
+            .find(|word| word.starts_with("http://"))
+            .with_context(|| format!("the agent's first line holds no address: {line:?}"))?
+            .trim_end_matches('/')
+            .to_owned();
+        let mut rest = tokio::fs::File::options().append(true).open(&log).await?;
+        tokio::spawn(async move {
+            let _ = tokio::io::copy(&mut lines.into_inner(), &mut rest).await;
+        });
+        Ok(Self { child, url, log })
+    }
+
+    /// Its `/status` document.
+    pub async fn status(&self) -> Result<Value> {
+        get_json(&format!("{}/status", self.url)).await
+    }
+
+    /// The body of one of its HTTP paths, with the status code.
+    pub async fn get(&self, path: &str) -> Result<(u16, String)> {
+        crate::http::get_text(&format!("{}{path}", self.url)).await
+    }
+
+    /// Waits until `condition` holds for `/status`; the error shows the last status and the end of the log.
+    pub async fn wait_for(
+        &mut self,
+        what: &str,
+        deadline: Duration,
+        condition: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        let until = Instant::now() + deadline;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("waiting for {what}: the agent ended with {status}\n{}", self.log_tail());
+            }
+            let status = self.status().await;
+            match &status {
+                Ok(status) if condition(status) => return Ok(status.clone()),
+                _ if Instant::now() >= until => {
+                    bail!("waited {deadline:?} for {what}; last status: {status:?}\n{}", self.log_tail())
+                }
+                _ => sleep(POLL).await,
+            }
+        }
+    }
+
+    /// Waits until `/status` has this phase.
+    pub async fn wait_for_phase(&mut self, phase: &str, deadline: Duration) -> Result<Value> {
+        self.wait_for(&format!("phase {phase}"), deadline, |status| status["phase"] == phase).await
+    }
+
+    /// SIGTERM, and how it ended.
+    pub async fn stop(mut self, deadline: Duration) -> Result<ExitStatus> {
+        let id = self.child.id().context("the agent has ended already")?;
+        let killed = Command::new("kill").args(["-TERM", &id.to_string()]).status().await?;
+        if !killed.success() {
+            bail!("cannot signal the agent");
+        }
+        match timeout(deadline, self.child.wait()).await {
+            Ok(status) => Ok(status?),
+            Err(_) => bail!("the agent did not end within {deadline:?} of SIGTERM\n{}", self.log_tail()),
+        }
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+}

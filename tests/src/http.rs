@@ -1,0 +1,33 @@
+//! GET of small documents from processes on this machine.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+fn client() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .timeout_global(Some(Duration::from_secs(5)))
+        .http_status_as_error(false)
+        .proxy(None)
+        .build()
+        .into()
+}
+
+/// The status code and body of a GET.
+pub async fn get_text(url: &str) -> Result<(u16, String)> {
+    let url = url.to_owned();
+    tokio::task::spawn_blocking(move || {
+        let mut answer = client().get(&url).call().with_context(|| format!("GET {url}"))?;
+        let body = answer.body_mut().read_to_string().with_context(|| format!("GET {url}: body"))?;
+        Ok((answer.status().as_u16(), body))
+    })
+    .await?
+}
+
+/// The JSON body of a GET that was answered 200.
+pub async fn get_json(url: &str) -> Result<Value> {
+    let (status, body) = get_text(url).await?;
+    anyhow::ensure!(status == 200, "GET {url} was answered {status}: {body}");
+    serde_json::from_str(&body).with_context(|| format!("GET {url}: not JSON: {body}"))
+}
