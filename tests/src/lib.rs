@@ -5,3 +5,6 @@
 
 pub mod agent;
 pub mod http;
+pub mod impair;
+pub mod master;
+pub mod nal;

@@ -1,0 +1,222 @@
+//! A synthetic KVS master on str0m. It shares no code with the agent: another WebRTC stack, another signaling client.
+//! It remembers every frame it sent, so that a test can ask for each of them.
+
+pub mod channel;
+pub mod clip;
+mod session;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{interval, sleep};
+
+use self::channel::{Access, Channel, Incoming, ensure_channel};
+use self::clip::{VideoClip, opus_packets};
+use self::session::{Command, Media, Session};
+pub use self::session::{Sent, SentFrame};
+use crate::impair::Impairment;
+
+/// What the master has to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answering {
+    Both,
+    /// The video section is answered `inactive`.
+    AudioOnly,
+    /// The audio section is answered `inactive`.
+    VideoOnly,
+    /// It has no H.264.
+    Vp8Only,
+}
+
+impl Answering {
+    fn has_video(self) -> bool {
+        matches!(self, Answering::Both | Answering::VideoOnly)
+    }
+
+    fn has_audio(self) -> bool {
+        matches!(self, Answering::Both | Answering::AudioOnly | Answering::Vp8Only)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub answering: Answering,
+    /// Negotiated but silent when false.
+    pub sends_video: bool,
+    pub sends_audio: bool,
+    /// Width and height of the clips, played in turn.
+    pub sizes: Vec<(u32, u32)>,
+    /// Seconds until the next clip; 0 stays with the first.
+    pub clip_seconds: u64,
+    /// Of either direction.
+    pub impairment: Impairment,
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            answering: Answering::Both,
+            sends_video: true,
+            sends_audio: true,
+            sizes: vec![(640, 360)],
+            clip_seconds: 0,
+            impairment: Impairment::default(),
+            seed: 1,
+        }
+    }
+}
+
+/// A master on a channel; gone when dropped.
+pub struct Master {
+    sessions: Arc<Mutex<Vec<Arc<Mutex<Sent>>>>>,
+    // Dropping the sender ends the task and, with it, every session.
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Master {
+    /// Creates the channel when it is missing and is its master from when this returns.
+    pub async fn start(access: &Access, channel: &str, settings: Settings) -> Result<Self> {
+        // A second call finds the provider installed already, which is as good.
+        let _ = std::panic::catch_unwind(|| str0m::crypto::from_feature_flags().install_process_default());
+        let mut clips = Vec::new();
+        for &(width, height) in &settings.sizes {
+            clips.push(VideoClip::made(width, height).await?);
+        }
+        let media = Arc::new(Media { clips, opus: opus_packets().await? });
+        let arn = ensure_channel(access, channel).await?;
+        let connected = Channel::connect(access, &arn).await?;
+        let sessions = Arc::new(Mutex::new(Vec::new()));
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn({
+            let (access, sessions) = (access.clone(), sessions.clone());
+            async move {
+                let server = Server { access, arn, settings, media, sessions };
+                server.run(connected, stopped).await;
+            }
+        });
+        Ok(Self { sessions, stop, task })
+    }
+
+    /// What every viewer so far was sent, in the order of their offers.
+    pub fn sent(&self) -> Vec<Sent> {
+        self.sessions
+            .lock()
+            .expect("not poisoned")
+            .iter()
+            .map(|sent| sent.lock().expect("not poisoned").clone())
+            .collect()
+    }
+
+    /// Waits until `condition` holds for what was sent.
+    pub async fn wait_for(
+        &self,
+        what: &str,
+        deadline: Duration,
+        condition: impl Fn(&[Sent]) -> bool,
+    ) -> Result<Vec<Sent>> {
+        tokio::time::timeout(deadline, async {
+            loop {
+                let sent = self.sent();
+                if condition(&sent) {
+                    return sent;
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await
+        .with_context(|| format!("waited {deadline:?} for the master to have {what}"))
+    }
+
+    /// Leaves without a word, as a master that lost its power does.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        let _ = self.task.await;
+    }
+}
+
+struct Server {
+    access: Access,
+    arn: String,
+    settings: Settings,
+    media: Arc<Media>,
+    sessions: Arc<Mutex<Vec<Arc<Mutex<Sent>>>>>,
+}
+
+impl Server {
+    async fn run(&self, mut channel: Channel, mut stopped: watch::Receiver<bool>) {
+        let mut viewers: HashMap<String, mpsc::Sender<Command>> = HashMap::new();
+        let mut early: HashMap<String, Vec<String>> = HashMap::new();
+        let mut ping = interval(Duration::from_secs(10));
+        loop {
+            let incoming = tokio::select! {
+                _ = stopped.changed() => return,
+                _ = ping.tick() => {
+                    if channel.ping().await.is_ok() {
+                        continue;
+                    }
+                    Incoming::Closed
+                }
+                incoming = channel.receive() => incoming,
+            };
+            match incoming {
+                Incoming::Offer { viewer, sdp } => match self.accept(&mut channel, &viewer, &sdp).await {
+                    Ok(commands) => {
+                        for candidate in early.remove(&viewer).unwrap_or_default() {
+                            let _ = commands.send(Command::Candidate(candidate)).await;
+                        }
+                        // A second offer of the same viewer replaces the first session, as the JavaScript page does.
+                        viewers.insert(viewer, commands);
+                    }
+                    Err(error) => tracing::warn!("master: offer of {viewer}: {error:#}"),
+                },
+                Incoming::Candidate { viewer, candidate } => match viewers.get(&viewer) {
+                    Some(commands) => {
+                        let _ = commands.send(Command::Candidate(candidate)).await;
+                    }
+                    None => early.entry(viewer).or_default().push(candidate),
+                },
+                Incoming::Closed => {
+                    // The sessions live on: media outlives signaling.
+                    tokio::select! {
+                        _ = stopped.changed() => return,
+                        connected = self.reconnect() => channel = connected,
+                    }
+                }
+            }
+        }
+    }
+
+    async fn reconnect(&self) -> Channel {
+        loop {
+            match Channel::connect(&self.access, &self.arn).await {
+                Ok(channel) => return channel,
+                Err(error) => tracing::warn!("master: {error:#}"),
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    async fn accept(&self, channel: &mut Channel, viewer: &str, sdp: &str) -> Result<mpsc::Sender<Command>> {
+        let sent = Arc::new(Mutex::new(Sent { viewer: viewer.to_owned(), ..Sent::default() }));
+        let session = Session::accept(sdp, &self.settings, self.media.clone(), sent.clone()).await?;
+        self.sessions.lock().expect("not poisoned").push(sent.clone());
+        channel.answer(viewer, &session.answer).await?;
+        channel.candidate(viewer, &session.candidate).await?;
+        // Full when the session is stuck: then nothing more is read from the channel, which shows in the test.
+        let (commands, receiver) = mpsc::channel(64);
+        let viewer = viewer.to_owned();
+        tokio::spawn(async move {
+            if let Err(error) = session.run(receiver).await {
+                tracing::warn!("master: session of {viewer}: {error:#}");
+            }
+            sent.lock().expect("not poisoned").ended = true;
+        });
+        Ok(commands)
+    }
+}

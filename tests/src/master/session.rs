@@ -1,0 +1,350 @@
+//! One viewer of the synthetic master: str0m, a UDP socket behind an impaired network, and the clip that plays.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result};
+use str0m::change::SdpOffer;
+use str0m::format::Codec;
+use str0m::media::{Frequency, MediaKind, MediaTime, Mid, Pt};
+use str0m::net::{Protocol, Receive};
+use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcConfig};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tokio::time::{Instant as TokioInstant, sleep_until};
+
+use super::clip::{FRAME_RATE, Frame, OPUS_PACKET_MS, VideoClip};
+use super::{Answering, Settings};
+use crate::impair::Impairer;
+use crate::nal::{frame_number, number_sei, slice_hash};
+
+/// A video frame that was given to RTP.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SentFrame {
+    /// From 0, without holes, for each viewer.
+    pub number: u64,
+    pub idr: bool,
+    /// [`slice_hash`] of its coded slices.
+    pub hash: String,
+    pub width: u32,
+    pub height: u32,
+    pub at: SystemTime,
+}
+
+/// What one viewer was sent.
+#[derive(Clone, Debug, Default)]
+pub struct Sent {
+    pub viewer: String,
+    pub connected: bool,
+    pub ended: bool,
+    pub frames: Vec<SentFrame>,
+    pub audio_packets: u64,
+    pub key_frame_requests: u64,
+    /// Datagrams that the impaired network swallowed, both directions.
+    pub datagrams_dropped: u64,
+}
+
+/// What the channel's loop tells a session.
+#[derive(Debug)]
+pub enum Command {
+    Candidate(String),
+}
+
+/// What is played.
+pub struct Media {
+    pub clips: Vec<VideoClip>,
+    pub opus: Vec<Vec<u8>>,
+}
+
+type Datagram = (Vec<u8>, SocketAddr);
+
+/// A session before its first packet: the answer and the candidate to signal, then [`Session::run`].
+pub struct Session {
+    pub answer: String,
+    pub candidate: String,
+    rtc: Rtc,
+    socket: UdpSocket,
+    local: SocketAddr,
+    settings: Settings,
+    media: Arc<Media>,
+    sent: Arc<Mutex<Sent>>,
+}
+
+impl Session {
+    pub async fn accept(
+        offer: &str,
+        settings: &Settings,
+        media: Arc<Media>,
+        sent: Arc<Mutex<Sent>>,
+    ) -> Result<Self> {
+        let offer = SdpOffer::from_sdp_string(offer).context("the viewer's offer")?;
+        let config = RtcConfig::new().clear_codecs().enable_opus(true, false);
+        let config = match settings.answering {
+            Answering::Vp8Only => config.enable_vp8(true),
+            _ => config.enable_h264(true),
+        };
+        let mut rtc = config.set_send_buffer_video(2000).build(Instant::now());
+        let socket = UdpSocket::bind("127.0.0.1:0").await?;
+        let local = socket.local_addr()?;
+        let candidate = Candidate::host(local, "udp")?;
+        rtc.add_local_candidate(candidate.clone());
+        let answer = rtc.sdp_api().accept_offer(offer)?.to_sdp_string();
+        let answer = match settings.answering {
+            Answering::AudioOnly => inactive(&answer, "video"),
+            Answering::VideoOnly => inactive(&answer, "audio"),
+            Answering::Both | Answering::Vp8Only => answer,
+        };
+        Ok(Self {
+            answer,
+            candidate: candidate.to_sdp_string(),
+            rtc,
+            socket,
+            local,
+            settings: settings.clone(),
+            media,
+            sent,
+        })
+    }
+
+    /// Plays until the viewer is gone or the command channel is closed.
+    pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Result<()> {
+        let mut outward = Impairer::<Datagram>::new(self.settings.impairment, self.settings.seed);
+        let mut inward = Impairer::<Datagram>::new(self.settings.impairment, self.settings.seed + 1);
+        let mut player = Player::default();
+        let mut buffer = vec![0; 2000];
+        loop {
+            let timeout = match self.rtc.poll_output()? {
+                Output::Transmit(transmit) => {
+                    outward.enter((transmit.contents.to_vec(), transmit.destination), Instant::now());
+                    continue;
+                }
+                Output::Event(event) => {
+                    if !self.event(event, &mut player) {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                Output::Timeout(timeout) => timeout,
+            };
+            while let Some((datagram, to)) = outward.leave(Instant::now()) {
+                // A full socket buffer is loss like any other.
+                let _ = self.socket.try_send_to(&datagram, to);
+            }
+            self.sent.lock().expect("not poisoned").datagrams_dropped = outward.dropped() + inward.dropped();
+            let now = Instant::now();
+            // From here one mutation, then back to polling.
+            if let Some((datagram, source)) = inward.leave(now) {
+                self.receive(&datagram, source)?;
+                continue;
+            }
+            if self.play(&mut player, now)? {
+                continue;
+            }
+            if timeout <= now {
+                self.rtc.handle_input(Input::Timeout(now))?;
+                continue;
+            }
+            let due =
+                [Some(timeout), outward.next(), inward.next(), player.due()].into_iter().flatten().min();
+            tokio::select! {
+                () = sleep_until(TokioInstant::from_std(due.unwrap_or(timeout))) => {}
+                received = self.socket.recv_from(&mut buffer) => if let Ok((length, source)) = received {
+                    inward.enter((buffer[..length].to_vec(), source), Instant::now());
+                },
+                command = commands.recv() => match command {
+                    Some(Command::Candidate(text)) => match Candidate::from_sdp_string(&text) {
+                        Ok(candidate) => self.rtc.add_remote_candidate(candidate),
+                        Err(error) => tracing::warn!("master: candidate {text:?}: {error}"),
+                    },
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+
+    fn receive(&mut self, datagram: &[u8], source: SocketAddr) -> Result<()> {
+        let Ok(contents) = datagram.try_into() else { return Ok(()) };
+        let receive = Receive { proto: Protocol::Udp, source, destination: self.local, contents };
+        self.rtc.handle_input(Input::Receive(Instant::now(), receive))?;
+        Ok(())
+    }
+
+    /// False when the viewer is gone.
+    fn event(&mut self, event: Event, player: &mut Player) -> bool {
+        let mut sent = self.sent.lock().expect("not poisoned");
+        match event {
+            Event::Connected => {
+                sent.connected = true;
+                player.started = Some(Instant::now());
+            }
+            Event::MediaAdded(added) => match added.kind {
+                MediaKind::Video => player.video = Some(added.mid),
+                MediaKind::Audio => player.audio = Some(added.mid),
+            },
+            Event::KeyframeRequest(_) => {
+                sent.key_frame_requests += 1;
+                player.key_frame_wanted = true;
+            }
+            Event::IceConnectionStateChange(IceConnectionState::Disconnected) => {
+                sent.ended = true;
+                return false;
+            }
+            _ => {}
+        }
+        true
+    }
+
+    /// Writes the frame or packet that is due; false when none is.
+    fn play(&mut self, player: &mut Player, now: Instant) -> Result<bool> {
+        let Some(started) = player.started else { return Ok(false) };
+        let video = self.settings.answering.has_video() && self.settings.sends_video;
+        let audio = self.settings.answering.has_audio() && self.settings.sends_audio;
+        if video && let Some(mid) = player.video {
+            let due = started + frame_time(player.frames);
+            if now >= due {
+                if let Some(pt) = self.payload_type(mid, Codec::H264) {
+                    let clip = match self.settings.clip_seconds {
+                        0 => 0,
+                        seconds => {
+                            (player.frames / u64::from(FRAME_RATE) / seconds) as usize
+                                % self.media.clips.len()
+                        }
+                    };
+                    let media = self.media.clone();
+                    let (frame, size) = player.next(&media.clips, clip);
+                    self.write_frame(mid, pt, due, player.frames, frame, size)?;
+                }
+                player.frames += 1;
+                return Ok(true);
+            }
+        }
+        if audio && let Some(mid) = player.audio {
+            let due = started + Duration::from_millis(player.packets * OPUS_PACKET_MS);
+            if now >= due {
+                if let Some(pt) = self.payload_type(mid, Codec::Opus) {
+                    let packet = &self.media.opus[player.packets as usize % self.media.opus.len()];
+                    let time =
+                        MediaTime::new(player.packets * 48 * OPUS_PACKET_MS, Frequency::FORTY_EIGHT_KHZ);
+                    if let Some(writer) = self.rtc.writer(mid) {
+                        writer.write(pt, due, time, packet.clone())?;
+                    }
+                    self.sent.lock().expect("not poisoned").audio_packets += 1;
+                }
+                player.packets += 1;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn payload_type(&mut self, mid: Mid, codec: Codec) -> Option<Pt> {
+        let writer = self.rtc.writer(mid)?;
+        writer.payload_params().find(|params| params.spec().codec == codec).map(|params| params.pt())
+    }
+
+    fn write_frame(
+        &mut self,
+        mid: Mid,
+        pt: Pt,
+        at: Instant,
+        number: u64,
+        frame: &Frame,
+        (width, height): (u32, u32),
+    ) -> Result<()> {
+        let sei = number_sei(number);
+        let mut units: Vec<&[u8]> = frame.units.iter().map(Vec::as_slice).collect();
+        // In front of the first slice, behind the parameter sets.
+        let slice = units.iter().position(|unit| matches!(unit[0] & 0x1f, 1 | 5)).unwrap_or(units.len());
+        units.insert(slice, &sei);
+        debug_assert_eq!(frame_number(&units), Some(number));
+        let mut data = Vec::new();
+        for unit in &units {
+            data.extend_from_slice(&[0, 0, 0, 1]);
+            data.extend_from_slice(unit);
+        }
+        let sent = SentFrame {
+            number,
+            idr: frame.idr,
+            hash: slice_hash(&units),
+            width,
+            height,
+            at: SystemTime::now(),
+        };
+        if number == 0
+            && let Some(stream) = self.rtc.direct_api().stream_tx_by_mid(mid, None)
+        {
+            // Everything that NACK may ask for again: the default drops repeats beyond 15 % of the bitrate.
+            stream.set_rtx_cache(4096, Duration::from_secs(10), None);
+        }
+        if let Some(writer) = self.rtc.writer(mid) {
+            writer.write(pt, at, MediaTime::from_90khz(number * u64::from(90_000 / FRAME_RATE)), data)?;
+            self.sent.lock().expect("not poisoned").frames.push(sent);
+        }
+        Ok(())
+    }
+}
+
+fn frame_time(frames: u64) -> Duration {
+    Duration::from_micros(frames * 1_000_000 / u64::from(FRAME_RATE))
+}
+
+/// Where the clips stand.
+#[derive(Default)]
+struct Player {
+    started: Option<Instant>,
+    video: Option<Mid>,
+    audio: Option<Mid>,
+    frames: u64,
+    packets: u64,
+    key_frame_wanted: bool,
+    clip: usize,
+    group: usize,
+    frame: usize,
+}
+
+impl Player {
+    /// The next frame: of the next group when a key frame is wanted or another clip is on.
+    fn next<'a>(&mut self, clips: &'a [VideoClip], clip: usize) -> (&'a Frame, (u32, u32)) {
+        if clip != self.clip || std::mem::take(&mut self.key_frame_wanted) && self.frame > 0 {
+            self.clip = clip;
+            self.group += 1;
+            self.frame = 0;
+        }
+        let clip = &clips[self.clip];
+        let group = &clip.groups[self.group % clip.groups.len()];
+        let frame = &group[self.frame];
+        self.frame += 1;
+        if self.frame == group.len() {
+            self.group += 1;
+            self.frame = 0;
+        }
+        (frame, (clip.width, clip.height))
+    }
+
+    fn due(&self) -> Option<Instant> {
+        let started = self.started?;
+        let frame = started + frame_time(self.frames);
+        let packet = started + Duration::from_millis(self.packets * OPUS_PACKET_MS);
+        // A track that is not sent never advances: it must not make the loop spin.
+        [(frame, self.video.is_some()), (packet, self.audio.is_some())]
+            .into_iter()
+            .filter(|(due, on)| *on && *due > Instant::now())
+            .map(|(due, _)| due)
+            .min()
+    }
+}
+
+/// The answer with `a=inactive` in the section of this kind: what a browser without that track says.
+fn inactive(sdp: &str, kind: &str) -> String {
+    let mut inside = false;
+    let mut out = String::new();
+    for line in sdp.lines() {
+        if let Some(media) = line.strip_prefix("m=") {
+            inside = media.starts_with(kind);
+        }
+        out.push_str(if inside && line == "a=sendonly" { "a=inactive" } else { line });
+        out.push_str("\r\n");
+    }
+    out
+}
