@@ -1,0 +1,6 @@
+//! One channel, one process: joins a KVS signaling channel as viewer, receives the master's media
+//! over WebRTC and relays it through GStreamer into a KVS stream.
+#![forbid(unsafe_code)]
+
+pub mod peer;
+pub mod session;

@@ -1,0 +1,180 @@
+//! One WebRTC connection to a master: offers, connects, hands up RTP and sender reports, sends
+//! feedback. It decides nothing: when to connect, to re-offer and to give up is the session's.
+
+mod answer;
+mod candidate;
+mod offer;
+mod packet;
+mod reports;
+mod rtc_peer;
+#[cfg(test)]
+mod tests;
+
+use async_trait::async_trait;
+pub use packet::{RtpPacket, SenderReport};
+use serde::Serialize;
+use std::time::Duration;
+use thiserror::Error;
+
+pub use answer::{AnswerError, Negotiated, read_answer};
+pub use rtc_peer::RtcPeer;
+
+/// Audio or video.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MediaKind {
+    /// A video track.
+    Video,
+    /// An audio track.
+    Audio,
+}
+
+impl MediaKind {
+    /// The word that SDP, logs and metrics use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Video => "video",
+            Self::Audio => "audio",
+        }
+    }
+}
+
+/// What a peer connection is to be like.
+#[derive(Clone, Debug)]
+pub struct PeerConfig {
+    /// Offer to receive H.264.
+    pub video: bool,
+    /// Offer to receive Opus.
+    pub audio: bool,
+    /// `x-google-start-bitrate` and `x-google-min-bitrate` in kbit/s: keeps Chromium from ramping
+    /// through three resolutions in the first seconds.
+    pub start_bitrate_kbps: Option<u32>,
+    /// Gather and use relayed candidates only.
+    pub relay_only: bool,
+    /// STUN and TURN servers.
+    pub ice_servers: Vec<IceServer>,
+    /// Local addresses to bind, `ip` or `ip:port`. A wildcard stands for every interface except
+    /// loopback.
+    pub bind: Vec<String>,
+}
+
+/// One STUN or TURN server entry.
+#[derive(Clone)]
+pub struct IceServer {
+    /// `stun:` and `turn:` URLs.
+    pub urls: Vec<String>,
+    /// TURN user name, empty for STUN.
+    pub username: String,
+    /// TURN password, empty for STUN.
+    pub credential: String,
+}
+
+impl std::fmt::Debug for IceServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IceServer").field("urls", &self.urls).finish_non_exhaustive()
+    }
+}
+
+/// What a peer reports. Control events and media travel in separate channels, so that a flood of
+/// RTP never hides a lost connection.
+#[derive(Debug)]
+pub enum PeerEvent {
+    /// A local candidate to trickle, text beginning with `candidate:`.
+    LocalCandidate(String),
+    /// ICE and DTLS are up.
+    Connected,
+    /// ICE consent is failing; it may recover by itself.
+    Disconnected,
+    /// ICE or DTLS gave up, or the remote side closed.
+    Failed,
+}
+
+/// What arrives on an established connection.
+#[derive(Debug)]
+pub enum MediaEvent {
+    /// One RTP packet, RTX already unwrapped, possibly a duplicate, in order of arrival.
+    Rtp {
+        /// Which track it belongs to.
+        kind: MediaKind,
+        /// The packet.
+        packet: RtpPacket,
+    },
+    /// One RTCP sender report.
+    SenderReport(SenderReport),
+}
+
+/// The candidate pair that media flows over.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SelectedPair {
+    /// `host`, `srflx`, `prflx` or `relay`.
+    pub local_type: String,
+    /// `host`, `srflx`, `prflx` or `relay`.
+    pub remote_type: String,
+    /// Local address and port.
+    pub local: String,
+    /// Remote address and port.
+    pub remote: String,
+}
+
+/// Figures of a peer connection.
+#[derive(Clone, Debug, Default)]
+pub struct PeerStats {
+    /// The pair in use, once there is one.
+    pub pair: Option<SelectedPair>,
+    /// Round-trip time of the newest ICE check.
+    pub round_trip_time: Option<Duration>,
+    /// RTP packets that were dropped because the media task did not keep up.
+    pub packets_discarded: u64,
+}
+
+/// Why a peer could not do what it was asked.
+#[derive(Debug, Error)]
+pub enum PeerError {
+    /// The connection could not be built (sockets, certificates, SDP).
+    #[error("cannot build the peer connection: {0}")]
+    Build(String),
+    /// The master's answer is unusable.
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
+    /// The answer was refused by the WebRTC engine.
+    #[error("cannot apply the master's answer: {0}")]
+    Apply(String),
+    /// A remote candidate was refused.
+    #[error("remote candidate `{candidate}` refused: {reason}")]
+    Candidate {
+        /// The candidate as received.
+        candidate: String,
+        /// Why.
+        reason: String,
+    },
+    /// Feedback could not be sent.
+    #[error("cannot send RTCP feedback: {0}")]
+    Feedback(String),
+}
+
+/// A peer connection that offers to receive.
+#[async_trait]
+pub trait Peer: Send + Sync {
+    /// The offer to send, CRLF after every line.
+    fn offer(&self) -> &str;
+
+    /// Applies the master's answer, then the candidates that came before it.
+    async fn accept_answer(&self, sdp: &str) -> Result<Negotiated, PeerError>;
+
+    /// Adds a remote candidate; before the answer it is kept (at most 100, then refused).
+    /// `Ok(false)` means it was ignored on purpose: empty, TCP, or an mDNS name.
+    async fn add_remote_candidate(&self, candidate: &str) -> Result<bool, PeerError>;
+
+    /// Asks for lost packets again.
+    async fn send_nack(&self, media_ssrc: u32, sequences: &[u16]) -> Result<(), PeerError>;
+
+    /// Asks for a key frame.
+    async fn send_pli(&self, media_ssrc: u32) -> Result<(), PeerError>;
+
+    /// The figures now.
+    async fn stats(&self) -> PeerStats;
+
+    /// Ends the connection and frees its sockets and TURN allocations.
+    async fn close(&self);
+}

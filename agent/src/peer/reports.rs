@@ -1,0 +1,73 @@
+//! Hands RTCP sender reports to the application.
+//!
+//! The engine keeps inbound RTCP for its interceptors. This one looks on as the packets pass and
+//! copies the sender reports out: they are what maps RTP time to the sender's wall clock.
+
+use super::MediaEvent;
+use crate::peer::packet::SenderReport;
+use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket};
+use rtc::sansio::Protocol;
+use rtc::shared::error::Error;
+use std::collections::VecDeque;
+use std::time::Instant;
+use tokio::sync::mpsc;
+
+/// Passes every packet on unchanged.
+pub(super) struct SenderReportTap {
+    /// Bounded; when it is full the report is dropped: the next one says more.
+    media: mpsc::Sender<MediaEvent>,
+    // Both queues are drained by the engine after every packet.
+    inbound: VecDeque<TaggedPacket>,
+    outbound: VecDeque<TaggedPacket>,
+}
+
+impl SenderReportTap {
+    pub(super) fn new(media: mpsc::Sender<MediaEvent>) -> Self {
+        Self { media, inbound: VecDeque::new(), outbound: VecDeque::new() }
+    }
+}
+
+impl Protocol<TaggedPacket, TaggedPacket, ()> for SenderReportTap {
+    type Rout = TaggedPacket;
+    type Wout = TaggedPacket;
+    type Eout = ();
+    type Error = Error;
+    type Time = Instant;
+
+    fn handle_read(&mut self, message: TaggedPacket) -> Result<(), Self::Error> {
+        if let Packet::Rtcp(packets) = &message.message.packet {
+            for packet in packets {
+                if let Some(report) = packet.as_any().downcast_ref::<rtc::rtcp::sender_report::SenderReport>()
+                {
+                    let _ = self.media.try_send(MediaEvent::SenderReport(SenderReport {
+                        ssrc: report.ssrc,
+                        ntp: report.ntp_time,
+                        rtp_timestamp: report.rtp_time,
+                    }));
+                }
+            }
+        }
+        self.inbound.push_back(message);
+        Ok(())
+    }
+
+    fn poll_read(&mut self) -> Option<Self::Rout> {
+        self.inbound.pop_front()
+    }
+
+    fn handle_write(&mut self, message: TaggedPacket) -> Result<(), Self::Error> {
+        self.outbound.push_back(message);
+        Ok(())
+    }
+
+    fn poll_write(&mut self) -> Option<Self::Wout> {
+        self.outbound.pop_front()
+    }
+}
+
+impl Interceptor for SenderReportTap {
+    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
+    fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
+    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
+    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
+}

@@ -1,0 +1,212 @@
+//! The peer against another instance of the engine, over real sockets on this machine.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use rtc::media_stream::MediaStreamTrack;
+use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MediaEngine};
+use rtc::peer_connection::sdp::RTCSessionDescription;
+use rtc::peer_connection::transport::RTCIceCandidateInit;
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCRtpCodec, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind,
+};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use webrtc::media_stream::track_local::TrackLocal;
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+use webrtc::peer_connection::{
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCPeerConnectionIceEvent,
+    RTCPeerConnectionState, register_default_interceptors,
+};
+
+fn config() -> PeerConfig {
+    PeerConfig {
+        video: true,
+        audio: true,
+        start_bitrate_kbps: Some(2000),
+        relay_only: false,
+        ice_servers: Vec::new(),
+        bind: vec!["127.0.0.1".to_owned()],
+    }
+}
+
+#[tokio::test]
+async fn the_offer_is_what_every_known_master_reads() {
+    let (peer, _events, _media) = RtcPeer::new(config()).await.unwrap();
+    let offer = peer.offer().to_owned();
+    peer.close().await;
+    println!("{offer}");
+    assert!(offer.ends_with("\r\n"));
+    assert!(offer.lines().count() * 2 == offer.matches(['\r', '\n']).count());
+    // base64 of the JSON around it must stay below 10,000 characters.
+    assert!(offer.len() < 4_000, "{} bytes", offer.len());
+    assert!(!offer.contains("VP8") && !offer.contains("a=candidate"));
+    assert!(offer.contains("a=group:BUNDLE 0 1\r\n"));
+    assert!(offer.contains("a=fingerprint:sha-256 "));
+    let (session, media) = offer.split_once("m=").unwrap();
+    assert!(!session.contains("a=ice-ufrag"));
+    let sections: Vec<_> = media.split("\r\nm=").collect();
+    assert_eq!(sections.len(), 2);
+    assert!(sections[0].starts_with("audio ") && sections[1].starts_with("video "));
+    for section in &sections {
+        for line in ["a=recvonly", "a=setup:actpass", "a=rtcp-mux", "a=ice-options:trickle"] {
+            assert_eq!(section.lines().filter(|found| *found == line).count(), 1, "{line} in {section}");
+        }
+        assert!(section.contains("a=ice-ufrag:") && section.contains("a=ice-pwd:"));
+    }
+    assert!(sections[0].contains("a=rtpmap:111 opus/48000/2"));
+    for profile in ["42e01f", "4d001f", "640032"] {
+        assert!(sections[1].contains(&format!(
+            "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile};x-google-min-bitrate=2000;x-google-start-bitrate=2000"
+        )));
+    }
+    assert!(sections[1].contains("a=fmtp:103 apt=102"));
+    assert!(sections[1].contains("a=rtcp-fb:102 nack pli"));
+    assert!(sections[1].contains("a=rtcp-fb:102 transport-cc"));
+}
+
+#[tokio::test]
+async fn candidates_before_the_answer_are_kept_and_bounded() {
+    let (peer, _events, _media) = RtcPeer::new(config()).await.unwrap();
+    assert!(!peer.add_remote_candidate("").await.unwrap());
+    for port in 0..100 {
+        let text = format!("candidate:1 1 udp 1 192.0.2.1 {} typ host", 1000 + port);
+        assert!(peer.add_remote_candidate(&text).await.unwrap());
+    }
+    assert!(peer.add_remote_candidate("candidate:1 1 udp 1 192.0.2.1 1 typ host").await.is_err());
+    peer.close().await;
+}
+
+struct MasterHandler {
+    candidates: mpsc::UnboundedSender<String>,
+    connected: mpsc::UnboundedSender<()>,
+}
+
+#[async_trait]
+impl PeerConnectionEventHandler for MasterHandler {
+    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
+        let _ = self.candidates.send(event.candidate.to_json().unwrap().candidate);
+    }
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        if state == RTCPeerConnectionState::Connected {
+            let _ = self.connected.send(());
+        }
+    }
+}
+
+const SSRC: u32 = 0x1234_5678;
+
+/// A master that sends one H.264 track.
+async fn master() -> (
+    Arc<dyn PeerConnection>,
+    Arc<TrackLocalStaticRTP>,
+    mpsc::UnboundedReceiver<String>,
+    mpsc::UnboundedReceiver<()>,
+) {
+    let (candidates, candidate_receiver) = mpsc::unbounded_channel();
+    let (connected, connected_receiver) = mpsc::unbounded_channel();
+    let mut engine = MediaEngine::default();
+    engine.register_default_codecs().unwrap();
+    let registry = register_default_interceptors(rtc::interceptor::Registry::new(), &mut engine).unwrap();
+    let connection = PeerConnectionBuilder::new()
+        .with_media_engine(engine)
+        .with_interceptor_registry(registry)
+        .with_handler(Arc::new(MasterHandler { candidates, connected }))
+        .with_udp_addrs(vec!["127.0.0.1:0"])
+        .build()
+        .await
+        .unwrap();
+    let codec = RTCRtpCodec {
+        mime_type: MIME_TYPE_H264.to_owned(),
+        clock_rate: 90_000,
+        channels: 0,
+        sdp_fmtp_line: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f".to_owned(),
+        rtcp_feedback: vec![],
+    };
+    let track = Arc::new(TrackLocalStaticRTP::new(MediaStreamTrack::new(
+        "stream".to_owned(),
+        "track".to_owned(),
+        "camera".to_owned(),
+        RtpCodecKind::Video,
+        vec![RTCRtpEncodingParameters {
+            rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(SSRC), ..Default::default() },
+            codec,
+            ..Default::default()
+        }],
+    )));
+    connection.add_track(Arc::clone(&track) as Arc<dyn TrackLocal>).await.unwrap();
+    (Arc::new(connection), track, candidate_receiver, connected_receiver)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn media_and_sender_reports_arrive_and_the_pair_is_known() {
+    let (peer, mut events, mut media) = RtcPeer::new(config()).await.unwrap();
+    let (remote, track, mut candidates, mut connected) = master().await;
+    remote
+        .set_remote_description(RTCSessionDescription::offer(peer.offer().to_owned()).unwrap())
+        .await
+        .unwrap();
+    let answer = remote.create_answer(None).await.unwrap();
+    remote.set_local_description(answer.clone()).await.unwrap();
+    // The candidate comes before the answer, as with C SDK masters.
+    let first = candidates.recv().await.unwrap();
+    assert!(peer.add_remote_candidate(&first).await.unwrap());
+    let negotiated = peer.accept_answer(&answer.sdp).await.unwrap();
+    assert!(negotiated.video.is_some(), "{negotiated:?}");
+
+    let run = async {
+        loop {
+            tokio::select! {
+                event = events.recv() => match event.unwrap() {
+                    PeerEvent::LocalCandidate(text) => remote
+                        .add_ice_candidate(RTCIceCandidateInit { candidate: text, ..Default::default() })
+                        .await
+                        .unwrap(),
+                    PeerEvent::Connected => break,
+                    other => panic!("{other:?}"),
+                },
+                Some(text) = candidates.recv() => { peer.add_remote_candidate(&text).await.unwrap(); }
+            }
+        }
+        connected.recv().await.unwrap();
+        let mut sequence = 0u16;
+        let (mut packets, mut reports) = (0, 0);
+        let mut ticker = tokio::time::interval(Duration::from_millis(20));
+        while packets < 20 || reports < 1 {
+            tokio::select! {
+                _ = ticker.tick() => {
+                    sequence += 1;
+                    let mut packet = rtc::rtp::Packet::default();
+                    packet.header.version = 2;
+                    packet.header.payload_type = 102;
+                    packet.header.sequence_number = sequence;
+                    packet.header.timestamp = u32::from(sequence) * 1800;
+                    packet.header.ssrc = SSRC;
+                    packet.header.marker = true;
+                    packet.payload = bytes::Bytes::from_static(&[0x65, 1, 2, 3]);
+                    track.write_rtp(packet).await.unwrap();
+                }
+                event = media.recv() => match event.unwrap() {
+                    MediaEvent::Rtp { kind, packet } => {
+                        assert_eq!(kind, MediaKind::Video);
+                        assert_eq!(packet.ssrc, SSRC);
+                        assert_eq!(&packet.payload[..], &[0x65, 1, 2, 3]);
+                        packets += 1;
+                    }
+                    MediaEvent::SenderReport(report) => {
+                        assert_eq!(report.ssrc, SSRC);
+                        reports += 1;
+                    }
+                }
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), run).await.unwrap();
+    peer.send_pli(SSRC).await.unwrap();
+    peer.send_nack(SSRC, &[7, 8, 30]).await.unwrap();
+    let stats = peer.stats().await;
+    let pair = stats.pair.unwrap();
+    assert_eq!((pair.local_type.as_str(), pair.remote_type.as_str()), ("host", "host"));
+    assert!(pair.local.starts_with("127.0.0.1:"));
+    peer.close().await;
+    remote.close().await.unwrap();
+}

@@ -1,0 +1,651 @@
+//! The transitions.
+
+use super::backoff::Backoff;
+use super::{Action, Failure, FailureKind, Input, Phase, Timing, View};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// New client ids allowed per [`Timing::id_window`].
+const IDS_PER_WINDOW: usize = 3;
+
+/// Local candidates kept per peer. A machine has a handful; more are not sent.
+const MAX_CANDIDATES: usize = 40;
+
+/// Between trickled candidates: the service takes twenty a second.
+const CANDIDATE_PACE: Duration = Duration::from_millis(60);
+
+/// A signaling socket that lived this long was a good one.
+const PROVEN: Duration = Duration::from_secs(10);
+
+/// After a refused message.
+const REFUSED_PAUSE: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+enum Signaling {
+    Down { retry_at: Instant },
+    Resolving { attempt: u64, deadline: Instant },
+    Opening { attempt: u64, deadline: Instant },
+    Up { attempt: u64, since: Instant, rotate_at: Instant },
+}
+
+#[derive(Debug)]
+enum Peer {
+    Idle {
+        retry_at: Instant,
+    },
+    Creating {
+        generation: u64,
+        deadline: Instant,
+    },
+    Offering {
+        generation: u64,
+        since: Instant,
+        next_offer: Instant,
+        offered: bool,
+    },
+    Connecting {
+        generation: u64,
+        sdp: String,
+        deadline: Instant,
+    },
+    Connected {
+        generation: u64,
+        relayed: bool,
+        last_media: Instant,
+        asked_key_frame: bool,
+        flowing_since: Option<Instant>,
+    },
+}
+
+/// The state machine of one channel.
+#[derive(Debug)]
+pub struct Session {
+    timing: Timing,
+    rng: StdRng,
+    base_id: String,
+    id_number: u32,
+    /// The master knows the current id: another peer needs another id.
+    id_used: bool,
+    /// When the newest ids were taken, at most [`IDS_PER_WINDOW`].
+    id_times: VecDeque<Instant>,
+    signaling: Signaling,
+    signaling_backoff: Backoff,
+    signaling_failure: Option<Failure>,
+    /// Endpoints are known and were good so far.
+    resolved: bool,
+    attempts: u64,
+    message_ttl: Duration,
+    peer: Peer,
+    peer_backoff: Backoff,
+    peer_failure: Option<Failure>,
+    generations: u64,
+    /// Since when offers go unanswered.
+    waiting_since: Option<Instant>,
+    /// Local candidates of the current peer.
+    candidates: Vec<String>,
+    /// How many of them were told to the master.
+    candidates_sent: usize,
+    next_candidate: Instant,
+    ever_up: bool,
+    ever_streamed: bool,
+    stopped: bool,
+}
+
+impl Session {
+    /// A session that begins at once. `base_id` is the stem of its client ids (the number is
+    /// appended), `seed` makes its jitter repeatable.
+    pub fn new(base_id: impl Into<String>, timing: Timing, seed: u64, now: Instant) -> Self {
+        Self {
+            timing,
+            rng: StdRng::seed_from_u64(seed),
+            base_id: base_id.into(),
+            id_number: 1,
+            id_used: false,
+            id_times: VecDeque::from([now]),
+            signaling: Signaling::Down { retry_at: now },
+            signaling_backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(30)),
+            signaling_failure: None,
+            resolved: false,
+            attempts: 0,
+            message_ttl: Duration::from_secs(60),
+            peer: Peer::Idle { retry_at: now },
+            peer_backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(20)),
+            peer_failure: None,
+            generations: 0,
+            waiting_since: None,
+            candidates: Vec::new(),
+            candidates_sent: 0,
+            next_candidate: now,
+            ever_up: false,
+            ever_streamed: false,
+            stopped: false,
+        }
+    }
+
+    /// The viewer's client id now.
+    pub fn client_id(&self) -> String {
+        format!("{}-{}", self.base_id, self.id_number)
+    }
+
+    /// Takes an input; returns what is to be done, in order.
+    pub fn handle(&mut self, input: Input, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if self.stopped {
+            return actions;
+        }
+        self.take(input, now, &mut actions);
+        if !self.stopped {
+            self.drive_signaling(now, &mut actions);
+            self.drive_peer(now, &mut actions);
+            // A new client id closes the socket: open the next one in the same breath.
+            self.drive_signaling(now, &mut actions);
+        }
+        actions
+    }
+
+    /// When to call [`Session::handle`] with [`Input::Tick`] at the latest.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.stopped {
+            return None;
+        }
+        let signaling = match &self.signaling {
+            Signaling::Down { retry_at } => *retry_at,
+            Signaling::Resolving { deadline, .. } | Signaling::Opening { deadline, .. } => *deadline,
+            Signaling::Up { rotate_at, .. } => *rotate_at,
+        };
+        let up = matches!(self.signaling, Signaling::Up { .. });
+        let peer = match &self.peer {
+            Peer::Idle { retry_at } => up.then_some(*retry_at),
+            Peer::Creating { deadline, .. } | Peer::Connecting { deadline, .. } => Some(*deadline),
+            Peer::Offering { since, next_offer, .. } => {
+                let renew = *since + self.timing.peer_waits;
+                Some(if up { renew.min(*next_offer) } else { renew })
+            }
+            Peer::Connected { last_media, asked_key_frame, .. } => Some(
+                *last_media
+                    + if *asked_key_frame {
+                        self.media_timeout()
+                    } else {
+                        self.timing.media_stalls.min(self.media_timeout())
+                    },
+            ),
+        };
+        let trickle = (up && self.may_trickle() && self.candidates_sent < self.candidates.len())
+            .then_some(self.next_candidate);
+        [Some(signaling), peer, trickle].into_iter().flatten().min()
+    }
+
+    fn take(&mut self, input: Input, now: Instant, actions: &mut Vec<Action>) {
+        match input {
+            Input::Tick => {}
+            Input::Resolved { attempt, result } => {
+                if matches!(&self.signaling, Signaling::Resolving { attempt: current, .. } if *current == attempt)
+                {
+                    match result {
+                        Ok(message_ttl) => {
+                            self.message_ttl = message_ttl;
+                            self.resolved = true;
+                            self.signaling = Signaling::Down { retry_at: now };
+                        }
+                        Err(failure) => self.signaling_failed(failure, now, actions),
+                    }
+                }
+            }
+            Input::SignalingOpened { attempt, result } => {
+                if matches!(&self.signaling, Signaling::Opening { attempt: current, .. } if *current == attempt)
+                {
+                    match result {
+                        Ok(()) => self.signaling_up(attempt, now),
+                        Err(failure) => self.signaling_failed(failure, now, actions),
+                    }
+                }
+            }
+            Input::SignalingClosed { attempt, reason } => {
+                if matches!(&self.signaling, Signaling::Up { attempt: current, .. } if *current == attempt) {
+                    self.signaling_failed(
+                        Failure::new(FailureKind::Network, format!("signaling closed: {reason}")),
+                        now,
+                        actions,
+                    );
+                }
+            }
+            Input::GoAway => self.cycle_signaling(now, actions),
+            Input::ReconnectIceServer => match &self.peer {
+                Peer::Offering { generation, .. } => {
+                    actions.push(Action::ClosePeer { generation: *generation });
+                    self.peer = Peer::Idle { retry_at: now };
+                }
+                Peer::Connecting { .. } | Peer::Connected { relayed: true, .. } => {
+                    self.restart_peer(now, actions);
+                }
+                _ => {}
+            },
+            Input::Answer { sdp } => self.answered(sdp, now, actions),
+            Input::RemoteCandidate { candidate } => {
+                if let Peer::Offering { generation, offered: true, .. }
+                | Peer::Connecting { generation, .. }
+                | Peer::Connected { generation, .. } = &self.peer
+                {
+                    actions.push(Action::AddCandidate { generation: *generation, candidate });
+                }
+            }
+            Input::Refused { error_type, description } => {
+                let kind = match error_type.as_str() {
+                    "ClientLimitExceededException" => FailureKind::Throttled,
+                    "InvalidArgumentException" => FailureKind::InvalidRequest,
+                    _ => FailureKind::Service,
+                };
+                actions.push(Action::Report(Failure::new(
+                    kind,
+                    format!("the service refused a message: {error_type}: {description}"),
+                )));
+                if let Peer::Offering { next_offer, .. } = &mut self.peer {
+                    *next_offer = (*next_offer).max(now + REFUSED_PAUSE);
+                }
+            }
+            Input::PeerCreated { generation, result } => {
+                if matches!(&self.peer, Peer::Creating { generation: current, .. } if *current == generation)
+                {
+                    match result {
+                        Ok(()) => {
+                            self.peer =
+                                Peer::Offering { generation, since: now, next_offer: now, offered: false };
+                        }
+                        Err(failure) => self.peer_failed(failure, now, actions),
+                    }
+                }
+            }
+            Input::LocalCandidate { generation, candidate } => {
+                if self.generation() == Some(generation) && self.candidates.len() < MAX_CANDIDATES {
+                    self.candidates.push(candidate);
+                }
+            }
+            Input::AnswerApplied { generation, result } => {
+                if let (true, Err(failure)) = (self.generation() == Some(generation), result) {
+                    self.peer_failed(failure, now, actions);
+                }
+            }
+            Input::PeerConnected { generation } => {
+                if matches!(&self.peer, Peer::Connecting { generation: current, .. } if *current == generation)
+                {
+                    self.peer = Peer::Connected {
+                        generation,
+                        relayed: false,
+                        last_media: now,
+                        asked_key_frame: false,
+                        flowing_since: None,
+                    };
+                }
+            }
+            Input::PeerFailed { generation } => {
+                if self.generation() == Some(generation) {
+                    let message = match &self.peer {
+                        Peer::Connected { .. } => "the connection to the master was lost",
+                        _ => {
+                            "no connection to the master: no pair of ICE candidates works. \
+                             Check that UDP (and TURN over UDP port 443) may leave this network"
+                        }
+                    };
+                    self.peer_failed(Failure::new(FailureKind::PeerFailed, message), now, actions);
+                }
+            }
+            Input::Media { generation, flowing } => self.media(generation, flowing, now),
+            Input::PairSelected { generation, relayed: found } => {
+                if let Peer::Connected { generation: current, relayed, .. } = &mut self.peer
+                    && *current == generation
+                {
+                    *relayed = found;
+                }
+            }
+            Input::Stop => {
+                if let Some(generation) = self.generation() {
+                    actions.push(Action::ClosePeer { generation });
+                }
+                actions.push(Action::CloseSignaling);
+                self.stopped = true;
+            }
+        }
+    }
+
+    fn generation(&self) -> Option<u64> {
+        match &self.peer {
+            Peer::Idle { .. } => None,
+            Peer::Creating { generation, .. }
+            | Peer::Offering { generation, .. }
+            | Peer::Connecting { generation, .. }
+            | Peer::Connected { generation, .. } => Some(*generation),
+        }
+    }
+
+    fn signaling_up(&mut self, attempt: u64, now: Instant) {
+        let age = self.timing.rotate_signaling;
+        let jitter = age.mul_f64(self.rng.random_range(0.0..0.1));
+        self.signaling = Signaling::Up { attempt, since: now, rotate_at: now + age + jitter };
+        self.signaling_failure = None;
+        self.ever_up = true;
+    }
+
+    fn signaling_failed(&mut self, failure: Failure, now: Instant, actions: &mut Vec<Action>) {
+        let mut was_up = false;
+        if let Signaling::Up { since, .. } = &self.signaling {
+            was_up = true;
+            // A socket that is closed as soon as it is open is no success.
+            if now.saturating_duration_since(*since) >= PROVEN {
+                self.signaling_backoff.reset();
+            }
+        }
+        let delay = self.signaling_backoff.next(&mut self.rng, failure.kind.floor());
+        self.signaling = Signaling::Down { retry_at: now + delay };
+        // A socket that merely ended can be opened again at the same address.
+        self.resolved = self.resolved && was_up;
+        if self.signaling_failure.as_ref() != Some(&failure) {
+            actions.push(Action::Report(failure.clone()));
+        }
+        self.signaling_failure = Some(failure);
+    }
+
+    /// Replaces the socket; the peer does not notice.
+    fn cycle_signaling(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if matches!(self.signaling, Signaling::Up { .. }) {
+            actions.push(Action::CloseSignaling);
+            self.signaling = Signaling::Down { retry_at: now };
+        }
+    }
+
+    fn answered(&mut self, sdp: String, now: Instant, actions: &mut Vec<Action>) {
+        match &self.peer {
+            Peer::Offering { generation, offered: true, .. } => {
+                let generation = *generation;
+                self.id_used = true;
+                self.waiting_since = None;
+                self.peer =
+                    Peer::Connecting { generation, sdp: sdp.clone(), deadline: now + self.timing.connect };
+                actions.push(Action::ApplyAnswer { generation, sdp });
+            }
+            // The master took our second offer, too, and closed what it had made of the first.
+            Peer::Connecting { sdp: first, .. } if *first != sdp => {
+                actions.push(Action::Report(Failure::new(
+                    FailureKind::AnsweredTwice,
+                    "the master answered two offers; beginning anew",
+                )));
+                self.restart_peer(now, actions);
+            }
+            _ => {}
+        }
+    }
+
+    fn media(&mut self, generation: u64, flowing: bool, now: Instant) {
+        let stable = self.timing.stable;
+        let Peer::Connected { generation: current, last_media, asked_key_frame, flowing_since, .. } =
+            &mut self.peer
+        else {
+            return;
+        };
+        if *current != generation {
+            return;
+        }
+        *last_media = now;
+        *asked_key_frame = false;
+        if !flowing {
+            return;
+        }
+        let since = *flowing_since.get_or_insert(now);
+        self.ever_streamed = true;
+        self.peer_failure = None;
+        if now.saturating_duration_since(since) >= stable {
+            self.peer_backoff.reset();
+        }
+    }
+
+    /// Closes the peer and begins anew at once (within the limit on client ids).
+    fn restart_peer(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if let Some(generation) = self.generation() {
+            actions.push(Action::ClosePeer { generation });
+        }
+        self.peer = Peer::Idle { retry_at: now };
+    }
+
+    fn peer_failed(&mut self, failure: Failure, now: Instant, actions: &mut Vec<Action>) {
+        self.restart_peer(now, actions);
+        let delay = self.peer_backoff.next(&mut self.rng, failure.kind.floor());
+        self.peer = Peer::Idle { retry_at: now + delay };
+        actions.push(Action::Report(failure.clone()));
+        self.peer_failure = Some(failure);
+    }
+
+    /// How long media may be missing: doubles while beginning anew does not bring it back.
+    fn media_timeout(&self) -> Duration {
+        let doublings = self.peer_backoff.failures().saturating_sub(1).min(8);
+        self.timing.media_timeout.saturating_mul(1 << doublings).min(self.timing.media_timeout_cap)
+    }
+
+    fn may_trickle(&self) -> bool {
+        match &self.peer {
+            // Never before the offer: some masters lose such candidates.
+            Peer::Offering { offered, .. } => *offered,
+            Peer::Connecting { .. } | Peer::Connected { .. } => true,
+            Peer::Idle { .. } | Peer::Creating { .. } => false,
+        }
+    }
+
+    fn drive_signaling(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        match &self.signaling {
+            Signaling::Down { retry_at } if now >= *retry_at => {
+                self.attempts += 1;
+                let attempt = self.attempts;
+                if self.resolved {
+                    self.signaling =
+                        Signaling::Opening { attempt, deadline: now + self.timing.open_signaling };
+                    actions.push(Action::OpenSignaling { attempt, client_id: self.client_id() });
+                } else {
+                    self.signaling = Signaling::Resolving { attempt, deadline: now + self.timing.resolve };
+                    actions.push(Action::Resolve { attempt });
+                }
+            }
+            Signaling::Resolving { deadline, .. } if now >= *deadline => {
+                self.signaling_failed(
+                    Failure::new(FailureKind::Timeout, "looking up the channel took too long"),
+                    now,
+                    actions,
+                );
+            }
+            Signaling::Opening { deadline, .. } if now >= *deadline => {
+                actions.push(Action::CloseSignaling);
+                self.signaling_failed(
+                    Failure::new(FailureKind::Timeout, "opening the signaling connection took too long"),
+                    now,
+                    actions,
+                );
+            }
+            // Not while an answer may be on its way.
+            Signaling::Up { rotate_at, .. }
+                if now >= *rotate_at
+                    && !matches!(self.peer, Peer::Connecting { .. } | Peer::Creating { .. }) =>
+            {
+                self.cycle_signaling(now, actions);
+                self.drive_signaling(now, actions);
+            }
+            _ => {}
+        }
+    }
+
+    fn drive_peer(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let up = matches!(self.signaling, Signaling::Up { .. });
+        match &self.peer {
+            Peer::Idle { retry_at } if up && now >= *retry_at => self.begin_peer(now, actions),
+            Peer::Creating { deadline, .. } if now >= *deadline => self.peer_failed(
+                Failure::new(FailureKind::Timeout, "ICE servers or sockets were not ready in time"),
+                now,
+                actions,
+            ),
+            Peer::Offering { since, .. }
+                if now.saturating_duration_since(*since) >= self.timing.peer_waits =>
+            {
+                self.restart_peer(now, actions);
+                if up {
+                    self.begin_peer(now, actions);
+                }
+            }
+            Peer::Offering { next_offer, .. } if up && now >= *next_offer => {
+                self.offer(now, actions);
+            }
+            Peer::Connecting { deadline, .. } if now >= *deadline => self.peer_failed(
+                Failure::new(
+                    FailureKind::PeerFailed,
+                    "the master answered, but no connection came up in time",
+                ),
+                now,
+                actions,
+            ),
+            Peer::Connected { last_media, .. } => {
+                let silence = now.saturating_duration_since(*last_media);
+                let timeout = self.media_timeout();
+                if silence >= timeout {
+                    self.peer_failed(
+                        Failure::new(
+                            FailureKind::MediaTimeout,
+                            format!("no media from the master for {} s", timeout.as_secs()),
+                        ),
+                        now,
+                        actions,
+                    );
+                } else if let Peer::Connected { generation, asked_key_frame, .. } = &mut self.peer
+                    && silence >= self.timing.media_stalls
+                    && !*asked_key_frame
+                {
+                    *asked_key_frame = true;
+                    actions.push(Action::RequestKeyFrame { generation: *generation });
+                }
+            }
+            _ => {}
+        }
+        if up
+            && self.may_trickle()
+            && now >= self.next_candidate
+            && let Some(candidate) = self.candidates.get(self.candidates_sent)
+        {
+            actions.push(Action::SendCandidate { candidate: candidate.clone() });
+            self.candidates_sent += 1;
+            self.next_candidate = now + CANDIDATE_PACE;
+        }
+    }
+
+    fn begin_peer(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if self.id_used {
+            if let Some(oldest) = self.id_times.front()
+                && self.id_times.len() >= IDS_PER_WINDOW
+                && now.saturating_duration_since(*oldest) < self.timing.id_window
+            {
+                self.peer = Peer::Idle { retry_at: *oldest + self.timing.id_window };
+                return;
+            }
+            if self.id_times.len() >= IDS_PER_WINDOW {
+                self.id_times.pop_front();
+            }
+            self.id_times.push_back(now);
+            self.id_number = self.id_number.wrapping_add(1);
+            self.id_used = false;
+            // The id is part of the socket's address.
+            self.cycle_signaling(now, actions);
+            self.peer = Peer::Idle { retry_at: now };
+            return;
+        }
+        self.generations += 1;
+        let generation = self.generations;
+        self.candidates.clear();
+        self.candidates_sent = 0;
+        self.peer = Peer::Creating { generation, deadline: now + self.timing.create_peer };
+        actions.push(Action::CreatePeer { generation, client_id: self.client_id() });
+    }
+
+    fn offer(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let waiting_since = *self.waiting_since.get_or_insert(now);
+        let Peer::Offering { generation, next_offer, offered, .. } = &mut self.peer else {
+            return;
+        };
+        let young = now.saturating_duration_since(waiting_since) < self.timing.reoffer_for;
+        *next_offer = now
+            + if young {
+                self.timing.reoffer
+            } else {
+                self.message_ttl.mul_f64(0.9).max(self.timing.reoffer)
+            };
+        *offered = true;
+        self.candidates_sent = self.candidates.len();
+        actions.push(Action::SendOffer { generation: *generation, candidates: self.candidates.clone() });
+    }
+
+    /// The session as seen from outside, now.
+    pub fn view(&self, now: Instant) -> View {
+        let up = matches!(self.signaling, Signaling::Up { .. });
+        let (phase, reason, message) = self.standing(up, now);
+        View {
+            phase,
+            reason,
+            message,
+            signaling: up,
+            authenticated: self.resolved || self.ever_up,
+            client_id: self.client_id(),
+        }
+    }
+
+    fn standing(&self, up: bool, now: Instant) -> (Phase, &'static str, String) {
+        if self.stopped {
+            return (Phase::Stopping, "Stopping", "stopping".to_owned());
+        }
+        if let Peer::Connected { flowing_since: Some(_), .. } = &self.peer {
+            let message = match &self.signaling_failure {
+                Some(failure) => format!("media flows; signaling is being reconnected ({})", failure.message),
+                None => "media flows".to_owned(),
+            };
+            return (Phase::Streaming, "Streaming", message);
+        }
+        let trying = |failure: &Failure, before: bool| {
+            let phase = if failure.kind.needs_a_person() {
+                Phase::Failed
+            } else if before {
+                Phase::Reconnecting
+            } else {
+                Phase::Starting
+            };
+            (phase, failure.kind.reason(), failure.message.clone())
+        };
+        if !up {
+            if let Some(failure) = &self.signaling_failure {
+                return trying(failure, self.ever_up);
+            }
+            // Merely changing the socket is no news.
+            if !self.ever_up {
+                return (Phase::Starting, "JoiningChannel", "joining the signaling channel".to_owned());
+            }
+        }
+        let again = if self.ever_streamed { Phase::Reconnecting } else { Phase::Connecting };
+        match &self.peer {
+            Peer::Offering { .. } | Peer::Creating { .. } | Peer::Idle { .. }
+                if self
+                    .waiting_since
+                    .is_some_and(|since| now.saturating_duration_since(since) >= self.timing.no_master) =>
+            {
+                (
+                    Phase::WaitingForMaster,
+                    "WaitingForMaster",
+                    "no master answers on the channel; it is offered a connection again and again".to_owned(),
+                )
+            }
+            Peer::Idle { .. } | Peer::Creating { .. } | Peer::Offering { .. } => match &self.peer_failure {
+                Some(failure) => trying(failure, true),
+                None => (again, "Offering", "offering a connection".to_owned()),
+            },
+            Peer::Connecting { .. } => match &self.peer_failure {
+                // Until it really is better than last time.
+                Some(failure) if failure.kind.needs_a_person() => trying(failure, true),
+                _ => (again, "ConnectingPeer", "a master answered; connecting".to_owned()),
+            },
+            Peer::Connected { .. } => {
+                (again, "WaitingForMedia", "connected; waiting for the first key frame".to_owned())
+            }
+        }
+    }
+}
