@@ -69,7 +69,7 @@ impl VideoClip {
         let frames = (GROUP * GROUPS).to_string();
         let group = GROUP.to_string();
         let path = made(
-            &format!("video-{width}x{height}-{GROUP}x{GROUPS}.h264"),
+            &format!("video-{width}x{height}-{GROUP}x{GROUPS}-one-slice.h264"),
             &[
                 "-f",
                 "lavfi",
@@ -94,7 +94,7 @@ impl VideoClip {
                 "-sc_threshold",
                 "0",
                 "-x264-params",
-                "slices=1:aud=1:repeat-headers=1:annexb=1",
+                "sliced-threads=0:slices=1:aud=1:repeat-headers=1:annexb=1",
                 "-f",
                 "h264",
             ],
