@@ -1,0 +1,121 @@
+//! The parameter sets that a stream sent last.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::bits::{BitReader, unescape};
+use super::nal;
+use super::sps::{Sps, SpsError};
+
+/// Real parameter sets have tens of bytes. With 32 SPS and 256 PPS the store is bounded by 1.2 MB.
+const MAX_LENGTH: usize = 4096;
+
+/// Why a parameter set was not taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParameterError {
+    /// The SPS cannot be read.
+    #[error(transparent)]
+    Sps(#[from] SpsError),
+    /// The PPS cannot be read.
+    #[error("PPS of {length} bytes cannot be read")]
+    Pps {
+        /// Bytes of the NAL unit.
+        length: usize,
+    },
+    /// Longer than 4 KiB.
+    #[error("parameter set of {length} bytes")]
+    TooLong {
+        /// Bytes of the NAL unit.
+        length: usize,
+    },
+}
+
+#[derive(Default)]
+pub(crate) struct ParameterSets {
+    sps: BTreeMap<u8, (Bytes, Sps)>,
+    pps: BTreeMap<u8, (Bytes, u8)>,
+}
+
+impl ParameterSets {
+    /// Takes over an SPS or PPS. True when it differs from the one of that number before.
+    pub(crate) fn update(&mut self, unit: &Bytes) -> Result<bool, ParameterError> {
+        if unit.len() > MAX_LENGTH {
+            return Err(ParameterError::TooLong { length: unit.len() });
+        }
+        // Copies: the unit shares the memory of a whole packet.
+        let copy = || Bytes::copy_from_slice(unit);
+        if nal::kind(unit) == nal::SPS {
+            let sps = Sps::parse(unit)?;
+            let same = self.sps.get(&sps.id).is_some_and(|(old, _)| old == unit);
+            if !same {
+                self.sps.insert(sps.id, (copy(), sps));
+            }
+            return Ok(!same);
+        }
+        let (id, sps_id) = pps_ids(unit).ok_or(ParameterError::Pps { length: unit.len() })?;
+        let same = self.pps.get(&id).is_some_and(|(old, _)| old == unit);
+        if !same {
+            self.pps.insert(id, (copy(), sps_id));
+        }
+        Ok(!same)
+    }
+
+    /// The SPS that a slice with this PPS refers to.
+    pub(crate) fn sps_of(&self, pps_id: u32) -> Option<&Sps> {
+        let (_, sps_id) = self.pps.get(&u8::try_from(pps_id).ok()?)?;
+        self.sps.get(sps_id).map(|(_, sps)| sps)
+    }
+
+    /// An SPS, then every PPS that refers to it.
+    pub(crate) fn units(&self, sps_id: u8) -> impl Iterator<Item = &Bytes> + Clone {
+        let sps = self.sps.get(&sps_id).map(|(unit, _)| unit);
+        let pps = self.pps.values().filter(move |(_, of)| *of == sps_id).map(|(unit, _)| unit);
+        sps.into_iter().chain(pps)
+    }
+}
+
+fn pps_ids(unit: &[u8]) -> Option<(u8, u8)> {
+    let payload = unescape(unit.get(1..)?, 16);
+    let mut reader = BitReader::new(&payload);
+    let id = u8::try_from(reader.ue().ok()?).ok()?;
+    let sps_id = reader.ue().ok().filter(|id| *id < 32)?;
+    Some((id, sps_id as u8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_pps_names_itself_and_its_sps() {
+        // 1 011 …: PPS 0 of SPS 2; 010 1: PPS 1 of SPS 0
+        assert_eq!(pps_ids(&[0x68, 0b1011_0000]), Some((0, 2)));
+        assert_eq!(pps_ids(&[0x68, 0b0101_0000]), Some((1, 0)));
+        assert_eq!(pps_ids(&[0x68]), None);
+    }
+
+    #[test]
+    fn what_is_too_long_or_unreadable_is_refused() {
+        let mut sets = ParameterSets::default();
+        let long = Bytes::from(vec![0x68; 5000]);
+        assert_eq!(sets.update(&long), Err(ParameterError::TooLong { length: 5000 }));
+        assert_eq!(sets.update(&Bytes::from_static(&[0x68, 0])), Err(ParameterError::Pps { length: 2 }));
+        assert!(matches!(sets.update(&Bytes::from_static(&[0x67, 0])), Err(ParameterError::Sps(_))));
+        assert_eq!(sets.update(&Bytes::from_static(&[0x68, 0xc0])), Ok(true));
+        assert_eq!(sets.update(&Bytes::from_static(&[0x68, 0xc0])), Ok(false));
+        assert_eq!(sets.update(&Bytes::from_static(&[0x68, 0xc1])), Ok(true));
+        assert!(sets.sps_of(0).is_none() && sets.sps_of(300).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(units in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..30), 0..10)) {
+            let mut sets = ParameterSets::default();
+            for unit in units {
+                let _ = sets.update(&Bytes::from(unit));
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! When to ask the sender for a key frame, and whether access units may pass.
+
+use std::time::{Duration, Instant};
+
+/// Why a key frame is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyFrameReason {
+    /// None came yet.
+    First,
+    /// Something was lost for good, and nothing can be decoded until the next.
+    Loss,
+    /// The last is older than [`KeyFrameConfig::interval`].
+    Age,
+}
+
+/// How often key frames are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFrameConfig {
+    /// Between two requests until the first came; never shorter than the round trip.
+    pub first: Duration,
+    /// Between two requests afterwards.
+    pub retry: Duration,
+    /// How old a key frame may become before the next is asked for: a fragment in a KVS stream reaches from one key
+    /// frame to the next. `None`: only the sender decides.
+    pub interval: Option<Duration>,
+}
+
+impl Default for KeyFrameConfig {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_millis(200),
+            retry: Duration::from_secs(1),
+            interval: Some(Duration::from_secs(2)),
+        }
+    }
+}
+
+/// A sender that has been silent for so long is not asked: whoever watches over the connection acts then.
+const SILENCE: Duration = Duration::from_secs(5);
+/// A key frame that was seen to begin gets this long to arrive.
+const UNDERWAY: Duration = Duration::from_millis(200);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gate {
+    /// Nothing passed yet.
+    First,
+    Open,
+    /// Since a loss.
+    Closed,
+}
+
+/// Lets access units pass from an IDR until the next loss.
+#[derive(Debug)]
+pub(crate) struct KeyFrameGate {
+    config: KeyFrameConfig,
+    gate: Gate,
+    /// When what makes the next request due began: the first packet, the loss, the last key frame.
+    since: Option<Instant>,
+    asked: Option<Instant>,
+    underway: Option<Instant>,
+    packet: Option<Instant>,
+    rtt: Duration,
+}
+
+impl KeyFrameGate {
+    pub(crate) fn new(config: KeyFrameConfig) -> Self {
+        Self {
+            config,
+            gate: Gate::First,
+            since: None,
+            asked: None,
+            underway: None,
+            packet: None,
+            rtt: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn set_rtt(&mut self, rtt: Duration) {
+        self.rtt = rtt;
+    }
+
+    /// A packet arrived; `key` when a key frame begins in it.
+    pub(crate) fn packet(&mut self, key: bool, now: Instant) {
+        self.since.get_or_insert(now);
+        self.packet = Some(now);
+        if key {
+            self.underway = Some(now);
+        }
+    }
+
+    /// Whether a complete access unit may pass.
+    pub(crate) fn passes(&mut self, idr: bool, now: Instant) -> bool {
+        if idr {
+            self.gate = Gate::Open;
+            self.since = Some(now);
+            self.underway = None;
+        }
+        self.gate == Gate::Open
+    }
+
+    /// An access unit is broken. True when units passed until now.
+    pub(crate) fn broken(&mut self, now: Instant) -> bool {
+        self.underway = None;
+        if self.gate != Gate::Open {
+            return false;
+        }
+        self.gate = Gate::Closed;
+        self.since = Some(now);
+        true
+    }
+
+    /// True when no key frame ever passed.
+    pub(crate) fn is_first(&self) -> bool {
+        self.gate == Gate::First
+    }
+
+    fn due(&self) -> Option<(Instant, KeyFrameReason)> {
+        let (since, packet) = self.since.zip(self.packet)?;
+        let (from, pause, reason) = match self.gate {
+            Gate::First => (since, self.config.first.max(self.rtt), KeyFrameReason::First),
+            Gate::Closed => (since, self.config.retry, KeyFrameReason::Loss),
+            Gate::Open => (since + self.config.interval?, self.config.retry, KeyFrameReason::Age),
+        };
+        let paused = self.asked.map_or(from, |asked| asked + pause);
+        let underway = self.underway.map_or(from, |underway| underway + UNDERWAY);
+        let at = from.max(paused).max(underway);
+        (at <= packet + SILENCE).then_some((at, reason))
+    }
+
+    /// The request to send now.
+    pub(crate) fn request(&mut self, now: Instant) -> Option<KeyFrameReason> {
+        let (_, reason) = self.due().filter(|(at, _)| *at <= now)?;
+        if self.packet.is_some_and(|packet| now.saturating_duration_since(packet) > SILENCE) {
+            return None;
+        }
+        self.asked = Some(now);
+        Some(reason)
+    }
+
+    /// When the next request is due, unless something happens before.
+    pub(crate) fn timeout(&self) -> Option<Instant> {
+        self.due().map(|(at, _)| at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(count: u64) -> Duration {
+        Duration::from_millis(count)
+    }
+
+    /// Lets packets come every 10 ms for `length`, and gives the times of the requests in ms.
+    fn requests(gate: &mut KeyFrameGate, from: Instant, length: u64) -> Vec<(u64, KeyFrameReason)> {
+        let mut out = Vec::new();
+        for at in (0..length).step_by(10) {
+            gate.packet(false, from + ms(at));
+            out.extend(gate.request(from + ms(at)).map(|reason| (at, reason)));
+        }
+        out
+    }
+
+    #[test]
+    fn asks_every_200_ms_until_the_first() {
+        let mut gate = KeyFrameGate::new(KeyFrameConfig::default());
+        let now = Instant::now();
+        assert_eq!(gate.request(now), None, "nobody is there");
+        let times = requests(&mut gate, now, 1000);
+        assert_eq!(times.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 200, 400, 600, 800]);
+        assert!(times.iter().all(|(_, reason)| *reason == KeyFrameReason::First));
+        assert!(!gate.passes(false, now) && gate.passes(true, now) && gate.passes(false, now));
+    }
+
+    #[test]
+    fn does_not_ask_while_a_key_frame_arrives_nor_faster_than_the_round_trip() {
+        let mut gate = KeyFrameGate::new(KeyFrameConfig::default());
+        gate.set_rtt(ms(300));
+        let now = Instant::now();
+        gate.packet(true, now);
+        let times = requests(&mut gate, now, 1000);
+        assert_eq!(times.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [200, 500, 800]);
+    }
+
+    #[test]
+    fn asks_at_most_once_a_second_after_a_loss() {
+        let mut gate = KeyFrameGate::new(KeyFrameConfig { interval: None, ..KeyFrameConfig::default() });
+        let now = Instant::now();
+        assert!(gate.passes(true, now));
+        assert_eq!(requests(&mut gate, now, 5000), [], "no interval");
+        assert!(gate.broken(now + ms(5000)) && !gate.broken(now + ms(5000)));
+        assert!(!gate.passes(false, now + ms(5000)));
+        let times = requests(&mut gate, now + ms(5000), 2500);
+        assert_eq!(times.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 1000, 2000]);
+        assert!(times.iter().all(|(_, reason)| *reason == KeyFrameReason::Loss));
+    }
+
+    #[test]
+    fn asks_when_the_last_is_old_but_not_a_silent_sender() {
+        let mut gate = KeyFrameGate::new(KeyFrameConfig::default());
+        let now = Instant::now();
+        gate.packet(true, now);
+        assert!(gate.passes(true, now));
+        assert_eq!(requests(&mut gate, now, 3500), [2000, 3000].map(|at| (at, KeyFrameReason::Age)));
+        assert!(gate.passes(true, now + ms(3500)));
+        assert_eq!(gate.timeout(), Some(now + ms(5500)));
+        let later = now + ms(3490 + 5001);
+        assert_eq!(gate.request(later), None, "silent");
+    }
+}

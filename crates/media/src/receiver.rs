@@ -1,0 +1,130 @@
+//! Both tracks of one sender, on one clock.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::audio::{AudioConfig, AudioReceiver};
+use crate::clock::{Kind, SenderClock};
+use crate::output::{AudioOutput, VideoOutput};
+use crate::rtp::{RtpPacket, SenderReport};
+use crate::stats::InboundStats;
+use crate::video::{VideoConfig, VideoReceiver};
+
+/// How a sender is received. A track that is `None` is ignored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediaConfig {
+    /// H.264.
+    pub video: Option<VideoConfig>,
+    /// Opus.
+    pub audio: Option<AudioConfig>,
+}
+
+impl Default for MediaConfig {
+    fn default() -> Self {
+        Self { video: Some(VideoConfig::default()), audio: Some(AudioConfig::default()) }
+    }
+}
+
+/// What a [`MediaReceiver`] has to say.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MediaOutput {
+    /// Of the video track.
+    Video(VideoOutput),
+    /// Of the audio track.
+    Audio(AudioOutput),
+}
+
+/// The audio and video of one sender: a [`VideoReceiver`] and an [`AudioReceiver`] on one [`SenderClock`], so that both
+/// map to the wall clock by the same offset. One for each peer connection: keep it when only the network path changes,
+/// make a new one for a new peer connection.
+///
+/// Nothing in here waits, opens or spawns: call `handle_…` with the present time, then [`Self::poll_output`] until it
+/// gives `None`, then [`Self::poll_timeout`].
+pub struct MediaReceiver {
+    video: Option<VideoReceiver>,
+    audio: Option<AudioReceiver>,
+    clock: SenderClock,
+}
+
+impl MediaReceiver {
+    /// Waits for the first packets.
+    pub fn new(config: MediaConfig) -> Self {
+        Self {
+            video: config.video.map(VideoReceiver::new),
+            audio: config.audio.map(AudioReceiver::new),
+            clock: SenderClock::default(),
+        }
+    }
+
+    /// A packet of a track, unwrapped from RTX if it came so. `wall` is the time of its arrival.
+    pub fn handle_rtp(&mut self, kind: Kind, packet: RtpPacket, now: Instant, wall: SystemTime) {
+        match (kind, &mut self.video, &mut self.audio) {
+            (Kind::Video, Some(video), _) => video.handle_rtp(packet, now, wall, &mut self.clock),
+            (Kind::Audio, _, Some(audio)) => audio.handle_rtp(packet, now, wall, &mut self.clock),
+            _ => {}
+        }
+    }
+
+    /// A sender report of either track; which one, its SSRC tells. It may come before the track's first packet.
+    pub fn handle_sender_report(&mut self, report: SenderReport) {
+        let of_video = self.video.as_ref().is_some_and(|video| video.ssrc() == Some(report.ssrc));
+        let of_audio = self.audio.as_ref().is_some_and(|audio| audio.ssrc() == Some(report.ssrc));
+        if let Some(video) = &mut self.video
+            && !of_audio
+        {
+            video.handle_sender_report(report, &mut self.clock);
+        }
+        if let Some(audio) = &mut self.audio
+            && !of_video
+        {
+            audio.handle_sender_report(report, &mut self.clock);
+        }
+    }
+
+    /// Time has passed: to be called when [`Self::poll_timeout`] says so; more often does no harm.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if let Some(video) = &mut self.video {
+            video.handle_timeout(now, &mut self.clock);
+        }
+        if let Some(audio) = &mut self.audio {
+            audio.handle_timeout(now, &mut self.clock);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] has something to do, if nothing arrives before.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let video = self.video.as_ref().and_then(VideoReceiver::poll_timeout);
+        let audio = self.audio.as_ref().and_then(AudioReceiver::poll_timeout);
+        [video, audio].into_iter().flatten().min()
+    }
+
+    /// The next output. Those of one track are in order; between the tracks there is none.
+    pub fn poll_output(&mut self) -> Option<MediaOutput> {
+        if let Some(output) = self.video.as_mut().and_then(VideoReceiver::poll_output) {
+            return Some(MediaOutput::Video(output));
+        }
+        self.audio.as_mut().and_then(AudioReceiver::poll_output).map(MediaOutput::Audio)
+    }
+
+    /// The round trip to the sender, from STUN or RTCP.
+    pub fn set_rtt(&mut self, rtt: Duration) {
+        if let Some(video) = &mut self.video {
+            video.set_rtt(rtt);
+        }
+        if let Some(audio) = &mut self.audio {
+            audio.set_rtt(rtt);
+        }
+    }
+
+    /// Counters of a track; `None` when it is ignored.
+    pub fn stats(&self, kind: Kind) -> Option<&InboundStats> {
+        match kind {
+            Kind::Video => self.video.as_ref().map(VideoReceiver::stats),
+            Kind::Audio => self.audio.as_ref().map(AudioReceiver::stats),
+        }
+    }
+
+    /// Times that the clock of a track was anchored anew, see [`SenderClock`].
+    pub fn reanchored(&self, kind: Kind) -> u64 {
+        self.clock.reanchored(kind)
+    }
+}

@@ -1,0 +1,434 @@
+//! Puts the packets of one SSRC in order, decides what to ask for again, and decides when to stop waiting.
+//!
+//! * A packet that arrived before is recognised and dropped, however it came again (by the network, or as a probe that
+//!   was unwrapped from RTX), as long as it is among the newest [`HISTORY`] sequence numbers.
+//! * A packet without payload counts as received, so that probing never makes a gap.
+//! * A sequence number that is missing when a later one arrives is asked for after a short grace, again about every
+//!   round trip, at most [`ReorderConfig::max_tries`] times; the packets behind it wait for it between
+//!   [`ReorderConfig::wait_min`] and [`ReorderConfig::wait_max`], then it is lost and they go on.
+//! * **When the buffer is full** (`max_packets`, `max_bytes`) the oldest gap is given up at once, which frees at least
+//!   one packet: what is new is never refused. When more than `max_missing` numbers are missing, the oldest of them are
+//!   no longer asked for nor waited for.
+//! * Sequence numbers that jump far ([`MAX_DROPOUT`]), or repeat a number with another timestamp, are a stream that was
+//!   restarted, once [`PROBATION`] of them follow each other with nothing of the old stream between them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::rtp::RtpPacket;
+use crate::unwrap::extend_sequence;
+
+/// Sequence numbers behind the newest released one whose fate is remembered.
+const HISTORY: usize = 2048;
+/// A step forward larger than this is a restart and not a loss (RFC 3550 appendix A.1 names 3000).
+const MAX_DROPOUT: u64 = 3000;
+/// Packets in a row that prove a restart.
+const PROBATION: usize = 4;
+/// How far the first packets of a stream may be out of order.
+const START_MISORDER: u64 = 64;
+/// The round trip that is assumed before one was measured.
+const DEFAULT_RTT: Duration = Duration::from_millis(100);
+const GRACE_MAX: Duration = Duration::from_millis(50);
+
+/// How one track waits and repairs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReorderConfig {
+    /// Ask for missing packets by NACK.
+    pub nack: bool,
+    /// How late a packet may be before it is asked for; grows to 50 ms on paths that reorder.
+    pub grace: Duration,
+    /// Shortest and
+    pub wait_min: Duration,
+    /// longest time that packets wait for a missing one in front of them.
+    pub wait_max: Duration,
+    /// NACKs for one packet.
+    pub max_tries: u32,
+    /// Packets held back.
+    pub max_packets: usize,
+    /// Payload bytes held back.
+    pub max_bytes: usize,
+    /// Missing packets that are asked for and waited for at the same time.
+    pub max_missing: usize,
+}
+
+impl ReorderConfig {
+    /// For video: repairs by NACK and waits for it, 100 ms to 1 s.
+    pub fn video() -> Self {
+        Self {
+            nack: true,
+            grace: Duration::from_millis(10),
+            wait_min: Duration::from_millis(100),
+            wait_max: Duration::from_secs(1),
+            max_tries: 8,
+            max_packets: 4096,
+            max_bytes: 8 << 20,
+            max_missing: 512,
+        }
+    }
+
+    /// For audio: puts in order but does not ask again, and waits four times the jitter, 100 to 300 ms.
+    pub fn audio() -> Self {
+        Self {
+            nack: false,
+            wait_max: Duration::from_millis(300),
+            max_packets: 512,
+            max_bytes: 1 << 20,
+            max_missing: 256,
+            ..Self::video()
+        }
+    }
+}
+
+/// What became of a packet that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// It is new. `repaired`: it had been asked for.
+    New {
+        repaired: bool,
+    },
+    Duplicate,
+    /// It had been given up.
+    Late,
+    /// It may belong to a restarted stream; held until that is clear.
+    Probation,
+    /// It proved that the stream was restarted; this many packets were taken over from probation, itself included.
+    Restarted {
+        packets: u64,
+    },
+}
+
+/// What comes out, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Released {
+    /// A packet with a payload.
+    Packet { sequence: u64, packet: RtpPacket },
+    /// These sequence numbers will not come any more.
+    Lost { first: u64, count: u64 },
+    /// What follows has nothing to do with what was before.
+    Restart,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Missing {
+    since: Instant,
+    tries: u32,
+    asked: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Fate {
+    /// Extended number + 1, so that 0 is an empty place.
+    sequence: u64,
+    timestamp: u32,
+    received: bool,
+}
+
+pub(crate) struct ReorderBuffer {
+    config: ReorderConfig,
+    /// The next number to release; `None` before the first packet.
+    next: Option<u64>,
+    highest: u64,
+    /// Until then nothing is released, so that the first packets may be out of order.
+    hold_until: Option<Instant>,
+    packets: BTreeMap<u64, RtpPacket>,
+    bytes: usize,
+    missing: BTreeMap<u64, Missing>,
+    history: Vec<Fate>,
+    probation: Vec<RtpPacket>,
+    /// What was left of the stream before a restart; bounded by `max_packets` of that moment.
+    flushed: VecDeque<Released>,
+    told_rtt: Option<Duration>,
+    measured_rtt: Option<Duration>,
+    /// How late packets came that nobody had asked for.
+    lateness: Duration,
+    jitter: Duration,
+}
+
+impl ReorderBuffer {
+    pub(crate) fn new(config: ReorderConfig) -> Self {
+        Self {
+            config,
+            next: None,
+            highest: 0,
+            hold_until: None,
+            packets: BTreeMap::new(),
+            bytes: 0,
+            missing: BTreeMap::new(),
+            history: Vec::new(),
+            probation: Vec::new(),
+            flushed: VecDeque::new(),
+            told_rtt: None,
+            measured_rtt: None,
+            lateness: Duration::ZERO,
+            jitter: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn set_rtt(&mut self, rtt: Duration) {
+        self.told_rtt = Some(rtt);
+    }
+
+    pub(crate) fn set_jitter(&mut self, jitter: Duration) {
+        self.jitter = jitter;
+    }
+
+    /// Measured from NACK to repair, else told.
+    pub(crate) fn rtt(&self) -> Option<Duration> {
+        self.measured_rtt.or(self.told_rtt)
+    }
+
+    fn grace(&self) -> Duration {
+        (self.lateness * 5 / 4).clamp(self.config.grace, GRACE_MAX.max(self.config.grace))
+    }
+
+    /// Time between two NACKs for the same packet.
+    fn interval(&self) -> Duration {
+        let rtt = match (self.measured_rtt, self.told_rtt) {
+            (Some(measured), Some(told)) => measured.max(told),
+            (measured, told) => measured.or(told).unwrap_or(DEFAULT_RTT),
+        };
+        // Senders pace repairs, and answer NACKs of one RTT only once.
+        rtt * 3 / 2 + Duration::from_millis(10)
+    }
+
+    fn wait(&self) -> Duration {
+        let wish = if self.config.nack {
+            self.grace() + self.interval() * self.config.max_tries
+        } else {
+            self.jitter * 4
+        };
+        wish.clamp(self.config.wait_min, self.config.wait_max.max(self.config.wait_min))
+    }
+
+    fn full(&self) -> bool {
+        self.packets.len() > self.config.max_packets || self.bytes > self.config.max_bytes
+    }
+
+    pub(crate) fn insert(&mut self, packet: RtpPacket, now: Instant) -> Arrival {
+        let Some(next) = self.next else {
+            self.start(packet, now);
+            return Arrival::New { repaired: false };
+        };
+        let sequence = extend_sequence(packet.sequence, self.highest);
+        if sequence > self.highest {
+            if sequence - self.highest > MAX_DROPOUT {
+                return self.suspect(packet, now);
+            }
+            for number in self.highest + 1..sequence {
+                self.await_missing(number, now);
+            }
+            self.highest = sequence;
+            self.hold(sequence, packet);
+            return Arrival::New { repaired: false };
+        }
+        if sequence >= next {
+            if let Some(held) = self.packets.get(&sequence) {
+                return if held.timestamp == packet.timestamp {
+                    Arrival::Duplicate
+                } else {
+                    self.suspect(packet, now)
+                };
+            }
+            let repaired = self.arrived(sequence, now);
+            self.hold(sequence, packet);
+            return Arrival::New { repaired };
+        }
+        if self.hold_until.is_some() && next - sequence <= START_MISORDER {
+            for number in sequence + 1..next {
+                self.await_missing(number, now);
+            }
+            self.next = Some(sequence);
+            self.hold(sequence, packet);
+            return Arrival::New { repaired: false };
+        }
+        match self.fate(sequence) {
+            Some(fate) if !fate.received => {
+                self.remember(sequence, packet.timestamp, true);
+                Arrival::Late
+            }
+            Some(fate) if fate.timestamp == packet.timestamp => Arrival::Duplicate,
+            _ => self.suspect(packet, now),
+        }
+    }
+
+    fn start(&mut self, packet: RtpPacket, now: Instant) {
+        // One wrap above zero, so that earlier numbers stay positive.
+        let sequence = (1 << 16) + u64::from(packet.sequence);
+        self.next = Some(sequence);
+        self.highest = sequence;
+        self.hold_until = Some(now + self.config.grace);
+        self.history = vec![Fate::default(); HISTORY];
+        self.hold(sequence, packet);
+    }
+
+    fn hold(&mut self, sequence: u64, packet: RtpPacket) {
+        // A packet that fits proves that the old stream goes on.
+        self.probation.clear();
+        self.bytes += packet.payload.len();
+        self.packets.insert(sequence, packet);
+    }
+
+    fn await_missing(&mut self, sequence: u64, now: Instant) {
+        self.missing.insert(sequence, Missing { since: now, tries: 0, asked: None });
+        if self.missing.len() > self.config.max_missing {
+            self.missing.pop_first();
+        }
+    }
+
+    /// A missing packet arrived: learns from when. True when it had been asked for.
+    fn arrived(&mut self, sequence: u64, now: Instant) -> bool {
+        let Some(missing) = self.missing.remove(&sequence) else { return false };
+        let late = now.saturating_duration_since(missing.since);
+        match missing.asked {
+            None => self.lateness = late.max(self.lateness * 63 / 64),
+            // With several tries nobody knows which of them was answered (Karn).
+            Some(asked) if missing.tries == 1 => {
+                let sample = now.saturating_duration_since(asked);
+                self.measured_rtt = Some(self.measured_rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
+            }
+            Some(_) => {}
+        }
+        missing.asked.is_some()
+    }
+
+    fn suspect(&mut self, packet: RtpPacket, now: Instant) -> Arrival {
+        let follows =
+            self.probation.last().is_some_and(|last| packet.sequence == last.sequence.wrapping_add(1));
+        if !follows {
+            self.probation.clear();
+        }
+        self.probation.push(packet);
+        if self.probation.len() < PROBATION {
+            return Arrival::Probation;
+        }
+        let packets = std::mem::take(&mut self.probation);
+        let count = packets.len() as u64;
+        self.flush();
+        for packet in packets {
+            self.insert(packet, now);
+        }
+        Arrival::Restarted { packets: count }
+    }
+
+    /// Everything held goes out with its gaps, and the buffer is as new.
+    pub(crate) fn flush(&mut self) {
+        let mut next = self.next.take();
+        for (sequence, packet) in std::mem::take(&mut self.packets) {
+            if let Some(next) = next
+                && sequence > next
+            {
+                self.flushed.push_back(Released::Lost { first: next, count: sequence - next });
+            }
+            next = Some(sequence + 1);
+            if !packet.payload.is_empty() {
+                self.flushed.push_back(Released::Packet { sequence, packet });
+            }
+        }
+        self.flushed.push_back(Released::Restart);
+        self.bytes = 0;
+        self.missing.clear();
+    }
+
+    fn fate(&self, sequence: u64) -> Option<Fate> {
+        let fate = *self.history.get(sequence as usize % HISTORY)?;
+        (fate.sequence == sequence + 1).then_some(fate)
+    }
+
+    fn remember(&mut self, sequence: u64, timestamp: u32, received: bool) {
+        if let Some(place) = self.history.get_mut(sequence as usize % HISTORY) {
+            *place = Fate { sequence: sequence + 1, timestamp, received };
+        }
+    }
+
+    /// The next thing that is ready.
+    pub(crate) fn poll(&mut self, now: Instant) -> Option<Released> {
+        if let Some(released) = self.flushed.pop_front() {
+            return Some(released);
+        }
+        if let Some(hold) = self.hold_until {
+            if now < hold && !self.full() {
+                return None;
+            }
+            self.hold_until = None;
+        }
+        loop {
+            let next = self.next?;
+            if let Some(packet) = self.packets.remove(&next) {
+                self.bytes -= packet.payload.len();
+                self.remember(next, packet.timestamp, true);
+                self.next = Some(next + 1);
+                if packet.payload.is_empty() {
+                    continue;
+                }
+                return Some(Released::Packet { sequence: next, packet });
+            }
+            // What was received last is always held or released, so behind a gap there is a packet.
+            let (&behind, _) = self.packets.first_key_value()?;
+            let wait = self.wait();
+            let mut end = next;
+            while end < behind {
+                match self.missing.get(&end) {
+                    Some(missing) if now < missing.since + wait && !(self.full() && end == next) => break,
+                    Some(_) => {
+                        self.missing.remove(&end);
+                        end += 1;
+                    }
+                    // Not awaited: on to the next that is, or to the packet.
+                    None => {
+                        let awaited = self.missing.range(end..behind).next().map(|(number, _)| *number);
+                        end = awaited.unwrap_or(behind);
+                    }
+                }
+            }
+            if end == next {
+                return None;
+            }
+            for number in (next..end).rev().take(HISTORY) {
+                self.remember(number, 0, false);
+            }
+            self.next = Some(end);
+            return Some(Released::Lost { first: next, count: end - next });
+        }
+    }
+
+    /// The numbers to ask for now, in order.
+    pub(crate) fn nacks(&mut self, now: Instant) -> Vec<u16> {
+        if !self.config.nack || self.missing.is_empty() {
+            return Vec::new();
+        }
+        let mut due = Vec::new();
+        let (grace, interval, tries) = (self.grace(), self.interval(), self.config.max_tries);
+        for (sequence, missing) in &mut self.missing {
+            if missing.due(grace, interval, tries).is_some_and(|due| due <= now) {
+                missing.tries += 1;
+                missing.asked = Some(now);
+                due.push(*sequence as u16);
+            }
+        }
+        due
+    }
+
+    /// When `poll` or `nacks` may have something that they do not have now.
+    pub(crate) fn timeout(&self) -> Option<Instant> {
+        let hold = self.hold_until.filter(|_| !self.packets.is_empty());
+        let next = self.next?;
+        let expiry = self.missing.get(&next).map(|missing| missing.since + self.wait());
+        let (grace, interval, tries) = (self.grace(), self.interval(), self.config.max_tries);
+        let nack = if self.config.nack {
+            self.missing.values().filter_map(|missing| missing.due(grace, interval, tries)).min()
+        } else {
+            None
+        };
+        [hold, expiry, nack].into_iter().flatten().min()
+    }
+}
+
+impl Missing {
+    fn due(&self, grace: Duration, interval: Duration, tries: u32) -> Option<Instant> {
+        match self.asked {
+            None => Some(self.since + grace),
+            Some(asked) if self.tries < tries => Some(asked + interval),
+            Some(_) => None,
+        }
+    }
+}
