@@ -3,4 +3,5 @@
 #![forbid(unsafe_code)]
 
 pub mod peer;
+pub mod pipeline;
 pub mod session;

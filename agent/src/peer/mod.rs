@@ -4,14 +4,13 @@
 mod answer;
 mod candidate;
 mod offer;
-mod packet;
 mod reports;
 mod rtc_peer;
 #[cfg(test)]
 mod tests;
 
 use async_trait::async_trait;
-pub use packet::{RtpPacket, SenderReport};
+pub use kvs_media::{RtpPacket, SenderReport};
 use serde::Serialize;
 use std::time::Duration;
 use thiserror::Error;

@@ -4,7 +4,7 @@
 //! copies the sender reports out: they are what maps RTP time to the sender's wall clock.
 
 use super::MediaEvent;
-use crate::peer::packet::SenderReport;
+use kvs_media::SenderReport;
 use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket};
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;

@@ -5,8 +5,8 @@ use super::{
     IceServer, MediaEvent, MediaKind, Negotiated, Peer, PeerConfig, PeerError, PeerEvent, PeerStats,
     SelectedPair, answer, candidate, offer,
 };
-use crate::peer::packet::RtpPacket;
 use async_trait::async_trait;
+use kvs_media::RtpPacket;
 use parking_lot::Mutex;
 use rtc::interceptor::{ReceiverReportBuilder, Registry, Slot};
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;

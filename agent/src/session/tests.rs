@@ -90,10 +90,8 @@ impl Harness {
                             candidate: format!("candidate:{generation}"),
                         });
                     }
-                    Action::ClosePeer { generation } => {
-                        if self.connected == Some(generation) {
-                            self.connected = None;
-                        }
+                    Action::ClosePeer { generation } if self.connected == Some(generation) => {
+                        self.connected = None;
                     }
                     Action::SendOffer { .. } => {
                         assert!(self.socket.is_some(), "an offer without a socket");

@@ -1,0 +1,123 @@
+//! Which tracks a pipeline is built with.
+//!
+//! `kvssink` declares its tracks when a session begins and needs every one of them in each
+//! fragment, so a track is declared only when media of it arrived: a short wait after the first
+//! track gives the second its chance, and a track that appears later, or dries up, changes the set.
+
+use std::time::{Duration, Instant};
+
+/// A set of tracks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Tracks {
+    /// H.264.
+    pub video: bool,
+    /// Opus, stored as AAC.
+    pub audio: bool,
+}
+
+/// How long the first track waits for the second.
+const PATIENCE: Duration = Duration::from_millis(1000);
+
+/// Video that is silent for this long while audio goes on is taken out, so that audio is stored.
+/// (Silent audio is filled with silence instead.)
+const VIDEO_SILENT: Duration = Duration::from_secs(10);
+
+/// Decides on the set of tracks.
+#[derive(Debug)]
+pub(super) struct Gate {
+    expected: Tracks,
+    first: Option<Instant>,
+    video: Option<Instant>,
+    audio: Option<Instant>,
+}
+
+impl Gate {
+    /// `expected`: what was negotiated.
+    pub(super) fn new(expected: Tracks) -> Self {
+        Self { expected, first: None, video: None, audio: None }
+    }
+
+    /// An access unit came out.
+    pub(super) fn video(&mut self, now: Instant) {
+        self.first.get_or_insert(now);
+        self.video = Some(now);
+    }
+
+    /// An audio packet came out.
+    pub(super) fn audio(&mut self, now: Instant) {
+        self.first.get_or_insert(now);
+        self.audio = Some(now);
+    }
+
+    /// The tracks to store now; `None` while it is too early to tell.
+    pub(super) fn tracks(&self, now: Instant) -> Option<Tracks> {
+        let first = self.first?;
+        let video = self.video.is_some_and(|last| {
+            self.audio.is_none_or(|audio| audio.saturating_duration_since(last) < VIDEO_SILENT)
+        });
+        let tracks = Tracks { video, audio: self.audio.is_some() };
+        let complete = (tracks.video || !self.expected.video) && (tracks.audio || !self.expected.audio);
+        (complete || now.saturating_duration_since(first) >= PATIENCE).then_some(tracks)
+    }
+
+    /// When the answer may change by time alone.
+    pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let at = self.first? + PATIENCE;
+        (at > now).then_some(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOTH: Tracks = Tracks { video: true, audio: true };
+
+    #[test]
+    fn both_tracks_open_it_at_once() {
+        let now = Instant::now();
+        let mut gate = Gate::new(BOTH);
+        assert_eq!(gate.tracks(now), None);
+        gate.audio(now);
+        assert_eq!(gate.tracks(now), None);
+        assert_eq!(gate.poll_timeout(now), Some(now + PATIENCE));
+        gate.video(now + Duration::from_millis(300));
+        assert_eq!(gate.tracks(now + Duration::from_millis(300)), Some(BOTH));
+    }
+
+    #[test]
+    fn a_negotiated_track_that_stays_silent_holds_nothing_back_for_long() {
+        let now = Instant::now();
+        let mut gate = Gate::new(BOTH);
+        gate.video(now);
+        assert_eq!(gate.tracks(now + Duration::from_millis(999)), None);
+        let video = Tracks { video: true, audio: false };
+        assert_eq!(gate.tracks(now + PATIENCE), Some(video));
+        gate.audio(now + Duration::from_secs(60));
+        gate.video(now + Duration::from_secs(60));
+        assert_eq!(gate.tracks(now + Duration::from_secs(60)), Some(BOTH));
+    }
+
+    #[test]
+    fn what_was_not_negotiated_is_not_waited_for() {
+        let now = Instant::now();
+        let mut gate = Gate::new(Tracks { video: false, audio: true });
+        gate.audio(now);
+        assert_eq!(gate.tracks(now), Some(Tracks { video: false, audio: true }));
+    }
+
+    #[test]
+    fn video_that_dries_up_lets_audio_go_on_and_may_come_back() {
+        let now = Instant::now();
+        let mut gate = Gate::new(BOTH);
+        gate.video(now);
+        gate.audio(now);
+        gate.audio(now + Duration::from_secs(9));
+        assert_eq!(gate.tracks(now + Duration::from_secs(9)), Some(BOTH));
+        gate.audio(now + VIDEO_SILENT);
+        let later = now + VIDEO_SILENT;
+        assert_eq!(gate.tracks(later), Some(Tracks { video: false, audio: true }));
+        gate.video(later);
+        assert_eq!(gate.tracks(later), Some(BOTH));
+    }
+}

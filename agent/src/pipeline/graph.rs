@@ -1,0 +1,332 @@
+//! One GStreamer pipeline for one set of tracks.
+
+use super::backlog::Backlog;
+use super::elements::{PipelineError, make, set};
+use super::gate::Tracks;
+use super::silence::Silence;
+use super::sink::SinkFactory;
+use bytes::Bytes;
+use gst::prelude::*;
+use std::time::{Duration, SystemTime};
+use tokio::sync::mpsc;
+
+/// Encoded video that may wait in front of the pipeline. When it is full, whole groups of pictures
+/// are dropped and counted.
+const VIDEO_QUEUE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Opus packets that may wait: about twenty minutes. When it is full they are dropped and counted;
+/// `audiorate` fills the hole with silence.
+const AUDIO_QUEUE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Messages of one pipeline's bus that may wait. When it is full they are dropped: the first error
+/// already ends the pipeline.
+const EVENT_QUEUE: usize = 64;
+
+/// What a pipeline reports.
+#[derive(Debug)]
+pub enum GraphEvent {
+    /// It is broken and must be replaced.
+    Error {
+        /// The element that failed.
+        element: String,
+        /// What it says, with GStreamer's detail.
+        message: String,
+    },
+    /// Something is not as it should be, but it goes on.
+    Warning {
+        /// The element.
+        element: String,
+        /// What it says.
+        message: String,
+    },
+    /// Everything that was put in has come out.
+    EndOfStream,
+}
+
+/// An access unit as the pipeline takes it: Annex B, parameter sets in front of an IDR.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// Annex B bytes.
+    pub data: Bytes,
+    /// When it was captured.
+    pub at: SystemTime,
+    /// Decoding can start here.
+    pub idr: bool,
+}
+
+/// An Opus packet, or the place where one is missing.
+#[derive(Clone, Debug)]
+pub struct Sound {
+    /// The packet; `None` conceals.
+    pub data: Option<Bytes>,
+    /// When it was captured.
+    pub at: SystemTime,
+    /// How long it lasts.
+    pub duration: Duration,
+}
+
+/// A running pipeline.
+pub struct Graph {
+    pipeline: gst::Pipeline,
+    tracks: Tracks,
+    video: Option<gst_app::AppSrc>,
+    audio: Option<gst_app::AppSrc>,
+    backlog: Backlog,
+    silence: Silence,
+    audio_dropped: u64,
+}
+
+impl Graph {
+    /// Builds and starts a pipeline of `tracks` that ends in what `factory` makes. `aac_bitrate` is in bit/s.
+    ///
+    /// # Errors
+    ///
+    /// [`PipelineError`] when an element is missing or nothing starts.
+    pub fn start(
+        tracks: Tracks,
+        factory: &dyn SinkFactory,
+        aac_bitrate: i32,
+    ) -> Result<(Self, mpsc::Receiver<GraphEvent>), PipelineError> {
+        let pipeline = gst::Pipeline::new();
+        let sink = factory.attach(&pipeline)?;
+        let video = if tracks.video { Some(video_branch(&pipeline, &sink)?) } else { None };
+        let audio = if tracks.audio { Some(audio_branch(&pipeline, &sink, aac_bitrate)?) } else { None };
+        let (sender, events) = mpsc::channel(EVENT_QUEUE);
+        if let Some(bus) = pipeline.bus() {
+            bus.set_sync_handler(move |_, message| {
+                if let Some(event) = event(message) {
+                    let _ = sender.try_send(event);
+                }
+                gst::BusSyncReply::Drop
+            });
+        }
+        if let Err(error) = pipeline.set_state(gst::State::Playing) {
+            let _ = pipeline.set_state(gst::State::Null);
+            return Err(error.into());
+        }
+        let graph = Self {
+            pipeline,
+            tracks,
+            video,
+            audio,
+            backlog: Backlog::new(VIDEO_QUEUE_BYTES),
+            silence: Silence::default(),
+            audio_dropped: 0,
+        };
+        Ok((graph, events))
+    }
+
+    /// The tracks it was built with.
+    pub fn tracks(&self) -> Tracks {
+        self.tracks
+    }
+
+    /// Puts an access unit in. `false`: it was dropped because the pipeline does not keep up.
+    pub fn picture(&mut self, picture: &Picture) -> bool {
+        let Some(source) = &self.video else {
+            return true;
+        };
+        let size = picture.data.len() as u64;
+        if !self.backlog.admit(picture.idr, size, source.current_level_bytes()) {
+            return false;
+        }
+        let mut buffer = gst::Buffer::from_slice(picture.data.clone());
+        stamp(&mut buffer, picture.at, None);
+        if let (false, Some(buffer)) = (picture.idr, buffer.get_mut()) {
+            buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
+        }
+        let taken = source.push_buffer(buffer).is_ok();
+        for (at, duration) in self.silence.video(picture.at) {
+            self.conceal(at, duration);
+        }
+        taken
+    }
+
+    /// Puts audio in. `false`: it was dropped.
+    pub fn sound(&mut self, sound: &Sound) -> bool {
+        let Some(source) = &self.audio else {
+            return true;
+        };
+        // What was filled with silence already cannot be taken back.
+        if self.silence.end().is_some_and(|end| sound.at + sound.duration <= end) {
+            return true;
+        }
+        let Some(data) = &sound.data else {
+            self.silence.audio(sound.at + sound.duration);
+            self.conceal(sound.at, sound.duration);
+            return true;
+        };
+        if source.current_level_bytes() > AUDIO_QUEUE_BYTES {
+            self.audio_dropped += 1;
+            return false;
+        }
+        let mut buffer = gst::Buffer::from_slice(data.clone());
+        stamp(&mut buffer, sound.at, Some(sound.duration));
+        let taken = source.push_buffer(buffer).is_ok();
+        self.silence.audio(sound.at + sound.duration);
+        taken
+    }
+
+    fn conceal(&self, at: SystemTime, duration: Duration) {
+        if let Some(source) = &self.audio {
+            let event =
+                gst::event::Gap::builder(clock_time(at)).duration(Some(nanoseconds(duration))).build();
+            source.send_event(event);
+        }
+    }
+
+    /// Access units and Opus packets dropped so far because the pipeline did not keep up.
+    pub fn dropped(&self) -> (u64, u64) {
+        (self.backlog.dropped(), self.audio_dropped)
+    }
+
+    /// No more input: what is inside is written out, then [`GraphEvent::EndOfStream`] follows.
+    pub fn finish(&self) {
+        for source in [&self.video, &self.audio].into_iter().flatten() {
+            let _ = source.end_of_stream();
+        }
+    }
+
+    /// Ends it. Waits for GStreamer's threads: call it where blocking is allowed.
+    pub fn stop(&self) {
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+fn video_branch(pipeline: &gst::Pipeline, sink: &gst::Element) -> Result<gst_app::AppSrc, PipelineError> {
+    let source = source(
+        gst::Caps::builder("video/x-h264")
+            .field("stream-format", "byte-stream")
+            .field("alignment", "au")
+            .build(),
+    );
+    let parse = make("h264parse")?;
+    let filter = make("capsfilter")?;
+    set(
+        &filter,
+        "caps",
+        gst::Caps::builder("video/x-h264").field("stream-format", "avc").field("alignment", "au").build(),
+    )?;
+    link(pipeline, &source, &[parse, filter], sink, "video_%u")?;
+    Ok(source)
+}
+
+fn audio_branch(
+    pipeline: &gst::Pipeline,
+    sink: &gst::Element,
+    aac_bitrate: i32,
+) -> Result<gst_app::AppSrc, PipelineError> {
+    let source = source(
+        gst::Caps::builder("audio/x-opus")
+            .field("channel-mapping-family", 0i32)
+            .field("channels", 2i32)
+            .field("rate", 48_000i32)
+            .build(),
+    );
+    let decode = make("opusdec")?;
+    set(&decode, "plc", true)?;
+    let convert = make("audioconvert")?;
+    let resample = make("audioresample")?;
+    let rate = make("audiorate")?;
+    // Else it fills from 1970 on.
+    set(&rate, "skip-to-first", true)?;
+    let pin = make("capsfilter")?;
+    set(
+        &pin,
+        "caps",
+        gst::Caps::builder("audio/x-raw").field("rate", 48_000i32).field("channels", 2i32).build(),
+    )?;
+    let encode = make("voaacenc")?;
+    set(&encode, "bitrate", aac_bitrate)?;
+    let parse = make("aacparse")?;
+    let filter = make("capsfilter")?;
+    set(
+        &filter,
+        "caps",
+        gst::Caps::builder("audio/mpeg").field("mpegversion", 4i32).field("stream-format", "raw").build(),
+    )?;
+    link(
+        pipeline,
+        &source,
+        &[decode, convert, resample, rate, pin, encode, parse, filter],
+        sink,
+        "audio_%u",
+    )?;
+    Ok(source)
+}
+
+fn source(caps: gst::Caps) -> gst_app::AppSrc {
+    gst_app::AppSrc::builder()
+        .caps(&caps)
+        .format(gst::Format::Time)
+        .is_live(true)
+        .do_timestamp(false)
+        .block(false)
+        // We look at the level before each push and drop what may be dropped; appsrc does not know.
+        .max_bytes(0)
+        .max_buffers(0)
+        .build()
+}
+
+fn link(
+    pipeline: &gst::Pipeline,
+    source: &gst_app::AppSrc,
+    chain: &[gst::Element],
+    sink: &gst::Element,
+    pad: &str,
+) -> Result<(), PipelineError> {
+    pipeline.add(source)?;
+    pipeline.add_many(chain)?;
+    let mut previous: &gst::Element = source.upcast_ref();
+    for element in chain {
+        previous.link(element)?;
+        previous = element;
+    }
+    let wrong = |reason: String| PipelineError::Element { element: sink.name().to_string(), reason };
+    let target = sink.request_pad_simple(pad).ok_or_else(|| wrong(format!("it has no pad `{pad}`")))?;
+    previous
+        .static_pad("src")
+        .ok_or_else(|| wrong("nothing to link".to_owned()))?
+        .link(&target)
+        .map_err(|error| wrong(format!("pad `{pad}`: {error}")))?;
+    Ok(())
+}
+
+fn stamp(buffer: &mut gst::Buffer, at: SystemTime, duration: Option<Duration>) {
+    if let Some(buffer) = buffer.get_mut() {
+        let time = clock_time(at);
+        buffer.set_pts(time);
+        // use-original-pts of kvssink reads the DTS.
+        buffer.set_dts(time);
+        buffer.set_duration(duration.map(nanoseconds));
+    }
+}
+
+/// Nanoseconds since 1970, which fit into 64 bits until the year 2554.
+fn clock_time(at: SystemTime) -> gst::ClockTime {
+    nanoseconds(at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+}
+
+fn nanoseconds(duration: Duration) -> gst::ClockTime {
+    gst::ClockTime::from_nseconds(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX - 1))
+}
+
+fn event(message: &gst::Message) -> Option<GraphEvent> {
+    let element =
+        || message.src().map(|source| source.name().to_string()).unwrap_or_else(|| "pipeline".to_owned());
+    let words = |error: &gst::glib::Error, debug: Option<gst::glib::GString>| match debug {
+        Some(debug) => format!("{error} ({debug})"),
+        None => error.to_string(),
+    };
+    match message.view() {
+        gst::MessageView::Error(error) => {
+            Some(GraphEvent::Error { element: element(), message: words(&error.error(), error.debug()) })
+        }
+        gst::MessageView::Warning(warning) => Some(GraphEvent::Warning {
+            element: element(),
+            message: words(&warning.error(), warning.debug()),
+        }),
+        gst::MessageView::Eos(_) => Some(GraphEvent::EndOfStream),
+        _ => None,
+    }
+}

@@ -1,0 +1,360 @@
+//! Keeps the right pipeline running for the media that arrives: opens it when it is known which
+//! tracks there are, replaces it when that changes, rebuilds it when it breaks.
+
+use super::gate::{Gate, Tracks};
+use super::graph::{Graph, GraphEvent, Picture, Sound};
+use super::sink::SinkFactory;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// Pictures and sounds kept while it is undecided which tracks there are (a second at most). When
+/// it is full the oldest go, up to the next IDR.
+const MAX_PENDING: usize = 1024;
+
+/// Between attempts to build a pipeline.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+
+/// What a relay reports.
+#[derive(Debug)]
+pub enum RelayEvent {
+    /// A pipeline runs with these tracks.
+    Opened(Tracks),
+    /// The pipeline broke, or could not be built; it is built anew after a while.
+    Broken {
+        /// Element and message.
+        message: String,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
+    /// Something is not as it should be, but it goes on.
+    Warning(String),
+    /// A key frame is needed for a pipeline to begin with.
+    NeedKeyFrame,
+}
+
+/// What a relay counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RelayFigures {
+    /// Pictures put into pipelines.
+    pub pictures: u64,
+    /// Opus packets put into pipelines.
+    pub sounds: u64,
+    /// Pictures dropped: no pipeline, or it did not keep up.
+    pub pictures_dropped: u64,
+    /// Opus packets dropped.
+    pub sounds_dropped: u64,
+    /// Pipelines that were started.
+    pub pipelines: u64,
+}
+
+enum Item {
+    Picture(Picture),
+    Sound(Sound),
+}
+
+/// The pipelines of one peer connection.
+pub struct Relay {
+    factory: Arc<dyn SinkFactory>,
+    aac_bitrate: i32,
+    gate: Gate,
+    pending: VecDeque<Item>,
+    graph: Option<Graph>,
+    bus: Option<mpsc::Receiver<GraphEvent>>,
+    /// Pipelines whose input ended, writing out what they have.
+    retiring: JoinSet<()>,
+    retire_within: Duration,
+    retry_at: Option<Instant>,
+    retry_delay: Duration,
+    /// Video before its next IDR has no pipeline to go to.
+    awaiting_idr: bool,
+    figures: RelayFigures,
+}
+
+impl Relay {
+    /// A relay for media of which `expected` was negotiated. `aac_bitrate` is in bit/s. A pipeline
+    /// that is replaced has `retire_within` to deliver what it has.
+    pub fn new(
+        expected: Tracks,
+        factory: Arc<dyn SinkFactory>,
+        aac_bitrate: i32,
+        retire_within: Duration,
+    ) -> Self {
+        Self {
+            factory,
+            aac_bitrate,
+            gate: Gate::new(expected),
+            pending: VecDeque::new(),
+            graph: None,
+            bus: None,
+            retiring: JoinSet::new(),
+            retire_within,
+            retry_at: None,
+            retry_delay: RETRY.0,
+            awaiting_idr: false,
+            figures: RelayFigures::default(),
+        }
+    }
+
+    /// An access unit.
+    pub fn picture(&mut self, picture: Picture, now: Instant) -> Vec<RelayEvent> {
+        self.gate.video(now);
+        let mut events = Vec::new();
+        let switch = self.graph.as_ref().is_some_and(|graph| Some(graph.tracks()) != self.gate.tracks(now));
+        if switch {
+            if picture.idr {
+                self.retire();
+            } else if !self.awaiting_idr {
+                self.awaiting_idr = true;
+                events.push(RelayEvent::NeedKeyFrame);
+            }
+        }
+        if picture.idr {
+            self.awaiting_idr = false;
+        }
+        self.keep(Item::Picture(picture));
+        self.flow(now, &mut events);
+        events
+    }
+
+    /// An Opus packet, or the place of one.
+    pub fn sound(&mut self, sound: Sound, now: Instant) -> Vec<RelayEvent> {
+        let mut events = Vec::new();
+        if sound.data.is_some() {
+            self.gate.audio(now);
+            // Without video nothing has to wait for an IDR.
+            if let (Some(graph), Some(tracks)) = (&self.graph, self.gate.tracks(now))
+                && graph.tracks() != tracks
+                && !tracks.video
+            {
+                self.retire();
+            }
+        }
+        self.keep(Item::Sound(sound));
+        self.flow(now, &mut events);
+        events
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Instant) -> Vec<RelayEvent> {
+        let mut events = Vec::new();
+        self.flow(now, &mut events);
+        while self.retiring.try_join_next().is_some() {}
+        events
+    }
+
+    /// When to call [`Relay::tick`] if nothing arrives before.
+    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        if self.graph.is_some() {
+            return None;
+        }
+        [self.gate.poll_timeout(now), self.retry_at].into_iter().flatten().min()
+    }
+
+    /// Waits for the running pipeline to say something; for ever when there is none.
+    pub async fn bus(&mut self) -> GraphEvent {
+        match &mut self.bus {
+            Some(bus) => match bus.recv().await {
+                Some(event) => event,
+                None => {
+                    self.bus = None;
+                    std::future::pending().await
+                }
+            },
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Deals with what [`Relay::bus`] gave.
+    pub fn on_bus(&mut self, event: GraphEvent, now: Instant) -> Vec<RelayEvent> {
+        let mut events = Vec::new();
+        match event {
+            GraphEvent::Error { element, message } => {
+                self.retire();
+                self.broken(format!("{element}: {message}"), now, &mut events);
+            }
+            GraphEvent::Warning { element, message } => {
+                events.push(RelayEvent::Warning(format!("{element}: {message}")));
+            }
+            GraphEvent::EndOfStream => {}
+        }
+        events
+    }
+
+    /// What was counted so far.
+    pub fn figures(&self) -> RelayFigures {
+        self.figures
+    }
+
+    /// The tracks that are being stored.
+    pub fn tracks(&self) -> Option<Tracks> {
+        self.graph.as_ref().map(Graph::tracks)
+    }
+
+    /// Ends the input and waits until everything is written out, up to `retire_within`.
+    pub async fn finish(mut self) {
+        self.retire();
+        while self.retiring.join_next().await.is_some() {}
+    }
+
+    fn keep(&mut self, item: Item) {
+        self.pending.push_back(item);
+        if self.pending.len() > MAX_PENDING {
+            self.drop_oldest();
+        }
+    }
+
+    /// Drops the oldest group of pictures with its sound.
+    fn drop_oldest(&mut self) {
+        let mut first = true;
+        while let Some(item) = self.pending.front() {
+            if !first && matches!(item, Item::Picture(picture) if picture.idr) {
+                break;
+            }
+            first = false;
+            match self.pending.pop_front() {
+                Some(Item::Picture(_)) => self.figures.pictures_dropped += 1,
+                Some(Item::Sound(_)) => self.figures.sounds_dropped += 1,
+                None => {}
+            }
+        }
+    }
+
+    /// Opens a pipeline when it is time, and empties what is pending into it.
+    fn flow(&mut self, now: Instant, events: &mut Vec<RelayEvent>) {
+        if self.graph.is_none() {
+            let Some(tracks) = self.gate.tracks(now) else {
+                return;
+            };
+            if self.retry_at.is_some_and(|at| now < at) {
+                return;
+            }
+            if !self.begin_with_idr(tracks) {
+                if !self.awaiting_idr {
+                    self.awaiting_idr = true;
+                    events.push(RelayEvent::NeedKeyFrame);
+                }
+                return;
+            }
+            match Graph::start(tracks, self.factory.as_ref(), self.aac_bitrate) {
+                Ok((graph, bus)) => {
+                    self.graph = Some(graph);
+                    self.bus = Some(bus);
+                    self.retry_at = None;
+                    self.retry_delay = RETRY.0;
+                    self.figures.pipelines += 1;
+                    events.push(RelayEvent::Opened(tracks));
+                }
+                Err(error) => {
+                    self.broken(error.to_string(), now, events);
+                    return;
+                }
+            }
+        }
+        let Some(graph) = &mut self.graph else {
+            return;
+        };
+        for item in self.pending.drain(..) {
+            match item {
+                Item::Picture(picture) => {
+                    if graph.picture(&picture) {
+                        self.figures.pictures += 1;
+                    } else {
+                        self.figures.pictures_dropped += 1;
+                    }
+                }
+                Item::Sound(sound) => {
+                    if graph.sound(&sound) {
+                        self.figures.sounds += u64::from(sound.data.is_some());
+                    } else {
+                        self.figures.sounds_dropped += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Cuts what is pending down to what a pipeline can begin with. `false`: no IDR yet.
+    fn begin_with_idr(&mut self, tracks: Tracks) -> bool {
+        if !tracks.video {
+            self.pending.retain(|item| matches!(item, Item::Sound(_)));
+            return !self.pending.is_empty();
+        }
+        let idr = self.pending.iter().position(|item| matches!(item, Item::Picture(picture) if picture.idr));
+        let Some(idr) = idr else {
+            self.drop_all();
+            return false;
+        };
+        let start: Option<SystemTime> = match &self.pending[idr] {
+            Item::Picture(picture) => Some(picture.at),
+            Item::Sound(_) => None,
+        };
+        let mut index = 0;
+        let figures = &mut self.figures;
+        // Sound from before the first picture has no picture to go with.
+        self.pending.retain(|item| {
+            let keep = match item {
+                Item::Picture(_) => index >= idr,
+                Item::Sound(sound) => start.is_none_or(|start| sound.at + sound.duration > start),
+            };
+            index += 1;
+            match (keep, item) {
+                (false, Item::Picture(_)) => figures.pictures_dropped += 1,
+                (false, Item::Sound(_)) => figures.sounds_dropped += 1,
+                _ => {}
+            }
+            keep
+        });
+        true
+    }
+
+    fn drop_all(&mut self) {
+        for item in self.pending.drain(..) {
+            match item {
+                Item::Picture(_) => self.figures.pictures_dropped += 1,
+                Item::Sound(_) => self.figures.sounds_dropped += 1,
+            }
+        }
+    }
+
+    fn broken(&mut self, message: String, now: Instant, events: &mut Vec<RelayEvent>) {
+        let retry_in = self.retry_delay;
+        self.retry_at = Some(now + retry_in);
+        self.retry_delay = (retry_in * 2).min(RETRY.1);
+        self.awaiting_idr = false;
+        self.drop_all();
+        events.push(RelayEvent::Broken { message, retry_in });
+    }
+
+    /// Ends the running pipeline's input and lets it write out what it has.
+    fn retire(&mut self) {
+        let (Some(graph), Some(mut bus)) = (self.graph.take(), self.bus.take()) else {
+            return;
+        };
+        graph.finish();
+        let within = self.retire_within;
+        self.retiring.spawn(async move {
+            let ended = tokio::time::timeout(within, async {
+                while let Some(event) = bus.recv().await {
+                    if !matches!(event, GraphEvent::Warning { .. }) {
+                        break;
+                    }
+                }
+            });
+            if ended.await.is_err() {
+                tracing::warn!(?within, "the end of the recording could not be delivered in time");
+            }
+            let _ = tokio::task::spawn_blocking(move || graph.stop()).await;
+        });
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.retire();
+        // Let them finish: dropping the set would abort them half-way.
+        self.retiring.detach_all();
+    }
+}
