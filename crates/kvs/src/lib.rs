@@ -1,1 +1,17 @@
-//! Placeholder of the first commit.
+//! Amazon Kinesis Video Streams as a client sees it: control plane, ICE servers, and the signaling channel.
+#![forbid(unsafe_code)]
+
+mod control;
+mod error;
+mod ice;
+mod id;
+pub mod signaling;
+
+pub use self::control::{
+    ChannelEndpoints, ChannelInfo, ControlPlane, DataApi, MediaStorage, Role, StreamInfo,
+};
+pub use self::error::Error;
+pub use self::ice::{IceServer, ice_servers, stun_server};
+pub use self::id::{
+    ChannelArn, ChannelId, ChannelName, ClientId, InvalidId, StreamArn, StreamId, StreamName,
+};

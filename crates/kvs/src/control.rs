@@ -1,0 +1,329 @@
+//! The control plane: channels, streams and their endpoints. Every call goes through AWS's own SDK.
+
+use std::time::Duration;
+
+use aws_sdk_kinesisvideo::Client;
+use aws_sdk_kinesisvideo::types::{
+    ApiName, ChannelInfo as SdkChannelInfo, ChannelProtocol, ChannelRole, MediaStorageConfigurationStatus,
+    SingleMasterChannelEndpointConfiguration, Status, StreamInfo as SdkStreamInfo,
+};
+use kvs_aws::{AwsContext, ErrorClass};
+use tokio::time::{Instant, sleep};
+use url::Url;
+
+use crate::error::Error;
+use crate::id::{ChannelArn, ChannelId, ChannelName, StreamArn, StreamId, StreamName};
+
+/// How long a created channel or stream may take to become active.
+const ACTIVE_WITHIN: Duration = Duration::from_secs(60);
+/// DescribeStream and DescribeSignalingChannel allow five calls a second for each resource.
+const DESCRIBE_EVERY: Duration = Duration::from_millis(500);
+
+/// As what someone joins a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Answers offers; one of them.
+    Master,
+    /// Sends offers; ten of them.
+    Viewer,
+}
+
+/// A signaling channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelInfo {
+    /// Its name.
+    pub name: String,
+    /// Its ARN.
+    pub arn: ChannelArn,
+    /// How long an undelivered message is kept.
+    pub message_ttl: Duration,
+}
+
+/// A stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamInfo {
+    /// Its name.
+    pub name: String,
+    /// Its ARN.
+    pub arn: StreamArn,
+    /// 0: nothing is kept, fragments are acknowledged as received and never as persisted.
+    pub retention_hours: u32,
+    /// ACTIVE, and not on its way in or out.
+    pub active: bool,
+}
+
+/// Where a channel is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelEndpoints {
+    /// Signaling WebSocket.
+    pub wss: Url,
+    /// ICE server configuration.
+    pub https: Url,
+}
+
+/// Is AWS's own WebRTC ingestion on for a channel?
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MediaStorage {
+    /// No: viewers connect peer to peer.
+    Disabled,
+    /// Yes: the storage session is everybody's peer, and a viewer's offer is never answered.
+    Enabled {
+        /// Where AWS stores the media.
+        stream_arn: Option<String>,
+    },
+    /// The caller may not ask (`kinesisvideo:DescribeMediaStorageConfiguration`).
+    NotPermitted,
+}
+
+/// What a data endpoint is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataApi {
+    /// Producing.
+    PutMedia,
+    /// Consuming live.
+    GetMedia,
+    /// The archive.
+    ListFragments,
+}
+
+/// The control plane of one region.
+#[derive(Clone, Debug)]
+pub struct ControlPlane {
+    context: AwsContext,
+    client: Client,
+}
+
+impl ControlPlane {
+    /// A client of the context's region or endpoint.
+    #[must_use]
+    pub fn new(context: &AwsContext) -> Self {
+        Self { context: context.clone(), client: Client::new(context.sdk_config()) }
+    }
+
+    /// DescribeSignalingChannel.
+    ///
+    /// # Errors
+    /// [`ErrorClass::NotFound`] when there is none; the classes of any call.
+    pub async fn describe_channel(&self, channel: &ChannelId) -> Result<ChannelInfo, Error> {
+        const OPERATION: &str = "DescribeSignalingChannel";
+        let call = self.client.describe_signaling_channel();
+        let call = match channel {
+            ChannelId::Name(name) => call.channel_name(name.as_str()),
+            ChannelId::Arn(arn) => call.channel_arn(arn.as_str()),
+        };
+        let answer =
+            call.send().await.map_err(|error| Error::sdk(&self.context, OPERATION, channel, error))?;
+        let info = answer.channel_info.ok_or_else(|| incomplete(OPERATION, channel, "ChannelInfo"))?;
+        channel_info(OPERATION, channel, info)
+    }
+
+    /// CreateSignalingChannel, and the channel once it is there. One that exists already is as good.
+    ///
+    /// # Errors
+    /// The classes of any call; [`ErrorClass::Timeout`] when it does not appear.
+    pub async fn create_channel(&self, name: &ChannelName) -> Result<ChannelInfo, Error> {
+        const OPERATION: &str = "CreateSignalingChannel";
+        let id = ChannelId::Name(name.clone());
+        match self.client.create_signaling_channel().channel_name(name.as_str()).send().await {
+            Ok(_) => {}
+            Err(error) => {
+                let error = Error::sdk(&self.context, OPERATION, &id, error);
+                if error.class != ErrorClass::Conflict {
+                    return Err(error);
+                }
+            }
+        }
+        let deadline = Instant::now() + ACTIVE_WITHIN;
+        loop {
+            match self.describe_channel(&id).await {
+                Err(error) if error.class == ErrorClass::NotFound && Instant::now() < deadline => {
+                    sleep(DESCRIBE_EVERY).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// DescribeMediaStorageConfiguration.
+    ///
+    /// # Errors
+    /// The classes of any call, except that a refusal is [`MediaStorage::NotPermitted`].
+    pub async fn media_storage(&self, channel: &ChannelArn) -> Result<MediaStorage, Error> {
+        const OPERATION: &str = "DescribeMediaStorageConfiguration";
+        let call = self.client.describe_media_storage_configuration().channel_arn(channel.as_str());
+        match call.send().await {
+            Ok(answer) => Ok(match answer.media_storage_configuration {
+                Some(found) if found.status == MediaStorageConfigurationStatus::Enabled => {
+                    MediaStorage::Enabled { stream_arn: found.stream_arn }
+                }
+                _ => MediaStorage::Disabled,
+            }),
+            Err(error) => {
+                let error = Error::sdk(&self.context, OPERATION, channel, error);
+                if error.class == ErrorClass::AccessDenied {
+                    Ok(MediaStorage::NotPermitted)
+                } else {
+                    Err(error)
+                }
+            }
+        }
+    }
+
+    /// GetSignalingChannelEndpoint for WSS and HTTPS.
+    ///
+    /// # Errors
+    /// The classes of any call.
+    pub async fn channel_endpoints(
+        &self,
+        channel: &ChannelArn,
+        role: Role,
+    ) -> Result<ChannelEndpoints, Error> {
+        const OPERATION: &str = "GetSignalingChannelEndpoint";
+        let role = match role {
+            Role::Master => ChannelRole::Master,
+            Role::Viewer => ChannelRole::Viewer,
+        };
+        let answer = self
+            .client
+            .get_signaling_channel_endpoint()
+            .channel_arn(channel.as_str())
+            .single_master_channel_endpoint_configuration(
+                SingleMasterChannelEndpointConfiguration::builder()
+                    .protocols(ChannelProtocol::Wss)
+                    .protocols(ChannelProtocol::Https)
+                    .role(role)
+                    .build(),
+            )
+            .send()
+            .await
+            .map_err(|error| Error::sdk(&self.context, OPERATION, channel, error))?;
+        let find = |protocol: ChannelProtocol| {
+            let found =
+                answer.resource_endpoint_list().iter().find(|found| found.protocol == Some(protocol.clone()));
+            let text = found
+                .and_then(|found| found.resource_endpoint.as_deref())
+                .ok_or_else(|| incomplete(OPERATION, channel, protocol.as_str()))?;
+            endpoint(OPERATION, channel, text)
+        };
+        Ok(ChannelEndpoints { wss: find(ChannelProtocol::Wss)?, https: find(ChannelProtocol::Https)? })
+    }
+
+    /// DescribeStream.
+    ///
+    /// # Errors
+    /// [`ErrorClass::NotFound`] when there is none; the classes of any call.
+    pub async fn describe_stream(&self, stream: &StreamId) -> Result<StreamInfo, Error> {
+        const OPERATION: &str = "DescribeStream";
+        let call = self.client.describe_stream();
+        let call = match stream {
+            StreamId::Name(name) => call.stream_name(name.as_str()),
+            StreamId::Arn(arn) => call.stream_arn(arn.as_str()),
+        };
+        let answer =
+            call.send().await.map_err(|error| Error::sdk(&self.context, OPERATION, stream, error))?;
+        let info = answer.stream_info.ok_or_else(|| incomplete(OPERATION, stream, "StreamInfo"))?;
+        stream_info(OPERATION, stream, info)
+    }
+
+    /// CreateStream for H.264 and AAC, and the stream once it is ACTIVE. One that exists already is as good, whatever
+    /// its retention.
+    ///
+    /// # Errors
+    /// The classes of any call; [`ErrorClass::Timeout`] when it does not become active.
+    pub async fn create_stream(&self, name: &StreamName, retention_hours: u32) -> Result<StreamInfo, Error> {
+        const OPERATION: &str = "CreateStream";
+        let id = StreamId::Name(name.clone());
+        let hours = i32::try_from(retention_hours).unwrap_or(i32::MAX);
+        let call = self
+            .client
+            .create_stream()
+            .stream_name(name.as_str())
+            .media_type("video/h264,audio/aac")
+            .data_retention_in_hours(hours);
+        if let Err(error) = call.send().await {
+            let error = Error::sdk(&self.context, OPERATION, &id, error);
+            if error.class != ErrorClass::Conflict {
+                return Err(error);
+            }
+        }
+        let deadline = Instant::now() + ACTIVE_WITHIN;
+        loop {
+            match self.describe_stream(&id).await {
+                Ok(info) if info.active => return Ok(info),
+                Ok(_) => {}
+                Err(error) if error.class == ErrorClass::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            if Instant::now() >= deadline {
+                let message = format!("it is not active after {} s", ACTIVE_WITHIN.as_secs());
+                return Err(Error::new(OPERATION, &id, ErrorClass::Timeout, message));
+            }
+            sleep(DESCRIBE_EVERY).await;
+        }
+    }
+
+    /// GetDataEndpoint.
+    ///
+    /// # Errors
+    /// The classes of any call.
+    pub async fn data_endpoint(&self, stream: &StreamId, api: DataApi) -> Result<Url, Error> {
+        const OPERATION: &str = "GetDataEndpoint";
+        let call = self.client.get_data_endpoint().api_name(match api {
+            DataApi::PutMedia => ApiName::PutMedia,
+            DataApi::GetMedia => ApiName::GetMedia,
+            DataApi::ListFragments => ApiName::ListFragments,
+        });
+        let call = match stream {
+            StreamId::Name(name) => call.stream_name(name.as_str()),
+            StreamId::Arn(arn) => call.stream_arn(arn.as_str()),
+        };
+        let answer =
+            call.send().await.map_err(|error| Error::sdk(&self.context, OPERATION, stream, error))?;
+        let text = answer.data_endpoint.ok_or_else(|| incomplete(OPERATION, stream, "DataEndpoint"))?;
+        endpoint(OPERATION, stream, &text)
+    }
+}
+
+fn incomplete(operation: &'static str, resource: &dyn std::fmt::Display, what: &str) -> Error {
+    Error::new(operation, resource, ErrorClass::Service, format!("the answer holds no {what}"))
+}
+
+fn endpoint(operation: &'static str, resource: &dyn std::fmt::Display, text: &str) -> Result<Url, Error> {
+    Url::parse(text).ok().filter(Url::has_host).ok_or_else(|| {
+        Error::new(operation, resource, ErrorClass::Service, format!("the endpoint {text:?} is no URL"))
+    })
+}
+
+fn channel_info(
+    operation: &'static str,
+    channel: &ChannelId,
+    info: SdkChannelInfo,
+) -> Result<ChannelInfo, Error> {
+    if info.channel_status == Some(Status::Deleting) {
+        return Err(Error::new(operation, channel, ErrorClass::NotFound, "it is being deleted"));
+    }
+    let arn = info.channel_arn.ok_or_else(|| incomplete(operation, channel, "ChannelARN"))?;
+    let arn: ChannelArn =
+        arn.parse().map_err(|error: crate::InvalidId| incomplete(operation, channel, &error.to_string()))?;
+    let ttl = info.single_master_configuration.and_then(|found| found.message_ttl_seconds).unwrap_or(60);
+    Ok(ChannelInfo {
+        name: info.channel_name.unwrap_or_else(|| arn.name().to_owned()),
+        arn,
+        message_ttl: Duration::from_secs(u64::try_from(ttl).unwrap_or(60)),
+    })
+}
+
+fn stream_info(operation: &'static str, stream: &StreamId, info: SdkStreamInfo) -> Result<StreamInfo, Error> {
+    let arn = info.stream_arn.ok_or_else(|| incomplete(operation, stream, "StreamARN"))?;
+    let arn: StreamArn =
+        arn.parse().map_err(|error: crate::InvalidId| incomplete(operation, stream, &error.to_string()))?;
+    Ok(StreamInfo {
+        name: info.stream_name.unwrap_or_else(|| arn.name().to_owned()),
+        arn,
+        retention_hours: info
+            .data_retention_in_hours
+            .and_then(|hours| u32::try_from(hours).ok())
+            .unwrap_or(0),
+        active: matches!(info.status, Some(Status::Active | Status::Updating)),
+    })
+}

@@ -1,0 +1,479 @@
+//! The WebSocket under the messages: a thin shell over [`super::wire`].
+
+use std::time::{Duration, Instant};
+
+use futures::{SinkExt, StreamExt};
+use kvs_aws::{AwsContext, CredentialsError, ErrorClass, classify_http};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+use url::Url;
+
+use super::throttle::Throttle;
+use super::wire::{self, IceCandidate, SignalingEvent, WireError};
+use crate::id::{ChannelArn, ClientId};
+
+/// AWS's own browser clients ask for this; the URL is used at once.
+const URL_LIFETIME: Duration = Duration::from_secs(299);
+/// TCP, TLS and handshake together.
+const CONNECT_WITHIN: Duration = Duration::from_secs(15);
+/// Events that the receiver has not taken. Full: reading stops, and TCP tells the service.
+const EVENTS: usize = 256;
+/// Messages that the throttle holds back. Full: the sender waits.
+const MESSAGES: usize = 64;
+
+/// As what to join. There is no role in the URL: the endpoint decides it, and a viewer's client id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignalingRole {
+    /// Receives offers.
+    Master,
+    /// Sends offers.
+    Viewer {
+        /// Unique on the channel.
+        client_id: ClientId,
+    },
+}
+
+/// Where and how to connect.
+#[derive(Clone, Debug)]
+pub struct SignalingConfig {
+    /// The WSS endpoint for the role.
+    pub wss: Url,
+    /// The channel.
+    pub channel_arn: ChannelArn,
+    /// The role.
+    pub role: SignalingRole,
+    /// Idle connections are closed after 10 minutes; pings count. Two without a pong close it from this side.
+    pub ping_interval: Duration,
+}
+
+impl SignalingConfig {
+    /// With a ping every 20 s.
+    #[must_use]
+    pub fn new(wss: Url, channel_arn: ChannelArn, role: SignalingRole) -> Self {
+        Self { wss, channel_arn, role, ping_interval: Duration::from_secs(20) }
+    }
+}
+
+/// Why there is no connection, or why a message did not go.
+#[derive(Debug, thiserror::Error)]
+pub enum SignalingError {
+    /// No credentials, or a URL that cannot be signed.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// The endpoint cannot be used.
+    #[error("the signaling endpoint {endpoint} {reason}")]
+    Endpoint {
+        /// The endpoint.
+        endpoint: Url,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It was not reached, or TLS failed.
+    #[error("cannot reach {host}: {reason}")]
+    Unreachable {
+        /// Host and port.
+        host: String,
+        /// Why.
+        reason: String,
+    },
+    /// The service answered the handshake with an error.
+    #[error("the signaling handshake of {channel} was refused with HTTP {status}{}: {message}",
+            error_type.as_ref().map_or(String::new(), |kind| format!(" {kind}")))]
+    Refused {
+        /// The channel's ARN.
+        channel: ChannelArn,
+        /// HTTP status.
+        status: u16,
+        /// `x-amzn-ErrorType`.
+        error_type: Option<String>,
+        /// Its body.
+        message: String,
+        /// What to do about it.
+        class: ErrorClass,
+    },
+    /// The message itself cannot be sent.
+    #[error(transparent)]
+    Message(#[from] WireError),
+    /// The connection is gone.
+    #[error("the signaling connection is closed")]
+    Closed,
+}
+
+impl SignalingError {
+    /// What to do about it.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            SignalingError::Credentials(_) => ErrorClass::AccessDenied,
+            SignalingError::Endpoint { .. } | SignalingError::Message(_) => ErrorClass::InvalidRequest,
+            SignalingError::Unreachable { .. } | SignalingError::Closed => ErrorClass::Network,
+            SignalingError::Refused { class, .. } => *class,
+        }
+    }
+}
+
+/// Sends messages; cheap to clone. When the last one is dropped the connection is closed.
+#[derive(Clone, Debug)]
+pub struct SignalingSender {
+    queue: mpsc::Sender<Queued>,
+}
+
+#[derive(Debug)]
+struct Queued {
+    kind: Kind,
+    text: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Description,
+    Candidate,
+}
+
+impl SignalingSender {
+    /// Sends an offer to the master.
+    ///
+    /// # Errors
+    /// [`SignalingError::Message`], [`SignalingError::Closed`].
+    pub async fn send_offer(&self, sdp: &str, correlation_id: Option<&str>) -> Result<(), SignalingError> {
+        self.send(Kind::Description, wire::offer(sdp, None, correlation_id)?).await
+    }
+
+    /// Sends an answer, as a master to the viewer who offered.
+    ///
+    /// # Errors
+    /// [`SignalingError::Message`], [`SignalingError::Closed`].
+    pub async fn send_answer(
+        &self,
+        sdp: &str,
+        recipient: Option<&str>,
+        correlation_id: Option<&str>,
+    ) -> Result<(), SignalingError> {
+        self.send(Kind::Description, wire::answer(sdp, recipient, correlation_id)?).await
+    }
+
+    /// Sends a candidate; as a master, to a viewer.
+    ///
+    /// # Errors
+    /// [`SignalingError::Message`], [`SignalingError::Closed`].
+    pub async fn send_candidate(
+        &self,
+        candidate: &IceCandidate,
+        recipient: Option<&str>,
+    ) -> Result<(), SignalingError> {
+        self.send(Kind::Candidate, wire::candidate(candidate, recipient, None)?).await
+    }
+
+    async fn send(&self, kind: Kind, text: String) -> Result<(), SignalingError> {
+        self.queue.send(Queued { kind, text }).await.map_err(|_| SignalingError::Closed)
+    }
+}
+
+/// Receives events, the last of which is [`SignalingEvent::Closed`].
+#[derive(Debug)]
+pub struct SignalingReceiver {
+    events: mpsc::Receiver<SignalingEvent>,
+}
+
+impl SignalingReceiver {
+    /// The next event; `None` after [`SignalingEvent::Closed`].
+    pub async fn recv(&mut self) -> Option<SignalingEvent> {
+        self.events.recv().await
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// Joins a channel. The URL is signed anew for each connection.
+///
+/// # Errors
+/// [`SignalingError`]; its class says what to do.
+pub async fn connect(
+    context: &AwsContext,
+    config: &SignalingConfig,
+) -> Result<(SignalingSender, SignalingReceiver), SignalingError> {
+    let mut endpoint = config.wss.clone();
+    if endpoint.path().is_empty() {
+        endpoint.set_path("/");
+    }
+    let mut parameters = vec![("X-Amz-ChannelARN", config.channel_arn.as_str())];
+    if let SignalingRole::Viewer { client_id } = &config.role {
+        parameters.push(("X-Amz-ClientId", client_id.as_str()));
+    }
+    let url = context.presign_websocket(&endpoint, &parameters, URL_LIFETIME).await?;
+    let host = kvs_aws::sign::host(&endpoint).map_err(CredentialsError::from)?;
+    let unreachable = |reason: String| SignalingError::Unreachable { host: host.clone(), reason };
+    let socket = timeout(CONNECT_WITHIN, async {
+        let stream = open(context, &endpoint).await?;
+        client_async(url.as_str(), stream).await.map_err(|error| match error {
+            tungstenite::Error::Http(response) => refused(context, config, &response),
+            error => unreachable(error.to_string()),
+        })
+    })
+    .await
+    .map_err(|_| unreachable(format!("no handshake within {} s", CONNECT_WITHIN.as_secs())))??
+    .0;
+
+    let (queue, messages) = mpsc::channel(MESSAGES);
+    let (sink, events) = mpsc::channel(EVENTS);
+    tokio::spawn(run(socket, messages, sink, config.ping_interval));
+    Ok((SignalingSender { queue }, SignalingReceiver { events }))
+}
+
+async fn open(context: &AwsContext, endpoint: &Url) -> Result<Box<dyn Stream>, SignalingError> {
+    let refuse =
+        |reason: &str| SignalingError::Endpoint { endpoint: endpoint.clone(), reason: reason.to_owned() };
+    let tls = match endpoint.scheme() {
+        "wss" => true,
+        "ws" => false,
+        _ => return Err(refuse("is neither wss nor ws")),
+    };
+    let host = endpoint.host_str().ok_or_else(|| refuse("has no host"))?;
+    // The url crate keeps the brackets of an IPv6 address.
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let port = endpoint.port_or_known_default().unwrap_or(if tls { 443 } else { 80 });
+    let unreachable = |error: std::io::Error| SignalingError::Unreachable {
+        host: format!("{host}:{port}"),
+        reason: error.to_string(),
+    };
+    let stream = TcpStream::connect((host, port)).await.map_err(unreachable)?;
+    // Candidates are small and each counts.
+    let _ = stream.set_nodelay(true);
+    if !tls {
+        return Ok(Box::new(stream));
+    }
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| refuse("has a host that no certificate can name"))?;
+    let connector = tokio_rustls::TlsConnector::from(context.tls_config());
+    Ok(Box::new(connector.connect(name, stream).await.map_err(unreachable)?))
+}
+
+fn refused(
+    context: &AwsContext,
+    config: &SignalingConfig,
+    response: &http::Response<Option<Vec<u8>>>,
+) -> SignalingError {
+    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+    if let Some(date) = header("date") {
+        context.observe_date(date);
+    }
+    let error_type = header("x-amzn-errortype")
+        .or_else(|| header("x-amz-errortype"))
+        .map(|kind| kind.split(':').next().unwrap_or_default().to_owned());
+    let body = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+    let message = serde_json::from_str::<serde_json::Value>(&body)
+        .ok()
+        .and_then(|body| body.get("message").or(body.get("Message"))?.as_str().map(str::to_owned))
+        .unwrap_or_else(|| body.chars().take(300).collect());
+    let status = response.status().as_u16();
+    let class = classify_http(status, error_type.as_deref(), Some(&message));
+    SignalingError::Refused { channel: config.channel_arn.clone(), status, error_type, message, class }
+}
+
+async fn run(
+    mut socket: WebSocketStream<Box<dyn Stream>>,
+    mut messages: mpsc::Receiver<Queued>,
+    events: mpsc::Sender<SignalingEvent>,
+    ping_interval: Duration,
+) {
+    let (code, reason) = relay(&mut socket, &mut messages, &events, ping_interval).await;
+    let _ = socket.close(None).await;
+    // Nobody listens any more when this fails.
+    let _ = events.send(SignalingEvent::Closed { code, reason }).await;
+}
+
+/// Until the connection ends: its close code and why.
+async fn relay(
+    socket: &mut WebSocketStream<Box<dyn Stream>>,
+    messages: &mut mpsc::Receiver<Queued>,
+    events: &mpsc::Sender<SignalingEvent>,
+    ping_interval: Duration,
+) -> (Option<u16>, String) {
+    let mut descriptions = Throttle::per_second(5);
+    let mut candidates = Throttle::per_second(20);
+    let mut ping = interval(ping_interval);
+    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut unanswered = 0;
+    // A message whose time has not come. One at a time: the order of messages is kept.
+    let mut held: Option<(Instant, String)> = None;
+    loop {
+        tokio::select! {
+            frame = socket.next() => {
+                // Whatever comes shows that the connection is alive.
+                unanswered = 0;
+                let text = match frame {
+                    Some(Ok(Message::Text(text))) => text,
+                    Some(Ok(Message::Close(frame))) => return closed(frame),
+                    Some(Ok(_)) => continue,
+                    Some(Err(error)) => return (None, error.to_string()),
+                    None => return (None, "the service ended the connection".to_owned()),
+                };
+                if let Some(event) = wire::decode(&text)
+                    && events.send(event).await.is_err()
+                {
+                    return (None, "the receiver was dropped".to_owned());
+                }
+            }
+            _ = ping.tick() => {
+                if unanswered >= 2 {
+                    return (None, format!("no pong within {} s", 2 * ping_interval.as_secs()));
+                }
+                unanswered += 1;
+                if let Err(error) = socket.send(Message::Ping(Default::default())).await {
+                    return (None, error.to_string());
+                }
+            }
+            queued = messages.recv(), if held.is_none() => match queued {
+                Some(Queued { kind, text }) => {
+                    let throttle = if kind == Kind::Candidate { &mut candidates } else { &mut descriptions };
+                    held = Some((throttle.take(Instant::now()), text));
+                }
+                None => return (None, "closed by this side".to_owned()),
+            },
+            () = due(held.as_ref().map(|(at, _)| *at)), if held.is_some() => {
+                if let Some((_, text)) = held.take()
+                    && let Err(error) = socket.send(Message::text(text)).await
+                {
+                    return (None, error.to_string());
+                }
+            }
+        }
+    }
+}
+
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn closed(frame: Option<CloseFrame>) -> (Option<u16>, String) {
+    match frame {
+        Some(CloseFrame { code, reason }) => {
+            let code: CloseCode = code;
+            (
+                Some(code.into()),
+                if reason.is_empty() { "closed by the service".to_owned() } else { reason.to_string() },
+            )
+        }
+        None => (None, "closed by the service".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio_tungstenite::accept_async;
+
+    use super::*;
+
+    async fn context() -> AwsContext {
+        AwsContext::builder()
+            .region("us-west-2")
+            .static_credentials("AKIDEXAMPLE", "secret", None)
+            .build()
+            .await
+            .unwrap()
+    }
+
+    async fn listen() -> (TcpListener, SignalingConfig) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let wss = Url::parse(&format!("ws://{}", listener.local_addr().unwrap())).unwrap();
+        let arn = "arn:aws:kinesisvideo:us-west-2:123456789012:channel/demo/1234567890123".parse().unwrap();
+        let role = SignalingRole::Viewer { client_id: "viewer-1".parse().unwrap() };
+        (listener, SignalingConfig::new(wss, arn, role))
+    }
+
+    #[tokio::test]
+    async fn messages_go_both_ways_and_nonsense_is_survived() {
+        let (listener, config) = listen().await;
+        let server = tokio::spawn(async move {
+            let mut socket = accept_async(listener.accept().await.unwrap().0).await.unwrap();
+            loop {
+                if let Message::Text(text) = socket.next().await.unwrap().unwrap() {
+                    let sent: serde_json::Value = serde_json::from_str(&text).unwrap();
+                    assert_eq!(sent["action"], "SDP_OFFER");
+                    break;
+                }
+            }
+            let answer = base64::engine::general_purpose::STANDARD.encode(r#"{"type":"answer","sdp":"v=0"}"#);
+            for text in [
+                String::new(),
+                "no json".to_owned(),
+                format!(r#"{{"messagePayload":"{answer}","messageType":"SDP_ANSWER"}}"#),
+            ] {
+                socket.send(Message::text(text)).await.unwrap();
+            }
+            let frame = CloseFrame { code: CloseCode::Away, reason: "Going away".into() };
+            socket.close(Some(frame)).await.unwrap();
+            while socket.next().await.is_some() {}
+        });
+        let (sender, mut receiver) = connect(&context().await, &config).await.unwrap();
+        sender.send_offer("v=0\r\n", None).await.unwrap();
+        assert!(matches!(receiver.recv().await, Some(SignalingEvent::Malformed { .. })));
+        assert!(matches!(receiver.recv().await, Some(SignalingEvent::Answer { .. })));
+        let expected = SignalingEvent::Closed { code: Some(1001), reason: "Going away".to_owned() };
+        assert_eq!(receiver.recv().await, Some(expected));
+        assert_eq!(receiver.recv().await, None);
+        server.await.unwrap();
+        assert!(matches!(sender.send_offer("v=0\r\n", None).await, Err(SignalingError::Closed)));
+    }
+
+    #[tokio::test]
+    async fn a_service_that_falls_silent_is_noticed() {
+        let (listener, mut config) = listen().await;
+        config.ping_interval = Duration::from_millis(20);
+        let server = tokio::spawn(async move {
+            // Never polled again: it answers no ping.
+            let socket = accept_async(listener.accept().await.unwrap().0).await.unwrap();
+            std::future::pending::<()>().await;
+            drop(socket);
+        });
+        let (_sender, mut receiver) = connect(&context().await, &config).await.unwrap();
+        let Some(SignalingEvent::Closed { code: None, reason }) = receiver.recv().await else { panic!() };
+        assert!(reason.contains("no pong"), "{reason}");
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn a_refused_handshake_says_what_the_service_said() {
+        let (listener, config) = listen().await;
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 4096];
+            let _ = stream.read(&mut request).await.unwrap();
+            let body = r#"{"message":"Signature expired: 1 is now earlier than 2"}"#;
+            let answer = format!(
+                "HTTP/1.1 403 Forbidden\r\nx-amzn-ErrorType: InvalidSignatureException:http://x/\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            let _ = stream.read(&mut request).await;
+        });
+        let error = connect(&context().await, &config).await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::ClockSkew, "{error}");
+        let text = error.to_string();
+        assert!(text.contains("403 InvalidSignatureException: Signature expired"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_a_network_error_with_the_address() {
+        let (listener, config) = listen().await;
+        let address = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let error = connect(&context().await, &config).await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Network);
+        assert!(error.to_string().contains(&address), "{error}");
+    }
+}
