@@ -1,0 +1,115 @@
+//! The agent's `/status` document.
+
+use serde::{Deserialize, Serialize};
+
+/// Where the agent is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Credentials, channel and stream are being looked up.
+    #[default]
+    Starting,
+    /// On the channel; no master answers.
+    WaitingForMaster,
+    /// A master has answered; the peer connection is being made.
+    Connecting,
+    /// Media arrives.
+    Streaming,
+    /// Media arrived, and does not now.
+    Reconnecting,
+    /// SIGTERM came; the last fragment is on its way.
+    Stopping,
+    /// Something that a person must heal; the agent keeps trying.
+    Failed,
+}
+
+/// What the agent does and why, for people, probes and the operator.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AgentStatus {
+    /// Where it is.
+    pub phase: Phase,
+    /// One CamelCase word for why, `WaitingForMaster`, `ChannelNotFound`.
+    pub reason: String,
+    /// A sentence for people, with the remedy where there is one.
+    pub message: String,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// ARN of the channel, once it is known.
+    pub channel: Option<String>,
+    /// Name of the stream.
+    pub stream: Option<String>,
+    /// This viewer's id on the channel.
+    pub client_id: Option<String>,
+    /// Version of the agent.
+    pub version: String,
+    /// On the channel now.
+    pub signaling_connected: bool,
+    /// Peer connections made since the start.
+    pub peer_connections: u64,
+    /// The selected candidate pair, `host 10.0.0.7:4242 <-> relay 198.51.100.2:443`.
+    pub candidate_pair: Option<String>,
+    /// Video, once some has arrived.
+    pub video: Option<VideoStatus>,
+    /// Audio, once some has arrived.
+    pub audio: Option<AudioStatus>,
+    /// The stream's side.
+    pub kvs: StreamStatus,
+}
+
+/// Received video. Names are those of W3C WebRTC statistics.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VideoStatus {
+    /// `H264`
+    pub codec: String,
+    /// `constrained-baseline`
+    pub profile: String,
+    /// Pixels.
+    pub frame_width: u32,
+    /// Pixels.
+    pub frame_height: u32,
+    /// Complete frames.
+    pub frames_received: u64,
+    /// IDR pictures among them.
+    pub key_frames_received: u64,
+    /// Frames that could not be completed, or could not be decoded without one that could not.
+    pub frames_dropped: u64,
+    /// RTP packets, without duplicates.
+    pub packets_received: u64,
+    /// RTP packets that never came.
+    pub packets_lost: u64,
+    /// Packets asked for again.
+    pub nack_count: u64,
+    /// Key frames asked for.
+    pub pli_count: u64,
+}
+
+/// Received audio.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AudioStatus {
+    /// `opus`
+    pub codec: String,
+    /// RTP packets, without duplicates.
+    pub packets_received: u64,
+    /// RTP packets that never came.
+    pub packets_lost: u64,
+}
+
+/// What became of the media at KVS.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StreamStatus {
+    /// Fragments that the service has acknowledged as persisted.
+    pub fragments_persisted: u64,
+    /// Producer time of the last of them, RFC 3339.
+    pub last_persisted_at: Option<String>,
+    /// Sent again after a connection broke.
+    pub fragments_replayed: u64,
+    /// Given up because the buffer was full.
+    pub fragments_dropped: u64,
+    /// Media that waits to be persisted.
+    pub buffered_seconds: f64,
+    /// PutMedia sessions since the start.
+    pub sessions: u64,
+}
