@@ -2,6 +2,12 @@
 //! over WebRTC and relays it through GStreamer into a KVS stream.
 #![forbid(unsafe_code)]
 
+pub mod channel;
+pub mod driver;
+pub mod events;
+mod failure;
 pub mod peer;
 pub mod pipeline;
+pub mod receive;
 pub mod session;
+pub mod state;

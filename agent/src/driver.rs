@@ -1,0 +1,404 @@
+//! Carries out what the session decides.
+
+use crate::channel::{self, Channel, Outgoing, Socket};
+use crate::events::{Event, Events};
+use crate::failure;
+use crate::peer::{IceServer, MediaEvent, Peer, PeerConfig, PeerError, PeerEvent, RtcPeer};
+use crate::pipeline::Tracks;
+use crate::receive::{Receive, ReceiveConfig};
+use crate::session::{Action, Failure, FailureKind, Input, Session};
+use crate::state::State;
+use kvs::{ChannelId, ClientId, ControlPlane};
+use kvs_aws::AwsContext;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Replies, peer events and signaling messages that wait for the driver. When it is full their
+/// senders wait; media does not pass here.
+const MESSAGES: usize = 256;
+
+/// The driver looks after the session at least this often.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// What reaches the driver from its tasks.
+pub enum Message {
+    /// For the session as it is.
+    Input(Input),
+    /// The channel was looked up.
+    Resolved {
+        /// The number of the action.
+        attempt: u64,
+        /// The channel.
+        result: Result<Channel, Failure>,
+    },
+    /// A signaling socket is open.
+    SocketOpen {
+        /// The number of the action.
+        attempt: u64,
+        /// The socket.
+        socket: Socket,
+    },
+    /// A peer was built.
+    PeerBuilt {
+        /// Which.
+        generation: u64,
+        /// The peer with its media.
+        result: Result<(RtcPeer, mpsc::Receiver<MediaEvent>), Failure>,
+    },
+}
+
+/// What the driver works with.
+pub struct DriverConfig {
+    /// The channel.
+    pub channel: ChannelId,
+    /// What to offer, without servers.
+    pub peer: PeerConfig,
+    /// How media is stored.
+    pub receive: ReceiveConfig,
+    /// How long the end of a recording may take when the agent stops.
+    pub stop_within: Duration,
+}
+
+struct PeerSlot {
+    generation: u64,
+    peer: Arc<RtcPeer>,
+    media: Option<mpsc::Receiver<MediaEvent>>,
+    nudge: Arc<Notify>,
+    stop: CancellationToken,
+}
+
+/// The shell around a [`Session`].
+pub struct Driver {
+    config: DriverConfig,
+    context: AwsContext,
+    control: ControlPlane,
+    session: Session,
+    channel: Option<Channel>,
+    /// The attempt whose socket is wanted; any other that opens is dropped.
+    wanted_socket: Option<u64>,
+    socket: Option<Socket>,
+    peer: Option<PeerSlot>,
+    receiving: JoinSet<()>,
+    messages: mpsc::Sender<Message>,
+    inbox: mpsc::Receiver<Message>,
+    inputs: mpsc::Sender<Input>,
+    input_inbox: mpsc::Receiver<Input>,
+    events: Arc<Events>,
+    state: Arc<State>,
+}
+
+impl Driver {
+    /// A driver of `session`.
+    pub fn new(
+        config: DriverConfig,
+        context: AwsContext,
+        session: Session,
+        events: Arc<Events>,
+        state: Arc<State>,
+    ) -> Self {
+        let (messages, inbox) = mpsc::channel(MESSAGES);
+        let (inputs, input_inbox) = mpsc::channel(MESSAGES);
+        Self {
+            control: ControlPlane::new(&context),
+            config,
+            context,
+            session,
+            channel: None,
+            wanted_socket: None,
+            socket: None,
+            peer: None,
+            receiving: JoinSet::new(),
+            messages,
+            inbox,
+            inputs,
+            input_inbox,
+            events,
+            state,
+        }
+    }
+
+    /// Runs until `stop`; then the recording is brought to its end.
+    pub async fn run(mut self, stop: CancellationToken) {
+        self.step(Input::Tick).await;
+        loop {
+            let now = Instant::now();
+            let wake =
+                self.session.poll_timeout().map_or(now + HEARTBEAT, |at| at.min(now + HEARTBEAT)).max(now);
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(message) = self.inbox.recv() => self.receive(message).await,
+                Some(input) = self.input_inbox.recv() => self.step(input).await,
+                () = tokio::time::sleep_until(wake.into()) => self.step(Input::Tick).await,
+            }
+            while self.receiving.try_join_next().is_some() {}
+        }
+        self.step(Input::Stop).await;
+        let delivered = tokio::time::timeout(self.config.stop_within, async {
+            while self.receiving.join_next().await.is_some() {}
+        });
+        if delivered.await.is_err() {
+            tracing::warn!(
+                within = ?self.config.stop_within,
+                "stopping without the acknowledgement of the last fragment"
+            );
+        }
+    }
+
+    async fn receive(&mut self, message: Message) {
+        match message {
+            Message::Input(input) => self.step(input).await,
+            Message::Resolved { attempt, result } => {
+                let result = result.map(|channel| {
+                    let ttl = channel.message_ttl;
+                    self.channel = Some(channel);
+                    ttl
+                });
+                self.step(Input::Resolved { attempt, result }).await;
+            }
+            Message::SocketOpen { attempt, socket } => {
+                if self.wanted_socket == Some(attempt) {
+                    self.socket = Some(socket);
+                    self.step(Input::SignalingOpened { attempt, result: Ok(()) }).await;
+                }
+            }
+            Message::PeerBuilt { generation, result } => match result {
+                Ok((peer, media)) => {
+                    let peer = Arc::new(peer);
+                    let slot = PeerSlot {
+                        generation,
+                        peer,
+                        media: Some(media),
+                        nudge: Arc::new(Notify::new()),
+                        stop: CancellationToken::new(),
+                    };
+                    if let Some(older) = self.peer.replace(slot) {
+                        close(older);
+                    }
+                    self.step(Input::PeerCreated { generation, result: Ok(()) }).await;
+                }
+                Err(failure) => self.step(Input::PeerCreated { generation, result: Err(failure) }).await,
+            },
+        }
+    }
+
+    /// Feeds the session and carries out what follows, including what follows from that.
+    async fn step(&mut self, input: Input) {
+        let mut next = Some(input);
+        while let Some(input) = next.take() {
+            for action in self.session.handle(input, Instant::now()) {
+                if let Some(reply) = self.carry_out(action).await {
+                    next = Some(reply);
+                }
+            }
+        }
+        let view = self.session.view(Instant::now());
+        if let Some(before) = self.state.set_view(view.clone()) {
+            self.events.emit(Event::Transition { from: before, to: view });
+        }
+    }
+
+    async fn carry_out(&mut self, action: Action) -> Option<Input> {
+        match action {
+            Action::Resolve { attempt } => {
+                let (control, channel) = (self.control.clone(), self.config.channel.clone());
+                let messages = self.messages.clone();
+                tokio::spawn(async move {
+                    let result = channel::resolve(&control, &channel).await;
+                    let _ = messages.send(Message::Resolved { attempt, result }).await;
+                });
+            }
+            Action::OpenSignaling { attempt, client_id } => {
+                self.socket = None;
+                self.wanted_socket = Some(attempt);
+                let channel = self.channel.clone()?;
+                tokio::spawn(channel::open(
+                    self.context.clone(),
+                    channel,
+                    client_id,
+                    attempt,
+                    self.messages.clone(),
+                    Arc::clone(&self.events),
+                ));
+            }
+            Action::CloseSignaling => {
+                self.socket = None;
+                self.wanted_socket = None;
+            }
+            Action::CreatePeer { generation, client_id } => self.create_peer(generation, client_id),
+            Action::ClosePeer { generation } => {
+                if let Some(slot) = self.peer.take_if(|slot| slot.generation == generation) {
+                    close(slot);
+                }
+            }
+            Action::SendOffer { generation, candidates } => {
+                let slot = self.peer.as_ref().filter(|slot| slot.generation == generation)?;
+                let offer = with_candidates(slot.peer.offer(), &candidates);
+                self.socket.as_ref()?.send(Outgoing::Offer(offer), &self.events);
+            }
+            Action::SendCandidate { candidate } => {
+                self.socket.as_ref()?.send(Outgoing::Candidate(candidate), &self.events);
+            }
+            Action::ApplyAnswer { generation, sdp } => {
+                let result = self.apply_answer(generation, &sdp).await.map_err(|error| failure::peer(&error));
+                return Some(Input::AnswerApplied { generation, result });
+            }
+            Action::AddCandidate { generation, candidate } => {
+                let slot = self.peer.as_ref().filter(|slot| slot.generation == generation)?;
+                match slot.peer.add_remote_candidate(&candidate).await {
+                    Ok(true) => tracing::debug!(candidate, "remote candidate"),
+                    Ok(false) => tracing::debug!(candidate, "remote candidate ignored"),
+                    Err(error) => tracing::debug!(%error, "remote candidate refused"),
+                }
+            }
+            Action::RequestKeyFrame { generation } => {
+                if let Some(slot) = self.peer.as_ref().filter(|slot| slot.generation == generation) {
+                    slot.nudge.notify_one();
+                }
+            }
+            Action::Report(failure) => self.events.emit(Event::Failed(failure)),
+        }
+        None
+    }
+
+    fn create_peer(&mut self, generation: u64, client_id: String) {
+        let Some(channel) = self.channel.clone() else {
+            return;
+        };
+        let (context, messages) = (self.context.clone(), self.messages.clone());
+        let mut config = self.config.peer.clone();
+        tokio::spawn(async move {
+            let result = async {
+                config.ice_servers = ice_servers(&context, &channel, &client_id).await?;
+                RtcPeer::new(config).await.map_err(|error| failure::peer(&error))
+            }
+            .await;
+            let (result, peer_events) = match result {
+                Ok((peer, peer_events, media)) => (Ok((peer, media)), Some(peer_events)),
+                Err(failure) => (Err(failure), None),
+            };
+            if messages.send(Message::PeerBuilt { generation, result }).await.is_err() {
+                return;
+            }
+            let Some(mut peer_events) = peer_events else {
+                return;
+            };
+            while let Some(event) = peer_events.recv().await {
+                let input = match event {
+                    PeerEvent::LocalCandidate(candidate) => Input::LocalCandidate { generation, candidate },
+                    PeerEvent::Connected => Input::PeerConnected { generation },
+                    // It may recover; if not, the session misses media.
+                    PeerEvent::Disconnected => continue,
+                    PeerEvent::Failed => Input::PeerFailed { generation },
+                };
+                if messages.send(Message::Input(input)).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    async fn apply_answer(&mut self, generation: u64, sdp: &str) -> Result<(), PeerError> {
+        let Some(slot) = self.peer.as_mut().filter(|slot| slot.generation == generation) else {
+            return Err(PeerError::Apply("the peer is gone".to_owned()));
+        };
+        tracing::debug!(sdp, "answer");
+        let negotiated = slot.peer.accept_answer(sdp).await?;
+        if !negotiated.refused.is_empty() {
+            self.events.emit(Event::TracksRefused { what: negotiated.refused.clone() });
+        }
+        let Some(media) = slot.media.take() else {
+            return Err(PeerError::Apply("the answer was applied before".to_owned()));
+        };
+        let receive = Receive {
+            generation,
+            peer: Arc::clone(&slot.peer) as Arc<dyn Peer>,
+            expected: Tracks { video: negotiated.video.is_some(), audio: negotiated.audio },
+            config: self.config.receive.clone(),
+            session: self.inputs.clone(),
+            figures: self.state.new_peer(generation),
+            events: Arc::clone(&self.events),
+            nudge: Arc::clone(&slot.nudge),
+            stop: slot.stop.clone(),
+        };
+        self.receiving.spawn(receive.run(media));
+        Ok(())
+    }
+}
+
+/// Ends a peer; what it received is written out by its own task.
+fn close(slot: PeerSlot) {
+    slot.stop.cancel();
+    tokio::spawn(async move { slot.peer.close().await });
+}
+
+async fn ice_servers(
+    context: &AwsContext,
+    channel: &Channel,
+    client_id: &str,
+) -> Result<Vec<IceServer>, Failure> {
+    let client_id: ClientId = client_id
+        .parse()
+        .map_err(|error: kvs::InvalidId| Failure::new(FailureKind::InvalidRequest, error.to_string()))?;
+    let found = kvs::ice_servers(context, &channel.endpoints.https, &channel.arn, &client_id)
+        .await
+        .map_err(|error| failure::call(&error))?;
+    let stun = kvs::stun_server(context).map(|url| IceServer {
+        urls: vec![url],
+        username: String::new(),
+        credential: String::new(),
+    });
+    Ok(stun
+        .into_iter()
+        .chain(found.into_iter().map(|server| IceServer {
+            urls: server.urls,
+            username: server.username,
+            credential: server.credential,
+        }))
+        .collect())
+}
+
+/// Longest offer: 10,000 characters of base64 hold 7,500 bytes of JSON.
+const MAX_OFFER: usize = 7_000;
+
+/// Writes candidates into the first media section, as many as fit.
+fn with_candidates(offer: &str, candidates: &[String]) -> String {
+    let first = offer.find("\r\nm=").map(|at| at + 2);
+    let second = first.and_then(|first| offer[first..].find("\r\nm=").map(|at| first + at + 2));
+    let (head, tail) = offer.split_at(second.unwrap_or(offer.len()));
+    let mut text = head.to_owned();
+    for candidate in candidates {
+        if text.len() + tail.len() + candidate.len() > MAX_OFFER {
+            break;
+        }
+        text.push_str("a=");
+        text.push_str(candidate);
+        text.push_str("\r\n");
+    }
+    text.push_str(tail);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn candidates_go_into_the_first_section_as_far_as_they_fit() {
+        let offer = "v=0\r\nm=audio 9 X 111\r\na=mid:0\r\nm=video 9 X 102\r\na=mid:1\r\n";
+        let text = with_candidates(offer, &["candidate:1".to_owned()]);
+        assert_eq!(
+            text,
+            "v=0\r\nm=audio 9 X 111\r\na=mid:0\r\na=candidate:1\r\nm=video 9 X 102\r\na=mid:1\r\n"
+        );
+        let one = "v=0\r\nm=video 9 X 102\r\na=mid:0\r\n";
+        assert_eq!(
+            with_candidates(one, &["candidate:1".to_owned()]),
+            "v=0\r\nm=video 9 X 102\r\na=mid:0\r\na=candidate:1\r\n"
+        );
+        let many = vec!["candidate:".to_owned() + &"x".repeat(190); 100];
+        assert!(with_candidates(offer, &many).len() <= MAX_OFFER + 10);
+    }
+}

@@ -1,0 +1,220 @@
+//! Important moments: each is logged and counted in this one place.
+
+use crate::peer::{MediaKind, SelectedPair};
+use crate::pipeline::Tracks;
+use crate::session::{Failure, Phase, View};
+use kvs_media::{LossEvent, MalformedPacket, VideoFormat};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+use std::time::Duration;
+
+/// Something worth a log line or a counter.
+#[derive(Debug)]
+pub enum Event {
+    /// The session's phase or reason changed.
+    Transition {
+        /// Before.
+        from: View,
+        /// Now.
+        to: View,
+    },
+    /// The session deals with a failure.
+    Failed(Failure),
+    /// The media path is known.
+    PairSelected {
+        /// The pair.
+        pair: SelectedPair,
+    },
+    /// The master accepted less than was offered.
+    TracksRefused {
+        /// Which, and why.
+        what: Vec<String>,
+    },
+    /// The master sends video of this format from now on.
+    VideoFormat {
+        /// The format.
+        format: VideoFormat,
+    },
+    /// Packets were given up.
+    PacketsLost {
+        /// Which track.
+        kind: MediaKind,
+        /// Which packets.
+        loss: LossEvent,
+    },
+    /// A packet was skipped.
+    MalformedPacket {
+        /// Which track.
+        kind: MediaKind,
+        /// Which packet, and why.
+        packet: MalformedPacket,
+    },
+    /// A picture was given up.
+    PictureIncomplete {
+        /// Of which stream.
+        ssrc: u32,
+        /// Its extended RTP timestamp.
+        rtp_timestamp: u64,
+        /// Why.
+        reason: String,
+    },
+    /// A pipeline runs.
+    PipelineOpened {
+        /// With these tracks.
+        tracks: Tracks,
+    },
+    /// A pipeline broke.
+    PipelineBroken {
+        /// Element and message.
+        message: String,
+        /// When it is rebuilt.
+        retry_in: Duration,
+    },
+    /// A pipeline complains.
+    PipelineWarning {
+        /// Element and message.
+        message: String,
+    },
+    /// A frame came over signaling that is no message.
+    SignalingMalformed {
+        /// What it was.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A message could not be sent over signaling.
+    SignalingNotSent {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        reason: String,
+    },
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct KindLabel {
+    kind: String,
+}
+
+/// The log and the counters of events.
+#[derive(Debug, Default)]
+pub struct Events {
+    failures: Family<ReasonLabel, Counter>,
+    transitions: Family<ReasonLabel, Counter>,
+    malformed: Family<KindLabel, Counter>,
+    format_changes: Counter,
+    pictures_incomplete: Counter,
+    pipelines_opened: Counter,
+    pipelines_broken: Counter,
+    signaling_malformed: Counter,
+}
+
+impl Events {
+    /// Makes the counters known to `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("failures", "Failures that were dealt with, by reason", self.failures.clone());
+        registry.register("transitions", "Changes of phase, by the new reason", self.transitions.clone());
+        registry.register(
+            "rtp_packets_malformed",
+            "RTP packets whose payload was skipped",
+            self.malformed.clone(),
+        );
+        registry.register("video_format_changes", "Changes of the SPS", self.format_changes.clone());
+        registry.register(
+            "pictures_incomplete",
+            "Access units that were given up",
+            self.pictures_incomplete.clone(),
+        );
+        registry.register(
+            "pipelines_opened",
+            "GStreamer pipelines that were started",
+            self.pipelines_opened.clone(),
+        );
+        registry.register(
+            "pipelines_broken",
+            "GStreamer pipelines that failed",
+            self.pipelines_broken.clone(),
+        );
+        registry.register(
+            "signaling_frames_malformed",
+            "Signaling frames that were no message",
+            self.signaling_malformed.clone(),
+        );
+    }
+
+    /// Logs and counts.
+    pub fn emit(&self, event: Event) {
+        match event {
+            Event::Transition { from, to } => {
+                self.transitions.get_or_create(&ReasonLabel { reason: to.reason.to_owned() }).inc();
+                let was = from.reason;
+                match to.phase {
+                    Phase::Failed => {
+                        tracing::error!(reason = to.reason, was, "{}", to.message);
+                    }
+                    Phase::Reconnecting => tracing::warn!(reason = to.reason, was, "{}", to.message),
+                    _ => {
+                        tracing::info!(reason = to.reason, was, client_id = to.client_id, "{}", to.message);
+                    }
+                }
+            }
+            Event::Failed(failure) => {
+                let reason = failure.kind.reason();
+                self.failures.get_or_create(&ReasonLabel { reason: reason.to_owned() }).inc();
+                tracing::warn!(reason, "{}", failure.message);
+            }
+            Event::PairSelected { pair } => tracing::info!(
+                local = pair.local,
+                local_type = pair.local_type,
+                remote = pair.remote,
+                remote_type = pair.remote_type,
+                "media path selected"
+            ),
+            Event::TracksRefused { what } => {
+                tracing::warn!("the master does not send everything it was offered: {}", what.join("; "));
+            }
+            Event::VideoFormat { format } => {
+                self.format_changes.inc();
+                tracing::info!(
+                    width = format.width,
+                    height = format.height,
+                    profile = format.profile_idc,
+                    level = format.level_idc,
+                    "video format"
+                );
+            }
+            Event::PacketsLost { kind, loss } => {
+                tracing::debug!(kind = kind.as_str(), %loss, "packets given up");
+            }
+            Event::MalformedPacket { kind, packet } => {
+                self.malformed.get_or_create(&KindLabel { kind: kind.as_str().to_owned() }).inc();
+                tracing::debug!(kind = kind.as_str(), %packet, "packet skipped");
+            }
+            Event::PictureIncomplete { ssrc, rtp_timestamp, reason } => {
+                self.pictures_incomplete.inc();
+                tracing::debug!(ssrc, rtp_timestamp, reason, "picture given up");
+            }
+            Event::PipelineOpened { tracks } => {
+                self.pipelines_opened.inc();
+                tracing::info!(video = tracks.video, audio = tracks.audio, "recording");
+            }
+            Event::PipelineBroken { message, retry_in } => {
+                self.pipelines_broken.inc();
+                tracing::error!(?retry_in, "the pipeline broke and is rebuilt: {message}");
+            }
+            Event::PipelineWarning { message } => tracing::warn!("pipeline: {message}"),
+            Event::SignalingMalformed { what, reason } => {
+                self.signaling_malformed.inc();
+                tracing::debug!(what, reason, "signaling frame skipped");
+            }
+            Event::SignalingNotSent { what, reason } => tracing::warn!(what, reason, "message not sent"),
+        }
+    }
+}

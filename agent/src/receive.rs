@@ -1,0 +1,282 @@
+//! Moves the media of one peer connection: RTP in, loss repaired, frames into the pipeline.
+
+use crate::events::{Event, Events};
+use crate::peer::{MediaEvent, MediaKind, Peer, PeerStats};
+use crate::pipeline::{Picture, Relay, RelayEvent, RelayFigures, SinkFactory, Sound, Tracks};
+use crate::session::Input;
+use kvs_media::{
+    AudioConfig, AudioOutput, InboundStats, KeyFrameConfig, Kind, MediaConfig, MediaOutput, MediaReceiver,
+    VideoConfig, VideoFormat, VideoOutput,
+};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// How often the session is told that media arrives, and figures are taken.
+const REPORT: Duration = Duration::from_millis(500);
+
+/// Packets handled before the figures and the pipeline get their turn.
+const BURST: usize = 256;
+
+/// What one peer connection received.
+#[derive(Clone, Debug, Default)]
+pub struct Received {
+    /// Counters of the video track.
+    pub video: Option<InboundStats>,
+    /// Counters of the audio track.
+    pub audio: Option<InboundStats>,
+    /// What the newest SPS says.
+    pub format: Option<VideoFormat>,
+    /// Counters of the pipelines.
+    pub relay: RelayFigures,
+    /// The tracks that are stored now.
+    pub tracks: Option<Tracks>,
+    /// Figures of the connection.
+    pub peer: PeerStats,
+}
+
+/// How media is received and stored.
+#[derive(Clone)]
+pub struct ReceiveConfig {
+    /// Ask for a key frame when the last is older: the length of a fragment.
+    pub key_frame_interval: Duration,
+    /// Bit rate of the AAC, bit/s.
+    pub aac_bitrate: i32,
+    /// What the end of a recording has to be delivered within.
+    pub retire_within: Duration,
+    /// Makes the ends of pipelines.
+    pub factory: Arc<dyn SinkFactory>,
+}
+
+/// The media of one peer connection.
+pub struct Receive {
+    /// Which peer.
+    pub generation: u64,
+    /// To send feedback with.
+    pub peer: Arc<dyn Peer>,
+    /// What was negotiated.
+    pub expected: Tracks,
+    /// How.
+    pub config: ReceiveConfig,
+    /// To the session. Bounded; a report that does not fit is left out, the next follows.
+    pub session: mpsc::Sender<Input>,
+    /// Where the figures are left.
+    pub figures: Arc<Mutex<Received>>,
+    /// Log and counters.
+    pub events: Arc<Events>,
+    /// Media stalls: a key frame is to be asked for.
+    pub nudge: Arc<tokio::sync::Notify>,
+    /// Ends it.
+    pub stop: CancellationToken,
+}
+
+impl Receive {
+    /// Runs until it is stopped or the peer is gone, then delivers what is still inside.
+    pub async fn run(self, mut media: mpsc::Receiver<MediaEvent>) {
+        let mut relay = Relay::new(
+            self.expected,
+            Arc::clone(&self.config.factory),
+            self.config.aac_bitrate,
+            self.config.retire_within,
+        );
+        let mut receiver = MediaReceiver::new(MediaConfig {
+            video: self.expected.video.then(|| VideoConfig {
+                key_frames: KeyFrameConfig {
+                    interval: Some(self.config.key_frame_interval),
+                    ..KeyFrameConfig::default()
+                },
+                ..VideoConfig::default()
+            }),
+            audio: self.expected.audio.then(AudioConfig::default),
+        });
+        let mut state = State { flowing: false, arrived: false, format: None, key_frame_wanted: false };
+        let mut report = tokio::time::interval(REPORT);
+        report.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut burst = Vec::with_capacity(BURST);
+        loop {
+            let now = Instant::now();
+            let wake = [receiver.poll_timeout(), relay.poll_timeout(now)]
+                .into_iter()
+                .flatten()
+                .min()
+                .unwrap_or(now + REPORT);
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                event = relay.bus() => {
+                    let events = relay.on_bus(event, Instant::now());
+                    self.relay_events(events, &mut state);
+                }
+                _ = report.tick() => self.report(&mut receiver, &relay, &mut state).await,
+                count = media.recv_many(&mut burst, BURST) => {
+                    if count == 0 {
+                        break;
+                    }
+                    let (now, wall) = (Instant::now(), SystemTime::now());
+                    for event in burst.drain(..) {
+                        match event {
+                            MediaEvent::Rtp { kind, packet } => {
+                                state.arrived = true;
+                                receiver.handle_rtp(kind_of(kind), packet, now, wall);
+                            }
+                            MediaEvent::SenderReport(report) => receiver.handle_sender_report(report),
+                        }
+                        self.drain(&mut receiver, &mut relay, &mut state, now).await;
+                    }
+                }
+                () = self.nudge.notified() => state.key_frame_wanted = true,
+                () = tokio::time::sleep_until(wake.into()) => {}
+            }
+            let now = Instant::now();
+            receiver.handle_timeout(now);
+            self.drain(&mut receiver, &mut relay, &mut state, now).await;
+            let events = relay.tick(now);
+            self.relay_events(events, &mut state);
+            if std::mem::take(&mut state.key_frame_wanted) {
+                self.request_key_frame(&receiver).await;
+            }
+        }
+        self.report(&mut receiver, &relay, &mut state).await;
+        relay.finish().await;
+    }
+
+    async fn drain(&self, receiver: &mut MediaReceiver, relay: &mut Relay, state: &mut State, now: Instant) {
+        while let Some(output) = receiver.poll_output() {
+            match output {
+                MediaOutput::Video(VideoOutput::AccessUnit(unit)) => {
+                    if !state.flowing {
+                        state.flowing = true;
+                        self.tell(true);
+                    }
+                    let picture = Picture { data: unit.data, at: unit.capture_time, idr: unit.idr };
+                    let events = relay.picture(picture, now);
+                    self.relay_events(events, state);
+                }
+                MediaOutput::Video(VideoOutput::FormatChanged(format)) => {
+                    state.format = Some(format);
+                    self.events.emit(Event::VideoFormat { format });
+                }
+                MediaOutput::Video(VideoOutput::Nack { ssrc, sequences })
+                | MediaOutput::Audio(AudioOutput::Nack { ssrc, sequences }) => {
+                    if let Err(error) = self.peer.send_nack(ssrc, &sequences).await {
+                        tracing::debug!(%error, "NACK not sent");
+                    }
+                }
+                MediaOutput::Video(VideoOutput::RequestKeyFrame(reason)) => {
+                    tracing::debug!(?reason, "asking for a key frame");
+                    self.request_key_frame(receiver).await;
+                }
+                MediaOutput::Video(VideoOutput::Lost(loss)) => {
+                    self.events.emit(Event::PacketsLost { kind: MediaKind::Video, loss });
+                }
+                MediaOutput::Audio(AudioOutput::Lost(loss)) => {
+                    self.events.emit(Event::PacketsLost { kind: MediaKind::Audio, loss });
+                }
+                MediaOutput::Video(VideoOutput::Malformed(packet)) => {
+                    self.events.emit(Event::MalformedPacket { kind: MediaKind::Video, packet });
+                }
+                MediaOutput::Audio(AudioOutput::Malformed(packet)) => {
+                    self.events.emit(Event::MalformedPacket { kind: MediaKind::Audio, packet });
+                }
+                MediaOutput::Video(VideoOutput::Incomplete { ssrc, rtp_timestamp, reason }) => {
+                    self.events.emit(Event::PictureIncomplete {
+                        ssrc,
+                        rtp_timestamp,
+                        reason: format!("{reason:?}"),
+                    });
+                }
+                MediaOutput::Audio(AudioOutput::Packet(packet)) => {
+                    // Audio alone is media, too; beside video, the picture decides.
+                    if !state.flowing && !self.expected.video {
+                        state.flowing = true;
+                        self.tell(true);
+                    }
+                    let sound =
+                        Sound { data: Some(packet.data), at: packet.capture_time, duration: packet.duration };
+                    let events = relay.sound(sound, now);
+                    self.relay_events(events, state);
+                }
+                MediaOutput::Audio(AudioOutput::Gap { at, duration }) => {
+                    let events = relay.sound(Sound { data: None, at, duration }, now);
+                    self.relay_events(events, state);
+                }
+                // The enums may grow.
+                MediaOutput::Video(_) | MediaOutput::Audio(_) => {}
+            }
+        }
+    }
+
+    fn relay_events(&self, events: Vec<RelayEvent>, state: &mut State) {
+        for event in events {
+            match event {
+                RelayEvent::Opened(tracks) => {
+                    // A master whose video never comes is stored as audio: that is media flowing.
+                    state.flowing = true;
+                    self.tell(true);
+                    self.events.emit(Event::PipelineOpened { tracks });
+                }
+                RelayEvent::Broken { message, retry_in } => {
+                    self.events.emit(Event::PipelineBroken { message, retry_in });
+                }
+                RelayEvent::Warning(message) => self.events.emit(Event::PipelineWarning { message }),
+                RelayEvent::NeedKeyFrame => state.key_frame_wanted = true,
+            }
+        }
+    }
+
+    async fn request_key_frame(&self, receiver: &MediaReceiver) {
+        let Some(ssrc) = receiver.stats(Kind::Video).and_then(|stats| stats.ssrc) else {
+            return;
+        };
+        if let Err(error) = self.peer.send_pli(ssrc).await {
+            tracing::debug!(%error, "PLI not sent");
+        }
+    }
+
+    fn tell(&self, flowing: bool) {
+        // Full: the session has enough to do, and the next report follows.
+        let _ = self.session.try_send(Input::Media { generation: self.generation, flowing });
+    }
+
+    async fn report(&self, receiver: &mut MediaReceiver, relay: &Relay, state: &mut State) {
+        if std::mem::take(&mut state.arrived) {
+            self.tell(state.flowing);
+        }
+        let peer = self.peer.stats().await;
+        if let Some(rtt) = peer.round_trip_time {
+            receiver.set_rtt(rtt);
+        }
+        let mut figures = self.figures.lock();
+        if figures.peer.pair != peer.pair
+            && let Some(pair) = &peer.pair
+        {
+            self.events.emit(Event::PairSelected { pair: pair.clone() });
+            let relayed = pair.local_type == "relay" || pair.remote_type == "relay";
+            let _ = self.session.try_send(Input::PairSelected { generation: self.generation, relayed });
+        }
+        *figures = Received {
+            video: receiver.stats(Kind::Video).cloned(),
+            audio: receiver.stats(Kind::Audio).cloned(),
+            format: state.format,
+            relay: relay.figures(),
+            tracks: relay.tracks(),
+            peer,
+        };
+    }
+}
+
+struct State {
+    flowing: bool,
+    arrived: bool,
+    format: Option<VideoFormat>,
+    key_frame_wanted: bool,
+}
+
+fn kind_of(kind: MediaKind) -> Kind {
+    match kind {
+        MediaKind::Video => Kind::Video,
+        MediaKind::Audio => Kind::Audio,
+    }
+}

@@ -1,0 +1,151 @@
+//! What the HTTP server and the metrics look at.
+
+use crate::receive::Received;
+use crate::session::{Phase, View};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+/// The agent as seen from outside. Written by the driver and the media tasks.
+#[derive(Debug)]
+pub struct State {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    view: View,
+    since: SystemTime,
+    heartbeat: Instant,
+    current: Option<(u64, Arc<Mutex<Received>>)>,
+    /// Sums of the peers before.
+    past: Totals,
+}
+
+/// Sums over all peer connections of this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// RTP packets received.
+    pub packets_received: u64,
+    /// Payload bytes received.
+    pub bytes_received: u64,
+    /// Packets given up.
+    pub packets_lost: u64,
+    /// Packets repaired by retransmission.
+    pub packets_repaired: u64,
+    /// Sequence numbers asked for.
+    pub nack_count: u64,
+    /// Key frames asked for.
+    pub pli_count: u64,
+    /// Access units received.
+    pub frames_received: u64,
+    /// IDRs received.
+    pub key_frames_received: u64,
+    /// Access units dropped.
+    pub frames_dropped: u64,
+    /// Peer connections that were answered.
+    pub peers: u64,
+}
+
+impl Totals {
+    fn add(&mut self, received: &Received) {
+        for stats in [&received.video, &received.audio].into_iter().flatten() {
+            self.packets_received += stats.packets_received;
+            self.bytes_received += stats.bytes_received;
+            self.packets_lost += stats.packets_lost;
+            self.packets_repaired += stats.packets_repaired;
+            self.nack_count += stats.nack_count;
+            self.pli_count += stats.pli_count;
+        }
+        if let Some(video) = &received.video {
+            self.frames_received += video.frames_received;
+            self.key_frames_received += video.key_frames_received;
+            self.frames_dropped += video.frames_dropped;
+        }
+        self.frames_dropped += received.relay.pictures_dropped;
+    }
+}
+
+/// Everything at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The session.
+    pub view: View,
+    /// Since when its phase and reason are what they are.
+    pub since: SystemTime,
+    /// How long ago the driver last moved.
+    pub idle: std::time::Duration,
+    /// The newest peer connection.
+    pub received: Option<Received>,
+    /// Sums.
+    pub totals: Totals,
+}
+
+impl State {
+    /// Before the session begins.
+    pub fn new() -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                view: View {
+                    phase: Phase::Starting,
+                    reason: "Starting",
+                    message: "starting".to_owned(),
+                    signaling: false,
+                    authenticated: false,
+                    client_id: String::new(),
+                },
+                since: SystemTime::now(),
+                heartbeat: Instant::now(),
+                current: None,
+                past: Totals::default(),
+            }),
+        }
+    }
+
+    /// Takes the session's view; returns the one before when phase or reason changed.
+    pub fn set_view(&self, view: View) -> Option<View> {
+        let mut inner = self.inner.lock();
+        inner.heartbeat = Instant::now();
+        let changed = inner.view.phase != view.phase || inner.view.reason != view.reason;
+        if changed {
+            inner.since = SystemTime::now();
+        }
+        let before = std::mem::replace(&mut inner.view, view);
+        changed.then_some(before)
+    }
+
+    /// A peer was answered: where its figures go.
+    pub fn new_peer(&self, generation: u64) -> Arc<Mutex<Received>> {
+        let figures = Arc::new(Mutex::new(Received::default()));
+        let mut inner = self.inner.lock();
+        inner.past.peers += 1;
+        if let Some((_, before)) = inner.current.replace((generation, Arc::clone(&figures))) {
+            let before = before.lock().clone();
+            inner.past.add(&before);
+        }
+        figures
+    }
+
+    /// Everything now.
+    pub fn snapshot(&self) -> Snapshot {
+        let inner = self.inner.lock();
+        let received = inner.current.as_ref().map(|(_, figures)| figures.lock().clone());
+        let mut totals = inner.past;
+        if let Some(received) = &received {
+            totals.add(received);
+        }
+        Snapshot {
+            view: inner.view.clone(),
+            since: inner.since,
+            idle: inner.heartbeat.elapsed(),
+            received,
+            totals,
+        }
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::new()
+    }
+}
