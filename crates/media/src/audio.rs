@@ -179,3 +179,6 @@ impl AudioReceiver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

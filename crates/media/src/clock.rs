@@ -64,7 +64,7 @@ impl Kind {
 pub struct SenderClock {
     video: Track,
     audio: Track,
-    /// The wall clock at the newest arrival of any packet, for a track that has none of its own yet.
+    /// The wall clock when the newest packet of any kind came.
     newest: i64,
 }
 
@@ -109,9 +109,14 @@ impl SenderClock {
         }
     }
 
+    /// The wall clock, for a track whose packets have not been timed when the first of them is handed out.
+    pub(crate) fn tick(&mut self, wall: SystemTime) {
+        self.newest = wall_nanos(wall);
+    }
+
     /// A packet with this extended timestamp arrived, for the first time.
     pub fn arrival(&mut self, kind: Kind, timestamp: u64, now: Instant, wall: SystemTime) {
-        self.newest = wall_nanos(wall);
+        self.tick(wall);
         let delay = self.newest - media_nanos(kind, timestamp);
         self.track(kind).arrival(delay, now);
     }
@@ -219,3 +224,6 @@ impl Track {
         capture
     }
 }
+
+#[cfg(test)]
+mod tests;

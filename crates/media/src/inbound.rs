@@ -67,6 +67,7 @@ impl Inbound {
         wall: SystemTime,
         clock: &mut SenderClock,
     ) -> bool {
+        clock.tick(wall);
         let current = *self.ssrc.get_or_insert(packet.ssrc);
         self.stats.ssrc = Some(current);
         if !self.payload_types.is_empty() && !self.payload_types.contains(&packet.payload_type) {

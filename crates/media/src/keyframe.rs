@@ -131,6 +131,8 @@ impl KeyFrameGate {
     pub(crate) fn request(&mut self, now: Instant) -> Option<KeyFrameReason> {
         let (_, reason) = self.due().filter(|(at, _)| *at <= now)?;
         if self.packet.is_some_and(|packet| now.saturating_duration_since(packet) > SILENCE) {
+            // Until it is heard again; what is due stays due.
+            self.packet = None;
             return None;
         }
         self.asked = Some(now);
@@ -205,6 +207,8 @@ mod tests {
         assert!(gate.passes(true, now + ms(3500)));
         assert_eq!(gate.timeout(), Some(now + ms(5500)));
         let later = now + ms(3490 + 5001);
-        assert_eq!(gate.request(later), None, "silent");
+        assert_eq!((gate.request(later), gate.timeout()), (None, None), "silent");
+        gate.packet(false, later);
+        assert_eq!(gate.request(later), Some(KeyFrameReason::Age));
     }
 }

@@ -18,6 +18,8 @@ mod receiver;
 mod reorder;
 mod rtp;
 mod stats;
+#[cfg(test)]
+mod testing;
 mod unwrap;
 mod video;
 

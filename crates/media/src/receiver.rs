@@ -128,3 +128,6 @@ impl MediaReceiver {
         self.clock.reanchored(kind)
     }
 }
+
+#[cfg(test)]
+mod tests;

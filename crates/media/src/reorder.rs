@@ -28,6 +28,8 @@ const PROBATION: usize = 4;
 const START_MISORDER: u64 = 64;
 /// The round trip that is assumed before one was measured.
 const DEFAULT_RTT: Duration = Duration::from_millis(100);
+/// What is measured at most.
+const MAX_RTT: Duration = Duration::from_millis(500);
 const GRACE_MAX: Duration = Duration::from_millis(50);
 
 /// How one track waits and repairs.
@@ -112,6 +114,7 @@ pub(crate) enum Released {
 struct Missing {
     since: Instant,
     tries: u32,
+    first_asked: Option<Instant>,
     asked: Option<Instant>,
 }
 
@@ -269,7 +272,7 @@ impl ReorderBuffer {
     }
 
     fn await_missing(&mut self, sequence: u64, now: Instant) {
-        self.missing.insert(sequence, Missing { since: now, tries: 0, asked: None });
+        self.missing.insert(sequence, Missing { since: now, tries: 0, first_asked: None, asked: None });
         if self.missing.len() > self.config.max_missing {
             self.missing.pop_first();
         }
@@ -279,16 +282,24 @@ impl ReorderBuffer {
     fn arrived(&mut self, sequence: u64, now: Instant) -> bool {
         let Some(missing) = self.missing.remove(&sequence) else { return false };
         let late = now.saturating_duration_since(missing.since);
-        match missing.asked {
-            None => self.lateness = late.max(self.lateness * 63 / 64),
-            // With several tries nobody knows which of them was answered (Karn).
-            Some(asked) if missing.tries == 1 => {
-                let sample = now.saturating_duration_since(asked);
-                self.measured_rtt = Some(self.measured_rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
+        // From the first time it was asked for. Where that was in vain the sample is too large, so it counts for little;
+        // but taking only those that were answered at once (Karn) would keep an estimate that is too small for ever.
+        let sample = missing.first_asked.map(|asked| now.saturating_duration_since(asked));
+        match (sample, self.measured_rtt) {
+            // Sooner than any repair could be here: it was only late, and asked for too early.
+            (Some(sample), Some(rtt)) if missing.tries == 1 && sample < rtt / 2 => self.was_late(late),
+            (Some(sample), Some(rtt)) => {
+                let most = if missing.tries == 1 { MAX_RTT } else { rtt * 3 / 2 };
+                self.measured_rtt = Some((rtt * 7 + sample.min(most)) / 8);
             }
-            Some(_) => {}
+            (Some(sample), None) => self.measured_rtt = Some(sample.min(MAX_RTT)),
+            (None, _) => self.was_late(late),
         }
         missing.asked.is_some()
+    }
+
+    fn was_late(&mut self, late: Duration) {
+        self.lateness = late.max(self.lateness * 511 / 512);
     }
 
     fn suspect(&mut self, packet: RtpPacket, now: Instant) -> Arrival {
@@ -401,6 +412,7 @@ impl ReorderBuffer {
         for (sequence, missing) in &mut self.missing {
             if missing.due(grace, interval, tries).is_some_and(|due| due <= now) {
                 missing.tries += 1;
+                missing.first_asked.get_or_insert(now);
                 missing.asked = Some(now);
                 due.push(*sequence as u16);
             }
@@ -432,3 +444,6 @@ impl Missing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

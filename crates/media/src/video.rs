@@ -202,3 +202,6 @@ impl VideoReceiver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,6 +70,35 @@ impl<'a> BitReader<'a> {
     }
 }
 
+/// Writes what no encoder at hand makes.
+#[cfg(test)]
+#[derive(Default)]
+pub(crate) struct Writer {
+    bits: Vec<bool>,
+}
+
+#[cfg(test)]
+impl Writer {
+    pub(crate) fn bits(mut self, value: u32, count: u32) -> Self {
+        self.bits.extend((0..count).rev().map(|bit| value >> bit & 1 == 1));
+        self
+    }
+
+    pub(crate) fn ue(self, value: u32) -> Self {
+        let width = (value + 1).ilog2();
+        self.bits(0, width).bits(value + 1, width + 1)
+    }
+
+    /// With the stop bit.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        let bits = self.bits(1, 1).bits;
+        let byte = |bits: &[bool]| {
+            bits.iter().enumerate().fold(0, |sum, (at, bit)| sum | u8::from(*bit) << (7 - at))
+        };
+        bits.chunks(8).map(byte).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

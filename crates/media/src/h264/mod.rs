@@ -1,7 +1,7 @@
 //! H.264: RTP payloads to access units (RFC 6184, ITU-T H.264).
 
 mod assemble;
-mod bits;
+pub(crate) mod bits;
 mod depacketize;
 pub(crate) mod nal;
 mod parameters;

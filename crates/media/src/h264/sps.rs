@@ -172,32 +172,16 @@ fn skip_scaling_list(reader: &mut BitReader<'_>, size: usize) -> Result<(), EndO
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::h264::bits::Writer;
     use proptest::prelude::*;
 
-    /// Writes the fields of an SPS, for the cases that no encoder at hand makes.
-    #[derive(Default)]
-    struct Writer {
-        bits: Vec<bool>,
+    trait Nal {
+        fn nal(self, profile: u8, constraints: u8, level: u8) -> Vec<u8>;
     }
 
-    impl Writer {
-        fn bits(mut self, value: u32, count: u32) -> Self {
-            self.bits.extend((0..count).rev().map(|bit| value >> bit & 1 == 1));
-            self
-        }
-
-        fn ue(self, value: u32) -> Self {
-            let width = (value + 1).ilog2();
-            self.bits(0, width).bits(value + 1, width + 1)
-        }
-
+    impl Nal for Writer {
         fn nal(self, profile: u8, constraints: u8, level: u8) -> Vec<u8> {
-            let mut nal = vec![0x67, profile, constraints, level];
-            let writer = self.bits(1, 1);
-            for byte in writer.bits.chunks(8) {
-                nal.push(byte.iter().enumerate().fold(0, |sum, (at, bit)| sum | u8::from(*bit) << (7 - at)));
-            }
-            nal
+            [vec![0x67, profile, constraints, level], self.finish()].concat()
         }
     }
 
