@@ -1,1 +1,6 @@
-//! Placeholder of the first commit.
+//! KVS on localhost.
+#![forbid(unsafe_code)]
+
+pub mod archive;
+pub mod mkv;
+pub mod putmedia;

@@ -1,0 +1,406 @@
+//! [`Archive`]: fragments as files, found through a table of the index.
+//!
+//! `archive/STREAM/headers/HASH.mkv` holds each header once, `archive/STREAM/fragments/NUMBER.mkv` a fragment as it
+//! came. A fragment counts from when its row is committed: its file is complete and synced by then. A file without a row
+//! (the process was killed in between) is never read and goes at the next start.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use redb::{Database, ReadableTable, TableDefinition};
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+
+use super::index::FragmentInfo;
+use crate::putmedia::Fragment;
+
+/// Stream key and fragment number to JSON.
+const FRAGMENTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("archive.fragments");
+
+/// Why something could not be stored or read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk.
+    #[error("{path}: {source}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The index.
+    #[error("the index: {0}")]
+    Index(#[from] redb::Error),
+}
+
+macro_rules! from_redb {
+    ($($kind:ident),*) => {$(
+        impl From<redb::$kind> for StoreError {
+            fn from(error: redb::$kind) -> Self {
+                Self::Index(error.into())
+            }
+        }
+    )*};
+}
+from_redb!(TransactionError, TableError, StorageError, CommitError);
+
+/// Figures of one stream.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StreamSummary {
+    /// Distinct fragments; one that was sent again counts once.
+    pub fragments: u64,
+    /// Fragments whose producer time was there already.
+    pub duplicates: u64,
+    /// Video frames of the distinct fragments.
+    pub video_frames: u64,
+    /// Audio frames of the distinct fragments.
+    pub audio_frames: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Sum of the distinct fragments' durations.
+    pub duration_ms: u64,
+    /// The newest by producer time.
+    pub last: Option<FragmentInfo>,
+}
+
+#[derive(Default)]
+struct StreamState {
+    /// By number, which is the order of arrival.
+    fragments: BTreeMap<String, Arc<FragmentInfo>>,
+    /// By producer time, the one that came last.
+    by_producer: BTreeMap<u64, Arc<FragmentInfo>>,
+    last_number: u128,
+}
+
+impl StreamState {
+    fn insert(&mut self, info: FragmentInfo) {
+        let info = Arc::new(info);
+        self.by_producer.insert(info.producer_ms, info.clone());
+        self.fragments.insert(info.number.clone(), info);
+    }
+
+    fn remove(&mut self, number: &str) -> Option<Arc<FragmentInfo>> {
+        let info = self.fragments.remove(number)?;
+        if self.by_producer.get(&info.producer_ms).is_some_and(|kept| kept.number == number) {
+            self.by_producer.remove(&info.producer_ms);
+        }
+        Some(info)
+    }
+}
+
+/// All stored fragments. Every call that writes blocks on the disk: keep it off the async threads.
+pub struct Archive {
+    folder: PathBuf,
+    db: Arc<Database>,
+    streams: Mutex<HashMap<String, StreamState>>,
+    changed: watch::Sender<u64>,
+}
+
+impl std::fmt::Debug for Archive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Archive").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+/// The first digits of every fragment number of the real service.
+const NUMBER_PREFIX: &str = "91343852333";
+
+impl Archive {
+    /// Opens the archive in the data folder and removes files that no row names.
+    ///
+    /// # Errors
+    /// The disk or the index.
+    pub fn open(data: &Path, db: Arc<Database>) -> Result<Self, StoreError> {
+        let folder = data.join("archive");
+        create(&folder)?;
+        let mut streams: HashMap<String, StreamState> = HashMap::new();
+        let write = db.begin_write()?;
+        {
+            let table = write.open_table(FRAGMENTS)?;
+            for row in table.iter()? {
+                let (key, value) = row?;
+                let (stream, number) = key.value();
+                match serde_json::from_slice::<FragmentInfo>(value.value()) {
+                    Ok(info) => streams.entry(stream.to_owned()).or_default().insert(info),
+                    Err(error) => {
+                        tracing::error!(stream, number, %error, "a row of the index cannot be read")
+                    }
+                }
+            }
+        }
+        write.commit()?;
+        for state in streams.values_mut() {
+            let number =
+                state.fragments.last_key_value().and_then(|(number, _)| number.get(NUMBER_PREFIX.len()..));
+            state.last_number = number.and_then(|digits| digits.parse().ok()).unwrap_or(0);
+        }
+        let archive = Self { folder, db, streams: Mutex::new(streams), changed: watch::channel(0).0 };
+        archive.remove_strays()?;
+        Ok(archive)
+    }
+
+    fn remove_strays(&self) -> Result<(), StoreError> {
+        let streams = self.streams.lock();
+        for entry in list(&self.folder)? {
+            let name = entry.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+            let known: HashSet<_> =
+                streams.get(&name).map(|state| state.fragments.keys().collect()).unwrap_or_default();
+            for file in list(&entry.join("fragments"))? {
+                let number = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+                if !known.contains(&number) {
+                    tracing::info!(file = %file.display(), "removing a fragment that was never complete");
+                    fs::remove_file(&file).map_err(|source| StoreError::File { path: file, source })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes whenever a fragment is stored or removed.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// The next fragment number of a stream: 47 digits, rising, of this moment where the clock allows.
+    #[must_use]
+    pub fn next_number(&self, stream: &str) -> String {
+        let mut streams = self.streams.lock();
+        let state = streams.entry(stream.to_owned()).or_default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        state.last_number = now.max(state.last_number + 1);
+        format!("{NUMBER_PREFIX}{:036}", state.last_number)
+    }
+
+    /// Stores a fragment. When this returns it is on disk and in the index.
+    ///
+    /// # Errors
+    /// The disk or the index; nothing is stored then.
+    pub fn store(
+        &self,
+        stream: &str,
+        number: &str,
+        producer_ms: u64,
+        server_ms: u64,
+        fragment: &Fragment,
+    ) -> Result<FragmentInfo, StoreError> {
+        let folder = self.folder.join(stream);
+        let header = format!("{}.mkv", hex::encode(&Sha256::digest(&fragment.header)[..16]));
+        let header_path = folder.join("headers").join(&header);
+        if !header_path.exists() {
+            create(&folder.join("headers"))?;
+            write_synced(&header_path, &fragment.header)?;
+        }
+        let path = self.fragment_path(stream, number);
+        create(&folder.join("fragments"))?;
+        write_synced(&path, &fragment.raw)?;
+        let mut info = FragmentInfo::of(fragment, number.to_owned(), producer_ms, server_ms, header);
+        info.persisted_ms = now_ms();
+        let write = self.db.begin_write()?;
+        {
+            let json = serde_json::to_vec(&info).unwrap_or_default();
+            write.open_table(FRAGMENTS)?.insert((stream, number), json.as_slice())?;
+        }
+        write.commit()?;
+        self.streams.lock().entry(stream.to_owned()).or_default().insert(info.clone());
+        self.changed.send_modify(|count| *count += 1);
+        Ok(info)
+    }
+
+    /// A stream's fragments in the order of their producer times; of those with the same time the one that came last.
+    #[must_use]
+    pub fn fragments(&self, stream: &str) -> Vec<Arc<FragmentInfo>> {
+        let streams = self.streams.lock();
+        streams.get(stream).map(|state| state.by_producer.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// One fragment by its number, replaced ones included.
+    #[must_use]
+    pub fn fragment(&self, stream: &str, number: &str) -> Option<Arc<FragmentInfo>> {
+        self.streams.lock().get(stream)?.fragments.get(number).cloned()
+    }
+
+    /// Header and content of a fragment, as they came.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn read(&self, stream: &str, info: &FragmentInfo) -> Result<(Bytes, Bytes), StoreError> {
+        let header = self.folder.join(stream).join("headers").join(&info.header);
+        Ok((read(&header)?, read(&self.fragment_path(stream, &info.number))?))
+    }
+
+    /// Figures of a stream.
+    #[must_use]
+    pub fn summary(&self, stream: &str) -> StreamSummary {
+        let streams = self.streams.lock();
+        let Some(state) = streams.get(stream) else { return StreamSummary::default() };
+        let mut summary = StreamSummary {
+            fragments: state.by_producer.len() as u64,
+            duplicates: (state.fragments.len() - state.by_producer.len()) as u64,
+            last: state.by_producer.last_key_value().map(|(_, info)| (**info).clone()),
+            ..StreamSummary::default()
+        };
+        for info in state.by_producer.values() {
+            summary.video_frames += info.video_frames;
+            summary.audio_frames += info.audio_frames;
+            summary.bytes += info.size;
+            summary.duration_ms += info.duration_ms;
+        }
+        summary
+    }
+
+    /// Removes what was persisted before `before_ms`.
+    ///
+    /// # Errors
+    /// The disk or the index.
+    pub fn expire(&self, stream: &str, before_ms: u64) -> Result<usize, StoreError> {
+        let old: Vec<String> = {
+            let streams = self.streams.lock();
+            let Some(state) = streams.get(stream) else { return Ok(0) };
+            state
+                .fragments
+                .values()
+                .filter(|info| info.server_ms < before_ms)
+                .map(|info| info.number.clone())
+                .collect()
+        };
+        if old.is_empty() {
+            return Ok(0);
+        }
+        let write = self.db.begin_write()?;
+        {
+            let mut table = write.open_table(FRAGMENTS)?;
+            for number in &old {
+                table.remove((stream, number.as_str()))?;
+            }
+        }
+        write.commit()?;
+        for number in &old {
+            self.streams.lock().get_mut(stream).and_then(|state| state.remove(number));
+            let path = self.fragment_path(stream, number);
+            fs::remove_file(&path).map_err(|source| StoreError::File { path, source })?;
+        }
+        self.changed.send_modify(|count| *count += 1);
+        Ok(old.len())
+    }
+
+    fn fragment_path(&self, stream: &str, number: &str) -> PathBuf {
+        self.folder.join(stream).join("fragments").join(format!("{number}.mkv"))
+    }
+}
+
+pub(super) fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
+fn create(folder: &Path) -> Result<(), StoreError> {
+    fs::create_dir_all(folder).map_err(|source| StoreError::File { path: folder.to_owned(), source })
+}
+
+fn list(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let wrong = |source| StoreError::File { path: folder.to_owned(), source };
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path()).map_err(wrong)).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(wrong(error)),
+    }
+}
+
+fn read(path: &Path) -> Result<Bytes, StoreError> {
+    fs::read(path).map(Bytes::from).map_err(|source| StoreError::File { path: path.to_owned(), source })
+}
+
+fn write_synced(path: &Path, data: &[u8]) -> Result<(), StoreError> {
+    let write = || {
+        let part = path.with_extension("part");
+        let mut file = File::create(&part)?;
+        file.write_all(data)?;
+        file.sync_data()?;
+        fs::rename(&part, path)
+    };
+    write().map_err(|source| StoreError::File { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fragment(timecode_ms: u64) -> Fragment {
+        Fragment {
+            timecode_ms,
+            duration_ms: 2_000,
+            header: Bytes::from_static(b"header"),
+            raw: Bytes::from(format!("fragment {timecode_ms}")),
+            tags: Vec::new(),
+            video_frames: 60,
+            audio_frames: 94,
+            tracks: Vec::new(),
+        }
+    }
+
+    fn open(folder: &Path) -> Archive {
+        let db = Arc::new(Database::create(folder.join("index.redb")).unwrap());
+        Archive::open(folder, db).unwrap()
+    }
+
+    fn put(archive: &Archive, timecode: u64) -> FragmentInfo {
+        let number = archive.next_number("s");
+        archive.store("s", &number, timecode, 5, &fragment(timecode)).unwrap()
+    }
+
+    #[test]
+    fn what_was_stored_is_there_after_a_restart_and_strays_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = {
+            let archive = open(folder.path());
+            let first = put(&archive, 1_000);
+            put(&archive, 3_000);
+            first
+        };
+        assert_eq!(first.number.len(), 47);
+        let stray = folder.path().join("archive/s/fragments/1.mkv");
+        fs::write(&stray, "half a frag").unwrap();
+        let archive = open(folder.path());
+        assert!(!stray.exists());
+        let all = archive.fragments("s");
+        assert_eq!(all.iter().map(|info| info.producer_ms).collect::<Vec<_>>(), [1_000, 3_000]);
+        assert_eq!(
+            archive.read("s", &all[0]).unwrap(),
+            (Bytes::from_static(b"header"), Bytes::from_static(b"fragment 1000"))
+        );
+        assert!(archive.next_number("s") > all[1].number);
+    }
+
+    #[test]
+    fn a_fragment_that_was_sent_again_counts_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = open(folder.path());
+        put(&archive, 1_000);
+        let again = put(&archive, 1_000);
+        let summary = archive.summary("s");
+        assert_eq!((summary.fragments, summary.duplicates, summary.video_frames), (1, 1, 60));
+        assert_eq!(archive.fragments("s")[0].number, again.number);
+    }
+
+    #[test]
+    fn expired_fragments_are_gone_from_disk_and_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = open(folder.path());
+        put(&archive, 1_000);
+        let number = archive.next_number("s");
+        archive.store("s", &number, 3_000, 50, &fragment(3_000)).unwrap();
+        assert_eq!(archive.expire("s", 10).unwrap(), 1);
+        assert_eq!(archive.fragments("s").len(), 1);
+        assert_eq!(list(&folder.path().join("archive/s/fragments")).unwrap().len(), 1);
+        drop(archive);
+        assert_eq!(open(folder.path()).fragments("s").len(), 1);
+    }
+}

@@ -1,0 +1,529 @@
+//! [`Parser`]: bytes in any pieces in, the parts of a PutMedia body out.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::element::{self, Head, MkvError};
+use super::header::{self, Track};
+
+/// The longest that everything before the first cluster may be.
+const MAX_HEADER: u64 = 4 * 1024 * 1024;
+/// The longest `Tags` element.
+const MAX_TAGS: u64 = 64 * 1024;
+
+/// A part of the body.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Item {
+    /// Everything before the first cluster: EBML header, Segment head, Info, Tracks.
+    Header {
+        /// As it came.
+        raw: Bytes,
+        /// The tracks.
+        tracks: Vec<Track>,
+    },
+    /// A cluster has begun.
+    Cluster {
+        /// Its timecode in milliseconds.
+        timecode_ms: u64,
+    },
+    /// A frame of the current cluster.
+    Frame {
+        /// Its track.
+        track: u64,
+        /// Its time in milliseconds: the cluster's plus its own.
+        time_ms: i64,
+        /// Its key flag.
+        key: bool,
+        /// Its bytes.
+        size: usize,
+    },
+    /// The current cluster is complete.
+    ClusterEnd {
+        /// As it came, head included.
+        raw: Bytes,
+    },
+    /// Metadata between clusters.
+    Tags {
+        /// As it came.
+        raw: Bytes,
+        /// Names and values.
+        tags: Vec<(String, String)>,
+    },
+}
+
+/// Where the parser is.
+#[derive(Debug)]
+enum Place {
+    /// Before the first cluster; what came so far is the header.
+    Header(BytesMut),
+    /// In the Segment, between clusters.
+    Segment,
+    /// In a cluster.
+    Cluster(Cluster),
+}
+
+#[derive(Debug)]
+struct Cluster {
+    raw: BytesMut,
+    /// Bytes still to come, when its size is known.
+    left: Option<u64>,
+    timecode_ms: Option<u64>,
+}
+
+/// Reads one PutMedia body incrementally. Holds the current header or cluster, and never more than one element ahead.
+#[derive(Debug)]
+pub struct Parser {
+    place: Place,
+    input: BytesMut,
+    offset: u64,
+    scale: u64,
+    tracks: Vec<Track>,
+    max_cluster: u64,
+    /// Bytes of an element that nobody reads.
+    skip: u64,
+    /// The EBML header, the Segment.
+    seen: (bool, bool),
+}
+
+/// An error of the parser, or a cluster that is too long, which the service tells apart.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// No Matroska, or none that PutMedia takes.
+    #[error(transparent)]
+    Invalid(#[from] MkvError),
+    /// The cluster is longer than allowed.
+    #[error("byte {offset}: the fragment is longer than {limit} bytes")]
+    TooLong {
+        /// Where.
+        offset: u64,
+        /// The limit.
+        limit: u64,
+    },
+}
+
+impl Parser {
+    /// With clusters of at most `max_cluster` bytes.
+    #[must_use]
+    pub fn new(max_cluster: u64) -> Self {
+        Self {
+            place: Place::Header(BytesMut::new()),
+            input: BytesMut::new(),
+            offset: 0,
+            scale: 1_000_000,
+            tracks: Vec::new(),
+            max_cluster,
+            skip: 0,
+            seen: (false, false),
+        }
+    }
+
+    /// Takes the next bytes and appends what they complete to `items`.
+    ///
+    /// # Errors
+    /// [`ParseError`] with the byte's offset in the body; `items` holds what came before it.
+    pub fn push(&mut self, data: &[u8], items: &mut Vec<Item>) -> Result<(), ParseError> {
+        self.input.extend_from_slice(data);
+        while self.step(items)? {}
+        Ok(())
+    }
+
+    /// The body has ended. A cluster of unknown size ends with it.
+    ///
+    /// # Errors
+    /// The body ended within an element.
+    pub fn finish(&mut self, items: &mut Vec<Item>) -> Result<(), ParseError> {
+        if !self.input.is_empty() || self.skip > 0 {
+            return Err(self.error("the body ends within an element"));
+        }
+        if let Place::Cluster(cluster) = &self.place
+            && cluster.left.is_some_and(|left| left > 0)
+        {
+            return Err(self.error("the body ends within a cluster"));
+        }
+        self.end_cluster(items);
+        Ok(())
+    }
+
+    fn error(&self, reason: impl Into<String>) -> ParseError {
+        MkvError { offset: self.offset, reason: reason.into() }.into()
+    }
+
+    /// Moves `count` bytes from the input to what is kept of the current place.
+    fn take(&mut self, count: usize) -> Bytes {
+        let bytes = self.input.split_to(count).freeze();
+        self.offset += count as u64;
+        match &mut self.place {
+            Place::Header(raw) => raw.extend_from_slice(&bytes),
+            Place::Cluster(cluster) => {
+                cluster.raw.extend_from_slice(&bytes);
+                if let Some(left) = &mut cluster.left {
+                    *left = left.saturating_sub(count as u64);
+                }
+            }
+            Place::Segment => {}
+        }
+        bytes
+    }
+
+    /// One element, or part of one that is skipped. False when more bytes are needed.
+    fn step(&mut self, items: &mut Vec<Item>) -> Result<bool, ParseError> {
+        if self.skip > 0 {
+            let count = usize::try_from(self.skip).unwrap_or(usize::MAX).min(self.input.len());
+            self.take(count);
+            self.skip -= count as u64;
+            return Ok(self.skip == 0 && !self.input.is_empty());
+        }
+        if let Place::Cluster(cluster) = &self.place {
+            if cluster.raw.len() as u64 > self.max_cluster {
+                return Err(ParseError::TooLong { offset: self.offset, limit: self.max_cluster });
+            }
+            if cluster.left == Some(0) {
+                self.end_cluster(items);
+            }
+        }
+        let Some(head) = element::head(&self.input).map_err(|reason| self.error(reason))? else {
+            return Ok(false);
+        };
+        match head.id {
+            element::CLUSTER => {
+                self.end_header(items)?;
+                self.end_cluster(items);
+                self.place = Place::Cluster(Cluster { raw: BytesMut::new(), left: None, timecode_ms: None });
+                self.take(head.length);
+                if let Place::Cluster(cluster) = &mut self.place {
+                    cluster.left = head.size;
+                }
+                Ok(true)
+            }
+            element::TAGS => self.tags(head, items),
+            element::EBML
+            | element::SEGMENT
+            | element::SEEK_HEAD
+            | element::INFO
+            | element::TRACKS
+            | element::CUES
+            | element::CHAPTERS
+            | element::ATTACHMENTS => self.header_element(head, items),
+            _ if matches!(self.place, Place::Cluster(_)) => self.in_cluster(head, items),
+            _ => self.skip_element(head),
+        }
+    }
+
+    fn header_element(&mut self, head: Head, items: &mut Vec<Item>) -> Result<bool, ParseError> {
+        let Place::Header(raw) = &self.place else {
+            if matches!(head.id, element::CUES | element::SEEK_HEAD) {
+                self.end_cluster(items);
+                self.place = Place::Segment;
+                return self.skip_element(head);
+            }
+            return Err(self.error(format!("element 0x{:X} behind the first cluster", head.id)));
+        };
+        let so_far = raw.len() as u64;
+        match head.id {
+            element::EBML if self.seen.0 => return Err(self.error("a second EBML header")),
+            element::SEGMENT if self.seen.1 => return Err(self.error("a second Segment")),
+            id if id != element::EBML && !self.seen.0 => return Err(self.error("no EBML header")),
+            element::SEGMENT => {
+                self.seen.1 = true;
+                self.take(head.length);
+                return Ok(true);
+            }
+            id if id != element::EBML && !self.seen.1 => return Err(self.error("no Segment")),
+            _ => {}
+        }
+        let Some(size) = head.size else {
+            return Err(self.error(format!("element 0x{:X} of unknown size", head.id)));
+        };
+        if so_far + size > MAX_HEADER {
+            return Err(self.error(format!("a header of more than {MAX_HEADER} bytes")));
+        }
+        let total = head.length + size as usize;
+        if self.input.len() < total {
+            return Ok(false);
+        }
+        let content = self.input.clone().split_off(head.length).split_to(size as usize);
+        let read = match head.id {
+            element::EBML => {
+                self.seen.0 = true;
+                Ok(())
+            }
+            element::INFO => header::timecode_scale(&content).map(|scale| self.scale = scale),
+            element::TRACKS if !self.tracks.is_empty() => Err("a second Tracks".to_owned()),
+            element::TRACKS => header::tracks(&content).map(|tracks| self.tracks = tracks),
+            _ => Ok(()),
+        };
+        read.map_err(|reason| self.error(reason))?;
+        self.take(total);
+        Ok(true)
+    }
+
+    /// The header is complete when the first cluster or tag comes.
+    fn end_header(&mut self, items: &mut Vec<Item>) -> Result<(), ParseError> {
+        if let Place::Header(raw) = &mut self.place {
+            if self.tracks.is_empty() {
+                return Err(self.error("no Tracks before the first cluster"));
+            }
+            let raw = raw.split().freeze();
+            items.push(Item::Header { raw, tracks: self.tracks.clone() });
+            self.place = Place::Segment;
+        }
+        Ok(())
+    }
+
+    fn end_cluster(&mut self, items: &mut Vec<Item>) {
+        if matches!(self.place, Place::Cluster(_))
+            && let Place::Cluster(cluster) = std::mem::replace(&mut self.place, Place::Segment)
+        {
+            items.push(Item::ClusterEnd { raw: cluster.raw.freeze() });
+        }
+    }
+
+    fn tags(&mut self, head: Head, items: &mut Vec<Item>) -> Result<bool, ParseError> {
+        let Some(size) = head.size.filter(|size| *size <= MAX_TAGS) else {
+            return Err(self.error(format!("Tags of more than {MAX_TAGS} bytes")));
+        };
+        let total = head.length + size as usize;
+        if self.input.len() < total {
+            return Ok(false);
+        }
+        self.end_header(items)?;
+        self.end_cluster(items);
+        let tags =
+            header::simple_tags(&self.input[head.length..total]).map_err(|reason| self.error(reason))?;
+        let raw = self.take(total);
+        items.push(Item::Tags { raw, tags });
+        Ok(true)
+    }
+
+    fn skip_element(&mut self, head: Head) -> Result<bool, ParseError> {
+        let Some(size) = head.size else {
+            return Err(self.error(format!("element 0x{:X} of unknown size", head.id)));
+        };
+        if !self.seen.0 {
+            return Err(self.error("no EBML header"));
+        }
+        if let Place::Header(raw) = &self.place
+            && raw.len() as u64 + size > MAX_HEADER
+        {
+            return Err(self.error(format!("a header of more than {MAX_HEADER} bytes")));
+        }
+        self.take(head.length);
+        self.skip = size;
+        Ok(true)
+    }
+
+    fn in_cluster(&mut self, head: Head, items: &mut Vec<Item>) -> Result<bool, ParseError> {
+        let Place::Cluster(cluster) = &self.place else { return Ok(true) };
+        let Some(size) = head.size else {
+            return Err(self.error(format!("element 0x{:X} of unknown size in a cluster", head.id)));
+        };
+        let room = self.max_cluster.saturating_sub(cluster.raw.len() as u64);
+        if cluster.left.is_some_and(|left| head.length as u64 + size > left) {
+            return Err(self.error(format!("element 0x{:X} reaches beyond its cluster", head.id)));
+        }
+        if size > room {
+            return Err(ParseError::TooLong { offset: self.offset, limit: self.max_cluster });
+        }
+        let timecode = cluster.timecode_ms;
+        match head.id {
+            element::TIMECODE | element::SIMPLE_BLOCK | element::BLOCK_GROUP => {}
+            _ => return self.skip_element(head),
+        }
+        let total = head.length + size as usize;
+        if self.input.len() < total {
+            return Ok(false);
+        }
+        let content = &self.input[head.length..total];
+        let item = match (head.id, timecode) {
+            (element::TIMECODE, None) => element::uint(content).map(|value| {
+                let ms = (u128::from(value) * u128::from(self.scale) / 1_000_000) as u64;
+                Item::Cluster { timecode_ms: ms }
+            }),
+            (element::TIMECODE, Some(_)) => Err("a second Timecode in a cluster".to_owned()),
+            (_, None) => Err("a block before the cluster's Timecode".to_owned()),
+            (element::SIMPLE_BLOCK, Some(cluster)) => self.block(content, cluster, None),
+            (_, Some(cluster)) => self.block_group(content, cluster),
+        };
+        let item = item.map_err(|reason| self.error(reason))?;
+        self.take(total);
+        if let (Item::Cluster { timecode_ms }, Place::Cluster(cluster)) = (&item, &mut self.place) {
+            cluster.timecode_ms = Some(*timecode_ms);
+        }
+        items.push(item);
+        Ok(true)
+    }
+
+    fn block_group(&self, content: &[u8], cluster: u64) -> Result<Item, String> {
+        let (mut block, mut key) = (None, true);
+        for child in element::children(content) {
+            match child? {
+                (element::BLOCK, data) => block = Some(data),
+                (element::REFERENCE_BLOCK, _) => key = false,
+                _ => {}
+            }
+        }
+        self.block(block.ok_or("a BlockGroup without Block")?, cluster, Some(key))
+    }
+
+    /// A block: track, relative time, flags, frame (RFC 9559 section 10).
+    fn block(&self, content: &[u8], cluster: u64, key: Option<bool>) -> Result<Item, String> {
+        let (track, length) = element::track_number(content)?;
+        let mut rest = &content[length..];
+        if rest.len() < 3 {
+            return Err("a block without time and flags".to_owned());
+        }
+        let relative = rest.get_i16();
+        let flags = rest.get_u8();
+        if flags & 0x06 != 0 {
+            return Err("a laced block".to_owned());
+        }
+        let ms = i128::from(relative) * i128::from(self.scale) / 1_000_000;
+        Ok(Item::Frame {
+            track,
+            time_ms: i64::try_from(i128::from(cluster) + ms).unwrap_or(i64::MAX),
+            key: key.unwrap_or(flags & 0x80 != 0),
+            size: rest.len(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::TrackKind;
+    use super::*;
+
+    fn element(id: &[u8], content: &[u8]) -> Vec<u8> {
+        let mut out = id.to_vec();
+        out.push(0x01);
+        out.extend(&(content.len() as u64).to_be_bytes()[1..]);
+        out.extend(content);
+        out
+    }
+
+    fn header() -> Vec<u8> {
+        let track = [
+            element(&[0xD7], &[1]),
+            element(&[0x83], &[1]),
+            element(&[0x86], b"V_MPEG4/ISO/AVC"),
+            element(&[0xE0], &[element(&[0xB0], &[2, 128]), element(&[0xBA], &[1, 104])].concat()),
+        ]
+        .concat();
+        [
+            element(&[0x1A, 0x45, 0xDF, 0xA3], &element(&[0x42, 0x82], b"matroska")),
+            vec![0x18, 0x53, 0x80, 0x67, 0xFF],
+            element(&[0x15, 0x49, 0xA9, 0x66], &element(&[0x2A, 0xD7, 0xB1], &1_000_000_u32.to_be_bytes())),
+            element(&[0x16, 0x54, 0xAE, 0x6B], &element(&[0xAE], &track)),
+        ]
+        .concat()
+    }
+
+    /// A cluster with frames 0 and 33 ms behind its timecode.
+    fn cluster(timecode: u64, known_size: bool) -> Vec<u8> {
+        let children = [
+            element(&[0xE7], &timecode.to_be_bytes()),
+            element(&[0xA7], &[0]),
+            element(&[0xA3], &[0x81, 0, 0, 0x80, 1, 2, 3]),
+            element(&[0xA3], &[0x81, 0, 33, 0x00, 4, 5]),
+        ]
+        .concat();
+        if known_size {
+            element(&[0x1F, 0x43, 0xB6, 0x75], &children)
+        } else {
+            [vec![0x1F, 0x43, 0xB6, 0x75, 0xFF], children].concat()
+        }
+    }
+
+    fn parse(pieces: &[&[u8]]) -> Result<Vec<Item>, ParseError> {
+        let mut parser = Parser::new(1_000_000);
+        let mut items = Vec::new();
+        for piece in pieces {
+            parser.push(piece, &mut items)?;
+        }
+        parser.finish(&mut items)?;
+        Ok(items)
+    }
+
+    fn body(known_size: bool) -> Vec<u8> {
+        [
+            header(),
+            cluster(1_000, known_size),
+            super::super::tags(&[("color", "red")]).to_vec(),
+            cluster(3_000, known_size),
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn a_body_is_header_clusters_and_tags() {
+        for known_size in [false, true] {
+            let items = parse(&[&body(known_size)]).unwrap();
+            let Item::Header { raw, tracks } = &items[0] else { panic!("{items:?}") };
+            assert_eq!(raw, &header());
+            assert_eq!((tracks[0].width, tracks[0].height, tracks[0].kind), (640, 360, TrackKind::Video));
+            assert_eq!(items[1], Item::Cluster { timecode_ms: 1_000 });
+            assert_eq!(items[2], Item::Frame { track: 1, time_ms: 1_000, key: true, size: 3 });
+            assert_eq!(items[3], Item::Frame { track: 1, time_ms: 1_033, key: false, size: 2 });
+            assert_eq!(items[4], Item::ClusterEnd { raw: cluster(1_000, known_size).into() });
+            let Item::Tags { tags, .. } = &items[5] else { panic!("{items:?}") };
+            assert_eq!(tags, &[("color".to_owned(), "red".to_owned())]);
+            assert_eq!(items.len(), 10);
+        }
+    }
+
+    #[test]
+    fn what_put_media_does_not_take_is_named_with_its_offset() {
+        let (header, cluster) = (header(), cluster(1, false));
+        for (pieces, words) in [
+            (vec![&cluster[..]], "no Tracks"),
+            (vec![&header, &cluster, &header], "behind the first cluster"),
+            (vec![b"hello, this is no Matroska"], "no EBML"),
+            (vec![&header, &cluster[..cluster.len() - 1]], "within an element"),
+            (
+                vec![&header, &[0x1F, 0x43, 0xB6, 0x75, 0xFF], &element(&[0xA3], &[0x81, 0, 0, 0x80])],
+                "Timecode",
+            ),
+            (vec![&[0x00; 8]], "starts no element"),
+        ] {
+            let error = parse(&pieces).unwrap_err().to_string();
+            assert!(error.contains(words) && error.starts_with("byte "), "{error:?} does not say {words:?}");
+        }
+    }
+
+    #[test]
+    fn a_fragment_has_a_limit() {
+        let mut parser = Parser::new(100);
+        let mut items = Vec::new();
+        parser.push(&header(), &mut items).unwrap();
+        let block =
+            [&[0x1F, 0x43, 0xB6, 0x75, 0xFF][..], &element(&[0xE7], &[1]), &[0xA3, 0x10, 0xFF, 0xFF, 0xFF]];
+        let error = parser.push(&block.concat(), &mut items).unwrap_err();
+        assert!(matches!(error, ParseError::TooLong { limit: 100, .. }), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same_items(cuts in prop::collection::vec(0..400_usize, 0..20), known in any::<bool>()) {
+            let body = body(known);
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(body.len())).collect();
+            cuts.push(body.len());
+            cuts.sort_unstable();
+            let mut from = 0;
+            let pieces: Vec<_> = cuts.iter().map(|&to| { let piece = &body[from..to]; from = to; piece }).collect();
+            prop_assert_eq!(parse(&pieces), parse(&[&body]));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(data in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = parse(&[&data]);
+        }
+
+        #[test]
+        fn no_change_of_a_body_makes_it_panic(at in 0..400_usize, byte in any::<u8>()) {
+            let mut body = body(false);
+            let at = at % body.len();
+            body[at] = byte;
+            let _ = parse(&[&body]);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Acknowledgements as they are sent: JSON objects, one a line.
+
+use serde_json::json;
+
+/// Why a fragment or a session is refused (PutMedia API reference, "Error Ack"; names as seen on the wire or in the
+/// producer SDK).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u16)]
+#[allow(missing_docs, reason = "each is named by the service")]
+pub enum ErrorId {
+    StreamReadError = 4000,
+    MaxFragmentSizeReached = 4001,
+    MaxFragmentDurationReached = 4002,
+    MaxConnectionDurationReached = 4003,
+    FragmentTimecodeLesserThanPrevious = 4004,
+    InvalidMkvData = 4006,
+    InvalidProducerTimestamp = 4007,
+    StreamNotActive = 4008,
+    FragmentMetadataLimitReached = 4009,
+    TrackNumberMismatch = 4010,
+    FramesMissingForTrack = 4011,
+    MoreThanAllowedTracksFound = 4012,
+    InternalError = 5000,
+    ArchivalError = 5001,
+}
+
+impl ErrorId {
+    /// `ErrorCode`.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            ErrorId::StreamReadError => "STREAM_READ_ERROR",
+            ErrorId::MaxFragmentSizeReached => "MAX_FRAGMENT_SIZE_REACHED",
+            ErrorId::MaxFragmentDurationReached => "MAX_FRAGMENT_DURATION_REACHED",
+            ErrorId::MaxConnectionDurationReached => "MAX_CONNECTION_DURATION_REACHED",
+            ErrorId::FragmentTimecodeLesserThanPrevious => "FRAGMENT_TIMECODE_LESSER_THAN_PREVIOUS",
+            ErrorId::InvalidMkvData => "INVALID_MKV_DATA",
+            ErrorId::InvalidProducerTimestamp => "INVALID_PRODUCER_TIMESTAMP",
+            ErrorId::StreamNotActive => "STREAM_NOT_ACTIVE",
+            ErrorId::FragmentMetadataLimitReached => "FRAGMENT_METADATA_LIMIT_REACHED",
+            ErrorId::TrackNumberMismatch => "TRACK_NUMBER_MISMATCH",
+            ErrorId::FramesMissingForTrack => "FRAMES_MISSING_FOR_TRACK",
+            ErrorId::MoreThanAllowedTracksFound => "MORE_THAN_ALLOWED_TRACKS_FOUND",
+            ErrorId::InternalError => "INTERNAL_ERROR",
+            ErrorId::ArchivalError => "ARCHIVAL_ERROR",
+        }
+    }
+}
+
+/// An acknowledgement. Timecodes are those of the cluster as it came, numbers those of the fragment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are named as on the wire")]
+pub enum Ack {
+    /// The first bytes of a fragment are here.
+    Buffering { timecode_ms: u64, number: String },
+    /// All of it is here.
+    Received { timecode_ms: u64, number: String },
+    /// It is on disk.
+    Persisted { timecode_ms: u64, number: String },
+    /// Nothing has come for a while.
+    Idle,
+    /// It is refused, and the session with it.
+    Error { timecode_ms: Option<u64>, number: Option<String>, id: ErrorId },
+}
+
+impl Ack {
+    /// The line that is sent, with its end.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let fragment = |kind: &str, timecode: u64, number: &str| json!({"EventType": kind, "FragmentTimecode": timecode, "FragmentNumber": number});
+        let object = match self {
+            Ack::Buffering { timecode_ms, number } => fragment("BUFFERING", *timecode_ms, number),
+            Ack::Received { timecode_ms, number } => fragment("RECEIVED", *timecode_ms, number),
+            Ack::Persisted { timecode_ms, number } => fragment("PERSISTED", *timecode_ms, number),
+            Ack::Idle => json!({"EventType": "IDLE"}),
+            Ack::Error { timecode_ms, number, id } => {
+                let mut object = json!({"EventType": "ERROR", "ErrorId": *id as u16, "ErrorCode": id.code()});
+                if let (Some(timecode), Some(number)) = (timecode_ms, number) {
+                    object["FragmentTimecode"] = json!(timecode);
+                    object["FragmentNumber"] = json!(number);
+                }
+                object
+            }
+        };
+        format!("{object}\r\n")
+    }
+}

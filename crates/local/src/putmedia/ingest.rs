@@ -1,0 +1,372 @@
+//! [`Ingest`]: one PutMedia session, from body bytes to fragments and refusals. Sans-IO.
+
+use std::collections::BTreeMap;
+
+use bytes::{Bytes, BytesMut};
+
+use super::ack::ErrorId;
+use crate::mkv::{Item, ParseError, Parser, Track, TrackKind};
+
+/// The tag that completes a fragment before the next cluster comes.
+const END_OF_FRAGMENT: &str = "AWS_KINESISVIDEO_END_OF_FRAGMENT";
+
+/// What the service takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a fragment.
+    pub fragment_bytes: u64,
+    /// Milliseconds of a fragment.
+    pub fragment_ms: u64,
+    /// Tracks of a session.
+    pub tracks: usize,
+    /// Metadata of a fragment.
+    pub tags: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { fragment_bytes: 50_000_000, fragment_ms: 20_000, tracks: 3, tags: 10 }
+    }
+}
+
+/// A complete fragment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fragment {
+    /// Timecode of its cluster.
+    pub timecode_ms: u64,
+    /// From its earliest frame to the end of its last.
+    pub duration_ms: u64,
+    /// The producer's header of the session.
+    pub header: Bytes,
+    /// Tags in front of the cluster and the cluster, as they came.
+    pub raw: Bytes,
+    /// Names and values of those tags.
+    pub tags: Vec<(String, String)>,
+    /// Frames of each kind of track.
+    pub video_frames: u64,
+    /// Frames of audio tracks.
+    pub audio_frames: u64,
+    /// The tracks of its session.
+    pub tracks: Vec<Track>,
+}
+
+/// What became of bytes. `timecode_ms` is that of the cluster.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "the fields say it all")]
+pub enum Output {
+    /// A fragment has begun.
+    Begun { timecode_ms: u64 },
+    /// It is complete.
+    Complete(Box<Fragment>),
+    /// The session is refused, because of the fragment with this timecode if one had begun. The last output.
+    Refused { timecode_ms: Option<u64>, id: ErrorId, reason: String },
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    timecode_ms: u64,
+    // Number of frames, earliest and latest time of each track.
+    tracks: BTreeMap<u64, (u64, i64, i64)>,
+}
+
+/// One session.
+#[derive(Debug)]
+pub struct Ingest {
+    parser: Parser,
+    limits: Limits,
+    header: Bytes,
+    tracks: Vec<Track>,
+    tags: Vec<(String, String)>,
+    tags_raw: BytesMut,
+    open: Option<Open>,
+    /// Latest frame of the fragments before.
+    latest: Option<i64>,
+    refused: bool,
+}
+
+impl Ingest {
+    /// A session that starts with its first byte.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            parser: Parser::new(limits.fragment_bytes),
+            limits,
+            header: Bytes::new(),
+            tracks: Vec::new(),
+            tags: Vec::new(),
+            tags_raw: BytesMut::new(),
+            open: None,
+            latest: None,
+            refused: false,
+        }
+    }
+
+    /// Takes bytes in any pieces.
+    pub fn push(&mut self, data: &[u8]) -> Vec<Output> {
+        self.run(|parser, items| parser.push(data, items))
+    }
+
+    /// The producer has ended its body. (One that was cut is just dropped: its open fragment never was.)
+    pub fn finish(&mut self) -> Vec<Output> {
+        self.run(Parser::finish)
+    }
+
+    /// Timecode of the fragment that is open.
+    #[must_use]
+    pub fn open_timecode(&self) -> Option<u64> {
+        self.open.as_ref().map(|open| open.timecode_ms)
+    }
+
+    fn run(
+        &mut self,
+        parse: impl FnOnce(&mut Parser, &mut Vec<Item>) -> Result<(), ParseError>,
+    ) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        if self.refused {
+            return outputs;
+        }
+        let mut items = Vec::new();
+        let parsed = parse(&mut self.parser, &mut items);
+        for item in items {
+            if let Err((id, reason)) = self.item(item, &mut outputs) {
+                self.refuse(id, reason, &mut outputs);
+                return outputs;
+            }
+        }
+        match parsed {
+            Ok(()) => {}
+            Err(error @ ParseError::TooLong { .. }) => {
+                self.refuse(ErrorId::MaxFragmentSizeReached, error.to_string(), &mut outputs);
+            }
+            Err(error @ ParseError::Invalid(_)) => {
+                self.refuse(ErrorId::InvalidMkvData, error.to_string(), &mut outputs);
+            }
+        }
+        outputs
+    }
+
+    fn refuse(&mut self, id: ErrorId, reason: String, outputs: &mut Vec<Output>) {
+        self.refused = true;
+        outputs.push(Output::Refused { timecode_ms: self.open_timecode(), id, reason });
+    }
+
+    fn item(&mut self, item: Item, outputs: &mut Vec<Output>) -> Result<(), (ErrorId, String)> {
+        match item {
+            Item::Header { raw, tracks } => {
+                if tracks.len() > self.limits.tracks {
+                    let reason = format!("{} tracks, and {} are allowed", tracks.len(), self.limits.tracks);
+                    return Err((ErrorId::MoreThanAllowedTracksFound, reason));
+                }
+                self.header = raw;
+                self.tracks = tracks;
+            }
+            Item::Tags { raw, tags } => {
+                // It completed the cluster before it; it is no metadata of the next.
+                if tags.iter().any(|(name, _)| name == END_OF_FRAGMENT) {
+                    return Ok(());
+                }
+                self.tags.extend(tags);
+                self.tags_raw.extend_from_slice(&raw);
+                if self.tags.len() > self.limits.tags {
+                    let reason = format!("{} tags, and {} are allowed", self.tags.len(), self.limits.tags);
+                    return Err((ErrorId::FragmentMetadataLimitReached, reason));
+                }
+            }
+            Item::Cluster { timecode_ms } => {
+                self.open = Some(Open { timecode_ms, tracks: BTreeMap::new() });
+                outputs.push(Output::Begun { timecode_ms });
+            }
+            Item::Frame { track, time_ms, .. } => self.frame(track, time_ms)?,
+            Item::ClusterEnd { raw } => {
+                // A cluster without Timecode never opened a fragment.
+                if self.open.is_some() {
+                    let fragment = self.complete(raw)?;
+                    self.open = None;
+                    outputs.push(Output::Complete(Box::new(fragment)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, track: u64, time_ms: i64) -> Result<(), (ErrorId, String)> {
+        if !self.tracks.iter().any(|known| known.number == track) {
+            return Err((
+                ErrorId::TrackNumberMismatch,
+                format!("a frame of track {track}, which is not declared"),
+            ));
+        }
+        if let Some(latest) = self.latest.filter(|latest| time_ms <= *latest) {
+            let reason = format!(
+                "a frame at {time_ms} ms, not later than the fragment before, which ends at {latest} ms"
+            );
+            return Err((ErrorId::FragmentTimecodeLesserThanPrevious, reason));
+        }
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let entry = open.tracks.entry(track).or_insert((0, time_ms, time_ms));
+        *entry = (entry.0 + 1, entry.1.min(time_ms), entry.2.max(time_ms));
+        let first = open.tracks.values().map(|(_, first, _)| *first).min().unwrap_or(time_ms);
+        if time_ms.abs_diff(first) > self.limits.fragment_ms {
+            let reason = format!("a fragment of more than {} ms", self.limits.fragment_ms);
+            return Err((ErrorId::MaxFragmentDurationReached, reason));
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, raw: Bytes) -> Result<Fragment, (ErrorId, String)> {
+        let open = self.open.as_ref().map(|open| (open.timecode_ms, open.tracks.clone())).unwrap_or_default();
+        let (timecode_ms, seen) = open;
+        if let Some(missing) = self.tracks.iter().find(|track| !seen.contains_key(&track.number)) {
+            let reason = format!("no frame of track {} ({})", missing.number, missing.codec);
+            return Err((ErrorId::FramesMissingForTrack, reason));
+        }
+        let first = seen.values().map(|(_, first, _)| *first).min().unwrap_or_default();
+        let last = seen.values().map(|(_, _, last)| *last).max().unwrap_or_default();
+        // The last frame lasts as long as the frames of its track do on average.
+        let end = seen
+            .values()
+            .map(|(count, first, last)| {
+                last + (last - first) / i64::try_from((count - 1).max(1)).unwrap_or(1)
+            })
+            .max()
+            .unwrap_or(last);
+        self.latest = Some(last);
+        let frames = |kind: TrackKind| {
+            self.tracks
+                .iter()
+                .filter(|track| track.kind == kind)
+                .filter_map(|track| seen.get(&track.number))
+                .map(|(count, _, _)| *count)
+                .sum()
+        };
+        let mut bytes = self.tags_raw.split();
+        bytes.extend_from_slice(&raw);
+        Ok(Fragment {
+            timecode_ms,
+            duration_ms: end.abs_diff(first),
+            header: self.header.clone(),
+            raw: bytes.freeze(),
+            tags: std::mem::take(&mut self.tags),
+            video_frames: frames(TrackKind::Video),
+            audio_frames: frames(TrackKind::Audio),
+            tracks: self.tracks.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mkv;
+
+    fn element(id: &[u8], content: &[u8]) -> Vec<u8> {
+        let mut out = id.to_vec();
+        out.push(0x01);
+        out.extend(&(content.len() as u64).to_be_bytes()[1..]);
+        out.extend(content);
+        out
+    }
+
+    /// Video is track 1, audio track 2.
+    fn header(tracks: u8) -> Vec<u8> {
+        let entries: Vec<u8> = (1..=tracks)
+            .flat_map(|number| {
+                let entry = [element(&[0xD7], &[number]), element(&[0x83], &[number.min(2)])].concat();
+                element(&[0xAE], &entry)
+            })
+            .collect();
+        [
+            element(&[0x1A, 0x45, 0xDF, 0xA3], &[]),
+            vec![0x18, 0x53, 0x80, 0x67, 0xFF],
+            element(&[0x16, 0x54, 0xAE, 0x6B], &entries),
+        ]
+        .concat()
+    }
+
+    fn cluster(timecode: u64, frames: &[(u8, i16)]) -> Vec<u8> {
+        let mut out = vec![0x1F, 0x43, 0xB6, 0x75, 0xFF];
+        out.extend(element(&[0xE7], &timecode.to_be_bytes()));
+        for (track, time) in frames {
+            let [high, low] = time.to_be_bytes();
+            out.extend(element(&[0xA3], &[0x80 | track, high, low, 0x80, 1, 2]));
+        }
+        out
+    }
+
+    fn session(parts: &[Vec<u8>]) -> Vec<Output> {
+        let mut ingest = Ingest::new(Limits::default());
+        let mut outputs: Vec<_> = parts.iter().flat_map(|part| ingest.push(part)).collect();
+        outputs.extend(ingest.finish());
+        outputs
+    }
+
+    fn refusal(parts: &[Vec<u8>]) -> ErrorId {
+        match session(parts).pop() {
+            Some(Output::Refused { id, .. }) => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn fragments_are_complete_at_the_next_cluster_a_tag_or_the_end() {
+        let end = mkv::tags(&[(END_OF_FRAGMENT, "")]).to_vec();
+        let color = mkv::tags(&[("color", "red")]).to_vec();
+        let outputs = session(&[
+            header(2),
+            cluster(1_000, &[(1, 0), (2, 5), (1, 33)]),
+            color.clone(),
+            cluster(2_000, &[(1, 0), (2, 10)]),
+            end,
+            cluster(3_000, &[(1, 0), (2, 10)]),
+        ]);
+        let fragments: Vec<_> = outputs
+            .iter()
+            .filter_map(|output| match output {
+                Output::Complete(fragment) => {
+                    Some((fragment.timecode_ms, fragment.video_frames, fragment.audio_frames))
+                }
+                _ => None,
+            })
+            .collect();
+        assert_eq!(fragments, [(1_000, 2, 1), (2_000, 1, 1), (3_000, 1, 1)]);
+        let Output::Complete(second) = &outputs[3] else { panic!("{outputs:?}") };
+        assert_eq!(second.tags, [("color".to_owned(), "red".to_owned())]);
+        assert!(second.raw.starts_with(&color));
+    }
+
+    #[test]
+    fn a_cut_body_leaves_no_fragment() {
+        let mut ingest = Ingest::new(Limits::default());
+        let mut outputs = ingest.push(&header(1));
+        outputs.extend(ingest.push(&cluster(1_000, &[(1, 0), (1, 33)])));
+        assert_eq!(outputs, [Output::Begun { timecode_ms: 1_000 }]);
+        assert_eq!(ingest.open_timecode(), Some(1_000));
+    }
+
+    #[test]
+    fn the_services_checks() {
+        let good = cluster(1_000, &[(1, 0), (2, 5)]);
+        assert_eq!(refusal(&[header(4), cluster(1, &[(1, 0)])]), ErrorId::MoreThanAllowedTracksFound);
+        assert_eq!(refusal(&[header(2), cluster(1, &[(1, 0), (3, 0)])]), ErrorId::TrackNumberMismatch);
+        assert_eq!(refusal(&[header(2), cluster(1, &[(1, 0)])]), ErrorId::FramesMissingForTrack);
+        assert_eq!(
+            refusal(&[header(2), good.clone(), cluster(1_005, &[(1, 0), (2, 1)])]),
+            ErrorId::FragmentTimecodeLesserThanPrevious
+        );
+        assert_eq!(
+            refusal(&[header(2), cluster(1, &[(1, 0), (2, 0), (1, 20_001)])]),
+            ErrorId::MaxFragmentDurationReached
+        );
+        assert_eq!(refusal(&[b"no matroska at all".to_vec()]), ErrorId::InvalidMkvData);
+        let tags: Vec<_> = (0..11).map(|_| mkv::tags(&[("a", "b")]).to_vec()).collect();
+        assert_eq!(refusal(&[vec![header(2), good], tags].concat()), ErrorId::FragmentMetadataLimitReached);
+    }
+
+    #[test]
+    fn nothing_comes_after_a_refusal() {
+        let mut ingest = Ingest::new(Limits::default());
+        assert_eq!(ingest.push(b"nonsense nonsense").len(), 1);
+        assert!(ingest.push(&header(1)).is_empty());
+        assert!(ingest.finish().is_empty());
+    }
+}
