@@ -159,7 +159,9 @@ impl Events {
                     Phase::Failed => {
                         tracing::error!(reason = to.reason, was, "{}", to.message);
                     }
-                    Phase::Reconnecting => tracing::warn!(reason = to.reason, was, "{}", to.message),
+                    Phase::Starting | Phase::Reconnecting if to.reason != "JoiningChannel" => {
+                        tracing::warn!(reason = to.reason, was, "{}", to.message);
+                    }
                     _ => {
                         tracing::info!(reason = to.reason, was, client_id = to.client_id, "{}", to.message);
                     }

@@ -1,2 +1,172 @@
-//! Placeholder of the first commit.
-fn main() {}
+//! `kvs-ingest-agent`: one channel, one process.
+#![forbid(unsafe_code)]
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use kvs_aws::AwsContext;
+use kvs_ingest_agent::cli::{Cli, Sink};
+use kvs_ingest_agent::driver::{Driver, DriverConfig};
+use kvs_ingest_agent::events::Events;
+use kvs_ingest_agent::peer::PeerConfig;
+use kvs_ingest_agent::pipeline::{
+    self, KvsSink, PluginSink, SinkFactory, SinkFigures, SinkStatistics, Storage,
+};
+use kvs_ingest_agent::receive::ReceiveConfig;
+use kvs_ingest_agent::session::{Session, Timing};
+use kvs_ingest_agent::settings::Settings;
+use kvs_ingest_agent::state::State;
+use kvs_ingest_agent::{bind, http, logging, prepare};
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// How old an IDR may become before another is asked for: the length of a fragment.
+const FRAGMENT: Duration = Duration::from_secs(2);
+
+/// What the end of a recording has for its last acknowledgement, well within the 30 s that
+/// Kubernetes gives a pod.
+const DELIVER_WITHIN: Duration = Duration::from_secs(15);
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn run(cli: Cli) -> Result<()> {
+    let config = std::env::var(kvs_ingest_api::CONFIG_ENV).ok().filter(|text| !text.trim().is_empty());
+    let settings = Settings::load(cli.ingest.as_deref(), config.as_deref())?;
+    let level = cli
+        .log_level
+        .clone()
+        .or_else(|| std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty()))
+        .unwrap_or_else(|| settings.log_level.as_str().to_owned());
+    logging::start(cli.log_format, &level).map_err(anyhow::Error::msg)?;
+    // Two TLS providers may be in the graph; rustls panics when none is chosen.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    gst::init().context("GStreamer does not start")?;
+    pipeline::check_installed()?;
+    let aws = settings.aws().await?;
+    let stop = stop_on_signal()?;
+
+    let state = Arc::new(State::new());
+    let events = Arc::new(Events::default());
+    let storage = |stream: String| Storage {
+        region: settings.region.clone(),
+        stream,
+        memory_mib: settings.buffering.memory_mib,
+        fragment: FRAGMENT,
+    };
+    let listener = tokio::net::TcpListener::bind(cli.listen)
+        .await
+        .with_context(|| format!("cannot listen on {} (--listen chooses another address)", cli.listen))?;
+    let address = listener.local_addr()?;
+    writeln!(std::io::stdout(), "kvs-ingest-agent listening on http://{address}")?;
+    std::io::stdout().flush()?;
+
+    // Until the stream's name is known there is no sink to ask.
+    let figures = Arc::new(LateFigures::default());
+    let context = http::Context::new(
+        Arc::clone(&state),
+        Arc::clone(&figures) as Arc<dyn SinkFigures>,
+        &events,
+        settings.channel.to_string(),
+        settings.stream.to_string(),
+    );
+    let server = tokio::spawn(async move { axum::serve(listener, http::router(context)).await });
+
+    let control = kvs::ControlPlane::new(&aws);
+    let stream = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        stream = prepare::stream(&settings, &control, &state, &events) => stream,
+    };
+    let folder = tempfile::tempdir().context("no folder for temporary files (TMPDIR chooses another)")?;
+    let factory: Arc<dyn SinkFactory> = match cli.kvssink {
+        Sink::Builtin => {
+            let sink = Arc::new(KvsSink::new(storage(stream.to_string()), aws.clone())?);
+            let _ = figures.0.set(Arc::clone(&sink) as Arc<dyn SinkFigures>);
+            sink
+        }
+        Sink::Plugin => Arc::new(PluginSink::new(storage(stream.to_string()), aws.clone(), folder.path())),
+    };
+    Driver::new(driver_config(&cli, &settings, &aws, factory), aws, session(&settings), events, state)
+        .run(stop)
+        .await;
+    server.abort();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The figures of a sink that comes later.
+#[derive(Default)]
+struct LateFigures(OnceLock<Arc<dyn SinkFigures>>);
+
+impl SinkFigures for LateFigures {
+    fn figures(&self) -> SinkStatistics {
+        self.0.get().map(|sink| sink.figures()).unwrap_or_default()
+    }
+}
+
+fn session(settings: &Settings) -> Session {
+    // Unique for this process, so that a new pod and the old one do not take each other's place.
+    let id = kvs::ClientId::generate(&format!("kvs-ingest-{}", settings.name));
+    Session::new(id.as_str(), Timing::default(), rand::random(), Instant::now())
+}
+
+fn driver_config(
+    cli: &Cli,
+    settings: &Settings,
+    aws: &AwsContext,
+    factory: Arc<dyn SinkFactory>,
+) -> DriverConfig {
+    let audio = &settings.media.audio;
+    DriverConfig {
+        channel: settings.channel.clone(),
+        peer: PeerConfig {
+            video: settings.media.video.enabled,
+            audio: audio.enabled,
+            start_bitrate_kbps: settings.media.video.start_bitrate_kbps,
+            relay_only: settings.relay_only,
+            ice_servers: Vec::new(),
+            bind: bind::addresses(&cli.ice_bind, aws.has_custom_endpoint()),
+        },
+        receive: ReceiveConfig {
+            key_frame_interval: FRAGMENT,
+            aac_bitrate: i32::try_from(audio.aac_bitrate_kbps.saturating_mul(1000)).unwrap_or(64_000),
+            retire_within: DELIVER_WITHIN,
+            factory,
+        },
+        stop_within: DELIVER_WITHIN + Duration::from_secs(2),
+    }
+}
+
+/// SIGTERM and SIGINT bring the recording to its end; a second one ends the process.
+fn stop_on_signal() -> Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let token = stop.clone();
+    tokio::spawn(async move {
+        for first in [true, false] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if !first {
+                tracing::warn!("stopped at once");
+                std::process::exit(1);
+            }
+            tracing::info!("stopping: the recording is brought to its end");
+            token.cancel();
+        }
+    });
+    Ok(stop)
+}

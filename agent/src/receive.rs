@@ -156,6 +156,7 @@ impl Receive {
                 }
                 MediaOutput::Video(VideoOutput::FormatChanged(format)) => {
                     state.format = Some(format);
+                    relay.format_changed();
                     self.events.emit(Event::VideoFormat { format });
                 }
                 MediaOutput::Video(VideoOutput::Nack { ssrc, sequences })

@@ -114,6 +114,11 @@ impl State {
         changed.then_some(before)
     }
 
+    /// The process is alive.
+    pub fn beat(&self) {
+        self.inner.lock().heartbeat = Instant::now();
+    }
+
     /// A peer was answered: where its figures go.
     pub fn new_peer(&self, generation: u64) -> Arc<Mutex<Received>> {
         let figures = Arc::new(Mutex::new(Received::default()));

@@ -9,17 +9,23 @@
 //! it from there. GStreamer never sees RTP.
 
 mod backlog;
+mod builtin;
 mod elements;
 mod gate;
 mod graph;
+mod plugin;
 mod relay;
 mod silence;
 mod sink;
+mod storage;
 #[cfg(test)]
 mod tests;
 
+pub use builtin::KvsSink;
 pub use elements::{PipelineError, check_installed};
 pub use gate::Tracks;
 pub use graph::{Graph, GraphEvent, Picture, Sound};
+pub use plugin::PluginSink;
 pub use relay::{Relay, RelayEvent, RelayFigures};
-pub use sink::SinkFactory;
+pub use sink::{SinkFactory, SinkFigures, SinkStatistics};
+pub use storage::Storage;

@@ -119,6 +119,13 @@ impl Relay {
         events
     }
 
+    /// The next picture, an IDR, has another format than those before.
+    pub fn format_changed(&mut self) {
+        if self.factory.replace_on_new_format() {
+            self.retire();
+        }
+    }
+
     /// An Opus packet, or the place of one.
     pub fn sound(&mut self, sound: Sound, now: Instant) -> Vec<RelayEvent> {
         let mut events = Vec::new();

@@ -1,6 +1,7 @@
 //! The end of the pipeline.
 
 use super::elements::PipelineError;
+use std::time::{Duration, SystemTime};
 
 /// Puts the last element into a pipeline.
 pub trait SinkFactory: Send + Sync {
@@ -11,4 +12,34 @@ pub trait SinkFactory: Send + Sync {
     ///
     /// When the element is missing or refuses its settings.
     fn attach(&self, pipeline: &gst::Pipeline) -> Result<gst::Element, PipelineError>;
+
+    /// A change of the SPS needs another sink.
+    fn replace_on_new_format(&self) -> bool {
+        false
+    }
+}
+
+/// What became of the media at KVS, over all sinks of this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SinkStatistics {
+    /// Fragments acknowledged as persisted.
+    pub fragments_persisted: u64,
+    /// Producer time of the newest of them.
+    pub last_persisted_at: Option<SystemTime>,
+    /// Fragments sent again.
+    pub fragments_replayed: u64,
+    /// Fragments given up.
+    pub fragments_dropped: u64,
+    /// Bytes that wait to be persisted.
+    pub buffered_bytes: u64,
+    /// Media that waits to be persisted.
+    pub buffered: Duration,
+    /// PutMedia sessions.
+    pub sessions: u64,
+}
+
+/// Tells what became of the media.
+pub trait SinkFigures: Send + Sync {
+    /// The figures now.
+    fn figures(&self) -> SinkStatistics;
 }

@@ -1,0 +1,143 @@
+//! The Prometheus text: events as they were counted, and figures as they are.
+
+use crate::events::Events;
+use crate::pipeline::SinkStatistics;
+use crate::session::Phase;
+use crate::state::Snapshot;
+use parking_lot::Mutex;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Phases, in the words of `/status`.
+const PHASES: [(Phase, &str); 7] = [
+    (Phase::Starting, "Starting"),
+    (Phase::WaitingForMaster, "WaitingForMaster"),
+    (Phase::Connecting, "Connecting"),
+    (Phase::Streaming, "Streaming"),
+    (Phase::Reconnecting, "Reconnecting"),
+    (Phase::Stopping, "Stopping"),
+    (Phase::Failed, "Failed"),
+];
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PhaseLabel {
+    phase: &'static str,
+}
+
+type Float = Gauge<f64, AtomicU64>;
+
+/// Reads one sum.
+type Read = fn(&Snapshot, &SinkStatistics) -> u64;
+
+/// The registry with the gauges that are set when it is read.
+pub(super) struct Metrics {
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    registry: Registry,
+    phase: Family<PhaseLabel, Gauge>,
+    signaling: Gauge,
+    jitter: Float,
+    round_trip_time: Float,
+    /// Sums that are kept elsewhere, and never shrink.
+    counts: Vec<(Read, Counter)>,
+    buffered_bytes: Gauge,
+    buffered_seconds: Float,
+    last_persisted: Float,
+}
+
+impl Metrics {
+    pub(super) fn new(events: &Events) -> Self {
+        let mut registry = Registry::with_prefix("kvs_ingest");
+        events.register(&mut registry);
+        let phase = Family::<PhaseLabel, Gauge>::default();
+        registry.register("phase", "1 for the phase the agent is in", phase.clone());
+        let signaling = Gauge::default();
+        registry.register("signaling_connected", "The signaling socket is up", signaling.clone());
+        let jitter = Float::default();
+        registry.register("jitter_seconds", "Interarrival jitter of video (RFC 3550)", jitter.clone());
+        let round_trip_time = Float::default();
+        registry.register(
+            "round_trip_time_seconds",
+            "Round trip of the newest ICE check",
+            round_trip_time.clone(),
+        );
+        let buffered_seconds = Float::default();
+        registry.register("buffered_seconds", "Media that waits to be persisted", buffered_seconds.clone());
+        let buffered_bytes = Gauge::default();
+        registry.register("buffered_bytes", "Bytes that wait to be persisted", buffered_bytes.clone());
+        let last_persisted = Float::default();
+        registry.register(
+            "last_persisted_timestamp_seconds",
+            "Producer time of the newest persisted fragment, Unix time",
+            last_persisted.clone(),
+        );
+        let mut counts: Vec<(Read, Counter)> = Vec::new();
+        let mut count = |name: &str, help: &str, read: Read| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counts.push((read, counter));
+        };
+        count("packets_received", "RTP packets, without duplicates", |now, _| now.totals.packets_received);
+        count("bytes_received", "RTP payload bytes", |now, _| now.totals.bytes_received);
+        count("packets_lost", "RTP packets that never came", |now, _| now.totals.packets_lost);
+        count("packets_repaired", "RTP packets that came when asked for again", |now, _| {
+            now.totals.packets_repaired
+        });
+        count("nacks", "RTP packets asked for again", |now, _| now.totals.nack_count);
+        count("plis", "Key frames asked for", |now, _| now.totals.pli_count);
+        count("frames_received", "Complete access units", |now, _| now.totals.frames_received);
+        count("key_frames_received", "IDR pictures", |now, _| now.totals.key_frames_received);
+        count("frames_dropped", "Access units that were not stored", |now, _| now.totals.frames_dropped);
+        count("peer_connections", "Peer connections that a master answered", |now, _| now.totals.peers);
+        count("fragments_persisted", "Fragments acknowledged as persisted", |_, sink| {
+            sink.fragments_persisted
+        });
+        count("fragments_replayed", "Fragments sent again", |_, sink| sink.fragments_replayed);
+        count("fragments_dropped", "Fragments given up", |_, sink| sink.fragments_dropped);
+        count("putmedia_sessions", "PutMedia sessions", |_, sink| sink.sessions);
+        Self {
+            inner: Mutex::new(Inner {
+                registry,
+                phase,
+                signaling,
+                jitter,
+                round_trip_time,
+                counts,
+                buffered_bytes,
+                buffered_seconds,
+                last_persisted,
+            }),
+        }
+    }
+
+    pub(super) fn encode(&self, now: &Snapshot, sink: &SinkStatistics) -> Result<String, std::fmt::Error> {
+        let inner = self.inner.lock();
+        for (phase, name) in PHASES {
+            let gauge = inner.phase.get_or_create(&PhaseLabel { phase: name });
+            gauge.set(i64::from(phase == now.view.phase));
+        }
+        inner.signaling.set(i64::from(now.view.signaling));
+        let video = now.received.as_ref().and_then(|received| received.video.as_ref());
+        inner.jitter.set(video.map_or(0.0, |video| video.jitter));
+        let round_trip = now.received.as_ref().and_then(|received| received.peer.round_trip_time);
+        inner.round_trip_time.set(round_trip.map_or(0.0, |time| time.as_secs_f64()));
+        for (read, counter) in &inner.counts {
+            counter.inner().store(read(now, sink), Ordering::Relaxed);
+        }
+        inner.buffered_bytes.set(i64::try_from(sink.buffered_bytes).unwrap_or(i64::MAX));
+        inner.buffered_seconds.set(sink.buffered.as_secs_f64());
+        let persisted =
+            sink.last_persisted_at.and_then(|at| at.duration_since(std::time::SystemTime::UNIX_EPOCH).ok());
+        inner.last_persisted.set(persisted.map_or(0.0, |at| at.as_secs_f64()));
+        let mut text = String::new();
+        encode(&mut text, &inner.registry)?;
+        Ok(text)
+    }
+}

@@ -1,0 +1,93 @@
+//! The `/status` document.
+
+use super::Context;
+use crate::session::Phase;
+use crate::state::Snapshot;
+use kvs_ingest_api::{AgentStatus, AudioStatus, StreamStatus, VideoStatus};
+use kvs_media::VideoFormat;
+use std::time::SystemTime;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+pub(super) fn document(context: &Context) -> AgentStatus {
+    let Snapshot { view, since, idle: _, received, totals } = context.state.snapshot();
+    let sink = context.sink.figures();
+    let pair = received.as_ref().and_then(|received| received.peer.pair.as_ref());
+    let video = received.as_ref().and_then(|received| {
+        let stats = received.video.as_ref().filter(|stats| stats.packets_received > 0)?;
+        Some(VideoStatus {
+            codec: "H264".to_owned(),
+            profile: received.format.map(profile).unwrap_or_default(),
+            frame_width: received.format.map_or(0, |format| format.width),
+            frame_height: received.format.map_or(0, |format| format.height),
+            frames_received: totals.frames_received,
+            key_frames_received: totals.key_frames_received,
+            frames_dropped: totals.frames_dropped,
+            packets_received: stats.packets_received,
+            packets_lost: stats.packets_lost,
+            nack_count: stats.nack_count,
+            pli_count: stats.pli_count,
+        })
+    });
+    let audio = received.as_ref().and_then(|received| {
+        let stats = received.audio.as_ref().filter(|stats| stats.packets_received > 0)?;
+        Some(AudioStatus {
+            codec: "opus".to_owned(),
+            packets_received: stats.packets_received,
+            packets_lost: stats.packets_lost,
+        })
+    });
+    AgentStatus {
+        phase: phase(view.phase),
+        reason: view.reason.to_owned(),
+        message: view.message,
+        since: rfc3339(since),
+        channel: Some(context.channel.clone()),
+        stream: Some(context.stream.clone()),
+        client_id: (!view.client_id.is_empty()).then_some(view.client_id),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        signaling_connected: view.signaling,
+        peer_connections: totals.peers,
+        candidate_pair: pair.map(|pair| {
+            format!("{} {} <-> {} {}", pair.local_type, pair.local, pair.remote_type, pair.remote)
+        }),
+        video,
+        audio,
+        kvs: StreamStatus {
+            fragments_persisted: sink.fragments_persisted,
+            last_persisted_at: sink.last_persisted_at.map(rfc3339),
+            fragments_replayed: sink.fragments_replayed,
+            fragments_dropped: sink.fragments_dropped,
+            buffered_seconds: sink.buffered.as_secs_f64(),
+            sessions: sink.sessions,
+        },
+    }
+}
+
+fn phase(phase: Phase) -> kvs_ingest_api::Phase {
+    use kvs_ingest_api::Phase as Api;
+    match phase {
+        Phase::Starting => Api::Starting,
+        Phase::WaitingForMaster => Api::WaitingForMaster,
+        Phase::Connecting => Api::Connecting,
+        Phase::Streaming => Api::Streaming,
+        Phase::Reconnecting => Api::Reconnecting,
+        Phase::Stopping => Api::Stopping,
+        Phase::Failed => Api::Failed,
+    }
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    OffsetDateTime::from(time).format(&Rfc3339).unwrap_or_default()
+}
+
+/// The profile's name (H.264 annex A).
+fn profile(format: VideoFormat) -> String {
+    match (format.profile_idc, format.constraint_flags & 0x40 != 0) {
+        (66, true) => "constrained-baseline".to_owned(),
+        (66, false) => "baseline".to_owned(),
+        (77, _) => "main".to_owned(),
+        (100, _) => "high".to_owned(),
+        (other, _) => format!("profile-{other}"),
+    }
+}

@@ -1,0 +1,212 @@
+//! What this process does, from a manifest or from the operator's configuration.
+
+use kvs::{ChannelId, StreamId, StreamName};
+use kvs_aws::{AssumeRole, AwsContext, ContextError};
+use kvs_ingest_api::{
+    AgentConfig, BufferingSpec, CONFIG_ENV, IceTransportPolicy, KvsIngestManifest, LogLevel, MediaSpec,
+};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Everything that was decided before the start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of the `KvsIngest`.
+    pub name: String,
+    /// AWS region.
+    pub region: String,
+    /// The channel to join.
+    pub channel: ChannelId,
+    /// The stream to store in.
+    pub stream: StreamId,
+    /// Create the stream when it is missing, with this retention in hours. `None`: never.
+    pub create_stream: Option<u32>,
+    /// The operator resolved the stream: it is not looked up again (nor may it be).
+    pub stream_name: Option<StreamName>,
+    /// Which media.
+    pub media: MediaSpec,
+    /// Relayed candidates only.
+    pub relay_only: bool,
+    /// What to keep while KVS does not take it.
+    pub buffering: BufferingSpec,
+    /// A role to assume: ARN and external id.
+    pub role: Option<(String, Option<String>)>,
+    /// How much is logged.
+    pub log_level: LogLevel,
+}
+
+/// Why there are no settings. None of these heals by itself.
+#[derive(Debug, Error)]
+pub enum SettingsError {
+    /// Neither a manifest nor a configuration.
+    #[error(
+        "nothing to do: give a manifest with --ingest FILE, or an agent configuration in {CONFIG_ENV} (the \
+         operator does that)"
+    )]
+    Missing,
+    /// Both a manifest and a configuration.
+    #[error("both --ingest and {CONFIG_ENV} are given; one of them must go")]
+    Both,
+    /// The file cannot be read.
+    #[error("cannot read the manifest {path}: {error}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The manifest is invalid.
+    #[error("manifest {path}: {error}")]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// Field and reason.
+        error: kvs_ingest_api::ManifestError,
+    },
+    /// The configuration is invalid.
+    #[error(transparent)]
+    Config(#[from] kvs_ingest_api::ConfigError),
+    /// A name or ARN is invalid.
+    #[error("{field}: {error}")]
+    Id {
+        /// Path of the field.
+        field: &'static str,
+        /// What is wrong.
+        error: kvs::InvalidId,
+    },
+    /// There is no AWS context.
+    #[error("AWS: {0}")]
+    Aws(#[from] ContextError),
+}
+
+impl Settings {
+    /// From the file of `--ingest`, else from the text of `KVS_INGEST_CONFIG`.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`], naming file and field.
+    pub fn load(manifest: Option<&Path>, config: Option<&str>) -> Result<Self, SettingsError> {
+        match (manifest, config) {
+            (Some(_), Some(_)) => Err(SettingsError::Both),
+            (None, None) => Err(SettingsError::Missing),
+            (Some(path), None) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|error| SettingsError::Read { path: path.to_owned(), error })?;
+                let manifest = KvsIngestManifest::from_yaml(&text)
+                    .map_err(|error| SettingsError::Manifest { path: path.to_owned(), error })?;
+                Self::from_manifest(manifest)
+            }
+            (None, Some(text)) => Self::from_config(AgentConfig::from_json(text)?),
+        }
+    }
+
+    fn from_manifest(manifest: KvsIngestManifest) -> Result<Self, SettingsError> {
+        let spec = manifest.spec;
+        let channel = match (spec.channel.name, spec.channel.arn) {
+            (_, Some(arn)) => ChannelId::Arn(id("spec.channel.arn", &arn)?),
+            (name, None) => ChannelId::Name(id("spec.channel.name", &name.unwrap_or_default())?),
+        };
+        let create = spec.stream.create_if_missing.then(|| spec.stream.retention_hours_or_default());
+        let stream = match (spec.stream.name, spec.stream.arn) {
+            (_, Some(arn)) => StreamId::Arn(id("spec.stream.arn", &arn)?),
+            (name, None) => StreamId::Name(id("spec.stream.name", &name.unwrap_or_default())?),
+        };
+        Ok(Self {
+            name: manifest.metadata.name,
+            region: spec.region,
+            channel,
+            stream,
+            create_stream: create,
+            stream_name: None,
+            media: spec.media,
+            relay_only: spec.ice.transport_policy == IceTransportPolicy::Relay,
+            buffering: spec.buffering,
+            role: spec.role_arn.map(|arn| (arn, spec.external_id)),
+            log_level: spec.log_level,
+        })
+    }
+
+    fn from_config(config: AgentConfig) -> Result<Self, SettingsError> {
+        let AgentConfig { name, region, channel_arn, stream, media, ice, buffering, role, log_level } =
+            config;
+        Ok(Self {
+            name,
+            region,
+            channel: ChannelId::Arn(id("channelArn", &channel_arn)?),
+            stream: StreamId::Arn(id("stream.arn", &stream.arn)?),
+            create_stream: None,
+            stream_name: Some(id("stream.name", &stream.name)?),
+            media,
+            relay_only: ice.transport_policy == IceTransportPolicy::Relay,
+            buffering,
+            role: role.map(|role| (role.arn, role.external_id)),
+            log_level,
+        })
+    }
+
+    /// The way to AWS.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::Aws`]: an unusable endpoint or CA bundle.
+    pub async fn aws(&self) -> Result<AwsContext, SettingsError> {
+        let mut builder = AwsContext::builder().region(&self.region);
+        if let Some((role_arn, external_id)) = self.role.clone() {
+            let session_name: String =
+                format!("kvs-ingest-{}", self.name).chars().filter(char::is_ascii).take(64).collect();
+            builder = builder.assume_role(AssumeRole { role_arn, external_id, session_name });
+        }
+        Ok(builder.build().await?)
+    }
+}
+
+fn id<T>(field: &'static str, text: &str) -> Result<T, SettingsError>
+where
+    T: std::str::FromStr<Err = kvs::InvalidId>,
+{
+    text.parse().map_err(|error| SettingsError::Id { field, error })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const MANIFEST: &str = "apiVersion: kvs-ingest.dev/v1alpha1
+kind: KvsIngest
+metadata: {name: front-door}
+spec:
+  region: ap-northeast-1
+  channel: {name: front-door-camera}
+  stream: {name: front-door, createIfMissing: true, retentionHours: 48}
+  ice: {transportPolicy: Relay}
+";
+
+    fn load(text: &str) -> Result<Settings, SettingsError> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ingest.yaml");
+        std::fs::write(&file, text).unwrap();
+        Settings::load(Some(&file), None)
+    }
+
+    #[test]
+    fn a_manifest_is_all_it_takes() {
+        let settings = load(MANIFEST).unwrap();
+        assert_eq!(settings.channel, ChannelId::Name("front-door-camera".parse().unwrap()));
+        assert_eq!(settings.create_stream, Some(48));
+        assert!(settings.relay_only && settings.media.video.enabled);
+    }
+
+    #[test]
+    fn mistakes_name_the_file_and_the_field() {
+        let error = load(&MANIFEST.replace("front-door-camera", "front door")).unwrap_err().to_string();
+        assert!(error.contains("ingest.yaml") && error.contains("spec.channel.name"), "{error}");
+        let error = Settings::load(Some(Path::new("/nowhere/x.yaml")), None).unwrap_err().to_string();
+        assert!(error.contains("/nowhere/x.yaml"), "{error}");
+        let error = Settings::load(None, None).unwrap_err().to_string();
+        assert!(error.contains("--ingest") && error.contains("KVS_INGEST_CONFIG"), "{error}");
+        assert!(matches!(Settings::load(Some(Path::new("x")), Some("{}")), Err(SettingsError::Both)));
+        let error = Settings::load(None, Some("{}")).unwrap_err().to_string();
+        assert!(error.contains("KVS_INGEST_CONFIG"), "{error}");
+    }
+}
