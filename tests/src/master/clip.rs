@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
 use tokio::process::Command;
@@ -46,7 +47,9 @@ async fn made(name: &str, arguments: &[&str]) -> Result<PathBuf> {
         return Ok(path);
     }
     // Tests run side by side: each writes a file of its own, and the rename is atomic.
-    let part = path.with_extension(format!("{}.part", std::process::id()));
+    static PARTS: AtomicU32 = AtomicU32::new(0);
+    let part = PARTS.fetch_add(1, Ordering::Relaxed);
+    let part = path.with_extension(format!("{}-{part}.part", std::process::id()));
     let output = Command::new("ffmpeg")
         .args(["-nostdin", "-v", "error", "-y"])
         .args(arguments)

@@ -220,3 +220,6 @@ impl Server {
         Ok(commands)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,254 @@
+//! The master against a viewer that is str0m as well, without signaling between them.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::media::{Direction, KeyframeRequestKind, MediaData, MediaKind, Mid};
+use str0m::net::{Protocol, Receive};
+use str0m::{Candidate, Event, Input, Output, Rtc};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tokio::time::{Instant as TokioInstant, sleep_until};
+
+use super::clip::{GROUP, VideoClip, opus_packets};
+use super::session::{Command, Media, Session};
+use super::{Answering, Sent, Settings};
+use crate::impair::Impairment;
+use crate::nal::{frame_number, is_idr, nal_type, slice_hash, split_annex_b};
+
+/// A picture as the viewer got it.
+#[derive(Clone, Debug, PartialEq)]
+struct Seen {
+    number: u64,
+    idr: bool,
+    hash: String,
+    parameter_sets: bool,
+}
+
+#[derive(Default)]
+struct Got {
+    frames: Vec<Seen>,
+    audio: Vec<Vec<u8>>,
+    reports: bool,
+}
+
+struct Viewer {
+    rtc: Rtc,
+    socket: UdpSocket,
+    local: SocketAddr,
+    video: Mid,
+    /// Asks for a key frame so often.
+    ask_every: Option<Duration>,
+    got: Got,
+}
+
+impl Viewer {
+    async fn new() -> (Self, String, SdpPendingOffer) {
+        let mut rtc = Rtc::new(Instant::now());
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let local = socket.local_addr().unwrap();
+        rtc.add_local_candidate(Candidate::host(local, "udp").unwrap());
+        let mut changes = rtc.sdp_api();
+        changes.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None);
+        let video = changes.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
+        let (offer, pending) = changes.apply().unwrap();
+        let viewer = Self { rtc, socket, local, video, ask_every: None, got: Got::default() };
+        (viewer, offer.to_sdp_string(), pending)
+    }
+
+    fn event(&mut self, event: Event) {
+        if let Event::MediaData(data) = event {
+            self.data(data);
+        }
+    }
+
+    fn data(&mut self, data: MediaData) {
+        self.got.reports |= data.last_sender_info.is_some();
+        if data.mid != self.video {
+            self.got.audio.push(data.data.to_vec());
+            return;
+        }
+        let units = split_annex_b(&data.data);
+        self.got.frames.push(Seen {
+            number: frame_number(&units).expect("every picture has a number"),
+            idr: is_idr(&units),
+            hash: slice_hash(&units),
+            parameter_sets: units.iter().any(|unit| nal_type(unit) == 7),
+        });
+    }
+
+    /// Receives for so long.
+    async fn run(mut self, length: Duration) -> Got {
+        let end = Instant::now() + length;
+        let mut ask = self.ask_every.map(|every| Instant::now() + every);
+        let mut buffer = vec![0; 2000];
+        loop {
+            let timeout = match self.rtc.poll_output().unwrap() {
+                Output::Transmit(transmit) => {
+                    let _ = self.socket.try_send_to(&transmit.contents, transmit.destination);
+                    continue;
+                }
+                Output::Event(event) => {
+                    self.event(event);
+                    continue;
+                }
+                Output::Timeout(timeout) => timeout,
+            };
+            let now = Instant::now();
+            if now >= end {
+                return self.got;
+            }
+            if let Some((due, every)) = ask.zip(self.ask_every)
+                && due <= now
+            {
+                ask = Some(now + every);
+                if let Some(mut writer) = self.rtc.writer(self.video) {
+                    // Before the first packet there is no stream to ask.
+                    let _ = writer.request_keyframe(None, KeyframeRequestKind::Pli);
+                }
+                continue;
+            }
+            if timeout <= now {
+                self.rtc.handle_input(Input::Timeout(now)).unwrap();
+                continue;
+            }
+            let wake = timeout.min(end).min(ask.unwrap_or(end));
+            tokio::select! {
+                () = sleep_until(TokioInstant::from_std(wake)) => {}
+                received = self.socket.recv_from(&mut buffer) => {
+                    let (length, source) = received.unwrap();
+                    if let Ok(contents) = buffer[..length].try_into() {
+                        let receive =
+                            Receive { proto: Protocol::Udp, source, destination: self.local, contents };
+                        self.rtc.handle_input(Input::Receive(Instant::now(), receive)).unwrap();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Plays for `length` to a viewer; what was sent and what came.
+async fn play(settings: Settings, length: Duration, ask_every: Option<Duration>) -> (Sent, Got) {
+    let _ = std::panic::catch_unwind(|| str0m::crypto::from_feature_flags().install_process_default());
+    let mut clips = Vec::new();
+    for &(width, height) in &settings.sizes {
+        clips.push(VideoClip::made(width, height).await.unwrap());
+    }
+    let media = Arc::new(Media { clips, opus: opus_packets().await.unwrap() });
+    let sent = Arc::new(Mutex::new(Sent::default()));
+    let (mut viewer, offer, pending) = Viewer::new().await;
+    let session = Session::accept(&offer, &settings, media, sent.clone()).await.unwrap();
+    viewer.ask_every = ask_every;
+    let answer = SdpAnswer::from_sdp_string(&session.answer).unwrap();
+    viewer.rtc.sdp_api().accept_answer(pending, answer).unwrap();
+    viewer.rtc.add_remote_candidate(Candidate::from_sdp_string(&session.candidate).unwrap());
+    let (commands, receiver) = mpsc::channel(4);
+    let candidate = Candidate::host(viewer.local, "udp").unwrap();
+    commands.send(Command::Candidate(candidate.to_sdp_string())).await.unwrap();
+    let playing = tokio::spawn(session.run(receiver));
+    let got = viewer.run(length).await;
+    drop(commands);
+    playing.await.unwrap().unwrap();
+    let sent = sent.lock().unwrap().clone();
+    (sent, got)
+}
+
+/// All that came is what was sent, from the first frame that came and without holes.
+fn assert_same(sent: &Sent, got: &Got, at_least: usize) {
+    let first = got.frames.first().expect("frames came").number;
+    for (seen, sent) in got.frames.iter().zip(&sent.frames[first as usize..]) {
+        let expected = Seen {
+            number: sent.number,
+            idr: sent.idr,
+            hash: sent.hash.clone(),
+            // In front of every IDR.
+            parameter_sets: sent.idr,
+        };
+        assert_eq!(*seen, expected);
+    }
+    let (came, played) = (got.frames.len(), sent.frames.len());
+    assert!(came >= at_least && came + first as usize + 60 > played, "{came} of {played} from {first}");
+}
+
+#[tokio::test]
+async fn every_frame_arrives_and_packets_of_sound_with_them() {
+    let (sent, got) = play(Settings::default(), Duration::from_secs(4), None).await;
+    assert!(sent.connected);
+    assert_same(&sent, &got, 60);
+    assert!(got.frames[0].idr);
+    assert!(got.audio.len() > 100 && got.audio.len() as u64 <= sent.audio_packets);
+    assert!(got.reports, "sender reports came");
+    // Numbers count, and times increase with them.
+    assert!(sent.frames.iter().enumerate().all(|(at, frame)| frame.number == at as u64));
+    assert!(sent.frames.is_sorted_by(|a, b| a.at <= b.at));
+    assert!(sent.frames.iter().all(|frame| frame.at <= SystemTime::now()));
+}
+
+#[tokio::test]
+async fn a_key_frame_comes_when_it_is_asked_for() {
+    let ask = Some(Duration::from_millis(700));
+    let (sent, got) = play(Settings::default(), Duration::from_secs(5), ask).await;
+    assert_same(&sent, &got, 60);
+    assert!(sent.key_frame_requests >= 4, "{} requests", sent.key_frame_requests);
+    let idrs: Vec<u64> = got.frames.iter().filter(|frame| frame.idr).map(|frame| frame.number).collect();
+    let unasked = got.frames.len() / GROUP + 1;
+    assert!(idrs.len() > unasked + 1, "IDR at {idrs:?}");
+}
+
+#[tokio::test]
+async fn nothing_is_missing_behind_a_bad_network() {
+    let impairment = Impairment {
+        drop: 0.03,
+        duplicate: 0.02,
+        delay: Duration::from_millis(5),
+        jitter: Duration::from_millis(3),
+    };
+    let settings = Settings { impairment, seed: 7, ..Settings::default() };
+    let (sent, got) = play(settings, Duration::from_secs(8), Some(Duration::from_secs(2))).await;
+    assert!(sent.datagrams_dropped > 10, "{} dropped", sent.datagrams_dropped);
+    assert_same(&sent, &got, 150);
+    let lost_sound = sent.audio_packets - got.audio.len() as u64;
+    assert!(lost_sound > 0 && lost_sound < sent.audio_packets / 5, "sound is not repeated: {lost_sound}");
+}
+
+#[tokio::test]
+async fn the_size_changes_with_the_clip() {
+    let settings = Settings { sizes: vec![(640, 360), (320, 240)], clip_seconds: 1, ..Settings::default() };
+    let (sent, got) = play(settings, Duration::from_secs(4), None).await;
+    assert_same(&sent, &got, 60);
+    let changes = sent.frames.windows(2).filter(|pair| pair[0].width != pair[1].width).count();
+    assert!(changes >= 2, "{changes} changes");
+    for pair in sent.frames.windows(2) {
+        assert!(pair[0].width == pair[1].width || pair[1].idr, "a new size starts with an IDR");
+    }
+}
+
+#[tokio::test]
+async fn answers_only_what_it_has() {
+    for (answering, video, audio) in [
+        (Answering::AudioOnly, false, true),
+        (Answering::VideoOnly, true, false),
+        (Answering::Vp8Only, false, true),
+    ] {
+        let settings = Settings { answering, ..Settings::default() };
+        let (sent, got) = play(settings, Duration::from_secs(2), None).await;
+        assert_eq!(!got.frames.is_empty(), video, "{answering:?}");
+        assert_eq!(!got.audio.is_empty(), audio, "{answering:?}");
+        assert_eq!((!sent.frames.is_empty(), sent.audio_packets > 0), (video, audio), "{answering:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_master_without_h264_answers_vp8_or_nothing() {
+    let _ = std::panic::catch_unwind(|| str0m::crypto::from_feature_flags().install_process_default());
+    let (_, offer, _) = Viewer::new().await;
+    let clip = VideoClip::made(640, 360).await.unwrap();
+    let media = Arc::new(Media { clips: vec![clip], opus: opus_packets().await.unwrap() });
+    let settings = Settings { answering: Answering::Vp8Only, ..Settings::default() };
+    let session = Session::accept(&offer, &settings, media, Arc::default()).await.unwrap();
+    assert!(!session.answer.contains("H264"), "{}", session.answer);
+    assert!(session.answer.contains("VP8"), "{}", session.answer);
+}
