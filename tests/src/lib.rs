@@ -1,5 +1,5 @@
 //! What the end-to-end suites share: the agent as a child, a synthetic master, a browser, an impaired network, and a
-//! reader of what was stored. None of it uses the agent's own crates.
+//! reader of what was stored. None of it uses the agent's own crates, which only the tests of the synthetic master do.
 #![forbid(unsafe_code)]
 #![allow(missing_docs, reason = "read by its neighbours only")]
 
