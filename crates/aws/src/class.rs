@@ -1,8 +1,12 @@
 //! Errors sorted into what a caller does about them.
 
+use std::error::Error;
+
 use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
+use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 /// What an error of AWS, or of the way to it, means for the one who asked.
@@ -73,12 +77,15 @@ impl std::fmt::Display for ErrorClass {
 #[must_use]
 pub fn classify_http(status: u16, error_type: Option<&str>, message: Option<&str>) -> ErrorClass {
     let message = message.unwrap_or_default();
-    if message.contains("Signature expired") || message.contains("Signature not yet current") {
+    let kind = error_type.and_then(|kind| kind.split(':').next()).unwrap_or_default().trim();
+    if message.contains("Signature expired")
+        || message.contains("Signature not yet current")
+        || matches!(kind, "RequestTimeTooSkewed" | "RequestExpired" | "RequestInTheFuture")
+    {
         return ErrorClass::ClockSkew;
     }
-    let kind = error_type.and_then(|kind| kind.split(':').next()).unwrap_or_default().trim();
     if message.contains("security token included in the request is expired")
-        || kind == "ExpiredTokenException"
+        || matches!(kind, "ExpiredTokenException" | "ExpiredToken")
     {
         return ErrorClass::CredentialsExpired;
     }
@@ -87,6 +94,7 @@ pub fn classify_http(status: u16, error_type: Option<&str>, message: Option<&str
         | "ThrottlingException"
         | "Throttling"
         | "TooManyRequestsException"
+        | "RequestLimitExceeded"
         | "ConnectionLimitExceededException" => ErrorClass::Throttled,
         "AccountChannelLimitExceededException"
         | "AccountStreamLimitExceededException"
@@ -96,6 +104,8 @@ pub fn classify_http(status: u16, error_type: Option<&str>, message: Option<&str
         | "AccessDenied"
         | "NotAuthorizedException"
         | "UnrecognizedClientException"
+        | "IncompleteSignatureException"
+        | "MissingAuthenticationTokenException"
         | "InvalidClientTokenId"
         | "InvalidSignatureException"
         | "SignatureDoesNotMatch" => ErrorClass::AccessDenied,
@@ -125,11 +135,9 @@ pub fn classify_http(status: u16, error_type: Option<&str>, message: Option<&str
 pub fn classify_sdk<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> ErrorClass {
     match error {
         SdkError::TimeoutError(_) => ErrorClass::Timeout,
-        SdkError::DispatchFailure(failure) if failure.is_timeout() => ErrorClass::Timeout,
-        SdkError::DispatchFailure(failure) if failure.is_io() => ErrorClass::Network,
         SdkError::DispatchFailure(failure) => match failure.as_connector_error() {
-            Some(error) if names_credentials(error) => ErrorClass::AccessDenied,
-            _ => ErrorClass::Network,
+            Some(error) => classify_connector(error),
+            None => ErrorClass::Network,
         },
         SdkError::ConstructionFailure(_) => ErrorClass::InvalidRequest,
         SdkError::ResponseError(response) => classify_http(response.raw().status().as_u16(), None, None),
@@ -140,16 +148,41 @@ pub fn classify_sdk<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) 
     }
 }
 
-/// Did the request never leave because no credentials were found?
-fn names_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
+/// Why a request did not leave: no credentials, or nobody there.
+fn classify_connector(error: &ConnectorError) -> ErrorClass {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {
-        if error.is::<CredentialsError>() {
-            return true;
+        if let Some(error) = error.downcast_ref::<CredentialsError>() {
+            return classify_credentials(error);
         }
         cause = error.source();
     }
-    false
+    if error.is_timeout() { ErrorClass::Timeout } else { ErrorClass::Network }
+}
+
+/// Sorts what a chain of credential sources says: when one asked the network, the network's answer decides.
+#[must_use]
+pub fn classify_credentials(error: &CredentialsError) -> ErrorClass {
+    type Assume = SdkError<AssumeRoleError, HttpResponse>;
+    type WebIdentity = SdkError<AssumeRoleWithWebIdentityError, HttpResponse>;
+    if matches!(error, CredentialsError::ProviderTimedOut(_)) {
+        return ErrorClass::Timeout;
+    }
+    let mut cause: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<Assume>() {
+            return classify_sdk(error);
+        }
+        if let Some(error) = error.downcast_ref::<WebIdentity>() {
+            return classify_sdk(error);
+        }
+        if let Some(error) = error.downcast_ref::<ConnectorError>() {
+            return classify_connector(error);
+        }
+        cause = error.source();
+    }
+    // A policy, a profile or a variable: someone must set it right.
+    ErrorClass::AccessDenied
 }
 
 #[cfg(test)]

@@ -5,11 +5,18 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use aws_smithy_async::time::TimeSource;
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
+use time::macros::datetime;
+use time::{OffsetDateTime, UtcOffset};
 
-/// Below this a difference is network delay and the header's whole seconds, not skew.
-const NOISE: Duration = Duration::from_secs(3);
+/// Below this a difference is network delay and the header's whole seconds, not skew. SigV4 tolerates five minutes.
+const NOISE_MS: u64 = 3_000;
+/// The header has whole seconds, cut: on average half a second is missing.
+const HALF_SECOND: time::Duration = time::Duration::milliseconds(500);
+/// A date outside these is no clock of AWS's, however far off the local one may be (a device without a battery
+/// starts in 1970, and is to be corrected).
+const PLAUSIBLE: std::ops::Range<OffsetDateTime> =
+    datetime!(2025-01-01 0:00 UTC)..datetime!(2100-01-01 0:00 UTC);
 
 /// Shared by everything that signs; cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -30,22 +37,31 @@ impl Clock {
         self.skew_ms.load(Ordering::Relaxed)
     }
 
-    /// Learns from the `Date` header of an answer (RFC 9110 section 6.6.1) that has just arrived. A header that is no
-    /// date says nothing. SigV4 tolerates five minutes, so what is within three seconds counts as no skew.
+    /// Learns from the `Date` header of an answer (RFC 9110 section 6.6.1) that has just arrived from AWS. A header
+    /// that is no date, or a date before 2025 or after 2099, says nothing. What is within three seconds counts as no
+    /// skew; a measured skew is replaced only by one that differs by more, so that the time does not jitter.
     pub fn observe(&self, date_header: &str) {
         self.observe_at(date_header, SystemTime::now());
     }
 
     fn observe_at(&self, date_header: &str, local: SystemTime) {
-        let Ok(remote) = OffsetDateTime::parse(&date_header.replace("GMT", "+0000"), &Rfc2822) else {
-            tracing::debug!(date_header, "a Date header that is no date");
+        let date = OffsetDateTime::parse(&date_header.replace("GMT", "+0000"), &Rfc2822);
+        let Some(remote) = date.ok().filter(|date| PLAUSIBLE.contains(&date.to_offset(UtcOffset::UTC)))
+        else {
+            tracing::debug!(date_header, "a Date header that is no date of AWS's");
             return;
         };
-        let local = OffsetDateTime::from(local);
-        let skew = i64::try_from((remote - local).whole_milliseconds()).unwrap_or(0);
-        let skew = if skew.unsigned_abs() < NOISE.as_millis() as u64 { 0 } else { skew };
-        let before = self.skew_ms.swap(skew, Ordering::Relaxed);
-        if (before - skew).unsigned_abs() >= NOISE.as_millis() as u64 {
+        let skew = remote + HALF_SECOND - OffsetDateTime::from(local);
+        let skew = i64::try_from(skew.whole_milliseconds()).unwrap_or(0);
+        let skew = if skew.unsigned_abs() < NOISE_MS { 0 } else { skew };
+        let before = self.skew_ms.load(Ordering::Relaxed);
+        if before.abs_diff(skew) < NOISE_MS {
+            return;
+        }
+        self.skew_ms.store(skew, Ordering::Relaxed);
+        if skew == 0 {
+            tracing::info!("this machine's clock agrees with AWS's again");
+        } else {
             tracing::warn!(
                 skew_ms = skew,
                 "this machine's clock differs from AWS's; signatures are corrected"
@@ -70,12 +86,16 @@ fn shift(time: SystemTime, ms: i64) -> SystemTime {
 mod tests {
     use super::*;
 
-    // Tue, 24 Nov 2026 00:00:00 GMT
-    const LOCAL: u64 = 1_795_478_400;
+    // Tue, 24 Nov 2026 00:00:00 GMT, and a half.
+    const LOCAL_MS: u64 = 1_795_478_400_500;
+
+    fn local() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(LOCAL_MS)
+    }
 
     fn observed(header: &str) -> i64 {
         let clock = Clock::default();
-        clock.observe_at(header, SystemTime::UNIX_EPOCH + Duration::from_secs(LOCAL));
+        clock.observe_at(header, local());
         clock.skew_ms()
     }
 
@@ -86,18 +106,39 @@ mod tests {
     }
 
     #[test]
-    fn noise_and_nonsense_are_no_skew() {
-        assert_eq!(observed("Tue, 24 Nov 2026 00:00:02 GMT"), 0);
-        assert_eq!(observed("yesterday"), 0);
-        assert_eq!(observed(""), 0);
+    fn a_machine_that_starts_in_1970_is_corrected() {
+        let clock = Clock::default();
+        clock.observe_at("Tue, 24 Nov 2026 00:00:00 GMT", SystemTime::UNIX_EPOCH);
+        assert_eq!(clock.skew_ms().unsigned_abs(), LOCAL_MS);
     }
 
     #[test]
-    fn a_corrected_clock_stays_corrected() {
+    fn noise_and_nonsense_are_no_skew() {
+        for header in [
+            "Tue, 24 Nov 2026 00:00:02 GMT",
+            "Mon, 23 Nov 2026 23:59:58 GMT",
+            "yesterday",
+            "",
+            "Thu, 01 Jan 1970 00:00:00 GMT",
+            "Fri, 01 Jan 2100 00:00:00 GMT",
+            "Tue, 24 Nov 9999 00:00:00 GMT",
+            "Tue, 24 Nov 2026 25:00:00 GMT",
+        ] {
+            assert_eq!(observed(header), 0, "{header}");
+        }
+    }
+
+    #[test]
+    fn a_corrected_clock_stays_corrected_until_it_is_set() {
         let clock = Clock::default();
-        clock
-            .observe_at("Tue, 24 Nov 2026 00:10:00 GMT", SystemTime::UNIX_EPOCH + Duration::from_secs(LOCAL));
+        clock.observe_at("Tue, 24 Nov 2026 00:10:00 GMT", local());
         let ahead = clock.now().duration_since(SystemTime::now()).unwrap();
         assert!(ahead > Duration::from_secs(599) && ahead < Duration::from_secs(601));
+        // Network delay.
+        clock.observe_at("Tue, 24 Nov 2026 00:09:58 GMT", local());
+        assert_eq!(clock.skew_ms(), 600_000);
+        // Someone has set the local clock.
+        clock.observe_at("Tue, 24 Nov 2026 00:00:01 GMT", local());
+        assert_eq!(clock.skew_ms(), 0);
     }
 }

@@ -5,19 +5,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use aws_config::identity::IdentityCache;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_types::origin::Origin;
+use aws_types::service_config::ServiceConfigKey;
 use http::{HeaderMap, Method};
 use url::Url;
 
+use crate::class::{ErrorClass, classify_credentials};
 use crate::clock::Clock;
+use crate::credentials::Cached;
 use crate::sign::{self, SERVICE, Scope, SignError};
-use crate::tls::{self, TlsError};
+use crate::tls::{Roots, TlsError};
 
 /// Names a CA bundle that is trusted beside the system's roots. The SDK for Rust does not read it; this crate does.
 pub const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
@@ -46,8 +49,13 @@ pub enum ContextError {
     #[error("cannot set up TLS: {0}")]
     Http(String),
     /// An endpoint is no URL.
-    #[error("the endpoint {0:?} is no http or https URL")]
-    Endpoint(String),
+    #[error("the endpoint {url:?} of {origin} is no http or https URL")]
+    Endpoint {
+        /// What was given.
+        url: String,
+        /// Where: the name of a setting or variable.
+        origin: &'static str,
+    },
 }
 
 /// Why credentials or a signature could not be had.
@@ -60,10 +68,23 @@ pub enum CredentialsError {
         region: String,
         /// What the chain said, its causes included.
         message: String,
+        /// What to do about it.
+        class: ErrorClass,
     },
     /// The request cannot be signed.
     #[error(transparent)]
     Sign(#[from] SignError),
+}
+
+impl CredentialsError {
+    /// What to do about it.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            CredentialsError::NotLoaded { class, .. } => *class,
+            CredentialsError::Sign(_) => ErrorClass::InvalidRequest,
+        }
+    }
 }
 
 /// Credentials, region, endpoints, TLS roots and clock. Cheap to clone.
@@ -75,16 +96,12 @@ pub struct AwsContext {
 struct Inner {
     region: String,
     config: SdkConfig,
-    credentials: SharedCredentialsProvider,
-    // The SDK's own cache is per client; this one serves what we sign ourselves.
-    cached: tokio::sync::Mutex<Option<Credentials>>,
+    credentials: Cached,
     tls: Arc<rustls::ClientConfig>,
     clock: Clock,
     custom_endpoint: bool,
+    signaling_endpoint: Option<Url>,
 }
-
-/// How long before their end cached credentials are replaced.
-const RENEW_BEFORE: Duration = Duration::from_secs(120);
 
 impl fmt::Debug for AwsContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -132,7 +149,8 @@ impl AwsContextBuilder {
         self
     }
 
-    /// The control plane's address instead of the one of the region.
+    /// The address of KVS's control plane instead of that of the region; goes before every environment variable. STS
+    /// stays where it is.
     #[must_use]
     pub fn endpoint_url(mut self, url: impl Into<String>) -> Self {
         self.endpoint_url = Some(url.into());
@@ -154,30 +172,17 @@ impl AwsContextBuilder {
         let bundle = self
             .ca_bundle
             .or_else(|| std::env::var_os(CA_BUNDLE).filter(|path| !path.is_empty()).map(PathBuf::from));
-        let extra = bundle.map(|path| tls::read_bundle(&path)).transpose()?;
-        let mut roots = TrustStore::empty().with_native_roots(true);
-        if let Some(pem) = &extra {
-            roots = roots.with_pem_certificate(pem.clone());
-        }
-        let context = TlsContext::builder()
-            .with_trust_store(roots)
-            .build()
-            .map_err(|error| ContextError::Http(error.to_string()))?;
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .tls_context(context)
-            .build_https();
-
-        if let Some(url) = &self.endpoint_url {
-            let parsed = Url::parse(url).map_err(|_| ContextError::Endpoint(url.clone()))?;
-            if !matches!(parsed.scheme(), "http" | "https") {
-                return Err(ContextError::Endpoint(url.clone()));
-            }
-        }
+        let roots = Roots::load(bundle.as_deref())?;
         let clock = Clock::default();
+        let http = crate::http::client(&roots, clock.clone()).map_err(ContextError::Http)?;
+        if let Some(url) = &self.endpoint_url {
+            endpoint("endpoint_url", url)?;
+        }
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
             .time_source(clock.clone())
+            // The SDK would measure the skew too, and add it to a time that is corrected already.
+            .disable_clock_skew_correction(true)
             .retry_config(RetryConfig::standard().with_max_attempts(3))
             .timeout_config(
                 TimeoutConfig::builder()
@@ -194,11 +199,11 @@ impl AwsContextBuilder {
         if let Some(credentials) = self.credentials {
             loader = loader.credentials_provider(credentials);
         }
-        if let Some(url) = &self.endpoint_url {
-            loader = loader.endpoint_url(url);
-        }
         let mut config = loader.load().await;
         let region = config.region().ok_or(ContextError::NoRegion)?.to_string();
+        let mut source = config
+            .credentials_provider()
+            .ok_or_else(|| ContextError::Http("no credential provider was set up".to_owned()))?;
         if let Some(role) = self.assume_role {
             let mut builder = aws_config::sts::AssumeRoleProvider::builder(role.role_arn)
                 .session_name(role.session_name)
@@ -206,28 +211,58 @@ impl AwsContextBuilder {
             if let Some(id) = role.external_id {
                 builder = builder.external_id(id);
             }
-            let provider = SharedCredentialsProvider::new(builder.build().await);
-            config = config.into_builder().credentials_provider(provider).build();
+            source = SharedCredentialsProvider::new(builder.build().await);
         }
-        let credentials = config
-            .credentials_provider()
-            .ok_or_else(|| ContextError::Http("no credential provider was set up".to_owned()))?;
-        let custom_endpoint = self.endpoint_url.is_some()
-            || ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_KINESIS_VIDEO"]
-                .iter()
-                .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
+        let credentials = Cached::new(source, clock.clone());
+        let mut builder = config
+            .into_builder()
+            .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
+            .identity_cache(IdentityCache::no_cache());
+        if let Some(url) = &self.endpoint_url {
+            // Only now: STS, which was set up above, is not where KVS is.
+            builder.set_endpoint_url(Some(url.clone()));
+            builder.insert_origin("endpoint_url", Origin::shared_config());
+        }
+        config = builder.build();
+
+        let of_service = |service: &str| {
+            let key = ServiceConfigKey::builder()
+                .service_id(service)
+                .env("AWS_ENDPOINT_URL")
+                .profile("endpoint_url")
+                .build()
+                .ok()?;
+            config.service_config()?.load_config(key)
+        };
+        let (control, signaling) = (of_service("Kinesis Video"), of_service("Kinesis Video Signaling"));
+        for (origin, url) in [
+            ("AWS_ENDPOINT_URL", config.endpoint_url()),
+            ("AWS_ENDPOINT_URL_KINESIS_VIDEO", control.as_deref()),
+        ] {
+            url.map(|url| endpoint(origin, url)).transpose()?;
+        }
+        let signaling_endpoint =
+            signaling.map(|url| endpoint("AWS_ENDPOINT_URL_KINESIS_VIDEO_SIGNALING", &url)).transpose()?;
+        let custom_endpoint = config.endpoint_url().is_some() || control.is_some();
         Ok(AwsContext {
             inner: Arc::new(Inner {
                 region,
                 config,
                 credentials,
-                cached: tokio::sync::Mutex::new(None),
-                tls: tls::client_config(extra.as_deref())?,
+                tls: roots.client_config()?,
                 clock,
                 custom_endpoint,
+                signaling_endpoint,
             }),
         })
     }
+}
+
+fn endpoint(origin: &'static str, url: &str) -> Result<Url, ContextError> {
+    Url::parse(url)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .ok_or_else(|| ContextError::Endpoint { url: url.to_owned(), origin })
 }
 
 impl AwsContext {
@@ -255,6 +290,13 @@ impl AwsContext {
         self.inner.custom_endpoint
     }
 
+    /// `AWS_ENDPOINT_URL_KINESIS_VIDEO_SIGNALING`, or the same in the profile: goes before the endpoint that
+    /// GetSignalingChannelEndpoint gives for HTTPS.
+    #[must_use]
+    pub fn signaling_endpoint(&self) -> Option<&Url> {
+        self.inner.signaling_endpoint.as_ref()
+    }
+
     /// TLS for connections that are not the SDK's: WebSocket and PutMedia.
     #[must_use]
     pub fn tls_config(&self) -> Arc<rustls::ClientConfig> {
@@ -267,41 +309,34 @@ impl AwsContext {
         self.inner.clock.now()
     }
 
-    /// Learns AWS's time from the `Date` header of an answer that has just arrived.
+    /// Milliseconds by which AWS's clock is ahead of this machine's.
+    #[must_use]
+    pub fn skew_ms(&self) -> i64 {
+        self.inner.clock.skew_ms()
+    }
+
+    /// Learns AWS's time from the `Date` header of an answer that has just arrived. The SDK's clients do so by
+    /// themselves; this is for WebSocket handshakes and PutMedia.
     pub fn observe_date(&self, date_header: &str) {
         self.inner.clock.observe(date_header);
     }
 
-    /// Current credentials, renewed two minutes before they end.
+    /// Current credentials, renewed five minutes before they end (or in the last quarter of a life that is short);
+    /// shared with the SDK's clients.
     ///
     /// # Errors
     /// [`CredentialsError::NotLoaded`] with what every source of the chain said.
     pub async fn credentials(&self) -> Result<Credentials, CredentialsError> {
-        let mut cached = self.inner.cached.lock().await;
-        if let Some(credentials) = cached.as_ref()
-            && credentials.expiry().is_some_and(|end| end > self.now() + RENEW_BEFORE)
-        {
-            return Ok(credentials.clone());
-        }
-        match self.inner.credentials.provide_credentials().await {
-            Ok(credentials) => {
-                *cached = Some(credentials.clone());
-                Ok(credentials)
-            }
-            // What is still valid is better than nothing.
-            Err(error) => match cached.as_ref() {
-                Some(old) if old.expiry().is_some_and(|end| end > self.now()) => Ok(old.clone()),
-                _ => Err(CredentialsError::NotLoaded {
-                    region: self.inner.region.clone(),
-                    message: causes(&error),
-                }),
-            },
-        }
+        self.inner.credentials.get().await.map_err(|error| CredentialsError::NotLoaded {
+            region: self.inner.region.clone(),
+            message: causes(&error),
+            class: classify_credentials(&error),
+        })
     }
 
-    /// Forgets cached credentials: the service has refused them.
+    /// Forgets cached credentials: the service has refused them ([`ErrorClass::CredentialsExpired`]).
     pub async fn forget_credentials(&self) {
-        *self.inner.cached.lock().await = None;
+        self.inner.credentials.forget().await;
     }
 
     /// [`sign::sign_headers`] with this context's credentials, region and clock.

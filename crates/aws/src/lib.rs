@@ -5,10 +5,12 @@
 mod class;
 mod clock;
 mod context;
+mod credentials;
+mod http;
 pub mod sign;
 mod tls;
 
-pub use self::class::{ErrorClass, classify_http, classify_sdk};
+pub use self::class::{ErrorClass, classify_credentials, classify_http, classify_sdk};
 pub use self::clock::Clock;
 pub use self::context::{
     AssumeRole, AwsContext, AwsContextBuilder, CA_BUNDLE, ContextError, CredentialsError,

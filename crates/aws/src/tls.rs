@@ -31,34 +31,70 @@ pub enum TlsError {
     Rustls(#[from] rustls::Error),
 }
 
-/// The text of a PEM bundle that holds at least one certificate.
-pub(crate) fn read_bundle(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let pem = std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })?;
-    let wrong = |reason: String| TlsError::NoCertificate { path: path.to_owned(), reason };
-    let mut store = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-        store.add(certificate).map_err(|error| wrong(error.to_string()))?;
-    }
-    if store.is_empty() {
-        return Err(wrong("no certificate in it".to_owned()));
-    }
-    Ok(pem)
+/// What is trusted, once for everything: rustls has accepted each of the certificates.
+pub(crate) struct Roots {
+    store: RootCertStore,
+    certificates: Vec<CertificateDer<'static>>,
 }
 
-/// A client configuration that trusts the system's roots and those of `extra` (PEM).
-pub(crate) fn client_config(extra: Option<&[u8]>) -> Result<Arc<ClientConfig>, TlsError> {
-    let mut roots = RootCertStore::empty();
-    // A root that the system holds and rustls cannot read is the system's business.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(pem) = extra {
-        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).filter_map(Result::ok));
+impl Roots {
+    /// The system's roots, and those of `bundle`.
+    pub(crate) fn load(bundle: Option<&Path>) -> Result<Self, TlsError> {
+        let mut roots = Self { store: RootCertStore::empty(), certificates: Vec::new() };
+        let native = rustls_native_certs::load_native_certs();
+        for certificate in native.certs {
+            // A root that the system holds and rustls cannot read is the system's business.
+            let _ = roots.add(certificate);
+        }
+        if let Some(path) = bundle {
+            roots.add_bundle(path)?;
+        }
+        if roots.certificates.is_empty() {
+            // Enough for plain http to an emulator; https will say UnknownIssuer.
+            tracing::warn!(
+                errors = ?native.errors,
+                "no TLS roots: install the package ca-certificates, or set AWS_CA_BUNDLE"
+            );
+        }
+        Ok(roots)
     }
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+
+    fn add(&mut self, certificate: CertificateDer<'static>) -> Result<(), rustls::Error> {
+        self.store.add(certificate.clone())?;
+        self.certificates.push(certificate);
+        Ok(())
+    }
+
+    fn add_bundle(&mut self, path: &Path) -> Result<(), TlsError> {
+        let pem = std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })?;
+        let wrong = |reason: String| TlsError::NoCertificate { path: path.to_owned(), reason };
+        let before = self.certificates.len();
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+            self.add(certificate).map_err(|error| wrong(error.to_string()))?;
+        }
+        if self.certificates.len() == before {
+            return Err(wrong("no certificate in it".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// For rustls.
+    pub(crate) fn client_config(&self) -> Result<Arc<ClientConfig>, TlsError> {
+        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(self.store.clone())
+            .with_no_client_auth();
+        Ok(Arc::new(config))
+    }
+
+    /// For the SDK, which takes nothing but PEM (RFC 7468; its reader does not mind the one long line).
+    pub(crate) fn pem(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.certificates.iter().map(|certificate| {
+            let body = aws_smithy_types::base64::encode(certificate);
+            format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n").into_bytes()
+        })
+    }
 }
 
 #[cfg(test)]
@@ -69,8 +105,28 @@ mod tests {
     fn a_bundle_without_certificate_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ca.pem");
-        std::fs::write(&path, "hello").unwrap();
-        let error = read_bundle(&path).unwrap_err().to_string();
-        assert!(error.contains("ca.pem") && error.contains("no certificate"), "{error}");
+        for (text, reason) in [
+            ("", "no certificate"),
+            ("hello", "no certificate"),
+            ("-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n", "no usable"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = Roots::load(Some(&path)).err().unwrap().to_string();
+            assert!(error.contains("ca.pem") && error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_sdk_gets_the_same_roots() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let authority =
+            rcgen::CertificateParams::new(vec!["x".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        std::fs::write(&path, authority.pem()).unwrap();
+        let roots = Roots::load(Some(&path)).unwrap();
+        let last = roots.pem().last().unwrap();
+        assert_eq!(CertificateDer::from_pem_slice(&last).unwrap(), *authority.der());
+        assert_eq!(roots.pem().count(), roots.store.len());
     }
 }
