@@ -1,2 +1,110 @@
-//! Placeholder of the first commit.
-fn main() {}
+//! `kvs-local`: KVS on localhost.
+#![forbid(unsafe_code)]
+
+use std::{io::Write, net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use clap::Parser;
+use kvs_local::{AccessKey, Config, Server};
+
+/// Amazon Kinesis Video Streams on localhost: control plane, signaling, TURN and media ingest in one process.
+#[derive(Parser)]
+#[command(version)]
+struct Options {
+    /// Address of the HTTP and WebSocket listener; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8440", value_name = "ADDR:PORT")]
+    listen: SocketAddr,
+    /// Folder of everything that is kept
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Also listen with TLS here; the CA to trust is ca.pem in the data folder
+    #[arg(long, value_name = "ADDR:PORT")]
+    tls_listen: Option<SocketAddr>,
+    /// Another name or address in the TLS certificate (repeatable)
+    #[arg(long, value_name = "NAME")]
+    tls_name: Vec<String>,
+    /// Do not verify signatures
+    #[arg(long)]
+    no_auth: bool,
+    /// A key that callers may sign with (repeatable); default: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
+    #[arg(long, value_name = "AKID:SECRET")]
+    access_key: Vec<AccessKey>,
+    /// A signaling channel that exists from the start (repeatable)
+    #[arg(long, value_name = "NAME")]
+    create_channel: Vec<String>,
+    /// Folder of the built web page
+    #[arg(long, value_name = "DIR")]
+    web: Option<PathBuf>,
+    /// Region of the web page and of unsigned requests; signed requests name their own
+    #[arg(long, default_value = "us-east-1", value_name = "REGION")]
+    region: String,
+    /// Address of the TURN server (UDP); relayed addresses are on the same IP
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDR:PORT")]
+    turn_listen: SocketAddr,
+    /// Lifetime of TURN credentials in seconds
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    ice_ttl: u64,
+    /// Seconds without a frame after which a signaling connection is closed
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    signaling_idle: u64,
+    /// Seconds that a signaling connection lives; GO_AWAY is sent a minute (or half of it) before
+    #[arg(long, default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    signaling_lifetime: u64,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| "info,turn=error,webrtc_util=error".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let options = Options::parse();
+
+    let mut access_keys = options.access_key;
+    if access_keys.is_empty()
+        && let (Ok(id), Ok(secret)) =
+            (std::env::var("AWS_ACCESS_KEY_ID"), std::env::var("AWS_SECRET_ACCESS_KEY"))
+    {
+        access_keys.push(AccessKey::new(id, secret));
+    }
+    if access_keys.is_empty() && !options.no_auth {
+        tracing::warn!(
+            "no access key: only the web page can call; give --access-key AKID:SECRET, set AWS_ACCESS_KEY_ID and \
+             AWS_SECRET_ACCESS_KEY, or switch signatures off with --no-auth"
+        );
+    }
+    let mut config = Config::new(options.data);
+    config.listen = options.listen;
+    config.tls_listen = options.tls_listen;
+    config.tls_names = options.tls_name;
+    config.auth = !options.no_auth;
+    config.access_keys = access_keys;
+    config.web = options.web;
+    config.region = options.region;
+    config.turn_listen = options.turn_listen;
+    config.ice_ttl = Duration::from_secs(options.ice_ttl);
+    config.signaling.idle = Duration::from_secs(options.signaling_idle);
+    config.signaling.connection = Duration::from_secs(options.signaling_lifetime);
+    config.signaling.go_away = Duration::from_secs(60).min(config.signaling.connection / 2);
+
+    let server = Server::start(config).await?;
+    for name in &options.create_channel {
+        server.ensure_channel(name).with_context(|| format!("--create-channel {name}"))?;
+    }
+    let mut out = std::io::stdout().lock();
+    // whoever started us reads the address from here, so a closed pipe is worth an error
+    writeln!(out, "kvs-local listening on {}", server.url()).context("standard output")?;
+    if let Some(url) = server.tls_url() {
+        writeln!(out, "kvs-local listening on {url}").context("standard output")?;
+    }
+    out.flush().context("standard output")?;
+    drop(out);
+    tracing::info!(turn = %server.turn_address(), "TURN server");
+
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result?,
+        _ = terminate.recv() => {}
+    }
+    server.shutdown().await;
+    Ok(())
+}

@@ -1,9 +1,14 @@
 //! What is stored: fragments on disk, their index, and everything that reads them.
 
+mod api;
 mod index;
+mod read;
 mod select;
 mod store;
 
+pub(crate) use self::api::routes;
 pub use self::index::{FragmentInfo, SessionInfo};
+pub use self::read::{part_body, parts};
 pub use self::select::{Page, SelectError, Selector, TimestampKind, select};
+pub(crate) use self::store::now_ms;
 pub use self::store::{Archive, StoreError, StreamSummary};

@@ -222,6 +222,20 @@ impl Archive {
         streams.get(stream).map(|state| state.by_producer.values().cloned().collect()).unwrap_or_default()
     }
 
+    /// The fragment that came next after the one with this number, or the first.
+    #[must_use]
+    pub fn next_after(&self, stream: &str, number: Option<&str>) -> Option<Arc<FragmentInfo>> {
+        let streams = self.streams.lock();
+        let fragments = &streams.get(stream)?.fragments;
+        match number {
+            None => fragments.values().next().cloned(),
+            Some(number) => {
+                let after = (std::ops::Bound::Excluded(number.to_owned()), std::ops::Bound::Unbounded);
+                fragments.range(after).next().map(|(_, info)| info.clone())
+            }
+        }
+    }
+
     /// One fragment by its number, replaced ones included.
     #[must_use]
     pub fn fragment(&self, stream: &str, number: &str) -> Option<Arc<FragmentInfo>> {
@@ -297,7 +311,7 @@ impl Archive {
     }
 }
 
-pub(super) fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 

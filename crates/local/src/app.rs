@@ -1,0 +1,26 @@
+//! [`App`]: what every request handler can reach.
+
+use std::sync::Arc;
+
+use crate::{
+    Config, archive::Archive, auth::KeyRing, control::ControlPlane, ice::TurnCredentials,
+    signaling::Signaling,
+};
+
+/// The shared state of the server.
+pub struct App {
+    /// As started.
+    pub config: Config,
+    /// The keys that may call.
+    pub keys: KeyRing,
+    /// The index in the data folder; each module has its own tables.
+    pub db: Arc<redb::Database>,
+    /// Channels, streams and tags.
+    pub control: ControlPlane,
+    /// Fragments.
+    pub archive: Arc<Archive>,
+    /// The signaling hub and its sockets.
+    pub signaling: Signaling,
+    /// Makes and checks TURN credentials.
+    pub turn: TurnCredentials,
+}

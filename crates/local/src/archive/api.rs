@@ -1,0 +1,176 @@
+//! ListFragments, GetMedia and GetMediaForFragmentList over HTTP.
+
+use std::{io, sync::Arc};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use http::{HeaderValue, header};
+use serde_json::{Value, json};
+
+use super::read::{fragment_list_chunk, get_media_chunk};
+use super::select::{Selector, TimestampKind, select};
+use super::store::now_ms;
+use super::{Archive, FragmentInfo};
+use crate::{
+    App,
+    auth::Signed,
+    control::{Answer, Json, find_stream},
+    error::{ErrorKind, ServiceError},
+    members::Members,
+};
+
+pub(crate) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/listFragments", post(list_fragments))
+        .route("/getMedia", post(get_media))
+        .route("/getMediaForFragmentList", post(get_media_for_fragment_list))
+}
+
+/// Seconds since 1970 with a fraction, as milliseconds.
+fn timestamp(members: &Members, member: &str) -> Result<Option<u64>, ServiceError> {
+    Ok(members.number(member)?.map(|seconds| (seconds * 1000.0).round().max(0.0) as u64))
+}
+
+fn describe(info: &FragmentInfo) -> Value {
+    json!({
+        "FragmentNumber": info.number,
+        "FragmentSizeInBytes": info.size,
+        "ProducerTimestamp": info.producer_ms as f64 / 1000.0,
+        "ServerTimestamp": info.server_ms as f64 / 1000.0,
+        "FragmentLengthInMilliseconds": info.duration_ms,
+    })
+}
+
+async fn list_fragments(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
+    let stream = find_stream(&app, &caller.region, &members)?;
+    let most = members.integer("MaxResults", 1..=1000)?.unwrap_or(1000);
+    let selector = match members.structure("FragmentSelector")? {
+        None => None,
+        Some(selector) => {
+            let kinds = ["PRODUCER_TIMESTAMP", "SERVER_TIMESTAMP"];
+            let kind = selector.one_of("FragmentSelectorType", &kinds)?;
+            let kind = selector.required("FragmentSelectorType", kind)?;
+            let range = selector.structure("TimestampRange")?;
+            let range = selector.required("TimestampRange", range)?;
+            Some(Selector {
+                kind: if kind == kinds[0] { TimestampKind::Producer } else { TimestampKind::Server },
+                from_ms: range.required("StartTimestamp", timestamp(&range, "StartTimestamp")?)?,
+                to_ms: range.required("EndTimestamp", timestamp(&range, "EndTimestamp")?)?,
+            })
+        }
+    };
+    let all = app.archive.fragments(&stream.folder());
+    let token = members.string("NextToken")?.filter(|token| !token.is_empty());
+    let page = select(&all, selector, usize::try_from(most).unwrap_or(1), token)
+        .map_err(|error| ServiceError::new(ErrorKind::InvalidArgument, error.to_string()))?;
+    let mut answer =
+        json!({"Fragments": page.fragments.iter().map(|info| describe(info)).collect::<Vec<_>>()});
+    if let Some(token) = page.next_token {
+        answer["NextToken"] = json!(token);
+    }
+    Ok(Json(answer))
+}
+
+fn matroska(body: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Response {
+    let mut response = Body::from_stream(body).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("video/x-matroska"));
+    response
+}
+
+/// The fragment number after which GetMedia starts; `None` is before everything.
+fn start(all: &[Arc<FragmentInfo>], members: &Members) -> Result<Option<String>, ServiceError> {
+    let selector = members.structure("StartSelector")?;
+    let selector = members.required("StartSelector", selector)?;
+    let kinds = [
+        "NOW",
+        "EARLIEST",
+        "FRAGMENT_NUMBER",
+        "SERVER_TIMESTAMP",
+        "PRODUCER_TIMESTAMP",
+        "CONTINUATION_TOKEN",
+    ];
+    let kind = selector.required("StartSelectorType", selector.one_of("StartSelectorType", &kinds)?)?;
+    let before = |wanted: &dyn Fn(&FragmentInfo) -> bool| {
+        let index = all.iter().position(|info| wanted(info)).unwrap_or(all.len());
+        index.checked_sub(1).map(|index| all[index].number.clone())
+    };
+    Ok(match kind {
+        "NOW" => all.last().map(|info| info.number.clone()),
+        "EARLIEST" => None,
+        "FRAGMENT_NUMBER" => {
+            let number = selector.string("AfterFragmentNumber")?;
+            Some(selector.required("AfterFragmentNumber", number)?.to_owned())
+        }
+        "CONTINUATION_TOKEN" => {
+            let token = selector.string("ContinuationToken")?;
+            Some(selector.required("ContinuationToken", token)?.to_owned())
+        }
+        "SERVER_TIMESTAMP" => {
+            let at = selector.required("StartTimestamp", timestamp(&selector, "StartTimestamp")?)?;
+            before(&|info| info.server_ms >= at)
+        }
+        // The fragment that contains the time.
+        _ => {
+            let at = selector.required("StartTimestamp", timestamp(&selector, "StartTimestamp")?)?;
+            before(&|info| info.end_ms() > at)
+        }
+    })
+}
+
+/// Goes on with what is stored, for as long as the caller reads.
+async fn get_media(
+    State(app): State<Arc<App>>,
+    Signed { caller, members }: Signed,
+) -> Result<Response, ServiceError> {
+    let key = find_stream(&app, &caller.region, &members)?.folder();
+    let after = start(&app.archive.fragments(&key), &members)?;
+    let changes = app.archive.changes();
+    let body = futures::stream::try_unfold(
+        (app, key, after, changes),
+        |(app, key, after, mut changes)| async move {
+            loop {
+                changes.mark_unchanged();
+                let next = app.archive.next_after(&key, after.as_deref());
+                if let Some(info) = next {
+                    let chunk = get_media_chunk(&app.archive, &key, &info, now_ms()).await?;
+                    return Ok(Some((chunk, (app, key, Some(info.number.clone()), changes))));
+                }
+                if changes.changed().await.is_err() {
+                    return Ok(None);
+                }
+            }
+        },
+    );
+    Ok(matroska(body))
+}
+
+async fn get_media_for_fragment_list(
+    State(app): State<Arc<App>>,
+    Signed { caller, members }: Signed,
+) -> Result<Response, ServiceError> {
+    let key = find_stream(&app, &caller.region, &members)?.folder();
+    let numbers = members.required("Fragments", members.strings("Fragments", 1000)?)?;
+    let mut fragments = Vec::new();
+    for number in numbers {
+        let found = app.archive.fragment(&key, number).ok_or_else(|| {
+            ServiceError::new(
+                ErrorKind::ResourceNotFound,
+                format!("Fragments: there is no fragment {number}."),
+            )
+        })?;
+        fragments.push(found);
+    }
+    let archive: Arc<Archive> = app.archive.clone();
+    let body = futures::stream::iter(fragments).then(move |info| {
+        let (archive, key) = (archive.clone(), key.clone());
+        async move { fragment_list_chunk(&archive, &key, &info).await }
+    });
+    Ok(matroska(body))
+}

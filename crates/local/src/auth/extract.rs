@@ -1,0 +1,150 @@
+//! Extractors that put the signature check in front of a handler.
+
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
+
+use axum::extract::{FromRequest, FromRequestParts, Request as HttpRequest};
+use bytes::Bytes;
+use http::request::Parts;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use super::{PayloadHash, Request, verify};
+use crate::{
+    App,
+    error::{ErrorKind, ServiceError},
+    members::Members,
+    server::Connection,
+};
+
+/// The longest JSON body that is read. The service's own limits are far below.
+const MAX_BODY: usize = 256 * 1024;
+
+/// The authenticated caller of a request and where it reached us.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Access key id; `None` when signatures are not verified and the request has none.
+    pub access_key: Option<String>,
+    /// The region that the request was signed for, else the configured one. Resources belong to their region.
+    pub region: String,
+    /// `host:port` as the caller spells us; endpoints in answers say the same.
+    pub authority: String,
+    /// Whether the request came over TLS.
+    pub secure: bool,
+    /// The other end.
+    pub peer: SocketAddr,
+}
+
+impl Caller {
+    /// `http://host:port` or `https://host:port`, without a path and without a trailing slash.
+    pub fn http_url(&self) -> String {
+        format!("{}://{}", if self.secure { "https" } else { "http" }, self.authority)
+    }
+
+    /// `ws://host:port` or `wss://host:port`, without a path and without a trailing slash.
+    pub fn ws_url(&self) -> String {
+        format!("{}://{}", if self.secure { "wss" } else { "ws" }, self.authority)
+    }
+}
+
+/// Checks the signature over the head of a request and its payload.
+///
+/// # Errors
+/// As [`verify`]; nothing is refused when signatures are switched off.
+pub fn authorize(app: &App, parts: &Parts, payload: PayloadHash<'_>) -> Result<Caller, ServiceError> {
+    let connection = parts.extensions.get::<Connection>().copied().unwrap_or_default();
+    let authority = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).map(str::trim);
+    let authority = match authority {
+        // a client that leaves the port out of Host did reach this port
+        Some(host)
+            if !host.is_empty()
+                && !has_port(host)
+                && connection.local.port() != connection.default_port() =>
+        {
+            format!("{host}:{}", connection.local.port())
+        }
+        Some(host) if !host.is_empty() => host.to_owned(),
+        _ => connection.local.to_string(),
+    };
+    let request = Request {
+        method: parts.method.as_str(),
+        path: parts.uri.path(),
+        query: parts.uri.query().unwrap_or(""),
+        headers: &parts.headers,
+        payload,
+    };
+    let verified = match verify(&request, &app.keys, SystemTime::now()) {
+        Ok(verified) => Some(verified),
+        Err(error) if app.config.auth => return Err(error),
+        Err(_) => None,
+    };
+    let (access_key, region) = match verified {
+        Some(verified) => (Some(verified.access_key), verified.region),
+        None => (None, claimed_region(parts).unwrap_or_else(|| app.config.region.clone())),
+    };
+    Ok(Caller { access_key, region, authority, secure: connection.secure, peer: connection.peer })
+}
+
+fn has_port(host: &str) -> bool {
+    host.rsplit_once(':')
+        .is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// With `--no-auth` the scope of an unverified signature still says which region is meant.
+fn claimed_region(parts: &Parts) -> Option<String> {
+    let header = parts.headers.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let credential = match header {
+        Some(value) => value.split_once("Credential=")?.1.split([',', ' ']).next()?.to_owned(),
+        None => url::form_urlencoded::parse(parts.uri.query()?.as_bytes())
+            .find(|(name, _)| name == "X-Amz-Credential")?
+            .1
+            .into_owned(),
+    };
+    let region = credential.split('/').nth(2)?;
+    let valid = !region.is_empty() && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    valid.then(|| region.to_owned())
+}
+
+/// A verified JSON request: who calls, and the members of the body.
+#[derive(Debug)]
+pub struct Signed {
+    /// Who calls.
+    pub caller: Caller,
+    /// The members of the body.
+    pub members: Members,
+}
+
+impl FromRequest<Arc<App>> for Signed {
+    type Rejection = ServiceError;
+
+    async fn from_request(request: HttpRequest, app: &Arc<App>) -> Result<Self, ServiceError> {
+        let (parts, body) = request.into_parts();
+        let body: Bytes = match Limited::new(body, MAX_BODY).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => {
+                return Err(ServiceError::new(
+                    ErrorKind::InvalidArgument,
+                    format!("The request body is longer than {MAX_BODY} bytes."),
+                ));
+            }
+            Err(error) => {
+                return Err(ServiceError::new(
+                    ErrorKind::Serialization,
+                    format!("The request body could not be read: {error}"),
+                ));
+            }
+        };
+        let caller = authorize(app, &parts, PayloadHash::Body(&body))?;
+        Ok(Self { caller, members: Members::parse(&body)? })
+    }
+}
+
+/// The verified head of a request whose body is streamed (PutMedia): the signature covers the empty string.
+#[derive(Debug)]
+pub struct SignedHead(pub Caller);
+
+impl FromRequestParts<Arc<App>> for SignedHead {
+    type Rejection = ServiceError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ServiceError> {
+        authorize(app, parts, PayloadHash::Streamed).map(Self)
+    }
+}

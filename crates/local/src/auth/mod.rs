@@ -1,0 +1,10 @@
+//! Who is calling: AWS Signature Version 4, verified here with nothing but HMAC and SHA-256.
+
+mod canonical;
+mod extract;
+mod keys;
+mod sigv4;
+
+pub use extract::{Caller, Signed, SignedHead, authorize};
+pub use keys::{AccessKey, KeyRing};
+pub use sigv4::{PayloadHash, Request, Verified, verify};

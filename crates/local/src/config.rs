@@ -1,0 +1,102 @@
+//! [`Config`]: everything that can be said to a [`Server`](crate::Server) before it starts.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
+
+use crate::auth::AccessKey;
+
+/// How to run KVS on localhost.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Address of the plain HTTP and WebSocket listener; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Folder of everything that is kept. Made when missing; one process at a time.
+    pub data: PathBuf,
+    /// Address of the TLS listener, which is off when `None`.
+    pub tls_listen: Option<SocketAddr>,
+    /// Names and addresses that the TLS certificate holds beside localhost, 127.0.0.1 and ::1.
+    pub tls_names: Vec<String>,
+    /// Whether signatures are verified.
+    pub auth: bool,
+    /// The keys that callers may sign with.
+    pub access_keys: Vec<AccessKey>,
+    /// Folder of the built web page.
+    pub web: Option<PathBuf>,
+    /// Region of callers that do not say theirs (`auth` off), and of the web page.
+    pub region: String,
+    /// Address of the TURN server; relayed addresses are on the same IP.
+    pub turn_listen: SocketAddr,
+    /// Lifetime of TURN credentials. The service uses 300 s; its model allows 30 s to 24 h.
+    pub ice_ttl: Duration,
+    /// Times and numbers of the signaling service.
+    pub signaling: SignalingLimits,
+}
+
+impl Config {
+    /// The defaults: a free port on 127.0.0.1, no TLS, signatures verified, no keys.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        Self {
+            listen: loopback,
+            data: data.into(),
+            tls_listen: None,
+            tls_names: Vec::new(),
+            auth: true,
+            access_keys: Vec::new(),
+            web: None,
+            region: "us-east-1".to_owned(),
+            turn_listen: loopback,
+            ice_ttl: Duration::from_secs(300),
+            signaling: SignalingLimits::default(),
+        }
+    }
+}
+
+/// The limits of a signaling connection (KVS developer guide, "Kinesis Video Streams with WebRTC service quotas").
+#[derive(Debug, Clone)]
+pub struct SignalingLimits {
+    /// A connection without any frame for this long is closed.
+    pub idle: Duration,
+    /// A connection lives this long.
+    pub connection: Duration,
+    /// `GO_AWAY` is sent this long before the end of a connection.
+    pub go_away: Duration,
+    /// Viewers per channel.
+    pub viewers: usize,
+    /// Offers per second and connection; answers likewise.
+    pub sdp_per_second: u32,
+    /// Candidates per second and connection.
+    pub candidates_per_second: u32,
+    /// Handshakes per second, channel and role.
+    pub connects_per_second: u32,
+}
+
+impl Default for SignalingLimits {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(600),
+            connection: Duration::from_secs(3600),
+            go_away: Duration::from_secs(60),
+            viewers: 10,
+            sdp_per_second: 5,
+            candidates_per_second: 20,
+            connects_per_second: 3,
+        }
+    }
+}
+
+impl FromStr for AccessKey {
+    type Err = String;
+
+    /// Parses `AKID:SECRET`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some((id, secret)) if !id.is_empty() && !secret.is_empty() => Ok(Self::new(id, secret)),
+            _ => Err("expected AKID:SECRET".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! `POST /_kvs/faults`: makes signaling misbehave, from this machine only.
+//!
+//! `{"channel": NAME, "region"?, "client"?: "MASTER" or a client id, "action": …}` with one of the actions
+//! `go_away`, `reconnect_ice_server`, `close` (with `code`, default 1001) and `text` (with `text`, any frame).
+//! Answers how many connections it reached.
+
+use std::sync::Arc;
+
+use axum::extract::{Extension, State};
+use serde_json::json;
+
+use crate::{
+    App,
+    control::{Answer, Json},
+    error::{ErrorKind, ServiceError},
+    members::Members,
+    server::Connection,
+    signaling::Peer,
+};
+
+pub(super) async fn faults(
+    State(app): State<Arc<App>>,
+    Extension(connection): Extension<Connection>,
+    body: bytes::Bytes,
+) -> Answer {
+    if !connection.peer.ip().is_loopback() {
+        return Err(ServiceError::new(ErrorKind::AccessDenied, "Faults are made from this machine only."));
+    }
+    let members = Members::parse(&body)?;
+    let region = members.string("region")?.unwrap_or(&app.config.region);
+    let name = members.required("channel", members.string("channel")?)?;
+    let channel = app.control.channel(region, name)?;
+    let peer = match members.string("client")? {
+        None => None,
+        Some("MASTER") => Some(Peer::Master),
+        Some(id) => Some(Peer::Viewer(id.to_owned())),
+    };
+    let actions = ["go_away", "reconnect_ice_server", "close", "text"];
+    let action = members.required("action", members.one_of("action", &actions)?)?;
+    let peer = peer.as_ref();
+    let reached = match action {
+        "go_away" => app.signaling.inject_control(&channel.arn, peer, "GO_AWAY"),
+        "reconnect_ice_server" => app.signaling.inject_control(&channel.arn, peer, "RECONNECT_ICE_SERVER"),
+        "close" => {
+            let code = members.integer("code", 1000..=4999)?.unwrap_or(1001);
+            app.signaling.close(&channel.arn, peer, u16::try_from(code).unwrap_or(1001))
+        }
+        _ => {
+            let text = members.required("text", members.string("text")?)?;
+            app.signaling.inject(&channel.arn, peer, text)
+        }
+    };
+    Ok(Json(json!({"connections": reached})))
+}

@@ -1,0 +1,56 @@
+//! `GET /_kvs/state`: channels and streams at a glance.
+
+use serde_json::{Value, json};
+
+use crate::App;
+
+pub(super) fn state(app: &App) -> Value {
+    let channels: Vec<_> = app
+        .control
+        .channels()
+        .into_iter()
+        .map(|channel| {
+            let view = app.signaling.view(&channel.arn);
+            json!({
+                "name": channel.name,
+                "arn": channel.arn,
+                "region": channel.region,
+                "master": view.master,
+                "viewers": view.viewers,
+            })
+        })
+        .collect();
+    let streams: Vec<_> = app
+        .control
+        .streams()
+        .into_iter()
+        .map(|stream| {
+            let summary = app.archive.summary(&stream.folder());
+            let last = summary.last.as_ref();
+            json!({
+                "name": stream.name,
+                "arn": stream.arn,
+                "region": stream.region,
+                "retentionHours": stream.retention_hours,
+                "fragments": summary.fragments,
+                "duplicates": summary.duplicates,
+                "frames": summary.video_frames,
+                "audioFrames": summary.audio_frames,
+                "bytes": summary.bytes,
+                "durationMs": summary.duration_ms,
+                "width": last.and_then(|info| info.session.width),
+                "height": last.and_then(|info| info.session.height),
+                "codecs": last.map(|info| info.session.codecs.clone()).unwrap_or_default(),
+                // From the capture of its last frame to being on disk.
+                "lagMs": last.map(|info| info.persisted_ms.saturating_sub(info.end_ms())),
+                "lastFragment": last.map(|info| json!({
+                    "number": info.number,
+                    "producerMs": info.producer_ms,
+                    "durationMs": info.duration_ms,
+                    "bytes": info.size,
+                })),
+            })
+        })
+        .collect();
+    json!({"channels": channels, "streams": streams})
+}

@@ -1,0 +1,154 @@
+//! The rules of members that several operations share (the service model's patterns and lengths).
+
+use std::collections::BTreeMap;
+
+use super::arn::{Arn, ArnKind};
+use crate::{
+    error::{ErrorKind, ServiceError},
+    members::Members,
+};
+
+const MAX_TAGS: usize = 50;
+
+pub(super) fn name_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
+}
+
+fn tag_char(c: char) -> bool {
+    // \p{L}\p{Z}\p{N} and these signs
+    c.is_alphanumeric() || c.is_whitespace() || matches!(c, '_' | '.' | ':' | '/' | '=' | '+' | '-' | '@')
+}
+
+pub(super) fn name<'a>(m: &'a Members, member: &str) -> Result<Option<&'a str>, ServiceError> {
+    m.text(member, 1..=256, name_char, "[a-zA-Z0-9_.-]+")
+}
+
+pub(crate) fn arn(m: &Members, member: &str, kind: ArnKind) -> Result<Option<Arn>, ServiceError> {
+    let Some(text) = m.string(member)? else { return Ok(None) };
+    let arn: Arn = text.parse().map_err(|why| m.invalid(member, why))?;
+    if arn.kind == kind {
+        return Ok(Some(arn));
+    }
+    Err(m.invalid(
+        member,
+        if kind == ArnKind::Channel { "must be a channel's ARN" } else { "must be a stream's ARN" },
+    ))
+}
+
+pub(super) fn version<'a>(m: &'a Members, member: &str) -> Result<Option<&'a str>, ServiceError> {
+    m.text(member, 1..=64, |c| c.is_ascii_alphanumeric(), "[a-zA-Z0-9]+")
+}
+
+/// Complains unless the caller's version, if any, is the current one.
+pub(super) fn check_version(given: Option<&str>, current: &str) -> Result<(), ServiceError> {
+    match given {
+        Some(given) if given != current => Err(ServiceError::new(
+            ErrorKind::VersionMismatch,
+            "CurrentVersion is not the current version; ask for it with a describe call.",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_tag(m: &Members, member: &str, key: &str, value: &str) -> Result<(), ServiceError> {
+    if !(1..=128).contains(&key.chars().count()) || !key.chars().all(tag_char) {
+        return Err(m.invalid(
+            member,
+            format_args!("the key {key:?} must be 1 to 128 letters, digits, blanks or _.:/=+-@"),
+        ));
+    }
+    if value.chars().count() > 256 || !value.chars().all(tag_char) {
+        return Err(m.invalid(
+            member,
+            format_args!("the value of {key:?} must be at most 256 letters, digits, blanks or _.:/=+-@"),
+        ));
+    }
+    Ok(())
+}
+
+/// Tags as a list of `{Key, Value}`.
+pub(super) fn tag_list(m: &Members) -> Result<Option<BTreeMap<String, String>>, ServiceError> {
+    let Some(items) = m.structures("Tags", 200)? else { return Ok(None) };
+    let mut tags = BTreeMap::new();
+    for item in &items {
+        let key = item.required("Key", item.string("Key")?)?;
+        let value = item.required("Value", item.string("Value")?)?;
+        check_tag(m, "Tags", key, value)?;
+        tags.insert(key.to_owned(), value.to_owned());
+    }
+    Ok(Some(tags))
+}
+
+/// Tags as a map.
+pub(super) fn tag_map(m: &Members) -> Result<Option<BTreeMap<String, String>>, ServiceError> {
+    let Some(items) = m.string_map("Tags", 200)? else { return Ok(None) };
+    for (key, value) in &items {
+        check_tag(m, "Tags", key, value)?;
+    }
+    Ok(Some(items.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()))
+}
+
+/// The keys to remove.
+pub(super) fn tag_keys(m: &Members) -> Result<Vec<String>, ServiceError> {
+    let keys = m.required("TagKeyList", m.strings("TagKeyList", MAX_TAGS)?)?;
+    if keys.is_empty() {
+        return Err(m.invalid("TagKeyList", "must have at least one key"));
+    }
+    Ok(keys.into_iter().map(str::to_owned).collect())
+}
+
+pub(super) fn check_tag_count(tags: &BTreeMap<String, String>) -> Result<(), ServiceError> {
+    if tags.len() <= MAX_TAGS {
+        return Ok(());
+    }
+    Err(ServiceError::new(
+        ErrorKind::TagsPerResourceExceededLimit,
+        format!("A resource can have at most {MAX_TAGS} tags."),
+    ))
+}
+
+/// `MaxResults`, `NextToken` and the name condition of a list call.
+pub(super) struct Page {
+    limit: usize,
+    after: Option<String>,
+    prefix: String,
+}
+
+impl Page {
+    pub(super) fn read(m: &Members, condition: &str) -> Result<Self, ServiceError> {
+        use base64::{Engine, engine::general_purpose::STANDARD};
+        let limit = m.integer("MaxResults", 1..=10_000)?.unwrap_or(10_000);
+        // the token is the last name of the page before
+        let after = match m.string("NextToken")? {
+            None | Some("") => None,
+            Some(token) => {
+                let bytes = STANDARD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+                Some(bytes.ok_or_else(|| m.invalid("NextToken", "is not a token of this service"))?)
+            }
+        };
+        let mut prefix = String::new();
+        if let Some(condition) = m.structure(condition)? {
+            condition.one_of("ComparisonOperator", &["BEGINS_WITH"])?;
+            prefix = name(&condition, "ComparisonValue")?.unwrap_or("").to_owned();
+        }
+        Ok(Self { limit: usize::try_from(limit).unwrap_or(1), after, prefix })
+    }
+
+    /// Cuts a page from items in the order of their names: the page, and the token of the next.
+    pub(super) fn cut<'a, T>(&self, items: impl Iterator<Item = (&'a str, T)>) -> (Vec<T>, Option<String>) {
+        use base64::{Engine, engine::general_purpose::STANDARD};
+        let mut rest = items
+            .filter(|(name, _)| name.starts_with(&self.prefix))
+            .skip_while(|(name, _)| self.after.as_deref().is_some_and(|after| *name <= after))
+            .peekable();
+        let (mut page, mut last) = (Vec::new(), "");
+        while page.len() < self.limit
+            && let Some((name, item)) = rest.next()
+        {
+            page.push(item);
+            last = name;
+        }
+        let token = rest.peek().map(|_| STANDARD.encode(last));
+        (page, token)
+    }
+}

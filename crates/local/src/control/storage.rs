@@ -1,0 +1,62 @@
+//! Media storage of channels: which stream AWS's own ingestion would write to. Nothing is ingested here; clients only see
+//! that it is on.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use serde_json::json;
+
+use super::arn::ArnKind;
+use super::{Answer, Channel, Json, channels, rules, streams};
+use crate::{
+    App,
+    auth::Signed,
+    error::{ErrorKind, ServiceError},
+};
+
+pub(super) async fn describe(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
+    let channel = channels::find(&app, &caller.region, &members)?;
+    let mut configuration = json!({"Status": if channel.storage_enabled { "ENABLED" } else { "DISABLED" }});
+    if let Some(arn) = channel.storage_stream_arn {
+        configuration["StreamARN"] = json!(arn);
+    }
+    Ok(Json(json!({"MediaStorageConfiguration": configuration})))
+}
+
+pub(super) async fn update(State(app): State<Arc<App>>, Signed { members, .. }: Signed) -> Answer {
+    let channel = channels::find_by_arn(&app, &members)?;
+    let wanted = members.structure("MediaStorageConfiguration")?;
+    let wanted = members.required("MediaStorageConfiguration", wanted)?;
+    let status = wanted.required("Status", wanted.one_of("Status", &["ENABLED", "DISABLED"])?)?;
+    let enabled = status == "ENABLED";
+    let stream = match rules::arn(&wanted, "StreamARN", ArnKind::Stream)? {
+        Some(arn) => Some(app.control.stream_by_arn(&arn)?),
+        None => None,
+    };
+    if enabled {
+        let stream = wanted.required("StreamARN", stream.as_ref())?;
+        if stream.retention_hours == 0 {
+            return Err(ServiceError::new(ErrorKind::NoDataRetention, "The stream keeps no data."));
+        }
+    }
+    app.control.change(&channel.arn, |channel: &mut Channel| {
+        channel.storage_enabled = enabled;
+        if let Some(stream) = stream {
+            channel.storage_stream_arn = Some(stream.arn);
+        }
+        Ok(())
+    })?;
+    Ok(Json(json!({})))
+}
+
+pub(super) async fn mapped(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
+    let stream = streams::find(&app, &caller.region, &members)?;
+    let list: Vec<_> = app
+        .control
+        .channels()
+        .into_iter()
+        .filter(|channel| channel.storage_stream_arn.as_deref() == Some(&stream.arn))
+        .map(|channel| json!({"Type": "SIGNALING_CHANNEL", "ARN": channel.arn}))
+        .collect();
+    Ok(Json(json!({"MappedResourceConfigurationList": list})))
+}

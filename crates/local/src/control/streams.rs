@@ -1,0 +1,148 @@
+//! Streams: create, describe, list, update, retention, delete.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use serde_json::{Value, json};
+
+use super::arn::ArnKind;
+use super::channels::seconds;
+use super::rules::{self, Page};
+use super::store::{new_arn, new_version};
+use super::{Answer, Json, Stream};
+use crate::{
+    App,
+    auth::Signed,
+    error::{ErrorKind, ServiceError},
+    members::Members,
+};
+
+/// Ten years.
+const MAX_RETENTION_HOURS: i64 = 87_600;
+
+impl Stream {
+    /// `name-created`, unique for ever: where its fragments are kept.
+    #[must_use]
+    pub fn folder(&self) -> String {
+        format!("{}.{}.{}", self.region, self.name, self.created_ms)
+    }
+
+    fn describe(&self) -> Value {
+        json!({
+            "DeviceName": self.device_name,
+            "StreamName": self.name,
+            "StreamARN": self.arn,
+            "MediaType": self.media_type,
+            "KmsKeyId": self.kms_key_id,
+            "Version": self.version,
+            "Status": "ACTIVE",
+            "CreationTime": seconds(self.created_ms),
+            "DataRetentionInHours": self.retention_hours,
+        })
+    }
+}
+
+fn media_type(members: &Members) -> Result<Option<&str>, ServiceError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "/.+-,_".contains(c);
+    members.text("MediaType", 1..=128, allowed, "[\\w\\-\\.\\+]+/[\\w\\-\\.\\+]+(,…)*")
+}
+
+fn device_name(members: &Members) -> Result<Option<&str>, ServiceError> {
+    rules::name(members, "DeviceName")
+}
+
+pub(super) async fn create(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
+    let name = members.required("StreamName", rules::name(&members, "StreamName")?)?;
+    let retention = members.integer("DataRetentionInHours", 0..=MAX_RETENTION_HOURS)?.unwrap_or(0);
+    let storage = members.structure("StreamStorageConfiguration")?.unwrap_or_default();
+    let tier = storage.one_of("DefaultStorageTier", &["HOT", "WARM"])?.unwrap_or("HOT");
+    let tags = rules::tag_map(&members)?.unwrap_or_default();
+    rules::check_tag_count(&tags)?;
+    let (arn, created_ms) = new_arn(ArnKind::Stream, &caller.region, name);
+    let default_key = format!("arn:aws:kms:{}:{}:alias/aws/kinesisvideo", caller.region, super::arn::ACCOUNT);
+    let stream = Stream {
+        arn: arn.clone(),
+        name: name.to_owned(),
+        region: caller.region.clone(),
+        device_name: device_name(&members)?.map(str::to_owned),
+        media_type: media_type(&members)?.map(str::to_owned),
+        kms_key_id: members.string("KmsKeyId")?.map_or(default_key, str::to_owned),
+        retention_hours: u32::try_from(retention).unwrap_or(0),
+        storage_tier: tier.to_owned(),
+        version: new_version(),
+        created_ms,
+        tags,
+    };
+    let taken = format!("The stream {name} already exists.");
+    app.control.insert(stream, &taken, ErrorKind::AccountStreamLimitExceeded)?;
+    Ok(Json(json!({"StreamARN": arn})))
+}
+
+/// The stream that `StreamName` or `StreamARN` names.
+pub(crate) fn find(app: &App, region: &str, members: &Members) -> Result<Stream, ServiceError> {
+    app.control.find_stream(region, rules::name(members, "StreamName")?, members.string("StreamARN")?)
+}
+
+pub(super) async fn describe(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
+    Ok(Json(json!({"StreamInfo": find(&app, &caller.region, &members)?.describe()})))
+}
+
+pub(super) async fn list(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
+    let page = Page::read(&members, "StreamNameCondition")?;
+    let all: Vec<_> =
+        app.control.streams().into_iter().filter(|found| found.region == caller.region).collect();
+    let (items, token) = page.cut(all.iter().map(|stream| (stream.name.as_str(), stream.describe())));
+    let mut answer = json!({"StreamInfoList": items});
+    if let Some(token) = token {
+        answer["NextToken"] = json!(token);
+    }
+    Ok(Json(answer))
+}
+
+pub(super) async fn update(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
+    let stream = find(&app, &caller.region, &members)?;
+    let version = members.required("CurrentVersion", rules::version(&members, "CurrentVersion")?)?;
+    let (device, media) = (device_name(&members)?, media_type(&members)?);
+    app.control.change(&stream.arn, |stream: &mut Stream| {
+        rules::check_version(Some(version), &stream.version)?;
+        if let Some(device) = device {
+            stream.device_name = Some(device.to_owned());
+        }
+        if let Some(media) = media {
+            stream.media_type = Some(media.to_owned());
+        }
+        Ok(())
+    })?;
+    Ok(Json(json!({})))
+}
+
+pub(super) async fn update_retention(
+    State(app): State<Arc<App>>,
+    Signed { caller, members }: Signed,
+) -> Answer {
+    let stream = find(&app, &caller.region, &members)?;
+    let version = members.required("CurrentVersion", rules::version(&members, "CurrentVersion")?)?;
+    let words = ["INCREASE_DATA_RETENTION", "DECREASE_DATA_RETENTION"];
+    let operation = members.required("Operation", members.one_of("Operation", &words)?)?;
+    let member = "DataRetentionChangeInHours";
+    let hours = members.required(member, members.integer(member, 1..=MAX_RETENTION_HOURS)?)?;
+    app.control.change(&stream.arn, |stream: &mut Stream| {
+        rules::check_version(Some(version), &stream.version)?;
+        let now = i64::from(stream.retention_hours);
+        let then = if operation == words[0] { now + hours } else { now - hours };
+        if !(0..=MAX_RETENTION_HOURS).contains(&then) {
+            return Err(members.invalid(member, format_args!("would make the retention {then} hours")));
+        }
+        stream.retention_hours = u32::try_from(then).unwrap_or(0);
+        Ok(())
+    })?;
+    Ok(Json(json!({})))
+}
+
+pub(super) async fn delete(State(app): State<Arc<App>>, Signed { members, .. }: Signed) -> Answer {
+    let arn = members.required("StreamARN", rules::arn(&members, "StreamARN", ArnKind::Stream)?)?;
+    let stream = app.control.stream_by_arn(&arn)?;
+    rules::check_version(rules::version(&members, "CurrentVersion")?, &stream.version)?;
+    app.control.remove(&stream)?;
+    Ok(Json(json!({})))
+}

@@ -1,0 +1,87 @@
+//! Tags of channels and streams.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::extract::State;
+use serde_json::json;
+
+use super::arn::{Arn, ArnKind};
+use super::{Answer, Channel, Json, Stream, rules, streams};
+use crate::{App, auth::Signed, error::ServiceError, members::Members};
+
+type Tags = BTreeMap<String, String>;
+
+fn change(
+    app: &App,
+    arn: &Arn,
+    change: impl FnOnce(&mut Tags) -> Result<(), ServiceError>,
+) -> Result<(), ServiceError> {
+    let text = arn.to_string();
+    match arn.kind {
+        ArnKind::Channel => {
+            app.control.change(&text, |found: &mut Channel| change(&mut found.tags)).map(drop)
+        }
+        ArnKind::Stream => app.control.change(&text, |found: &mut Stream| change(&mut found.tags)).map(drop),
+    }
+}
+
+fn add(tags: &mut Tags, more: Tags) -> Result<(), ServiceError> {
+    tags.extend(more);
+    rules::check_tag_count(tags)
+}
+
+fn remove(tags: &mut Tags, keys: &[String]) -> Result<(), ServiceError> {
+    tags.retain(|key, _| !keys.contains(key));
+    Ok(())
+}
+
+/// `ResourceARN`, of either kind.
+fn resource(members: &Members) -> Result<Arn, ServiceError> {
+    let text = members.required("ResourceARN", members.string("ResourceARN")?)?;
+    text.parse().map_err(|why: &str| members.invalid("ResourceARN", why))
+}
+
+fn stream(app: &App, region: &str, members: &Members) -> Result<Arn, ServiceError> {
+    let stream = streams::find(app, region, members)?;
+    stream.arn.parse().map_err(ServiceError::internal)
+}
+
+pub(super) async fn tag_resource(State(app): State<Arc<App>>, Signed { members, .. }: Signed) -> Answer {
+    let tags = members.required("Tags", rules::tag_list(&members)?)?;
+    change(&app, &resource(&members)?, |found| add(found, tags))?;
+    Ok(Json(json!({})))
+}
+
+pub(super) async fn untag_resource(State(app): State<Arc<App>>, Signed { members, .. }: Signed) -> Answer {
+    let keys = rules::tag_keys(&members)?;
+    change(&app, &resource(&members)?, |found| remove(found, &keys))?;
+    Ok(Json(json!({})))
+}
+
+pub(super) async fn list_for_resource(State(app): State<Arc<App>>, Signed { members, .. }: Signed) -> Answer {
+    let arn = resource(&members)?;
+    let tags = match arn.kind {
+        ArnKind::Channel => app.control.channel_by_arn(&arn)?.tags,
+        ArnKind::Stream => app.control.stream_by_arn(&arn)?.tags,
+    };
+    Ok(Json(json!({"Tags": tags})))
+}
+
+pub(super) async fn tag_stream(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
+    let tags = members.required("Tags", rules::tag_map(&members)?)?;
+    change(&app, &stream(&app, &caller.region, &members)?, |found| add(found, tags))?;
+    Ok(Json(json!({})))
+}
+
+pub(super) async fn untag_stream(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
+    let keys = rules::tag_keys(&members)?;
+    change(&app, &stream(&app, &caller.region, &members)?, |found| remove(found, &keys))?;
+    Ok(Json(json!({})))
+}
+
+pub(super) async fn list_for_stream(
+    State(app): State<Arc<App>>,
+    Signed { caller, members }: Signed,
+) -> Answer {
+    Ok(Json(json!({"Tags": streams::find(&app, &caller.region, &members)?.tags})))
+}

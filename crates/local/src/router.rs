@@ -1,0 +1,56 @@
+//! [`router`]: every path that is served.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, State},
+    middleware,
+    routing::{get, post},
+};
+use http::Uri;
+
+use crate::{
+    App, archive, console, control, cors,
+    error::{ErrorKind, ServiceError},
+    ice, putmedia, request_log, signaling,
+};
+
+/// All routes: the AWS operations (all of them `POST`), the signaling handshake (`GET /`), and `/_kvs/`.
+pub fn router(app: Arc<App>) -> Router {
+    let aws = Router::new()
+        .merge(control::routes())
+        .merge(archive::routes())
+        .merge(putmedia::routes())
+        .route("/v1/get-ice-server-config", post(ice::get_ice_server_config))
+        .route("/", get(root));
+    let aws = aws.fallback(unknown).layer(middleware::from_fn(cors::allow_browsers));
+    Router::new()
+        .nest("/_kvs", console::routes())
+        .merge(aws)
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn(request_log::log))
+        .with_state(app)
+}
+
+/// `GET /` is the signaling handshake when it is a WebSocket, else the web page.
+async fn root(State(app): State<Arc<App>>, request: axum::extract::Request) -> axum::response::Response {
+    use axum::response::IntoResponse;
+    let upgrade = request.headers().get(http::header::UPGRADE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    if upgrade.eq_ignore_ascii_case("websocket") {
+        signaling::handshake(app, request).await.unwrap_or_else(IntoResponse::into_response)
+    } else {
+        console::page(&app, request.uri().path()).await.unwrap_or_else(console::no_page)
+    }
+}
+
+async fn unknown(State(app): State<Arc<App>>, method: http::Method, uri: Uri) -> axum::response::Response {
+    use axum::response::IntoResponse;
+    if method == http::Method::GET
+        && let Some(file) = console::page(&app, uri.path()).await
+    {
+        return file;
+    }
+    ServiceError::new(ErrorKind::UnknownOperation, format!("No operation at {method} {}", uri.path()))
+        .into_response()
+}

@@ -1,0 +1,58 @@
+//! The TLS listener's certificates: a CA made once per data folder (`ca.pem`, for `AWS_CA_BUNDLE`), and a server
+//! certificate made at each start.
+
+use std::{fs, path::Path, sync::Arc};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use rustls_pki_types::PrivateKeyDer;
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+pub(crate) fn acceptor(data: &Path, names: &[String]) -> Result<tokio_rustls::TlsAcceptor, Error> {
+    let issuer = authority(data)?;
+    let mut all: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+    all.extend(names.iter().cloned());
+    let mut params = CertificateParams::new(all)?;
+    params.distinguished_name.push(DnType::CommonName, "kvs-local");
+    params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+    params.use_authority_key_identifier_extension = true;
+    let key = KeyPair::generate()?;
+    let certificate = params.signed_by(&key, &issuer)?;
+    let private = PrivateKeyDer::try_from(key.serialize_der()).map_err(|e| e.to_owned())?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], private)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(tokio_rustls::TlsAcceptor::from(Arc::new(config)))
+}
+
+/// The CA of the data folder, made when it is not there.
+fn authority(data: &Path) -> Result<Issuer<'static, KeyPair>, Error> {
+    let (certificate, key) = (data.join("ca.pem"), data.join("ca-key.pem"));
+    let mut params = CertificateParams::new(Vec::<String>::new())?;
+    params.distinguished_name.push(DnType::CommonName, "kvs-local CA");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    if certificate.exists() && key.exists() {
+        let pair = KeyPair::from_pem(&fs::read_to_string(key)?)?;
+        return Ok(Issuer::new(params, pair));
+    }
+    let pair = KeyPair::generate()?;
+    write_private(&key, &pair.serialize_pem())?;
+    fs::write(&certificate, params.self_signed(&pair)?.pem())?;
+    Ok(Issuer::new(params, pair))
+}
+
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    let mut options = fs::OpenOptions::new();
+    options.create(true).truncate(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)?.write_all(text.as_bytes())
+}

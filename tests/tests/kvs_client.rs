@@ -1,0 +1,152 @@
+//! The client crates against kvs-local: what AWS's own SDKs and a real socket say, without any media.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::time::Duration;
+
+use kvs::signaling::{
+    IceCandidate, SignalingConfig, SignalingEvent, SignalingReceiver, SignalingRole, connect,
+};
+use kvs::{ChannelId, ClientId, ControlPlane, DataApi, MediaStorage, Role, StreamId, ice_servers};
+use kvs_aws::{AwsContext, ErrorClass};
+use kvs_local::{AccessKey, Config, Server};
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+async fn local() -> (Server, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::new(folder.path());
+    config.access_keys = vec![AccessKey::new("AKIDTEST", "secret")];
+    (Server::start(config).await.unwrap(), folder)
+}
+
+async fn context(server: &Server, secret: &str) -> AwsContext {
+    AwsContext::builder()
+        .region("us-east-1")
+        .static_credentials("AKIDTEST", secret, None)
+        .endpoint_url(server.url())
+        .build()
+        .await
+        .unwrap()
+}
+
+async fn next(receiver: &mut SignalingReceiver) -> SignalingEvent {
+    timeout(DEADLINE, receiver.recv()).await.expect("an event in time").expect("not closed")
+}
+
+#[tokio::test]
+async fn channels_and_streams_are_made_found_and_missed() {
+    let (server, _folder) = local().await;
+    let control = ControlPlane::new(&context(&server, "secret").await);
+    let name = ChannelId::Name("door".parse().unwrap());
+    let error = control.describe_channel(&name).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::NotFound);
+    assert!(error.to_string().contains("channel door"), "{error}");
+
+    let created = control.create_channel(&"door".parse().unwrap()).await.unwrap();
+    // A second time is as good as the first.
+    assert_eq!(control.create_channel(&"door".parse().unwrap()).await.unwrap(), created);
+    assert_eq!(control.describe_channel(&ChannelId::Arn(created.arn.clone())).await.unwrap(), created);
+    assert_eq!(created.message_ttl, Duration::from_secs(60));
+    assert_eq!(control.media_storage(&created.arn).await.unwrap(), MediaStorage::Disabled);
+
+    let stream = control.create_stream(&"door".parse().unwrap(), 24).await.unwrap();
+    assert_eq!((stream.retention_hours, stream.active), (24, true));
+    let endpoint = control.data_endpoint(&StreamId::Arn(stream.arn), DataApi::PutMedia).await.unwrap();
+    assert_eq!(endpoint.as_str().trim_end_matches('/'), server.url());
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_wrong_secret_is_access_denied_everywhere() {
+    let (server, _folder) = local().await;
+    let good = ControlPlane::new(&context(&server, "secret").await);
+    let channel = good.create_channel(&"door".parse().unwrap()).await.unwrap();
+    let wrong = context(&server, "wrong").await;
+    let error =
+        ControlPlane::new(&wrong).describe_channel(&ChannelId::Arn(channel.arn.clone())).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::AccessDenied, "{error}");
+    let endpoints = good.channel_endpoints(&channel.arn, Role::Viewer).await.unwrap();
+    let role = SignalingRole::Viewer { client_id: ClientId::generate("test") };
+    let config = SignalingConfig::new(endpoints.wss, channel.arn, role);
+    let error = connect(&wrong, &config).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::AccessDenied, "{error}");
+    assert!(!error.to_string().contains("wrong"), "{error}");
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_offer_waits_for_the_master_and_the_answer_comes_back() {
+    let (server, _folder) = local().await;
+    let context = context(&server, "secret").await;
+    let control = ControlPlane::new(&context);
+    let channel = control.create_channel(&"door".parse().unwrap()).await.unwrap();
+    let endpoints = control.channel_endpoints(&channel.arn, Role::Viewer).await.unwrap();
+    let client_id = ClientId::generate("test");
+    let role = SignalingRole::Viewer { client_id: client_id.clone() };
+    let config = SignalingConfig::new(endpoints.wss.clone(), channel.arn.clone(), role);
+    let (viewer, mut from_master) = connect(&context, &config).await.unwrap();
+    viewer.send_offer("v=0\r\n", Some("offer-1")).await.unwrap();
+    let candidate = IceCandidate {
+        candidate: "candidate:1 1 udp 1 127.0.0.1 5 typ host generation 0".to_owned(),
+        ..IceCandidate::default()
+    };
+    viewer.send_candidate(&candidate, None).await.unwrap();
+
+    let endpoints = control.channel_endpoints(&channel.arn, Role::Master).await.unwrap();
+    let config = SignalingConfig::new(endpoints.wss, channel.arn.clone(), SignalingRole::Master);
+    let (master, mut from_viewer) = connect(&context, &config).await.unwrap();
+    let sender = Some(client_id.to_string());
+    assert_eq!(
+        next(&mut from_viewer).await,
+        SignalingEvent::Offer { sdp: "v=0\r\n".to_owned(), sender: sender.clone() }
+    );
+    let SignalingEvent::Candidate { candidate: found, sender: from } = next(&mut from_viewer).await else {
+        panic!()
+    };
+    assert_eq!((found.candidate, from), (candidate.candidate, sender));
+    master.send_answer("v=1\r\n", Some(client_id.as_str()), None).await.unwrap();
+    assert_eq!(
+        next(&mut from_master).await,
+        SignalingEvent::Answer { sdp: "v=1\r\n".to_owned(), sender: None }
+    );
+    // What the service cannot deliver it says, to who asked to be told.
+    master.send_answer("v=1\r\n", None, Some("answer-2")).await.unwrap();
+    let SignalingEvent::Status(status) = next(&mut from_viewer).await else { panic!() };
+    assert_eq!(
+        (status.correlation_id.as_str(), status.error_type.as_str()),
+        ("answer-2", "InvalidArgumentException")
+    );
+
+    // A frame that is no message, and the service's own words.
+    let post = |body: &str| {
+        let (url, body) = (format!("{}/_kvs/faults", server.url()), body.to_owned());
+        tokio::task::spawn_blocking(move || ureq::post(url).send(body.as_bytes()).unwrap().status().as_u16())
+    };
+    assert_eq!(post(r#"{"channel":"door","action":"text","text":"not json"}"#).await.unwrap(), 200);
+    assert!(matches!(next(&mut from_master).await, SignalingEvent::Malformed { .. }));
+    assert_eq!(post(r#"{"channel":"door","action":"go_away"}"#).await.unwrap(), 200);
+    assert_eq!(next(&mut from_master).await, SignalingEvent::GoAway);
+    assert_eq!(post(r#"{"channel":"door","action":"close","client":"MASTER"}"#).await.unwrap(), 200);
+    assert!(matches!(next(&mut from_viewer).await, SignalingEvent::Malformed { .. }));
+    assert_eq!(next(&mut from_viewer).await, SignalingEvent::GoAway);
+    assert!(matches!(next(&mut from_viewer).await, SignalingEvent::Closed { code: Some(1001), .. }));
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn ice_servers_are_a_turn_server_with_time_limited_credentials() {
+    let (server, _folder) = local().await;
+    let context = context(&server, "secret").await;
+    let control = ControlPlane::new(&context);
+    let channel = control.create_channel(&"door".parse().unwrap()).await.unwrap();
+    let endpoints = control.channel_endpoints(&channel.arn, Role::Viewer).await.unwrap();
+    let servers =
+        ice_servers(&context, &endpoints.https, &channel.arn, &ClientId::generate("test")).await.unwrap();
+    assert_eq!(servers.len(), 1);
+    assert_eq!(servers[0].urls, [format!("turn:{}?transport=udp", server.turn_address())]);
+    assert!(servers[0].username.contains(':') && !servers[0].credential.is_empty());
+    assert!(!format!("{servers:?}").contains(&servers[0].credential));
+    server.shutdown().await;
+}
