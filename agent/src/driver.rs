@@ -187,16 +187,25 @@ impl Driver {
     /// Feeds the session and carries out what follows, including what follows from that.
     async fn step(&mut self, input: Input) {
         let mut next = Some(input);
+        let mut failures = Vec::new();
         while let Some(input) = next.take() {
             for action in self.session.handle(input, Instant::now()) {
-                if let Some(reply) = self.carry_out(action).await {
+                if let Action::Report(failure) = action {
+                    failures.push(failure);
+                } else if let Some(reply) = self.carry_out(action).await {
                     next = Some(reply);
                 }
             }
         }
         let view = self.session.view(Instant::now());
-        if let Some(before) = self.state.set_view(view.clone()) {
-            self.events.emit(Event::Transition { from: before, to: view });
+        let before = self.state.set_view(view.clone());
+        for failure in failures {
+            // Said once: by the transition, if it leads to one.
+            let told = before.is_some() && view.message == failure.message;
+            self.events.emit(Event::Failed { failure, told });
+        }
+        if let Some(from) = before {
+            self.events.emit(Event::Transition { from, to: view });
         }
     }
 
@@ -258,7 +267,8 @@ impl Driver {
                     slot.nudge.notify_one();
                 }
             }
-            Action::Report(failure) => self.events.emit(Event::Failed(failure)),
+            // Dealt with where the view is known.
+            Action::Report(_) => {}
         }
         None
     }
@@ -300,7 +310,7 @@ impl Driver {
         });
     }
 
-    async fn apply_answer(&mut self, generation: u64, sdp: &str) -> Result<(), PeerError> {
+    async fn apply_answer(&mut self, generation: u64, sdp: &str) -> Result<Option<String>, PeerError> {
         let Some(slot) = self.peer.as_mut().filter(|slot| slot.generation == generation) else {
             return Err(PeerError::Apply("the peer is gone".to_owned()));
         };
@@ -324,7 +334,7 @@ impl Driver {
             stop: slot.stop.clone(),
         };
         self.receiving.spawn(receive.run(media));
-        Ok(())
+        Ok((!negotiated.refused.is_empty()).then(|| negotiated.refused.join("; ")))
     }
 }
 

@@ -21,7 +21,12 @@ pub enum Event {
         to: View,
     },
     /// The session deals with a failure.
-    Failed(Failure),
+    Failed {
+        /// Which.
+        failure: Failure,
+        /// A transition says the same.
+        told: bool,
+    },
     /// The media path is known.
     PairSelected {
         /// The pair.
@@ -155,22 +160,22 @@ impl Events {
             Event::Transition { from, to } => {
                 self.transitions.get_or_create(&ReasonLabel { reason: to.reason.to_owned() }).inc();
                 let was = from.reason;
+                let healthy =
+                    matches!(to.reason, "JoiningChannel" | "Offering" | "ConnectingPeer" | "WaitingForMedia");
                 match to.phase {
-                    Phase::Failed => {
-                        tracing::error!(reason = to.reason, was, "{}", to.message);
-                    }
-                    Phase::Starting | Phase::Reconnecting if to.reason != "JoiningChannel" => {
+                    Phase::Failed => tracing::error!(reason = to.reason, was, "{}", to.message),
+                    Phase::Starting | Phase::Reconnecting if !healthy => {
                         tracing::warn!(reason = to.reason, was, "{}", to.message);
                     }
-                    _ => {
-                        tracing::info!(reason = to.reason, was, client_id = to.client_id, "{}", to.message);
-                    }
+                    _ => tracing::info!(reason = to.reason, was, client_id = to.client_id, "{}", to.message),
                 }
             }
-            Event::Failed(failure) => {
+            Event::Failed { failure, told } => {
                 let reason = failure.kind.reason();
                 self.failures.get_or_create(&ReasonLabel { reason: reason.to_owned() }).inc();
-                tracing::warn!(reason, "{}", failure.message);
+                if !told {
+                    tracing::warn!(reason, "{}", failure.message);
+                }
             }
             Event::PairSelected { pair } => tracing::info!(
                 local = pair.local,

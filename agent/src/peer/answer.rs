@@ -40,15 +40,17 @@ pub fn read_answer(sdp: &str) -> Result<Negotiated, AnswerError> {
     }
     let mut negotiated = Negotiated::default();
     for section in &sections {
-        let codec = match section.kind {
-            "video" => "H264",
-            "audio" => "opus",
+        let (codec, name) = match section.kind {
+            "video" => ("H264", "H.264 with packetization-mode=1 to send (VP8 and VP9 cannot be stored)"),
+            "audio" => ("opus", "Opus to send"),
             _ => continue,
         };
         if section.port == "0" {
-            negotiated.refused.push(format!("{} rejected", section.kind));
+            negotiated.refused.push(format!("{} rejected: the master has no {name}", section.kind));
         } else if !section.sends {
-            negotiated.refused.push(format!("{} not sent (inactive)", section.kind));
+            negotiated
+                .refused
+                .push(format!("{} is inactive: the master has none, or no {name}", section.kind));
         } else if let Some(payload_type) = section.payload_type(codec) {
             if section.kind == "video" {
                 negotiated.video = Some(section.profile_level_id(payload_type));
@@ -172,7 +174,12 @@ mod tests {
         let negotiated = read_answer(&answer(rejected, OPUS)).unwrap();
         assert_eq!(negotiated.video, None);
         assert!(negotiated.audio);
-        assert_eq!(negotiated.refused, ["video rejected"]);
+        assert_eq!(
+            negotiated.refused,
+            [
+                "video rejected: the master has no H.264 with packetization-mode=1 to send (VP8 and VP9 cannot be stored)"
+            ]
+        );
         let negotiated = read_answer(&answer(H264, "")).unwrap();
         assert!(!negotiated.audio && negotiated.video.is_some());
     }

@@ -109,6 +109,14 @@ impl RtcPeer {
         let settings = SettingEngineBuilder::new()
             .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
             .with_include_loopback_candidate(true)
+            // How long a better pair is waited for before one of this type is taken.
+            .with_srflx_acceptance_min_wait(Some(Duration::from_millis(300)))
+            .with_prflx_acceptance_min_wait(Some(Duration::from_millis(300)))
+            .with_relay_acceptance_min_wait(Some(if config.relay_only {
+                Duration::ZERO
+            } else {
+                Duration::from_secs(1)
+            }))
             .build();
         let connection = PeerConnectionBuilder::new()
             .with_configuration(configuration)

@@ -81,6 +81,8 @@ pub struct Session {
     peer_backoff: Backoff,
     peer_failure: Option<Failure>,
     generations: u64,
+    /// What the master does not send although it was offered.
+    refused: Option<String>,
     /// Since when offers go unanswered.
     waiting_since: Option<Instant>,
     /// Local candidates of the current peer.
@@ -114,6 +116,7 @@ impl Session {
             peer_backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(20)),
             peer_failure: None,
             generations: 0,
+            refused: None,
             waiting_since: None,
             candidates: Vec::new(),
             candidates_sent: 0,
@@ -263,8 +266,11 @@ impl Session {
                 }
             }
             Input::AnswerApplied { generation, result } => {
-                if let (true, Err(failure)) = (self.generation() == Some(generation), result) {
-                    self.peer_failed(failure, now, actions);
+                if self.generation() == Some(generation) {
+                    match result {
+                        Ok(refused) => self.refused = refused,
+                        Err(failure) => self.peer_failed(failure, now, actions),
+                    }
                 }
             }
             Input::PeerConnected { generation } => {
@@ -556,6 +562,7 @@ impl Session {
         let generation = self.generations;
         self.candidates.clear();
         self.candidates_sent = 0;
+        self.refused = None;
         self.peer = Peer::Creating { generation, deadline: now + self.timing.create_peer };
         actions.push(Action::CreatePeer { generation, client_id: self.client_id() });
     }
@@ -596,10 +603,15 @@ impl Session {
             return (Phase::Stopping, "Stopping", "stopping".to_owned());
         }
         if let Peer::Connected { flowing_since: Some(_), .. } = &self.peer {
-            let message = match &self.signaling_failure {
-                Some(failure) => format!("media flows; signaling is being reconnected ({})", failure.message),
-                None => "media flows".to_owned(),
-            };
+            let mut message = "media flows".to_owned();
+            if let Some(refused) = &self.refused {
+                message.push_str("; the master does not send everything: ");
+                message.push_str(refused);
+            }
+            if let Some(failure) = &self.signaling_failure {
+                message.push_str("; signaling is being reconnected: ");
+                message.push_str(&failure.message);
+            }
             return (Phase::Streaming, "Streaming", message);
         }
         let trying = |failure: &Failure, before: bool| {

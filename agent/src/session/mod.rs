@@ -84,8 +84,8 @@ pub enum Input {
     AnswerApplied {
         /// Which peer.
         generation: u64,
-        /// Why not.
-        result: Result<(), Failure>,
+        /// What the master does not send although it was offered, in words; or why it failed.
+        result: Result<Option<String>, Failure>,
     },
     /// ICE and DTLS are up.
     PeerConnected {

@@ -103,7 +103,7 @@ impl Harness {
                     Action::ApplyAnswer { generation, .. } => {
                         inputs.push_back(Input::AnswerApplied {
                             generation,
-                            result: self.world.answer.clone(),
+                            result: self.world.answer.clone().map(|()| None),
                         });
                         if self.world.answer.is_ok() && self.world.connects {
                             self.connected = Some(generation);
