@@ -37,6 +37,8 @@ pub struct ChannelInfo {
     pub arn: ChannelArn,
     /// How long an undelivered message is kept.
     pub message_ttl: Duration,
+    /// ACTIVE, and not on its way in.
+    pub active: bool,
 }
 
 /// A stream.
@@ -111,8 +113,7 @@ impl ControlPlane {
             ChannelId::Name(name) => call.channel_name(name.as_str()),
             ChannelId::Arn(arn) => call.channel_arn(arn.as_str()),
         };
-        let answer =
-            call.send().await.map_err(|error| Error::sdk(&self.context, OPERATION, channel, error))?;
+        let answer = Error::call(&self.context, OPERATION, channel, || call.clone().send()).await?;
         let info = answer.channel_info.ok_or_else(|| incomplete(OPERATION, channel, "ChannelInfo"))?;
         channel_info(OPERATION, channel, info)
     }
@@ -124,22 +125,13 @@ impl ControlPlane {
     pub async fn create_channel(&self, name: &ChannelName) -> Result<ChannelInfo, Error> {
         const OPERATION: &str = "CreateSignalingChannel";
         let id = ChannelId::Name(name.clone());
-        match self.client.create_signaling_channel().channel_name(name.as_str()).send().await {
-            Ok(_) => {}
-            Err(error) => {
-                let error = Error::sdk(&self.context, OPERATION, &id, error);
-                if error.class != ErrorClass::Conflict {
-                    return Err(error);
-                }
-            }
-        }
+        let call = self.client.create_signaling_channel().channel_name(name.as_str());
+        exists(Error::call(&self.context, OPERATION, &id, || call.clone().send()).await)?;
         let deadline = Instant::now() + ACTIVE_WITHIN;
         loop {
             match self.describe_channel(&id).await {
-                Err(error) if error.class == ErrorClass::NotFound && Instant::now() < deadline => {
-                    sleep(DESCRIBE_EVERY).await;
-                }
-                result => return result,
+                Ok(info) if info.active => return Ok(info),
+                other => not_yet(OPERATION, &id, other.map(|_| ()), deadline).await?,
             }
         }
     }
@@ -151,21 +143,15 @@ impl ControlPlane {
     pub async fn media_storage(&self, channel: &ChannelArn) -> Result<MediaStorage, Error> {
         const OPERATION: &str = "DescribeMediaStorageConfiguration";
         let call = self.client.describe_media_storage_configuration().channel_arn(channel.as_str());
-        match call.send().await {
+        match Error::call(&self.context, OPERATION, channel, || call.clone().send()).await {
             Ok(answer) => Ok(match answer.media_storage_configuration {
                 Some(found) if found.status == MediaStorageConfigurationStatus::Enabled => {
                     MediaStorage::Enabled { stream_arn: found.stream_arn }
                 }
                 _ => MediaStorage::Disabled,
             }),
-            Err(error) => {
-                let error = Error::sdk(&self.context, OPERATION, channel, error);
-                if error.class == ErrorClass::AccessDenied {
-                    Ok(MediaStorage::NotPermitted)
-                } else {
-                    Err(error)
-                }
-            }
+            Err(error) if error.class == ErrorClass::AccessDenied => Ok(MediaStorage::NotPermitted),
+            Err(error) => Err(error),
         }
     }
 
@@ -183,7 +169,7 @@ impl ControlPlane {
             Role::Master => ChannelRole::Master,
             Role::Viewer => ChannelRole::Viewer,
         };
-        let answer = self
+        let call = self
             .client
             .get_signaling_channel_endpoint()
             .channel_arn(channel.as_str())
@@ -193,10 +179,8 @@ impl ControlPlane {
                     .protocols(ChannelProtocol::Https)
                     .role(role)
                     .build(),
-            )
-            .send()
-            .await
-            .map_err(|error| Error::sdk(&self.context, OPERATION, channel, error))?;
+            );
+        let answer = Error::call(&self.context, OPERATION, channel, || call.clone().send()).await?;
         let find = |protocol: ChannelProtocol| {
             let found =
                 answer.resource_endpoint_list().iter().find(|found| found.protocol == Some(protocol.clone()));
@@ -219,8 +203,7 @@ impl ControlPlane {
             StreamId::Name(name) => call.stream_name(name.as_str()),
             StreamId::Arn(arn) => call.stream_arn(arn.as_str()),
         };
-        let answer =
-            call.send().await.map_err(|error| Error::sdk(&self.context, OPERATION, stream, error))?;
+        let answer = Error::call(&self.context, OPERATION, stream, || call.clone().send()).await?;
         let info = answer.stream_info.ok_or_else(|| incomplete(OPERATION, stream, "StreamInfo"))?;
         stream_info(OPERATION, stream, info)
     }
@@ -240,25 +223,13 @@ impl ControlPlane {
             .stream_name(name.as_str())
             .media_type("video/h264,audio/aac")
             .data_retention_in_hours(hours);
-        if let Err(error) = call.send().await {
-            let error = Error::sdk(&self.context, OPERATION, &id, error);
-            if error.class != ErrorClass::Conflict {
-                return Err(error);
-            }
-        }
+        exists(Error::call(&self.context, OPERATION, &id, || call.clone().send()).await)?;
         let deadline = Instant::now() + ACTIVE_WITHIN;
         loop {
             match self.describe_stream(&id).await {
                 Ok(info) if info.active => return Ok(info),
-                Ok(_) => {}
-                Err(error) if error.class == ErrorClass::NotFound => {}
-                Err(error) => return Err(error),
+                other => not_yet(OPERATION, &id, other.map(|_| ()), deadline).await?,
             }
-            if Instant::now() >= deadline {
-                let message = format!("it is not active after {} s", ACTIVE_WITHIN.as_secs());
-                return Err(Error::new(OPERATION, &id, ErrorClass::Timeout, message));
-            }
-            sleep(DESCRIBE_EVERY).await;
         }
     }
 
@@ -277,10 +248,37 @@ impl ControlPlane {
             StreamId::Name(name) => call.stream_name(name.as_str()),
             StreamId::Arn(arn) => call.stream_arn(arn.as_str()),
         };
-        let answer =
-            call.send().await.map_err(|error| Error::sdk(&self.context, OPERATION, stream, error))?;
+        let answer = Error::call(&self.context, OPERATION, stream, || call.clone().send()).await?;
         let text = answer.data_endpoint.ok_or_else(|| incomplete(OPERATION, stream, "DataEndpoint"))?;
         endpoint(OPERATION, stream, &text)
+    }
+}
+
+/// Created, or there already: two agents may start at the same time.
+fn exists<T>(created: Result<T, Error>) -> Result<(), Error> {
+    match created {
+        Err(error) if error.class != ErrorClass::Conflict => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Waits before what was just created is looked at again. It may be unknown for a moment; another error is final.
+async fn not_yet(
+    operation: &'static str,
+    resource: &dyn std::fmt::Display,
+    described: Result<(), Error>,
+    deadline: Instant,
+) -> Result<(), Error> {
+    match described {
+        Err(error) if error.class != ErrorClass::NotFound => Err(error),
+        _ if Instant::now() >= deadline => {
+            let message = format!("it is not active after {} s", ACTIVE_WITHIN.as_secs());
+            Err(Error::new(operation, resource, ErrorClass::Timeout, message))
+        }
+        _ => {
+            sleep(DESCRIBE_EVERY).await;
+            Ok(())
+        }
     }
 }
 
@@ -305,11 +303,13 @@ fn channel_info(
     let arn = info.channel_arn.ok_or_else(|| incomplete(operation, channel, "ChannelARN"))?;
     let arn: ChannelArn =
         arn.parse().map_err(|error: crate::InvalidId| incomplete(operation, channel, &error.to_string()))?;
+    let active = matches!(info.channel_status, None | Some(Status::Active | Status::Updating));
     let ttl = info.single_master_configuration.and_then(|found| found.message_ttl_seconds).unwrap_or(60);
     Ok(ChannelInfo {
         name: info.channel_name.unwrap_or_else(|| arn.name().to_owned()),
         arn,
         message_ttl: Duration::from_secs(u64::try_from(ttl).unwrap_or(60)),
+        active,
     })
 }
 

@@ -1,9 +1,8 @@
 //! What a call to KVS can come to.
 
-use aws_sdk_kinesisvideo::operation::RequestId;
+use crate::again;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use kvs_aws::{AwsContext, ErrorClass, classify_sdk};
 
@@ -33,23 +32,43 @@ impl Error {
         Self { operation, resource: resource.to_string(), class, message: message.into(), request_id: None }
     }
 
-    /// From the SDK; its `Date` header corrects the clock for the next attempt.
-    pub(crate) fn sdk<E>(
+    /// Makes a call; where the service says that the signature was made at the wrong time, or with credentials that
+    /// have ended, once more with the right time or new ones.
+    pub(crate) async fn call<T, E, F>(
         context: &AwsContext,
         operation: &'static str,
+        resource: &(dyn std::fmt::Display + Sync),
+        send: impl Fn() -> F,
+    ) -> Result<T, Self>
+    where
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        let skew = context.skew_ms();
+        let error = match send().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => Self::sdk(operation, resource, &error),
+        };
+        if !again::is_worth_it(context, skew, error.class).await {
+            return Err(error);
+        }
+        send().await.map_err(|error| Self::sdk(operation, resource, &error))
+    }
+
+    fn sdk<E>(
+        operation: &'static str,
         resource: &dyn std::fmt::Display,
-        error: SdkError<E, HttpResponse>,
+        error: &SdkError<E, HttpResponse>,
     ) -> Self
     where
-        E: ProvideErrorMetadata + std::error::Error + Send + Sync + RequestId + 'static,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        if let Some(date) = error.raw_response().and_then(|response| response.headers().get("date")) {
-            context.observe_date(date);
-        }
-        let class = classify_sdk(&error);
+        let class = classify_sdk(error);
         let request_id = error
-            .as_service_error()
-            .and_then(|error| error.meta().extra("aws_request_id"))
+            .raw_response()
+            .and_then(|response| {
+                ["x-amzn-requestid", "x-amz-requestid"].iter().find_map(|name| response.headers().get(name))
+            })
             .map(str::to_owned);
         let message = match error.as_service_error() {
             Some(service) => match (service.code(), service.message()) {
@@ -60,8 +79,25 @@ impl Error {
                     format!("HTTP status {status}")
                 }
             },
-            None => DisplayErrorContext(&error).to_string(),
+            None => causes(error),
         };
         Self { operation, resource: resource.to_string(), class, message, request_id }
     }
+}
+
+/// An error with its causes, as one line, each said once.
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = String::new();
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
 }

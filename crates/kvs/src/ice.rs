@@ -40,17 +40,10 @@ pub async fn ice_servers(
     channel: &ChannelArn,
     client_id: &ClientId,
 ) -> Result<Vec<IceServer>, Error> {
-    let overridden =
-        std::env::var("AWS_ENDPOINT_URL_KINESIS_VIDEO_SIGNALING").ok().filter(|url| !url.is_empty());
-    let url = overridden.as_deref().unwrap_or(https.as_str()).trim_end_matches('/');
+    let url = context.signaling_endpoint().unwrap_or(https).as_str().trim_end_matches('/');
     let client = Client::from_conf(Builder::from(context.sdk_config()).endpoint_url(url).build());
-    let answer = client
-        .get_ice_server_config()
-        .channel_arn(channel.as_str())
-        .client_id(client_id.as_str())
-        .send()
-        .await
-        .map_err(|error| Error::sdk(context, "GetIceServerConfig", channel, error))?;
+    let call = client.get_ice_server_config().channel_arn(channel.as_str()).client_id(client_id.as_str());
+    let answer = Error::call(context, "GetIceServerConfig", channel, || call.clone().send()).await?;
     Ok(answer
         .ice_server_list
         .unwrap_or_default()
@@ -72,7 +65,46 @@ pub fn stun_server(context: &AwsContext) -> Option<String> {
     if context.has_custom_endpoint() {
         return None;
     }
-    let region = context.region();
-    let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-    Some(format!("stun:stun.kinesisvideo.{region}.{suffix}:443"))
+    let config = context.sdk_config();
+    let (fips, dual_stack) = (config.use_fips() == Some(true), config.use_dual_stack() == Some(true));
+    Some(stun_url(context.region(), fips, dual_stack))
+}
+
+fn stun_url(region: &str, fips: bool, dual_stack: bool) -> String {
+    let (scheme, host) = if fips { ("stuns", "kinesisvideo-fips") } else { ("stun", "kinesisvideo") };
+    let suffix = match (region.starts_with("cn-"), dual_stack) {
+        (false, false) => "amazonaws.com",
+        (false, true) => "api.aws",
+        (true, false) => "amazonaws.com.cn",
+        (true, true) => "api.amazonwebservices.com.cn",
+    };
+    format!("{scheme}:stun.{host}.{region}.{suffix}:443")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stun_follows_partition_fips_and_dual_stack() {
+        for (region, fips, dual_stack, expected) in [
+            ("us-west-2", false, false, "stun:stun.kinesisvideo.us-west-2.amazonaws.com:443"),
+            ("us-west-2", false, true, "stun:stun.kinesisvideo.us-west-2.api.aws:443"),
+            ("us-gov-west-1", true, false, "stuns:stun.kinesisvideo-fips.us-gov-west-1.amazonaws.com:443"),
+            ("cn-north-1", false, false, "stun:stun.kinesisvideo.cn-north-1.amazonaws.com.cn:443"),
+        ] {
+            assert_eq!(stun_url(region, fips, dual_stack), expected);
+        }
+    }
+
+    #[test]
+    fn credentials_are_not_shown() {
+        let server = IceServer {
+            urls: vec!["turn:x".to_owned()],
+            username: "user".to_owned(),
+            credential: "topsecret".to_owned(),
+            ttl: Duration::from_secs(300),
+        };
+        assert!(!format!("{server:?}").contains("topsecret"));
+    }
 }

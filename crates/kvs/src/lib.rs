@@ -1,6 +1,7 @@
 //! Amazon Kinesis Video Streams as a client sees it: control plane, ICE servers, and the signaling channel.
 #![forbid(unsafe_code)]
 
+mod again;
 mod control;
 mod error;
 mod ice;

@@ -5,16 +5,17 @@ use std::time::{Duration, Instant};
 use futures::{SinkExt, StreamExt};
 use kvs_aws::{AwsContext, CredentialsError, ErrorClass, classify_http};
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{WebSocketStream, client_async};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use url::Url;
 
+use super::lent::{Lent, Returned};
 use super::throttle::Throttle;
 use super::wire::{self, IceCandidate, SignalingEvent, WireError};
 use crate::id::{ChannelArn, ClientId};
@@ -23,7 +24,17 @@ use crate::id::{ChannelArn, ClientId};
 const URL_LIFETIME: Duration = Duration::from_secs(299);
 /// TCP, TLS and handshake together.
 const CONNECT_WITHIN: Duration = Duration::from_secs(15);
-/// Events that the receiver has not taken. Full: reading stops, and TCP tells the service.
+/// A frame on its way out. Longer, and the network takes nothing any more.
+const SEND_WITHIN: Duration = Duration::from_secs(10);
+/// The close handshake, which is a courtesy.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+/// The rest of a refusal.
+const REFUSAL_WITHIN: Duration = Duration::from_secs(2);
+/// As much of a refusal as is read.
+const REFUSAL: usize = 16 * 1024;
+/// A message of 10,000 base64 characters, and room for what the service puts around it. Longer: the connection ends.
+const MESSAGE: usize = 256 * 1024;
+/// Events that the receiver has not taken. Full: reading and pings stop, and TCP tells the service.
 const EVENTS: usize = 256;
 /// Messages that the throttle holds back. Full: the sender waits.
 const MESSAGES: usize = 64;
@@ -111,7 +122,7 @@ impl SignalingError {
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {
-            SignalingError::Credentials(_) => ErrorClass::AccessDenied,
+            SignalingError::Credentials(error) => error.class(),
             SignalingError::Endpoint { .. } | SignalingError::Message(_) => ErrorClass::InvalidRequest,
             SignalingError::Unreachable { .. } | SignalingError::Closed => ErrorClass::Network,
             SignalingError::Refused { class, .. } => *class,
@@ -119,16 +130,16 @@ impl SignalingError {
     }
 }
 
-/// Sends messages; cheap to clone. When the last one is dropped the connection is closed.
+/// Sends messages; cheap to clone. When the last one is dropped the connection is closed, after what is queued.
 #[derive(Clone, Debug)]
 pub struct SignalingSender {
     queue: mpsc::Sender<Queued>,
 }
 
 #[derive(Debug)]
-struct Queued {
-    kind: Kind,
-    text: String,
+enum Queued {
+    Message { kind: Kind, text: String },
+    Close,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,8 +182,14 @@ impl SignalingSender {
         self.send(Kind::Candidate, wire::candidate(candidate, recipient, None)?).await
     }
 
+    /// Closes the connection, after what is queued; [`SignalingEvent::Closed`] follows. Other clones may live on.
+    pub async fn close(&self) {
+        // Closed already is as good.
+        let _ = self.queue.send(Queued::Close).await;
+    }
+
     async fn send(&self, kind: Kind, text: String) -> Result<(), SignalingError> {
-        self.queue.send(Queued { kind, text }).await.map_err(|_| SignalingError::Closed)
+        self.queue.send(Queued::Message { kind, text }).await.map_err(|_| SignalingError::Closed)
     }
 }
 
@@ -192,7 +209,10 @@ impl SignalingReceiver {
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
-/// Joins a channel. The URL is signed anew for each connection.
+type Socket = WebSocketStream<Lent<Box<dyn Stream>>>;
+
+/// Joins a channel. The URL is signed anew for each connection; where the service says that this was too late, or with
+/// credentials that have ended, once more with the right time or new ones.
 ///
 /// # Errors
 /// [`SignalingError`]; its class says what to do.
@@ -200,6 +220,20 @@ pub async fn connect(
     context: &AwsContext,
     config: &SignalingConfig,
 ) -> Result<(SignalingSender, SignalingReceiver), SignalingError> {
+    let skew = context.skew_ms();
+    let socket = match handshake(context, config).await {
+        Err(error) if crate::again::is_worth_it(context, skew, error.class()).await => {
+            handshake(context, config).await?
+        }
+        result => result?,
+    };
+    let (queue, messages) = mpsc::channel(MESSAGES);
+    let (sink, events) = mpsc::channel(EVENTS);
+    tokio::spawn(run(socket, messages, sink, config.ping_interval));
+    Ok((SignalingSender { queue }, SignalingReceiver { events }))
+}
+
+async fn handshake(context: &AwsContext, config: &SignalingConfig) -> Result<Socket, SignalingError> {
     let mut endpoint = config.wss.clone();
     if endpoint.path().is_empty() {
         endpoint.set_path("/");
@@ -211,21 +245,46 @@ pub async fn connect(
     let url = context.presign_websocket(&endpoint, &parameters, URL_LIFETIME).await?;
     let host = kvs_aws::sign::host(&endpoint).map_err(CredentialsError::from)?;
     let unreachable = |reason: String| SignalingError::Unreachable { host: host.clone(), reason };
-    let socket = timeout(CONNECT_WITHIN, async {
-        let stream = open(context, &endpoint).await?;
-        client_async(url.as_str(), stream).await.map_err(|error| match error {
-            tungstenite::Error::Http(response) => refused(context, config, &response),
-            error => unreachable(error.to_string()),
-        })
-    })
-    .await
-    .map_err(|_| unreachable(format!("no handshake within {} s", CONNECT_WITHIN.as_secs())))??
-    .0;
+    let limits = WebSocketConfig::default().max_message_size(Some(MESSAGE)).max_frame_size(Some(MESSAGE));
+    let connected = timeout(CONNECT_WITHIN, async {
+        let (stream, returned) = Lent::new(open(context, &endpoint).await?);
+        match client_async_with_config(url.as_str(), stream, Some(limits)).await {
+            Ok(connected) => Ok(connected),
+            Err(tungstenite::Error::Http(response)) => {
+                let (head, body) = response.into_parts();
+                let body = rest(&head.headers, body.unwrap_or_default(), returned).await;
+                Err(refused(context, config, &head, &body))
+            }
+            Err(error) => Err(unreachable(error.to_string())),
+        }
+    });
+    let (socket, answer) = connected
+        .await
+        .map_err(|_| unreachable(format!("no handshake within {} s", CONNECT_WITHIN.as_secs())))??;
+    if let Some(date) = answer.headers().get("date").and_then(|date| date.to_str().ok()) {
+        context.observe_date(date);
+    }
+    Ok(socket)
+}
 
-    let (queue, messages) = mpsc::channel(MESSAGES);
-    let (sink, events) = mpsc::channel(EVENTS);
-    tokio::spawn(run(socket, messages, sink, config.ping_interval));
-    Ok((SignalingSender { queue }, SignalingReceiver { events }))
+/// The body of a refusal, of which `body` has come already.
+async fn rest(headers: &http::HeaderMap, mut body: Vec<u8>, stream: Returned<Box<dyn Stream>>) -> Vec<u8> {
+    let length = headers
+        .get(http::header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok())
+        // Without it the body lasts until the connection ends (RFC 9112 section 6.3), or is chunked: then what came
+        // with the head has to do.
+        .unwrap_or(if headers.contains_key(http::header::TRANSFER_ENCODING) { 0 } else { REFUSAL })
+        .min(REFUSAL);
+    if let Some(stream) = stream.take()
+        && let Some(missing) = length.checked_sub(body.len())
+    {
+        let mut stream = stream.take(missing as u64);
+        // What came until then has to do.
+        let _ = timeout(REFUSAL_WITHIN, stream.read_to_end(&mut body)).await;
+    }
+    body.truncate(REFUSAL);
+    body
 }
 
 async fn open(context: &AwsContext, endpoint: &Url) -> Result<Box<dyn Stream>, SignalingError> {
@@ -259,40 +318,42 @@ async fn open(context: &AwsContext, endpoint: &Url) -> Result<Box<dyn Stream>, S
 fn refused(
     context: &AwsContext,
     config: &SignalingConfig,
-    response: &http::Response<Option<Vec<u8>>>,
+    head: &http::response::Parts,
+    body: &[u8],
 ) -> SignalingError {
-    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(date) = header("date") {
         context.observe_date(date);
     }
     let error_type = header("x-amzn-errortype")
         .or_else(|| header("x-amz-errortype"))
         .map(|kind| kind.split(':').next().unwrap_or_default().to_owned());
-    let body = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+    let body = String::from_utf8_lossy(body);
     let message = serde_json::from_str::<serde_json::Value>(&body)
         .ok()
         .and_then(|body| body.get("message").or(body.get("Message"))?.as_str().map(str::to_owned))
         .unwrap_or_else(|| body.chars().take(300).collect());
-    let status = response.status().as_u16();
+    let status = head.status.as_u16();
     let class = classify_http(status, error_type.as_deref(), Some(&message));
     SignalingError::Refused { channel: config.channel_arn.clone(), status, error_type, message, class }
 }
 
 async fn run(
-    mut socket: WebSocketStream<Box<dyn Stream>>,
+    mut socket: Socket,
     mut messages: mpsc::Receiver<Queued>,
     events: mpsc::Sender<SignalingEvent>,
     ping_interval: Duration,
 ) {
     let (code, reason) = relay(&mut socket, &mut messages, &events, ping_interval).await;
-    let _ = socket.close(None).await;
+    let _ = timeout(CLOSE_WITHIN, socket.close(None)).await;
+    drop(socket);
     // Nobody listens any more when this fails.
     let _ = events.send(SignalingEvent::Closed { code, reason }).await;
 }
 
 /// Until the connection ends: its close code and why.
 async fn relay(
-    socket: &mut WebSocketStream<Box<dyn Stream>>,
+    socket: &mut Socket,
     messages: &mut mpsc::Receiver<Queued>,
     events: &mpsc::Sender<SignalingEvent>,
     ping_interval: Duration,
@@ -309,14 +370,15 @@ async fn relay(
             frame = socket.next() => {
                 // Whatever comes shows that the connection is alive.
                 unanswered = 0;
-                let text = match frame {
-                    Some(Ok(Message::Text(text))) => text,
+                let event = match frame {
+                    Some(Ok(Message::Text(text))) => wire::decode(&text),
+                    Some(Ok(Message::Binary(bytes))) => wire::decode_bytes(&bytes),
                     Some(Ok(Message::Close(frame))) => return closed(frame),
                     Some(Ok(_)) => continue,
                     Some(Err(error)) => return (None, error.to_string()),
                     None => return (None, "the service ended the connection".to_owned()),
                 };
-                if let Some(event) = wire::decode(&text)
+                if let Some(event) = event
                     && events.send(event).await.is_err()
                 {
                     return (None, "the receiver was dropped".to_owned());
@@ -327,25 +389,32 @@ async fn relay(
                     return (None, format!("no pong within {} s", 2 * ping_interval.as_secs()));
                 }
                 unanswered += 1;
-                if let Err(error) = socket.send(Message::Ping(Default::default())).await {
-                    return (None, error.to_string());
+                if let Err(reason) = send(socket, Message::Ping(Default::default())).await {
+                    return (None, reason);
                 }
             }
             queued = messages.recv(), if held.is_none() => match queued {
-                Some(Queued { kind, text }) => {
+                Some(Queued::Message { kind, text }) => {
                     let throttle = if kind == Kind::Candidate { &mut candidates } else { &mut descriptions };
                     held = Some((throttle.take(Instant::now()), text));
                 }
-                None => return (None, "closed by this side".to_owned()),
+                Some(Queued::Close) | None => return (None, "closed by this side".to_owned()),
             },
             () = due(held.as_ref().map(|(at, _)| *at)), if held.is_some() => {
                 if let Some((_, text)) = held.take()
-                    && let Err(error) = socket.send(Message::text(text)).await
+                    && let Err(reason) = send(socket, Message::text(text)).await
                 {
-                    return (None, error.to_string());
+                    return (None, reason);
                 }
             }
         }
+    }
+}
+
+async fn send(socket: &mut Socket, message: Message) -> Result<(), String> {
+    match timeout(SEND_WITHIN, socket.send(message)).await {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("the network took nothing for {} s", SEND_WITHIN.as_secs())),
     }
 }
 
@@ -454,17 +523,108 @@ mod tests {
             let mut request = vec![0; 4096];
             let _ = stream.read(&mut request).await.unwrap();
             let body = r#"{"message":"Signature expired: 1 is now earlier than 2"}"#;
-            let answer = format!(
-                "HTTP/1.1 403 Forbidden\r\nx-amzn-ErrorType: InvalidSignatureException:http://x/\r\nContent-Length: {}\r\n\r\n{body}",
+            let head = format!(
+                "HTTP/1.1 403 Forbidden\r\nx-amzn-ErrorType: InvalidSignatureException:http://x/\r\nContent-Length: {}\r\n\r\n",
                 body.len()
             );
-            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            stream.write_all(head.as_bytes()).await.unwrap();
+            // In a segment of its own.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            stream.write_all(body.as_bytes()).await.unwrap();
             let _ = stream.read(&mut request).await;
         });
         let error = connect(&context().await, &config).await.unwrap_err();
         assert_eq!(error.class(), ErrorClass::ClockSkew, "{error}");
         let text = error.to_string();
         assert!(text.contains("403 InvalidSignatureException: Signature expired"), "{text}");
+    }
+
+    #[tokio::test]
+    // tungstenite's callback wants it.
+    #[allow(clippy::result_large_err)]
+    async fn a_signature_at_the_wrong_time_is_made_again_at_the_right_one() {
+        let (listener, config) = listen().await;
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 4096];
+            let count = stream.read(&mut request).await.unwrap();
+            let date = |request: &str| request.split("X-Amz-Date=").nth(1).unwrap()[..16].to_owned();
+            let first = date(std::str::from_utf8(&request[..count]).unwrap());
+            let answer = "HTTP/1.1 403 Forbidden\r\nDate: Fri, 01 Jan 2055 00:00:00 GMT\r\nContent-Length: 21\r\n\r\n\
+                          Signature expired: 1 ";
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut second = String::new();
+            let accept = |request: &tungstenite::handshake::server::Request, response| {
+                second = date(&request.uri().to_string());
+                Ok(response)
+            };
+            let mut socket = tokio_tungstenite::accept_hdr_async(stream, accept).await.unwrap();
+            socket.close(None).await.unwrap();
+            while socket.next().await.is_some() {}
+            (first, second)
+        });
+        let context = context().await;
+        let (_sender, mut receiver) = connect(&context, &config).await.unwrap();
+        assert!(matches!(receiver.recv().await, Some(SignalingEvent::Closed { .. })));
+        let (first, second) = server.await.unwrap();
+        assert!(first.starts_with("20") && second.starts_with("20550101T0000"), "{first} {second}");
+    }
+
+    #[tokio::test]
+    async fn closing_sends_first_what_is_queued() {
+        let (listener, config) = listen().await;
+        let server = tokio::spawn(async move {
+            let mut socket = accept_async(listener.accept().await.unwrap().0).await.unwrap();
+            let mut texts = 0;
+            while let Some(Ok(message)) = socket.next().await {
+                texts += usize::from(message.is_text());
+            }
+            texts
+        });
+        let (sender, mut receiver) = connect(&context().await, &config).await.unwrap();
+        sender.send_offer("v=0\r\n", None).await.unwrap();
+        let text = "candidate:1 1 udp 1 192.0.2.1 5 typ host".to_owned();
+        let candidate = IceCandidate { candidate: text, ..IceCandidate::default() };
+        sender.send_candidate(&candidate, None).await.unwrap();
+        sender.close().await;
+        let expected = SignalingEvent::Closed { code: None, reason: "closed by this side".to_owned() };
+        assert_eq!(receiver.recv().await, Some(expected));
+        assert!(matches!(sender.send_offer("v=0\r\n", None).await, Err(SignalingError::Closed)));
+        assert_eq!(server.await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_message_of_fragments_is_one_and_a_monster_ends_the_connection() {
+        use tungstenite::protocol::frame::Frame;
+        use tungstenite::protocol::frame::coding::{Data, OpCode};
+        let (listener, config) = listen().await;
+        let server = tokio::spawn(async move {
+            let mut socket = accept_async(listener.accept().await.unwrap().0).await.unwrap();
+            let payload =
+                base64::engine::general_purpose::STANDARD.encode(r#"{"type":"answer","sdp":"v=0"}"#);
+            let text = format!(r#"{{"messagePayload":"{payload}","messageType":"SDP_ANSWER"}}"#);
+            let (start, end) = text.split_at(20);
+            let frame = |part: &str, data, last| {
+                Message::Frame(Frame::message(part.as_bytes().to_vec(), OpCode::Data(data), last))
+            };
+            socket.send(frame(start, Data::Text, false)).await.unwrap();
+            socket.send(frame(end, Data::Continue, true)).await.unwrap();
+            socket.send(Message::binary(text.into_bytes())).await.unwrap();
+            socket.send(Message::binary(vec![0xff])).await.unwrap();
+            // The other side may already have closed.
+            let _ = socket.send(Message::text("x".repeat(MESSAGE + 1))).await;
+            while let Some(Ok(_)) = socket.next().await {}
+        });
+        let (_sender, mut receiver) = connect(&context().await, &config).await.unwrap();
+        for _ in 0..2 {
+            assert!(matches!(receiver.recv().await, Some(SignalingEvent::Answer { .. })));
+        }
+        assert!(matches!(receiver.recv().await, Some(SignalingEvent::Malformed { .. })));
+        let Some(SignalingEvent::Closed { code: None, reason }) = receiver.recv().await else { panic!() };
+        assert!(reason.contains("too long") || reason.contains("too big"), "{reason}");
+        server.await.unwrap();
     }
 
     #[tokio::test]

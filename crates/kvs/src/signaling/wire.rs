@@ -1,5 +1,7 @@
 //! The JSON of the signaling channel, both ways. Sans-IO: strict in what it sends, liberal in what it takes.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::DecodePaddingMode;
@@ -105,6 +107,20 @@ pub enum WireError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The C SDK could not read it.
+    #[error("the SDP {reason}")]
+    Sdp {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The service would refuse it.
+    #[error("the {what} {value:?} is not 1 to 256 of a-z A-Z 0-9 _ . -")]
+    Id {
+        /// `recipientClientId` or `correlationId`.
+        what: &'static str,
+        /// What was given.
+        value: String,
+    },
 }
 
 // The order of the keys is the one that all SDKs use.
@@ -125,6 +141,11 @@ fn encode(
     recipient: Option<&str>,
     correlation_id: Option<&str>,
 ) -> Result<String, WireError> {
+    for (what, value) in [("recipientClientId", recipient), ("correlationId", correlation_id)] {
+        if let Some(value) = value.filter(|value| !crate::id::is_name(value)) {
+            return Err(WireError::Id { what, value: value.to_owned() });
+        }
+    }
     // Plain structs of strings and numbers: this cannot fail.
     let text = serde_json::to_string(payload).unwrap_or_default();
     let message_payload = STANDARD.encode(text);
@@ -138,23 +159,41 @@ fn encode(
 #[derive(Serialize)]
 struct Description<'a> {
     r#type: &'static str,
-    sdp: &'a str,
+    sdp: Cow<'a, str>,
 }
 
-/// An `SDP_OFFER` frame. Every line of `sdp` should end in CRLF, the last one too: the C SDK loses one that does not.
+impl<'a> Description<'a> {
+    /// What the C SDK can read: of JSON's escapes it knows only `\r` and `\n`, and a last line without an end is lost.
+    fn new(r#type: &'static str, sdp: &'a str) -> Result<Self, WireError> {
+        if sdp.is_empty() {
+            return Err(WireError::Sdp { reason: "is empty" });
+        }
+        let readable =
+            |c: char| matches!(c, '\r' | '\n') || (matches!(c, ' '..='~') && c != '"' && c != '\\');
+        if !sdp.chars().all(readable) {
+            return Err(WireError::Sdp {
+                reason: "holds a quote, a backslash, a control character or no ASCII",
+            });
+        }
+        let sdp = if sdp.ends_with('\n') { Cow::Borrowed(sdp) } else { Cow::Owned(format!("{sdp}\r\n")) };
+        Ok(Self { r#type, sdp })
+    }
+}
+
+/// An `SDP_OFFER` frame. A last line without CRLF is given one.
 ///
 /// # Errors
-/// [`WireError::TooLong`].
+/// [`WireError::TooLong`], [`WireError::Sdp`], [`WireError::Id`].
 pub fn offer(sdp: &str, recipient: Option<&str>, correlation_id: Option<&str>) -> Result<String, WireError> {
-    encode("SDP_OFFER", &Description { r#type: "offer", sdp }, recipient, correlation_id)
+    encode("SDP_OFFER", &Description::new("offer", sdp)?, recipient, correlation_id)
 }
 
-/// An `SDP_ANSWER` frame.
+/// An `SDP_ANSWER` frame. A last line without CRLF is given one.
 ///
 /// # Errors
-/// [`WireError::TooLong`].
+/// [`WireError::TooLong`], [`WireError::Sdp`], [`WireError::Id`].
 pub fn answer(sdp: &str, recipient: Option<&str>, correlation_id: Option<&str>) -> Result<String, WireError> {
-    encode("SDP_ANSWER", &Description { r#type: "answer", sdp }, recipient, correlation_id)
+    encode("SDP_ANSWER", &Description::new("answer", sdp)?, recipient, correlation_id)
 }
 
 #[derive(Serialize)]
@@ -177,8 +216,14 @@ pub fn candidate(
     recipient: Option<&str>,
     correlation_id: Option<&str>,
 ) -> Result<String, WireError> {
-    let text = &candidate.candidate;
-    let refuse = |reason| Err(WireError::Candidate { candidate: text.clone(), reason });
+    let text = candidate.candidate.trim();
+    let text = if text.split_ascii_whitespace().rev().nth(1) == Some("typ") {
+        // The C SDK sees the type only if something follows it.
+        Cow::Owned(format!("{text} generation 0"))
+    } else {
+        Cow::Borrowed(text)
+    };
+    let refuse = |reason| Err(WireError::Candidate { candidate: candidate.candidate.clone(), reason });
     if text.is_empty() {
         return refuse("is empty");
     }
@@ -195,7 +240,7 @@ pub fn candidate(
     let index = candidate.sdp_mline_index.unwrap_or(0);
     let mid = candidate.sdp_mid.clone().filter(|mid| !mid.is_empty()).unwrap_or_else(|| index.to_string());
     let out = CandidateOut {
-        candidate: text,
+        candidate: &text,
         sdp_mid: &mid,
         sdp_m_line_index: index,
         username_fragment: candidate.username_fragment.as_deref(),
@@ -221,6 +266,15 @@ struct StatusIn {
     status_code: Value,
     description: Option<String>,
     success: Option<bool>,
+}
+
+/// Reads one binary frame. The service sends text; a gateway between may not.
+#[must_use]
+pub fn decode_bytes(bytes: &[u8]) -> Option<SignalingEvent> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => decode(text),
+        Err(_) => Some(malformed("frame", format!("it is {} bytes that are no text", bytes.len()))),
+    }
 }
 
 /// Reads one text frame. `None` for what carries nothing: an empty frame, a `null` candidate, the gateway's own JSON.
@@ -356,6 +410,18 @@ mod tests {
             let error = candidate(&with(&text), None, None).unwrap_err();
             assert_eq!(error, WireError::Candidate { candidate: text, reason });
         }
+        let bare = good.strip_suffix(" generation 0").unwrap();
+        assert_eq!(candidate(&with(bare), None, None).unwrap(), frame);
+        for sdp in ["", "s=\"\"\r\n", "s=\\\r\n", "s=ü\r\n", "s=\t\r\n"] {
+            assert!(matches!(offer(sdp, None, None), Err(WireError::Sdp { .. })), "{sdp:?}");
+        }
+        assert_eq!(offer("v=0", None, None), offer("v=0\r\n", None, None));
+        for id in ["", "a b", &"x".repeat(257)] {
+            for (recipient, correlation) in [(Some(id), None), (None, Some(id))] {
+                let error = answer("v=0\r\n", recipient, correlation).unwrap_err();
+                assert!(matches!(error, WireError::Id { .. }), "{error}");
+            }
+        }
         let error = offer(&"x".repeat(8_000), None, None).unwrap_err();
         assert!(matches!(error, WireError::TooLong { action: "SDP_OFFER", length } if length > 10_000));
     }
@@ -433,12 +499,17 @@ mod tests {
         }
 
         #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode_bytes(&bytes);
+        }
+
+        #[test]
         fn no_payload_makes_it_panic(kind in "SDP_OFFER|SDP_ANSWER|ICE_CANDIDATE", payload in ".{0,100}") {
             let _ = event(&kind, &payload);
         }
 
         #[test]
-        fn an_sdp_comes_back_as_it_went(sdp in "[ -~\r\n]{1,500}") {
+        fn an_sdp_comes_back_as_it_went(sdp in "([ !#-\\[\\]-~]{0,60}\r\n){1,8}") {
             let frame = answer(&sdp, Some("v"), None).unwrap();
             let sent: Value = serde_json::from_str(&frame).unwrap();
             let text = serde_json::json!({
