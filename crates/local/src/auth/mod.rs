@@ -4,6 +4,9 @@ mod canonical;
 mod extract;
 mod keys;
 mod sigv4;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod vectors;
 
 pub use extract::{Caller, Signed, SignedHead, authorize};
 pub use keys::{AccessKey, KeyRing};

@@ -61,7 +61,7 @@ pub fn verify(request: &Request<'_>, keys: &KeyRing, now: SystemTime) -> Result<
     verify_service(request, keys, now, "kinesisvideo")
 }
 
-fn verify_service(
+pub(super) fn verify_service(
     request: &Request<'_>,
     keys: &KeyRing,
     now: SystemTime,

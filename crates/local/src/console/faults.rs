@@ -15,7 +15,7 @@ use crate::{
     error::{ErrorKind, ServiceError},
     members::Members,
     server::Connection,
-    signaling::Peer,
+    signaling::Role,
 };
 
 pub(super) async fn faults(
@@ -30,24 +30,24 @@ pub(super) async fn faults(
     let region = members.string("region")?.unwrap_or(&app.config.region);
     let name = members.required("channel", members.string("channel")?)?;
     let channel = app.control.channel(region, name)?;
-    let peer = match members.string("client")? {
+    let role = match members.string("client")? {
         None => None,
-        Some("MASTER") => Some(Peer::Master),
-        Some(id) => Some(Peer::Viewer(id.to_owned())),
+        Some("MASTER") => Some(Role::Master),
+        Some(id) => Some(Role::Viewer(id.to_owned())),
     };
     let actions = ["go_away", "reconnect_ice_server", "close", "text"];
     let action = members.required("action", members.one_of("action", &actions)?)?;
-    let peer = peer.as_ref();
+    let role = role.as_ref();
     let reached = match action {
-        "go_away" => app.signaling.inject_control(&channel.arn, peer, "GO_AWAY"),
-        "reconnect_ice_server" => app.signaling.inject_control(&channel.arn, peer, "RECONNECT_ICE_SERVER"),
+        "go_away" => app.signaling.inject_control(&channel.arn, role, "GO_AWAY"),
+        "reconnect_ice_server" => app.signaling.inject_control(&channel.arn, role, "RECONNECT_ICE_SERVER"),
         "close" => {
             let code = members.integer("code", 1000..=4999)?.unwrap_or(1001);
-            app.signaling.close(&channel.arn, peer, u16::try_from(code).unwrap_or(1001))
+            app.signaling.close(&channel.arn, role, u16::try_from(code).unwrap_or(1001))
         }
         _ => {
             let text = members.required("text", members.string("text")?)?;
-            app.signaling.inject(&channel.arn, peer, text)
+            app.signaling.inject(&channel.arn, role, text)
         }
     };
     Ok(Json(json!({"connections": reached})))

@@ -8,7 +8,8 @@ use std::{convert::Infallible, path::Path, sync::Arc};
 use axum::{
     Router,
     body::Body,
-    extract::{Path as UrlPath, Query, State},
+    extract::{Path as UrlPath, Query, Request, State},
+    middleware::{self, Next},
     response::{
         IntoResponse, Response, Sse,
         sse::{Event, KeepAlive},
@@ -20,7 +21,10 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 use tokio_stream::wrappers::WatchStream;
 
-use crate::{App, archive, error::ServiceError};
+use crate::{
+    App, Connection, archive,
+    error::{ErrorKind, ServiceError},
+};
 
 pub(crate) fn routes() -> Router<Arc<App>> {
     Router::new()
@@ -29,6 +33,30 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/events", get(events))
         .route("/faults", post(faults::faults))
         .route("/streams/{name}/media.mkv", get(media))
+        .layer(middleware::from_fn(same_host))
+}
+
+/// Lets `localhost` and plain addresses through. Another site may have a DNS name that points here, and would otherwise
+/// read the page's keys through its visitors' browsers. Over TLS the certificate has settled the name.
+async fn same_host(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
+    let secure = request.extensions().get::<Connection>().is_some_and(|connection| connection.secure);
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>().is_ok();
+    // a browser says from where a page posts, and only our own page may
+    let origin = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+    let foreign = origin.is_some_and(|origin| origin.split_once("://").is_none_or(|(_, from)| from != host));
+    if !foreign && (secure || address || name.eq_ignore_ascii_case("localhost")) {
+        return next.run(request).await;
+    }
+    ServiceError::new(
+        ErrorKind::AccessDenied,
+        "/_kvs/ answers to localhost and to addresses only, and to no other origin.",
+    )
+    .into_response()
 }
 
 /// What the page needs to call the AWS operations: a key pair of its own, made at start. The user's keys stay here.
@@ -81,7 +109,7 @@ async fn media(
     let number = query.part.unwrap_or(1);
     let Some(fragments) = number.checked_sub(1).and_then(|index| parts.into_iter().nth(index)) else {
         return Err(ServiceError::new(
-            crate::error::ErrorKind::ResourceNotFound,
+            ErrorKind::ResourceNotFound,
             format!("The stream {name} has {count} parts, and no part {number}."),
         ));
     };

@@ -11,6 +11,7 @@ mod tags;
 
 pub use arn::{Arn, ArnKind};
 pub(crate) use channels::find_by_arn as find_channel_by_arn;
+pub(crate) use rules::name_char;
 pub use store::{Channel, ControlPlane, Stream};
 pub(crate) use streams::find as find_stream;
 

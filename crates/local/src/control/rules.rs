@@ -10,7 +10,7 @@ use crate::{
 
 const MAX_TAGS: usize = 50;
 
-pub(super) fn name_char(c: char) -> bool {
+pub(crate) fn name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
 }
 

@@ -1,352 +1,508 @@
-//! [`Hub`]: the channels' masters and viewers, and the messages that wait for them. Sans-IO.
+//! [`Hub`]: who is connected to which channel, and what becomes of their messages. No sockets, no clock.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     time::{Duration, Instant},
 };
 
-use super::message::{self, Incoming, Kind};
-use crate::config::SignalingLimits;
+use serde_json::{Value, json};
 
-/// Messages kept for one recipient. When full, the oldest goes: it would expire first.
-const MAX_WAITING: usize = 256;
+use super::{
+    message::{Action, Inbound, is_id},
+    rate::Rate,
+};
+use crate::{
+    SignalingLimits,
+    error::{ErrorKind, ServiceError},
+};
 
-/// A connection.
-pub type ConnectionId = u64;
+/// Undelivered messages per channel. When full, the oldest goes: it is the one nearest to its end anyway.
+const MAX_HELD: usize = 1000;
 
-/// As what a connection joined.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Peer {
+/// A connection of the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId(u64);
+
+/// In which role a connection is made.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
     /// The one that answers.
     Master,
-    /// One that offers.
+    /// One of those that offer, by its client id.
     Viewer(String),
 }
 
-/// What the shell must do.
+/// What is to be done with a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Send this text.
-    Send(ConnectionId, String),
-    /// Close with this code and reason.
-    Close(ConnectionId, u16, &'static str),
-}
-
-/// Why a connection is not let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// As many viewers as the channel may have.
-    Viewers,
-    /// More handshakes a second than the channel may have.
-    Rate,
+pub enum Output {
+    /// Send a text frame.
+    Send(SocketId, String),
+    /// Close it with this code and reason.
+    Close(SocketId, u16, &'static str),
 }
 
 /// Who is on a channel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChannelView {
-    /// A master is.
+    /// Whether a master is connected.
     pub master: bool,
-    /// Client ids, sorted.
+    /// The client ids of the viewers, sorted.
     pub viewers: Vec<String>,
+    /// Undelivered messages.
+    pub held: usize,
 }
 
 #[derive(Debug)]
-struct Waiting {
-    from: Peer,
-    kind: Kind,
-    text: String,
+struct Socket {
+    channel: String,
+    role: Role,
+    since: Instant,
+    active: Instant,
+    told_to_go: bool,
+    offers: Rate,
+    answers: Rate,
+    candidates: Rate,
+}
+
+#[derive(Debug)]
+struct Held {
+    from: Role,
+    to: Role,
+    action: Action,
+    payload: String,
     until: Instant,
 }
 
-#[derive(Debug, Default)]
-struct Channel {
-    ttl: Duration,
-    peers: HashMap<Peer, ConnectionId>,
-    waiting: HashMap<Peer, VecDeque<Waiting>>,
-    handshakes: HashMap<bool, VecDeque<Instant>>,
-}
-
 #[derive(Debug)]
-struct Connection {
-    channel: String,
-    peer: Peer,
-    sent: HashMap<&'static str, VecDeque<Instant>>,
+struct Room {
+    ttl: Duration,
+    sockets: BTreeMap<Role, SocketId>,
+    held: VecDeque<Held>,
+    master_connects: Rate,
+    viewer_connects: Rate,
 }
 
-/// All channels.
+/// The hub. Inputs are the methods with `now`; what they cause waits in [`Hub::poll_output`].
 #[derive(Debug)]
 pub struct Hub {
     limits: SignalingLimits,
-    channels: HashMap<String, Channel>,
-    connections: HashMap<ConnectionId, Connection>,
-    next: ConnectionId,
-}
-
-/// Takes a place in a window of one second, if there is one.
-fn within_rate(window: &mut VecDeque<Instant>, most: u32, now: Instant) -> bool {
-    while window.front().is_some_and(|at| *at + Duration::from_secs(1) <= now) {
-        window.pop_front();
-    }
-    let free = window.len() < most as usize;
-    if free {
-        window.push_back(now);
-    }
-    free
+    next: u64,
+    sockets: HashMap<SocketId, Socket>,
+    rooms: HashMap<String, Room>,
+    /// Drained after each input, so it holds what one input causes.
+    outputs: VecDeque<Output>,
 }
 
 impl Hub {
-    /// No channel yet.
-    #[must_use]
+    /// An empty hub.
     pub fn new(limits: SignalingLimits) -> Self {
-        Self { limits, channels: HashMap::new(), connections: HashMap::new(), next: 0 }
+        Self { limits, next: 0, sockets: HashMap::new(), rooms: HashMap::new(), outputs: VecDeque::new() }
     }
 
-    /// A connection joins. A second master replaces the first, and a client id its namesake. What waited for it is
-    /// delivered, once and in order.
+    /// Takes a connection in; one of the same role (same client id) is closed in its favour. `ttl` is the channel's
+    /// `MessageTtlSeconds`.
     ///
     /// # Errors
-    /// [`Refusal`]
+    /// `InvalidArgumentException` for a bad client id; `ClientLimitExceededException` for too many viewers or
+    /// handshakes.
     pub fn connect(
         &mut self,
         channel: &str,
         ttl: Duration,
-        peer: Peer,
+        role: Role,
         now: Instant,
-    ) -> Result<(ConnectionId, Vec<Action>), Refusal> {
-        let state = self.channels.entry(channel.to_owned()).or_default();
-        state.ttl = ttl;
-        let window = state.handshakes.entry(peer == Peer::Master).or_default();
-        if !within_rate(window, self.limits.connects_per_second, now) {
-            return Err(Refusal::Rate);
-        }
-        let viewers = state.peers.keys().filter(|known| **known != Peer::Master).count();
-        if peer != Peer::Master && !state.peers.contains_key(&peer) && viewers >= self.limits.viewers {
-            return Err(Refusal::Viewers);
-        }
-        self.next += 1;
-        let id = self.next;
-        let mut actions = Vec::new();
-        if let Some(old) = state.peers.insert(peer.clone(), id) {
-            self.connections.remove(&old);
-            actions.push(Action::Close(old, 1000, "replaced by a newer connection"));
-        }
-        for waiting in state.waiting.remove(&peer).unwrap_or_default() {
-            if waiting.until > now {
-                actions.push(Action::Send(id, waiting.text));
+    ) -> Result<SocketId, ServiceError> {
+        let limits = &self.limits;
+        if let Role::Viewer(id) = &role {
+            if !is_id(id) {
+                return Err(ServiceError::invalid("X-Amz-ClientId", "must be 1 to 256 of [a-zA-Z0-9_.-]"));
+            }
+            if id.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("AWS_")) {
+                return Err(ServiceError::invalid("X-Amz-ClientId", "must not begin with AWS_"));
             }
         }
-        let connection = Connection { channel: channel.to_owned(), peer, sent: HashMap::new() };
-        self.connections.insert(id, connection);
-        Ok((id, actions))
-    }
-
-    /// A connection is gone.
-    pub fn disconnect(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.remove(&id)
-            && let Some(state) = self.channels.get_mut(&connection.channel)
-            && state.peers.get(&connection.peer) == Some(&id)
-        {
-            state.peers.remove(&connection.peer);
-        }
-    }
-
-    /// A text frame of a connection. An empty one says nothing.
-    pub fn message(&mut self, id: ConnectionId, text: &str, now: Instant) -> Vec<Action> {
-        if text.trim().is_empty() {
-            return Vec::new();
-        }
-        let Some(connection) = self.connections.get_mut(&id) else { return Vec::new() };
-        let refused = |correlation_id: Option<String>, error_type: &str, why: &str| {
-            tracing::debug!(connection = id, why, "message refused");
-            correlation_id
-                .map(|id_| Action::Send(id, message::status(&id_, error_type, why)))
-                .into_iter()
-                .collect()
-        };
-        let incoming = match message::parse(text) {
-            Ok(incoming) => incoming,
-            Err((correlation_id, why)) => return refused(correlation_id, "InvalidArgumentException", &why),
-        };
-        let Incoming { kind, payload, recipient, correlation_id } = incoming;
-        let most = match kind {
-            Kind::Offer | Kind::Answer => self.limits.sdp_per_second,
-            Kind::Candidate => self.limits.candidates_per_second,
-        };
-        if !within_rate(connection.sent.entry(kind.name()).or_default(), most, now) {
-            let why = format!("more than {most} {} a second", kind.name());
-            return refused(correlation_id, "ClientLimitExceededException", &why);
-        }
-        let from = connection.peer.clone();
-        let (to, text) = match (&from, recipient) {
-            // Whatever a viewer writes there, it speaks to the master.
-            (Peer::Viewer(viewer), _) => (Peer::Master, message::deliver(kind, &payload, Some(viewer))),
-            (Peer::Master, Some(recipient)) => {
-                (Peer::Viewer(recipient), message::deliver(kind, &payload, None))
-            }
-            (Peer::Master, None) => {
-                return refused(correlation_id, "InvalidArgumentException", "recipientClientId: is required");
-            }
-        };
-        let Some(state) = self.channels.get_mut(&connection.channel) else { return Vec::new() };
-        if let Some(&recipient) = state.peers.get(&to) {
-            return vec![Action::Send(recipient, text)];
-        }
-        let until = now + state.ttl;
-        let waiting = state.waiting.entry(to).or_default();
-        waiting.retain(|waiting| {
-            waiting.until > now && (kind == Kind::Candidate || waiting.kind != kind || waiting.from != from)
+        let room = self.rooms.entry(channel.to_owned()).or_insert_with(|| Room {
+            ttl,
+            sockets: BTreeMap::new(),
+            held: VecDeque::new(),
+            master_connects: Rate::new(limits.connects_per_second),
+            viewer_connects: Rate::new(limits.connects_per_second),
         });
-        if waiting.len() >= MAX_WAITING {
-            waiting.pop_front();
+        room.ttl = ttl;
+        let exceeded = |what: &str| Err(ServiceError::new(ErrorKind::ClientLimitExceeded, what));
+        let rate = if role == Role::Master { &mut room.master_connects } else { &mut room.viewer_connects };
+        if !rate.take(now) {
+            return exceeded("Too many connections per second on this channel.");
         }
-        waiting.push_back(Waiting { from, kind, text, until });
-        Vec::new()
+        let viewers = room.sockets.keys().filter(|role| **role != Role::Master).count();
+        if role != Role::Master && !room.sockets.contains_key(&role) && viewers >= limits.viewers {
+            return exceeded("The channel has the most viewers that it can have.");
+        }
+        let id = SocketId(self.next);
+        self.next += 1;
+        if let Some(old) = room.sockets.insert(role.clone(), id) {
+            self.sockets.remove(&old);
+            self.outputs.push_back(Output::Close(old, 1000, "Replaced by a newer connection"));
+        }
+        // what waited for this client, in the order in which it was sent
+        room.expire(now);
+        let (mine, rest) = std::mem::take(&mut room.held).into_iter().partition(|held| held.to == role);
+        room.held = rest;
+        let mine: VecDeque<Held> = mine;
+        self.outputs.extend(mine.iter().map(|held| Output::Send(id, held.event())));
+        let socket = Socket {
+            channel: channel.to_owned(),
+            role,
+            since: now,
+            active: now,
+            told_to_go: false,
+            offers: Rate::new(limits.sdp_per_second),
+            answers: Rate::new(limits.sdp_per_second),
+            candidates: Rate::new(limits.candidates_per_second),
+        };
+        self.sockets.insert(id, socket);
+        Ok(id)
     }
 
-    /// Who is on a channel.
-    #[must_use]
-    pub fn view(&self, channel: &str) -> ChannelView {
-        let Some(state) = self.channels.get(channel) else { return ChannelView::default() };
-        let mut view = ChannelView::default();
-        for peer in state.peers.keys() {
-            match peer {
-                Peer::Master => view.master = true,
-                Peer::Viewer(id) => view.viewers.push(id.clone()),
+    /// A text frame of a client. An empty one only counts as activity.
+    pub fn message(&mut self, id: SocketId, text: &str, now: Instant) {
+        self.activity(id, now);
+        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        if text.is_empty() {
+            return;
+        }
+        let message = match Inbound::parse(text) {
+            Ok(message) => message,
+            Err(error) => {
+                tracing::warn!(channel = socket.channel, role = ?socket.role, %error, "signaling message refused");
+                return self.refuse(id, error.correlation_id, ErrorKind::InvalidArgument, &error.reason);
+            }
+        };
+        let rate = match message.action {
+            Action::Offer => &mut socket.offers,
+            Action::Answer => &mut socket.answers,
+            Action::Candidate => &mut socket.candidates,
+        };
+        if !rate.take(now) {
+            let reason = format!("Too many messages of type {} per second.", message.action.word());
+            tracing::warn!(channel = socket.channel, role = ?socket.role, reason, "signaling message refused");
+            return self.refuse(id, message.correlation_id, ErrorKind::ClientLimitExceeded, &reason);
+        }
+        let (from, channel) = (socket.role.clone(), socket.channel.clone());
+        let to = match (&from, message.recipient) {
+            // a viewer can only reach the master, whatever it says
+            (Role::Viewer(_), _) => Role::Master,
+            (Role::Master, Some(recipient)) => Role::Viewer(recipient),
+            (Role::Master, None) => {
+                let reason = "recipientClientId is required of a master";
+                tracing::warn!(channel, reason, "signaling message refused");
+                return self.refuse(id, message.correlation_id, ErrorKind::InvalidArgument, reason);
+            }
+        };
+        let Some(room) = self.rooms.get_mut(&channel) else { return };
+        let held = Held { from, to, action: message.action, payload: message.payload, until: now + room.ttl };
+        tracing::debug!(channel, from = ?held.from, to = ?held.to, kind = held.action.word(), "signaling message");
+        match room.sockets.get(&held.to) {
+            Some(recipient) => self.outputs.push_back(Output::Send(*recipient, held.event())),
+            None => room.hold(held, now),
+        }
+    }
+
+    /// Any frame of a client, a ping too.
+    pub fn activity(&mut self, id: SocketId, now: Instant) {
+        if let Some(socket) = self.sockets.get_mut(&id) {
+            socket.active = now;
+        }
+    }
+
+    /// The connection has gone.
+    pub fn disconnect(&mut self, id: SocketId) {
+        let Some(socket) = self.sockets.remove(&id) else { return };
+        if let Some(room) = self.rooms.get_mut(&socket.channel) {
+            room.sockets.remove(&socket.role);
+        }
+    }
+
+    /// The channel has been deleted: its connections are closed and what it held is dropped.
+    pub fn forget(&mut self, channel: &str) {
+        let Some(room) = self.rooms.remove(channel) else { return };
+        for id in room.sockets.into_values() {
+            self.sockets.remove(&id);
+            self.outputs.push_back(Output::Close(id, 1001, "Going away"));
+        }
+    }
+
+    /// Closes connections that are idle or too old, and says `GO_AWAY` a while before.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let mut over = Vec::new();
+        for (id, socket) in &mut self.sockets {
+            if now >= socket.active + self.limits.idle {
+                over.push((*id, "Idle timeout"));
+            } else if now >= socket.since + self.limits.connection {
+                over.push((*id, "Going away"));
+            } else if !socket.told_to_go && now >= socket.go_away_at(&self.limits) {
+                socket.told_to_go = true;
+                self.outputs.push_back(Output::Send(*id, control("GO_AWAY")));
             }
         }
-        view.viewers.sort();
-        view
+        for (id, reason) in over {
+            self.disconnect(id);
+            self.outputs.push_back(Output::Close(id, 1001, reason));
+        }
     }
 
-    /// The connections of a channel, or of one peer on it.
-    #[must_use]
-    pub fn connections(&self, channel: &str, peer: Option<&Peer>) -> Vec<ConnectionId> {
-        let Some(state) = self.channels.get(channel) else { return Vec::new() };
-        state
-            .peers
+    /// When [`Hub::handle_timeout`] has something to do for this connection.
+    pub fn poll_timeout(&self, id: SocketId) -> Option<Instant> {
+        let socket = self.sockets.get(&id)?;
+        let end = (socket.active + self.limits.idle).min(socket.since + self.limits.connection);
+        Some(if socket.told_to_go { end } else { end.min(socket.go_away_at(&self.limits)) })
+    }
+
+    /// What the inputs so far have caused, one by one.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The connections of a channel: all of them, or those of one role.
+    pub fn sockets(&self, channel: &str, role: Option<&Role>) -> Vec<SocketId> {
+        let Some(room) = self.rooms.get(channel) else { return Vec::new() };
+        room.sockets
             .iter()
-            .filter(|(known, _)| peer.is_none_or(|peer| peer == *known))
+            .filter(|(have, _)| role.is_none_or(|want| want == *have))
             .map(|(_, id)| *id)
             .collect()
     }
 
-    /// A channel was deleted: its connections end.
-    pub fn forget(&mut self, channel: &str) -> Vec<Action> {
-        let ids = self.connections(channel, None);
-        self.channels.remove(channel);
-        for id in &ids {
-            self.connections.remove(id);
+    /// Who is on a channel.
+    pub fn view(&self, channel: &str) -> ChannelView {
+        let Some(room) = self.rooms.get(channel) else { return ChannelView::default() };
+        let viewers = room.sockets.keys().filter_map(|role| match role {
+            Role::Viewer(id) => Some(id.clone()),
+            Role::Master => None,
+        });
+        ChannelView {
+            master: room.sockets.contains_key(&Role::Master),
+            viewers: viewers.collect(),
+            held: room.held.len(),
         }
-        ids.into_iter().map(|id| Action::Close(id, 1001, "the channel was deleted")).collect()
+    }
+
+    fn refuse(&mut self, id: SocketId, correlation_id: Option<String>, kind: ErrorKind, description: &str) {
+        // without a correlation id the service says nothing
+        let Some(correlation_id) = correlation_id else { return };
+        let status = json!({
+            "messageType": "STATUS_RESPONSE",
+            "statusResponse": {
+                "correlationId": correlation_id,
+                "errorType": kind.name(),
+                "statusCode": kind.status().as_str(),
+                "description": description,
+                "success": false,
+            },
+        });
+        self.outputs.push_back(Output::Send(id, status.to_string()));
+    }
+}
+
+/// A control message: `GO_AWAY`, `RECONNECT_ICE_SERVER`.
+pub(super) fn control(kind: &str) -> String {
+    json!({ "messageType": kind }).to_string()
+}
+
+impl Socket {
+    fn go_away_at(&self, limits: &SignalingLimits) -> Instant {
+        self.since + limits.connection.saturating_sub(limits.go_away)
+    }
+}
+
+impl Held {
+    /// The event that the recipient gets. Viewers are not told who sent it: it is always the master.
+    fn event(&self) -> String {
+        let mut event = json!({ "messagePayload": self.payload, "messageType": self.action.word() });
+        if let Role::Viewer(id) = &self.from {
+            event["senderClientId"] = Value::String(id.clone());
+        }
+        event.to_string()
+    }
+}
+
+impl Room {
+    fn expire(&mut self, now: Instant) {
+        self.held.retain(|held| held.until > now);
+    }
+
+    fn hold(&mut self, new: Held, now: Instant) {
+        self.expire(now);
+        if new.action != Action::Candidate {
+            // a newer offer or answer takes the place of an undelivered one; candidates accumulate
+            self.held.retain(|old| (old.action, &old.from, &old.to) != (new.action, &new.from, &new.to));
+        }
+        if self.held.len() >= MAX_HELD {
+            self.held.pop_front();
+        }
+        self.held.push_back(new);
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     const TTL: Duration = Duration::from_secs(60);
 
-    fn send(kind: &str, payload: &str, recipient: Option<&str>) -> String {
-        let mut object = serde_json::json!({"action": kind, "messagePayload": payload, "correlationId": "c"});
-        if let Some(recipient) = recipient {
-            object["recipientClientId"] = serde_json::json!(recipient);
-        }
-        object.to_string()
+    fn hub() -> (Hub, Instant) {
+        (Hub::new(SignalingLimits { connects_per_second: 100, ..Default::default() }), Instant::now())
     }
 
-    fn viewer(id: &str) -> Peer {
-        Peer::Viewer(id.to_owned())
+    fn viewer(id: &str) -> Role {
+        Role::Viewer(id.to_owned())
     }
 
-    fn texts(actions: &[Action]) -> Vec<(ConnectionId, serde_json::Value)> {
-        actions
-            .iter()
-            .map(|action| match action {
-                Action::Send(id, text) => (*id, serde_json::from_str(text).unwrap()),
-                Action::Close(..) => panic!("{action:?}"),
-            })
-            .collect()
+    fn sent(hub: &mut Hub) -> Vec<Output> {
+        std::iter::from_fn(|| hub.poll_output()).collect()
+    }
+
+    fn offer(payload: &str) -> String {
+        format!(r#"{{"action":"SDP_OFFER","messagePayload":"{payload}"}}"#)
     }
 
     #[test]
-    fn a_viewer_speaks_to_the_master_and_the_master_to_whom_it_names() {
-        let now = Instant::now();
-        let mut hub = Hub::new(SignalingLimits::default());
-        let (master, _) = hub.connect("c", TTL, Peer::Master, now).unwrap();
-        let (a, _) = hub.connect("c", TTL, viewer("a"), now).unwrap();
-        let (_b, _) = hub.connect("c", TTL, viewer("b"), now).unwrap();
-        let sent = texts(&hub.message(a, &send("SDP_OFFER", "b2Zm", Some("whoever")), now));
-        let expected =
-            serde_json::json!({"messageType": "SDP_OFFER", "messagePayload": "b2Zm", "senderClientId": "a"});
-        assert_eq!(sent, [(master, expected)]);
-        let sent = texts(&hub.message(master, &send("SDP_ANSWER", "YW5z", Some("a")), now));
-        assert_eq!(sent, [(a, serde_json::json!({"messageType": "SDP_ANSWER", "messagePayload": "YW5z"}))]);
-        let sent = texts(&hub.message(master, &send("SDP_ANSWER", "YW5z", None), now));
-        assert_eq!(sent[0].0, master);
-        assert_eq!(sent[0].1["statusResponse"]["errorType"], "InvalidArgumentException");
+    fn routes_both_ways() {
+        let (mut hub, now) = hub();
+        let master = hub.connect("c", TTL, Role::Master, now).unwrap();
+        let v = hub.connect("c", TTL, viewer("v1"), now).unwrap();
+        hub.message(v, &offer("e30="), now);
+        let event = r#"{"messagePayload":"e30=","messageType":"SDP_OFFER","senderClientId":"v1"}"#;
+        assert_eq!(sent(&mut hub), [Output::Send(master, event.to_owned())]);
+        hub.message(
+            master,
+            r#"{"action":"SDP_ANSWER","RecipientClientId":"v1","MessagePayload":"e30"}"#,
+            now,
+        );
+        let event = r#"{"messagePayload":"e30","messageType":"SDP_ANSWER"}"#;
+        assert_eq!(sent(&mut hub), [Output::Send(v, event.to_owned())]);
     }
 
     #[test]
-    fn messages_wait_for_who_is_not_there_and_go_out_once() {
-        let now = Instant::now();
-        let mut hub = Hub::new(SignalingLimits::default());
-        let (a, _) = hub.connect("c", TTL, viewer("a"), now).unwrap();
-        for text in [
-            send("SDP_OFFER", "b2xk", None),
-            send("ICE_CANDIDATE", "Yw==", None),
-            send("SDP_OFFER", "bmV3", None),
-            send("ICE_CANDIDATE", "ZA==", None),
-        ] {
-            assert_eq!(hub.message(a, &text, now), []);
-        }
-        let (master, actions) = hub.connect("c", TTL, Peer::Master, now + TTL / 2).unwrap();
-        let payloads: Vec<_> = texts(&actions)
+    fn holds_newest_offer_and_all_candidates_until_the_ttl() {
+        let (mut hub, now) = hub();
+        let v = hub.connect("c", TTL, viewer("v"), now).unwrap();
+        let candidate = r#"{"action":"ICE_CANDIDATE","messagePayload":"e30="}"#;
+        hub.message(v, &offer("AAAA"), now);
+        hub.message(v, candidate, now);
+        hub.message(v, &offer("BBBB"), now);
+        hub.message(v, candidate, now);
+        hub.connect("c", TTL, Role::Master, now + Duration::from_secs(59)).unwrap();
+        let texts: Vec<String> = sent(&mut hub)
             .into_iter()
-            .map(|(_, text)| text["messagePayload"].as_str().unwrap().to_owned())
+            .map(|output| match output {
+                Output::Send(_, text) => text,
+                Output::Close(..) => String::new(),
+            })
             .collect();
-        assert_eq!(payloads, ["Yw==", "bmV3", "ZA=="]);
-        hub.disconnect(master);
-        assert_eq!(hub.connect("c", TTL, Peer::Master, now + TTL / 2).unwrap().1, []);
-        // What is too old is not delivered.
-        let (a, _) = hub.connect("d", TTL, viewer("a"), now).unwrap();
-        hub.message(a, &send("SDP_OFFER", "b2xk", None), now);
-        assert_eq!(hub.connect("d", TTL, Peer::Master, now + TTL).unwrap().1, []);
+        assert_eq!(texts.len(), 3);
+        assert!(
+            texts[0].contains("ICE_CANDIDATE")
+                && texts[1].contains("BBBB")
+                && texts[2].contains("ICE_CANDIDATE")
+        );
+        // delivered once
+        hub.connect("c", TTL, Role::Master, now + Duration::from_secs(59)).unwrap();
+        assert!(sent(&mut hub).iter().all(|output| matches!(output, Output::Close(..))));
     }
 
     #[test]
-    fn newer_connections_replace_and_the_eleventh_viewer_is_refused() {
-        let mut now = Instant::now();
-        let mut hub = Hub::new(SignalingLimits::default());
-        let (old, _) = hub.connect("c", TTL, Peer::Master, now).unwrap();
-        let (_, actions) = hub.connect("c", TTL, Peer::Master, now).unwrap();
-        assert!(matches!(actions[..], [Action::Close(id, ..)] if id == old));
-        for number in 0..10 {
-            now += Duration::from_secs(1);
-            hub.connect("c", TTL, viewer(&number.to_string()), now).unwrap();
+    fn expired_messages_are_not_delivered() {
+        let (mut hub, now) = hub();
+        let v = hub.connect("c", TTL, viewer("v"), now).unwrap();
+        hub.message(v, &offer("AAAA"), now);
+        hub.connect("c", TTL, Role::Master, now + TTL).unwrap();
+        assert_eq!(sent(&mut hub), []);
+    }
+
+    #[test]
+    fn the_eleventh_viewer_is_refused_and_the_same_id_replaces() {
+        let (mut hub, now) = hub();
+        let first = hub.connect("c", TTL, viewer("v0"), now).unwrap();
+        for n in 1..10 {
+            hub.connect("c", TTL, viewer(&format!("v{n}")), now).unwrap();
         }
-        now += Duration::from_secs(1);
-        assert_eq!(hub.connect("c", TTL, viewer("x"), now), Err(Refusal::Viewers));
-        assert!(hub.connect("c", TTL, viewer("5"), now).is_ok());
+        let error = hub.connect("c", TTL, viewer("v10"), now).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::ClientLimitExceeded);
+        hub.connect("c", TTL, viewer("v0"), now).unwrap();
+        assert_eq!(sent(&mut hub), [Output::Close(first, 1000, "Replaced by a newer connection")]);
+        // the old connection's end must not take the new one with it
+        hub.disconnect(first);
         assert_eq!(hub.view("c").viewers.len(), 10);
-        // The old connection's end changes nothing for its successor.
-        hub.disconnect(old);
-        assert!(hub.view("c").master);
+        assert!(hub.connect("c", TTL, viewer("aws_x"), now).is_err());
+        assert!(hub.connect("c", TTL, viewer("a b"), now).is_err());
     }
 
     #[test]
-    fn rates_are_those_of_the_service() {
-        let now = Instant::now();
-        let mut hub = Hub::new(SignalingLimits::default());
-        for _ in 0..3 {
-            hub.connect("c", TTL, viewer("a"), now).unwrap();
+    fn errors_are_reported_only_with_a_correlation_id() {
+        let (mut hub, now) = hub();
+        let v = hub.connect("c", TTL, viewer("v"), now).unwrap();
+        hub.message(v, "not json", now);
+        hub.message(v, "", now);
+        hub.message(v, r#"{"action":"X"}"#, now);
+        assert_eq!(sent(&mut hub), []);
+        hub.message(v, r#"{"action":"X","correlationId":"7"}"#, now);
+        let outputs = sent(&mut hub);
+        let [Output::Send(_, text)] = &outputs[..] else { panic!("{outputs:?}") };
+        let status: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(status["messageType"], "STATUS_RESPONSE");
+        assert_eq!(status["statusResponse"]["correlationId"], "7");
+        assert_eq!(status["statusResponse"]["statusCode"], "400");
+        assert_eq!(status["statusResponse"]["success"], false);
+    }
+
+    #[test]
+    fn rates_are_limited_per_second() {
+        let (mut hub, now) = hub();
+        hub.connect("c", TTL, Role::Master, now).unwrap();
+        let v = hub.connect("c", TTL, viewer("v"), now).unwrap();
+        let offer = r#"{"action":"SDP_OFFER","messagePayload":"e30=","correlationId":"1"}"#;
+        for _ in 0..6 {
+            hub.message(v, offer, now);
         }
-        assert_eq!(hub.connect("c", TTL, viewer("a"), now), Err(Refusal::Rate));
-        let later = now + Duration::from_secs(1);
-        let (a, _) = hub.connect("c", TTL, viewer("a"), later).unwrap();
-        let refused: Vec<_> =
-            (0..6).flat_map(|_| hub.message(a, &send("SDP_OFFER", "b2Zm", None), later)).collect();
-        assert_eq!(texts(&refused)[0].1["statusResponse"]["errorType"], "ClientLimitExceededException");
-        assert_eq!(refused.len(), 1);
+        let outputs = sent(&mut hub);
+        assert_eq!(outputs.len(), 6);
+        assert!(
+            matches!(&outputs[5], Output::Send(to, text) if *to == v && text.contains("ClientLimitExceeded"))
+        );
+        hub.message(v, offer, now + Duration::from_secs(1));
+        assert!(matches!(&sent(&mut hub)[..], [Output::Send(to, _)] if *to != v));
+    }
+
+    #[test]
+    fn idle_and_old_connections_end() {
+        let (mut hub, now) = hub();
+        let idle = hub.connect("c", TTL, viewer("idle"), now).unwrap();
+        let busy = hub.connect("c", TTL, viewer("busy"), now).unwrap();
+        assert_eq!(hub.poll_timeout(idle), Some(now + Duration::from_secs(600)));
+        for minute in 1..=58 {
+            hub.activity(busy, now + Duration::from_secs(60 * minute));
+            hub.handle_timeout(now + Duration::from_secs(60 * minute));
+        }
+        assert_eq!(sent(&mut hub), [Output::Close(idle, 1001, "Idle timeout")]);
+        hub.handle_timeout(now + Duration::from_secs(3540));
+        assert_eq!(sent(&mut hub), [Output::Send(busy, r#"{"messageType":"GO_AWAY"}"#.to_owned())]);
+        hub.handle_timeout(now + Duration::from_secs(3600));
+        assert_eq!(sent(&mut hub), [Output::Close(busy, 1001, "Going away")]);
+        assert_eq!(hub.view("c"), ChannelView::default());
+    }
+
+    #[test]
+    fn what_is_held_is_bounded() {
+        let (mut hub, mut now) = hub();
+        let master = hub.connect("c", Duration::from_secs(120), Role::Master, now).unwrap();
+        for n in 0..MAX_HELD + 50 {
+            now += Duration::from_millis(51);
+            let text =
+                format!(r#"{{"action":"ICE_CANDIDATE","recipientClientId":"v{n}","messagePayload":"e30="}}"#);
+            hub.message(master, &text, now);
+        }
+        assert_eq!(hub.view("c").held, MAX_HELD);
     }
 }

@@ -1,131 +1,169 @@
-//! Messages of clients, as liberally as the service reads them (C sends its keys capitalized, Android empty strings).
+//! [`Inbound`]: a message from a client, read as liberally as the service reads it.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
-use serde_json::{Value, json};
+use base64::{
+    Engine,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use serde_json::{Map, Value};
 
-/// What a client wants to send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+/// The longest `messagePayload`, in characters of base64 (KVS quotas, "message payload size").
+const MAX_PAYLOAD: usize = 10_000;
+
+/// What a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// `SDP_OFFER`
     Offer,
+    /// `SDP_ANSWER`
     Answer,
+    /// `ICE_CANDIDATE`
     Candidate,
 }
 
-impl Kind {
-    pub(super) fn name(self) -> &'static str {
+impl Action {
+    /// The word on the wire, as `action` and as `messageType`.
+    pub fn word(self) -> &'static str {
         match self {
-            Kind::Offer => "SDP_OFFER",
-            Kind::Answer => "SDP_ANSWER",
-            Kind::Candidate => "ICE_CANDIDATE",
+            Self::Offer => "SDP_OFFER",
+            Self::Answer => "SDP_ANSWER",
+            Self::Candidate => "ICE_CANDIDATE",
         }
     }
 }
 
-/// A message of a client.
+/// A message from a client that keeps to the rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Incoming {
-    pub(super) kind: Kind,
-    /// Passed on byte for byte.
-    pub(super) payload: String,
-    pub(super) recipient: Option<String>,
-    pub(super) correlation_id: Option<String>,
+pub struct Inbound {
+    /// What it is.
+    pub action: Action,
+    /// The base64 text as sent; it is passed on byte for byte.
+    pub payload: String,
+    /// Whom a master means.
+    pub recipient: Option<String>,
+    /// Wanted in error reports.
+    pub correlation_id: Option<String>,
 }
 
-/// The longest `messagePayload`.
-const MAX_PAYLOAD: usize = 10_000;
+/// Why a message was refused; reported to the sender only when it gave a correlation id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct MessageError {
+    /// The sender's correlation id, when that much could be read.
+    pub correlation_id: Option<String>,
+    /// For people.
+    pub reason: String,
+}
 
-/// Reads a frame; a refusal carries the correlation id, if there was one to read.
-pub(super) fn parse(text: &str) -> Result<Incoming, (Option<String>, String)> {
-    let Ok(Value::Object(object)) = serde_json::from_str::<Value>(text) else {
-        return Err((None, "the frame is not a JSON object".to_owned()));
-    };
-    let field = |name: &str| {
-        object
-            .iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .and_then(|(_, value)| value.as_str())
-            .filter(|text| !text.is_empty())
-            .map(str::to_owned)
-    };
-    let correlation_id = field("correlationId");
-    let refuse = |why: &str| Err((correlation_id.clone(), why.to_owned()));
-    let kind = match field("action").as_deref() {
-        Some("SDP_OFFER") => Kind::Offer,
-        Some("SDP_ANSWER") => Kind::Answer,
-        Some("ICE_CANDIDATE") => Kind::Candidate,
-        _ => return refuse("action: must be one of SDP_OFFER, SDP_ANSWER, ICE_CANDIDATE"),
-    };
-    let Some(payload) = field("messagePayload") else { return refuse("messagePayload: is required") };
-    if payload.len() > MAX_PAYLOAD {
-        return refuse("messagePayload: must be at most 10000 characters");
+/// Whether this is a client id or correlation id: 1 to 256 of `[a-zA-Z0-9_.-]`.
+pub(super) fn is_id(text: &str) -> bool {
+    (1..=256).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+}
+
+impl Inbound {
+    /// Reads a text frame. Keys match in any case, unknown keys and empty strings count as absent, the base64 may be of
+    /// either alphabet, padded or not.
+    ///
+    /// # Errors
+    /// [`MessageError`] says which rule is broken.
+    pub fn parse(text: &str) -> Result<Self, MessageError> {
+        let refuse = |correlation_id: Option<&String>, reason: &str| MessageError {
+            correlation_id: correlation_id.cloned(),
+            reason: reason.to_owned(),
+        };
+        let map: Map<String, Value> =
+            serde_json::from_str(text).map_err(|_| refuse(None, "the message is not a JSON object"))?;
+        let find = |name: &str| {
+            map.iter()
+                .find(|(key, _)| key.eq_ignore_ascii_case(name))
+                .and_then(|(_, value)| value.as_str())
+                .filter(|value| !value.is_empty())
+                .map(str::to_owned)
+        };
+        let correlation_id = match find("correlationId") {
+            Some(id) if !is_id(&id) => {
+                return Err(refuse(None, "correlationId must be 1 to 256 of [a-zA-Z0-9_.-]"));
+            }
+            id => id,
+        };
+        let id = correlation_id.as_ref();
+        let action = match find("action").as_deref() {
+            Some("SDP_OFFER") => Action::Offer,
+            Some("SDP_ANSWER") => Action::Answer,
+            Some("ICE_CANDIDATE") => Action::Candidate,
+            _ => return Err(refuse(id, "action must be SDP_OFFER, SDP_ANSWER or ICE_CANDIDATE")),
+        };
+        let payload = find("messagePayload").ok_or_else(|| refuse(id, "messagePayload is required"))?;
+        if payload.len() > MAX_PAYLOAD {
+            let length = payload.len();
+            let reason =
+                format!("messagePayload is {length} characters long; at most {MAX_PAYLOAD} are allowed");
+            return Err(refuse(id, &reason));
+        }
+        if !is_base64(&payload) {
+            return Err(refuse(id, "messagePayload is not base64"));
+        }
+        let recipient = find("recipientClientId");
+        if recipient.as_deref().is_some_and(|recipient| !is_id(recipient)) {
+            return Err(refuse(id, "recipientClientId must be 1 to 256 of [a-zA-Z0-9_.-]"));
+        }
+        Ok(Self { action, payload, recipient, correlation_id })
     }
-    let plain = payload.trim_end_matches('=').replace('-', "+").replace('_', "/");
-    if STANDARD_NO_PAD.decode(plain).is_err() {
-        return refuse("messagePayload: must be base64");
-    }
-    Ok(Incoming { kind, payload, recipient: field("recipientClientId"), correlation_id })
 }
 
-/// A message as its recipient gets it. A viewer is not told a sender: the master is the only one.
-pub(super) fn deliver(kind: Kind, payload: &str, sender: Option<&str>) -> String {
-    let mut object = json!({"messagePayload": payload, "messageType": kind.name()});
-    if let Some(sender) = sender {
-        object["senderClientId"] = json!(sender);
-    }
-    object.to_string()
-}
-
-/// `STATUS_RESPONSE` for a refused message.
-pub(super) fn status(correlation_id: &str, error_type: &str, description: &str) -> String {
-    json!({
-        "messageType": "STATUS_RESPONSE",
-        "statusResponse": {
-            "correlationId": correlation_id,
-            "errorType": error_type,
-            "statusCode": "400",
-            "description": description,
-            "success": false,
-        },
-    })
-    .to_string()
-}
-
-/// A message without content: `GO_AWAY`, `RECONNECT_ICE_SERVER`.
-pub(super) fn control(kind: &str) -> String {
-    json!({"messageType": kind}).to_string()
+fn is_base64(text: &str) -> bool {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &STANDARD,
+        GeneralPurposeConfig::new()
+            .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+            .with_decode_allow_trailing_bits(true),
+    );
+    LENIENT.decode(text.replace('-', "+").replace('_', "/")).is_ok()
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     #[test]
-    fn keys_of_every_sdk_are_read() {
-        let c =
-            r#"{"action":"SDP_ANSWER","RecipientClientId":"v","MessagePayload":"e30=","CorrelationId":"1"}"#;
-        let android =
-            r#"{"action":"SDP_ANSWER","recipientClientId":"v","senderClientId":"","messagePayload":"e30="}"#;
-        for text in [c, android] {
-            let found = parse(text).unwrap();
-            assert_eq!(
-                (found.kind, found.recipient.as_deref(), found.payload.as_str()),
-                (Kind::Answer, Some("v"), "e30=")
-            );
-        }
+    fn keys_match_in_any_case_and_the_payload_stays() {
+        let message =
+            Inbound::parse(r#"{"action":"SDP_OFFER","RecipientClientId":"","MessagePayload":"e30","CorrelationId":"7","x":[1]}"#)
+                .unwrap();
+        assert_eq!(message.action, Action::Offer);
+        assert_eq!(message.payload, "e30");
+        assert_eq!(message.recipient, None);
+        assert_eq!(message.correlation_id.as_deref(), Some("7"));
+        assert!(Inbound::parse(r#"{"action":"SDP_OFFER","messagePayload":"-_8="}"#).is_ok());
     }
 
     #[test]
-    fn a_refusal_names_the_member_and_keeps_the_correlation_id() {
-        for (text, words) in [
-            ("x", "JSON"),
-            (r#"{"action":"WAVE","correlationId":"7"}"#, "action"),
-            (r#"{"action":"SDP_OFFER","correlationId":"7"}"#, "messagePayload"),
-            (r#"{"action":"SDP_OFFER","correlationId":"7","messagePayload":"%"}"#, "base64"),
+    fn refusals_keep_the_correlation_id() {
+        let error = Inbound::parse(r#"{"action":"NO","correlationId":"c-1"}"#).unwrap_err();
+        assert_eq!(error.correlation_id.as_deref(), Some("c-1"));
+        let long = format!(
+            r#"{{"action":"SDP_OFFER","messagePayload":"{}","correlationId":"c"}}"#,
+            "A".repeat(10_004)
+        );
+        assert!(Inbound::parse(&long).unwrap_err().reason.contains("10004"));
+        for bad in [
+            "",
+            "null",
+            "[]",
+            "{",
+            r#"{"action":"SDP_OFFER"}"#,
+            r#"{"action":"SDP_OFFER","messagePayload":"%"}"#,
         ] {
-            let (id, why) = parse(text).unwrap_err();
-            assert!(why.contains(words), "{why}");
-            assert_eq!(id.as_deref(), Some("7").filter(|_| text != "x"));
+            assert!(Inbound::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(text in ".*") {
+            let _ = Inbound::parse(&text);
         }
     }
 }

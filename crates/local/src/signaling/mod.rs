@@ -1,9 +1,11 @@
-//! The signaling service: who is on which channel, and what goes to whom.
+//! The signaling service: a pure hub that routes and holds messages, and the WebSockets around it.
 
 mod hub;
 mod message;
+mod rate;
 mod socket;
 
-pub use self::hub::{Action, ChannelView, ConnectionId, Hub, Peer, Refusal};
-pub use self::socket::Signaling;
-pub(crate) use self::socket::handshake;
+pub use hub::{ChannelView, Hub, Output, Role, SocketId};
+pub use message::{Action, Inbound, MessageError};
+pub use socket::Signaling;
+pub(crate) use socket::handshake;

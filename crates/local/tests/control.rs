@@ -1,0 +1,316 @@
+//! The control plane over HTTP, signed by a signer of the test's own.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use kvs_local::{Server, StartError};
+use serde_json::{Value, json};
+use support::*;
+
+#[tokio::test]
+async fn the_life_of_a_channel() {
+    let kvs = start(|_| ()).await;
+    let s = &kvs.server;
+    let arn = channel(s, "camera-1").await;
+    let parts: Vec<&str> = arn.split('/').collect();
+    assert!(arn.starts_with("arn:aws:kinesisvideo:eu-west-1:000000000000:channel/camera-1/"), "{arn}");
+    assert_eq!(parts[2].len(), 13);
+
+    let info =
+        call(s, "/describeSignalingChannel", json!({ "ChannelName": "camera-1" })).await["ChannelInfo"]
+            .clone();
+    assert_eq!(info["ChannelARN"], arn);
+    assert_eq!(info["ChannelStatus"], "ACTIVE");
+    assert_eq!(info["ChannelType"], "SINGLE_MASTER");
+    assert_eq!(info["SingleMasterConfiguration"]["MessageTtlSeconds"], 60);
+    assert!(info["CreationTime"].as_f64().unwrap() > 1e9);
+    let version = info["Version"].as_str().unwrap().to_owned();
+    assert_eq!(version.len(), 20);
+
+    let taken = try_call(s, "/createSignalingChannel", json!({ "ChannelName": "camera-1" })).await;
+    assert_eq!((taken.status, taken.header("x-amzn-errortype")), (400, Some("ResourceInUseException")));
+    assert!(taken.json()["Message"].as_str().unwrap().contains("camera-1"));
+    assert!(taken.header("x-amzn-requestid").is_some() && taken.header("date").is_some());
+    assert!(taken.header("content-length").is_some());
+
+    let update = |version: &str| json!({ "ChannelARN": arn, "CurrentVersion": version, "SingleMasterConfiguration": { "MessageTtlSeconds": 5 } });
+    let stale = try_call(s, "/updateSignalingChannel", update("AAAAAAAAAAAAAAAAAAAA")).await;
+    assert_eq!(stale.header("x-amzn-errortype"), Some("VersionMismatchException"));
+    call(s, "/updateSignalingChannel", update(&version)).await;
+    let info =
+        call(s, "/describeSignalingChannel", json!({ "ChannelARN": arn })).await["ChannelInfo"].clone();
+    assert_eq!(info["SingleMasterConfiguration"]["MessageTtlSeconds"], 5);
+    assert_ne!(info["Version"], version);
+
+    call(
+        s,
+        "/TagResource",
+        json!({ "ResourceARN": arn, "Tags": [{ "Key": "a", "Value": "1" }, { "Key": "b", "Value": "2" }] }),
+    )
+    .await;
+    call(s, "/UntagResource", json!({ "ResourceARN": arn, "TagKeyList": ["a"] })).await;
+    let tags = call(s, "/ListTagsForResource", json!({ "ResourceARN": arn })).await;
+    assert_eq!(tags["Tags"], json!({ "b": "2" }));
+
+    call(s, "/deleteSignalingChannel", json!({ "ChannelARN": arn })).await;
+    let gone = try_call(s, "/describeSignalingChannel", json!({ "ChannelARN": arn })).await;
+    assert_eq!((gone.status, gone.header("x-amzn-errortype")), (404, Some("ResourceNotFoundException")));
+    assert_eq!(gone.json()["Message"], "The requested channel is not found or not active.");
+}
+
+#[tokio::test]
+async fn the_life_of_a_stream_and_its_mapping() {
+    let kvs = start(|_| ()).await;
+    let s = &kvs.server;
+    let created = call(
+        s,
+        "/createStream",
+        json!({ "StreamName": "door", "MediaType": "video/h264,audio/aac", "Tags": { "k": "v" } }),
+    )
+    .await;
+    let arn = created["StreamARN"].as_str().unwrap().to_owned();
+    let describe = || call(s, "/describeStream", json!({ "StreamName": "door" }));
+    let info = describe().await["StreamInfo"].clone();
+    assert_eq!(info["DataRetentionInHours"], 0);
+    assert_eq!(info["Status"], "ACTIVE");
+    let channel = channel(s, "c").await;
+    let map = json!({ "ChannelARN": channel, "MediaStorageConfiguration": { "Status": "ENABLED", "StreamARN": arn } });
+    let refused = try_call(s, "/updateMediaStorageConfiguration", map.clone()).await;
+    assert_eq!(refused.header("x-amzn-errortype"), Some("NoDataRetentionException"));
+
+    let retention = |version: &Value, operation: &str, hours: u32| json!({ "StreamARN": arn, "CurrentVersion": version, "Operation": operation, "DataRetentionChangeInHours": hours });
+    call(s, "/updateDataRetention", retention(&info["Version"], "INCREASE_DATA_RETENTION", 24)).await;
+    let info = describe().await["StreamInfo"].clone();
+    assert_eq!(info["DataRetentionInHours"], 24);
+    let below =
+        try_call(s, "/updateDataRetention", retention(&info["Version"], "DECREASE_DATA_RETENTION", 25)).await;
+    assert_eq!(below.header("x-amzn-errortype"), Some("InvalidArgumentException"));
+    assert!(below.json()["Message"].as_str().unwrap().starts_with("DataRetentionChangeInHours: "));
+
+    call(s, "/updateMediaStorageConfiguration", map).await;
+    let storage = call(s, "/describeMediaStorageConfiguration", json!({ "ChannelName": "c" })).await;
+    assert_eq!(storage["MediaStorageConfiguration"], json!({ "Status": "ENABLED", "StreamARN": arn }));
+    let mapped = call(s, "/describeMappedResourceConfiguration", json!({ "StreamName": "door" })).await;
+    assert_eq!(mapped["MappedResourceConfigurationList"][0]["ARN"], channel);
+
+    call(s, "/tagStream", json!({ "StreamName": "door", "Tags": { "x": "y" } })).await;
+    call(s, "/untagStream", json!({ "StreamARN": arn, "TagKeyList": ["k"] })).await;
+    assert_eq!(
+        call(s, "/listTagsForStream", json!({ "StreamName": "door" })).await["Tags"],
+        json!({ "x": "y" })
+    );
+    let many: serde_json::Map<String, Value> = (0..50).map(|n| (format!("t{n}"), json!(""))).collect();
+    let many = try_call(s, "/tagStream", json!({ "StreamName": "door", "Tags": many })).await;
+    assert_eq!(many.header("x-amzn-errortype"), Some("TagsPerResourceExceededLimitException"));
+
+    let endpoint = call(s, "/getDataEndpoint", json!({ "StreamName": "door", "APIName": "PUT_MEDIA" })).await;
+    assert_eq!(endpoint["DataEndpoint"], s.url());
+    let wrong = try_call(s, "/getDataEndpoint", json!({ "StreamName": "door", "APIName": "PUT" })).await;
+    assert!(wrong.json()["Message"].as_str().unwrap().starts_with("APIName: must be one of"));
+
+    call(s, "/deleteStream", json!({ "StreamARN": arn })).await;
+    let gone = try_call(s, "/describeStream", json!({ "StreamName": "door" })).await;
+    assert_eq!(gone.json()["Message"], "The requested stream is not found or not active.");
+}
+
+#[tokio::test]
+async fn lists_have_pages_and_prefixes() {
+    let kvs = start(|_| ()).await;
+    let s = &kvs.server;
+    for name in ["a1", "a2", "a3", "b1"] {
+        channel(s, name).await;
+    }
+    let mut names = Vec::new();
+    let mut token = Value::Null;
+    loop {
+        let condition = json!({ "ComparisonOperator": "BEGINS_WITH", "ComparisonValue": "a" });
+        let body = json!({ "MaxResults": 2, "NextToken": token, "ChannelNameCondition": condition });
+        let page = call(s, "/listSignalingChannels", body).await;
+        let list = page["ChannelInfoList"].as_array().unwrap().clone();
+        assert!(list.len() <= 2);
+        names.extend(list.iter().map(|info| info["ChannelName"].as_str().unwrap().to_owned()));
+        token = page["NextToken"].clone();
+        if token.is_null() {
+            break;
+        }
+    }
+    assert_eq!(names, ["a1", "a2", "a3"]);
+    assert_eq!(call(s, "/listStreams", json!({})).await, json!({ "StreamInfoList": [] }));
+    let bad = try_call(s, "/listStreams", json!({ "NextToken": "%" })).await;
+    assert_eq!(bad.header("x-amzn-errortype"), Some("InvalidArgumentException"));
+}
+
+#[tokio::test]
+async fn endpoints_are_this_server_without_a_path() {
+    let kvs = start(|_| ()).await;
+    let s = &kvs.server;
+    let arn = channel(s, "c").await;
+    let ask = |protocols: Value| {
+        let configuration = json!({ "Protocols": protocols, "Role": "VIEWER" });
+        json!({ "ChannelARN": arn, "SingleMasterChannelEndpointConfiguration": configuration })
+    };
+    let list = call(s, "/getSignalingChannelEndpoint", ask(json!(["WSS", "HTTPS"]))).await;
+    let list = list["ResourceEndpointList"].as_array().unwrap().clone();
+    assert_eq!(list.len(), 2);
+    assert!(list.contains(&json!({ "Protocol": "WSS", "ResourceEndpoint": s.url().replace("http", "ws") })));
+    assert!(list.contains(&json!({ "Protocol": "HTTPS", "ResourceEndpoint": s.url() })));
+    let storage = try_call(s, "/getSignalingChannelEndpoint", ask(json!(["WEBRTC"]))).await;
+    assert_eq!(storage.header("x-amzn-errortype"), Some("InvalidArgumentException"));
+}
+
+#[tokio::test]
+async fn bad_members_are_named() {
+    let kvs = start(|_| ()).await;
+    let s = &kvs.server;
+    let cases = [
+        ("/createSignalingChannel", json!({}), "ChannelName"),
+        ("/createSignalingChannel", json!({ "ChannelName": "a b" }), "ChannelName"),
+        ("/createSignalingChannel", json!({ "ChannelName": "x".repeat(257) }), "ChannelName"),
+        ("/createSignalingChannel", json!({ "ChannelName": 7 }), "ChannelName"),
+        ("/createSignalingChannel", json!({ "ChannelName": "x", "ChannelType": "MESH" }), "ChannelType"),
+        (
+            "/createSignalingChannel",
+            json!({ "ChannelName": "x", "SingleMasterConfiguration": { "MessageTtlSeconds": 4 } }),
+            "SingleMasterConfiguration.MessageTtlSeconds",
+        ),
+        ("/createSignalingChannel", json!({ "ChannelName": "x", "Tags": [{ "Key": "k" }] }), "Tags[0].Value"),
+        ("/describeSignalingChannel", json!({ "ChannelARN": "arn:aws:s3:::x" }), "ChannelARN"),
+        ("/createStream", json!({ "StreamName": "x", "DataRetentionInHours": -1 }), "DataRetentionInHours"),
+        ("/v1/get-ice-server-config", json!({}), "ChannelARN"),
+    ];
+    for (path, body, member) in cases {
+        let reply = try_call(s, path, body.clone()).await;
+        assert_eq!(reply.header("x-amzn-errortype"), Some("InvalidArgumentException"), "{path} {body}");
+        let message = reply.json()["Message"].as_str().unwrap().to_owned();
+        assert!(message.starts_with(&format!("{member}: ")), "{message}");
+    }
+    let nowhere = try_call(s, "/nowhere", json!({})).await;
+    assert_eq!(
+        (nowhere.status, nowhere.header("x-amzn-errortype")),
+        (404, Some("UnknownOperationException"))
+    );
+}
+
+#[tokio::test]
+async fn signatures_are_checked_unless_switched_off() {
+    let kvs = start(|_| ()).await;
+    let address = address(&kvs.server);
+    let send = async |key, offset, body: &str| {
+        raw(&address, &signed(&address, key, REGION, offset, "/listStreams", body)).await
+    };
+    assert_eq!(send(KEY, 0, "{}").await.status, 200);
+    let cases = [
+        (
+            ("AKIDTEST", "wrong"),
+            0,
+            "InvalidSignatureException",
+            "The request signature we calculated does not match",
+        ),
+        (
+            ("AKIDOTHER", "x"),
+            0,
+            "UnrecognizedClientException",
+            "The security token included in the request is invalid.",
+        ),
+        (KEY, -400, "InvalidSignatureException", "Signature expired: "),
+        (KEY, 400, "InvalidSignatureException", "Signature not yet current: "),
+    ];
+    for (key, offset, kind, message) in cases {
+        let reply = send(key, offset, "{}").await;
+        assert_eq!((reply.status, reply.header("x-amzn-errortype")), (403, Some(kind)));
+        assert!(reply.json()["message"].as_str().unwrap().starts_with(message), "{}", reply.json());
+    }
+    let unsigned = format!(
+        "POST /listStreams HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{{}}"
+    );
+    assert_eq!(raw(&address, unsigned.as_bytes()).await.status, 403);
+
+    let open = start(|config| config.auth = false).await;
+    let address = support::address(&open.server);
+    let unsigned = unsigned.replace("Host: ", "Host: localhost, was ");
+    assert_eq!(raw(&address, unsigned.as_bytes()).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_page_s_keys_work() {
+    let kvs = start(|_| ()).await;
+    let reply = console(&kvs.server, "GET", "config", "").await;
+    assert_eq!(reply.header("access-control-allow-origin"), None);
+    let config = reply.json();
+    assert_eq!(config["region"], REGION);
+    let key = (config["accessKeyId"].as_str().unwrap(), config["secretAccessKey"].as_str().unwrap());
+    let address = address(&kvs.server);
+    assert_eq!(raw(&address, &signed(&address, key, REGION, 0, "/listStreams", "{}")).await.status, 200);
+    // a name that someone else has pointed at this address
+    let rebound = "GET /_kvs/config HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+    assert_eq!(raw(&address, rebound.as_bytes()).await.status, 403);
+    let foreign = format!(
+        "GET /_kvs/config HTTP/1.1\r\nHost: {address}\r\nOrigin: http://evil.example\r\nConnection: close\r\n\r\n"
+    );
+    assert_eq!(raw(&address, foreign.as_bytes()).await.status, 403);
+    let own = foreign.replace("evil.example", &address);
+    assert_eq!(raw(&address, own.as_bytes()).await.status, 200);
+}
+
+#[tokio::test]
+async fn browsers_of_any_origin_may_call_aws_paths() {
+    let kvs = start(|_| ()).await;
+    let address = address(&kvs.server);
+    let preflight = format!(
+        "OPTIONS /describeStream HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nOrigin: http://x\r\n\
+         Access-Control-Request-Method: POST\r\n\
+         Access-Control-Request-Headers: authorization,content-type,x-amz-date,amz-sdk-request,x-evil\r\n\r\n"
+    );
+    let reply = raw(&address, preflight.as_bytes()).await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.header("access-control-allow-origin"), Some("*"));
+    let allowed = reply.header("access-control-allow-headers").unwrap();
+    assert_eq!(allowed, "authorization,content-type,x-amz-date,amz-sdk-request");
+    let reply = try_call(&kvs.server, "/describeStream", json!({ "StreamName": "x" })).await;
+    assert!(reply.header("access-control-expose-headers").unwrap().contains("x-amzn-errortype"));
+}
+
+#[tokio::test]
+async fn resources_outlive_the_process_and_belong_to_their_region() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(config(&data)).await.unwrap();
+    let arn = channel(&server, "kept").await;
+    call(&server, "/createStream", json!({ "StreamName": "kept" })).await;
+    match Server::start(config(&data)).await {
+        Err(StartError::DataInUse(path)) => assert_eq!(path, data.path()),
+        other => panic!("{:?}", other.map(|_| "started").map_err(|error| error.to_string())),
+    }
+    server.shutdown().await;
+    let server = Server::start(config(&data)).await.unwrap();
+    let info = call(&server, "/describeSignalingChannel", json!({ "ChannelName": "kept" })).await;
+    assert_eq!(info["ChannelInfo"]["ChannelARN"], arn);
+    call(&server, "/describeStream", json!({ "StreamName": "kept" })).await;
+    let address = address(&server);
+    let body = r#"{"ChannelName":"kept"}"#;
+    let elsewhere = signed(&address, KEY, "us-west-2", 0, "/describeSignalingChannel", body);
+    assert_eq!(raw(&address, &elsewhere).await.status, 404);
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_taken_port_names_its_option() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let mut config = config(&data);
+    config.listen = taken.local_addr().unwrap();
+    let error = Server::start(config).await.map(|_| ()).unwrap_err().to_string();
+    assert!(
+        error.contains("--listen") && error.contains(&taken.local_addr().unwrap().to_string()),
+        "{error}"
+    );
+    assert!(error.contains("already in use"), "{error}");
+}
+
+#[tokio::test]
+async fn a_body_without_end_is_refused() {
+    let kvs = start(|_| ()).await;
+    let address = address(&kvs.server);
+    let reply =
+        raw(&address, &signed(&address, KEY, REGION, 0, "/listStreams", &" ".repeat(300 * 1024))).await;
+    assert_eq!(reply.header("x-amzn-errortype"), Some("InvalidArgumentException"));
+}
