@@ -18,6 +18,9 @@ const VIDEO_QUEUE_BYTES: u64 = 16 * 1024 * 1024;
 /// `audiorate` fills the hole with silence.
 const AUDIO_QUEUE_BYTES: u64 = 8 * 1024 * 1024;
 
+/// Concealed audio reaches this far beyond the newest picture at most.
+const AHEAD: Duration = Duration::from_millis(300);
+
 /// Messages of one pipeline's bus that may wait. When it is full they are dropped: the first error
 /// already ends the pipeline.
 const EVENT_QUEUE: usize = 64;
@@ -73,6 +76,7 @@ pub struct Graph {
     audio: Option<gst_app::AppSrc>,
     backlog: Backlog,
     silence: Silence,
+    last_picture: Option<SystemTime>,
     audio_dropped: u64,
 }
 
@@ -111,6 +115,7 @@ impl Graph {
             audio,
             backlog: Backlog::new(VIDEO_QUEUE_BYTES),
             silence: Silence::default(),
+            last_picture: None,
             audio_dropped: 0,
         };
         Ok((graph, events))
@@ -136,6 +141,7 @@ impl Graph {
             buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
         }
         let taken = source.push_buffer(buffer).is_ok();
+        self.last_picture = Some(picture.at);
         for (at, duration) in self.silence.video(picture.at) {
             self.conceal(at, duration);
         }
@@ -152,6 +158,13 @@ impl Graph {
             return true;
         }
         let Some(data) = &sound.data else {
+            // When the master vanishes both tracks fall silent: audio must not go on alone. If
+            // only audio did, the pictures to come fill it.
+            let ahead = self.tracks.video
+                && self.last_picture.is_none_or(|last| sound.at + sound.duration > last + AHEAD);
+            if ahead {
+                return true;
+            }
             self.silence.audio(sound.at + sound.duration);
             self.conceal(sound.at, sound.duration);
             return true;

@@ -185,6 +185,32 @@ async fn silent_audio_does_not_hold_video_back_and_joins_when_it_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn silence_follows_the_pictures_and_ends_with_them() {
+    let bench = Bench::new();
+    let mut relay = bench.relay(BOTH);
+    let video = pictures(320);
+    bench.feed(&mut relay, 0, &video, &sounds(1));
+    // Three seconds muted, as kvs-media reports it, then the master vanishes.
+    for second in 1..4 {
+        let gap =
+            Sound { data: None, at: at(bench.start, second * 1000), duration: Duration::from_millis(1000) };
+        relay.sound(gap, bench.now + Duration::from_millis(second * 1000));
+        bench.feed(&mut relay, second * 1000, &video, &[]);
+    }
+    for second in 4..9 {
+        let gap =
+            Sound { data: None, at: at(bench.start, second * 1000), duration: Duration::from_millis(1000) };
+        relay.sound(gap, bench.now + Duration::from_millis(second * 1000));
+    }
+    relay.finish().await;
+    let file = bench.files.file(0);
+    assert_eq!(frames(&file, "v:0"), 120);
+    // Four seconds are 188 frames; the last 0.8 s of silence are still awaited as late packets.
+    let audio = frames(&file, "a:0");
+    assert!((140..=192).contains(&audio), "{audio}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_track_alone_is_stored() {
     let bench = Bench::new();
     let mut relay = bench.relay(Tracks { video: false, audio: true });
