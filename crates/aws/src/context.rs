@@ -214,6 +214,8 @@ impl AwsContextBuilder {
             source = SharedCredentialsProvider::new(builder.build().await);
         }
         let credentials = Cached::new(source, clock.clone());
+        // `AWS_ENDPOINT_URL`, or `endpoint_url` of the profile.
+        let general = config.endpoint_url().map(str::to_owned);
         let mut builder = config
             .into_builder()
             .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
@@ -235,12 +237,13 @@ impl AwsContextBuilder {
             config.service_config()?.load_config(key)
         };
         let (control, signaling) = (of_service("Kinesis Video"), of_service("Kinesis Video Signaling"));
-        for (origin, url) in [
-            ("AWS_ENDPOINT_URL", config.endpoint_url()),
-            ("AWS_ENDPOINT_URL_KINESIS_VIDEO", control.as_deref()),
-        ] {
+        for (origin, url) in
+            [("AWS_ENDPOINT_URL", general.as_deref()), ("AWS_ENDPOINT_URL_KINESIS_VIDEO", control.as_deref())]
+        {
             url.map(|url| endpoint(origin, url)).transpose()?;
         }
+        // Without one of its own, the SDK's answer for a service is the general one.
+        let signaling = signaling.filter(|url| Some(url) != general.as_ref());
         let signaling_endpoint =
             signaling.map(|url| endpoint("AWS_ENDPOINT_URL_KINESIS_VIDEO_SIGNALING", &url)).transpose()?;
         let custom_endpoint = config.endpoint_url().is_some() || control.is_some();
