@@ -1,0 +1,105 @@
+//! TURN with the credentials that GetIceServerConfig hands out: a relay between two sockets of this machine.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use support::*;
+use tokio::{net::UdpSocket, time::timeout};
+use turn::client::{Client, ClientConfig};
+use webrtc_util::Conn;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+async fn ice_server(kvs: &Kvs, channel_arn: &str) -> Value {
+    let answer = call(&kvs.server, "/v1/get-ice-server-config", json!({ "ChannelARN": channel_arn })).await;
+    answer["IceServerList"][0].clone()
+}
+
+async fn client(server: &Value, password: &str) -> Client {
+    let uri = server["Uris"][0].as_str().unwrap();
+    let address = uri.strip_prefix("turn:").unwrap().strip_suffix("?transport=udp").unwrap().to_owned();
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let config = ClientConfig {
+        stun_serv_addr: address.clone(),
+        turn_serv_addr: address,
+        username: server["Username"].as_str().unwrap().to_owned(),
+        password: password.to_owned(),
+        realm: String::new(),
+        software: String::new(),
+        rto_in_ms: 0,
+        conn: Arc::new(socket),
+        vnet: None,
+    };
+    let client = Client::new(config).await.unwrap();
+    client.listen().await.unwrap();
+    client
+}
+
+async fn receive(conn: &(impl Conn + ?Sized)) -> Vec<u8> {
+    let mut buffer = vec![0; 2000];
+    let (length, _) = timeout(DEADLINE, conn.recv_from(&mut buffer)).await.unwrap().unwrap();
+    buffer.truncate(length);
+    buffer
+}
+
+#[tokio::test]
+async fn relays_between_peers_on_loopback() {
+    let kvs = start(|_| ()).await;
+    let arn = channel(&kvs.server, "c").await;
+    let server = ice_server(&kvs, &arn).await;
+    assert_eq!(server["Ttl"], 300);
+    let client = client(&server, server["Password"].as_str().unwrap()).await;
+    let relay = timeout(DEADLINE, client.allocate()).await.unwrap().unwrap();
+    let relayed = relay.local_addr().unwrap();
+    assert!(relayed.ip().is_loopback());
+
+    let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    timeout(DEADLINE, relay.send_to(b"out", peer.local_addr().unwrap())).await.unwrap().unwrap();
+    assert_eq!(receive(&peer).await, b"out");
+    peer.send_to(b"back", relayed).await.unwrap();
+    assert_eq!(receive(&relay).await, b"back");
+}
+
+#[tokio::test]
+async fn a_session_outlives_its_credential_and_a_new_one_is_refused() {
+    let kvs = start(|config| config.ice_ttl = Duration::from_secs(2)).await;
+    let arn = channel(&kvs.server, "c").await;
+    let server = ice_server(&kvs, &arn).await;
+    let password = server["Password"].as_str().unwrap();
+    let first = client(&server, password).await;
+    let relay = timeout(DEADLINE, first.allocate()).await.unwrap().unwrap();
+
+    // once a new client is refused, the credential's time is over
+    let refused = async {
+        let mut earlier = Vec::new();
+        let mut every = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            every.tick().await;
+            let late = client(&server, password).await;
+            match late.allocate().await {
+                Err(error) => return error.to_string(),
+                // kept, so that no later client gets its port and with it its allocation
+                Ok(_) => earlier.push(late),
+            }
+        }
+    };
+    let refused = timeout(DEADLINE, refused).await.unwrap();
+    assert!(refused.contains("error 40"), "{refused}");
+
+    // a permission for a new peer is made with the old credential
+    let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    timeout(DEADLINE, relay.send_to(b"still", peer.local_addr().unwrap())).await.unwrap().unwrap();
+    assert_eq!(receive(&peer).await, b"still");
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_refused() {
+    let kvs = start(|_| ()).await;
+    let arn = channel(&kvs.server, "c").await;
+    let server = ice_server(&kvs, &arn).await;
+    let client = client(&server, "wrong").await;
+    assert!(timeout(DEADLINE, client.allocate()).await.unwrap().is_err());
+}
