@@ -135,6 +135,32 @@ async fn an_offer_waits_for_the_master_and_the_answer_comes_back() {
     server.shutdown().await;
 }
 
+/// What the agent needs to tell a person instead of waiting for an answer for ever.
+#[tokio::test]
+async fn media_storage_is_reported_with_its_stream() {
+    use aws_sdk_kinesisvideo::types::{MediaStorageConfiguration, MediaStorageConfigurationStatus};
+    let (server, _folder) = local().await;
+    let context = context(&server, "secret").await;
+    let control = ControlPlane::new(&context);
+    let channel = control.create_channel(&"door".parse().unwrap()).await.unwrap();
+    let stream = control.create_stream(&"door".parse().unwrap(), 24).await.unwrap();
+    let configuration = MediaStorageConfiguration::builder()
+        .status(MediaStorageConfigurationStatus::Enabled)
+        .stream_arn(stream.arn.as_str())
+        .build()
+        .unwrap();
+    aws_sdk_kinesisvideo::Client::new(context.sdk_config())
+        .update_media_storage_configuration()
+        .channel_arn(channel.arn.as_str())
+        .media_storage_configuration(configuration)
+        .send()
+        .await
+        .unwrap();
+    let expected = MediaStorage::Enabled { stream_arn: Some(stream.arn.to_string()) };
+    assert_eq!(control.media_storage(&channel.arn).await.unwrap(), expected);
+    server.shutdown().await;
+}
+
 #[tokio::test]
 async fn ice_servers_are_a_turn_server_with_time_limited_credentials() {
     let (server, _folder) = local().await;
