@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::arn::ArnKind;
 use super::channels::seconds;
@@ -24,7 +25,16 @@ impl Stream {
     /// `name-created`, unique for ever: where its fragments are kept.
     #[must_use]
     pub fn folder(&self) -> String {
-        format!("{}.{}.{}", self.region, self.name, self.created_ms)
+        // names have up to 256 characters, a file name 255 bytes
+        const LONGEST: usize = 150;
+        let Self { region, name, created_ms, .. } = self;
+        match name.get(..LONGEST) {
+            None => format!("{region}.{name}.{created_ms}"),
+            Some(start) => {
+                let hash = hex::encode(&Sha256::digest(name)[..8]);
+                format!("{region}.{start}.{hash}.{created_ms}")
+            }
+        }
     }
 
     fn describe(&self) -> Value {
@@ -144,5 +154,8 @@ pub(super) async fn delete(State(app): State<Arc<App>>, Signed { members, .. }: 
     let stream = app.control.stream_by_arn(&arn)?;
     rules::check_version(rules::version(&members, "CurrentVersion")?, &stream.version)?;
     app.control.remove(&stream)?;
+    // its media goes with it; nothing is stored for a stream that is not there
+    let removed = tokio::task::spawn_blocking(move || app.archive.expire(&stream.folder(), u64::MAX)).await;
+    removed.map_err(ServiceError::internal)?.map_err(ServiceError::internal)?;
     Ok(Json(json!({})))
 }

@@ -95,7 +95,8 @@ async fn put_media(
 ) -> Result<Response, ServiceError> {
     let head = head(&app, &caller.region, &headers)?;
     let mut body = body.into_data_stream();
-    // A first look makes the server answer `Expect: 100-continue` before the 200, for which curl waits.
+    // A first look, and a turn for the connection to notice it, make the server answer `Expect: 100-continue` before the
+    // 200. curl waits for that, up to a second at the start of each session.
     let first = futures::future::poll_fn(|context| {
         std::task::Poll::Ready(match Pin::new(&mut body).poll_next(context) {
             std::task::Poll::Ready(item) => Some(item),
@@ -103,6 +104,7 @@ async fn put_media(
         })
     })
     .await;
+    tokio::task::yield_now().await;
     let (acks, lines) = mpsc::channel::<Result<Bytes, Infallible>>(ACKS);
     let session = Session { app, head, acks, number: None };
     tokio::spawn(session.run(first, body));
