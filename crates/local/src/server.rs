@@ -22,7 +22,9 @@ use crate::{
 
 /// Connections at one time. When full, new ones wait in the backlog of the operating system.
 const MAX_CONNECTIONS: usize = 4096;
-/// How long connections get to finish when the server ends.
+/// How long a running request gets to finish when the server ends.
+const DRAIN: Duration = Duration::from_secs(1);
+/// How long a TLS handshake may take, and all connections together when the server ends.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Where a request came in; an extension of every request.
@@ -191,7 +193,7 @@ impl Server {
         &self.app
     }
 
-    /// Ends: no new connections, sockets closed with 1001, running requests get five seconds.
+    /// Ends: no new connections, sockets closed with 1001, running requests get a second.
     pub async fn shutdown(self) {
         self.stop.cancel();
         self.tasks.close();
@@ -279,7 +281,9 @@ impl Shell {
             result = served.as_mut() => result,
             () = self.stop.cancelled() => {
                 served.as_mut().graceful_shutdown();
-                served.await
+                // media and events have no end of their own; producers replay what was not acknowledged
+                let Ok(result) = tokio::time::timeout(DRAIN, served).await else { return };
+                result
             }
         };
         if let Err(error) = result {

@@ -215,3 +215,13 @@ async fn a_deleted_stream_takes_its_media_with_it() {
     stream(s, &long, 1).await;
     assert_eq!(call(s, "/listFragments", json!({ "StreamName": long })).await["Fragments"], json!([]));
 }
+
+#[tokio::test]
+async fn an_open_session_does_not_hold_up_the_end() {
+    let kvs = start(|_| ()).await;
+    stream(&kvs.server, "door", 1).await;
+    let mut session = Session::open(&kvs.server, "door").await;
+    session.response().await;
+    session.send(&[header(), cluster(now_ms())].concat()).await;
+    timeout(Duration::from_secs(4), kvs.server.shutdown()).await.unwrap();
+}
