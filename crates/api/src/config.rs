@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{BufferingSpec, IceSpec, LogLevel, MediaSpec};
+use crate::spec::{BufferingSpec, ChannelSpec, IceSpec, KvsIngestSpec, LogLevel, MediaSpec, StreamSpec};
+use crate::strict;
+use crate::validate::FieldError;
 
 /// What one agent does. The operator hands it over as canonical JSON in `KVS_INGEST_CONFIG`, so that a change of
 /// fields that are the operator's own never restarts media.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct AgentConfig {
     /// Name of the `KvsIngest`, for logs and client ids.
     pub name: String,
@@ -36,7 +38,7 @@ pub struct AgentConfig {
 
 /// The stream, resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct StreamConfig {
     /// Its name: PutMedia takes it by name.
     pub name: String,
@@ -46,7 +48,7 @@ pub struct StreamConfig {
 
 /// A role to assume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct RoleConfig {
     /// `arn:aws:iam::ACCOUNT:role/NAME`
     pub arn: String,
@@ -55,18 +57,61 @@ pub struct RoleConfig {
     pub external_id: Option<String>,
 }
 
-/// A configuration that cannot be read.
+/// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("KVS_INGEST_CONFIG: {0}")]
-pub struct ConfigError(#[from] serde_json::Error);
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Not JSON. The text names line and column.
+    #[error("KVS_INGEST_CONFIG: {0}")]
+    Syntax(#[from] serde_json::Error),
+    /// Unknown or missing fields, values of another type, broken rules.
+    #[error("KVS_INGEST_CONFIG: {}", crate::validate::list(.0))]
+    Invalid(Vec<FieldError>),
+}
 
 impl AgentConfig {
-    /// Reads what the operator wrote.
+    /// Reads what the operator wrote. Unknown fields are refused: an agent that is older than its operator must not
+    /// quietly leave out what was asked for.
     ///
     /// # Errors
-    /// [`ConfigError`] with line, column and field.
+    /// [`ConfigError`] with line and column, or every field that is wrong.
     pub fn from_json(text: &str) -> Result<Self, ConfigError> {
-        Ok(serde_json::from_str(text)?)
+        let config: Self =
+            strict::from_value(serde_json::from_str(text)?, "").map_err(ConfigError::Invalid)?;
+        config.validate().map_err(ConfigError::Invalid)?;
+        Ok(config)
+    }
+
+    /// The rules of the spec, under the names that the fields have here.
+    fn validate(&self) -> Result<(), Vec<FieldError>> {
+        // Without `..`: a new field must not be forgotten here.
+        let Self { name: _, region, channel_arn, stream, media, ice, buffering, role, log_level } = self;
+        let spec = KvsIngestSpec {
+            region: region.clone(),
+            channel: ChannelSpec { name: None, arn: Some(channel_arn.clone()) },
+            stream: StreamSpec { arn: Some(stream.arn.clone()), ..StreamSpec::default() },
+            media: media.clone(),
+            ice: ice.clone(),
+            buffering: buffering.clone(),
+            role_arn: role.as_ref().map(|role| role.arn.clone()),
+            external_id: role.as_ref().and_then(|role| role.external_id.clone()),
+            log_level: *log_level,
+        };
+        let mut errors = spec.validate().err().unwrap_or_default();
+        for error in &mut errors {
+            let path = match error.path.as_str() {
+                "spec.channel.arn" => "channelArn",
+                "spec.roleArn" => "role.arn",
+                "spec.externalId" => "role.externalId",
+                other => other.strip_prefix("spec.").unwrap_or(other),
+            };
+            error.path = path.to_owned();
+        }
+        if stream.arn.split('/').nth(1).is_some_and(|name| name != stream.name) {
+            let message = format!("{:?} is not the name in stream.arn", stream.name);
+            errors.push(FieldError { path: "stream.name".to_owned(), message });
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
     /// Canonical JSON: equal configurations give equal bytes, because the order of fields is that of the struct.
@@ -100,7 +145,26 @@ mod tests {
         let json = config.to_json();
         assert_eq!(AgentConfig::from_json(&json).unwrap(), config);
         assert_eq!(AgentConfig::from_json(&json).unwrap().to_json(), json);
-        let error = AgentConfig::from_json(&json.replace("channelArn", "chanelArn")).unwrap_err().to_string();
-        assert!(error.contains("KVS_INGEST_CONFIG") && error.contains("chanelArn"), "{error}");
+        for (from, to, words) in [
+            (
+                "channelArn",
+                "chanelArn",
+                "KVS_INGEST_CONFIG: chanelArn: unknown field; did you mean `channelArn`?",
+            ),
+            (
+                r#""region":"eu-central-1""#,
+                r#""region":"eu-west-1""#,
+                "channelArn: it is in region eu-central-1",
+            ),
+            (r#""name":"s""#, r#""name":"t""#, r#"stream.name: "t" is not the name in stream.arn"#),
+            ("role/r", "r", "role.arn: "),
+            (r#""memoryMiB":64"#, r#""memoryMiB":1"#, "buffering.memoryMiB: 1 is not between"),
+            ("}}", "}", "line 1"),
+        ] {
+            let text = json.replacen(from, to, 1);
+            assert_ne!(text, json, "{from}");
+            let error = AgentConfig::from_json(&text).unwrap_err().to_string();
+            assert!(error.contains(words), "{error:?} does not say {words:?}");
+        }
     }
 }

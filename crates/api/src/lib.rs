@@ -6,6 +6,7 @@ mod config;
 mod manifest;
 mod spec;
 mod status;
+mod strict;
 mod validate;
 
 pub use self::config::{AgentConfig, ConfigError, RoleConfig, StreamConfig};

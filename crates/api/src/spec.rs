@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a user wants: the media of one signaling channel in one stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "crd", derive(kube::CustomResource, schemars::JsonSchema))]
 #[cfg_attr(
     feature = "crd",
@@ -47,7 +47,7 @@ pub struct KvsIngestSpec {
 
 /// A signaling channel: exactly one of name and ARN.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub struct ChannelSpec {
     /// Its name in the region.
@@ -60,7 +60,7 @@ pub struct ChannelSpec {
 
 /// A stream: exactly one of name and ARN.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub struct StreamSpec {
     /// Its name in the region.
@@ -87,7 +87,7 @@ impl StreamSpec {
 
 /// Which media.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub struct MediaSpec {
     /// Video: H.264, stored as it comes.
@@ -98,7 +98,7 @@ pub struct MediaSpec {
 
 /// Video.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub struct VideoSpec {
     /// Ask the master for it.
@@ -116,7 +116,7 @@ impl Default for VideoSpec {
 
 /// Audio.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub struct AudioSpec {
     /// Ask the master for it.
@@ -133,7 +133,7 @@ impl Default for AudioSpec {
 
 /// How to reach the master.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub struct IceSpec {
     /// Which candidates may be used.
@@ -153,7 +153,7 @@ pub enum IceTransportPolicy {
 
 /// What to keep while KVS does not take it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub struct BufferingSpec {
     /// Memory for fragments that are not persisted yet; beyond it the oldest are dropped.

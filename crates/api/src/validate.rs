@@ -15,8 +15,17 @@ pub struct FieldError {
 
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path.is_empty() {
+            // The document itself.
+            return f.write_str(&self.message);
+        }
         write!(f, "{}: {}", self.path, self.message)
     }
+}
+
+/// All of them, as one text.
+pub(crate) fn list(errors: &[FieldError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// The most that a stream keeps: ten years.
@@ -69,6 +78,9 @@ impl KvsIngestSpec {
             Some(arn) if !is_role(arn) => {
                 errors.add("spec.roleArn", format!("{arn:?} is not arn:aws:iam::ACCOUNT:role/NAME"));
             }
+            Some(_) if external_id.as_ref().is_some_and(|id| !is_external_id(id)) => {
+                errors.add("spec.externalId", "it is not 2 to 1224 of a-z A-Z 0-9 _ + = , . @ : / -");
+            }
             None if external_id.is_some() => {
                 errors.add("spec.externalId", "it is used with roleArn only, which is not set");
             }
@@ -93,8 +105,8 @@ impl Errors {
 
     fn name_or_arn(&mut self, path: &str, kind: &str, region: &str, name: Option<&str>, arn: Option<&str>) {
         match (name, arn) {
-            (None, None) => self.add(path, "set one of name and arn"),
-            (Some(_), Some(_)) => self.add(path, "set only one of name and arn"),
+            (None, None) => self.add(path, "exactly one of name, arn: neither is set"),
+            (Some(_), Some(_)) => self.add(path, "exactly one of name, arn: both are set"),
             (Some(name), None) => {
                 if !is_name(name) {
                     self.add(
@@ -140,7 +152,10 @@ fn arn_region<'a>(arn: &'a str, kind: &str) -> Option<&'a str> {
     let resource: Vec<_> = resource.split('/').collect();
     let [found, name, time] = resource[..] else { return None };
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    (partition.starts_with("aws") && found == kind && is_name(name) && digits(account) && digits(time))
+    let partition_ok = partition.starts_with("aws")
+        && partition.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    let account_ok = account.len() == 12 && digits(account);
+    (arn.len() <= 1024 && partition_ok && account_ok && found == kind && is_name(name) && digits(time))
         .then_some(region)
 }
 
@@ -150,6 +165,12 @@ fn is_role(arn: &str) -> bool {
         if partition.starts_with("aws")
             && account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit())
             && resource.strip_prefix("role/").is_some_and(|name| !name.is_empty()))
+}
+
+/// STS API reference, AssumeRole.
+fn is_external_id(id: &str) -> bool {
+    (2..=1224).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&byte))
 }
 
 #[cfg(test)]
@@ -198,7 +219,12 @@ spec:
             ),
             ("  channel:", "  buffering: {memoryMiB: 1}\n  channel:", "spec.buffering.memoryMiB"),
             ("  channel:", "  roleArn: admin\n  channel:", "spec.roleArn"),
-            ("  channel:", "  externalId: x\n  channel:", "spec.externalId"),
+            ("  channel:", "  externalId: xyz\n  channel:", "spec.externalId"),
+            (
+                "  channel:",
+                "  roleArn: 'arn:aws:iam::111122223333:role/r'\n  externalId: x\n  channel:",
+                "spec.externalId",
+            ),
         ] {
             let text = GOOD.replace(from, to);
             assert_ne!(text, GOOD, "{from}");

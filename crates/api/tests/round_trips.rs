@@ -1,0 +1,156 @@
+//! What is written is read back as it was, for any valid value.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use kvs_ingest_api::{
+    API_VERSION, AgentConfig, AgentStatus, AudioSpec, AudioStatus, BufferingSpec, ChannelSpec, IceSpec,
+    IceTransportPolicy, KIND, KvsIngestManifest, KvsIngestSpec, LogLevel, MediaSpec, Phase, RoleConfig,
+    StreamConfig, StreamSpec, VideoSpec, VideoStatus,
+};
+use proptest::option::of;
+use proptest::prelude::*;
+
+fn region() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["ap-northeast-1", "us-gov-west-1", "cn-north-1"]).prop_map(str::to_owned)
+}
+
+/// Also names that YAML takes for something else when they are not quoted.
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-zA-Z0-9_.-]{1,256}",
+        prop::sample::select(vec![
+            "null",
+            "true",
+            "1.0",
+            "0x10",
+            "1e3",
+            "yes",
+            "-",
+            ".",
+            "2026-11-20",
+            ".inf"
+        ])
+        .prop_map(str::to_owned)
+    ]
+}
+
+fn arn(kind: &'static str, region: String) -> impl Strategy<Value = String> {
+    ("[0-9]{12}", "[a-zA-Z0-9_.-]{1,64}", "[0-9]{13}").prop_map(move |(account, name, created)| {
+        format!("arn:aws:kinesisvideo:{region}:{account}:{kind}/{name}/{created}")
+    })
+}
+
+fn channel(region: String) -> impl Strategy<Value = ChannelSpec> {
+    prop_oneof![
+        name().prop_map(|name| ChannelSpec { name: Some(name), arn: None }),
+        arn("channel", region).prop_map(|arn| ChannelSpec { name: None, arn: Some(arn) }),
+    ]
+}
+
+fn stream(region: String) -> impl Strategy<Value = StreamSpec> {
+    let which = prop_oneof![
+        (name(), any::<bool>()).prop_map(|(name, create)| (Some(name), None, create)),
+        arn("stream", region).prop_map(|arn| (None, Some(arn), false)),
+    ];
+    (which, of(1u32..=87_600)).prop_map(|((name, arn, create_if_missing), retention_hours)| StreamSpec {
+        name,
+        arn,
+        create_if_missing,
+        retention_hours,
+    })
+}
+
+fn media() -> impl Strategy<Value = MediaSpec> {
+    (any::<bool>(), of(50u32..=20_000), any::<bool>(), 16u32..=320).prop_map(
+        |(video, start_bitrate_kbps, audio, aac_bitrate_kbps)| MediaSpec {
+            video: VideoSpec { enabled: video, start_bitrate_kbps },
+            audio: AudioSpec { enabled: audio || !video, aac_bitrate_kbps },
+        },
+    )
+}
+
+fn spec() -> impl Strategy<Value = KvsIngestSpec> {
+    region().prop_flat_map(|region| {
+        let role =
+            of((Just("arn:aws:iam::123456789012:role/kvs".to_owned()), of("[a-zA-Z0-9_+=,.@:/-]{2,64}")));
+        let level = prop::sample::select(vec![LogLevel::Error, LogLevel::Info, LogLevel::Trace]);
+        let policy = prop::sample::select(vec![IceTransportPolicy::All, IceTransportPolicy::Relay]);
+        (channel(region.clone()), stream(region.clone()), media(), policy, role, 16u32..=10_240, level)
+            .prop_map(move |(channel, stream, media, transport_policy, role, memory_mib, log_level)| {
+                let (role_arn, external_id) = role.map_or((None, None), |(arn, id)| (Some(arn), id));
+                KvsIngestSpec {
+                    region: region.clone(),
+                    channel,
+                    stream,
+                    media,
+                    ice: IceSpec { transport_policy },
+                    buffering: BufferingSpec { memory_mib },
+                    role_arn,
+                    external_id,
+                    log_level,
+                }
+            })
+    })
+}
+
+proptest! {
+    #[test]
+    fn manifests(spec in spec()) {
+        let head = format!("apiVersion: {API_VERSION}\nkind: {KIND}\nmetadata: {{name: front-door}}\n");
+        let spec_yaml = serde_yaml_ng::to_string(&serde_json::json!({ "spec": spec })).unwrap();
+        let text = format!("{head}{spec_yaml}");
+        let manifest = KvsIngestManifest::from_yaml(&text)
+            .map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
+        prop_assert_eq!(&manifest.spec, &spec);
+        let again = serde_yaml_ng::to_string(&manifest).unwrap();
+        prop_assert_eq!(KvsIngestManifest::from_yaml(&again).unwrap(), manifest);
+    }
+
+    #[test]
+    fn configurations(spec in spec(), stream in name()) {
+        let arn = |kind: &str, name: &str| {
+            format!("arn:aws:kinesisvideo:{}:123456789012:{kind}/{name}/1234567890123", spec.region)
+        };
+        let config = AgentConfig {
+            name: "front-door".to_owned(),
+            region: spec.region.clone(),
+            channel_arn: arn("channel", "x"),
+            stream: StreamConfig { arn: arn("stream", &stream), name: stream },
+            media: spec.media.clone(),
+            ice: spec.ice.clone(),
+            buffering: spec.buffering.clone(),
+            role: spec.role_arn.clone().map(|arn| RoleConfig { arn, external_id: spec.external_id.clone() }),
+            log_level: spec.log_level,
+        };
+        let json = config.to_json();
+        let again = AgentConfig::from_json(&json).map_err(|error| TestCaseError::fail(format!("{error}\n{json}")))?;
+        prop_assert_eq!(again.to_json(), json);
+        prop_assert_eq!(again, config);
+    }
+
+    #[test]
+    fn no_text_makes_the_configuration_panic(text in "\\PC{0,200}") {
+        let _ = AgentConfig::from_json(&text);
+    }
+
+    #[test]
+    fn status_documents(frames in any::<u64>(), seconds in 0u32..100_000, message in "\\PC{0,80}") {
+        let mut status = AgentStatus {
+            phase: Phase::Streaming,
+            message,
+            video: Some(VideoStatus { frames_received: frames, ..VideoStatus::default() }),
+            audio: Some(AudioStatus::default()),
+            ..AgentStatus::default()
+        };
+        status.kvs.buffered_seconds = f64::from(seconds) / 8.0;
+        let json = serde_json::to_string(&status).unwrap();
+        prop_assert_eq!(serde_json::from_str::<AgentStatus>(&json).unwrap(), status);
+    }
+}
+
+/// A reader may be older or newer than the agent.
+#[test]
+fn a_status_of_another_release_is_read() {
+    let status: AgentStatus =
+        serde_json::from_str(r#"{"phase":"Failed","new":{"a":1},"kvs":{"sessions":2}}"#).unwrap();
+    assert_eq!((status.phase, status.kvs.sessions), (Phase::Failed, 2));
+}
