@@ -1,1 +1,53 @@
-//! Placeholder of the first commit.
+//! A producer for Amazon Kinesis Video Streams' `PutMedia`, without IO.
+//!
+//! [`Producer`] is a state machine: encoded frames go in, the bytes of one Matroska document per PutMedia
+//! session come out; the acknowledgements of the service go in, events come out. It owns no socket, no
+//! thread and no clock: every call that depends on time takes `now`, so that a test runs hours of outages
+//! in milliseconds.
+//!
+//! What it guarantees:
+//!
+//! - **One cluster is one fragment**, cut on random-access points only, never shorter than a second where
+//!   that can be helped, never longer than the service accepts; every track of the session's header has a
+//!   frame in every fragment; the first timestamp of a fragment is later than the last one of the fragment
+//!   before, over all tracks.
+//! - **A session has one header.** New codec data, or another set of tracks, ends the fragment and the
+//!   session, and a new one begins with the right header; a replayed fragment travels in a session with the
+//!   header that it was recorded under.
+//! - **A fragment is kept until the service has it** (`PERSISTED`, or `RECEIVED` for a stream that keeps
+//!   nothing) and is sent again whole, with the same timecodes, after any failure. Memory is bounded; what
+//!   does not fit is dropped in whole fragments, oldest first, and counted.
+//!
+//! The feature `transport` adds one HTTP/1.1 connection per session, signed by `kvs-aws`.
+//!
+//! Sources: the [PutMedia API page](https://docs.aws.amazon.com/kinesisvideostreams/latest/dg/API_dataplane_PutMedia.html),
+//! the [limits page](https://docs.aws.amazon.com/kinesisvideostreams/latest/dg/limits.html), RFC 9559 (Matroska)
+//! and RFC 8794 (EBML).
+#![forbid(unsafe_code)]
+
+mod ack;
+mod backoff;
+mod ebml;
+mod error_id;
+mod fragment;
+mod fragmenter;
+mod frame;
+mod interleave;
+mod matroska;
+mod nal;
+mod producer;
+mod store;
+mod track;
+#[cfg(feature = "transport")]
+pub mod transport;
+
+pub use ack::{Ack, AckKind, AckParser};
+pub use backoff::Backoff;
+pub use error_id::{Remedy, error_name, remedy};
+pub use frame::{Frame, MediaTime};
+pub use nal::{NalCodec, is_random_access, nal_length_size};
+pub use producer::{
+    CloseReason, DropReason, Event, Output, Producer, ProducerConfig, Refusal, SessionId, SessionStart,
+    Statistics, Timecodes, Transmit, WhenFull,
+};
+pub use track::{Codec, TrackDetails, TrackFormat, TrackKind};

@@ -1,0 +1,280 @@
+//! The task that moves bytes between the sans-IO producer and the network. The streaming threads only lock the producer,
+//! put a frame in, and wake this task: no state change and no buffer ever waits for the network.
+
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use kvs_aws::AwsContext;
+use kvs_putmedia::transport::{Connection, SessionEvent, SessionTarget};
+use kvs_putmedia::{Backoff, Event, Output, Producer, SessionId, SessionStart, Timecodes, Transmit};
+use parking_lot::{Condvar, Mutex};
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+use tokio::time::sleep_until;
+
+use super::control::{StreamSettings, StreamTarget, resolve};
+use super::{Handler, SinkEvent};
+
+/// One small runtime for all sinks of the process. It is made when the first one starts.
+pub(super) static RUNTIME: LazyLock<Result<Runtime, std::io::Error>> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("kvssink").enable_all().build()
+});
+
+/// How the producer's stream is reached.
+#[derive(Clone)]
+pub(super) struct UploadSettings {
+    pub(super) stream: StreamSettings,
+    pub(super) user_agent: String,
+    pub(super) timecodes: Timecodes,
+    pub(super) fragment_acks: bool,
+    pub(super) connect_timeout: Duration,
+    pub(super) answer_timeout: Duration,
+}
+
+/// What streaming threads and the upload task share.
+pub(super) struct Shared {
+    pub(super) producer: Mutex<Producer>,
+    /// There is something to send, or to stop for.
+    wake: Notify,
+    /// Room in the storage, everything acknowledged, or given up: whoever waits should look again.
+    pub(super) progress: Condvar,
+    pub(super) drained: Mutex<Drained>,
+    handler: Handler,
+}
+
+/// How far `finish` has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Drained {
+    /// Everything is acknowledged.
+    pub(super) done: bool,
+    /// A fatal error: it never will be.
+    pub(super) failed: bool,
+}
+
+impl Shared {
+    pub(super) fn new(producer: Producer, handler: Handler) -> Self {
+        Self {
+            producer: Mutex::new(producer),
+            wake: Notify::new(),
+            progress: Condvar::new(),
+            drained: Mutex::default(),
+            handler,
+        }
+    }
+
+    /// The producer got something.
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Waits until everything is acknowledged. False when that did not happen in time.
+    pub(super) fn wait_drained(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        let mut drained = self.drained.lock();
+        while !drained.done && !drained.failed {
+            if self.progress.wait_until(&mut drained, deadline).timed_out() {
+                break;
+            }
+        }
+        drained.done
+    }
+}
+
+/// Runs until its task is aborted.
+pub(super) async fn run(shared: Arc<Shared>, context: AwsContext, settings: UploadSettings) {
+    let mut upload =
+        Upload { shared, context, settings, target: None, connection: None, full: false, ready: false };
+    upload.run().await;
+}
+
+struct Upload {
+    shared: Arc<Shared>,
+    context: AwsContext,
+    settings: UploadSettings,
+    target: Option<StreamTarget>,
+    connection: Option<(SessionId, Connection)>,
+    /// The connection has no room: ask for it before the producer.
+    full: bool,
+    /// TCP and TLS stand.
+    ready: bool,
+}
+
+enum Next {
+    Woken,
+    Room,
+    Session(Option<SessionEvent>),
+}
+
+impl Upload {
+    async fn run(&mut self) {
+        loop {
+            self.outputs().await;
+            self.transmit();
+            // What sending changed (a session's end, say) may have made more to do.
+            self.outputs().await;
+            let timeout = self.shared.producer.lock().poll_timeout();
+            let full = self.full;
+            let next = tokio::select! {
+                () = self.shared.wake.notified() => Next::Woken,
+                () = at(timeout) => {
+                    self.shared.producer.lock().handle_timeout(Instant::now());
+                    Next::Woken
+                }
+                next = network(self.connection.as_mut(), full) => next,
+            };
+            match next {
+                Next::Woken => {}
+                Next::Room => self.full = false,
+                Next::Session(event) => self.session(event),
+            }
+        }
+    }
+
+    fn session(&mut self, event: Option<SessionEvent>) {
+        let Some((id, _)) = &self.connection else { return };
+        let id = *id;
+        let now = Instant::now();
+        let mut producer = self.shared.producer.lock();
+        match event {
+            Some(SessionEvent::Ready) => self.ready = true,
+            Some(SessionEvent::Connected) => producer.handle_connected(id),
+            Some(SessionEvent::Acks(bytes)) => producer.handle_acks(id, &bytes, now),
+            Some(SessionEvent::Closed(reason)) => {
+                producer.handle_closed(id, reason, now);
+                self.connection = None;
+            }
+            None => {
+                let reason = kvs_putmedia::CloseReason::Lost("the connection's task ended".to_owned());
+                producer.handle_closed(id, reason, now);
+                self.connection = None;
+            }
+        }
+        drop(producer);
+        self.shared.progress.notify_all();
+    }
+
+    /// Sends what the connection takes.
+    fn transmit(&mut self) {
+        let Some((id, connection)) = &mut self.connection else { return };
+        if !self.ready {
+            return;
+        }
+        loop {
+            let Some(room) = connection.try_reserve() else {
+                self.full = true;
+                return;
+            };
+            match self.shared.producer.lock().poll_transmit(*id, Instant::now()) {
+                Transmit::Data(data) => room.send(data),
+                Transmit::Wait => return,
+                Transmit::End => {
+                    drop(room);
+                    connection.end();
+                    self.full = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn outputs(&mut self) {
+        loop {
+            let output = self.shared.producer.lock().poll_output();
+            match output {
+                Some(Output::Connect(start)) => self.connect(start).await,
+                Some(Output::Abort(id)) => {
+                    if self.connection.as_ref().is_some_and(|(open, _)| *open == id) {
+                        self.connection = None;
+                    }
+                }
+                Some(Output::Event(event)) => self.event(event).await,
+                None => return,
+            }
+        }
+    }
+
+    async fn event(&mut self, event: Event) {
+        match &event {
+            Event::RefreshStream => self.target = None,
+            Event::RefreshCredentials => self.context.forget_credentials().await,
+            Event::Drained => self.shared.drained.lock().done = true,
+            Event::Error { fatal: true, .. } => self.shared.drained.lock().failed = true,
+            _ => {}
+        }
+        self.shared.progress.notify_all();
+        (self.shared.handler)(SinkEvent::Producer(event));
+    }
+
+    async fn connect(&mut self, start: SessionStart) {
+        let Some(target) = self.resolve().await else { return };
+        let target = SessionTarget {
+            endpoint: target.endpoint,
+            stream_name: self.settings.stream.name.clone(),
+            user_agent: self.settings.user_agent.clone(),
+            timecodes: self.settings.timecodes,
+            fragment_acks: self.settings.fragment_acks,
+            connect_timeout: self.settings.connect_timeout,
+            answer_timeout: self.settings.answer_timeout,
+        };
+        self.full = false;
+        self.ready = false;
+        self.connection = Some((start.id, Connection::open(self.context.clone(), target, start)));
+    }
+
+    /// The stream's endpoint, asked for until it is known. `None` after a fatal error. The producer keeps what comes in
+    /// the meantime, and its timers run late only by what a call takes.
+    async fn resolve(&mut self) -> Option<StreamTarget> {
+        if let Some(target) = &self.target {
+            return Some(target.clone());
+        }
+        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30), seed());
+        loop {
+            let error = match resolve(&self.context, &self.settings.stream).await {
+                Ok(target) => {
+                    self.shared.producer.lock().set_retention(target.retention_hours > 0);
+                    (self.shared.handler)(SinkEvent::StreamReady {
+                        stream: self.settings.stream.name.clone(),
+                        retention_hours: target.retention_hours,
+                    });
+                    self.target = Some(target.clone());
+                    return Some(target);
+                }
+                Err(error) => error,
+            };
+            let fatal = error.fatal;
+            self.event(Event::Error { code: 0, message: error.message, fatal }).await;
+            if fatal {
+                return None;
+            }
+            let until = tokio::time::Instant::now() + backoff.next_delay();
+            loop {
+                tokio::select! {
+                    () = sleep_until(until) => break,
+                    // The storage bound holds meanwhile.
+                    () = self.shared.wake.notified() => {}
+                }
+            }
+        }
+    }
+}
+
+fn seed() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(1, |since| since.as_nanos() as u64)
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What the connection does next: it has room again, when that is waited for, or something happens on it.
+async fn network(connection: Option<&mut (SessionId, Connection)>, full: bool) -> Next {
+    match connection {
+        Some((_, connection)) => connection.next(full).await.map_or(Next::Room, Next::Session),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,235 @@
+//! What a producer tells.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::AckKind;
+
+/// One PutMedia session of a producer, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What to open a session with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionStart {
+    /// Hand it back with everything that belongs to the session.
+    pub id: SessionId,
+    /// The `x-amzn-producer-start-timestamp`: milliseconds since the epoch.
+    pub start_timestamp_ms: u64,
+}
+
+/// What the producer wants done, or tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Open a session; then call `handle_connected` or `handle_closed`.
+    Connect(SessionStart),
+    /// Drop the session's connection at once, without ending the body.
+    Abort(SessionId),
+    /// Something happened.
+    Event(Event),
+}
+
+/// Something happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The service accepted the session.
+    SessionOpened(SessionId),
+    /// The session is over.
+    SessionClosed {
+        /// Which one.
+        id: SessionId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// An acknowledgement.
+    Ack {
+        /// Its kind.
+        kind: AckKind,
+        /// Timecode of the fragment in milliseconds since the epoch, also when the session counts relatively.
+        timecode_ms: Option<u64>,
+        /// The service's number of the fragment.
+        fragment_number: Option<String>,
+    },
+    /// Media was given up.
+    Dropped {
+        /// Whole fragments.
+        fragments: u64,
+        /// Frames of video and of audio, those of the fragments included.
+        frames: [u64; 2],
+        /// Their bytes.
+        bytes: u64,
+        /// Why.
+        reason: DropReason,
+    },
+    /// Ask the control plane for stream and endpoint again before the next session.
+    RefreshStream,
+    /// Get credentials anew before the next session.
+    RefreshCredentials,
+    /// The service reported an error.
+    Error {
+        /// `ErrorId` of an acknowledgement, or HTTP status.
+        code: u32,
+        /// For people.
+        message: String,
+        /// The producer has given up.
+        fatal: bool,
+    },
+    /// After `finish`: everything is acknowledged (or dropped).
+    Drained,
+}
+
+/// Why media was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DropReason {
+    /// The storage bound was exceeded.
+    StorageFull,
+    /// Nothing can be decoded before the first random-access point.
+    BeforeKeyFrame,
+    /// It arrived after the fragment of its time was closed.
+    Late,
+    /// Its track had no format yet.
+    NoFormat,
+    /// The open fragment's session does not have its track.
+    NoTrack,
+    /// The service refuses the fragment, with this `ErrorId`.
+    Refused(u32),
+    /// The input was flushed.
+    Flushed,
+    /// A fatal error came before.
+    Failed,
+}
+
+/// Why a session ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CloseReason {
+    /// The producer ended it: new header, age, silence, end of stream.
+    Ended(&'static str),
+    /// The connection failed or the service closed it.
+    Lost(String),
+    /// The service answered the request with an error.
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// `x-amz-ErrorType`, if there was one.
+        error_type: Option<String>,
+        /// The message of its body.
+        message: String,
+    },
+    /// No acknowledgement for too long.
+    Stale,
+    /// An ERROR acknowledgement with this `ErrorId`.
+    ErrorAck(u32),
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CloseReason::Ended(why) => write!(f, "ended: {why}"),
+            CloseReason::Lost(why) => write!(f, "connection lost: {why}"),
+            CloseReason::Refused { status, error_type, message } => {
+                write!(f, "refused with HTTP {status} {}: {message}", error_type.as_deref().unwrap_or(""))
+            }
+            CloseReason::Stale => f.write_str("no acknowledgement for too long"),
+            CloseReason::ErrorAck(id) => write!(f, "error {id} {}", crate::error_name(*id)),
+        }
+    }
+}
+
+/// What an HTTP error answer to PutMedia means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Credentials are wrong, expired, or lack `kinesisvideo:PutMedia`.
+    NotAuthorized,
+    /// The stream is gone, or this is not its endpoint.
+    NotFound,
+    /// Too many connections or requests.
+    Throttled,
+    /// The request as such is not accepted.
+    Invalid,
+    /// The service has a problem.
+    Service,
+}
+
+impl Refusal {
+    /// By the error type where there is one, by the status otherwise.
+    pub fn classify(status: u16, error_type: Option<&str>) -> Self {
+        let name = error_type.unwrap_or_default();
+        // The header may carry `Name:http://…` as other AWS services do.
+        match name.split([':', '#']).next().unwrap_or_default() {
+            "ConnectionLimitExceededException"
+            | "ClientLimitExceededException"
+            | "ThrottlingException"
+            | "LimitExceededException" => return Refusal::Throttled,
+            "InvalidEndpointException" | "ResourceNotFoundException" => return Refusal::NotFound,
+            "NotAuthorizedException" | "AccessDeniedException" | "ExpiredTokenException" => {
+                return Refusal::NotAuthorized;
+            }
+            _ => {}
+        }
+        match status {
+            401 | 403 => Refusal::NotAuthorized,
+            404 => Refusal::NotFound,
+            429 => Refusal::Throttled,
+            400..=499 => Refusal::Invalid,
+            _ => Refusal::Service,
+        }
+    }
+}
+
+/// What a session's connection should do next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Transmit {
+    /// Send this.
+    Data(Bytes),
+    /// Nothing now; ask again after the next input.
+    Wait,
+    /// End the body.
+    End,
+}
+
+/// Figures since the producer was made.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Statistics {
+    /// Frames taken in: video, audio.
+    pub frames_in: [u64; 2],
+    /// Frames given up: video, audio.
+    pub frames_dropped: [u64; 2],
+    /// Frames in fragments that were acknowledged: video, audio.
+    pub frames_persisted: [u64; 2],
+    /// Fragments sent whole, replays included.
+    pub fragments_sent: u64,
+    /// RECEIVED acknowledgements.
+    pub fragments_received: u64,
+    /// Fragments that the service has for good.
+    pub fragments_persisted: u64,
+    /// Fragments started again after a failure.
+    pub fragments_replayed: u64,
+    /// Fragments given up.
+    pub fragments_dropped: u64,
+    /// Bytes handed to connections.
+    pub bytes_sent: u64,
+    /// Bytes waiting or not yet acknowledged.
+    pub buffered_bytes: u64,
+    /// The media time of those bytes.
+    pub buffered_duration: Duration,
+    /// Fragments waiting or not yet acknowledged.
+    pub buffered_fragments: u64,
+    /// Sessions that the service accepted.
+    pub sessions: u64,
+    /// Sessions that ended otherwise than on purpose, refused ones included.
+    pub session_failures: u64,
+    /// Start of the last fragment that the service has for good: milliseconds since the epoch.
+    pub last_persisted_timecode_ms: Option<u64>,
+    /// Time from the last frame of that fragment to its acknowledgement.
+    pub persisted_lag: Option<Duration>,
+    /// Acknowledgements that could not be understood.
+    pub acks_skipped: u64,
+}

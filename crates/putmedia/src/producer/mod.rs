@@ -1,0 +1,327 @@
+//! The producer: input, retention and the session's life in one state machine.
+
+mod config;
+mod event;
+mod session;
+
+pub use config::{ProducerConfig, Timecodes, WhenFull};
+pub use event::{
+    CloseReason, DropReason, Event, Output, Refusal, SessionId, SessionStart, Statistics, Transmit,
+};
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::fragment::Sent;
+use crate::fragmenter::{Cutting, Fragmenter, Placed};
+use crate::interleave::Interleaver;
+use crate::store::{Shed, Store};
+use crate::{Backoff, Frame, TrackFormat, TrackKind};
+use session::Link;
+
+/// Payload that may wait in the interleaver. Beyond it frames are handed on without waiting.
+const INTERLEAVE_BYTES: usize = 8 << 20;
+
+/// A track's time that falls back by more than this has started over; by less it is put right in place.
+const TIME_RESTART: Duration = Duration::from_secs(3);
+
+/// A PutMedia producer without IO. See the [crate's page](crate).
+#[derive(Debug)]
+pub struct Producer {
+    config: ProducerConfig,
+    formats: [Option<Arc<TrackFormat>>; 2],
+    interleaver: Interleaver,
+    fragmenter: Fragmenter,
+    store: Store,
+    link: Link,
+    backoff: Backoff,
+    next_session: u64,
+    last_session_start: Option<Instant>,
+    /// The stream keeps media: a fragment is stored when PERSISTED, not already when RECEIVED.
+    retention: bool,
+    finishing: bool,
+    drained: bool,
+    last_frame_at: Option<Instant>,
+    /// Not bounded by itself: each call adds a handful, consecutive drops are merged, and the owner empties
+    /// it after each call.
+    outputs: VecDeque<Output>,
+    statistics: Statistics,
+}
+
+impl Producer {
+    /// A producer without tracks.
+    pub fn new(config: ProducerConfig) -> Self {
+        let config = ProducerConfig { timecode_scale_ms: config.timecode_scale_ms.max(1), ..config };
+        let cutting = Cutting {
+            target: config.fragment_duration,
+            every_key_frame: config.key_frame_fragmentation,
+            min: config.min_fragment,
+            max: config.max_fragment,
+        };
+        Self {
+            interleaver: Interleaver::new(config.interleave_wait, config.first_video_wait, INTERLEAVE_BYTES),
+            fragmenter: Fragmenter::new(cutting),
+            store: Store::new(),
+            link: Link::Down { retry_at: None },
+            backoff: Backoff::new(config.backoff.0, config.backoff.1, config.seed),
+            formats: [None, None],
+            next_session: 1,
+            last_session_start: None,
+            retention: true,
+            finishing: false,
+            drained: false,
+            last_frame_at: None,
+            outputs: VecDeque::new(),
+            statistics: Statistics::default(),
+            config,
+        }
+    }
+
+    /// Announces a track. From now on fragments wait for its frames before they are sent, so that a session
+    /// has the right set of tracks.
+    pub fn add_track(&mut self, kind: TrackKind) {
+        self.interleaver.set_expected(kind, true);
+    }
+
+    /// Sets, or changes, the format of the track's frames that follow.
+    pub fn set_format(&mut self, format: TrackFormat) {
+        let kind = format.kind();
+        self.interleaver.set_expected(kind, true);
+        let current = &mut self.formats[kind.index()];
+        if current.as_ref().is_none_or(|known| **known != format) {
+            *current = Some(Arc::new(format));
+        }
+    }
+
+    /// The track's current format.
+    pub fn format(&self, kind: TrackKind) -> Option<&TrackFormat> {
+        self.formats[kind.index()].as_deref()
+    }
+
+    /// No more frames of this track: nothing waits for it any longer.
+    pub fn end_track(&mut self, kind: TrackKind, now: Instant) {
+        self.interleaver.set_expected(kind, false);
+        self.store.decide_header(self.expected(), false);
+        self.pump(now);
+    }
+
+    /// Whether the stream keeps media (its DataRetentionInHours is not 0). True until told otherwise.
+    pub fn set_retention(&mut self, retention: bool) {
+        self.retention = retention;
+    }
+
+    /// Adds metadata to the next fragment, or with `persist` to all that follow (an empty value ends that).
+    /// False when it cannot be taken: a name that is empty, longer than 128 bytes or begins with `AWS`, a
+    /// value longer than 256 bytes, or more tags than the service accepts.
+    pub fn put_metadata(&mut self, name: &str, value: &str, persist: bool) -> bool {
+        let valid = !name.is_empty() && name.len() <= 128 && value.len() <= 256 && !name.starts_with("AWS");
+        valid && self.fragmenter.add_tag(name.to_owned(), value.to_owned(), persist)
+    }
+
+    /// Whether a frame can be taken without exceeding the storage bound. Matters with [`WhenFull::Block`].
+    pub fn has_room(&self) -> bool {
+        // One fragment is always let in: it could not be ended otherwise, and nothing would ever be freed.
+        self.store.bytes < self.config.storage_bytes && self.store.span() < self.config.buffer_duration
+            || self.store.iter().filter(|fragment| !fragment.payload_released).count() <= 1
+            || matches!(self.link, Link::Failed)
+    }
+
+    /// Changes what happens when storage is full.
+    pub fn set_when_full(&mut self, when_full: WhenFull) {
+        self.config.when_full = when_full;
+    }
+
+    /// Takes a frame. Frames of a track must come in decoding order.
+    pub fn push_frame(&mut self, frame: Frame, now: Instant) {
+        let kind = frame.track;
+        self.statistics.frames_in[kind.index()] += 1;
+        self.finishing = false;
+        self.drained = false;
+        if matches!(self.link, Link::Failed) {
+            self.drop_frame(&frame, DropReason::Failed);
+            return;
+        }
+        let Some(format) = self.formats[kind.index()].clone() else {
+            self.drop_frame(&frame, DropReason::NoFormat);
+            return;
+        };
+        let reached = self
+            .interleaver
+            .newest(kind)
+            .or(self.fragmenter.latest_ms().map(|ms| ms.saturating_mul(1_000_000)));
+        if reached.is_some_and(|reached| reached.saturating_sub(frame.time.nanos()) > nanos(TIME_RESTART)) {
+            self.flush_interleaver(now);
+            self.fragmenter.close(&mut self.store);
+            self.fragmenter.restart_time();
+            self.interleaver.restart_time();
+        }
+        self.interleaver.push(frame, format, now);
+        self.pump(now);
+    }
+
+    /// Forgets frames that are not in a fragment yet and ends the open fragment, as a flushing seek wants it.
+    pub fn flush(&mut self, now: Instant) {
+        let frames = self.interleaver.clear();
+        if frames != [0; 2] {
+            self.dropped(0, frames, 0, DropReason::Flushed);
+        }
+        self.fragmenter.close(&mut self.store);
+        self.fragmenter.await_key();
+        self.connect_if_needed(now);
+    }
+
+    /// Ends the stream: what is queued is sent, and [`Event::Drained`] tells when all of it is acknowledged.
+    /// A frame that is pushed later starts it again.
+    pub fn finish(&mut self, now: Instant) {
+        self.flush_interleaver(now);
+        self.fragmenter.close(&mut self.store);
+        // What follows is a new recording.
+        self.fragmenter.await_key();
+        self.finishing = true;
+        self.connect_if_needed(now);
+        self.check_drained();
+    }
+
+    /// What to do or tell next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) at the latest.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.interleaver.poll_timeout(), self.silence_deadline(), self.link_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.silence_deadline().is_some_and(|deadline| now >= deadline) {
+            self.fragmenter.close(&mut self.store);
+        }
+        self.pump(now);
+        self.handle_link_timeout(now);
+    }
+
+    /// Figures up to now.
+    pub fn statistics(&self) -> Statistics {
+        Statistics {
+            buffered_bytes: self.store.bytes as u64,
+            buffered_duration: self.store.span(),
+            buffered_fragments: self.store.iter().count() as u64,
+            ..self.statistics.clone()
+        }
+    }
+
+    fn expected(&self) -> [bool; 2] {
+        TrackKind::ALL.map(|kind| self.interleaver.is_expected(kind))
+    }
+
+    fn silence_deadline(&self) -> Option<Instant> {
+        Some(self.store.open()?.last_frame_at + self.config.silence)
+    }
+
+    fn pump(&mut self, now: Instant) {
+        while let Some(queued) = self.interleaver.pop(now) {
+            self.place(queued, now);
+        }
+        self.enforce_bounds();
+        self.connect_if_needed(now);
+    }
+
+    fn flush_interleaver(&mut self, now: Instant) {
+        while let Some(queued) = self.interleaver.pop_now() {
+            self.place(queued, now);
+        }
+        self.enforce_bounds();
+    }
+
+    fn place(&mut self, queued: crate::interleave::Queued, now: Instant) {
+        let (kind, bytes) = (queued.frame.track, queued.frame.data.len() as u64);
+        let video_awaited = self.interleaver.video_is_awaited();
+        let expected = self.expected();
+        let reason = match self.fragmenter.place(queued, expected, video_awaited, &mut self.store, now) {
+            Placed::Stored => {
+                self.last_frame_at = Some(now);
+                return;
+            }
+            Placed::BeforeKeyFrame => DropReason::BeforeKeyFrame,
+            Placed::Late => DropReason::Late,
+            Placed::NoTrack => DropReason::NoTrack,
+        };
+        let mut frames = [0; 2];
+        frames[kind.index()] = 1;
+        self.dropped(0, frames, bytes, reason);
+    }
+
+    fn enforce_bounds(&mut self) {
+        if self.config.when_full == WhenFull::Block {
+            return;
+        }
+        while self.store.bytes > self.config.storage_bytes || self.store.span() > self.config.buffer_duration
+        {
+            match self.store.shed() {
+                Shed::Released => {}
+                Shed::Dropped(fragment) => {
+                    if !fragment.closed {
+                        self.fragmenter.await_key();
+                    }
+                    self.dropped(1, fragment.frames, fragment.bytes as u64, DropReason::StorageFull);
+                }
+                Shed::Nothing => {
+                    // Only the fragment in transmission is left. It ends here; what belongs to it and is
+                    // still to come is dropped.
+                    if self.store.open().is_some_and(|open| open.sent == Sent::Partly) {
+                        self.fragmenter.close(&mut self.store);
+                        self.fragmenter.await_key();
+                    }
+                    break;
+                }
+            }
+        }
+        self.check_drained();
+    }
+
+    fn drop_frame(&mut self, frame: &Frame, reason: DropReason) {
+        let mut frames = [0; 2];
+        frames[frame.track.index()] = 1;
+        self.dropped(0, frames, frame.data.len() as u64, reason);
+    }
+
+    fn dropped(&mut self, fragments: u64, frames: [u64; 2], bytes: u64, reason: DropReason) {
+        self.statistics.fragments_dropped += fragments;
+        for (sum, frames) in self.statistics.frames_dropped.iter_mut().zip(frames) {
+            *sum += frames;
+        }
+        if let Some(Output::Event(Event::Dropped { fragments: f, frames: n, bytes: b, reason: r })) =
+            self.outputs.back_mut()
+            && *r == reason
+        {
+            *f += fragments;
+            *b += bytes;
+            for (sum, frames) in n.iter_mut().zip(frames) {
+                *sum += frames;
+            }
+            return;
+        }
+        self.event(Event::Dropped { fragments, frames, bytes, reason });
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn check_drained(&mut self) {
+        if self.finishing && !self.drained && self.store.is_empty() {
+            self.drained = true;
+            self.end_session("end of stream");
+            self.event(Event::Drained);
+        }
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

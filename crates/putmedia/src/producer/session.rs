@@ -1,0 +1,486 @@
+//! The life of PutMedia sessions: when to connect, what to send, what acknowledgements do, when to give up.
+
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+
+use super::event::{CloseReason, DropReason, Event, Output, Refusal, SessionId, SessionStart, Transmit};
+use super::{Producer, Timecodes};
+use crate::fragment::Sent;
+use crate::{Ack, AckKind, AckParser, Remedy, TrackKind, error_name, remedy};
+
+/// Bytes gathered into one piece for the connection: few system calls and TLS records in a replay, no delay
+/// for a live frame.
+const PIECE: usize = 32 << 10;
+
+/// A fragment that was answered with this many "try again" errors is given up, so that one that the service
+/// cannot digest does not stop all that follow.
+const MAX_FAILURES: u32 = 8;
+
+#[derive(Debug)]
+pub(super) enum Link {
+    Down {
+        /// Not before this.
+        retry_at: Option<Instant>,
+    },
+    Up(Session),
+    /// A fatal error: nothing is sent any more.
+    Failed,
+}
+
+#[derive(Debug)]
+pub(super) struct Session {
+    id: SessionId,
+    opened: bool,
+    started: Instant,
+    acks: AckParser,
+    /// Id of the header that was sent.
+    header: Option<u64>,
+    /// Fragment in transmission and its next part.
+    cursor: Option<(u64, usize)>,
+    /// The fragment whose end was marked with a tag.
+    marked_end: Option<u64>,
+    /// Sent data waits for an acknowledgement since then.
+    unacknowledged_since: Option<Instant>,
+    ending: Option<Ending>,
+}
+
+#[derive(Debug)]
+struct Ending {
+    why: &'static str,
+    /// Acknowledgements are waited for until then.
+    until: Option<Instant>,
+}
+
+enum Step {
+    Wrote,
+    Wait,
+}
+
+impl Producer {
+    /// The connection of the session stands: the service answered 200.
+    pub fn handle_connected(&mut self, id: SessionId) {
+        if let Link::Up(session) = &mut self.link
+            && session.id == id
+            && !session.opened
+        {
+            session.opened = true;
+            self.statistics.sessions += 1;
+            self.event(Event::SessionOpened(id));
+        }
+    }
+
+    /// The connection of the session is gone.
+    pub fn handle_closed(&mut self, id: SessionId, reason: CloseReason, now: Instant) {
+        match &self.link {
+            Link::Up(session) if session.id == id => {
+                let reason = match (&session.ending, reason) {
+                    // The service closed what the producer had ended.
+                    (Some(ending), CloseReason::Lost(_)) if self.all_acknowledged() => {
+                        CloseReason::Ended(ending.why)
+                    }
+                    (_, reason) => reason,
+                };
+                self.close_session(reason, now);
+            }
+            _ => {}
+        }
+    }
+
+    /// Bytes of the response body.
+    pub fn handle_acks(&mut self, id: SessionId, bytes: &[u8], now: Instant) {
+        let Link::Up(session) = &mut self.link else { return };
+        if session.id != id {
+            return;
+        }
+        let skipped = session.acks.skipped();
+        let acks = session.acks.push(bytes);
+        self.statistics.acks_skipped += session.acks.skipped() - skipped;
+        for ack in acks {
+            // An error may have closed the session in between.
+            if !matches!(&self.link, Link::Up(session) if session.id == id) {
+                break;
+            }
+            self.handle_ack(ack, now);
+        }
+        self.check_drained();
+        self.connect_if_needed(now);
+    }
+
+    /// What the session's connection should send next. Ask only when it can take it: what is returned counts
+    /// as sent.
+    pub fn poll_transmit(&mut self, id: SessionId, now: Instant) -> Transmit {
+        let mut out = BytesMut::new();
+        let transmit = loop {
+            let all_acknowledged = self.all_acknowledged();
+            let Link::Up(session) = &mut self.link else { break Transmit::End };
+            if session.id != id {
+                break Transmit::End;
+            }
+            if let Some(ending) = &session.ending {
+                let expired = ending.until.is_none_or(|until| now >= until);
+                break if expired || all_acknowledged { Transmit::End } else { Transmit::Wait };
+            }
+            match self.step(&mut out, now) {
+                Step::Wrote if out.len() >= PIECE => break Transmit::Wait,
+                Step::Wrote => {}
+                Step::Wait => break Transmit::Wait,
+            }
+        };
+        self.check_drained();
+        if out.is_empty() {
+            return transmit;
+        }
+        self.statistics.bytes_sent += out.len() as u64;
+        Transmit::Data(out.freeze())
+    }
+
+    pub(super) fn connect_if_needed(&mut self, now: Instant) {
+        let Link::Down { retry_at } = self.link else { return };
+        let Some(fragment) = self.store.next_to_send(None) else { return };
+        let Some(header) = &fragment.header else { return };
+        let earliest = self.last_session_start.map(|last| last + self.config.min_session_interval);
+        if let Some(at) = retry_at.max(earliest)
+            && now < at
+        {
+            self.link = Link::Down { retry_at: Some(at) };
+            return;
+        }
+        let start_timestamp_ms = match self.config.timecodes {
+            Timecodes::Absolute => fragment.start_ms,
+            Timecodes::Relative => header.base_ms,
+        };
+        let id = SessionId(self.next_session);
+        self.next_session += 1;
+        self.last_session_start = Some(now);
+        self.link = Link::Up(Session {
+            id,
+            opened: false,
+            started: now,
+            acks: AckParser::default(),
+            header: None,
+            cursor: None,
+            marked_end: None,
+            unacknowledged_since: None,
+            ending: None,
+        });
+        self.outputs.push_back(Output::Connect(SessionStart { id, start_timestamp_ms }));
+    }
+
+    pub(super) fn link_deadline(&self) -> Option<Instant> {
+        match &self.link {
+            Link::Failed => None,
+            Link::Down { retry_at } => {
+                let sendable = self.store.next_to_send(None).is_some_and(|f| f.header.is_some());
+                retry_at.filter(|_| sendable)
+            }
+            Link::Up(session) => match &session.ending {
+                Some(ending) => ending.until,
+                None => {
+                    let stale = session.unacknowledged_since.map(|since| since + self.config.staleness);
+                    let idle = self.idle_deadline();
+                    stale.into_iter().chain(idle).min()
+                }
+            },
+        }
+    }
+
+    pub(super) fn handle_link_timeout(&mut self, now: Instant) {
+        let Link::Up(session) = &self.link else { return };
+        if session.ending.is_some() {
+            // `poll_transmit` sees that the time is over.
+            if self.link_deadline().is_some_and(|deadline| now >= deadline)
+                && let Link::Up(Session { ending: Some(ending), .. }) = &mut self.link
+            {
+                ending.until = None;
+            }
+            return;
+        }
+        let since = session.unacknowledged_since;
+        if self.config.fragment_acks && since.is_some_and(|since| now >= since + self.config.staleness) {
+            self.abort_session(CloseReason::Stale, now);
+        } else if self.idle_deadline().is_some_and(|deadline| now >= deadline) {
+            self.end_session("nothing to send");
+        }
+    }
+
+    /// Ends the session's body as soon as everything in it is acknowledged; at once when nothing waits.
+    pub(super) fn end_session(&mut self, why: &'static str) {
+        if let Link::Up(session) = &mut self.link
+            && session.ending.is_none()
+        {
+            session.ending = Some(Ending { why, until: None });
+        }
+    }
+
+    fn idle_deadline(&self) -> Option<Instant> {
+        if !self.store.is_empty() {
+            return None;
+        }
+        self.last_frame_at.map(|last| last + self.config.idle)
+    }
+
+    fn all_acknowledged(&self) -> bool {
+        self.store.iter().all(|fragment| fragment.sent == Sent::No)
+    }
+
+    fn relative(&self) -> bool {
+        self.config.timecodes == Timecodes::Relative
+    }
+
+    /// Writes the next piece of the session.
+    fn step(&mut self, out: &mut BytesMut, now: Instant) -> Step {
+        let (relative, scale) = (self.relative(), self.config.timecode_scale_ms);
+        let Link::Up(session) = &mut self.link else { return Step::Wait };
+        let Some((id, part)) = session.cursor else {
+            let Some(fragment) = self.store.next_to_send(None) else { return Step::Wait };
+            let Some(header) = &fragment.header else { return Step::Wait };
+            out.extend_from_slice(&header.encode(&self.config.segment_uid, scale));
+            session.header = Some(header.id);
+            session.cursor = Some((fragment.id, 0));
+            return Step::Wrote;
+        };
+        if let Some(fragment) = self.store.get_mut(id).filter(|fragment| !fragment.payload_released) {
+            if part < fragment.parts() {
+                fragment.write_part(part, relative, scale, out);
+                session.cursor = Some((id, part + 1));
+                session.unacknowledged_since.get_or_insert(now);
+                if part == 0 {
+                    fragment.sent = Sent::Partly;
+                    self.statistics.fragments_replayed += u64::from(fragment.times_started > 0);
+                    fragment.times_started += 1;
+                }
+                return Step::Wrote;
+            }
+            if !fragment.closed {
+                return Step::Wait;
+            }
+            if fragment.sent != Sent::Whole {
+                fragment.sent = Sent::Whole;
+                self.statistics.fragments_sent += 1;
+                if !self.config.fragment_acks {
+                    self.acknowledged(id, now);
+                }
+            }
+        }
+        self.after(id, out, now)
+    }
+
+    /// The fragment `id` is sent (or gone): the next one, or the session's end.
+    fn after(&mut self, id: u64, out: &mut BytesMut, now: Instant) -> Step {
+        let next =
+            self.store.next_to_send(Some(id)).map(|next| (next.id, next.header.as_ref().map(|h| h.id)));
+        let Link::Up(session) = &mut self.link else { return Step::Wait };
+        let old = now.saturating_duration_since(session.started) >= self.config.session_max;
+        match next {
+            Some((next, Some(header))) if session.header == Some(header) && !old => {
+                session.cursor = Some((next, 0));
+                return Step::Wrote;
+            }
+            // Its header is not decided yet, so it is not known whether it belongs into this session.
+            Some((_, None)) => return Step::Wait,
+            Some((_, Some(_))) => {
+                let why = if old { "session is old" } else { "new header" };
+                session.ending = Some(Ending { why, until: Some(now + self.config.ack_wait) });
+            }
+            None => {}
+        }
+        if session.marked_end == Some(id) {
+            return Step::Wait;
+        }
+        session.marked_end = Some(id);
+        crate::matroska::put_end_of_fragment(out);
+        Step::Wrote
+    }
+
+    fn handle_ack(&mut self, ack: Ack, now: Instant) {
+        let (relative, scale) = (self.relative(), self.config.timecode_scale_ms);
+        let target = ack.timecode.and_then(|timecode| {
+            self.store
+                .iter()
+                .filter(|fragment| {
+                    fragment.sent != Sent::No && fragment.timecode(relative, scale) == timecode
+                })
+                .map(|fragment| (fragment.id, fragment.start_ms))
+                .next()
+        });
+        let timecode_ms = target.map(|(_, start)| start).or(ack.timecode.filter(|_| !relative));
+        self.event(Event::Ack {
+            kind: ack.kind.clone(),
+            timecode_ms,
+            fragment_number: ack.fragment_number.clone(),
+        });
+        let target = target.map(|(id, _)| id);
+        if let Link::Up(session) = &mut self.link {
+            // Any sign of life counts, except that nothing arrives.
+            if ack.kind != AckKind::Idle {
+                session.unacknowledged_since = Some(now);
+            }
+        }
+        match ack.kind {
+            AckKind::Buffering | AckKind::Idle => {}
+            AckKind::Received => {
+                self.statistics.fragments_received += 1;
+                self.backoff.reset();
+                if let Some(fragment) = target.and_then(|id| self.store.get_mut(id)) {
+                    fragment.received = true;
+                    if !self.retention && fragment.sent == Sent::Whole {
+                        let id = fragment.id;
+                        self.acknowledged(id, now);
+                    }
+                }
+            }
+            AckKind::Persisted => {
+                self.backoff.reset();
+                if let Some(fragment) = target.and_then(|id| self.store.get(id))
+                    && fragment.sent == Sent::Whole
+                {
+                    let id = fragment.id;
+                    self.acknowledged(id, now);
+                }
+            }
+            AckKind::Error { id, code } => self.handle_error(id, &code, target, now),
+        }
+        if self.all_acknowledged()
+            && let Link::Up(session) = &mut self.link
+        {
+            session.unacknowledged_since = None;
+        }
+    }
+
+    /// The service has the fragment for good.
+    fn acknowledged(&mut self, id: u64, now: Instant) {
+        let Some(fragment) = self.store.remove(id) else { return };
+        self.statistics.fragments_persisted += 1;
+        for (sum, frames) in self.statistics.frames_persisted.iter_mut().zip(fragment.frames) {
+            *sum += frames;
+        }
+        self.statistics.last_persisted_timecode_ms = Some(fragment.start_ms);
+        self.statistics.persisted_lag = Some(now.saturating_duration_since(fragment.last_frame_at));
+    }
+
+    fn handle_error(&mut self, error: u32, code: &str, target: Option<u64>, now: Instant) {
+        let name = if code.is_empty() { error_name(error) } else { code };
+        // Without a timecode it is about the fragment that the service was reading.
+        let target = target.or_else(|| {
+            self.store.iter().find(|fragment| fragment.sent != Sent::No && !fragment.received).map(|f| f.id)
+        });
+        let about = target.and_then(|id| self.store.get(id)).map_or_else(
+            || "the session".to_owned(),
+            |fragment| format!("the fragment with timecode {}", fragment.start_ms),
+        );
+        let remedy = remedy(error);
+        let fatal = remedy == Remedy::Fatal;
+        let message = format!("Kinesis Video Streams answered error {error} {name} to {about}");
+        self.event(Event::Error { code: error, message, fatal });
+        match remedy {
+            Remedy::SkipFragment => {
+                if let Some(id) = target {
+                    self.give_up(id, error);
+                }
+            }
+            Remedy::Resend | Remedy::RefreshStream => {
+                if remedy == Remedy::RefreshStream {
+                    self.event(Event::RefreshStream);
+                }
+                if let Some(fragment) = target.and_then(|id| self.store.get_mut(id)) {
+                    fragment.failures += 1;
+                    if fragment.failures >= MAX_FAILURES {
+                        let id = fragment.id;
+                        self.give_up(id, error);
+                    }
+                }
+            }
+            Remedy::Fatal => {}
+        }
+        self.abort_session(CloseReason::ErrorAck(error), now);
+        if fatal {
+            self.fail();
+        }
+    }
+
+    fn give_up(&mut self, id: u64, error: u32) {
+        let Some(fragment) = self.store.remove(id) else { return };
+        if !fragment.closed {
+            self.fragmenter.await_key();
+        }
+        self.dropped(1, fragment.frames, fragment.bytes as u64, DropReason::Refused(error));
+    }
+
+    /// Nothing can be delivered any more: let everything go.
+    fn fail(&mut self) {
+        let lost: Vec<u64> = self.store.iter().map(|fragment| fragment.id).collect();
+        for id in lost {
+            if let Some(fragment) = self.store.remove(id) {
+                self.dropped(1, fragment.frames, fragment.bytes as u64, DropReason::Failed);
+            }
+        }
+        let frames = self.interleaver.clear();
+        if frames.iter().any(|frames| *frames > 0) {
+            self.dropped(0, frames, 0, DropReason::Failed);
+        }
+        self.link = Link::Failed;
+        self.check_drained();
+    }
+
+    fn abort_session(&mut self, reason: CloseReason, now: Instant) {
+        if let Link::Up(session) = &self.link {
+            self.outputs.push_back(Output::Abort(session.id));
+            self.close_session(reason, now);
+        }
+    }
+
+    fn close_session(&mut self, reason: CloseReason, now: Instant) {
+        let Link::Up(session) = &self.link else { return };
+        let id = session.id;
+        let retry_at = match &reason {
+            CloseReason::Ended(_) => None,
+            _ => {
+                self.statistics.session_failures += 1;
+                Some(now + self.backoff.next_delay())
+            }
+        };
+        self.link = Link::Down { retry_at };
+        // What was let go cannot be sent again; everything else will be.
+        let lost: Vec<u64> = self.store.iter().filter(|f| f.payload_released).map(|f| f.id).collect();
+        for id in lost {
+            if let Some(fragment) = self.store.remove(id) {
+                self.dropped(1, fragment.frames, 0, DropReason::StorageFull);
+            }
+        }
+        for fragment in self.store.iter_mut() {
+            fragment.sent = Sent::No;
+            fragment.received = false;
+        }
+        if let CloseReason::Refused { status, error_type, message } = &reason {
+            let refusal = Refusal::classify(*status, error_type.as_deref());
+            let message = format!(
+                "PutMedia was refused with HTTP {status} {}: {message}",
+                error_type.as_deref().unwrap_or_default()
+            );
+            self.event(Event::Error { code: u32::from(*status), message, fatal: false });
+            match refusal {
+                Refusal::NotAuthorized => self.event(Event::RefreshCredentials),
+                Refusal::NotFound => self.event(Event::RefreshStream),
+                Refusal::Throttled | Refusal::Invalid | Refusal::Service => {}
+            }
+        }
+        self.event(Event::SessionClosed { id, reason });
+        self.check_drained();
+        self.connect_if_needed(now);
+    }
+
+    /// Whether media of this kind waits in fragments, for tests and diagnosis.
+    #[doc(hidden)]
+    pub fn buffered_frames(&self, kind: TrackKind) -> u64 {
+        self.store.iter().map(|fragment| fragment.frames[kind.index()]).sum()
+    }
+
+    /// Age of the session that is open.
+    pub fn session_age(&self, now: Instant) -> Option<Duration> {
+        match &self.link {
+            Link::Up(session) => Some(now.saturating_duration_since(session.started)),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! One PutMedia session over one HTTP/1.1 connection: the body goes out while acknowledgements come in.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HOST, HeaderValue, USER_AGENT};
+use http::{HeaderMap, Method, Request};
+use http_body::Frame;
+use http_body_util::{BodyExt, Limited, StreamBody};
+use hyper_util::rt::TokioIo;
+use kvs_aws::AwsContext;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use url::Url;
+
+use crate::{CloseReason, SessionStart, Timecodes};
+
+/// Pieces of the body between the producer and the socket. When it is full the producer is not asked for more.
+const PIECES: usize = 4;
+/// Acknowledgements and the like on their way to the producer. When it is full they are not read on.
+const EVENTS: usize = 64;
+/// What is read of an error answer.
+const ERROR_BODY: usize = 16 * 1024;
+
+/// Where a session goes, and how.
+#[derive(Clone, Debug)]
+pub struct SessionTarget {
+    /// Data endpoint of the stream for PUT_MEDIA.
+    pub endpoint: Url,
+    /// Name of the stream.
+    pub stream_name: String,
+    /// `User-Agent`.
+    pub user_agent: String,
+    /// Absolute or relative timecodes.
+    pub timecodes: Timecodes,
+    /// Ask for acknowledgements.
+    pub fragment_acks: bool,
+    /// TCP and TLS must stand within this.
+    pub connect_timeout: Duration,
+    /// The answer's head must come within this.
+    pub answer_timeout: Duration,
+}
+
+/// What happens to a session.
+#[derive(Debug)]
+pub enum SessionEvent {
+    /// TCP and TLS stand: the body may be sent.
+    Ready,
+    /// The service answered 200.
+    Connected,
+    /// A piece of the answer's body.
+    Acks(Bytes),
+    /// It is over. Always the last.
+    Closed(CloseReason),
+}
+
+/// A session on its way. Dropping it breaks the connection off.
+#[derive(Debug)]
+pub struct Connection {
+    events: mpsc::Receiver<SessionEvent>,
+    body: Option<mpsc::Sender<Bytes>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Connection {
+    /// Opens a session in the background.
+    #[must_use]
+    pub fn open(context: AwsContext, target: SessionTarget, start: SessionStart) -> Self {
+        let (body, pieces) = mpsc::channel(PIECES);
+        let (sender, events) = mpsc::channel(EVENTS);
+        let task = tokio::spawn(async move {
+            let reason = run(&context, &target, start, pieces, &sender).await;
+            let _ = sender.send(SessionEvent::Closed(reason)).await;
+        });
+        Self { events, body: Some(body), task }
+    }
+
+    /// Room for a piece of the body, if there is room now. `None` also after [`Connection::end`].
+    pub fn try_reserve(&self) -> Option<mpsc::Permit<'_, Bytes>> {
+        self.body.as_ref()?.try_reserve().ok()
+    }
+
+    /// Waits for the next event, `Some(None)` when there will be none, or, with `room`, for room in the body, `None`.
+    pub async fn next(&mut self, room: bool) -> Option<Option<SessionEvent>> {
+        let body = self.body.as_ref().filter(|_| room);
+        tokio::select! {
+            event = self.events.recv() => Some(event),
+            () = has_room(body) => None,
+        }
+    }
+
+    /// Ends the body. Acknowledgements still come.
+    pub fn end(&mut self) {
+        self.body = None;
+    }
+}
+
+/// Never returns when there is no body, or nobody to read it: the connection's last event says so.
+async fn has_room(body: Option<&mpsc::Sender<Bytes>>) {
+    match body {
+        Some(body) if body.reserve().await.is_ok() => {}
+        _ => std::future::pending().await,
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+fn lost(error: impl std::fmt::Display) -> CloseReason {
+    CloseReason::Lost(error.to_string())
+}
+
+async fn run(
+    context: &AwsContext,
+    target: &SessionTarget,
+    start: SessionStart,
+    pieces: mpsc::Receiver<Bytes>,
+    events: &mpsc::Sender<SessionEvent>,
+) -> CloseReason {
+    match exchange(context, target, start, pieces, events).await {
+        Ok(reason) | Err(reason) => reason,
+    }
+}
+
+async fn exchange(
+    context: &AwsContext,
+    target: &SessionTarget,
+    start: SessionStart,
+    pieces: mpsc::Receiver<Bytes>,
+    events: &mpsc::Sender<SessionEvent>,
+) -> Result<CloseReason, CloseReason> {
+    let (url, headers) = head(target, start)?;
+    let signed = context.sign_headers(&Method::POST, &url, &headers, b"").await.map_err(lost)?;
+    let stream = timeout(target.connect_timeout, open(context, &url)).await.map_err(|_| {
+        lost(format!("no connection to {url} within {} s", target.connect_timeout.as_secs()))
+    })??;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+    let driver = tokio::spawn(connection);
+    let abort = driver.abort_handle();
+    // The connection ends with this function, however it ends.
+    let _guard = Guard(abort);
+    let _ = events.send(SessionEvent::Ready).await;
+
+    let body = StreamBody::new(futures::stream::unfold(pieces, |mut pieces| async move {
+        let piece = pieces.recv().await?;
+        Some((Ok::<_, Infallible>(Frame::data(piece)), pieces))
+    }));
+    let mut request = Request::new(body);
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = url.path().parse().map_err(lost)?;
+    request.headers_mut().extend(headers);
+    request.headers_mut().extend(signed);
+
+    let answer = timeout(target.answer_timeout, sender.send_request(request))
+        .await
+        .map_err(|_| lost(format!("no answer from {url} within {} s", target.answer_timeout.as_secs())))?
+        .map_err(lost)?;
+    let header =
+        |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    if let Some(date) = header("date") {
+        context.observe_date(&date);
+    }
+    let status = answer.status().as_u16();
+    if status != 200 {
+        let error_type = header("x-amz-errortype").or_else(|| header("x-amzn-errortype"));
+        let body = Limited::new(answer.into_body(), ERROR_BODY).collect().await;
+        let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+        let message = serde_json::from_slice::<serde_json::Value>(&body)
+            .ok()
+            .and_then(|body| body.get("Message").or(body.get("message"))?.as_str().map(str::to_owned))
+            .unwrap_or_default();
+        return Ok(CloseReason::Refused { status, error_type, message });
+    }
+    let _ = events.send(SessionEvent::Connected).await;
+    let mut body = answer.into_body();
+    loop {
+        match body.frame().await {
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data()
+                    && events.send(SessionEvent::Acks(data)).await.is_err()
+                {
+                    return Ok(lost("nobody listens"));
+                }
+            }
+            Some(Err(error)) => return Err(lost(error)),
+            None => return Ok(lost("the service ended the session")),
+        }
+    }
+}
+
+struct Guard(tokio::task::AbortHandle);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// URL and the headers that are signed.
+fn head(target: &SessionTarget, start: SessionStart) -> Result<(Url, HeaderMap), CloseReason> {
+    let mut url = target.endpoint.clone();
+    url.set_path("/putMedia");
+    url.set_query(None);
+    let text = |text: String| HeaderValue::try_from(text).map_err(lost);
+    let mut headers = HeaderMap::new();
+    headers.insert(USER_AGENT, text(target.user_agent.clone())?);
+    headers.insert("x-amzn-stream-name", text(target.stream_name.clone())?);
+    let ms = start.start_timestamp_ms;
+    headers.insert("x-amzn-producer-start-timestamp", text(format!("{}.{:03}", ms / 1000, ms % 1000))?);
+    let kind = match target.timecodes {
+        Timecodes::Absolute => "ABSOLUTE",
+        Timecodes::Relative => "RELATIVE",
+    };
+    headers.insert("x-amzn-fragment-timecode-type", HeaderValue::from_static(kind));
+    let acks = if target.fragment_acks { "1" } else { "0" };
+    headers.insert("x-amzn-fragment-acknowledgment-required", HeaderValue::from_static(acks));
+    debug_assert!(!headers.contains_key(HOST), "the signer adds it");
+    Ok((url, headers))
+}
+
+async fn open(context: &AwsContext, url: &Url) -> Result<Box<dyn Stream>, CloseReason> {
+    let host = url.host_str().ok_or_else(|| lost(format!("the data endpoint {url} has no host")))?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let port = url.port_or_known_default().unwrap_or(443);
+    let stream =
+        TcpStream::connect((host, port)).await.map_err(|error| lost(format!("{host}:{port}: {error}")))?;
+    let _ = stream.set_nodelay(true);
+    if url.scheme() == "http" {
+        return Ok(Box::new(stream));
+    }
+    let name = ServerName::try_from(host.to_owned()).map_err(lost)?;
+    let connector = tokio_rustls::TlsConnector::from(context.tls_config());
+    let stream =
+        connector.connect(name, stream).await.map_err(|error| lost(format!("TLS with {host}: {error}")))?;
+    Ok(Box::new(stream))
+}
