@@ -4,12 +4,24 @@ use super::elements::{PipelineError, make};
 use super::sink::{SinkFactory, SinkFigures, SinkStatistics};
 use super::storage::Storage;
 use gst::prelude::*;
+use gstkvssink::{AckKind, Event, SinkEvent};
 use kvs_aws::AwsContext;
+use parking_lot::Mutex;
+use std::time::{Duration, SystemTime};
 
 /// Makes `kvssink` elements that sign with an [`AwsContext`].
 pub struct KvsSink {
     storage: Storage,
-    _context: AwsContext,
+    context: AwsContext,
+    sinks: Mutex<Sinks>,
+}
+
+#[derive(Default)]
+struct Sinks {
+    /// One, or two while an old pipeline drains.
+    live: Vec<gstkvssink::KvsSink>,
+    /// Figures of those that are gone.
+    retired: SinkStatistics,
 }
 
 impl KvsSink {
@@ -19,21 +31,90 @@ impl KvsSink {
     ///
     /// When GStreamer refuses it.
     pub fn new(storage: Storage, context: AwsContext) -> Result<Self, PipelineError> {
-        Ok(Self { storage, _context: context })
+        gstkvssink::plugin_register_static()?;
+        Ok(Self { storage, context, sinks: Mutex::default() })
     }
 }
 
 impl SinkFactory for KvsSink {
     fn attach(&self, pipeline: &gst::Pipeline) -> Result<gst::Element, PipelineError> {
-        let sink = make("kvssink")?;
-        self.storage.apply(&sink)?;
-        pipeline.add(&sink)?;
-        Ok(sink)
+        let element = make("kvssink")?;
+        self.storage.apply(&element)?;
+        // Another plugin's element of this name has none of this; its credentials come from the environment.
+        if let Some(sink) = element.downcast_ref::<gstkvssink::KvsSink>() {
+            sink.set_aws_context(self.context.clone());
+            sink.set_event_handler(log);
+            pipeline.add(&element)?;
+            self.sinks.lock().live.push(sink.clone());
+        } else {
+            pipeline.add(&element)?;
+        }
+        Ok(element)
+    }
+}
+
+/// One line for each thing that a person may want to know.
+fn log(event: SinkEvent) {
+    match event {
+        SinkEvent::StreamReady { stream, retention_hours } => {
+            tracing::info!(stream, retention_hours, "the stream is ready");
+        }
+        SinkEvent::Producer(Event::SessionOpened(session)) => {
+            tracing::info!(session = session.0, "PutMedia session opened");
+        }
+        SinkEvent::Producer(Event::SessionClosed { id, reason }) => {
+            tracing::info!(session = id.0, %reason, "PutMedia session closed");
+        }
+        SinkEvent::Producer(Event::Ack { kind: AckKind::Persisted, timecode_ms, fragment_number }) => {
+            tracing::debug!(timecode_ms, fragment_number, "fragment persisted");
+        }
+        SinkEvent::Producer(Event::Ack { .. }) => {}
+        SinkEvent::Producer(Event::Dropped { fragments, frames, bytes, reason }) => {
+            tracing::warn!(
+                fragments,
+                video = frames[0],
+                audio = frames[1],
+                bytes,
+                ?reason,
+                "media was given up"
+            );
+        }
+        SinkEvent::Producer(Event::Error { code, message, fatal }) => {
+            tracing::warn!(code, fatal, "{message}");
+        }
+        SinkEvent::Producer(other) => tracing::debug!(?other, "kvssink"),
     }
 }
 
 impl SinkFigures for KvsSink {
     fn figures(&self) -> SinkStatistics {
-        SinkStatistics::default()
+        let mut sinks = self.sinks.lock();
+        let Sinks { live, retired } = &mut *sinks;
+        // A sink that its pipeline has let go counts no more.
+        live.retain(|sink| {
+            let gone = sink.parent().is_none();
+            if gone {
+                add(retired, &sink.statistics());
+                retired.buffered = Duration::ZERO;
+                retired.buffered_bytes = 0;
+            }
+            !gone
+        });
+        let mut figures = *retired;
+        for sink in live {
+            add(&mut figures, &sink.statistics());
+        }
+        figures
     }
+}
+
+fn add(sum: &mut SinkStatistics, one: &gstkvssink::Statistics) {
+    sum.fragments_persisted += one.fragments_persisted;
+    sum.fragments_replayed += one.fragments_replayed;
+    sum.fragments_dropped += one.fragments_dropped;
+    sum.buffered_bytes += one.buffered_bytes;
+    sum.buffered += one.buffered_duration;
+    sum.sessions += one.sessions;
+    let last = one.last_persisted_timecode_ms.map(|ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms));
+    sum.last_persisted_at = sum.last_persisted_at.max(last);
 }
