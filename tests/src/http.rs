@@ -25,6 +25,17 @@ pub async fn get_text(url: &str) -> Result<(u16, String)> {
     .await?
 }
 
+/// The status code and body of a GET whose body is no text.
+pub async fn get_bytes(url: &str) -> Result<(u16, Vec<u8>)> {
+    let url = url.to_owned();
+    tokio::task::spawn_blocking(move || {
+        let mut answer = client().get(&url).call().with_context(|| format!("GET {url}"))?;
+        let body = answer.body_mut().with_config().limit(1 << 30).read_to_vec();
+        Ok((answer.status().as_u16(), body.with_context(|| format!("GET {url}: body"))?))
+    })
+    .await?
+}
+
 /// The JSON body of a GET that was answered 200.
 pub async fn get_json(url: &str) -> Result<Value> {
     let (status, body) = get_text(url).await?;

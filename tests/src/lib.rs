@@ -8,3 +8,4 @@ pub mod http;
 pub mod impair;
 pub mod master;
 pub mod nal;
+pub mod stored;

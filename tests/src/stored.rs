@@ -1,0 +1,120 @@
+//! What a stream holds, read through kvs-local's own HTTP API and judged by ffmpeg.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::http::{get_bytes, get_json};
+use crate::nal::{frame_number, is_idr, nal_type, slice_hash, split_annex_b};
+
+/// A stored video frame of the synthetic master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredFrame {
+    pub number: u64,
+    pub idr: bool,
+    pub hash: String,
+}
+
+/// A stream's content.
+#[derive(Debug)]
+pub struct Stored {
+    /// One playable file for each run of fragments with the same header.
+    pub files: Vec<PathBuf>,
+    /// Numbered video frames, in the order of storage.
+    pub frames: Vec<StoredFrame>,
+    /// Seconds of first and last packet of a kind, over all files.
+    pub video: Option<(f64, f64)>,
+    pub audio: Option<(f64, f64)>,
+    /// Width and height of each file.
+    pub sizes: Vec<(u64, u64)>,
+}
+
+/// The stream's entry in `GET /_kvs/state`.
+pub async fn state(endpoint: &str, stream: &str) -> Result<Value> {
+    let state = get_json(&format!("{endpoint}/_kvs/state")).await?;
+    let streams = state["streams"].as_array().context("no streams in the state")?;
+    streams.iter().find(|found| found["name"] == stream).cloned().with_context(|| format!("no stream {stream}"))
+}
+
+/// Downloads everything into `folder`, and decodes all of it: an error of ffmpeg is an error here.
+pub async fn read(endpoint: &str, stream: &str, folder: &Path) -> Result<Stored> {
+    let mut stored = Stored { files: Vec::new(), frames: Vec::new(), video: None, audio: None, sizes: Vec::new() };
+    for part in 1.. {
+        let url = format!("{endpoint}/_kvs/streams/{stream}/media.mkv?part={part}");
+        let (status, body) = get_bytes(&url).await?;
+        if status == 404 && part > 1 {
+            break;
+        }
+        ensure!(status == 200, "GET {url} was answered {status}: {}", String::from_utf8_lossy(&body));
+        let file = folder.join(format!("{stream}-{part}.mkv"));
+        std::fs::write(&file, body)?;
+        decode(&file).await?;
+        let probe = probe(&file).await?;
+        let has_video = probe["streams"].as_array().is_some_and(|s| s.iter().any(|s| s["codec_type"] == "video"));
+        if has_video {
+            stored.frames.extend(frames(&file).await?);
+        }
+        for stream in probe["streams"].as_array().into_iter().flatten() {
+            if let (Some(width), Some(height)) = (stream["width"].as_u64(), stream["height"].as_u64()) {
+                stored.sizes.push((width, height));
+            }
+        }
+        for packet in probe["packets"].as_array().into_iter().flatten() {
+            let Some(time) = packet["pts_time"].as_str().and_then(|text| text.parse::<f64>().ok()) else { continue };
+            let span = if packet["codec_type"] == "video" { &mut stored.video } else { &mut stored.audio };
+            let (first, last) = span.unwrap_or((time, time));
+            *span = Some((first.min(time), last.max(time)));
+        }
+        stored.files.push(file);
+    }
+    Ok(stored)
+}
+
+async fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let output = command.stdin(Stdio::null()).output().await.context("cannot run ffmpeg")?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success() && errors.trim().is_empty(), "{:?}: {} {errors}", command.as_std(), output.status);
+    Ok(output.stdout)
+}
+
+async fn decode(file: &Path) -> Result<()> {
+    output(Command::new("ffmpeg").args(["-v", "error", "-xerror", "-i"]).arg(file).args(["-f", "null", "-"])).await?;
+    Ok(())
+}
+
+async fn probe(file: &Path) -> Result<Value> {
+    let entries = "packet=codec_type,pts_time:stream=codec_type,codec_name,width,height";
+    let json = output(
+        Command::new("ffprobe").args(["-v", "error", "-show_entries", entries, "-of", "json"]).arg(file),
+    )
+    .await?;
+    Ok(serde_json::from_slice(&json)?)
+}
+
+/// The numbered frames of a file, without decoding them.
+async fn frames(file: &Path) -> Result<Vec<StoredFrame>> {
+    let stream = output(
+        Command::new("ffmpeg")
+            .args(["-v", "error", "-i"])
+            .arg(file)
+            .args(["-map", "0:v:0", "-c", "copy", "-f", "h264", "pipe:1"]),
+    )
+    .await?;
+    let mut frames = Vec::new();
+    let mut number = None;
+    for unit in split_annex_b(&stream) {
+        match nal_type(unit) {
+            6 => number = frame_number(&[unit]).or(number),
+            // The master's clips have one slice a frame.
+            1 | 5 => {
+                let number = number.take().context("a stored frame without number")?;
+                frames.push(StoredFrame { number, idr: is_idr(&[unit]), hash: slice_hash(&[unit]) });
+            }
+            _ => {}
+        }
+    }
+    Ok(frames)
+}

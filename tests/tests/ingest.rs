@@ -1,0 +1,219 @@
+//! The main job without a browser: a synthetic master, the agent as users run it, KVS on localhost, and every frame
+//! looked for in what was stored.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::time::Duration;
+
+use kvs_ingest_tests::agent::{AgentProcess, AgentSettings};
+use kvs_ingest_tests::impair::Impairment;
+use kvs_ingest_tests::master::channel::Access;
+use kvs_ingest_tests::master::{Answering, Master, Sent, Settings};
+use kvs_ingest_tests::stored::{self, Stored};
+use kvs_local::{AccessKey, Config, Server};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+const CHANNEL: &str = "door";
+const STREAM: &str = "door-stream";
+const REGION: &str = "eu-central-1";
+const DEADLINE: Duration = Duration::from_secs(40);
+
+struct World {
+    local: Server,
+    folder: TempDir,
+    access: Access,
+}
+
+impl World {
+    async fn new() -> Self {
+        let _ = tracing_subscriber::fmt().with_env_filter("warn,turn=error").with_test_writer().try_init();
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::new(folder.path().join("kvs"));
+        config.access_keys = vec![AccessKey::new("AKIDTEST", "secret")];
+        config.region = REGION.to_owned();
+        let local = Server::start(config).await.unwrap();
+        let access = Access {
+            endpoint: local.url(),
+            region: REGION.to_owned(),
+            access_key: "AKIDTEST".to_owned(),
+            secret_key: "secret".to_owned(),
+        };
+        Self { local, folder, access }
+    }
+
+    async fn master(&self, settings: Settings) -> Master {
+        Master::start(&self.access, CHANNEL, settings).await.unwrap()
+    }
+
+    async fn agent(&self, more: &str) -> AgentProcess {
+        let manifest = format!(
+            "apiVersion: kvs-ingest.dev/v1alpha1
+kind: KvsIngest
+metadata: {{name: door}}
+spec:
+  region: {REGION}
+  channel: {{name: {CHANNEL}}}
+  stream: {{name: {STREAM}, createIfMissing: true, retentionHours: 1}}
+{more}"
+        );
+        AgentProcess::start(&AgentSettings {
+            manifest: &manifest,
+            folder: self.folder.path(),
+            endpoint: &self.access.endpoint,
+            access_key: &self.access.access_key,
+            secret_key: &self.access.secret_key,
+            arguments: &[],
+        })
+        .await
+        .unwrap()
+    }
+
+    /// Waits until so much of the stream is persisted.
+    async fn persisted(&self, agent: &mut AgentProcess, duration: Duration, deadline: Duration) -> Value {
+        let until = Instant::now() + deadline;
+        loop {
+            let state = stored::state(&self.access.endpoint, STREAM).await.unwrap_or_default();
+            if state["durationMs"].as_u64().unwrap_or(0) >= duration.as_millis() as u64 {
+                return state;
+            }
+            assert!(Instant::now() < until, "not enough persisted: {state}\n{:?}\n{}", agent.status().await, agent.log());
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// SIGTERM, exit code 0, and what is stored then.
+    async fn finish(&self, agent: AgentProcess) -> Stored {
+        let log = agent.log();
+        let status = agent.stop(Duration::from_secs(20)).await.unwrap();
+        assert!(status.success(), "{status}\n{log}");
+        stored::read(&self.access.endpoint, STREAM, self.folder.path()).await.unwrap()
+    }
+}
+
+/// From the first stored IDR to the last stored frame, everything that was sent is there, once, unchanged, in order.
+fn nothing_lost(stored: &Stored, sent: &Sent) {
+    let first = stored.frames.first().expect("frames are stored");
+    assert!(first.idr, "what is stored starts with an IDR");
+    let last = stored.frames.last().unwrap();
+    let expected: Vec<_> = sent
+        .frames
+        .iter()
+        .filter(|frame| (first.number..=last.number).contains(&frame.number))
+        .map(|frame| (frame.number, frame.idr, frame.hash.as_str()))
+        .collect();
+    let found: Vec<_> =
+        stored.frames.iter().map(|frame| (frame.number, frame.idr, frame.hash.as_str())).collect();
+    let missing: Vec<_> = expected.iter().filter(|frame| !found.contains(frame)).map(|frame| frame.0).collect();
+    assert!(missing.is_empty(), "frames {missing:?} of {}..={} are missing", first.number, last.number);
+    assert_eq!(found, expected);
+}
+
+/// The first stored frame is one of the first that were sent after the viewer connected, and the last is not long before
+/// the end: nothing_lost alone would be content with two frames.
+fn most_is_there(stored: &Stored, sent: &Sent) {
+    let (first, last) = (stored.frames.first().unwrap().number, stored.frames.last().unwrap().number);
+    let count = sent.frames.len() as u64;
+    assert!(first <= 45, "the first stored frame is {first}");
+    assert!(last + 45 >= count, "the last stored frame is {last} of {count}");
+}
+
+fn tracks_cover_the_same_span(stored: &Stored) {
+    let (video, audio) = (stored.video.unwrap(), stored.audio.unwrap());
+    assert!((video.0 - audio.0).abs() < 0.15, "starts: video {video:?}, audio {audio:?}");
+    assert!((video.1 - audio.1).abs() < 0.15, "ends: video {video:?}, audio {audio:?}");
+}
+
+async fn run(settings: Settings, more: &str, seconds: u64) -> (World, Stored, Sent) {
+    let world = World::new().await;
+    let master = world.master(settings).await;
+    let mut agent = world.agent(more).await;
+    world.persisted(&mut agent, Duration::from_secs(seconds), DEADLINE + Duration::from_secs(seconds)).await;
+    let stored = world.finish(agent).await;
+    let sent = master.sent().pop().unwrap();
+    master.stop().await;
+    (world, stored, sent)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_over_host_candidates() {
+    let (world, stored, sent) = run(Settings::default(), "", 8).await;
+    nothing_lost(&stored, &sent);
+    most_is_there(&stored, &sent);
+    tracks_cover_the_same_span(&stored);
+    // Fragment times are those of the wall clock.
+    let sent_at = sent.frames.iter().find(|frame| frame.number == stored.frames[0].number).unwrap().at;
+    let sent_at = sent_at.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    assert!((stored.video.unwrap().0 - sent_at).abs() < 1.0, "{:?} {sent_at}", stored.video);
+    let state = stored::state(&world.access.endpoint, STREAM).await.unwrap();
+    assert_eq!(state["duplicates"], 0);
+    world.local.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_through_turn_only() {
+    let (world, stored, sent) = run(Settings::default(), "  ice: {transportPolicy: Relay}\n", 6).await;
+    nothing_lost(&stored, &sent);
+    most_is_there(&stored, &sent);
+    world.local.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_with_three_percent_of_packets_dropped() {
+    let settings = Settings { impairment: Impairment::drop(0.03), seed: 7, ..Settings::default() };
+    let (world, stored, sent) = run(settings, "", 8).await;
+    assert!(sent.datagrams_dropped > 20, "the network was not bad: {}", sent.datagrams_dropped);
+    nothing_lost(&stored, &sent);
+    world.local.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_resolution_lose_nothing() {
+    let settings = Settings { sizes: vec![(640, 360), (320, 240)], clip_seconds: 3, ..Settings::default() };
+    let (world, stored, sent) = run(settings, "", 9).await;
+    nothing_lost(&stored, &sent);
+    assert!(stored.sizes.contains(&(640, 360)) && stored.sizes.contains(&(320, 240)), "{:?}", stored.sizes);
+    world.local.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn audio_alone_and_video_alone_are_stored() {
+    let settings = Settings { answering: Answering::AudioOnly, ..Settings::default() };
+    let (world, stored, _) = run(settings, "", 5).await;
+    assert!(stored.video.is_none());
+    let (first, last) = stored.audio.unwrap();
+    assert!(last - first > 4.0, "{first} {last}");
+    world.local.shutdown().await;
+
+    let settings = Settings { answering: Answering::VideoOnly, ..Settings::default() };
+    let (world, stored, sent) = run(settings, "", 5).await;
+    assert!(stored.audio.is_none());
+    nothing_lost(&stored, &sent);
+    most_is_there(&stored, &sent);
+    world.local.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_agent_waits_for_a_master_and_for_its_return() {
+    let world = World::new().await;
+    let mut agent = world.agent("").await;
+    // Not even the channel exists yet.
+    agent.wait_for("the missing channel", DEADLINE, |status| {
+        status["reason"].as_str().is_some_and(|reason| reason.contains("Channel"))
+    })
+    .await
+    .unwrap();
+    let master = world.master(Settings::default()).await;
+    agent.wait_for_phase("Streaming", DEADLINE).await.unwrap();
+    world.persisted(&mut agent, Duration::from_secs(2), DEADLINE).await;
+    master.stop().await;
+    agent.wait_for("the master gone", DEADLINE, |status| status["phase"] != "Streaming").await.unwrap();
+    let before = stored::state(&world.access.endpoint, STREAM).await.unwrap()["durationMs"].as_u64().unwrap();
+    let master = world.master(Settings::default()).await;
+    agent.wait_for_phase("Streaming", DEADLINE).await.unwrap();
+    world.persisted(&mut agent, Duration::from_millis(before + 3_000), DEADLINE).await;
+    let stored = world.finish(agent).await;
+    assert!(stored.frames[0].idr);
+    master.stop().await;
+    world.local.shutdown().await;
+}
