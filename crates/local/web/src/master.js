@@ -1,0 +1,181 @@
+// A KVS WebRTC master in the browser, on AWS's own SDKs.
+import {
+  CreateSignalingChannelCommand,
+  DescribeSignalingChannelCommand,
+  GetSignalingChannelEndpointCommand,
+  KinesisVideoClient,
+} from '@aws-sdk/client-kinesis-video';
+import { GetIceServerConfigCommand, KinesisVideoSignalingClient } from '@aws-sdk/client-kinesis-video-signaling';
+import { Role, SignalingClient, SigV4RequestSigner } from 'amazon-kinesis-video-streams-webrtc';
+
+const RECONNECT_MS = [500, 1000, 2000, 5000];
+
+/** Signs the `wss://` URL, and opens it as `ws://` on plain localhost: the signature does not cover the scheme. */
+class Signer {
+  constructor(region, credentials) {
+    this.signer = new SigV4RequestSigner(region, credentials);
+  }
+
+  async getSignedURL(endpoint, parameters, date) {
+    const plain = endpoint.startsWith('ws://');
+    const url = await this.signer.getSignedURL(endpoint.replace(/^ws:/, 'wss:'), parameters, date);
+    return plain ? url.replace(/^wss:/, 'ws:') : url;
+  }
+}
+
+/** One viewer: its connection, and the candidates that came before its offer was set. */
+class Viewer {
+  constructor(id, connection) {
+    this.id = id;
+    this.connection = connection;
+    this.ready = false;
+    this.early = [];
+  }
+
+  async candidate(candidate) {
+    if (!this.ready) {
+      this.early.push(candidate);
+      return;
+    }
+    await this.connection.addIceCandidate(candidate).catch(error => console.warn('candidate', error));
+  }
+}
+
+export class Master extends EventTarget {
+  /** @param config of `/_kvs/config`  @param stream what is shared */
+  constructor(config, channel, stream) {
+    super();
+    this.config = config;
+    this.channel = channel;
+    this.stream = stream;
+    this.viewers = new Map();
+    this.attempt = 0;
+    this.stopped = false;
+    this.connected = false;
+    const credentials = { accessKeyId: config.accessKeyId, secretAccessKey: config.secretAccessKey };
+    this.credentials = credentials;
+    this.kinesis = new KinesisVideoClient({ region: config.region, endpoint: location.origin, credentials });
+  }
+
+  tell(kind, text) {
+    this.dispatchEvent(new CustomEvent('status', { detail: { kind, text } }));
+  }
+
+  async start() {
+    this.arn = await this.findOrCreate();
+    await this.connect();
+  }
+
+  async findOrCreate() {
+    try {
+      const found = await this.kinesis.send(new DescribeSignalingChannelCommand({ ChannelName: this.channel }));
+      return found.ChannelInfo.ChannelARN;
+    } catch (error) {
+      if (error.name !== 'ResourceNotFoundException') throw error;
+    }
+    const made = await this.kinesis.send(new CreateSignalingChannelCommand({ ChannelName: this.channel }));
+    return made.ChannelARN;
+  }
+
+  async connect() {
+    const answer = await this.kinesis.send(
+      new GetSignalingChannelEndpointCommand({
+        ChannelARN: this.arn,
+        SingleMasterChannelEndpointConfiguration: { Protocols: ['WSS', 'HTTPS'], Role: Role.MASTER },
+      }),
+    );
+    const endpoints = Object.fromEntries(answer.ResourceEndpointList.map(e => [e.Protocol, e.ResourceEndpoint]));
+    this.https = endpoints.HTTPS;
+    const client = new SignalingClient({
+      channelARN: this.arn,
+      channelEndpoint: endpoints.WSS,
+      role: Role.MASTER,
+      region: this.config.region,
+      credentials: this.credentials,
+      requestSigner: new Signer(this.config.region, this.credentials),
+    });
+    client.on('open', () => {
+      this.attempt = 0;
+      this.connected = true;
+      this.tell('good', `Sharing on channel ${this.channel}.`);
+    });
+    client.on('sdpOffer', (offer, id) => this.offer(offer, id).catch(error => this.tell('bad', `Viewer ${id}: ${error.message}`)));
+    client.on('iceCandidate', (candidate, id) => this.viewers.get(id)?.candidate(candidate));
+    client.on('close', () => this.again());
+    client.on('error', error => console.warn('signaling', error));
+    this.client = client;
+    client.open();
+  }
+
+  /** The connections to viewers live on; only signaling is made anew. */
+  again() {
+    this.connected = false;
+    if (this.stopped) return;
+    const wait = RECONNECT_MS[Math.min(this.attempt++, RECONNECT_MS.length - 1)];
+    this.tell('bad', `Signaling is down; connecting again in ${wait / 1000} s.`);
+    setTimeout(() => {
+      if (!this.stopped) this.connect().catch(() => this.again());
+    }, wait);
+  }
+
+  async iceServers() {
+    const client = new KinesisVideoSignalingClient({
+      region: this.config.region,
+      endpoint: this.https,
+      credentials: this.credentials,
+    });
+    const answer = await client.send(new GetIceServerConfigCommand({ ChannelARN: this.arn }));
+    return answer.IceServerList.map(s => ({ urls: s.Uris, username: s.Username, credential: s.Password }));
+  }
+
+  async offer(offer, id) {
+    // A second offer of the same viewer replaces its connection.
+    this.viewers.get(id)?.connection.close();
+    const connection = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
+    const viewer = new Viewer(id, connection);
+    this.viewers.set(id, viewer);
+    connection.addEventListener('icecandidate', ({ candidate }) => {
+      if (candidate?.candidate) this.client.sendIceCandidate(candidate, id);
+    });
+    connection.addEventListener('connectionstatechange', () => {
+      if (['failed', 'closed'].includes(connection.connectionState) && this.viewers.get(id) === viewer) {
+        connection.close();
+        this.viewers.delete(id);
+      }
+      this.dispatchEvent(new Event('viewers'));
+    });
+    const servers = await this.iceServers().catch(error => {
+      console.warn('no ICE servers', error);
+      return [];
+    });
+    if (servers.length) connection.setConfiguration({ bundlePolicy: 'max-bundle', iceServers: servers });
+    const senders = this.stream.getTracks().map(track => connection.addTrack(track, this.stream));
+    await connection.setRemoteDescription(offer);
+    viewer.ready = true;
+    for (const candidate of viewer.early.splice(0)) await viewer.candidate(candidate);
+    const answer = await connection.createAnswer();
+    await connection.setLocalDescription(answer);
+    this.client.sendSdpAnswer(connection.localDescription, id);
+    for (const sender of senders) await preferH264(sender);
+    this.dispatchEvent(new Event('viewers'));
+  }
+
+  stop() {
+    this.stopped = true;
+    this.client?.close();
+    for (const viewer of this.viewers.values()) viewer.connection.close();
+    this.viewers.clear();
+    for (const track of this.stream.getTracks()) track.stop();
+  }
+}
+
+/** KVS streams hold H.264; an answerer's codec preferences do not decide what Chromium sends, this does. */
+async function preferH264(sender) {
+  if (sender.track?.kind !== 'video') return;
+  const h264 = RTCRtpSender.getCapabilities('video').codecs.find(c => c.mimeType === 'video/H264');
+  if (!h264) return;
+  const parameters = sender.getParameters();
+  parameters.degradationPreference = 'maintain-resolution';
+  for (const encoding of parameters.encodings) encoding.codec = h264;
+  await sender.setParameters(parameters).catch(error => console.warn('H.264 preference', error));
+}
