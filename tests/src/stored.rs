@@ -36,12 +36,17 @@ pub struct Stored {
 pub async fn state(endpoint: &str, stream: &str) -> Result<Value> {
     let state = get_json(&format!("{endpoint}/_kvs/state")).await?;
     let streams = state["streams"].as_array().context("no streams in the state")?;
-    streams.iter().find(|found| found["name"] == stream).cloned().with_context(|| format!("no stream {stream}"))
+    streams
+        .iter()
+        .find(|found| found["name"] == stream)
+        .cloned()
+        .with_context(|| format!("no stream {stream}"))
 }
 
 /// Downloads everything into `folder`, and decodes all of it: an error of ffmpeg is an error here.
 pub async fn read(endpoint: &str, stream: &str, folder: &Path) -> Result<Stored> {
-    let mut stored = Stored { files: Vec::new(), frames: Vec::new(), video: None, audio: None, sizes: Vec::new() };
+    let mut stored =
+        Stored { files: Vec::new(), frames: Vec::new(), video: None, audio: None, sizes: Vec::new() };
     for part in 1.. {
         let url = format!("{endpoint}/_kvs/streams/{stream}/media.mkv?part={part}");
         let (status, body) = get_bytes(&url).await?;
@@ -53,7 +58,8 @@ pub async fn read(endpoint: &str, stream: &str, folder: &Path) -> Result<Stored>
         std::fs::write(&file, body)?;
         decode(&file).await?;
         let probe = probe(&file).await?;
-        let has_video = probe["streams"].as_array().is_some_and(|s| s.iter().any(|s| s["codec_type"] == "video"));
+        let has_video =
+            probe["streams"].as_array().is_some_and(|s| s.iter().any(|s| s["codec_type"] == "video"));
         if has_video {
             stored.frames.extend(frames(&file).await?);
         }
@@ -63,7 +69,9 @@ pub async fn read(endpoint: &str, stream: &str, folder: &Path) -> Result<Stored>
             }
         }
         for packet in probe["packets"].as_array().into_iter().flatten() {
-            let Some(time) = packet["pts_time"].as_str().and_then(|text| text.parse::<f64>().ok()) else { continue };
+            let Some(time) = packet["pts_time"].as_str().and_then(|text| text.parse::<f64>().ok()) else {
+                continue;
+            };
             let span = if packet["codec_type"] == "video" { &mut stored.video } else { &mut stored.audio };
             let (first, last) = span.unwrap_or((time, time));
             *span = Some((first.min(time), last.max(time)));
@@ -76,12 +84,18 @@ pub async fn read(endpoint: &str, stream: &str, folder: &Path) -> Result<Stored>
 async fn output(command: &mut Command) -> Result<Vec<u8>> {
     let output = command.stdin(Stdio::null()).output().await.context("cannot run ffmpeg")?;
     let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success() && errors.trim().is_empty(), "{:?}: {} {errors}", command.as_std(), output.status);
+    ensure!(
+        output.status.success() && errors.trim().is_empty(),
+        "{:?}: {} {errors}",
+        command.as_std(),
+        output.status
+    );
     Ok(output.stdout)
 }
 
 async fn decode(file: &Path) -> Result<()> {
-    output(Command::new("ffmpeg").args(["-v", "error", "-xerror", "-i"]).arg(file).args(["-f", "null", "-"])).await?;
+    output(Command::new("ffmpeg").args(["-v", "error", "-xerror", "-i"]).arg(file).args(["-f", "null", "-"]))
+        .await?;
     Ok(())
 }
 

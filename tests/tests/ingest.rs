@@ -77,7 +77,12 @@ spec:
             if state["durationMs"].as_u64().unwrap_or(0) >= duration.as_millis() as u64 {
                 return state;
             }
-            assert!(Instant::now() < until, "not enough persisted: {state}\n{:?}\n{}", agent.status().await, agent.log());
+            assert!(
+                Instant::now() < until,
+                "not enough persisted: {state}\n{:?}\n{}",
+                agent.status().await,
+                agent.log()
+            );
             sleep(Duration::from_millis(200)).await;
         }
     }
@@ -104,7 +109,8 @@ fn nothing_lost(stored: &Stored, sent: &Sent) {
         .collect();
     let found: Vec<_> =
         stored.frames.iter().map(|frame| (frame.number, frame.idr, frame.hash.as_str())).collect();
-    let missing: Vec<_> = expected.iter().filter(|frame| !found.contains(frame)).map(|frame| frame.0).collect();
+    let missing: Vec<_> =
+        expected.iter().filter(|frame| !found.contains(frame)).map(|frame| frame.0).collect();
     assert!(missing.is_empty(), "frames {missing:?} of {}..={} are missing", first.number, last.number);
     assert_eq!(found, expected);
 }
@@ -198,11 +204,12 @@ async fn the_agent_waits_for_a_master_and_for_its_return() {
     let world = World::new().await;
     let mut agent = world.agent("").await;
     // Not even the channel exists yet.
-    agent.wait_for("the missing channel", DEADLINE, |status| {
-        status["reason"].as_str().is_some_and(|reason| reason.contains("Channel"))
-    })
-    .await
-    .unwrap();
+    agent
+        .wait_for("the missing channel", DEADLINE, |status| {
+            status["reason"].as_str().is_some_and(|reason| reason.contains("Channel"))
+        })
+        .await
+        .unwrap();
     let master = world.master(Settings::default()).await;
     agent.wait_for_phase("Streaming", DEADLINE).await.unwrap();
     world.persisted(&mut agent, Duration::from_secs(2), DEADLINE).await;

@@ -11,7 +11,7 @@ use clap::Args;
 
 use crate::packages::{self, Group, on_path};
 use crate::process::{Outcome, interrupted, run_within};
-use crate::workspace::{binary, build, cargo, npm_ci, root, target};
+use crate::workspace::{binary, build, cargo, root, target};
 use crate::{demo, say, workspace};
 
 /// Names the suites (comma-separated, or `all`) for which a skip is a failure. CI sets it.
@@ -63,22 +63,8 @@ const SUITES: &[Suite] = &[
     },
     Suite { name: "boto3", about: "kvs-local driven by boto3", minutes: 4, missing: no_python, run: boto3 },
     Suite {
-        name: "js",
-        about: "kvs-local driven by the AWS SDK for JavaScript",
-        minutes: 4,
-        missing: no_node,
-        run: js,
-    },
-    Suite {
-        name: "browser",
-        about: "Chromium's camera to a KVS stream",
-        minutes: 8,
-        missing: no_browser,
-        run: browser,
-    },
-    Suite {
         name: "demo",
-        about: "cargo xtask demo --headless",
+        about: "Chromium's camera to a KVS stream: cargo xtask demo --headless",
         minutes: 5,
         missing: no_browser,
         run: the_demo,
@@ -246,10 +232,6 @@ fn no_python() -> Option<String> {
     lacks(&["python3"])
 }
 
-fn no_node() -> Option<String> {
-    lacks(&["node", "npm"])
-}
-
 fn no_browser() -> Option<String> {
     lacks(&["chromium", "node", "npm", "ffmpeg"])
 }
@@ -319,7 +301,7 @@ fn e2e(suite: &mut Run) -> Result<()> {
     binaries()?;
     // One at a time: each of these tests is a whole system on two shared cores.
     suite.command(cargo().args(["test", "--locked", "-p", "kvs-ingest-tests", "--lib"]))?;
-    for test in tests()?.iter().filter(|test| *test != "browser") {
+    for test in tests()?.iter() {
         suite.command(cargo().args([
             "test",
             "--locked",
@@ -345,35 +327,12 @@ fn tests() -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn browser(suite: &mut Run) -> Result<()> {
-    binaries()?;
-    let page = workspace::build_page()?;
-    npm_ci(&root().join("tests/browser"))?;
-    suite.command(
-        cargo()
-            .args([
-                "test",
-                "--locked",
-                "-p",
-                "kvs-ingest-tests",
-                "--test",
-                "browser",
-                "--",
-                "--test-threads=1",
-            ])
-            .env("KVS_INGEST_WEB_DIR", page),
-    )
-}
-
 fn boto3(suite: &mut Run) -> Result<()> {
     build(&["kvs-local"])?;
     let python = virtual_environment(&root().join("tests/python/requirements.txt"))?;
     let local = demo::LocalKvs::start_for_tests("boto3")?;
-    for script in ["crates/local/tests/boto3_control.py", "crates/local/tests/boto3_media.py"] {
-        suite.command(
-            Command::new(&python).arg(root().join(script)).arg(&local.url).envs(local.credentials()),
-        )?;
-    }
+    let script = root().join("crates/local/tests/boto3_control.py");
+    suite.command(Command::new(&python).arg(script).arg(&local.url).envs(local.credentials()))?;
     Ok(())
 }
 
@@ -393,20 +352,6 @@ fn virtual_environment(requirements: &Path) -> Result<std::path::PathBuf> {
         std::fs::write(&stamp, wanted)?;
     }
     Ok(folder.join("bin/python"))
-}
-
-fn js(suite: &mut Run) -> Result<()> {
-    build(&["kvs-local"])?;
-    let folder = root().join("tests/js");
-    npm_ci(&folder)?;
-    let local = demo::LocalKvs::start_for_tests("js")?;
-    suite.command(
-        Command::new("node")
-            .arg("conformance.mjs")
-            .arg(&local.url)
-            .envs(local.credentials())
-            .current_dir(folder),
-    )
 }
 
 fn the_demo(suite: &mut Run) -> Result<()> {
