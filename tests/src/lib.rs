@@ -4,6 +4,7 @@
 #![allow(missing_docs, reason = "read by its neighbours only")]
 
 pub mod agent;
+pub mod browser;
 pub mod http;
 pub mod impair;
 pub mod master;

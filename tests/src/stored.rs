@@ -108,15 +108,34 @@ async fn probe(file: &Path) -> Result<Value> {
     Ok(serde_json::from_slice(&json)?)
 }
 
-/// The numbered frames of a file, without decoding them.
-async fn frames(file: &Path) -> Result<Vec<StoredFrame>> {
-    let stream = output(
+/// Hashes of the pictures of a file, in the order of storage, each with whether it is an IDR. A picture starts with the
+/// slice whose `first_mb_in_slice` is 0, which is one bit that is set (ITU-T H.264 section 7.3.3).
+pub async fn pictures(file: &Path) -> Result<Vec<(bool, String)>> {
+    let stream = annex_b(file).await?;
+    let mut pictures: Vec<Vec<&[u8]>> = Vec::new();
+    for unit in split_annex_b(&stream).into_iter().filter(|unit| matches!(nal_type(unit), 1 | 5)) {
+        if unit.get(1).is_some_and(|byte| byte & 0x80 != 0) {
+            pictures.push(Vec::new());
+        }
+        pictures.last_mut().context("a stored picture without its first slice")?.push(unit);
+    }
+    Ok(pictures.iter().map(|units| (is_idr(units), slice_hash(units))).collect())
+}
+
+/// The video of a file as a byte stream, without decoding it.
+async fn annex_b(file: &Path) -> Result<Vec<u8>> {
+    output(
         Command::new("ffmpeg")
             .args(["-v", "error", "-i"])
             .arg(file)
             .args(["-map", "0:v:0", "-c", "copy", "-f", "h264", "pipe:1"]),
     )
-    .await?;
+    .await
+}
+
+/// The numbered frames of a file, without decoding them.
+async fn frames(file: &Path) -> Result<Vec<StoredFrame>> {
+    let stream = annex_b(file).await?;
     let mut frames = Vec::new();
     let mut number = None;
     for unit in split_annex_b(&stream) {
@@ -124,7 +143,8 @@ async fn frames(file: &Path) -> Result<Vec<StoredFrame>> {
             6 => number = frame_number(&[unit]).or(number),
             // The master's clips have one slice a frame.
             1 | 5 => {
-                let number = number.take().context("a stored frame without number")?;
+                // A browser's frames have none.
+                let Some(number) = number.take() else { continue };
                 frames.push(StoredFrame { number, idr: is_idr(&[unit]), hash: slice_hash(&[unit]) });
             }
             _ => {}

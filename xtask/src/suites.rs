@@ -63,8 +63,15 @@ const SUITES: &[Suite] = &[
     },
     Suite { name: "boto3", about: "kvs-local driven by boto3", minutes: 4, missing: no_python, run: boto3 },
     Suite {
+        name: "browser",
+        about: "every frame that Chromium sends is stored",
+        minutes: 6,
+        missing: no_browser,
+        run: browser,
+    },
+    Suite {
         name: "demo",
-        about: "Chromium's camera to a KVS stream: cargo xtask demo --headless",
+        about: "cargo xtask demo --headless",
         minutes: 5,
         missing: no_browser,
         run: the_demo,
@@ -301,7 +308,7 @@ fn e2e(suite: &mut Run) -> Result<()> {
     binaries()?;
     // One at a time: each of these tests is a whole system on two shared cores.
     suite.command(cargo().args(["test", "--locked", "-p", "kvs-ingest-tests", "--lib"]))?;
-    for test in tests()?.iter() {
+    for test in tests()?.iter().filter(|test| *test != "browser") {
         suite.command(cargo().args([
             "test",
             "--locked",
@@ -325,6 +332,17 @@ fn tests() -> Result<Vec<String>> {
         .collect();
     names.sort();
     Ok(names)
+}
+
+fn browser(suite: &mut Run) -> Result<()> {
+    binaries()?;
+    let page = workspace::build_page()?;
+    workspace::npm_ci(&root().join("tests/browser"))?;
+    suite.command(
+        cargo()
+            .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", "browser"])
+            .env("KVS_INGEST_WEB_DIR", page),
+    )
 }
 
 fn boto3(suite: &mut Run) -> Result<()> {

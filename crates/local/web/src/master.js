@@ -169,13 +169,17 @@ export class Master extends EventTarget {
   }
 }
 
-/** KVS streams hold H.264; an answerer's codec preferences do not decide what Chromium sends, this does. */
+/**
+ * KVS streams hold H.264. A viewer that offers other codecs too would get the first of them from Chromium, whatever the
+ * answer prefers; this is what decides. Nothing to do where H.264 was not negotiated.
+ */
 async function preferH264(sender) {
   if (sender.track?.kind !== 'video') return;
-  const h264 = RTCRtpSender.getCapabilities('video').codecs.find(c => c.mimeType === 'video/H264');
-  if (!h264) return;
   const parameters = sender.getParameters();
   parameters.degradationPreference = 'maintain-resolution';
-  for (const encoding of parameters.encodings) encoding.codec = h264;
+  const h264 = parameters.codecs.find(codec => codec.mimeType.toLowerCase() === 'video/h264');
+  if (h264) {
+    for (const encoding of parameters.encodings) encoding.codec = h264;
+  }
   await sender.setParameters(parameters).catch(error => console.warn('H.264 preference', error));
 }

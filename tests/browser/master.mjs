@@ -1,0 +1,86 @@
+// Opens the page of kvs-local in headless Chromium as a master, and answers one JSON line for each line on standard input:
+// `sent` (every video frame that was encoded and sent, by viewer connection) or `state`. Ends when standard input does.
+import { createInterface } from 'node:readline';
+import { chromium } from 'playwright-core';
+
+const url = process.argv[2];
+
+/** Runs in the page before its own script: a pass-through transform on every video sender. */
+function record() {
+  const source = `
+    const hex = bytes => [...bytes].map(b => b.toString(16).padStart(2, '0')).join('');
+    // The coded slices (types 1 and 5) of an Annex B frame.
+    function slices(data) {
+      const starts = [];
+      for (let i = 0; i + 3 <= data.length; i++) {
+        if (data[i] === 0 && data[i + 1] === 0 && data[i + 2] === 1) { starts.push(i + 3); i += 2; }
+      }
+      return starts.map((start, n) => {
+        let end = n + 1 < starts.length ? starts[n + 1] - 3 : data.length;
+        while (end > start && data[end - 1] === 0) end--;
+        return data.subarray(start, end);
+      }).filter(unit => [1, 5].includes(unit[0] & 0x1f));
+    }
+    onrtctransform = async ({ transformer }) => {
+      const writer = transformer.writable.getWriter();
+      const reader = transformer.readable.getReader();
+      for (;;) {
+        const { value: frame, done } = await reader.read();
+        if (done) return;
+        const copy = new Uint8Array(frame.data.slice(0));
+        const at = Date.now();
+        await writer.write(frame);
+        const units = slices(copy);
+        const all = new Uint8Array(units.reduce((sum, unit) => sum + unit.length, 0));
+        let offset = 0;
+        for (const unit of units) { all.set(unit, offset); offset += unit.length; }
+        const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', all)).subarray(0, 8);
+        postMessage({ connection: transformer.options.connection, at, type: frame.type, hash: hex(hash) });
+      }
+    };`;
+  const worker = new Worker(URL.createObjectURL(new Blob([source], { type: 'text/javascript' })));
+  window.sentFrames = [];
+  worker.onmessage = ({ data }) => window.sentFrames.push(data);
+  const addTrack = RTCPeerConnection.prototype.addTrack;
+  let connections = 0;
+  RTCPeerConnection.prototype.addTrack = function (track, ...streams) {
+    const sender = addTrack.call(this, track, ...streams);
+    if (track.kind === 'video') sender.transform = new RTCRtpScriptTransform(worker, { connection: connections++ });
+    return sender;
+  };
+}
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  args: [
+    '--no-sandbox',
+    '--use-fake-device-for-media-stream=fps=30',
+    '--use-fake-ui-for-media-stream',
+    '--autoplay-policy=no-user-gesture-required',
+    '--disable-gpu',
+    '--disable-quic',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+  ],
+});
+const page = await browser.newPage();
+page.on('pageerror', error => console.error(`page: ${error}`));
+page.on('console', message => console.error(`console: ${message.text()}`));
+await page.addInitScript(record);
+await page.goto(url);
+console.log(JSON.stringify({ ready: true }));
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const answer =
+    line === 'sent'
+      ? await page.evaluate(() => window.sentFrames)
+      : await page.evaluate(() => ({
+          status: window.kvsLocal.status,
+          errors: window.kvsLocal.errors,
+          viewers: window.kvsLocal.viewers,
+          signaling: window.kvsLocal.signaling,
+        }));
+  console.log(JSON.stringify(answer));
+}
+await browser.close();

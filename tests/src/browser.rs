@@ -1,0 +1,71 @@
+//! Chromium as a KVS WebRTC master: the page of kvs-local, driven by `tests/browser/master.mjs`.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::timeout;
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// A video frame that Chromium encoded and gave to RTP.
+#[derive(Clone, Debug, Deserialize)]
+pub struct BrowserFrame {
+    /// Which peer connection, in the order in which they were made.
+    pub connection: u64,
+    /// Milliseconds since 1970.
+    pub at: u64,
+    /// `key` or `delta`.
+    pub r#type: String,
+    /// As [`crate::nal::slice_hash`].
+    pub hash: String,
+}
+
+/// A running browser; ends when dropped.
+pub struct BrowserMaster {
+    _child: Child,
+    stdin: ChildStdin,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl BrowserMaster {
+    /// Opens the page, which starts by itself when its address says so.
+    pub async fn open(url: &str) -> Result<Self> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser/master.mjs");
+        let mut child = Command::new("node")
+            .arg(script)
+            .arg(url)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("cannot run node")?;
+        let stdin = child.stdin.take().context("standard input is piped")?;
+        let lines = BufReader::new(child.stdout.take().context("standard output is piped")?).lines();
+        let mut master = Self { _child: child, stdin, lines };
+        let line = master.line().await.context("the browser did not start")?;
+        ensure!(line.contains("ready"), "unexpected first line {line:?}");
+        Ok(master)
+    }
+
+    /// Every video frame so far.
+    pub async fn sent(&mut self) -> Result<Vec<BrowserFrame>> {
+        self.stdin.write_all(b"sent\n").await?;
+        Ok(serde_json::from_str(&self.line().await?)?)
+    }
+
+    /// What the page knows of itself.
+    pub async fn state(&mut self) -> Result<serde_json::Value> {
+        self.stdin.write_all(b"state\n").await?;
+        Ok(serde_json::from_str(&self.line().await?)?)
+    }
+
+    async fn line(&mut self) -> Result<String> {
+        let line = timeout(ANSWER_WITHIN, self.lines.next_line()).await.context("no answer in time")??;
+        line.context("the browser's driver ended")
+    }
+}

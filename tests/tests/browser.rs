@@ -1,0 +1,93 @@
+//! The main job with a real browser: Chromium's camera and microphone, through its own resolution ramp, to a KVS stream.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use kvs_ingest_tests::agent::{AgentProcess, AgentSettings};
+use kvs_ingest_tests::browser::BrowserMaster;
+use kvs_ingest_tests::stored;
+use kvs_local::{AccessKey, Config, Server};
+use tokio::time::{Instant, sleep};
+
+const SECONDS: u64 = 22;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_frame_that_chromium_sends_is_stored() {
+    let web =
+        std::env::var("KVS_INGEST_WEB_DIR").expect("KVS_INGEST_WEB_DIR: run `cargo xtask test browser`");
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::new(folder.path().join("kvs"));
+    config.access_keys = vec![AccessKey::new("AKIDTEST", "secret")];
+    config.region = "eu-central-1".to_owned();
+    config.web = Some(web.into());
+    let local = Server::start(config).await.unwrap();
+    let endpoint = local.url();
+    let agent = AgentProcess::start(&AgentSettings {
+        manifest: "apiVersion: kvs-ingest.dev/v1alpha1
+kind: KvsIngest
+metadata: {name: browser}
+spec:
+  region: eu-central-1
+  channel: {name: browser}
+  stream: {name: browser, createIfMissing: true, retentionHours: 1}
+",
+        folder: folder.path(),
+        endpoint: &endpoint,
+        access_key: "AKIDTEST",
+        secret_key: "secret",
+        arguments: &[],
+    })
+    .await
+    .unwrap();
+    let mut browser = BrowserMaster::open(&format!("{endpoint}/?channel=browser&start=1")).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(90);
+    loop {
+        let state = stored::state(&endpoint, "browser").await.unwrap_or_default();
+        if state["durationMs"].as_u64().unwrap_or(0) >= SECONDS * 1000 {
+            break;
+        }
+        let page = browser.state().await.unwrap();
+        assert!(Instant::now() < deadline, "{state}\n{page}\n{:?}\n{}", agent.status().await, agent.log());
+        sleep(Duration::from_millis(300)).await;
+    }
+    let stopped_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    let log = agent.log();
+    let status = agent.stop(Duration::from_secs(20)).await.unwrap();
+    assert!(status.success(), "{status}\n{log}");
+    let sent = browser.sent().await.unwrap();
+    let stored = stored::read(&endpoint, "browser", folder.path()).await.unwrap();
+
+    let mut pictures = Vec::new();
+    for file in &stored.files {
+        pictures.extend(stored::pictures(file).await.unwrap());
+    }
+    assert!(pictures[0].0, "what is stored starts with an IDR");
+    // From the first stored IDR on, what is stored is what was sent: each frame, once, in order.
+    let connection = sent.last().unwrap().connection;
+    let sent: Vec<_> = sent.into_iter().filter(|frame| frame.connection == connection).collect();
+    let places: HashMap<_, _> =
+        sent.iter().enumerate().map(|(index, frame)| (frame.hash.as_str(), index)).collect();
+    let first = places[pictures[0].1.as_str()];
+    assert!(first < 60, "the first stored frame is number {first}");
+    let expected: Vec<_> =
+        sent[first..].iter().take(pictures.len()).map(|frame| frame.hash.as_str()).collect();
+    let found: Vec<_> = pictures.iter().map(|(_, hash)| hash.as_str()).collect();
+    let at = expected.iter().zip(&found).position(|(expected, found)| expected != found);
+    assert_eq!(at, None, "stored frame {at:?} of {} is not what was sent\n{log}", found.len());
+    assert_eq!(expected.len(), found.len());
+    assert!(found.len() as u64 >= (SECONDS - 2) * 15, "only {} frames", found.len());
+
+    // Chromium starts small: more than one picture size was stored, without a frame lost in between.
+    assert!(stored.sizes.len() > 1, "{:?}", stored.sizes);
+    let (video, audio) = (stored.video.unwrap(), stored.audio.unwrap());
+    assert!(
+        (video.0 - audio.0).abs() < 0.15 && (video.1 - audio.1).abs() < 0.15,
+        "video {video:?}, audio {audio:?}"
+    );
+    let sent_at = sent[first].at as f64 / 1000.0;
+    assert!((video.0 - sent_at).abs() < 1.0, "stored as of {}, sent at {sent_at}", video.0);
+    assert!((video.1 - stopped_at).abs() < 3.0, "stored until {}, stopped at {stopped_at}", video.1);
+    drop(browser);
+    local.shutdown().await;
+}
