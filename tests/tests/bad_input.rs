@@ -1,0 +1,120 @@
+//! What a user gets wrong is named, with the remedy, and the agent goes on where going on makes sense.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use kvs_ingest_tests::agent::{AgentProcess, AgentSettings, command};
+use kvs_ingest_tests::master::channel::Access;
+use kvs_ingest_tests::master::{Answering, Master, Settings};
+use kvs_local::{AccessKey, Config, Server};
+
+const DEADLINE: Duration = Duration::from_secs(40);
+
+const MANIFEST: &str = "apiVersion: kvs-ingest.dev/v1alpha1
+kind: KvsIngest
+metadata: {name: door}
+spec:
+  region: eu-central-1
+  channel: {name: door}
+  stream: {name: door-stream, createIfMissing: true, retentionHours: 1}
+";
+
+async fn local() -> (Server, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::new(folder.path().join("kvs"));
+    config.access_keys = vec![AccessKey::new("AKIDTEST", "secret")];
+    config.region = "eu-central-1".to_owned();
+    (Server::start(config).await.unwrap(), folder)
+}
+
+async fn agent(server: &Server, folder: &tempfile::TempDir, manifest: &str, secret: &str) -> AgentProcess {
+    AgentProcess::start(&AgentSettings {
+        manifest,
+        folder: folder.path(),
+        endpoint: &server.url(),
+        access_key: "AKIDTEST",
+        secret_key: secret,
+        arguments: &[],
+    })
+    .await
+    .unwrap()
+}
+
+/// Waits until the message of `/status` has all of these words.
+async fn says(agent: &mut AgentProcess, words: &[&str]) {
+    let status = agent
+        .wait_for(&format!("a message with {words:?}"), DEADLINE, |status| {
+            words.iter().all(|word| status["message"].as_str().is_some_and(|message| message.contains(word)))
+        })
+        .await
+        .unwrap();
+    assert_ne!(status["phase"], "Streaming");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_credentials_are_named_and_retried() {
+    let (server, folder) = local().await;
+    let mut agent = agent(&server, &folder, MANIFEST, "not-the-secret").await;
+    says(&mut agent, &["signature"]).await;
+    let (_, body) = agent.get("/status").await.unwrap();
+    assert!(!body.contains("not-the-secret") && !agent.log().contains("not-the-secret"));
+    assert!(agent.stop(Duration::from_secs(15)).await.unwrap().success());
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_stream_names_create_if_missing() {
+    let (server, folder) = local().await;
+    server.ensure_channel("door").unwrap();
+    let manifest = MANIFEST.replace(", createIfMissing: true, retentionHours: 1", "");
+    let mut agent = agent(&server, &folder, &manifest, "secret").await;
+    says(&mut agent, &["door-stream", "createIfMissing"]).await;
+    assert!(agent.stop(Duration::from_secs(15)).await.unwrap().success());
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invalid_manifest_ends_with_the_path_of_the_field() {
+    let (server, folder) = local().await;
+    let manifest = MANIFEST.replace("channel: {name: door}", "channel: {name: 'a b'}");
+    let settings = AgentSettings {
+        manifest: &manifest,
+        folder: folder.path(),
+        endpoint: &server.url(),
+        access_key: "AKIDTEST",
+        secret_key: "secret",
+        arguments: &[],
+    };
+    let (mut command, _) = command(&settings).unwrap();
+    let output = command.stdout(Stdio::null()).stderr(Stdio::piped()).output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(text.contains("spec.channel.name"), "{text}");
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_without_h264_is_named_and_its_audio_is_stored() {
+    let (server, folder) = local().await;
+    let access = Access {
+        endpoint: server.url(),
+        region: "eu-central-1".to_owned(),
+        access_key: "AKIDTEST".to_owned(),
+        secret_key: "secret".to_owned(),
+    };
+    let settings = Settings { answering: Answering::Vp8Only, ..Settings::default() };
+    let master = Master::start(&access, "door", settings).await.unwrap();
+    let mut agent = agent(&server, &folder, MANIFEST, "secret").await;
+    agent
+        .wait_for("a message that names H.264", DEADLINE, |status| {
+            status["message"]
+                .as_str()
+                .is_some_and(|message| message.contains("H.264") || message.contains("H264"))
+        })
+        .await
+        .unwrap();
+    assert!(agent.stop(Duration::from_secs(20)).await.unwrap().success());
+    master.stop().await;
+    server.shutdown().await;
+}
