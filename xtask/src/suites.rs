@@ -307,7 +307,17 @@ fn binaries() -> Result<()> {
 fn e2e(suite: &mut Run) -> Result<()> {
     binaries()?;
     // One at a time: each of these tests is a whole system on two shared cores.
-    suite.command(cargo().args(["test", "--locked", "-p", "kvs-ingest-tests", "--lib"]))?;
+    suite.command(cargo().args([
+        "test",
+        "--locked",
+        "-p",
+        "kvs-ingest-tests",
+        "--lib",
+        "--",
+        "--test-threads=1",
+        "--",
+        "--test-threads=1",
+    ]))?;
     for test in tests()?.iter().filter(|test| *test != "browser") {
         suite.command(cargo().args([
             "test",

@@ -176,7 +176,6 @@ export class Master extends EventTarget {
 async function preferH264(sender) {
   if (sender.track?.kind !== 'video') return;
   const parameters = sender.getParameters();
-  parameters.degradationPreference = 'maintain-resolution';
   const h264 = parameters.codecs.find(codec => codec.mimeType.toLowerCase() === 'video/h264');
   if (h264) {
     for (const encoding of parameters.encodings) encoding.codec = h264;
