@@ -9,7 +9,10 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -334,7 +337,9 @@ fn read(path: &Path) -> Result<Bytes, StoreError> {
 
 fn write_synced(path: &Path, data: &[u8]) -> Result<(), StoreError> {
     let write = || {
-        let part = path.with_extension("part");
+        // Two sessions may write the same header at once: each has a file of its own until the rename.
+        static PARTS: AtomicU64 = AtomicU64::new(0);
+        let part = path.with_extension(format!("{}.part", PARTS.fetch_add(1, Ordering::Relaxed)));
         let mut file = File::create(&part)?;
         file.write_all(data)?;
         file.sync_data()?;
