@@ -10,6 +10,19 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use std::time::Duration;
 
+/// Warns of what a peer may repeat thousands of times a second: the first, second, fourth, eighth … time, so that a
+/// user sees it and the log stays small. The others are logged at debug.
+macro_rules! warn_seldom {
+    ($before:expr, $($line:tt)+) => {{
+        let times = $before + 1;
+        if times.is_power_of_two() {
+            tracing::warn!(times, $($line)+);
+        } else {
+            tracing::debug!(times, $($line)+);
+        }
+    }};
+}
+
 /// Something worth a log line or a counter.
 #[derive(Debug)]
 pub enum Event {
@@ -201,8 +214,9 @@ impl Events {
                 tracing::debug!(kind = kind.as_str(), %loss, "packets given up");
             }
             Event::MalformedPacket { kind, packet } => {
-                self.malformed.get_or_create(&KindLabel { kind: kind.as_str().to_owned() }).inc();
-                tracing::debug!(kind = kind.as_str(), %packet, "packet skipped");
+                let kind = kind.as_str();
+                let before = self.malformed.get_or_create(&KindLabel { kind: kind.to_owned() }).inc();
+                warn_seldom!(before, kind, %packet, "malformed RTP packet skipped: see what the master sends");
             }
             Event::PictureIncomplete { ssrc, rtp_timestamp, reason } => {
                 self.pictures_incomplete.inc();
@@ -218,8 +232,13 @@ impl Events {
             }
             Event::PipelineWarning { message } => tracing::warn!("pipeline: {message}"),
             Event::SignalingMalformed { what, reason } => {
-                self.signaling_malformed.inc();
-                tracing::debug!(what, reason, "signaling frame skipped");
+                let before = self.signaling_malformed.inc();
+                warn_seldom!(
+                    before,
+                    what,
+                    reason,
+                    "malformed signaling frame skipped: see what the master sends"
+                );
             }
             Event::SignalingNotSent { what, reason } => tracing::warn!(what, reason, "message not sent"),
         }

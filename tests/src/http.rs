@@ -1,4 +1,4 @@
-//! GET of small documents from processes on this machine.
+//! Small HTTP requests to processes on this machine.
 
 use std::time::Duration;
 
@@ -41,4 +41,16 @@ pub async fn get_json(url: &str) -> Result<Value> {
     let (status, body) = get_text(url).await?;
     anyhow::ensure!(status == 200, "GET {url} was answered {status}: {body}");
     serde_json::from_str(&body).with_context(|| format!("GET {url}: not JSON: {body}"))
+}
+
+/// The status code and body of a POST of JSON.
+pub async fn post_json(url: &str, body: &Value) -> Result<(u16, String)> {
+    let (url, body) = (url.to_owned(), body.to_string());
+    tokio::task::spawn_blocking(move || {
+        let request = client().post(&url).header("content-type", "application/json");
+        let mut answer = request.send(body).with_context(|| format!("POST {url}"))?;
+        let body = answer.body_mut().read_to_string().with_context(|| format!("POST {url}: body"))?;
+        Ok((answer.status().as_u16(), body))
+    })
+    .await?
 }

@@ -5,8 +5,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use kvs_ingest_tests::agent::{AgentProcess, AgentSettings, command};
+use kvs_ingest_tests::http::post_json;
 use kvs_ingest_tests::master::channel::Access;
 use kvs_ingest_tests::master::{Answering, Master, Settings};
+use kvs_ingest_tests::stored;
 use kvs_local::{AccessKey, Config, Server};
 
 const DEADLINE: Duration = Duration::from_secs(40);
@@ -26,6 +28,15 @@ async fn local() -> (Server, tempfile::TempDir) {
     config.access_keys = vec![AccessKey::new("AKIDTEST", "secret")];
     config.region = "eu-central-1".to_owned();
     (Server::start(config).await.unwrap(), folder)
+}
+
+fn access(server: &Server) -> Access {
+    Access {
+        endpoint: server.url(),
+        region: "eu-central-1".to_owned(),
+        access_key: "AKIDTEST".to_owned(),
+        secret_key: "secret".to_owned(),
+    }
 }
 
 async fn agent(server: &Server, folder: &tempfile::TempDir, manifest: &str, secret: &str) -> AgentProcess {
@@ -97,12 +108,7 @@ async fn an_invalid_manifest_ends_with_the_path_of_the_field() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_master_without_h264_is_named_and_its_audio_is_stored() {
     let (server, folder) = local().await;
-    let access = Access {
-        endpoint: server.url(),
-        region: "eu-central-1".to_owned(),
-        access_key: "AKIDTEST".to_owned(),
-        secret_key: "secret".to_owned(),
-    };
+    let access = access(&server);
     let settings = Settings { answering: Answering::Vp8Only, ..Settings::default() };
     let master = Master::start(&access, "door", settings).await.unwrap();
     let mut agent = agent(&server, &folder, MANIFEST, "secret").await;
@@ -114,6 +120,100 @@ async fn a_master_without_h264_is_named_and_its_audio_is_stored() {
         })
         .await
         .unwrap();
+    assert!(agent.stop(Duration::from_secs(20)).await.unwrap().success());
+    master.stop().await;
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_plugin_ends_with_the_package_to_install() {
+    let (server, folder) = local().await;
+    let settings = AgentSettings {
+        manifest: MANIFEST,
+        folder: folder.path(),
+        endpoint: &server.url(),
+        access_key: "AKIDTEST",
+        secret_key: "secret",
+        arguments: &[],
+    };
+    let (mut command, _) = command(&settings).unwrap();
+    let output = command
+        .env("GST_PLUGIN_SYSTEM_PATH_1_0", folder.path())
+        .env("GST_PLUGIN_PATH_1_0", folder.path())
+        .env("GST_REGISTRY_1_0", folder.path().join("registry.bin"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output()
+        .await
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(text.contains("`appsrc` is missing") && text.contains("gstreamer1.0-plugins-base"), "{text}");
+    server.shutdown().await;
+}
+
+/// Waits until a counter of `/metrics` is not zero; the name includes its labels.
+async fn counted(agent: &mut AgentProcess, counter: &str) {
+    let until = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        let (_, metrics) = agent.get("/metrics").await.unwrap();
+        let value = metrics.lines().find_map(|line| line.strip_prefix(counter)).map(str::trim);
+        if value.is_some_and(|value| value != "0") {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < until, "no {counter} in\n{metrics}\n{}", agent.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_malformed_rtp_packet_is_named_and_media_goes_on() {
+    const MALFORMED: u64 = 60;
+    let (server, folder) = local().await;
+    let settings = Settings { malformed_frame: Some(MALFORMED), ..Settings::default() };
+    let master = Master::start(&access(&server), "door", settings).await.unwrap();
+    let mut agent = agent(&server, &folder, MANIFEST, "secret").await;
+    counted(&mut agent, "kvs_ingest_rtp_packets_malformed_total{kind=\"video\"}").await;
+    let log = agent.log();
+    let line = log.lines().find(|line| line.contains("malformed RTP packet")).expect("it is said");
+    assert!(line.contains("WARN") && line.contains("STAP-A"), "{line}");
+    master
+        .wait_for("sent what follows", DEADLINE, |sent| {
+            sent.iter().any(|sent| sent.frames.len() as u64 > MALFORMED + 90)
+        })
+        .await
+        .unwrap();
+    assert!(agent.stop(Duration::from_secs(20)).await.unwrap().success());
+    let stored = stored::read(&server.url(), "door-stream", folder.path()).await.unwrap();
+    let numbers: Vec<_> = stored.frames.iter().map(|frame| frame.number).collect();
+    assert!(numbers.contains(&(MALFORMED - 1)) && numbers.contains(&(MALFORMED + 60)), "{numbers:?}");
+    master.stop().await;
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signaling_frame_that_is_not_json_is_named_and_media_goes_on() {
+    let (server, folder) = local().await;
+    let master = Master::start(&access(&server), "door", Settings::default()).await.unwrap();
+    let mut agent = agent(&server, &folder, MANIFEST, "secret").await;
+    agent.wait_for_phase("Streaming", DEADLINE).await.unwrap();
+    let fault = serde_json::json!({"channel": "door", "action": "text", "text": "<html>not KVS</html>"});
+    let (status, answer) = post_json(&format!("{}/_kvs/faults", server.url()), &fault).await.unwrap();
+    assert_eq!(status, 200, "{answer}");
+    counted(&mut agent, "kvs_ingest_signaling_frames_malformed_total").await;
+    let log = agent.log();
+    let line = log.lines().find(|line| line.contains("malformed signaling frame")).expect("it is said");
+    assert!(line.contains("WARN") && line.contains("JSON"), "{line}");
+    let before =
+        stored::state(&server.url(), "door-stream").await.unwrap()["durationMs"].as_u64().unwrap_or(0);
+    let until = tokio::time::Instant::now() + DEADLINE;
+    while stored::state(&server.url(), "door-stream").await.unwrap()["durationMs"].as_u64().unwrap_or(0)
+        < before + 2000
+    {
+        assert!(tokio::time::Instant::now() < until, "media stopped\n{}", agent.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(master.sent().len(), 1, "the viewer did not connect again");
     assert!(agent.stop(Duration::from_secs(20)).await.unwrap().success());
     master.stop().await;
     server.shutdown().await;

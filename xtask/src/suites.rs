@@ -315,8 +315,6 @@ fn e2e(suite: &mut Run) -> Result<()> {
         "--lib",
         "--",
         "--test-threads=1",
-        "--",
-        "--test-threads=1",
     ]))?;
     for test in tests()?.iter().filter(|test| *test != "browser") {
         suite.command(cargo().args([

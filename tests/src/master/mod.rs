@@ -52,6 +52,8 @@ pub struct Settings {
     pub sizes: Vec<(u32, u32)>,
     /// Seconds until the next clip; 0 stays with the first.
     pub clip_seconds: u64,
+    /// A STAP-A whose length points behind its end rides in the last packet of this frame.
+    pub malformed_frame: Option<u64>,
     /// Of either direction.
     pub impairment: Impairment,
     pub seed: u64,
@@ -65,6 +67,7 @@ impl Default for Settings {
             sends_audio: true,
             sizes: vec![(640, 360)],
             clip_seconds: 0,
+            malformed_frame: None,
             impairment: Impairment::default(),
             seed: 1,
         }

@@ -258,19 +258,18 @@ impl Session {
         let slice = units.iter().position(|unit| matches!(unit[0] & 0x1f, 1 | 5)).unwrap_or(units.len());
         units.insert(slice, &sei);
         debug_assert_eq!(frame_number(&units), Some(number));
+        // str0m sends a short unit as it is: its first byte makes this packet a STAP-A.
+        let stap_a: &[u8] = &[0x78, 0xff, 0xff, 0x41];
+        let hash = slice_hash(&units);
+        if self.settings.malformed_frame == Some(number) {
+            units.push(stap_a);
+        }
         let mut data = Vec::new();
         for unit in &units {
             data.extend_from_slice(&[0, 0, 0, 1]);
             data.extend_from_slice(unit);
         }
-        let sent = SentFrame {
-            number,
-            idr: frame.idr,
-            hash: slice_hash(&units),
-            width,
-            height,
-            at: SystemTime::now(),
-        };
+        let sent = SentFrame { number, idr: frame.idr, hash, width, height, at: SystemTime::now() };
         if number == 0
             && let Some(stream) = self.rtc.direct_api().stream_tx_by_mid(mid, None)
         {
