@@ -6,8 +6,8 @@ use crate::events::{Event, Events};
 use crate::failure;
 use crate::session::{Failure, FailureKind, Input};
 use kvs::signaling::{self, IceCandidate, SignalingConfig, SignalingEvent, SignalingRole, SignalingSender};
-use kvs::{ChannelArn, ChannelEndpoints, ChannelId, ClientId, ControlPlane, MediaStorage, Role};
-use kvs_aws::AwsContext;
+use kvs::{ChannelArn, ChannelEndpoints, ChannelId, ClientId, ControlPlane, MediaStorage, Role, Tags};
+use kvs_aws::{AwsContext, ErrorClass};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -28,13 +28,21 @@ pub struct Channel {
     pub message_ttl: Duration,
 }
 
-/// Looks a channel up as its viewer.
+/// Looks a channel up as its viewer; makes it when it is missing and `create` says so.
 ///
 /// # Errors
 ///
 /// The calls' failures, and [`FailureKind::MediaStorageEnabled`].
-pub async fn resolve(control: &ControlPlane, channel: &ChannelId) -> Result<Channel, Failure> {
-    let info = control.describe_channel(channel).await.map_err(|error| failure::call(&error))?;
+pub async fn resolve(control: &ControlPlane, channel: &ChannelId, create: bool) -> Result<Channel, Failure> {
+    let mut found = control.describe_channel(channel).await;
+    if let (Err(error), ChannelId::Name(name)) = (&found, channel)
+        && create
+        && error.class == ErrorClass::NotFound
+    {
+        tracing::info!(channel = name.as_str(), "the channel is missing and created");
+        found = control.create_channel(name, &Tags::new()).await;
+    }
+    let info = found.map_err(|error| failure::call(&error))?;
     let storage = control.media_storage(&info.arn).await.map_err(|error| failure::call(&error))?;
     if let MediaStorage::Enabled { stream_arn } = storage {
         return Err(Failure::new(

@@ -54,6 +54,8 @@ pub enum Message {
 pub struct DriverConfig {
     /// The channel.
     pub channel: ChannelId,
+    /// Create the channel when it is missing.
+    pub create_channel: bool,
     /// What to offer, without servers.
     pub peer: PeerConfig,
     /// How media is stored.
@@ -213,9 +215,10 @@ impl Driver {
         match action {
             Action::Resolve { attempt } => {
                 let (control, channel) = (self.control.clone(), self.config.channel.clone());
+                let create = self.config.create_channel;
                 let messages = self.messages.clone();
                 tokio::spawn(async move {
-                    let result = channel::resolve(&control, &channel).await;
+                    let result = channel::resolve(&control, &channel, create).await;
                     let _ = messages.send(Message::Resolved { attempt, result }).await;
                 });
             }

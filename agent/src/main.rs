@@ -131,6 +131,7 @@ fn driver_config(
     let audio = &settings.media.audio;
     DriverConfig {
         channel: settings.channel.clone(),
+        create_channel: settings.create_channel,
         peer: PeerConfig {
             video: settings.media.video.enabled,
             audio: audio.enabled,

@@ -71,10 +71,11 @@ pub async fn stream(
 async fn attempt(settings: &Settings, control: &ControlPlane) -> Result<StreamName, kvs::Error> {
     let info = match (control.describe_stream(&settings.stream).await, &settings.stream) {
         (Err(error), StreamId::Name(name)) if error.class == ErrorClass::NotFound => {
-            match settings.create_stream {
-                Some(hours) => {
-                    tracing::info!(stream = %name, hours, "creating the stream");
-                    control.create_stream(name, hours).await?
+            match &settings.create_stream {
+                Some(new) => {
+                    let hours = new.retention_hours;
+                    tracing::info!(stream = name.as_str(), hours, "the stream is missing and created");
+                    control.create_stream(name, new).await?
                 }
                 None => return Err(error),
             }

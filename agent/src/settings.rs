@@ -1,6 +1,6 @@
 //! What this process does, from a manifest or from the operator's configuration.
 
-use kvs::{ChannelId, StreamId, StreamName};
+use kvs::{ChannelId, NewStream, StreamId, StreamName};
 use kvs_aws::{AssumeRole, AwsContext, ContextError};
 use kvs_ingest_api::{
     AgentConfig, BufferingSpec, CONFIG_ENV, IceTransportPolicy, KvsIngestManifest, LogLevel, MediaSpec,
@@ -17,10 +17,12 @@ pub struct Settings {
     pub region: String,
     /// The channel to join.
     pub channel: ChannelId,
+    /// Create the channel when it is missing.
+    pub create_channel: bool,
     /// The stream to store in.
     pub stream: StreamId,
-    /// Create the stream when it is missing, with this retention in hours. `None`: never.
-    pub create_stream: Option<u32>,
+    /// Create the stream like this when it is missing. `None`: never.
+    pub create_stream: Option<NewStream>,
     /// The operator resolved the stream: it is not looked up again (nor may it be).
     pub stream_name: Option<StreamName>,
     /// Which media.
@@ -106,7 +108,11 @@ impl Settings {
             (_, Some(arn)) => ChannelId::Arn(id("spec.channel.arn", &arn)?),
             (name, None) => ChannelId::Name(id("spec.channel.name", &name.unwrap_or_default())?),
         };
-        let create = spec.stream.create_if_missing.then(|| spec.stream.retention_hours_or_default());
+        let create = spec.stream.create_if_missing.then(|| NewStream {
+            retention_hours: spec.stream.retention_hours_or_default(),
+            kms_key_id: spec.stream.kms_key_id.clone(),
+            tags: spec.stream.tags.clone(),
+        });
         let stream = match (spec.stream.name, spec.stream.arn) {
             (_, Some(arn)) => StreamId::Arn(id("spec.stream.arn", &arn)?),
             (name, None) => StreamId::Name(id("spec.stream.name", &name.unwrap_or_default())?),
@@ -115,6 +121,7 @@ impl Settings {
             name: manifest.metadata.name,
             region: spec.region,
             channel,
+            create_channel: spec.channel.create_if_missing,
             stream,
             create_stream: create,
             stream_name: None,
@@ -133,6 +140,7 @@ impl Settings {
             name,
             region,
             channel: ChannelId::Arn(id("channelArn", &channel_arn)?),
+            create_channel: false,
             stream: StreamId::Arn(id("stream.arn", &stream.arn)?),
             create_stream: None,
             stream_name: Some(id("stream.name", &stream.name)?),
@@ -193,7 +201,7 @@ spec:
     fn a_manifest_is_all_it_takes() {
         let settings = load(MANIFEST).unwrap();
         assert_eq!(settings.channel, ChannelId::Name("front-door-camera".parse().unwrap()));
-        assert_eq!(settings.create_stream, Some(48));
+        assert_eq!(settings.create_stream.unwrap().retention_hours, 48);
         assert!(settings.relay_only && settings.media.video.enabled);
     }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use kvs::signaling::{
     IceCandidate, SignalingConfig, SignalingEvent, SignalingReceiver, SignalingRole, connect,
 };
-use kvs::{ChannelId, ClientId, ControlPlane, DataApi, MediaStorage, Role, StreamId, ice_servers};
+use kvs::{
+    ChannelId, ClientId, ControlPlane, DataApi, MediaStorage, NewStream, Role, StreamId, Tags, ice_servers,
+};
 use kvs_aws::{AwsContext, ErrorClass};
 use kvs_local::{AccessKey, Config, Server};
 use tempfile::TempDir;
@@ -31,6 +33,10 @@ async fn context(server: &Server, secret: &str) -> AwsContext {
         .unwrap()
 }
 
+fn day() -> NewStream {
+    NewStream { retention_hours: 24, ..NewStream::default() }
+}
+
 async fn next(receiver: &mut SignalingReceiver) -> SignalingEvent {
     timeout(DEADLINE, receiver.recv()).await.expect("an event in time").expect("not closed")
 }
@@ -44,17 +50,50 @@ async fn channels_and_streams_are_made_found_and_missed() {
     assert_eq!(error.class, ErrorClass::NotFound);
     assert!(error.to_string().contains("channel door"), "{error}");
 
-    let created = control.create_channel(&"door".parse().unwrap()).await.unwrap();
+    let created = control.create_channel(&"door".parse().unwrap(), &Tags::new()).await.unwrap();
     // A second time is as good as the first.
-    assert_eq!(control.create_channel(&"door".parse().unwrap()).await.unwrap(), created);
+    assert_eq!(control.create_channel(&"door".parse().unwrap(), &Tags::new()).await.unwrap(), created);
     assert_eq!(control.describe_channel(&ChannelId::Arn(created.arn.clone())).await.unwrap(), created);
     assert_eq!(created.message_ttl, Duration::from_secs(60));
     assert_eq!(control.media_storage(&created.arn).await.unwrap(), MediaStorage::Disabled);
 
-    let stream = control.create_stream(&"door".parse().unwrap(), 24).await.unwrap();
+    let stream = control.create_stream(&"door".parse().unwrap(), &day()).await.unwrap();
     assert_eq!((stream.retention_hours, stream.active), (24, true));
     let endpoint = control.data_endpoint(&StreamId::Arn(stream.arn), DataApi::PutMedia).await.unwrap();
     assert_eq!(endpoint.as_str().trim_end_matches('/'), server.url());
+    server.shutdown().await;
+}
+
+/// What the operator does with what it made: tags, more retention, deletion of exactly what was seen.
+#[tokio::test]
+async fn what_was_made_is_tagged_changed_and_deleted() {
+    let (server, _folder) = local().await;
+    let control = ControlPlane::new(&context(&server, "secret").await);
+    let tags = Tags::from([("kvs-ingest.dev/uid".to_owned(), "u-1".to_owned())]);
+    assert!(control.begin_channel(&"door".parse().unwrap(), &tags).await.unwrap());
+    assert!(!control.begin_channel(&"door".parse().unwrap(), &Tags::new()).await.unwrap(), "it exists");
+    let channel = control.describe_channel(&ChannelId::Name("door".parse().unwrap())).await.unwrap();
+    assert_eq!(control.channel_tags(&channel.arn).await.unwrap(), tags);
+
+    let new = NewStream { tags: tags.clone(), kms_key_id: Some("alias/cameras".to_owned()), ..day() };
+    assert!(control.begin_stream(&"door".parse().unwrap(), &new).await.unwrap());
+    let id = StreamId::Name("door".parse().unwrap());
+    let stream = control.describe_stream(&id).await.unwrap();
+    assert_eq!(control.stream_tags(&stream.arn).await.unwrap(), tags);
+    control.raise_retention(&stream, 48).await.unwrap();
+    let raised = control.describe_stream(&id).await.unwrap();
+    assert_eq!(raised.retention_hours, 48);
+    // Never lowered, and not by somebody who saw an older version.
+    control.raise_retention(&raised, 12).await.unwrap();
+    assert_eq!(control.describe_stream(&id).await.unwrap(), raised);
+    let error = control.raise_retention(&stream, 72).await.unwrap_err();
+    assert!(!error.class.is_transient(), "{error}");
+    control.delete_stream(&stream).await.unwrap_err();
+    control.delete_stream(&raised).await.unwrap();
+    control.delete_stream(&raised).await.unwrap();
+    control.delete_channel(&channel).await.unwrap();
+    control.delete_channel(&channel).await.unwrap();
+    assert_eq!(control.describe_stream(&id).await.unwrap_err().class, ErrorClass::NotFound);
     server.shutdown().await;
 }
 
@@ -62,7 +101,7 @@ async fn channels_and_streams_are_made_found_and_missed() {
 async fn a_wrong_secret_is_access_denied_everywhere() {
     let (server, _folder) = local().await;
     let good = ControlPlane::new(&context(&server, "secret").await);
-    let channel = good.create_channel(&"door".parse().unwrap()).await.unwrap();
+    let channel = good.create_channel(&"door".parse().unwrap(), &Tags::new()).await.unwrap();
     let wrong = context(&server, "wrong").await;
     let error =
         ControlPlane::new(&wrong).describe_channel(&ChannelId::Arn(channel.arn.clone())).await.unwrap_err();
@@ -81,7 +120,7 @@ async fn an_offer_waits_for_the_master_and_the_answer_comes_back() {
     let (server, _folder) = local().await;
     let context = context(&server, "secret").await;
     let control = ControlPlane::new(&context);
-    let channel = control.create_channel(&"door".parse().unwrap()).await.unwrap();
+    let channel = control.create_channel(&"door".parse().unwrap(), &Tags::new()).await.unwrap();
     let endpoints = control.channel_endpoints(&channel.arn, Role::Viewer).await.unwrap();
     let client_id = ClientId::generate("test");
     let role = SignalingRole::Viewer { client_id: client_id.clone() };
@@ -142,8 +181,8 @@ async fn media_storage_is_reported_with_its_stream() {
     let (server, _folder) = local().await;
     let context = context(&server, "secret").await;
     let control = ControlPlane::new(&context);
-    let channel = control.create_channel(&"door".parse().unwrap()).await.unwrap();
-    let stream = control.create_stream(&"door".parse().unwrap(), 24).await.unwrap();
+    let channel = control.create_channel(&"door".parse().unwrap(), &Tags::new()).await.unwrap();
+    let stream = control.create_stream(&"door".parse().unwrap(), &day()).await.unwrap();
     let configuration = MediaStorageConfiguration::builder()
         .status(MediaStorageConfigurationStatus::Enabled)
         .stream_arn(stream.arn.as_str())
@@ -166,7 +205,7 @@ async fn ice_servers_are_a_turn_server_with_time_limited_credentials() {
     let (server, _folder) = local().await;
     let context = context(&server, "secret").await;
     let control = ControlPlane::new(&context);
-    let channel = control.create_channel(&"door".parse().unwrap()).await.unwrap();
+    let channel = control.create_channel(&"door".parse().unwrap(), &Tags::new()).await.unwrap();
     let endpoints = control.channel_endpoints(&channel.arn, Role::Viewer).await.unwrap();
     let servers =
         ice_servers(&context, &endpoints.https, &channel.arn, &ClientId::generate("test")).await.unwrap();

@@ -1,6 +1,7 @@
 //! `cargo xtask`: the two commands that do everything, `demo` and `test`, and their helpers.
 #![forbid(unsafe_code)]
 
+mod crds;
 mod demo;
 mod packages;
 mod process;
@@ -34,6 +35,8 @@ enum Task {
     Demo(demo::Options),
     /// All tests; installs what they need
     Test(suites::Options),
+    /// Writes crds/ and docs/reference.md, made from crates/api
+    Crds(crds::Options),
     /// Installs the system packages that demo and test need, and does nothing else
     Packages,
 }
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         process::catch_interrupts().and_then(|()| match Arguments::parse().command {
             Task::Demo(options) => demo::run(&options),
             Task::Test(options) => suites::run(&options),
+            Task::Crds(options) => crds::run(&options),
             Task::Packages => packages::ensure(&packages::Group::ALL).map(|()| ExitCode::SUCCESS),
         });
     result.unwrap_or_else(|error| {

@@ -88,7 +88,7 @@ impl AgentConfig {
         let Self { name: _, region, channel_arn, stream, media, ice, buffering, role, log_level } = self;
         let spec = KvsIngestSpec {
             region: region.clone(),
-            channel: ChannelSpec { name: None, arn: Some(channel_arn.clone()) },
+            channel: ChannelSpec { arn: Some(channel_arn.clone()), ..ChannelSpec::default() },
             stream: StreamSpec { arn: Some(stream.arn.clone()), ..StreamSpec::default() },
             media: media.clone(),
             ice: ice.clone(),
@@ -96,6 +96,7 @@ impl AgentConfig {
             role_arn: role.as_ref().map(|role| role.arn.clone()),
             external_id: role.as_ref().and_then(|role| role.external_id.clone()),
             log_level: *log_level,
+            ..KvsIngestSpec::default()
         };
         let mut errors = spec.validate().err().unwrap_or_default();
         for error in &mut errors {

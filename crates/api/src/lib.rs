@@ -4,6 +4,10 @@
 
 mod config;
 mod manifest;
+#[cfg(feature = "crd")]
+mod object;
+pub mod pod;
+#[allow(clippy::duplicated_attributes, reason = "print columns repeat `type_` and `priority`")]
 mod spec;
 mod status;
 mod strict;
@@ -12,10 +16,15 @@ mod validate;
 pub use self::config::{AgentConfig, ConfigError, RoleConfig, StreamConfig};
 pub use self::manifest::{KvsIngestManifest, ManifestError, Metadata};
 #[cfg(feature = "crd")]
+pub use self::object::{
+    KvsIngestStatus, MAX_NAME, ResolvedChannel, ResolvedStream, annotations, condition,
+    custom_resource_definition,
+};
+#[cfg(feature = "crd")]
 pub use self::spec::KvsIngest;
 pub use self::spec::{
-    AudioSpec, BufferingSpec, ChannelSpec, IceSpec, IceTransportPolicy, KvsIngestSpec, LogLevel, MediaSpec,
-    StreamSpec, VideoSpec,
+    AudioCodec, AudioSpec, BufferingSpec, ChannelSpec, CredentialsSecretRef, DeletionPolicy, IceSpec,
+    IceTransportPolicy, KvsIngestSpec, LogLevel, MediaSpec, StreamSpec, VideoCodec, VideoSpec,
 };
 pub use self::status::{AgentStatus, AudioStatus, Phase, StreamStatus, VideoStatus};
 pub use self::validate::FieldError;

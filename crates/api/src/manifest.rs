@@ -11,7 +11,7 @@ use crate::validate::{FieldError, list};
 use crate::{API_VERSION, KIND};
 
 /// A `KvsIngest` object from a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KvsIngestManifest {
     /// [`API_VERSION`].
@@ -231,8 +231,9 @@ mod tests {
         );
         assert_eq!(
             changed("  region", "  zebra: 1\n  region"),
-            "spec.zebra: unknown field; known are region, channel, stream, media, ice, buffering, roleArn, \
-             externalId, logLevel"
+            "spec.zebra: unknown field; known are region, channel, stream, deletionPolicy, media, ice, buffering, \
+             suspend, serviceAccountName, credentialsSecretRef, roleArn, externalId, image, imagePullPolicy, imagePullSecrets, \
+             resources, logLevel, terminationGracePeriodSeconds, pod"
         );
         assert_eq!(changed("spec:", "sepc: 1\nspec:"), "sepc: unknown field; did you mean `spec`?");
         let both = GOOD.replace("retentionHours", "retentionHuors").replace("  region", "  regoin");

@@ -1,9 +1,13 @@
 //! `spec` of a `KvsIngest`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use crate::pod::{ImagePullPolicy, LocalObjectReference, PodSpec, ResourceRequirements};
+
 /// What a user wants: the media of one signaling channel in one stream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "crd", derive(kube::CustomResource, schemars::JsonSchema))]
 #[cfg_attr(
@@ -15,16 +19,73 @@ use serde::{Deserialize, Serialize};
         plural = "kvsingests",
         shortname = "kvsi",
         category = "kvs",
-        namespaced
+        namespaced,
+        status = "crate::KvsIngestStatus",
+        selectable = ".spec.region",
+        selectable = ".spec.channel.name",
+        selectable = ".spec.stream.name",
+        printcolumn(name = "Channel", type_ = "string", json_path = ".status.channel.name"),
+        printcolumn(name = "Stream", type_ = "string", json_path = ".status.stream.name"),
+        printcolumn(
+            name = "Ready",
+            type_ = "string",
+            json_path = ".status.conditions[?(@.type=='Ready')].status"
+        ),
+        printcolumn(
+            name = "Reason",
+            type_ = "string",
+            json_path = ".status.conditions[?(@.type=='Ready')].reason"
+        ),
+        printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+        printcolumn(
+            name = "Media",
+            type_ = "string",
+            json_path = ".status.conditions[?(@.type=='MediaFlowing')].status",
+            priority = 1
+        ),
+        printcolumn(name = "Region", type_ = "string", json_path = ".spec.region", priority = 1),
+        printcolumn(name = "Image", type_ = "string", json_path = ".status.image", priority = 1),
+        printcolumn(
+            name = "Message",
+            type_ = "string",
+            json_path = ".status.conditions[?(@.type=='Ready')].message",
+            priority = 1
+        )
     )
 )]
+#[cfg_attr(
+    feature = "crd",
+    schemars(extend("x-kubernetes-validations" = [
+        {"rule": "self.region == oldSelf.region", "message": "region is immutable", "fieldPath": ".region"},
+        {
+            "rule": "!has(self.channel.arn) || self.channel.arn.split(':')[3] == self.region",
+            "message": "channel.arn is in another region than region",
+            "fieldPath": ".channel.arn",
+        },
+        {
+            "rule": "!has(self.stream.arn) || self.stream.arn.split(':')[3] == self.region",
+            "message": "stream.arn is in another region than region",
+            "fieldPath": ".stream.arn",
+        },
+        {
+            "rule": "!has(self.externalId) || has(self.roleArn)",
+            "message": "externalId is used with roleArn only, which is not set",
+            "fieldPath": ".externalId",
+        },
+    ]))
+)]
 pub struct KvsIngestSpec {
-    /// The AWS region of channel and stream, `eu-central-1`.
+    /// The AWS region of channel and stream, `eu-central-1`. Immutable.
+    #[cfg_attr(feature = "crd", schemars(length(max = 32), regex(pattern = r"^[a-z]+(-[a-z]+)+-[0-9]+$")))]
     pub region: String,
     /// The signaling channel on which the master publishes.
     pub channel: ChannelSpec,
     /// The stream in which its media is stored.
     pub stream: StreamSpec,
+    /// What becomes of a channel or stream that the operator created when this object is deleted. What it found is
+    /// never touched.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
     /// Which media, and how.
     #[serde(default)]
     pub media: MediaSpec,
@@ -34,47 +95,169 @@ pub struct KvsIngestSpec {
     /// What to keep while KVS does not take it.
     #[serde(default)]
     pub buffering: BufferingSpec,
-    /// An IAM role to assume, `arn:aws:iam::ACCOUNT:role/NAME`.
+    /// Stop the agent, and keep everything else.
+    #[serde(default)]
+    pub suspend: bool,
+    /// The service account of the agent's pod: IRSA and EKS Pod Identity give it an IAM role. Default: `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253)))]
+    pub service_account_name: Option<String>,
+    /// AWS credentials in a Secret of this namespace, for clusters without IRSA and Pod Identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<CredentialsSecretRef>,
+    /// An IAM role for the agent to assume, `arn:aws:iam::ACCOUNT:role/NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(length(max = 2048), regex(pattern = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$"))
+    )]
     pub role_arn: Option<String>,
     /// The external id that the role's trust policy asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(length(min = 2, max = 1224), regex(pattern = r"^[A-Za-z0-9_+=,.@:/-]+$"))
+    )]
     pub external_id: Option<String>,
+    /// The agent's image. Default: that of the operator's release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1024)))]
+    pub image: Option<String>,
+    /// When it is pulled. Default: as Kubernetes does, by the tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_pull_policy: Option<ImagePullPolicy>,
+    /// Secrets of this namespace to pull it with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "crd", schemars(length(max = 16)))]
+    pub image_pull_secrets: Vec<LocalObjectReference>,
+    /// CPU and memory of the agent. Default: those of the operator's configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
     /// How much the agent logs.
     #[serde(default)]
     pub log_level: LogLevel,
+    /// How long the agent has to deliver its last fragment when it is stopped. Default: 30.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "crd", schemars(range(min = 5, max = 3600)))]
+    pub termination_grace_period_seconds: Option<u32>,
+    /// What else its pod has.
+    #[serde(default)]
+    pub pod: PodSpec,
 }
 
-/// A signaling channel: exactly one of name and ARN.
+/// A signaling channel: exactly one of name and ARN. Immutable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "crd",
+    schemars(extend("x-kubernetes-validations" = [
+        {"rule": "has(self.name) != has(self.arn)", "message": "exactly one of name and arn must be set"},
+        {
+            "rule": "!self.createIfMissing || has(self.name)",
+            "message": "a channel can only be created by name, not by arn",
+            "fieldPath": ".createIfMissing",
+        },
+        {
+            "rule": "has(self.name) == has(oldSelf.name) && (!has(self.name) || self.name == oldSelf.name)",
+            "message": "name is immutable",
+            "fieldPath": ".name",
+        },
+        {
+            "rule": "has(self.arn) == has(oldSelf.arn) && (!has(self.arn) || self.arn == oldSelf.arn)",
+            "message": "arn is immutable",
+            "fieldPath": ".arn",
+        },
+    ]))
+)]
 pub struct ChannelSpec {
     /// Its name in the region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 256), regex(pattern = r"^[a-zA-Z0-9_.-]+$")))]
     pub name: Option<String>,
     /// Its ARN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub arn: Option<String>,
-}
-
-/// A stream: exactly one of name and ARN.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
-pub struct StreamSpec {
-    /// Its name in the region.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Its ARN.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(max = 1024),
+            regex(
+                pattern = r"^arn:aws[a-z-]*:kinesisvideo:[a-z0-9-]+:[0-9]{12}:channel/[a-zA-Z0-9_.-]+/[0-9]+$"
+            )
+        )
+    )]
     pub arn: Option<String>,
     /// Create it when it does not exist. Needs a name.
     #[serde(default)]
     pub create_if_missing: bool,
-    /// Hours for which a created stream keeps its fragments, at least 1; default 24.
+}
+
+/// A stream: exactly one of name and ARN. Immutable.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "crd",
+    schemars(extend("x-kubernetes-validations" = [
+        {"rule": "has(self.name) != has(self.arn)", "message": "exactly one of name and arn must be set"},
+        {
+            "rule": "!self.createIfMissing || has(self.name)",
+            "message": "a stream can only be created by name, not by arn",
+            "fieldPath": ".createIfMissing",
+        },
+        {
+            "rule": "has(self.name) == has(oldSelf.name) && (!has(self.name) || self.name == oldSelf.name)",
+            "message": "name is immutable",
+            "fieldPath": ".name",
+        },
+        {
+            "rule": "has(self.arn) == has(oldSelf.arn) && (!has(self.arn) || self.arn == oldSelf.arn)",
+            "message": "arn is immutable",
+            "fieldPath": ".arn",
+        },
+    ]))
+)]
+pub struct StreamSpec {
+    /// Its name in the region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 256), regex(pattern = r"^[a-zA-Z0-9_.-]+$")))]
+    pub name: Option<String>,
+    /// Its ARN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(max = 1024),
+            regex(
+                pattern = r"^arn:aws[a-z-]*:kinesisvideo:[a-z0-9-]+:[0-9]{12}:stream/[a-zA-Z0-9_.-]+/[0-9]+$"
+            )
+        )
+    )]
+    pub arn: Option<String>,
+    /// Create it when it does not exist. Needs a name.
+    #[serde(default)]
+    pub create_if_missing: bool,
+    /// Hours for which the stream keeps its fragments. A stream that is created without gets 24. On a stream that
+    /// exists it is raised to this, and never lowered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "crd", schemars(range(min = 1, max = 87_600)))]
     pub retention_hours: Option<u32>,
+    /// The KMS key of a stream that is created: key id, key ARN, alias or alias ARN. Default: that of Kinesis Video
+    /// Streams.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 2048)))]
+    pub kms_key_id: Option<String>,
+    /// Tags of a stream that is created.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(extend("maxProperties" = 40, "x-kubernetes-validations" = [{
+            "rule": "self.all(key, size(key) <= 128 && !key.startsWith('aws:') && !key.startsWith('kvs-ingest.dev/') && size(self[key]) <= 256)",
+            "message": "a tag has a key of at most 128 characters that does not start with aws: or kvs-ingest.dev/, \
+                        and a value of at most 256",
+        }]))
+    )]
+    pub tags: BTreeMap<String, String>,
 }
 
 impl StreamSpec {
@@ -85,10 +268,46 @@ impl StreamSpec {
     }
 }
 
+/// What becomes of created things.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum DeletionPolicy {
+    /// They stay.
+    #[default]
+    Retain,
+    /// They are deleted, with all media in them.
+    Delete,
+}
+
+/// AWS credentials in a Secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub struct CredentialsSecretRef {
+    /// Name of the Secret.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253)))]
+    pub name: String,
+    /// The key that holds them, in the format of AWS's shared credentials file, profile `default`.
+    #[serde(default = "credentials_key")]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$")))]
+    pub key: String,
+}
+
+fn credentials_key() -> String {
+    "credentials".to_owned()
+}
+
 /// Which media.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "crd",
+    schemars(extend("x-kubernetes-validations" = [{
+        "rule": "self.video.enabled || self.audio.enabled",
+        "message": "video and audio are both disabled: nothing would be stored",
+    }]))
+)]
 pub struct MediaSpec {
     /// Video: H.264, stored as it comes.
     pub video: VideoSpec,
@@ -103,15 +322,27 @@ pub struct MediaSpec {
 pub struct VideoSpec {
     /// Ask the master for it.
     pub enabled: bool,
+    /// What is offered to the master, in this order.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1)))]
+    pub codecs: Vec<VideoCodec>,
     /// The bit rate at which a browser is asked to start, instead of ramping up through smaller pictures.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "crd", schemars(range(min = 50, max = 20_000)))]
     pub start_bitrate_kbps: Option<u32>,
 }
 
 impl Default for VideoSpec {
     fn default() -> Self {
-        Self { enabled: true, start_bitrate_kbps: None }
+        Self { enabled: true, codecs: vec![VideoCodec::H264], start_bitrate_kbps: None }
     }
+}
+
+/// A video codec that can be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum VideoCodec {
+    /// Stored as it comes.
+    H264,
 }
 
 /// Audio.
@@ -121,14 +352,26 @@ impl Default for VideoSpec {
 pub struct AudioSpec {
     /// Ask the master for it.
     pub enabled: bool,
+    /// What is offered to the master, in this order.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1)))]
+    pub codecs: Vec<AudioCodec>,
     /// Bit rate of the AAC.
+    #[cfg_attr(feature = "crd", schemars(range(min = 16, max = 320)))]
     pub aac_bitrate_kbps: u32,
 }
 
 impl Default for AudioSpec {
     fn default() -> Self {
-        Self { enabled: true, aac_bitrate_kbps: 64 }
+        Self { enabled: true, codecs: vec![AudioCodec::Opus], aac_bitrate_kbps: 64 }
     }
+}
+
+/// An audio codec that can be received; all are stored as AAC-LC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum AudioCodec {
+    /// RFC 7587.
+    Opus,
 }
 
 /// How to reach the master.
@@ -158,7 +401,7 @@ pub enum IceTransportPolicy {
 pub struct BufferingSpec {
     /// Memory for fragments that are not persisted yet; beyond it the oldest are dropped.
     #[serde(rename = "memoryMiB")]
-    #[cfg_attr(feature = "crd", schemars(rename = "memoryMiB"))]
+    #[cfg_attr(feature = "crd", schemars(rename = "memoryMiB", range(min = 16, max = 10_240)))]
     pub memory_mib: u32,
 }
 

@@ -1,8 +1,13 @@
 //! The rules that a schema alone does not say, each with the path of its field.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::spec::{AudioSpec, BufferingSpec, ChannelSpec, KvsIngestSpec, MediaSpec, StreamSpec, VideoSpec};
+use crate::pod::{EnvVar, PodSpec};
+use crate::spec::{
+    AudioSpec, BufferingSpec, ChannelSpec, CredentialsSecretRef, KvsIngestSpec, MediaSpec, StreamSpec,
+    VideoSpec,
+};
 
 /// A field that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +35,12 @@ pub(crate) fn list(errors: &[FieldError]) -> String {
 
 /// The most that a stream keeps: ten years.
 const MAX_RETENTION_HOURS: u32 = 87_600;
+/// A stream has at most 50, some of which are the operator's.
+const MAX_TAGS: usize = 40;
+/// What starts with this is the operator's own.
+const OWN: &str = "kvs-ingest.dev/";
+/// They would be readable for everybody who may read the object.
+const SECRET: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
 impl KvsIngestSpec {
     /// Checks every rule.
@@ -42,29 +53,46 @@ impl KvsIngestSpec {
             region,
             channel,
             stream,
+            deletion_policy: _,
             media,
             ice: _,
             buffering,
+            suspend: _,
+            service_account_name,
+            credentials_secret_ref,
             role_arn,
             external_id,
+            image,
+            image_pull_policy: _,
+            image_pull_secrets: _,
+            resources: _,
             log_level: _,
+            termination_grace_period_seconds,
+            pod,
         } = self;
         let mut errors = Errors(Vec::new());
         if !is_region(region) {
             errors.add("spec.region", format!("{region:?} is not a region such as eu-central-1"));
         }
-        let ChannelSpec { name, arn } = channel;
+        let ChannelSpec { name, arn, create_if_missing } = channel;
         errors.name_or_arn("spec.channel", "channel", region, name.as_deref(), arn.as_deref());
-        let StreamSpec { name, arn, create_if_missing, retention_hours } = stream;
+        if *create_if_missing && name.is_none() && arn.is_some() {
+            errors.add("spec.channel.createIfMissing", "a channel can only be created by name, not by arn");
+        }
+        let StreamSpec { name, arn, create_if_missing, retention_hours, kms_key_id, tags } = stream;
         errors.name_or_arn("spec.stream", "stream", region, name.as_deref(), arn.as_deref());
         if *create_if_missing && name.is_none() && arn.is_some() {
             errors.add("spec.stream.createIfMissing", "a stream can only be created by name, not by arn");
         }
+        errors.length("spec.stream.kmsKeyId", kms_key_id.as_deref(), 2048);
+        errors.tags(tags);
         if let Some(hours) = *retention_hours {
             errors.within("spec.stream.retentionHours", hours, 1, MAX_RETENTION_HOURS);
         }
-        let MediaSpec { video: VideoSpec { enabled: video, start_bitrate_kbps }, audio } = media;
-        let AudioSpec { enabled: audio, aac_bitrate_kbps } = audio;
+        let MediaSpec { video: VideoSpec { enabled: video, codecs, start_bitrate_kbps }, audio } = media;
+        errors.once("spec.media.video.codecs", codecs);
+        let AudioSpec { enabled: audio, codecs, aac_bitrate_kbps } = audio;
+        errors.once("spec.media.audio.codecs", codecs);
         if !video && !audio {
             errors.add("spec.media", "video and audio are both disabled: nothing would be stored");
         }
@@ -86,6 +114,19 @@ impl KvsIngestSpec {
             }
             _ => {}
         }
+        errors.length("spec.serviceAccountName", service_account_name.as_deref(), 253);
+        errors.length("spec.image", image.as_deref(), 1024);
+        if let Some(CredentialsSecretRef { name, key }) = credentials_secret_ref {
+            errors.length("spec.credentialsSecretRef.name", Some(name), 253);
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            if !(1..=253).contains(&key.len()) || !key.bytes().all(plain) {
+                errors.add("spec.credentialsSecretRef.key", format!("{key:?} is not a key of a Secret"));
+            }
+        }
+        if let Some(seconds) = *termination_grace_period_seconds {
+            errors.within("spec.terminationGracePeriodSeconds", seconds, 5, 3600);
+        }
+        errors.pod(pod);
         if errors.0.is_empty() { Ok(()) } else { Err(errors.0) }
     }
 }
@@ -100,6 +141,72 @@ impl Errors {
     fn within(&mut self, path: &str, value: u32, least: u32, most: u32) {
         if !(least..=most).contains(&value) {
             self.add(path, format!("{value} is not between {least} and {most}"));
+        }
+    }
+
+    fn length(&mut self, path: &str, text: Option<&str>, most: usize) {
+        if text.is_some_and(|text| text.is_empty() || text.len() > most) {
+            self.add(path, format!("it does not have 1 to {most} characters"));
+        }
+    }
+
+    /// A list of codecs: not empty, each at most once.
+    fn once<T: PartialEq + fmt::Debug>(&mut self, path: &str, codecs: &[T]) {
+        if codecs.is_empty() {
+            self.add(path, "at least one codec; to leave this kind of media out, set enabled to false");
+        }
+        for (index, codec) in codecs.iter().enumerate() {
+            if codecs[..index].contains(codec) {
+                self.add(format!("{path}[{index}]"), format!("{codec:?} is there already"));
+            }
+        }
+    }
+
+    /// TagStream's rules, and room for the operator's own tags.
+    fn tags(&mut self, tags: &BTreeMap<String, String>) {
+        if tags.len() > MAX_TAGS {
+            self.add("spec.stream.tags", format!("{} tags are more than {MAX_TAGS}", tags.len()));
+        }
+        for (key, value) in tags {
+            let path = format!("spec.stream.tags[{key}]");
+            if key.is_empty() || key.chars().count() > 128 || value.chars().count() > 256 {
+                self.add(path, "a key has 1 to 128 characters, a value at most 256");
+            } else if key.starts_with("aws:") || key.starts_with(OWN) {
+                self.add(path, format!("keys of aws: are AWS's, those of {OWN} the operator's"));
+            }
+        }
+    }
+
+    fn pod(&mut self, pod: &PodSpec) {
+        let PodSpec {
+            labels,
+            annotations,
+            node_selector: _,
+            tolerations: _,
+            affinity: _,
+            topology_spread_constraints: _,
+            priority_class_name,
+            env,
+        } = pod;
+        for key in labels.keys().filter(|key| key.starts_with(OWN) || key.starts_with("app.kubernetes.io/")) {
+            self.add(format!("spec.pod.labels[{key}]"), "this label is the operator's");
+        }
+        for key in annotations.keys().filter(|key| key.starts_with(OWN)) {
+            self.add(format!("spec.pod.annotations[{key}]"), "this annotation is the operator's");
+        }
+        self.length("spec.pod.priorityClassName", priority_class_name.as_deref(), 253);
+        for (index, EnvVar { name, value: _ }) in env.iter().enumerate() {
+            let path = format!("spec.pod.env[{index}].name");
+            let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+            if name.is_empty() || name.as_bytes()[0].is_ascii_digit() || !name.bytes().all(word) {
+                self.add(path, format!("{name:?} is not a name of letters, digits and _"));
+            } else if name.starts_with("KVS_INGEST_") {
+                self.add(path, "KVS_INGEST_* is the operator's");
+            } else if SECRET.contains(&name.as_str()) {
+                self.add(path, "credentials belong in credentialsSecretRef");
+            } else if env[..index].iter().any(|other| other.name == *name) {
+                self.add(path, format!("{name:?} is there already"));
+            }
         }
     }
 
@@ -220,6 +327,54 @@ spec:
             ("  channel:", "  buffering: {memoryMiB: 1}\n  channel:", "spec.buffering.memoryMiB"),
             ("  channel:", "  roleArn: admin\n  channel:", "spec.roleArn"),
             ("  channel:", "  externalId: xyz\n  channel:", "spec.externalId"),
+            (
+                "{name: front-door-camera}",
+                &format!("{{arn: '{}', createIfMissing: true}}", arn.replace("stream/", "channel/")),
+                "spec.channel.createIfMissing",
+            ),
+            ("Hours: 24", "Hours: 24, kmsKeyId: ''", "spec.stream.kmsKeyId"),
+            ("Hours: 24", "Hours: 24, tags: {'aws:x': y}", "spec.stream.tags[aws:x]"),
+            ("Hours: 24", "Hours: 24, tags: {'': y}", "spec.stream.tags[]"),
+            ("  channel:", "  media: {video: {codecs: []}}\n  channel:", "spec.media.video.codecs"),
+            ("  channel:", "  media: {video: {codecs: [VP8]}}\n  channel:", "spec.media.video.codecs[0]"),
+            (
+                "  channel:",
+                "  media: {audio: {codecs: [Opus, Opus]}}\n  channel:",
+                "spec.media.audio.codecs[1]",
+            ),
+            ("  channel:", "  serviceAccountName: ''\n  channel:", "spec.serviceAccountName"),
+            ("  channel:", "  image: ''\n  channel:", "spec.image"),
+            (
+                "  channel:",
+                "  credentialsSecretRef: {name: ''}\n  channel:",
+                "spec.credentialsSecretRef.name",
+            ),
+            (
+                "  channel:",
+                "  credentialsSecretRef: {name: aws, key: a/b}\n  channel:",
+                "spec.credentialsSecretRef.key",
+            ),
+            (
+                "  channel:",
+                "  terminationGracePeriodSeconds: 1\n  channel:",
+                "spec.terminationGracePeriodSeconds",
+            ),
+            ("  channel:", "  pod: {hostNetwork: true}\n  channel:", "spec.pod.hostNetwork"),
+            (
+                "  channel:",
+                "  pod: {labels: {app.kubernetes.io/name: x}}\n  channel:",
+                "spec.pod.labels[app.kubernetes.io/name]",
+            ),
+            (
+                "  channel:",
+                "  pod: {annotations: {kvs-ingest.dev/x: y}}\n  channel:",
+                "spec.pod.annotations[kvs-ingest.dev/x]",
+            ),
+            ("  channel:", "  pod: {priorityClassName: ''}\n  channel:", "spec.pod.priorityClassName"),
+            ("  channel:", "  pod: {env: [{name: 1A}]}\n  channel:", "spec.pod.env[0].name"),
+            ("  channel:", "  pod: {env: [{name: KVS_INGEST_CONFIG}]}\n  channel:", "spec.pod.env[0].name"),
+            ("  channel:", "  pod: {env: [{name: AWS_SESSION_TOKEN}]}\n  channel:", "spec.pod.env[0].name"),
+            ("  channel:", "  pod: {env: [{name: A}, {name: A}]}\n  channel:", "spec.pod.env[1].name"),
             (
                 "  channel:",
                 "  roleArn: 'arn:aws:iam::111122223333:role/r'\n  externalId: x\n  channel:",

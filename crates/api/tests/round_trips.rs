@@ -41,8 +41,12 @@ fn arn(kind: &'static str, region: String) -> impl Strategy<Value = String> {
 
 fn channel(region: String) -> impl Strategy<Value = ChannelSpec> {
     prop_oneof![
-        name().prop_map(|name| ChannelSpec { name: Some(name), arn: None }),
-        arn("channel", region).prop_map(|arn| ChannelSpec { name: None, arn: Some(arn) }),
+        (name(), any::<bool>()).prop_map(|(name, create_if_missing)| ChannelSpec {
+            name: Some(name),
+            arn: None,
+            create_if_missing
+        }),
+        arn("channel", region).prop_map(|arn| ChannelSpec { arn: Some(arn), ..ChannelSpec::default() }),
     ]
 }
 
@@ -51,19 +55,24 @@ fn stream(region: String) -> impl Strategy<Value = StreamSpec> {
         (name(), any::<bool>()).prop_map(|(name, create)| (Some(name), None, create)),
         arn("stream", region).prop_map(|arn| (None, Some(arn), false)),
     ];
-    (which, of(1u32..=87_600)).prop_map(|((name, arn, create_if_missing), retention_hours)| StreamSpec {
-        name,
-        arn,
-        create_if_missing,
-        retention_hours,
-    })
+    let tags = prop::collection::btree_map("[a-zA-Z0-9 ]{1,128}", "\\PC{0,64}", 0..4);
+    (which, of(1u32..=87_600), of("[a-z0-9/:-]{1,64}"), tags).prop_map(
+        |((name, arn, create_if_missing), retention_hours, kms_key_id, tags)| StreamSpec {
+            name,
+            arn,
+            create_if_missing,
+            retention_hours,
+            kms_key_id,
+            tags,
+        },
+    )
 }
 
 fn media() -> impl Strategy<Value = MediaSpec> {
     (any::<bool>(), of(50u32..=20_000), any::<bool>(), 16u32..=320).prop_map(
         |(video, start_bitrate_kbps, audio, aac_bitrate_kbps)| MediaSpec {
-            video: VideoSpec { enabled: video, start_bitrate_kbps },
-            audio: AudioSpec { enabled: audio || !video, aac_bitrate_kbps },
+            video: VideoSpec { enabled: video, start_bitrate_kbps, ..VideoSpec::default() },
+            audio: AudioSpec { enabled: audio || !video, aac_bitrate_kbps, ..AudioSpec::default() },
         },
     )
 }
@@ -87,6 +96,7 @@ fn spec() -> impl Strategy<Value = KvsIngestSpec> {
                     role_arn,
                     external_id,
                     log_level,
+                    ..KvsIngestSpec::default()
                 }
             })
     })

@@ -1,11 +1,13 @@
 //! The control plane: channels, streams and their endpoints. Every call goes through AWS's own SDK.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_kinesisvideo::Client;
 use aws_sdk_kinesisvideo::types::{
     ApiName, ChannelInfo as SdkChannelInfo, ChannelProtocol, ChannelRole, MediaStorageConfigurationStatus,
-    SingleMasterChannelEndpointConfiguration, Status, StreamInfo as SdkStreamInfo,
+    SingleMasterChannelEndpointConfiguration, Status, StreamInfo as SdkStreamInfo, Tag,
+    UpdateDataRetentionOperation,
 };
 use kvs_aws::{AwsContext, ErrorClass};
 use tokio::time::{Instant, sleep};
@@ -16,6 +18,8 @@ use crate::id::{ChannelArn, ChannelId, ChannelName, StreamArn, StreamId, StreamN
 
 /// How long a created channel or stream may take to become active.
 const ACTIVE_WITHIN: Duration = Duration::from_secs(60);
+const CREATE_CHANNEL: &str = "CreateSignalingChannel";
+const CREATE_STREAM: &str = "CreateStream";
 /// DescribeStream and DescribeSignalingChannel allow five calls a second for each resource.
 const DESCRIBE_EVERY: Duration = Duration::from_millis(500);
 
@@ -39,6 +43,8 @@ pub struct ChannelInfo {
     pub message_ttl: Duration,
     /// ACTIVE, and not on its way in.
     pub active: bool,
+    /// What a change has to name, so that it does not undo another.
+    pub version: String,
 }
 
 /// A stream.
@@ -52,6 +58,22 @@ pub struct StreamInfo {
     pub retention_hours: u32,
     /// ACTIVE, and not on its way in or out.
     pub active: bool,
+    /// What a change has to name, so that it does not undo another.
+    pub version: String,
+}
+
+/// Keys and values on a channel or stream.
+pub type Tags = BTreeMap<String, String>;
+
+/// A stream to be made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewStream {
+    /// Hours for which it keeps its fragments.
+    pub retention_hours: u32,
+    /// Its KMS key; `None`: that of Kinesis Video Streams.
+    pub kms_key_id: Option<String>,
+    /// Its tags.
+    pub tags: Tags,
 }
 
 /// Where a channel is served.
@@ -122,16 +144,67 @@ impl ControlPlane {
     ///
     /// # Errors
     /// The classes of any call; [`ErrorClass::Timeout`] when it does not appear.
-    pub async fn create_channel(&self, name: &ChannelName) -> Result<ChannelInfo, Error> {
-        const OPERATION: &str = "CreateSignalingChannel";
+    pub async fn create_channel(&self, name: &ChannelName, tags: &Tags) -> Result<ChannelInfo, Error> {
         let id = ChannelId::Name(name.clone());
-        let call = self.client.create_signaling_channel().channel_name(name.as_str());
-        exists(Error::call(&self.context, OPERATION, &id, || call.clone().send()).await)?;
+        self.begin_channel(name, tags).await?;
         let deadline = Instant::now() + ACTIVE_WITHIN;
         loop {
             match self.describe_channel(&id).await {
                 Ok(info) if info.active => return Ok(info),
-                other => not_yet(OPERATION, &id, other.map(|_| ()), deadline).await?,
+                other => not_yet(CREATE_CHANNEL, &id, other.map(|_| ()), deadline).await?,
+            }
+        }
+    }
+
+    /// CreateSignalingChannel, without waiting until it is active. False when it exists already.
+    ///
+    /// # Errors
+    /// The classes of any call.
+    pub async fn begin_channel(&self, name: &ChannelName, tags: &Tags) -> Result<bool, Error> {
+        let id = ChannelId::Name(name.clone());
+        let mut list = Vec::new();
+        for (key, value) in tags {
+            list.push(Tag::builder().key(key).value(value).build().map_err(|error| {
+                Error::new(CREATE_CHANNEL, &id, ErrorClass::InvalidRequest, error.to_string())
+            })?);
+        }
+        let call = self
+            .client
+            .create_signaling_channel()
+            .channel_name(name.as_str())
+            .set_tags((!list.is_empty()).then_some(list));
+        made(Error::call(&self.context, CREATE_CHANNEL, &id, || call.clone().send()).await)
+    }
+
+    /// DeleteSignalingChannel of exactly this version. One that is gone is as good.
+    ///
+    /// # Errors
+    /// The classes of any call; [`ErrorClass::Conflict`] when it was changed meanwhile.
+    pub async fn delete_channel(&self, channel: &ChannelInfo) -> Result<(), Error> {
+        const OPERATION: &str = "DeleteSignalingChannel";
+        let call = self
+            .client
+            .delete_signaling_channel()
+            .channel_arn(channel.arn.as_str())
+            .current_version(&channel.version);
+        gone(Error::call(&self.context, OPERATION, &channel.arn, || call.clone().send()).await)
+    }
+
+    /// ListTagsForResource.
+    ///
+    /// # Errors
+    /// The classes of any call.
+    pub async fn channel_tags(&self, channel: &ChannelArn) -> Result<Tags, Error> {
+        const OPERATION: &str = "ListTagsForResource";
+        let (mut tags, mut next) = (Tags::new(), None);
+        loop {
+            let call =
+                self.client.list_tags_for_resource().resource_arn(channel.as_str()).set_next_token(next);
+            let answer = Error::call(&self.context, OPERATION, channel, || call.clone().send()).await?;
+            tags.extend(answer.tags.unwrap_or_default());
+            next = answer.next_token;
+            if next.is_none() {
+                return Ok(tags);
             }
         }
     }
@@ -213,22 +286,82 @@ impl ControlPlane {
     ///
     /// # Errors
     /// The classes of any call; [`ErrorClass::Timeout`] when it does not become active.
-    pub async fn create_stream(&self, name: &StreamName, retention_hours: u32) -> Result<StreamInfo, Error> {
-        const OPERATION: &str = "CreateStream";
+    pub async fn create_stream(&self, name: &StreamName, new: &NewStream) -> Result<StreamInfo, Error> {
         let id = StreamId::Name(name.clone());
-        let hours = i32::try_from(retention_hours).unwrap_or(i32::MAX);
+        self.begin_stream(name, new).await?;
+        let deadline = Instant::now() + ACTIVE_WITHIN;
+        loop {
+            match self.describe_stream(&id).await {
+                Ok(info) if info.active => return Ok(info),
+                other => not_yet(CREATE_STREAM, &id, other.map(|_| ()), deadline).await?,
+            }
+        }
+    }
+
+    /// CreateStream, without waiting until it is active. False when it exists already.
+    ///
+    /// # Errors
+    /// The classes of any call.
+    pub async fn begin_stream(&self, name: &StreamName, new: &NewStream) -> Result<bool, Error> {
+        // Without `..`: a new field must not be forgotten here.
+        let NewStream { retention_hours, kms_key_id, tags } = new;
+        let id = StreamId::Name(name.clone());
         let call = self
             .client
             .create_stream()
             .stream_name(name.as_str())
             .media_type("video/h264,audio/aac")
-            .data_retention_in_hours(hours);
-        exists(Error::call(&self.context, OPERATION, &id, || call.clone().send()).await)?;
-        let deadline = Instant::now() + ACTIVE_WITHIN;
+            .data_retention_in_hours(hours(*retention_hours))
+            .set_kms_key_id(kms_key_id.clone())
+            .set_tags((!tags.is_empty()).then(|| tags.clone().into_iter().collect()));
+        made(Error::call(&self.context, CREATE_STREAM, &id, || call.clone().send()).await)
+    }
+
+    /// UpdateDataRetention: raises it to so many hours. A stream that keeps its fragments longer is left alone.
+    ///
+    /// # Errors
+    /// The classes of any call; [`ErrorClass::Conflict`] when it was changed meanwhile.
+    pub async fn raise_retention(&self, stream: &StreamInfo, retention_hours: u32) -> Result<(), Error> {
+        const OPERATION: &str = "UpdateDataRetention";
+        let more = retention_hours.saturating_sub(stream.retention_hours);
+        if more == 0 {
+            return Ok(());
+        }
+        let call = self
+            .client
+            .update_data_retention()
+            .stream_arn(stream.arn.as_str())
+            .current_version(&stream.version)
+            .operation(UpdateDataRetentionOperation::IncreaseDataRetention)
+            .data_retention_change_in_hours(hours(more));
+        Error::call(&self.context, OPERATION, &stream.arn, || call.clone().send()).await.map(|_| ())
+    }
+
+    /// DeleteStream of exactly this version, with everything in it. One that is gone is as good.
+    ///
+    /// # Errors
+    /// The classes of any call; [`ErrorClass::Conflict`] when it was changed meanwhile.
+    pub async fn delete_stream(&self, stream: &StreamInfo) -> Result<(), Error> {
+        const OPERATION: &str = "DeleteStream";
+        let call =
+            self.client.delete_stream().stream_arn(stream.arn.as_str()).current_version(&stream.version);
+        gone(Error::call(&self.context, OPERATION, &stream.arn, || call.clone().send()).await)
+    }
+
+    /// ListTagsForStream.
+    ///
+    /// # Errors
+    /// The classes of any call.
+    pub async fn stream_tags(&self, stream: &StreamArn) -> Result<Tags, Error> {
+        const OPERATION: &str = "ListTagsForStream";
+        let (mut tags, mut next) = (Tags::new(), None);
         loop {
-            match self.describe_stream(&id).await {
-                Ok(info) if info.active => return Ok(info),
-                other => not_yet(OPERATION, &id, other.map(|_| ()), deadline).await?,
+            let call = self.client.list_tags_for_stream().stream_arn(stream.as_str()).set_next_token(next);
+            let answer = Error::call(&self.context, OPERATION, stream, || call.clone().send()).await?;
+            tags.extend(answer.tags.unwrap_or_default());
+            next = answer.next_token;
+            if next.is_none() {
+                return Ok(tags);
             }
         }
     }
@@ -254,10 +387,23 @@ impl ControlPlane {
     }
 }
 
+fn hours(hours: u32) -> i32 {
+    i32::try_from(hours).unwrap_or(i32::MAX)
+}
+
 /// Created, or there already: two agents may start at the same time.
-fn exists<T>(created: Result<T, Error>) -> Result<(), Error> {
+fn made<T>(created: Result<T, Error>) -> Result<bool, Error> {
     match created {
-        Err(error) if error.class != ErrorClass::Conflict => Err(error),
+        Ok(_) => Ok(true),
+        Err(error) if error.class == ErrorClass::Conflict => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Deleted, or not there.
+fn gone<T>(deleted: Result<T, Error>) -> Result<(), Error> {
+    match deleted {
+        Err(error) if error.class != ErrorClass::NotFound => Err(error),
         _ => Ok(()),
     }
 }
@@ -265,7 +411,7 @@ fn exists<T>(created: Result<T, Error>) -> Result<(), Error> {
 /// Waits before what was just created is looked at again. It may be unknown for a moment; another error is final.
 async fn not_yet(
     operation: &'static str,
-    resource: &dyn std::fmt::Display,
+    resource: &(dyn std::fmt::Display + Sync),
     described: Result<(), Error>,
     deadline: Instant,
 ) -> Result<(), Error> {
@@ -310,10 +456,14 @@ fn channel_info(
         arn,
         message_ttl: Duration::from_secs(u64::try_from(ttl).unwrap_or(60)),
         active,
+        version: info.version.unwrap_or_default(),
     })
 }
 
 fn stream_info(operation: &'static str, stream: &StreamId, info: SdkStreamInfo) -> Result<StreamInfo, Error> {
+    if info.status == Some(Status::Deleting) {
+        return Err(Error::new(operation, stream, ErrorClass::NotFound, "it is being deleted"));
+    }
     let arn = info.stream_arn.ok_or_else(|| incomplete(operation, stream, "StreamARN"))?;
     let arn: StreamArn =
         arn.parse().map_err(|error: crate::InvalidId| incomplete(operation, stream, &error.to_string()))?;
@@ -325,5 +475,6 @@ fn stream_info(operation: &'static str, stream: &StreamId, info: SdkStreamInfo) 
             .and_then(|hours| u32::try_from(hours).ok())
             .unwrap_or(0),
         active: matches!(info.status, Some(Status::Active | Status::Updating)),
+        version: info.version.unwrap_or_default(),
     })
 }

@@ -9,7 +9,7 @@ mod id;
 pub mod signaling;
 
 pub use self::control::{
-    ChannelEndpoints, ChannelInfo, ControlPlane, DataApi, MediaStorage, Role, StreamInfo,
+    ChannelEndpoints, ChannelInfo, ControlPlane, DataApi, MediaStorage, NewStream, Role, StreamInfo, Tags,
 };
 pub use self::error::Error;
 pub use self::ice::{IceServer, ice_servers, stun_server};

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex};
 
 use kvs::signaling::{SignalingConfig, SignalingEvent, SignalingRole, connect};
 use kvs::{
-    ChannelId, ClientId, ControlPlane, DataApi, MediaStorage, Role, StreamId, ice_servers, stun_server,
+    ChannelId, ClientId, ControlPlane, DataApi, MediaStorage, NewStream, Role, StreamId, Tags, ice_servers,
+    stun_server,
 };
 use kvs_aws::{AwsContext, ErrorClass};
 use support::{Answer, Request, Script, Server, date, in_environment, serve};
@@ -29,6 +30,10 @@ fn stream_info(status: &str) -> String {
     format!(
         r#"{{"StreamInfo":{{"StreamName":"door","StreamARN":"{STREAM}","Status":"{status}","DataRetentionInHours":24}}}}"#
     )
+}
+
+fn day() -> NewStream {
+    NewStream { retention_hours: 24, ..NewStream::default() }
 }
 
 fn ok(body: impl Into<String>) -> Answer {
@@ -170,7 +175,7 @@ async fn what_someone_else_created_meanwhile_is_as_good() {
         _ => ok(stream_info("ACTIVE")),
     })
     .await;
-    let info = control(&server.url).await.create_stream(&"door".parse().unwrap(), 24).await.unwrap();
+    let info = control(&server.url).await.create_stream(&"door".parse().unwrap(), &day()).await.unwrap();
     assert_eq!((info.name.as_str(), info.retention_hours, info.active), ("door", 24, true));
     assert_eq!(server.requests().len(), 4);
 }
@@ -183,7 +188,8 @@ async fn a_channel_is_created_and_waited_for() {
         _ => ok(channel_info("ACTIVE")),
     })
     .await;
-    let info = control(&server.url).await.create_channel(&"door".parse().unwrap()).await.unwrap();
+    let info =
+        control(&server.url).await.create_channel(&"door".parse().unwrap(), &Tags::new()).await.unwrap();
     assert_eq!((info.arn.as_str(), info.active), (CHANNEL, true));
     assert_eq!(server.requests().len(), 3);
 }
@@ -191,7 +197,7 @@ async fn a_channel_is_created_and_waited_for() {
 #[tokio::test]
 async fn who_may_not_create_is_told_at_once() {
     let server = Server::start(|_, _| error(403, "AccessDeniedException", "not authorized")).await;
-    let error = control(&server.url).await.create_stream(&"door".parse().unwrap(), 24).await.unwrap_err();
+    let error = control(&server.url).await.create_stream(&"door".parse().unwrap(), &day()).await.unwrap_err();
     assert_eq!((error.operation, error.class), ("CreateStream", ErrorClass::AccessDenied));
     assert_eq!(server.requests().len(), 1);
 }
