@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::{
-    Config, archive::Archive, auth::KeyRing, control::ControlPlane, ice::TurnCredentials,
+    Config, archive::Archive, auth::KeyRing, control::ControlPlane, ice::TurnCredentials, putmedia::PutMedia,
     signaling::Signaling,
 };
 
@@ -19,8 +21,12 @@ pub struct App {
     pub control: ControlPlane,
     /// Fragments.
     pub archive: Arc<Archive>,
+    /// Open PutMedia sessions and their faults.
+    pub put_media: PutMedia,
     /// The signaling hub and its sockets.
     pub signaling: Signaling,
     /// Makes and checks TURN credentials.
     pub turn: TurnCredentials,
+    /// Cancelled when the server ends: what streams without end stops then.
+    pub stop: CancellationToken,
 }

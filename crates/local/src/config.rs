@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::auth::AccessKey;
+use crate::{auth::AccessKey, putmedia::Limits};
 
 /// How to run KVS on localhost.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub struct Config {
     pub ice_ttl: Duration,
     /// Times and numbers of the signaling service.
     pub signaling: SignalingLimits,
+    /// Times and numbers of PutMedia.
+    pub put_media: PutMediaLimits,
 }
 
 impl Config {
@@ -52,6 +54,7 @@ impl Config {
             turn_listen: loopback,
             ice_ttl: Duration::from_secs(300),
             signaling: SignalingLimits::default(),
+            put_media: PutMediaLimits::default(),
         }
     }
 }
@@ -85,6 +88,33 @@ impl Default for SignalingLimits {
             sdp_per_second: 5,
             candidates_per_second: 20,
             connects_per_second: 3,
+        }
+    }
+}
+
+/// The limits of PutMedia (KVS developer guide, "Kinesis Video Streams quotas").
+#[derive(Debug, Clone)]
+pub struct PutMediaLimits {
+    /// Sessions of one stream at a time. A producer that renews its credentials has two for some seconds.
+    pub connections: usize,
+    /// A session lives this long, and ends with error 4003.
+    pub lifetime: Duration,
+    /// Silence after which an `IDLE` acknowledgement is sent, and again each time it has passed.
+    pub idle_ack: Duration,
+    /// Silence after which a session is closed.
+    pub idle: Duration,
+    /// What a fragment may be.
+    pub fragment: Limits,
+}
+
+impl Default for PutMediaLimits {
+    fn default() -> Self {
+        Self {
+            connections: 2,
+            lifetime: Duration::from_secs(45 * 60),
+            idle_ack: Duration::from_secs(10),
+            idle: Duration::from_secs(30),
+            fragment: Limits::default(),
         }
     }
 }

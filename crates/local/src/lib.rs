@@ -22,6 +22,6 @@ mod tls;
 
 pub use app::App;
 pub use auth::AccessKey;
-pub use config::{Config, SignalingLimits};
+pub use config::{Config, PutMediaLimits, SignalingLimits};
 pub use router::router;
-pub use server::{Connection, Server, StartError};
+pub use server::{Abort, Connection, Server, StartError};

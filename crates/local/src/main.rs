@@ -55,6 +55,12 @@ struct Options {
     /// Seconds that a signaling connection lives; GO_AWAY is sent a minute (or half of it) before
     #[arg(long, default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     signaling_lifetime: u64,
+    /// PutMedia sessions of one stream at a time
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    put_media_connections: u16,
+    /// Seconds that a PutMedia session lives
+    #[arg(long, default_value_t = 2700, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    put_media_lifetime: u64,
 }
 
 #[tokio::main]
@@ -94,6 +100,9 @@ async fn main() -> anyhow::Result<()> {
     config.signaling.idle = Duration::from_secs(options.signaling_idle);
     config.signaling.connection = Duration::from_secs(options.signaling_lifetime);
     config.signaling.go_away = Duration::from_secs(60).min(config.signaling.connection / 2);
+
+    config.put_media.connections = usize::from(options.put_media_connections);
+    config.put_media.lifetime = Duration::from_secs(options.put_media_lifetime);
 
     let server = Server::start(config).await?;
     for name in &options.create_channel {

@@ -66,6 +66,15 @@ impl Members {
         }
     }
 
+    /// A boolean, if present.
+    ///
+    /// # Errors
+    /// `InvalidArgumentException` when it is of another type.
+    pub fn flag(&self, member: &str) -> Result<Option<bool>, ServiceError> {
+        let Some(value) = self.value(member) else { return Ok(None) };
+        value.as_bool().map(Some).ok_or_else(|| self.invalid(member, "must be true or false"))
+    }
+
     /// A string whose length in characters must lie in `length`, and whose characters must all be `allowed`.
     ///
     /// # Errors

@@ -1,6 +1,14 @@
 //! [`Server`]: listeners, connections, start and end.
 
-use std::{fs, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::Router;
 use hyper_util::{
@@ -8,10 +16,11 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
+use tokio_rustls::server::TlsStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
@@ -49,6 +58,17 @@ impl Connection {
     /// The port that a URL of this scheme does not spell out.
     pub fn default_port(&self) -> u16 {
         if self.secure { 443 } else { 80 }
+    }
+}
+
+/// Resets the connection of a request, as a broken network does; an extension of every request.
+#[derive(Debug, Clone, Default)]
+pub struct Abort(CancellationToken);
+
+impl Abort {
+    /// Resets it: what is on its way in either direction is lost.
+    pub fn reset(&self) {
+        self.0.cancel();
     }
 }
 
@@ -141,6 +161,8 @@ impl Server {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let app = Arc::new(App {
+            put_media: putmedia::PutMedia::default(),
+            stop: stop.clone(),
             keys: KeyRing::new(&config.access_keys),
             signaling: Signaling::new(config.signaling.clone(), stop.clone(), tasks.clone()),
             turn: credentials,
@@ -216,6 +238,79 @@ fn lock(data: &std::path::Path) -> Result<fs::File, StartError> {
     }
 }
 
+/// What a connection runs over.
+trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Socket for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Socket for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+/// A socket that is reset instead of closed once its connection is aborted.
+struct Resettable<S: Socket> {
+    socket: S,
+    abort: Abort,
+}
+
+impl<S: Socket> Drop for Resettable<S> {
+    fn drop(&mut self) {
+        if self.abort.0.is_cancelled()
+            && let Err(error) = self.socket.tcp().set_zero_linger()
+        {
+            tracing::warn!(%error, "a connection is closed, because it cannot be reset");
+        }
+    }
+}
+
+impl<S: Socket> AsyncRead for Resettable<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(context, buffer)
+    }
+}
+
+impl<S: Socket> AsyncWrite for Resettable<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(context, data)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+}
+
 #[derive(Clone)]
 struct Shell {
     router: Router,
@@ -260,15 +355,15 @@ impl Shell {
         }
     }
 
-    async fn serve(
-        &self,
-        socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        connection: Connection,
-    ) {
+    async fn serve(&self, socket: impl Socket, connection: Connection) {
+        let abort = Abort::default();
+        let extension = abort.clone();
+        let socket = Resettable { socket, abort: abort.clone() };
         let service =
             self.router.clone().map_request(move |request: http::Request<hyper::body::Incoming>| {
                 let mut request = request.map(axum::body::Body::new);
                 request.extensions_mut().insert(connection);
+                request.extensions_mut().insert(extension.clone());
                 request
             });
         let served = hyper::server::conn::http1::Builder::new()
@@ -279,6 +374,7 @@ impl Shell {
         tokio::pin!(served);
         let result = tokio::select! {
             result = served.as_mut() => result,
+            () = abort.0.cancelled() => return,
             () = self.stop.cancelled() => {
                 served.as_mut().graceful_shutdown();
                 // media and events have no end of their own; producers replay what was not acknowledged

@@ -1,18 +1,16 @@
 //! [`Archive`]: fragments as files, found through a table of the index.
 //!
 //! `archive/STREAM/headers/HASH.mkv` holds each header once, `archive/STREAM/fragments/NUMBER.mkv` a fragment as it
-//! came. A fragment counts from when its row is committed: its file is complete and synced by then. A file without a row
-//! (the process was killed in between) is never read and goes at the next start.
+//! came. To store is, in this order: write a file under a name of its own, sync it, rename it, sync its folder, commit
+//! its row (which syncs the index). A fragment counts from there on, and survives a killed process and a lost power
+//! supply. A file without a row (the process was killed in between) is never read and goes at the next start.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -80,13 +78,39 @@ struct StreamState {
     fragments: BTreeMap<String, Arc<FragmentInfo>>,
     /// By producer time, the one that came last.
     by_producer: BTreeMap<u64, Arc<FragmentInfo>>,
+    /// Sums over `by_producer`.
+    totals: Totals,
     last_number: u128,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Totals {
+    video_frames: u64,
+    audio_frames: u64,
+    bytes: u64,
+    duration_ms: u64,
+}
+
+impl Totals {
+    fn change(&mut self, info: &FragmentInfo, change: fn(u64, u64) -> u64) {
+        self.video_frames = change(self.video_frames, info.video_frames);
+        self.audio_frames = change(self.audio_frames, info.audio_frames);
+        self.bytes = change(self.bytes, info.size);
+        self.duration_ms = change(self.duration_ms, info.duration_ms);
+    }
 }
 
 impl StreamState {
     fn insert(&mut self, info: FragmentInfo) {
         let info = Arc::new(info);
-        self.by_producer.insert(info.producer_ms, info.clone());
+        // Sessions may finish in another order than they began in; the larger number wins.
+        let replaced = self.by_producer.get(&info.producer_ms);
+        if replaced.is_none_or(|replaced| replaced.number < info.number) {
+            self.totals.change(&info, u64::saturating_add);
+            if let Some(replaced) = self.by_producer.insert(info.producer_ms, info.clone()) {
+                self.totals.change(&replaced, u64::saturating_sub);
+            }
+        }
         self.fragments.insert(info.number.clone(), info);
     }
 
@@ -94,6 +118,7 @@ impl StreamState {
         let info = self.fragments.remove(number)?;
         if self.by_producer.get(&info.producer_ms).is_some_and(|kept| kept.number == number) {
             self.by_producer.remove(&info.producer_ms);
+            self.totals.change(&info, u64::saturating_sub);
         }
         Some(info)
     }
@@ -154,12 +179,14 @@ impl Archive {
         let streams = self.streams.lock();
         for entry in list(&self.folder)? {
             let name = entry.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-            let known: HashSet<_> =
-                streams.get(&name).map(|state| state.fragments.keys().collect()).unwrap_or_default();
-            for file in list(&entry.join("fragments"))? {
-                let number = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
-                if !known.contains(&number) {
-                    tracing::info!(file = %file.display(), "removing a fragment that was never complete");
+            let mut known: HashSet<PathBuf> = HashSet::new();
+            for info in streams.get(&name).into_iter().flat_map(|state| state.fragments.values()) {
+                known.insert(self.fragment_path(&name, &info.number));
+                known.insert(self.header_path(&name, &info.header));
+            }
+            for file in list(&entry.join("fragments"))?.into_iter().chain(list(&entry.join("headers"))?) {
+                if !known.contains(&file) {
+                    tracing::info!(file = %file.display(), "removing a file that no fragment needs");
                     fs::remove_file(&file).map_err(|source| StoreError::File { path: file, source })?;
                 }
             }
@@ -195,16 +222,12 @@ impl Archive {
         server_ms: u64,
         fragment: &Fragment,
     ) -> Result<FragmentInfo, StoreError> {
-        let folder = self.folder.join(stream);
         let header = format!("{}.mkv", hex::encode(&Sha256::digest(&fragment.header)[..16]));
-        let header_path = folder.join("headers").join(&header);
+        let header_path = self.header_path(stream, &header);
         if !header_path.exists() {
-            create(&folder.join("headers"))?;
-            write_synced(&header_path, &fragment.header)?;
+            write_synced(&header_path, number, &fragment.header)?;
         }
-        let path = self.fragment_path(stream, number);
-        create(&folder.join("fragments"))?;
-        write_synced(&path, &fragment.raw)?;
+        write_synced(&self.fragment_path(stream, number), number, &fragment.raw)?;
         let mut info = FragmentInfo::of(fragment, number.to_owned(), producer_ms, server_ms, header);
         info.persisted_ms = now_ms();
         let write = self.db.begin_write()?;
@@ -250,8 +273,7 @@ impl Archive {
     /// # Errors
     /// The disk.
     pub fn read(&self, stream: &str, info: &FragmentInfo) -> Result<(Bytes, Bytes), StoreError> {
-        let header = self.folder.join(stream).join("headers").join(&info.header);
-        Ok((read(&header)?, read(&self.fragment_path(stream, &info.number))?))
+        Ok((read(&self.header_path(stream, &info.header))?, read(&self.fragment_path(stream, &info.number))?))
     }
 
     /// Figures of a stream.
@@ -259,19 +281,15 @@ impl Archive {
     pub fn summary(&self, stream: &str) -> StreamSummary {
         let streams = self.streams.lock();
         let Some(state) = streams.get(stream) else { return StreamSummary::default() };
-        let mut summary = StreamSummary {
+        StreamSummary {
             fragments: state.by_producer.len() as u64,
             duplicates: (state.fragments.len() - state.by_producer.len()) as u64,
             last: state.by_producer.last_key_value().map(|(_, info)| (**info).clone()),
-            ..StreamSummary::default()
-        };
-        for info in state.by_producer.values() {
-            summary.video_frames += info.video_frames;
-            summary.audio_frames += info.audio_frames;
-            summary.bytes += info.size;
-            summary.duration_ms += info.duration_ms;
+            video_frames: state.totals.video_frames,
+            audio_frames: state.totals.audio_frames,
+            bytes: state.totals.bytes,
+            duration_ms: state.totals.duration_ms,
         }
-        summary
     }
 
     /// Removes what was persisted before `before_ms`.
@@ -309,6 +327,33 @@ impl Archive {
         Ok(old.len())
     }
 
+    /// Streams that have fragments, or had some in this process.
+    #[must_use]
+    pub fn streams(&self) -> Vec<String> {
+        self.streams.lock().keys().cloned().collect()
+    }
+
+    /// Removes all of a stream.
+    ///
+    /// # Errors
+    /// The disk or the index.
+    pub fn remove(&self, stream: &str) -> Result<(), StoreError> {
+        self.expire(stream, u64::MAX)?;
+        self.streams.lock().remove(stream);
+        let path = self.folder.join(stream);
+        match fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StoreError::File { path, source }),
+            _ => {
+                self.changed.send_modify(|count| *count += 1);
+                Ok(())
+            }
+        }
+    }
+
+    fn header_path(&self, stream: &str, header: &str) -> PathBuf {
+        self.folder.join(stream).join("headers").join(header)
+    }
+
     fn fragment_path(&self, stream: &str, number: &str) -> PathBuf {
         self.folder.join(stream).join("fragments").join(format!("{number}.mkv"))
     }
@@ -335,17 +380,28 @@ fn read(path: &Path) -> Result<Bytes, StoreError> {
     fs::read(path).map(Bytes::from).map_err(|source| StoreError::File { path: path.to_owned(), source })
 }
 
-fn write_synced(path: &Path, data: &[u8]) -> Result<(), StoreError> {
-    let write = || {
-        // Two sessions may write the same header at once: each has a file of its own until the rename.
-        static PARTS: AtomicU64 = AtomicU64::new(0);
-        let part = path.with_extension(format!("{}.part", PARTS.fetch_add(1, Ordering::Relaxed)));
+/// Writes a file that is there whole or not at all. `owner` tells apart who writes the same file at the same time.
+fn write_synced(path: &Path, owner: &str, data: &[u8]) -> Result<(), StoreError> {
+    let write = |folder: &Path| {
+        if !folder.exists() {
+            fs::create_dir_all(folder)?;
+            for parent in folder.ancestors().skip(1).take(2) {
+                sync_folder(parent)?;
+            }
+        }
+        let part = path.with_extension(format!("{owner}.part"));
         let mut file = File::create(&part)?;
         file.write_all(data)?;
         file.sync_data()?;
-        fs::rename(&part, path)
+        fs::rename(&part, path)?;
+        sync_folder(folder)
     };
-    write().map_err(|source| StoreError::File { path: path.to_owned(), source })
+    path.parent().map_or(Ok(()), write).map_err(|source| StoreError::File { path: path.to_owned(), source })
+}
+
+/// Without this the name of a file may be lost with the power, although its content is not.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
@@ -362,6 +418,7 @@ mod tests {
             video_frames: 60,
             audio_frames: 94,
             tracks: Vec::new(),
+            timecode_scale: 1_000_000,
         }
     }
 
@@ -407,6 +464,42 @@ mod tests {
         let summary = archive.summary("s");
         assert_eq!((summary.fragments, summary.duplicates, summary.video_frames), (1, 1, 60));
         assert_eq!(archive.fragments("s")[0].number, again.number);
+    }
+
+    #[test]
+    fn sessions_with_the_same_header_store_at_the_same_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = open(folder.path());
+        std::thread::scope(|scope| {
+            for session in 0..8 {
+                let archive = &archive;
+                scope.spawn(move || put(archive, session * 1_000));
+            }
+        });
+        assert_eq!(archive.fragments("s").len(), 8);
+        assert_eq!(list(&folder.path().join("archive/s/headers")).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn the_larger_number_wins_whichever_comes_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = open(folder.path());
+        let (older, newer) = (archive.next_number("s"), archive.next_number("s"));
+        archive.store("s", &newer, 1_000, 5, &fragment(1_000)).unwrap();
+        archive.store("s", &older, 1_000, 5, &fragment(1_000)).unwrap();
+        assert_eq!(archive.fragments("s")[0].number, newer);
+        assert_eq!((archive.summary("s").fragments, archive.summary("s").duplicates), (1, 1));
+    }
+
+    #[test]
+    fn a_removed_stream_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = open(folder.path());
+        put(&archive, 1_000);
+        archive.remove("s").unwrap();
+        assert!(list(&folder.path().join("archive")).unwrap().is_empty());
+        assert_eq!(archive.summary("s"), StreamSummary::default());
+        archive.remove("s").unwrap();
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
-use axum::extract::{FromRequest, FromRequestParts, Request as HttpRequest};
+use axum::extract::{FromRequest, Request as HttpRequest};
 use bytes::Bytes;
 use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -134,17 +134,5 @@ impl FromRequest<Arc<App>> for Signed {
         };
         let caller = authorize(app, &parts, PayloadHash::Body(&body))?;
         Ok(Self { caller, members: Members::parse(&body)? })
-    }
-}
-
-/// The verified head of a request whose body is streamed (PutMedia): the signature covers the empty string.
-#[derive(Debug)]
-pub struct SignedHead(pub Caller);
-
-impl FromRequestParts<Arc<App>> for SignedHead {
-    type Rejection = ServiceError;
-
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ServiceError> {
-        authorize(app, parts, PayloadHash::Streamed).map(Self)
     }
 }

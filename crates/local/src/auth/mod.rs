@@ -8,6 +8,6 @@ mod sigv4;
 #[allow(clippy::unwrap_used)]
 mod vectors;
 
-pub use extract::{Caller, Signed, SignedHead, authorize};
+pub use extract::{Caller, Signed, authorize};
 pub use keys::{AccessKey, KeyRing};
 pub use sigv4::{PayloadHash, Request, Verified, verify};

@@ -1,8 +1,11 @@
-//! `POST /_kvs/faults`: makes signaling misbehave, from this machine only.
+//! `POST /_kvs/faults`: makes signaling and PutMedia misbehave, from this machine only.
 //!
 //! `{"channel": NAME, "region"?, "client"?: "MASTER" or a client id, "action": …}` with one of the actions
 //! `go_away`, `reconnect_ice_server`, `close` (with `code`, default 1001) and `text` (with `text`, any frame).
 //! Answers how many connections it reached.
+//!
+//! `{"stream": NAME, "region"?, "action": …, "after"?: N, "times"?: N}` with one of the actions of
+//! [`crate::putmedia::faults`]. Answers how many faults the stream has now, or had when they are cleared.
 
 use std::sync::Arc;
 
@@ -14,6 +17,7 @@ use crate::{
     control::{Answer, Json},
     error::{ErrorKind, ServiceError},
     members::Members,
+    putmedia::faults::Order,
     server::Connection,
     signaling::Role,
 };
@@ -28,6 +32,10 @@ pub(super) async fn faults(
     }
     let members = Members::parse(&body)?;
     let region = members.string("region")?.unwrap_or(&app.config.region);
+    if let Some(stream) = members.string("stream")? {
+        let stream = app.control.stream(region, stream)?.folder();
+        return put_media(&app, &stream, &members);
+    }
     let name = members.required("channel", members.string("channel")?)?;
     let channel = app.control.channel(region, name)?;
     let role = match members.string("client")? {
@@ -51,4 +59,18 @@ pub(super) async fn faults(
         }
     };
     Ok(Json(json!({"connections": reached})))
+}
+
+fn put_media(app: &App, stream: &str, members: &Members) -> Answer {
+    let faults = &app.put_media.faults;
+    let Some(order) = Order::parse(members)? else {
+        return Ok(Json(json!({"cleared": faults.clear(stream)})));
+    };
+    if !faults.order(stream, order) {
+        return Err(ServiceError::new(
+            ErrorKind::InvalidArgument,
+            "The stream has too many faults; clear them.",
+        ));
+    }
+    Ok(Json(json!({"faults": faults.describe(stream)})))
 }

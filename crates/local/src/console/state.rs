@@ -41,11 +41,15 @@ pub(super) fn state(app: &App) -> Value {
                 "width": last.and_then(|info| info.session.width),
                 "height": last.and_then(|info| info.session.height),
                 "codecs": last.map(|info| info.session.codecs.clone()).unwrap_or_default(),
+                "putMedia": app.put_media.sessions.describe(&stream.folder()),
+                "faults": app.put_media.faults.describe(&stream.folder()),
                 // From the capture of its last frame to being on disk.
                 "lagMs": last.map(|info| info.persisted_ms.saturating_sub(info.end_ms())),
                 "lastFragment": last.map(|info| json!({
                     "number": info.number,
                     "producerMs": info.producer_ms,
+                    "serverMs": info.server_ms,
+                    "persistedMs": info.persisted_ms,
                     "durationMs": info.duration_ms,
                     "bytes": info.size,
                 })),

@@ -155,7 +155,7 @@ pub(super) async fn delete(State(app): State<Arc<App>>, Signed { members, .. }: 
     rules::check_version(rules::version(&members, "CurrentVersion")?, &stream.version)?;
     app.control.remove(&stream)?;
     // its media goes with it; nothing is stored for a stream that is not there
-    let removed = tokio::task::spawn_blocking(move || app.archive.expire(&stream.folder(), u64::MAX)).await;
+    let removed = tokio::task::spawn_blocking(move || app.archive.remove(&stream.folder())).await;
     removed.map_err(ServiceError::internal)?.map_err(ServiceError::internal)?;
     Ok(Json(json!({})))
 }

@@ -45,6 +45,12 @@ pub(super) fn head(data: &[u8]) -> Result<Option<Head>, String> {
     if data.len() <= id_length {
         return Ok(None);
     }
+    // All value bits set or clear are reserved (RFC 8794 section 5).
+    let mask = (1_u64 << (7 * id_length)) - 1;
+    let bits = data[..id_length].iter().fold(0_u64, |id, byte| id << 8 | u64::from(*byte)) & mask;
+    if bits == 0 || bits == mask {
+        return Err(format!("0x{first:02X} starts a reserved element id"));
+    }
     let id = data[..id_length].iter().fold(0_u32, |id, byte| id << 8 | u32::from(*byte));
     let Some((size, size_length)) = number(&data[id_length..])? else { return Ok(None) };
     Ok(Some(Head { id, size, length: id_length + size_length }))

@@ -36,6 +36,22 @@ pub struct Track {
     pub sampling_frequency: f64,
     /// Channels; 0 in video.
     pub channels: u32,
+    /// Nanoseconds of a frame, where `DefaultDuration` says so.
+    pub default_duration_ns: Option<u64>,
+}
+
+impl Track {
+    /// Milliseconds of one frame, where the header tells: by `DefaultDuration`, or because an AAC frame is 1024 samples.
+    #[must_use]
+    pub fn frame_ms(&self) -> Option<f64> {
+        match self.default_duration_ns {
+            Some(ns) if ns > 0 => Some(ns as f64 / 1e6),
+            _ if self.codec == "A_AAC" && self.sampling_frequency >= 1.0 => {
+                Some(1024.0 * 1000.0 / self.sampling_frequency)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Nanoseconds of one timecode unit.
@@ -77,6 +93,7 @@ fn track(entry: &[u8]) -> Result<Track, String> {
         height: 0,
         sampling_frequency: 0.0,
         channels: 0,
+        default_duration_ns: None,
     };
     let pixels = |data: &[u8]| uint(data).map(|value| u32::try_from(value).unwrap_or(u32::MAX));
     for child in children(entry) {
@@ -91,6 +108,7 @@ fn track(entry: &[u8]) -> Result<Track, String> {
                 }
             }
             0x86 => track.codec = String::from_utf8_lossy(data).trim_end_matches('\0').to_owned(),
+            0x23_E383 => track.default_duration_ns = Some(uint(data)?),
             0x63A2 => track.codec_private = Bytes::copy_from_slice(data),
             0xE0 => {
                 for child in children(data) {
@@ -119,11 +137,14 @@ fn track(entry: &[u8]) -> Result<Track, String> {
     Ok(track)
 }
 
-/// Names and values of the simple tags in a `Tags` element.
+/// Names and values of the simple tags in a `Tags` element, without those that describe a single track.
 pub(super) fn simple_tags(data: &[u8]) -> Result<Vec<(String, String)>, String> {
     let mut tags = Vec::new();
     for tag in children(data) {
         let (0x7373, tag) = tag? else { continue };
+        if of_a_track(tag)? {
+            continue;
+        }
         for simple in children(tag) {
             let (0x67C8, simple) = simple? else { continue };
             let (mut name, mut value) = (String::new(), String::new());
@@ -138,4 +159,19 @@ pub(super) fn simple_tags(data: &[u8]) -> Result<Vec<(String, String)>, String> 
         }
     }
     Ok(tags)
+}
+
+/// Whether `Targets` names a track (RFC 9559 section 5.1.8.1.1.3); muxers write such tags about their encoder.
+fn of_a_track(tag: &[u8]) -> Result<bool, String> {
+    for child in children(tag) {
+        let (0x63C0, targets) = child? else { continue };
+        for target in children(targets) {
+            if let (0x63C5, uid) = target?
+                && uint(uid)? != 0
+            {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }

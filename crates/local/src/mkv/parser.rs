@@ -15,10 +15,12 @@ const MAX_TAGS: u64 = 64 * 1024;
 pub enum Item {
     /// Everything before the first cluster: EBML header, Segment head, Info, Tracks.
     Header {
-        /// As it came.
+        /// As it came, without tags.
         raw: Bytes,
         /// The tracks.
         tracks: Vec<Track>,
+        /// Nanoseconds of one unit of timecodes.
+        timecode_scale: u64,
     },
     /// A cluster has begun.
     Cluster {
@@ -50,11 +52,20 @@ pub enum Item {
     },
 }
 
+impl Item {
+    fn len(&self) -> usize {
+        match self {
+            Item::Header { raw, .. } | Item::ClusterEnd { raw } | Item::Tags { raw, .. } => raw.len(),
+            Item::Cluster { .. } | Item::Frame { .. } => 0,
+        }
+    }
+}
+
 /// Where the parser is.
 #[derive(Debug)]
 enum Place {
-    /// Before the first cluster; what came so far is the header.
-    Header(BytesMut),
+    /// Before the first cluster; what came so far is the header, and tags that stand in it.
+    Header(BytesMut, Vec<Item>),
     /// In the Segment, between clusters.
     Segment,
     /// In a cluster.
@@ -80,8 +91,12 @@ pub struct Parser {
     max_cluster: u64,
     /// Bytes of an element that nobody reads.
     skip: u64,
-    /// The EBML header, the Segment.
-    seen: (bool, bool),
+    /// The EBML header has come.
+    seen_ebml: bool,
+    /// The Segment has begun.
+    seen_segment: bool,
+    /// Bytes of the Segment still to come, when its size is known.
+    segment_left: Option<u64>,
 }
 
 /// An error of the parser, or a cluster that is too long, which the service tells apart.
@@ -105,14 +120,16 @@ impl Parser {
     #[must_use]
     pub fn new(max_cluster: u64) -> Self {
         Self {
-            place: Place::Header(BytesMut::new()),
+            place: Place::Header(BytesMut::new(), Vec::new()),
             input: BytesMut::new(),
             offset: 0,
             scale: 1_000_000,
             tracks: Vec::new(),
             max_cluster,
             skip: 0,
-            seen: (false, false),
+            seen_ebml: false,
+            seen_segment: false,
+            segment_left: None,
         }
     }
 
@@ -139,8 +156,7 @@ impl Parser {
         {
             return Err(self.error("the body ends within a cluster"));
         }
-        self.end_cluster(items);
-        Ok(())
+        self.end_cluster(items)
     }
 
     fn error(&self, reason: impl Into<String>) -> ParseError {
@@ -151,8 +167,11 @@ impl Parser {
     fn take(&mut self, count: usize) -> Bytes {
         let bytes = self.input.split_to(count).freeze();
         self.offset += count as u64;
+        if let Some(left) = &mut self.segment_left {
+            *left = left.saturating_sub(count as u64);
+        }
         match &mut self.place {
-            Place::Header(raw) => raw.extend_from_slice(&bytes),
+            Place::Header(raw, _) => raw.extend_from_slice(&bytes),
             Place::Cluster(cluster) => {
                 cluster.raw.extend_from_slice(&bytes);
                 if let Some(left) = &mut cluster.left {
@@ -177,16 +196,42 @@ impl Parser {
                 return Err(ParseError::TooLong { offset: self.offset, limit: self.max_cluster });
             }
             if cluster.left == Some(0) {
-                self.end_cluster(items);
+                self.end_cluster(items)?;
             }
         }
         let Some(head) = element::head(&self.input).map_err(|reason| self.error(reason))? else {
             return Ok(false);
         };
+        if let Some(left) = self.segment_left {
+            if left == 0 {
+                return Err(self.error("bytes behind the end of the Segment"));
+            }
+            if head.size.is_some_and(|size| size.saturating_add(head.length as u64) > left) {
+                return Err(self.error(format!("element 0x{:X} reaches beyond the Segment", head.id)));
+            }
+        }
+        let top = matches!(
+            head.id,
+            element::EBML
+                | element::SEGMENT
+                | element::SEEK_HEAD
+                | element::INFO
+                | element::TRACKS
+                | element::CUES
+                | element::CHAPTERS
+                | element::ATTACHMENTS
+                | element::TAGS
+                | element::CLUSTER
+        );
+        if top && let Place::Cluster(Cluster { left: Some(left), .. }) = &self.place {
+            return Err(
+                self.error(format!("element 0x{:X} within a cluster that has {left} bytes left", head.id))
+            );
+        }
         match head.id {
             element::CLUSTER => {
                 self.end_header(items)?;
-                self.end_cluster(items);
+                self.end_cluster(items)?;
                 self.place = Place::Cluster(Cluster { raw: BytesMut::new(), left: None, timecode_ms: None });
                 self.take(head.length);
                 if let Place::Cluster(cluster) = &mut self.place {
@@ -195,23 +240,16 @@ impl Parser {
                 Ok(true)
             }
             element::TAGS => self.tags(head, items),
-            element::EBML
-            | element::SEGMENT
-            | element::SEEK_HEAD
-            | element::INFO
-            | element::TRACKS
-            | element::CUES
-            | element::CHAPTERS
-            | element::ATTACHMENTS => self.header_element(head, items),
+            _ if top => self.header_element(head, items),
             _ if matches!(self.place, Place::Cluster(_)) => self.in_cluster(head, items),
             _ => self.skip_element(head),
         }
     }
 
     fn header_element(&mut self, head: Head, items: &mut Vec<Item>) -> Result<bool, ParseError> {
-        let Place::Header(raw) = &self.place else {
+        let Place::Header(raw, _) = &self.place else {
             if matches!(head.id, element::CUES | element::SEEK_HEAD) {
-                self.end_cluster(items);
+                self.end_cluster(items)?;
                 self.place = Place::Segment;
                 return self.skip_element(head);
             }
@@ -219,36 +257,37 @@ impl Parser {
         };
         let so_far = raw.len() as u64;
         match head.id {
-            element::EBML if self.seen.0 => return Err(self.error("a second EBML header")),
-            element::SEGMENT if self.seen.1 => return Err(self.error("a second Segment")),
-            id if id != element::EBML && !self.seen.0 => return Err(self.error("no EBML header")),
+            element::EBML if self.seen_ebml => return Err(self.error("a second EBML header")),
+            element::SEGMENT if self.seen_segment => return Err(self.error("a second Segment")),
+            id if id != element::EBML && !self.seen_ebml => return Err(self.error("no EBML header")),
             element::SEGMENT => {
-                self.seen.1 = true;
+                self.seen_segment = true;
                 self.take(head.length);
+                self.segment_left = head.size;
                 return Ok(true);
             }
-            id if id != element::EBML && !self.seen.1 => return Err(self.error("no Segment")),
+            id if id != element::EBML && !self.seen_segment => return Err(self.error("no Segment")),
             _ => {}
         }
         let Some(size) = head.size else {
             return Err(self.error(format!("element 0x{:X} of unknown size", head.id)));
         };
-        if so_far + size > MAX_HEADER {
+        if so_far.saturating_add(size) > MAX_HEADER {
             return Err(self.error(format!("a header of more than {MAX_HEADER} bytes")));
         }
         let total = head.length + size as usize;
         if self.input.len() < total {
             return Ok(false);
         }
-        let content = self.input.clone().split_off(head.length).split_to(size as usize);
+        let content = &self.input[head.length..total];
         let read = match head.id {
             element::EBML => {
-                self.seen.0 = true;
+                self.seen_ebml = true;
                 Ok(())
             }
-            element::INFO => header::timecode_scale(&content).map(|scale| self.scale = scale),
+            element::INFO => header::timecode_scale(content).map(|scale| self.scale = scale),
             element::TRACKS if !self.tracks.is_empty() => Err("a second Tracks".to_owned()),
-            element::TRACKS => header::tracks(&content).map(|tracks| self.tracks = tracks),
+            element::TRACKS => header::tracks(content).map(|tracks| self.tracks = tracks),
             _ => Ok(()),
         };
         read.map_err(|reason| self.error(reason))?;
@@ -256,28 +295,35 @@ impl Parser {
         Ok(true)
     }
 
-    /// The header is complete when the first cluster or tag comes.
+    /// The header is complete when the first cluster comes. Tags in it belong to that cluster.
     fn end_header(&mut self, items: &mut Vec<Item>) -> Result<(), ParseError> {
-        if let Place::Header(raw) = &mut self.place {
-            if self.tracks.is_empty() {
-                return Err(self.error("no Tracks before the first cluster"));
-            }
-            let raw = raw.split().freeze();
-            items.push(Item::Header { raw, tracks: self.tracks.clone() });
+        if matches!(self.place, Place::Header(..)) && self.tracks.is_empty() {
+            return Err(self.error("no Tracks before the first cluster"));
+        }
+        if let Place::Header(raw, tags) = &mut self.place {
+            let (raw, tags) = (raw.split().freeze(), std::mem::take(tags));
+            items.push(Item::Header { raw, tracks: self.tracks.clone(), timecode_scale: self.scale });
+            items.extend(tags);
             self.place = Place::Segment;
         }
         Ok(())
     }
 
-    fn end_cluster(&mut self, items: &mut Vec<Item>) {
-        if matches!(self.place, Place::Cluster(_))
-            && let Place::Cluster(cluster) = std::mem::replace(&mut self.place, Place::Segment)
-        {
-            items.push(Item::ClusterEnd { raw: cluster.raw.freeze() });
+    fn end_cluster(&mut self, items: &mut Vec<Item>) -> Result<(), ParseError> {
+        if let Place::Cluster(cluster) = &mut self.place {
+            if cluster.timecode_ms.is_none() {
+                return Err(self.error("a cluster without Timecode"));
+            }
+            items.push(Item::ClusterEnd { raw: cluster.raw.split().freeze() });
+            self.place = Place::Segment;
         }
+        Ok(())
     }
 
     fn tags(&mut self, head: Head, items: &mut Vec<Item>) -> Result<bool, ParseError> {
+        if !self.seen_segment {
+            return Err(self.error("no EBML header and Segment before Tags"));
+        }
         let Some(size) = head.size.filter(|size| *size <= MAX_TAGS) else {
             return Err(self.error(format!("Tags of more than {MAX_TAGS} bytes")));
         };
@@ -285,12 +331,25 @@ impl Parser {
         if self.input.len() < total {
             return Ok(false);
         }
-        self.end_header(items)?;
-        self.end_cluster(items);
+        self.end_cluster(items)?;
         let tags =
             header::simple_tags(&self.input[head.length..total]).map_err(|reason| self.error(reason))?;
-        let raw = self.take(total);
-        items.push(Item::Tags { raw, tags });
+        if let Place::Header(raw, held) = &self.place {
+            let so_far: usize = held.iter().map(Item::len).sum();
+            if (raw.len() + so_far + total) as u64 > MAX_HEADER {
+                return Err(self.error(format!("a header of more than {MAX_HEADER} bytes")));
+            }
+        }
+        let raw = self.input.split_to(total).freeze();
+        self.offset += total as u64;
+        if let Some(left) = &mut self.segment_left {
+            *left = left.saturating_sub(total as u64);
+        }
+        let item = Item::Tags { raw, tags };
+        match &mut self.place {
+            Place::Header(_, held) => held.push(item),
+            _ => items.push(item),
+        }
         Ok(true)
     }
 
@@ -298,11 +357,11 @@ impl Parser {
         let Some(size) = head.size else {
             return Err(self.error(format!("element 0x{:X} of unknown size", head.id)));
         };
-        if !self.seen.0 {
+        if !self.seen_ebml {
             return Err(self.error("no EBML header"));
         }
-        if let Place::Header(raw) = &self.place
-            && raw.len() as u64 + size > MAX_HEADER
+        if let Place::Header(raw, _) = &self.place
+            && (raw.len() as u64).saturating_add(size) > MAX_HEADER
         {
             return Err(self.error(format!("a header of more than {MAX_HEADER} bytes")));
         }
@@ -317,7 +376,7 @@ impl Parser {
             return Err(self.error(format!("element 0x{:X} of unknown size in a cluster", head.id)));
         };
         let room = self.max_cluster.saturating_sub(cluster.raw.len() as u64);
-        if cluster.left.is_some_and(|left| head.length as u64 + size > left) {
+        if cluster.left.is_some_and(|left| size.saturating_add(head.length as u64) > left) {
             return Err(self.error(format!("element 0x{:X} reaches beyond its cluster", head.id)));
         }
         if size > room {
@@ -458,7 +517,7 @@ mod tests {
     fn a_body_is_header_clusters_and_tags() {
         for known_size in [false, true] {
             let items = parse(&[&body(known_size)]).unwrap();
-            let Item::Header { raw, tracks } = &items[0] else { panic!("{items:?}") };
+            let Item::Header { raw, tracks, .. } = &items[0] else { panic!("{items:?}") };
             assert_eq!(raw, &header());
             assert_eq!((tracks[0].width, tracks[0].height, tracks[0].kind), (640, 360, TrackKind::Video));
             assert_eq!(items[1], Item::Cluster { timecode_ms: 1_000 });
@@ -474,6 +533,14 @@ mod tests {
     #[test]
     fn what_put_media_does_not_take_is_named_with_its_offset() {
         let (header, cluster) = (header(), cluster(1, false));
+        let nested = element(&[0x1F, 0x43, 0xB6, 0x75], &element(&[0x1F, 0x43, 0xB6, 0x75], &[]));
+        let closed = sized_segment(&header, &cluster);
+        let laced = [
+            &[0x1F, 0x43, 0xB6, 0x75, 0xFF][..],
+            &element(&[0xE7], &[1]),
+            &element(&[0xA3], &[0x81, 0, 0, 0x02, 1, 2]),
+        ]
+        .concat();
         for (pieces, words) in [
             (vec![&cluster[..]], "no Tracks"),
             (vec![&header, &cluster, &header], "behind the first cluster"),
@@ -483,11 +550,57 @@ mod tests {
                 vec![&header, &[0x1F, 0x43, 0xB6, 0x75, 0xFF], &element(&[0xA3], &[0x81, 0, 0, 0x80])],
                 "Timecode",
             ),
+            (vec![&header, &[0x1F, 0x43, 0xB6, 0x75, 0xFF], &cluster], "without Timecode"),
+            (vec![&header, &nested], "within a cluster"),
+            (vec![&closed, &cluster], "behind the end of the Segment"),
+            (vec![&header, &laced], "laced"),
             (vec![&[0x00; 8]], "starts no element"),
+            (vec![&[0xFF; 8]], "reserved"),
         ] {
             let error = parse(&pieces).unwrap_err().to_string();
             assert!(error.contains(words) && error.starts_with("byte "), "{error:?} does not say {words:?}");
         }
+    }
+
+    /// The header, with a Segment that ends behind the cluster.
+    fn sized_segment(header: &[u8], cluster: &[u8]) -> Vec<u8> {
+        let at = header.windows(5).position(|window| window == [0x18, 0x53, 0x80, 0x67, 0xFF]).unwrap();
+        let content = [&header[at + 5..], cluster].concat();
+        [header[..at].to_vec(), element(&[0x18, 0x53, 0x80, 0x67], &content)].concat()
+    }
+
+    #[test]
+    fn a_segment_may_have_a_size() {
+        for known_size in [false, true] {
+            let items = parse(&[&sized_segment(&header(), &cluster(1_000, known_size))]).unwrap();
+            assert_eq!(items.last(), Some(&Item::ClusterEnd { raw: cluster(1_000, known_size).into() }));
+        }
+    }
+
+    #[test]
+    fn tags_may_stand_anywhere_in_front_of_the_first_cluster() {
+        let header = header();
+        let at = header.windows(4).position(|window| window == [0x16, 0x54, 0xAE, 0x6B]).unwrap();
+        let tags = super::super::tags(&[("color", "red")]);
+        let items = parse(&[&header[..at], &tags, &header[at..], &cluster(5, false)]).unwrap();
+        assert!(matches!(&items[0], Item::Header { raw, .. } if *raw == header));
+        assert!(matches!(&items[1], Item::Tags { raw, .. } if *raw == tags));
+    }
+
+    #[test]
+    fn block_groups_are_key_frames_without_reference() {
+        let group = |extra: &[u8]| {
+            element(&[0xA0], &[element(&[0xA1], &[0x81, 0, 10, 0, 9]), extra.to_vec()].concat())
+        };
+        let cluster = [
+            vec![0x1F, 0x43, 0xB6, 0x75, 0xFF],
+            element(&[0xE7], &[7]),
+            group(&[]),
+            group(&element(&[0xFB], &[1])),
+        ];
+        let items = parse(&[&header(), &cluster.concat()]).unwrap();
+        assert_eq!(items[2], Item::Frame { track: 1, time_ms: 17, key: true, size: 1 });
+        assert_eq!(items[3], Item::Frame { track: 1, time_ms: 17, key: false, size: 1 });
     }
 
     #[test]

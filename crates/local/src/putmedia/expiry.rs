@@ -1,10 +1,10 @@
-//! Removes what is older than its stream's retention.
+//! Removes what is older than its stream's retention, and what is left of deleted streams.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{App, archive::now_ms};
+use crate::{App, archive::now_ms, control::Stream};
 
 const EVERY: Duration = Duration::from_secs(60);
 
@@ -17,7 +17,16 @@ pub(crate) async fn expire(app: Arc<App>, stop: CancellationToken) {
         }
         let app = app.clone();
         let swept = tokio::task::spawn_blocking(move || {
-            for stream in app.control.streams() {
+            // In this order: a stream that is created in between is in the second list, if it is in the first.
+            let stored = app.archive.streams();
+            let streams = app.control.streams();
+            let known: HashSet<String> = streams.iter().map(Stream::folder).collect();
+            for gone in stored.iter().filter(|stored| !known.contains(*stored)) {
+                if let Err(error) = app.archive.remove(gone) {
+                    tracing::error!(stream = gone, %error, "a deleted stream could not be removed");
+                }
+            }
+            for stream in streams {
                 let kept_ms = u64::from(stream.retention_hours) * 3_600_000;
                 if let Err(error) = app.archive.expire(&stream.folder(), now_ms().saturating_sub(kept_ms)) {
                     tracing::error!(stream = stream.name, %error, "old fragments could not be removed");

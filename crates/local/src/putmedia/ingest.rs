@@ -21,13 +21,27 @@ pub struct Limits {
     pub tracks: usize,
     /// Metadata of a fragment.
     pub tags: usize,
+    /// Bytes of a metadata name.
+    pub tag_name: usize,
+    /// Bytes of a metadata value.
+    pub tag_value: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { fragment_bytes: 50_000_000, fragment_ms: 20_000, tracks: 3, tags: 10 }
+        Self {
+            fragment_bytes: 50_000_000,
+            fragment_ms: 20_000,
+            tracks: 3,
+            tags: 10,
+            tag_name: 128,
+            tag_value: 256,
+        }
     }
 }
+
+/// The last millisecond of the year 9999. A timecode behind it is no time.
+const LAST_MS: u64 = 253_402_300_799_999;
 
 /// A complete fragment.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +62,8 @@ pub struct Fragment {
     pub audio_frames: u64,
     /// The tracks of its session.
     pub tracks: Vec<Track>,
+    /// Nanoseconds of one unit of its timecodes.
+    pub timecode_scale: u64,
 }
 
 /// What became of bytes. `timecode_ms` is that of the cluster.
@@ -78,7 +94,10 @@ pub struct Ingest {
     tracks: Vec<Track>,
     tags: Vec<(String, String)>,
     tags_raw: BytesMut,
+    timecode_scale: u64,
     open: Option<Open>,
+    /// Milliseconds between frames of each track, as the fragments before had them.
+    spacing: BTreeMap<u64, f64>,
     /// Latest frame of the fragments before.
     latest: Option<i64>,
     refused: bool,
@@ -95,7 +114,9 @@ impl Ingest {
             tracks: Vec::new(),
             tags: Vec::new(),
             tags_raw: BytesMut::new(),
+            timecode_scale: 1_000_000,
             open: None,
+            spacing: BTreeMap::new(),
             latest: None,
             refused: false,
         }
@@ -152,7 +173,8 @@ impl Ingest {
 
     fn item(&mut self, item: Item, outputs: &mut Vec<Output>) -> Result<(), (ErrorId, String)> {
         match item {
-            Item::Header { raw, tracks } => {
+            Item::Header { raw, tracks, timecode_scale } => {
+                self.timecode_scale = timecode_scale;
                 if tracks.len() > self.limits.tracks {
                     let reason = format!("{} tracks, and {} are allowed", tracks.len(), self.limits.tracks);
                     return Err((ErrorId::MoreThanAllowedTracksFound, reason));
@@ -165,6 +187,15 @@ impl Ingest {
                 if tags.iter().any(|(name, _)| name == END_OF_FRAGMENT) {
                     return Ok(());
                 }
+                for (name, value) in &tags {
+                    if name.len() > self.limits.tag_name || value.len() > self.limits.tag_value {
+                        let reason = format!(
+                            "the tag {:.40?} is longer than {} bytes of name or {} of value",
+                            name, self.limits.tag_name, self.limits.tag_value
+                        );
+                        return Err((ErrorId::FragmentMetadataLimitReached, reason));
+                    }
+                }
                 self.tags.extend(tags);
                 self.tags_raw.extend_from_slice(&raw);
                 if self.tags.len() > self.limits.tags {
@@ -173,6 +204,10 @@ impl Ingest {
                 }
             }
             Item::Cluster { timecode_ms } => {
+                if timecode_ms > LAST_MS {
+                    let reason = format!("a timecode of {timecode_ms} ms is no time before the year 10000");
+                    return Err((ErrorId::InvalidProducerTimestamp, reason));
+                }
                 self.open = Some(Open { timecode_ms, tracks: BTreeMap::new() });
                 outputs.push(Output::Begun { timecode_ms });
             }
@@ -213,6 +248,19 @@ impl Ingest {
         Ok(())
     }
 
+    /// When the last frame of a track ends. It lasts as long as its header says, as the frames before it did on average,
+    /// or as those of the fragment before did.
+    fn end_of(&mut self, number: u64, (count, first, last): (u64, i64, i64)) -> i64 {
+        let stated =
+            self.tracks.iter().find(|track| track.number == number).and_then(crate::mkv::Track::frame_ms);
+        let measured = (count > 1).then(|| (last - first) as f64 / (count - 1) as f64);
+        if let Some(measured) = measured {
+            self.spacing.insert(number, measured);
+        }
+        let frame = stated.or(measured).or_else(|| self.spacing.get(&number).copied()).unwrap_or(0.0);
+        last.saturating_add(frame.round() as i64)
+    }
+
     fn complete(&mut self, raw: Bytes) -> Result<Fragment, (ErrorId, String)> {
         let open = self.open.as_ref().map(|open| (open.timecode_ms, open.tracks.clone())).unwrap_or_default();
         let (timecode_ms, seen) = open;
@@ -222,14 +270,7 @@ impl Ingest {
         }
         let first = seen.values().map(|(_, first, _)| *first).min().unwrap_or_default();
         let last = seen.values().map(|(_, _, last)| *last).max().unwrap_or_default();
-        // The last frame lasts as long as the frames of its track do on average.
-        let end = seen
-            .values()
-            .map(|(count, first, last)| {
-                last + (last - first) / i64::try_from((count - 1).max(1)).unwrap_or(1)
-            })
-            .max()
-            .unwrap_or(last);
+        let end = seen.iter().map(|(number, span)| self.end_of(*number, *span)).max().unwrap_or(last);
         self.latest = Some(last);
         let frames = |kind: TrackKind| {
             self.tracks
@@ -250,6 +291,7 @@ impl Ingest {
             video_frames: frames(TrackKind::Video),
             audio_frames: frames(TrackKind::Audio),
             tracks: self.tracks.clone(),
+            timecode_scale: self.timecode_scale,
         })
     }
 }
@@ -357,9 +399,51 @@ mod tests {
             refusal(&[header(2), cluster(1, &[(1, 0), (2, 0), (1, 20_001)])]),
             ErrorId::MaxFragmentDurationReached
         );
+        assert_eq!(refusal(&[header(1), cluster(u64::MAX, &[(1, 0)])]), ErrorId::InvalidProducerTimestamp);
+        let long = mkv::tags(&[("a", &"b".repeat(257))]).to_vec();
+        assert_eq!(
+            refusal(&[header(2), good.clone(), long, good.clone()]),
+            ErrorId::FragmentMetadataLimitReached
+        );
         assert_eq!(refusal(&[b"no matroska at all".to_vec()]), ErrorId::InvalidMkvData);
         let tags: Vec<_> = (0..11).map(|_| mkv::tags(&[("a", "b")]).to_vec()).collect();
         assert_eq!(refusal(&[vec![header(2), good], tags].concat()), ErrorId::FragmentMetadataLimitReached);
+    }
+
+    fn lengths(parts: &[Vec<u8>]) -> Vec<u64> {
+        let length = |output: Output| match output {
+            Output::Complete(fragment) => Some(fragment.duration_ms),
+            _ => None,
+        };
+        session(parts).into_iter().filter_map(length).collect()
+    }
+
+    #[test]
+    fn the_last_frame_counts_as_long_as_the_others() {
+        let parts = [header(1), cluster(0, &[(1, 0), (1, 40), (1, 80)]), cluster(120, &[(1, 0)])];
+        assert_eq!(
+            lengths(&parts),
+            [120, 40],
+            "a single frame lasts as long as those of the fragment before"
+        );
+    }
+
+    #[test]
+    fn tags_of_a_muxer_are_no_metadata() {
+        let about_a_track = element(
+            &[0x12, 0x54, 0xC3, 0x67],
+            &element(
+                &[0x73, 0x73],
+                &[
+                    element(&[0x63, 0xC0], &element(&[0x63, 0xC5], &[1])),
+                    element(&[0x67, 0xC8], &element(&[0x45, 0xA3], b"ENCODER")),
+                ]
+                .concat(),
+            ),
+        );
+        let outputs = session(&[header(1), about_a_track, cluster(5, &[(1, 0)])]);
+        let Some(Output::Complete(fragment)) = outputs.last() else { panic!("{outputs:?}") };
+        assert!(fragment.tags.is_empty());
     }
 
     #[test]

@@ -2,10 +2,27 @@
 
 mod ack;
 mod expiry;
+pub mod faults;
+mod head;
 mod http;
 mod ingest;
+mod persist;
+mod session;
+mod sessions;
+
+use std::sync::Arc;
 
 pub use self::ack::{Ack, ErrorId};
 pub(crate) use self::expiry::expire;
 pub(crate) use self::http::routes;
 pub use self::ingest::{Fragment, Ingest, Limits, Output};
+pub use self::sessions::{Counters, Sessions};
+
+/// What is known of PutMedia across its sessions.
+#[derive(Default)]
+pub struct PutMedia {
+    /// Who is sending.
+    pub sessions: Arc<Sessions>,
+    /// What goes wrong on purpose.
+    pub faults: faults::Faults,
+}

@@ -1,6 +1,8 @@
 //! A client of the tests' own: HTTP by hand over a socket, and a signer that shares nothing with the verifier.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod producer;
+
 use std::{net::SocketAddr, time::Duration};
 
 use futures::{SinkExt, StreamExt};

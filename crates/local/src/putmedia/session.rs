@@ -1,0 +1,311 @@
+//! [`Session`]: moves bytes between a PutMedia connection, its [`Ingest`] and the disk.
+
+use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
+
+use axum::body::BodyDataStream;
+use bytes::Bytes;
+use futures::StreamExt;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+
+use super::faults::{Fault, Modes};
+use super::head::Head;
+use super::http::drain;
+use super::persist::{Job, NotStored, Persister};
+use super::sessions::Open;
+use super::{Ack, ErrorId, Ingest, Output};
+use crate::{Abort, App, archive::now_ms};
+
+/// How often a session looks whether its stream is still there.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long the body is read on after an error, so that the producer can read it before the connection goes.
+const LINGER: Duration = Duration::from_secs(5);
+
+pub(super) type Acks = mpsc::Sender<Result<Bytes, Infallible>>;
+type Piece = Option<Result<Bytes, axum::Error>>;
+
+/// Why a session ended.
+enum End {
+    /// The body is complete.
+    Complete,
+    /// The producer has closed or broken the connection; what was open never will be complete.
+    Gone(String),
+    /// Refused.
+    Error(ErrorId, String),
+    /// A complete fragment could not be stored, which the producer knows already.
+    NotStored(ErrorId, String),
+    /// Nothing came for too long.
+    Idle,
+    /// The server ends.
+    Stop,
+    /// A fault.
+    Reset,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Complete => f.write_str("complete"),
+            End::Gone(reason) => f.write_str(reason),
+            End::Error(id, reason) | End::NotStored(id, reason) => write!(f, "{}: {reason}", id.code()),
+            End::Idle => f.write_str("nothing came for too long"),
+            End::Stop => f.write_str("the server ends"),
+            End::Reset => f.write_str("reset on purpose"),
+        }
+    }
+}
+
+/// The open fragment.
+#[derive(Debug, Clone)]
+struct Fragment {
+    number: String,
+    timecode_ms: u64,
+    /// When its first bytes came, milliseconds since 1970.
+    server_ms: u64,
+}
+
+pub(super) struct Session {
+    app: Arc<App>,
+    head: Head,
+    /// The stream's key.
+    stream: String,
+    /// `None` once the session no longer counts.
+    open: Option<Open>,
+    id: u64,
+    acks: Acks,
+    abort: Abort,
+    fragment: Option<Fragment>,
+    modes: Modes,
+    persister: Persister,
+}
+
+impl Session {
+    pub(super) fn new(app: Arc<App>, head: Head, open: Open, acks: Acks, abort: Abort) -> Self {
+        let persister = Persister::start(app.clone(), head.clone(), acks.clone());
+        let (stream, id) = (head.stream.folder(), open.id);
+        let modes = Modes::default();
+        Self { app, head, stream, open: Some(open), id, acks, abort, fragment: None, modes, persister }
+    }
+
+    /// Runs to the end of the body, of the producer, or of the session's life.
+    pub(super) async fn run(mut self, first: Option<Piece>, mut body: BodyDataStream) {
+        let name = self.head.stream.name.clone();
+        tracing::info!(stream = name, session = self.id, "PutMedia session begins");
+        let end = self.read(first, &mut body).await;
+        let Self { app, stream, open, id, acks, abort, fragment, modes, persister, head } = self;
+        if matches!(end, End::Reset) {
+            abort.reset();
+        }
+        // What is complete is stored and acknowledged before the last word.
+        let end = match persister.finish().await {
+            Ok(()) => end,
+            Err(failed) => failed.into(),
+        };
+        tracing::info!(stream = name, session = id, %end, "PutMedia session ends");
+        // From here on it does not count, and its producer may come again.
+        drop(open);
+        app.put_media.faults.leave(&stream, id);
+        app.put_media.sessions.count(&stream, |counters| {
+            counters.cut += u64::from(fragment.is_some());
+            if let End::Error(id, _) | End::NotStored(id, _) = &end {
+                *counters.errors.entry(*id as u16).or_default() += 1;
+            }
+        });
+        if let End::Error(id, _) = &end {
+            let fragment = fragment.as_ref();
+            let ack = Ack::Error {
+                timecode_ms: fragment.map(|fragment| fragment.timecode_ms),
+                number: fragment.map(|fragment| fragment.number.clone()),
+                id: *id,
+            };
+            send(&acks, &head, modes, &ack).await;
+        }
+        drop(acks);
+        if matches!(end, End::Error(..) | End::NotStored(..)) {
+            drain(body, LINGER).await;
+        }
+    }
+
+    async fn read(&mut self, mut first: Option<Piece>, body: &mut BodyDataStream) -> End {
+        let limits = self.app.config.put_media.clone();
+        let mut ingest = Ingest::new(limits.fragment);
+        let stop = self.app.stop.clone();
+        let mut faults = self.app.put_media.faults.changes();
+        let mut failed = self.persister.failed();
+        let born = Instant::now();
+        let mut heard = born;
+        let mut idle_acks = 0;
+        // When reading may go on, of a session that is made slow.
+        let mut pause = born;
+        self.look_at_faults();
+        loop {
+            let now = Instant::now();
+            let silence = now.saturating_duration_since(heard.max(pause));
+            if now - born >= limits.lifetime {
+                return End::Error(
+                    ErrorId::MaxConnectionDurationReached,
+                    "the session is too old".to_owned(),
+                );
+            }
+            if !self.modes.stop_reading {
+                if silence >= limits.idle {
+                    return End::Idle;
+                }
+                if silence >= limits.idle_ack * (idle_acks + 1) {
+                    idle_acks += 1;
+                    self.send(&Ack::Idle).await;
+                }
+            }
+            if self.deleted() {
+                return End::Error(ErrorId::StreamNotActive, "the stream was deleted".to_owned());
+            }
+            let reading = !self.modes.stop_reading && now >= pause;
+            let wake = [
+                Some(now + LOOK),
+                Some(born + limits.lifetime),
+                Some(heard + limits.idle),
+                Some(heard + limits.idle_ack * (idle_acks + 1)),
+                (now < pause).then_some(pause),
+            ];
+            let wake = wake.into_iter().flatten().filter(|at| *at > now).min().unwrap_or(now + LOOK);
+            let piece = match first.take() {
+                Some(piece) => piece,
+                None => tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return End::Stop,
+                    () = self.acks.closed() => return End::Gone("the producer closed the connection".to_owned()),
+                    // Whatever happened to it, finish() tells.
+                    _ = failed.changed() => return End::Stop,
+                    _ = faults.changed() => {
+                        let stopped = self.modes.stop_reading;
+                        self.look_at_faults();
+                        if stopped && !self.modes.stop_reading {
+                            heard = Instant::now();
+                        }
+                        if let Some(end) = self.suffer() {
+                            return end;
+                        }
+                        continue;
+                    }
+                    piece = body.next(), if reading => piece,
+                    () = sleep_until(wake) => continue,
+                },
+            };
+            let (outputs, complete) = match piece {
+                Some(Ok(data)) => {
+                    heard = Instant::now();
+                    idle_acks = 0;
+                    self.app
+                        .put_media
+                        .sessions
+                        .count(&self.stream, |counters| counters.bytes += data.len() as u64);
+                    if let Some(speed) = self.modes.bytes_per_second {
+                        pause = heard + Duration::from_secs_f64(data.len() as f64 / f64::from(speed.max(1)));
+                    }
+                    (ingest.push(&data), false)
+                }
+                Some(Err(error)) => return End::Gone(format!("the connection broke: {error}")),
+                None => (ingest.finish(), true),
+            };
+            if let Some(end) = self.outputs(outputs).await {
+                return end;
+            }
+            // The disk may have been slow.
+            heard = Instant::now();
+            if complete {
+                return End::Complete;
+            }
+        }
+    }
+
+    /// Whether the stream is gone, or another of its name is there.
+    fn deleted(&self) -> bool {
+        let stream = &self.head.stream;
+        self.app.control.find_stream(&stream.region, None, Some(&stream.arn)).is_err()
+    }
+
+    fn look_at_faults(&mut self) {
+        self.modes = self.app.put_media.faults.modes(&self.stream, self.id);
+        if self.modes.stop_reading {
+            // It hangs, and must not keep the producer's next session out.
+            self.open = None;
+        }
+    }
+
+    /// A reset or error that was ordered, if it is time for it.
+    fn suffer(&mut self) -> Option<End> {
+        match self.app.put_media.faults.event(&self.stream, self.fragment.is_some())? {
+            Fault::Error(id) => Some(End::Error(id, "a fault made on purpose".to_owned())),
+            _ => Some(End::Reset),
+        }
+    }
+
+    async fn outputs(&mut self, outputs: Vec<Output>) -> Option<End> {
+        for output in outputs {
+            match output {
+                Output::Begun { timecode_ms } => {
+                    let number = self.app.archive.next_number(&self.stream);
+                    self.app.put_media.sessions.count(&self.stream, |counters| counters.buffering += 1);
+                    self.fragment =
+                        Some(Fragment { number: number.clone(), timecode_ms, server_ms: now_ms() });
+                    self.look_at_faults();
+                    self.send(&Ack::Buffering { timecode_ms, number }).await;
+                    if let Some(end) = self.suffer() {
+                        return Some(end);
+                    }
+                }
+                Output::Complete(fragment) => {
+                    let Some(Fragment { number, timecode_ms, server_ms }) = self.fragment.take() else {
+                        continue;
+                    };
+                    self.app.put_media.sessions.count(&self.stream, |counters| counters.received += 1);
+                    self.send(&Ack::Received { timecode_ms, number: number.clone() }).await;
+                    self.app.put_media.faults.fragment(&self.stream);
+                    self.persister
+                        .store(Job {
+                            fragment: *fragment,
+                            number,
+                            producer_ms: self.head.base_ms.saturating_add(timecode_ms),
+                            server_ms,
+                            modes: self.modes,
+                        })
+                        .await;
+                    self.look_at_faults();
+                    if let Some(end) = self.suffer() {
+                        return Some(end);
+                    }
+                }
+                Output::Refused { id, reason, .. } => return Some(End::Error(id, reason)),
+            }
+        }
+        None
+    }
+
+    async fn send(&self, ack: &Ack) {
+        send(&self.acks, &self.head, self.modes, ack).await;
+    }
+}
+
+/// Sends an acknowledgement, unless the producer wants none or a fault holds it back.
+pub(super) async fn send(acks: &Acks, head: &Head, modes: Modes, ack: &Ack) {
+    let held = match ack {
+        Ack::Error { .. } => modes.no_acks,
+        Ack::Persisted { .. } => modes.no_persisted || !head.acks,
+        Ack::Buffering { .. } | Ack::Received { .. } | Ack::Idle => modes.no_acks || !head.acks,
+    };
+    if !held {
+        // A producer that has left reads no acknowledgement; what it sent is stored all the same.
+        let _ = acks.send(Ok(Bytes::from(ack.line()))).await;
+    }
+}
+
+impl From<NotStored> for End {
+    fn from(failed: NotStored) -> Self {
+        match failed {
+            NotStored::Told(id, reason) => End::NotStored(id, reason),
+            NotStored::Untold(reason) => End::Error(ErrorId::InternalError, reason),
+        }
+    }
+}
