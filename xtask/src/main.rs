@@ -1,6 +1,7 @@
 //! `cargo xtask`: the two commands that do everything, `demo` and `test`, and their helpers.
 #![forbid(unsafe_code)]
 
+mod cluster;
 mod crds;
 mod demo;
 mod packages;
@@ -37,6 +38,8 @@ enum Task {
     Test(suites::Options),
     /// Writes crds/ and docs/reference.md, made from crates/api
     Crds(crds::Options),
+    /// A Kubernetes control plane on this machine
+    Cluster(cluster::Options),
     /// Installs the system packages that demo and test need, and does nothing else
     Packages,
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
             Task::Demo(options) => demo::run(&options),
             Task::Test(options) => suites::run(&options),
             Task::Crds(options) => crds::run(&options),
+            Task::Cluster(options) => cluster::run(&options),
             Task::Packages => packages::ensure(&packages::Group::ALL).map(|()| ExitCode::SUCCESS),
         });
     result.unwrap_or_else(|error| {

@@ -19,11 +19,13 @@ pub enum Group {
     Media,
     Web,
     Browser,
+    Cluster,
     Test,
 }
 
 impl Group {
-    pub const ALL: [Group; 5] = [Group::Build, Group::Media, Group::Web, Group::Browser, Group::Test];
+    pub const ALL: [Group; 6] =
+        [Group::Build, Group::Media, Group::Web, Group::Browser, Group::Cluster, Group::Test];
 
     fn name(self) -> &'static str {
         match self {
@@ -31,6 +33,7 @@ impl Group {
             Group::Media => "media",
             Group::Web => "web",
             Group::Browser => "browser",
+            Group::Cluster => "cluster",
             Group::Test => "test",
         }
     }

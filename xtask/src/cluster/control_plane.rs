@@ -1,0 +1,338 @@
+//! etcd, kube-apiserver, kube-controller-manager and kube-scheduler on loopback ports, in the background.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+use super::assets::Assets;
+use super::pki::Pki;
+use crate::process::{interrupted, tail};
+
+/// Each part answers within so long, on a machine that does much else.
+const WITHIN: Duration = Duration::from_secs(90);
+const POLL: Duration = Duration::from_millis(50);
+
+/// A control plane that runs, as `cluster.json` in its folder describes it. `--json` prints the same.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ControlPlane {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// For the administrator.
+    pub kubeconfig: PathBuf,
+    /// `https://127.0.0.1:PORT`
+    pub server: String,
+    /// Each part writes NAME.log there.
+    pub logs: PathBuf,
+    /// A line of JSON a request, when it was asked for.
+    pub audit_log: Option<PathBuf>,
+    /// kubectl of the same version.
+    pub kubectl: PathBuf,
+    ports: Ports,
+    /// Name and process id.
+    pub processes: Vec<(String, i32)>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Ports {
+    etcd: u16,
+    etcd_peer: u16,
+    apiserver: u16,
+    controller_manager: u16,
+    scheduler: u16,
+}
+
+impl Ports {
+    /// Free ones. All are held until all are known, so that none is given twice.
+    fn free() -> Result<Self> {
+        let mut listeners = Vec::new();
+        for _ in 0..5 {
+            listeners.push(TcpListener::bind("127.0.0.1:0").context("no free port")?);
+        }
+        let port = |index: usize| listeners[index].local_addr().map(|address| address.port());
+        Ok(Self {
+            etcd: port(0)?,
+            etcd_peer: port(1)?,
+            apiserver: port(2)?,
+            controller_manager: port(3)?,
+            scheduler: port(4)?,
+        })
+    }
+}
+
+const FILE: &str = "cluster.json";
+
+impl ControlPlane {
+    /// The one of this folder, if one was started there.
+    pub fn read(dir: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(dir.join(FILE)).ok()?).ok()
+    }
+
+    /// Starts all parts and waits until Deployments work.
+    pub fn start(dir: &Path, assets: &Assets, audit: bool) -> Result<Self> {
+        fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let dir = dir.canonicalize()?;
+        let logs = dir.join("logs");
+        fs::create_dir_all(&logs)?;
+        let ports = Ports::free()?;
+        let pki = Pki::ensure(&dir.join("pki"))?;
+        let server = format!("https://127.0.0.1:{}", ports.apiserver);
+        let kubeconfig = pki.kubeconfig("admin", &server)?;
+        pki.kubeconfig("scheduler", &server)?;
+        let mut plane = Self {
+            kubeconfig,
+            server,
+            logs,
+            audit_log: audit.then(|| dir.join("audit.log")),
+            kubectl: assets.binary("kubectl"),
+            ports,
+            processes: Vec::new(),
+            dir,
+        };
+        let started = plane.start_parts(assets, &pki);
+        if started.is_err() {
+            plane.stop();
+        }
+        started.map(|()| plane)
+    }
+
+    fn start_parts(&mut self, assets: &Assets, pki: &Pki) -> Result<()> {
+        self.start_etcd(assets)?;
+        self.start_apiserver(assets, pki)?;
+        let Ports { controller_manager, scheduler, .. } = self.ports;
+        let file = |name: &str| pki.path(name).display().to_string();
+        self.spawn(
+            "kube-controller-manager",
+            assets,
+            &[
+                format!("--kubeconfig={}", file("admin.kubeconfig")),
+                "--bind-address=127.0.0.1".to_owned(),
+                format!("--secure-port={controller_manager}"),
+                "--leader-elect=false".to_owned(),
+                "--use-service-account-credentials=false".to_owned(),
+                format!("--service-account-private-key-file={}", file("sa.key")),
+                format!("--root-ca-file={}", file("ca.crt")),
+                "--kube-api-qps=300".to_owned(),
+                "--kube-api-burst=300".to_owned(),
+            ],
+        )?;
+        self.spawn(
+            "kube-scheduler",
+            assets,
+            &[
+                format!("--kubeconfig={}", file("scheduler.kubeconfig")),
+                "--bind-address=127.0.0.1".to_owned(),
+                format!("--secure-port={scheduler}"),
+                "--leader-elect=false".to_owned(),
+                "--authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics".to_owned(),
+            ],
+        )?;
+        // Without it no pod is admitted.
+        self.wait("kube-controller-manager", "the default service account", |plane| {
+            plane.kubectl(&["get", "serviceaccount", "default", "-n", "default"]).is_ok()
+        })
+    }
+
+    fn start_etcd(&mut self, assets: &Assets) -> Result<()> {
+        let Ports { etcd, etcd_peer, .. } = self.ports;
+        let data = self.dir.join("etcd");
+        let (client, peer) = (format!("http://127.0.0.1:{etcd}"), format!("http://127.0.0.1:{etcd_peer}"));
+        self.spawn(
+            "etcd",
+            assets,
+            &[
+                "--name=e".to_owned(),
+                format!("--data-dir={}", data.display()),
+                format!("--listen-client-urls={client}"),
+                format!("--advertise-client-urls={client}"),
+                format!("--listen-peer-urls={peer}"),
+                format!("--initial-advertise-peer-urls={peer}"),
+                format!("--initial-cluster=e={peer}"),
+                "--unsafe-no-fsync".to_owned(),
+                "--heartbeat-interval=50".to_owned(),
+                "--election-timeout=500".to_owned(),
+                "--quota-backend-bytes=4294967296".to_owned(),
+                "--log-level=warn".to_owned(),
+            ],
+        )?;
+        self.wait("etcd", "its health", move |_| http_ok(etcd, "/health"))
+    }
+
+    fn start_apiserver(&mut self, assets: &Assets, pki: &Pki) -> Result<()> {
+        let Ports { etcd, apiserver, .. } = self.ports;
+        let file = |name: &str| pki.path(name).display().to_string();
+        let mut arguments = vec![
+            format!("--etcd-servers=http://127.0.0.1:{etcd}"),
+            "--bind-address=127.0.0.1".to_owned(),
+            format!("--secure-port={apiserver}"),
+            format!("--tls-cert-file={}", file("apiserver.crt")),
+            format!("--tls-private-key-file={}", file("apiserver.key")),
+            format!("--client-ca-file={}", file("ca.crt")),
+            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+            format!("--service-account-key-file={}", file("sa.pub")),
+            format!("--service-account-signing-key-file={}", file("sa.key")),
+            "--authorization-mode=Node,RBAC".to_owned(),
+            "--enable-admission-plugins=NodeRestriction".to_owned(),
+            "--allow-privileged=true".to_owned(),
+            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+            // A loopback address cannot be an endpoint.
+            "--endpoint-reconciler-type=none".to_owned(),
+        ];
+        if let Some(log) = &self.audit_log {
+            let policy = self.dir.join("audit-policy.yaml");
+            fs::write(
+                &policy,
+                "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules: [{level: Metadata}]\n",
+            )?;
+            arguments.push(format!("--audit-policy-file={}", policy.display()));
+            arguments.push(format!("--audit-log-path={}", log.display()));
+        }
+        self.spawn("kube-apiserver", assets, &arguments)?;
+        self.wait("kube-apiserver", "/readyz", |plane| plane.kubectl(&["get", "--raw=/readyz"]).is_ok())
+    }
+
+    /// kube-apiserver ends and starts again, with its ports and data.
+    pub fn restart_apiserver(&mut self, assets: &Assets) -> Result<()> {
+        self.end("kube-apiserver");
+        let pki = Pki::ensure(&self.dir.join("pki"))?;
+        self.start_apiserver(assets, &pki)
+    }
+
+    /// Ends one part. Data and ports stay.
+    pub fn end(&mut self, name: &str) {
+        let (gone, stay): (Vec<_>, Vec<_>) = self.processes.drain(..).partition(|(found, _)| found == name);
+        self.processes = stay;
+        for (_, id) in gone {
+            end(id, &self.dir, Duration::from_secs(10));
+        }
+        let _ = self.save();
+    }
+
+    fn spawn(&mut self, name: &str, assets: &Assets, arguments: &[String]) -> Result<()> {
+        let log = self.log(name);
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .with_context(|| format!("cannot write {}", log.display()))?;
+        let child = Command::new(assets.binary(name))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            // Found again by its folder, which all of their command lines name.
+            .process_group(0)
+            .current_dir(&self.dir)
+            .env("KVS_INGEST_CLUSTER_DIR", &self.dir)
+            .spawn()
+            .with_context(|| format!("cannot start {}", assets.binary(name).display()))?;
+        let id = i32::try_from(child.id())?;
+        self.processes.push((name.to_owned(), id));
+        self.save()
+    }
+
+    fn save(&self) -> Result<()> {
+        let path = self.dir.join(FILE);
+        let mut file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        file.write_all(&serde_json::to_vec_pretty(self)?)?;
+        Ok(())
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.logs.join(format!("{name}.log"))
+    }
+
+    fn wait(&self, name: &str, what: &str, ready: impl Fn(&Self) -> bool) -> Result<()> {
+        let deadline = Instant::now() + WITHIN;
+        loop {
+            if ready(self) {
+                return Ok(());
+            }
+            for (part, id) in &self.processes {
+                if !is_ours(*id, &self.dir) {
+                    bail!("{part} ended:\n{}", tail(&self.log(part), 15));
+                }
+            }
+            if interrupted() {
+                bail!("interrupted");
+            }
+            if Instant::now() >= deadline {
+                bail!("waited {} s for {what} of {name}:\n{}", WITHIN.as_secs(), tail(&self.log(name), 15));
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// kubectl as the administrator.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        let output = Command::new(&self.kubectl)
+            .arg(format!("--kubeconfig={}", self.kubeconfig.display()))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot run {}", self.kubectl.display()))?;
+        if !output.status.success() {
+            bail!("kubectl {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Does every part run?
+    pub fn is_running(&self) -> bool {
+        !self.processes.is_empty() && self.processes.iter().all(|(_, id)| is_ours(*id, &self.dir))
+    }
+
+    /// Ends all parts, the last started first, and takes the folder away.
+    pub fn stop(&mut self) {
+        for (_, id) in self.processes.drain(..).rev() {
+            end(id, &self.dir, Duration::from_secs(3));
+        }
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// A process id may be another's by now: ours has this folder in its environment.
+fn is_ours(id: i32, dir: &Path) -> bool {
+    let wanted = format!("KVS_INGEST_CLUSTER_DIR={}", dir.display());
+    let alive = fs::read_to_string(format!("/proc/{id}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z'));
+    alive
+        && fs::read(format!("/proc/{id}/environ"))
+            .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes()))
+}
+
+fn end(id: i32, dir: &Path, patience: Duration) {
+    if !is_ours(id, dir) {
+        return;
+    }
+    let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
+    let deadline = Instant::now() + patience;
+    while is_ours(id, dir) && Instant::now() < deadline {
+        thread::sleep(POLL);
+    }
+    if is_ours(id, dir) {
+        let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+    }
+}
+
+fn http_ok(port: u16, path: &str) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer.starts_with("HTTP/1.0 200") || answer.starts_with("HTTP/1.1 200"))
+    };
+    ask().unwrap_or(false)
+}
