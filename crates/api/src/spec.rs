@@ -304,7 +304,7 @@ fn credentials_key() -> String {
 #[cfg_attr(
     feature = "crd",
     schemars(extend("x-kubernetes-validations" = [{
-        "rule": "self.video.enabled || self.audio.enabled",
+        "rule": "!has(self.video) || !has(self.audio) || self.video.enabled || self.audio.enabled",
         "message": "video and audio are both disabled: nothing would be stored",
     }]))
 )]

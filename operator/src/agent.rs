@@ -1,0 +1,73 @@
+//! Asks an agent for its `/status`: 2 s, 64 KiB, no redirects, no proxy.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::{Request, StatusCode, Uri};
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use kvs_ingest_api::AgentStatus;
+
+use crate::names;
+
+const WITHIN: Duration = Duration::from_secs(2);
+const LONGEST: usize = 64 * 1024;
+
+/// Asks agents.
+#[derive(Clone)]
+pub struct Asker {
+    client: Client<HttpConnector, Empty<Bytes>>,
+}
+
+/// Why nobody knows.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// No answer in time.
+    #[error("no answer within {} s", WITHIN.as_secs())]
+    TimedOut,
+    /// Not reached.
+    #[error("cannot be reached: is there a NetworkPolicy between operator and agent?")]
+    Unreachable,
+    /// Another answer than 200.
+    #[error("answered {0}")]
+    Status(StatusCode),
+    /// No or too much JSON.
+    #[error("its answer is no status document: {0}")]
+    Document(String),
+}
+
+impl Default for Asker {
+    fn default() -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(WITHIN));
+        // Thousands of agents, each asked every few minutes: connections are not kept.
+        Self { client: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector) }
+    }
+}
+
+impl Asker {
+    /// The agent's own words.
+    ///
+    /// # Errors
+    /// [`AskError`]: then its state is unknown.
+    pub async fn ask(&self, address: IpAddr) -> Result<AgentStatus, AskError> {
+        let address = SocketAddr::new(address, names::PORT);
+        let uri: Uri = format!("http://{address}/status").parse().map_err(|_| AskError::Unreachable)?;
+        let mut request = Request::new(Empty::new());
+        *request.uri_mut() = uri;
+        tokio::time::timeout(WITHIN, async {
+            let answer = self.client.request(request).await.map_err(|_| AskError::Unreachable)?;
+            // A redirect is such a status, too.
+            if answer.status() != StatusCode::OK {
+                return Err(AskError::Status(answer.status()));
+            }
+            let body = Limited::new(answer.into_body(), LONGEST).collect().await;
+            let body = body.map_err(|error| AskError::Document(error.to_string()))?.to_bytes();
+            serde_json::from_slice(&body).map_err(|error| AskError::Document(error.to_string()))
+        })
+        .await
+        .unwrap_or(Err(AskError::TimedOut))
+    }
+}

@@ -1,0 +1,193 @@
+//! Apply: what is written to the API server. Each write is made by the leader only, and has ten seconds.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::events::{Event, EventType};
+use kube::{Resource, ResourceExt};
+use kvs_ingest_api::{API_VERSION, KIND, KvsIngest, KvsIngestStatus};
+use serde_json::json;
+
+use crate::build::Built;
+use crate::context::{Context, Guarded};
+use crate::names::{FINALIZER, MANAGER};
+use crate::workload::DeploymentLite;
+
+/// For every request.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// Why something could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The API server refused.
+    #[error("{what}: {source}")]
+    Api {
+        /// Which request.
+        what: &'static str,
+        /// Its words.
+        source: Box<kube::Error>,
+    },
+    /// It did not answer.
+    #[error("{0}: the API server does not answer")]
+    TimedOut(&'static str),
+    /// Another operator leads now.
+    #[error("{0}: this operator does not lead")]
+    NotLeading(&'static str),
+    /// A Deployment of this name belongs to somebody else.
+    #[error("Deployment {0} exists and is not of this KvsIngest: rename one of them")]
+    NotOurs(String),
+}
+
+impl ApplyError {
+    /// The object went away meanwhile.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.is_not_found()))
+    }
+}
+
+/// A read, within the time.
+pub(crate) async fn within<T>(
+    what: &'static str,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ApplyError> {
+    match tokio::time::timeout(WITHIN, request).await {
+        Ok(result) => result.map_err(|source| ApplyError::Api { what, source: Box::new(source) }),
+        Err(_) => Err(ApplyError::TimedOut(what)),
+    }
+}
+
+impl Context {
+    async fn write<T>(
+        &self,
+        what: &'static str,
+        request: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, ApplyError> {
+        if !*self.leading.borrow() {
+            return Err(ApplyError::NotLeading(what));
+        }
+        within(what, request).await
+    }
+
+    /// Server-side apply of the Deployment. `known` is the one of this object in the cache: with none, a Deployment of
+    /// somebody else that has this name is not taken over.
+    pub(crate) async fn apply_deployment(
+        &self,
+        built: &Built,
+        known: bool,
+        uid: &str,
+    ) -> Result<DeploymentLite, ApplyError> {
+        const WHAT: &str = "apply Deployment";
+        let namespace = built.deployment.namespace().unwrap_or_default();
+        let name = built.deployment.name_any();
+        let api: Api<DeploymentLite> = Api::namespaced(self.client.clone(), &namespace);
+        let mut body = serde_json::to_value(&built.deployment).unwrap_or_default();
+        body["apiVersion"] = json!(Deployment::api_version(&()));
+        body["kind"] = json!(Deployment::kind(&()));
+        let patch = Patch::Apply(&body);
+        let forced = PatchParams::apply(MANAGER).force();
+        let result = if known {
+            self.write(WHAT, api.patch(&name, &forced, &patch)).await
+        } else {
+            match self.write(WHAT, api.patch(&name, &PatchParams::apply(MANAGER), &patch)).await {
+                Err(ApplyError::Api { source, .. }) if is_refused(&source) => {
+                    let found = within("get Deployment", api.get_opt(&name)).await?;
+                    if found.is_none_or(|found| found.belongs_to(uid)) {
+                        self.write(WHAT, api.patch(&name, &forced, &patch)).await
+                    } else {
+                        Err(ApplyError::NotOurs(name))
+                    }
+                }
+                other => other,
+            }
+        };
+        self.metrics.applied(if result.is_ok() { "changed" } else { "error" });
+        result
+    }
+
+    /// Server-side apply of the status.
+    pub(crate) async fn apply_status(
+        &self,
+        object: &Guarded,
+        status: &KvsIngestStatus,
+    ) -> Result<(), ApplyError> {
+        let api: Api<Guarded> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
+        let body = json!({
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            // Of exactly this object, not of one that has its name now.
+            "metadata": {"name": object.name_any(), "uid": object.uid()},
+            "status": status,
+        });
+        let params = PatchParams::apply(MANAGER).force();
+        let result = self
+            .write("apply status", api.patch_status(&object.name_any(), &params, &Patch::Apply(&body)))
+            .await;
+        self.metrics.status_written(if result.is_ok() { "changed" } else { "error" });
+        result.map(|_| ())
+    }
+
+    /// Adds or takes away the finalizer, if nobody else changed the list meanwhile.
+    pub(crate) async fn set_finalizer(&self, ingest: &KvsIngest, wanted: bool) -> Result<(), ApplyError> {
+        let before = ingest.finalizers();
+        let has = before.iter().any(|name| name == FINALIZER);
+        if has == wanted {
+            return Ok(());
+        }
+        let mut after: Vec<_> = before.iter().filter(|name| *name != FINALIZER).cloned().collect();
+        if wanted {
+            after.push(FINALIZER.to_owned());
+        }
+        let api: Api<Guarded> = Api::namespaced(self.client.clone(), &ingest.namespace().unwrap_or_default());
+        let body = json!({"metadata": {
+            "uid": ingest.uid(),
+            "resourceVersion": ingest.resource_version(),
+            "finalizers": after,
+        }});
+        self.write(
+            "set finalizer",
+            api.patch(&ingest.name_any(), &PatchParams::default(), &Patch::Merge(&body)),
+        )
+        .await
+        .map(|_| ())
+    }
+
+    /// Deletes the Deployment; its pods end by themselves.
+    pub(crate) async fn delete_deployment(&self, found: &DeploymentLite) -> Result<(), ApplyError> {
+        let api: Api<DeploymentLite> =
+            Api::namespaced(self.client.clone(), &found.namespace().unwrap_or_default());
+        let params = kube::api::DeleteParams {
+            preconditions: Some(kube::api::Preconditions { uid: found.uid(), resource_version: None }),
+            ..kube::api::DeleteParams::foreground()
+        };
+        match self.write("delete Deployment", api.delete(&found.name_any(), &params)).await {
+            Err(error) if error.is_gone() => Ok(()),
+            other => other.map(|_| ()),
+        }
+    }
+
+    /// A Kubernetes event. That it cannot be written is logged, and no more.
+    pub(crate) async fn tell(&self, ingest: &KvsIngest, normal: bool, reason: &str, message: &str) {
+        let event = Event {
+            type_: if normal { EventType::Normal } else { EventType::Warning },
+            reason: reason.to_owned(),
+            note: Some(message.chars().take(1000).collect()),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        if !*self.leading.borrow() {
+            return;
+        }
+        match tokio::time::timeout(WITHIN, self.recorder.publish(&event, &ingest.object_ref(&()))).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, reason, "event not written"),
+            Err(_) => tracing::warn!(reason, "event not written in time"),
+        }
+    }
+}
+
+/// A field belongs to another manager, or cannot be changed: there is a Deployment of this name already.
+fn is_refused(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_conflict() || status.is_invalid())
+}

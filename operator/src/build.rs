@@ -1,0 +1,345 @@
+//! Build: the Deployment of a `KvsIngest`, a pure function of the object, what AWS says, and the operator's settings.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, HTTPGetAction, KeyToPath,
+    PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
+    SecretVolumeSource, SecurityContext, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::{Resource, ResourceExt};
+use kvs_ingest_api::{
+    AgentConfig, CONFIG_ENV, CredentialsSecretRef, DeletionPolicy, KvsIngest, KvsIngestSpec, RoleConfig,
+    StreamConfig, annotations,
+};
+use sha2::{Digest, Sha256};
+
+use crate::names;
+
+/// The user and group of the agent's image.
+const NON_ROOT: i64 = 65_532;
+/// Where the Secret of `credentialsSecretRef` is mounted.
+const CREDENTIALS: &str = "/var/run/secrets/kvs-ingest.dev/aws";
+
+/// What the operator decides for all agents.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentDefaults {
+    /// The image of this release.
+    pub image: String,
+    /// For objects that say nothing of resources.
+    pub resources: ResourceRequirements,
+    /// Environment of every agent: endpoints, a proxy.
+    pub env: BTreeMap<String, String>,
+}
+
+impl AgentDefaults {
+    /// What an agent with one 720p camera needs, and room.
+    #[must_use]
+    pub fn new(image: impl Into<String>) -> Self {
+        let list = |entries: &[(&str, &str)]| {
+            Some(
+                entries
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), Quantity((*value).to_owned())))
+                    .collect(),
+            )
+        };
+        Self {
+            image: image.into(),
+            resources: ResourceRequirements {
+                requests: list(&[("cpu", "50m"), ("memory", "128Mi")]),
+                limits: list(&[("memory", "256Mi")]),
+                ..ResourceRequirements::default()
+            },
+            env: BTreeMap::new(),
+        }
+    }
+}
+
+/// Channel and stream as AWS has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvedNames {
+    /// ARN of the channel.
+    pub channel_arn: String,
+    /// Name of the stream.
+    pub stream_name: String,
+    /// ARN of the stream.
+    pub stream_arn: String,
+}
+
+/// A Deployment to apply.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Built {
+    /// With its hash in an annotation.
+    pub deployment: Deployment,
+    /// Of everything else in it.
+    pub hash: String,
+    /// The agent's image.
+    pub image: String,
+}
+
+/// An object that no Deployment can be built from: the API server never gives such a one.
+#[derive(Debug, thiserror::Error)]
+#[error("metadata.{0} is missing")]
+pub struct NoIdentity(&'static str);
+
+/// The Deployment; with no replica when `run` is false.
+///
+/// # Errors
+/// [`NoIdentity`].
+pub fn build(
+    ingest: &KvsIngest,
+    resolved: &ResolvedNames,
+    defaults: &AgentDefaults,
+    run: bool,
+) -> Result<Built, NoIdentity> {
+    let name = ingest.metadata.name.clone().ok_or(NoIdentity("name"))?;
+    let namespace = ingest.metadata.namespace.clone().ok_or(NoIdentity("namespace"))?;
+    let owner = ingest.controller_owner_ref(&()).ok_or(NoIdentity("uid"))?;
+    let labels = labels(&name);
+    let template = template(ingest, resolved, defaults, &labels, &name);
+    let image = ingest.spec.image.clone().unwrap_or_else(|| defaults.image.clone());
+    let mut deployment = Deployment {
+        metadata: ObjectMeta {
+            name: Some(names::deployment(&name)),
+            namespace: Some(namespace),
+            labels: Some(labels),
+            owner_references: Some(vec![OwnerReference { block_owner_deletion: Some(true), ..owner }]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(DeploymentSpec {
+            replicas: Some(i32::from(run)),
+            revision_history_limit: Some(1),
+            selector: LabelSelector {
+                match_labels: Some(names::selector(&name)),
+                ..LabelSelector::default()
+            },
+            // The new pod becomes ready while the old one still writes.
+            strategy: Some(DeploymentStrategy {
+                type_: Some("RollingUpdate".to_owned()),
+                rolling_update: Some(RollingUpdateDeployment {
+                    max_surge: Some(IntOrString::Int(1)),
+                    max_unavailable: Some(IntOrString::Int(0)),
+                }),
+            }),
+            template,
+            ..DeploymentSpec::default()
+        }),
+        status: None,
+    };
+    // Also here: the cached Deployments have no template, and who restarts an agent does not ask the rollout budget.
+    if let Some(at) = ingest.annotations().get(annotations::RESTARTED_AT) {
+        deployment.annotations_mut().insert(annotations::RESTARTED_AT.to_owned(), at.clone());
+    }
+    let hash = hash(&deployment);
+    deployment.annotations_mut().insert(names::HASH.to_owned(), hash.clone());
+    Ok(Built { deployment, hash, image })
+}
+
+/// Of what is sent, not of what the API server makes of it: that has defaults and other spellings in it.
+fn hash(deployment: &Deployment) -> String {
+    // Maps are ordered, so equal Deployments give equal bytes; strings and numbers cannot fail.
+    let json = serde_json::to_vec(deployment).unwrap_or_default();
+    hex::encode(&Sha256::digest(&json)[..16])
+}
+
+fn labels(name: &str) -> BTreeMap<String, String> {
+    let mut labels = names::selector(name);
+    labels.insert(names::MANAGED_BY.0.to_owned(), names::MANAGED_BY.1.to_owned());
+    labels.insert("app.kubernetes.io/part-of".to_owned(), "kvs-ingest".to_owned());
+    labels
+}
+
+fn template(
+    ingest: &KvsIngest,
+    resolved: &ResolvedNames,
+    defaults: &AgentDefaults,
+    labels: &BTreeMap<String, String>,
+    name: &str,
+) -> PodTemplateSpec {
+    // Without `..`: a new field must not be forgotten here. What is not used here is the agent's (in its
+    // configuration), AWS's, or decided by the caller.
+    let KvsIngestSpec {
+        region,
+        channel: _,
+        stream: _,
+        deletion_policy: DeletionPolicy::Retain | DeletionPolicy::Delete,
+        media: _,
+        ice: _,
+        buffering: _,
+        suspend: _,
+        service_account_name,
+        credentials_secret_ref,
+        role_arn: _,
+        external_id: _,
+        image,
+        image_pull_policy,
+        image_pull_secrets,
+        resources,
+        log_level: _,
+        termination_grace_period_seconds,
+        pod,
+    } = &ingest.spec;
+    let kvs_ingest_api::pod::PodSpec {
+        labels: more_labels,
+        annotations: more_annotations,
+        node_selector,
+        tolerations,
+        affinity,
+        topology_spread_constraints,
+        priority_class_name,
+        env: more_env,
+    } = pod;
+
+    let mut pod_labels = more_labels.clone();
+    pod_labels.extend(labels.clone());
+    let mut pod_annotations = more_annotations.clone();
+    if let Some(at) = ingest.annotations().get(annotations::RESTARTED_AT) {
+        pod_annotations.insert(annotations::RESTARTED_AT.to_owned(), at.clone());
+    }
+
+    let mut env = defaults.env.clone();
+    env.extend(more_env.iter().map(|env| (env.name.clone(), env.value.clone())));
+    env.insert("AWS_REGION".to_owned(), region.clone());
+    // GStreamer caches what plugins there are, and the root file system cannot be written.
+    env.insert("HOME".to_owned(), "/tmp".to_owned());
+    env.insert(CONFIG_ENV.to_owned(), agent_config(ingest, resolved, name).to_json());
+    let mut volumes = vec![Volume {
+        name: "tmp".to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource {
+            size_limit: Some(Quantity("64Mi".to_owned())),
+            ..EmptyDirVolumeSource::default()
+        }),
+        ..Volume::default()
+    }];
+    let mut mounts =
+        vec![VolumeMount { name: "tmp".to_owned(), mount_path: "/tmp".to_owned(), ..VolumeMount::default() }];
+    if let Some(CredentialsSecretRef { name, key }) = credentials_secret_ref {
+        // Files, not environment: a Secret that changes changes them.
+        volumes.push(Volume {
+            name: "aws".to_owned(),
+            secret: Some(SecretVolumeSource {
+                secret_name: Some(name.clone()),
+                items: Some(vec![KeyToPath { key: key.clone(), path: "credentials".to_owned(), mode: None }]),
+                default_mode: Some(0o440),
+                optional: None,
+            }),
+            ..Volume::default()
+        });
+        mounts.push(VolumeMount {
+            name: "aws".to_owned(),
+            mount_path: CREDENTIALS.to_owned(),
+            read_only: Some(true),
+            ..VolumeMount::default()
+        });
+        env.insert("AWS_SHARED_CREDENTIALS_FILE".to_owned(), format!("{CREDENTIALS}/credentials"));
+    }
+
+    let container = Container {
+        name: names::CONTAINER.to_owned(),
+        image: Some(image.clone().unwrap_or_else(|| defaults.image.clone())),
+        image_pull_policy: image_pull_policy.map(|policy| policy.as_str().to_owned()),
+        args: Some(vec![format!("--listen=[::]:{}", names::PORT), "--log-format=json".to_owned()]),
+        env: Some(
+            env.into_iter()
+                .map(|(name, value)| EnvVar { name, value: Some(value), value_from: None })
+                .collect(),
+        ),
+        ports: Some(vec![ContainerPort {
+            name: Some(names::PORT_NAME.to_owned()),
+            container_port: i32::from(names::PORT),
+            protocol: Some("TCP".to_owned()),
+            ..ContainerPort::default()
+        }]),
+        resources: Some(resources.clone().unwrap_or_else(|| defaults.resources.clone())),
+        liveness_probe: Some(Probe { failure_threshold: Some(3), ..probe("/livez", 10) }),
+        readiness_probe: Some(Probe { failure_threshold: Some(2), ..probe("/readyz", 5) }),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+            read_only_root_filesystem: Some(true),
+            run_as_non_root: Some(true),
+            ..SecurityContext::default()
+        }),
+        volume_mounts: Some(mounts),
+        ..Container::default()
+    };
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(pod_labels),
+            annotations: (!pod_annotations.is_empty()).then_some(pod_annotations),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(PodSpec {
+            affinity: affinity.clone(),
+            automount_service_account_token: Some(false),
+            containers: vec![container],
+            enable_service_links: Some(false),
+            image_pull_secrets: (!image_pull_secrets.is_empty()).then(|| image_pull_secrets.clone()),
+            node_selector: (!node_selector.is_empty()).then(|| node_selector.clone()),
+            priority_class_name: priority_class_name.clone(),
+            security_context: Some(PodSecurityContext {
+                run_as_non_root: Some(true),
+                run_as_user: Some(NON_ROOT),
+                run_as_group: Some(NON_ROOT),
+                fs_group: Some(NON_ROOT),
+                seccomp_profile: Some(SeccompProfile {
+                    type_: "RuntimeDefault".to_owned(),
+                    localhost_profile: None,
+                }),
+                ..PodSecurityContext::default()
+            }),
+            service_account_name: service_account_name.clone(),
+            termination_grace_period_seconds: Some(i64::from(termination_grace_period_seconds.unwrap_or(30))),
+            tolerations: (!tolerations.is_empty()).then(|| tolerations.clone()),
+            topology_spread_constraints: (!topology_spread_constraints.is_empty()).then(|| {
+                let mut constraints = topology_spread_constraints.clone();
+                for constraint in &mut constraints {
+                    // One pod an object: to spread, they have to be counted together.
+                    constraint.label_selector.get_or_insert_with(|| LabelSelector {
+                        match_labels: Some(
+                            [("app.kubernetes.io/name".to_owned(), names::AGENT.to_owned())].into(),
+                        ),
+                        ..LabelSelector::default()
+                    });
+                }
+                constraints
+            }),
+            volumes: Some(volumes),
+            ..PodSpec::default()
+        }),
+    }
+}
+
+/// What the agent is told. A field that is the operator's own is not in it, so that its change restarts nothing.
+fn agent_config(ingest: &KvsIngest, resolved: &ResolvedNames, name: &str) -> AgentConfig {
+    let spec = &ingest.spec;
+    AgentConfig {
+        name: name.to_owned(),
+        region: spec.region.clone(),
+        channel_arn: resolved.channel_arn.clone(),
+        stream: StreamConfig { name: resolved.stream_name.clone(), arn: resolved.stream_arn.clone() },
+        media: spec.media.clone(),
+        ice: spec.ice.clone(),
+        buffering: spec.buffering.clone(),
+        role: spec.role_arn.clone().map(|arn| RoleConfig { arn, external_id: spec.external_id.clone() }),
+        log_level: spec.log_level,
+    }
+}
+
+fn probe(path: &str, period: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String(names::PORT_NAME.to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period),
+        timeout_seconds: Some(3),
+        ..Probe::default()
+    }
+}

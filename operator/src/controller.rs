@@ -1,0 +1,285 @@
+//! The controller: watches, caches, and the loop that reconciles what changed.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
+use kube::runtime::controller::{Action, Config};
+use kube::runtime::reflector::{ObjectRef, store};
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{
+    Controller, Predicate, PredicateConfig, WatchStreamExt, predicates, reflector, watcher as watch_stream,
+};
+use kube::{Api, Resource, ResourceExt};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::{Caches, Context, Guarded};
+use crate::metrics::Metrics;
+use crate::names;
+use crate::reconcile::{ReconcileError, reconcile};
+use crate::workload::DeploymentLite;
+
+/// `kubectl apply` keeps a copy of the object in it.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// An unchanged object is let through again after so long without an event; a relist must not reconcile everything.
+const UNCHANGED: Duration = Duration::from_secs(48 * 3600);
+
+/// Runs until `stop`. `namespaces` empty: the whole cluster.
+pub async fn run(
+    context: Arc<Context>,
+    namespaces: Vec<String>,
+    woken: mpsc::Receiver<ObjectRef<Guarded>>,
+    stop: CancellationToken,
+) {
+    let scopes: Vec<Option<String>> =
+        if namespaces.is_empty() { vec![None] } else { namespaces.into_iter().map(Some).collect() };
+    // Each scope has caches and a loop of its own: a reflector that two watches fill would lose one's objects at the
+    // relist of the other.
+    let mut wakers = Vec::new();
+    let mut loops = Vec::new();
+    for scope in scopes {
+        let (waker, woken) = mpsc::channel(1024);
+        wakers.push((scope.clone(), waker));
+        loops.push(one(context.clone(), scope, woken, stop.clone()));
+    }
+    let distribute = distribute(woken, wakers);
+    let filled = filled(context.clone());
+    tokio::select! {
+        // In this order: the first poll of the loops makes the caches that `filled` waits for.
+        biased;
+        _ = futures::future::join_all(loops) => {}
+        () = distribute => {}
+        () = filled => {}
+    }
+}
+
+async fn distribute(
+    mut woken: mpsc::Receiver<ObjectRef<Guarded>>,
+    wakers: Vec<(Option<String>, mpsc::Sender<ObjectRef<Guarded>>)>,
+) {
+    while let Some(object) = woken.recv().await {
+        let waker = wakers.iter().find(|(scope, _)| scope.is_none() || *scope == object.namespace);
+        if let Some((_, waker)) = waker {
+            // Full: it is found at its next requeue.
+            let _ = waker.try_send(object);
+        }
+    }
+    std::future::pending().await
+}
+
+/// Says when all caches have been filled once; then looks after the gauges.
+async fn filled(context: Arc<Context>) {
+    let caches: Vec<Caches> = context.caches.lock().values().cloned().collect();
+    for cache in caches {
+        if cache.objects.wait_until_ready().await.is_err()
+            || cache.deployments.wait_until_ready().await.is_err()
+        {
+            return std::future::pending().await;
+        }
+    }
+    // Before anybody decides who owns a stream, everybody who already has one says so.
+    let caches: Vec<Caches> = context.caches.lock().values().cloned().collect();
+    for object in caches.iter().flat_map(|cache| cache.objects.state()) {
+        if let Ok(ingest) = &object.0
+            && let Some(arn) = ingest.status.as_ref().and_then(|status| status.stream.as_ref()?.arn.clone())
+        {
+            context.owners.claim(&arn, crate::context::claim(ingest));
+        }
+    }
+    context.ready.send_replace(true);
+    tracing::info!("caches filled");
+    loop {
+        context.backing_off();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+}
+
+async fn one(
+    context: Arc<Context>,
+    scope: Option<String>,
+    woken: mpsc::Receiver<ObjectRef<Guarded>>,
+    stop: CancellationToken,
+) {
+    let client = context.client.clone();
+    let (objects_api, deployments_api): (Api<Guarded>, Api<DeploymentLite>) = match &scope {
+        None => (Api::all(client.clone()), Api::all(client)),
+        Some(namespace) => (Api::namespaced(client.clone(), namespace), Api::namespaced(client, namespace)),
+    };
+    let mut selected = watcher::Config::default().streaming_lists();
+    if let Some(labels) = &context.settings.label_selector {
+        selected = selected.labels(labels);
+    }
+    let children = watcher::Config::default().streaming_lists().labels(&format!(
+        "{}={}",
+        names::MANAGED_BY.0,
+        names::MANAGED_BY.1
+    ));
+
+    let (objects, objects_writer) = store();
+    let (deployments, deployments_writer) = store();
+    let caches = Caches { objects: objects.clone(), deployments };
+    context.caches.lock().insert(scope, caches);
+
+    let ctx = context.clone();
+    let objects_stream = reflector(
+        objects_writer,
+        counted(watch_stream(objects_api, selected), context.clone(), "KvsIngest").modify(prune).inspect_ok(
+            move |event| {
+                if let Event::Delete(object) = event {
+                    ctx.forget(object);
+                }
+            },
+        ),
+    )
+    .applied_objects()
+    .predicate_filter(
+        predicates::generation
+            .combine(predicates::annotations)
+            .combine(predicates::finalizers)
+            .combine(predicates::labels),
+        PredicateConfig::default().ttl(UNCHANGED),
+    );
+    let ctx = context.clone();
+    let deployments_stream = reflector(
+        deployments_writer,
+        counted(watch_stream(deployments_api, children), context.clone(), "Deployment")
+            .modify(prune)
+            .inspect_ok(move |event| match event {
+                // It is not there any more, whatever we remember to have applied.
+                Event::Delete(deployment) => {
+                    for owner in deployment.owner_references() {
+                        ctx.remember(&owner.uid, |memory| memory.applied = None);
+                    }
+                }
+                Event::InitDone => {
+                    for memory in ctx.memories.lock().values_mut() {
+                        memory.applied = None;
+                    }
+                }
+                Event::Apply(_) | Event::Init | Event::InitApply(_) => {}
+            }),
+    )
+    .touched_objects()
+    .predicate_filter(predicates::resource_version, PredicateConfig::default().ttl(UNCHANGED));
+
+    let config =
+        Config::default().concurrency(context.settings.concurrency).debounce(context.settings.debounce);
+    Controller::for_stream(objects_stream, objects)
+        .owns_stream(deployments_stream)
+        .reconcile_on(ReceiverStream::new(woken))
+        .with_config(config)
+        .graceful_shutdown_on(async move { stop.cancelled().await })
+        .run(caught, failed, context)
+        .for_each(|result| async move {
+            match result {
+                Ok(_) => {}
+                // Deleted between its event and its turn.
+                Err(kube::runtime::controller::Error::ObjectNotFound(_)) => {}
+                // Told by `failed`.
+                Err(kube::runtime::controller::Error::ReconcilerFailed(..)) => {}
+                // Told by `counted`, where the watch is made.
+                Err(kube::runtime::controller::Error::QueueError(_)) => {}
+                Err(error) => tracing::warn!(%error, "controller"),
+            }
+        })
+        .await;
+}
+
+/// Most of what an object holds is of no use here.
+fn prune<K: Resource>(object: &mut K) {
+    object.meta_mut().managed_fields = None;
+    if let Some(annotations) = &mut object.meta_mut().annotations {
+        annotations.remove(LAST_APPLIED);
+    }
+}
+
+fn counted<K>(
+    stream: impl Stream<Item = watcher::Result<Event<K>>> + Send,
+    context: Arc<Context>,
+    kind: &'static str,
+) -> impl Stream<Item = watcher::Result<Event<K>>> + Send {
+    stream
+        .inspect_err(move |error| {
+            context.metrics.watch_failed(kind);
+            let hint = match error {
+                watcher::Error::WatchStartFailed(kube::Error::Api(status))
+                | watcher::Error::InitialListFailed(kube::Error::Api(status))
+                    if status.code == 404 && kind == "KvsIngest" =>
+                {
+                    "; is the CustomResourceDefinition installed (kubectl apply --server-side -f crds/)?"
+                }
+                _ => "",
+            };
+            tracing::warn!(kind, "the watch failed and starts anew: {error}{hint}");
+        })
+        .default_backoff()
+}
+
+/// One reconcile, counted; a panic is an error of this object alone.
+async fn caught(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    counted_and_caught(&context.metrics, reconcile(&object, &context)).await
+}
+
+async fn counted_and_caught(
+    metrics: &Metrics,
+    work: impl Future<Output = Result<Action, ReconcileError>>,
+) -> Result<Action, ReconcileError> {
+    let started = Instant::now();
+    metrics.active(1);
+    let result = AssertUnwindSafe(work).catch_unwind().await;
+    metrics.active(-1);
+    let result = result.unwrap_or_else(|panic| {
+        metrics.panicked();
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no message");
+        Err(ReconcileError::Panic(text.to_owned()))
+    });
+    let label = match &result {
+        Ok(action) if *action == Action::await_change() => "success",
+        Ok(_) => "requeue_after",
+        Err(_) => "error",
+    };
+    metrics.reconciled(label, started.elapsed().as_secs_f64());
+    result
+}
+
+fn failed(object: Arc<Guarded>, error: &ReconcileError, context: Arc<Context>) -> Action {
+    if let ReconcileError::Apply(error) = error
+        && error.is_gone()
+    {
+        return Action::await_change();
+    }
+    let uid = object.uid().unwrap_or_default();
+    let delay = context.backoff.next(&uid, object.meta().generation, rand::random());
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    tracing::warn!(namespace, name, %error, again_in = ?delay, "reconcile failed");
+    Action::requeue(delay)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// kube ends the whole controller when a reconcile panics.
+    #[tokio::test]
+    async fn a_panic_is_an_error_of_one_object() {
+        let metrics = Metrics::default();
+        let error = counted_and_caught(&metrics, async { panic!("poison {}", 1) }).await.unwrap_err();
+        assert_eq!(error.to_string(), "the reconcile panicked: poison 1");
+        let text = metrics.encode();
+        for line in [
+            r#"controller_runtime_reconcile_panics_total{controller="kvsingest"} 1"#,
+            r#"controller_runtime_reconcile_total{controller="kvsingest",result="error"} 1"#,
+            r#"controller_runtime_reconcile_errors_total{controller="kvsingest"} 1"#,
+            r#"controller_runtime_active_workers{controller="kvsingest"} 0"#,
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

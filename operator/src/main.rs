@@ -1,0 +1,192 @@
+//! The operator: watches `KvsIngest` objects and keeps a Deployment of the agent for each.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Parser, ValueEnum};
+use kube::{Client, Config};
+use kvs_ingest_operator::context::{Context, Settings};
+use kvs_ingest_operator::lease::{Elector, LeaseConfig};
+use kvs_ingest_operator::metrics::Metrics;
+use kvs_ingest_operator::{admin, controller};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// What the operator can be told. Each flag is an environment variable, too.
+#[derive(Parser)]
+#[command(name = "kvs-ingest-operator", version, about = "Keeps an agent for each KvsIngest")]
+struct Cli {
+    /// Image of the agents whose object names none
+    #[arg(long, env = "KVS_INGEST_AGENT_IMAGE")]
+    agent_image: String,
+    /// Environment of every agent, NAME=VALUE; may be repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    agent_env: Vec<String>,
+    /// Marks what is created in AWS; two clusters of one account need different names
+    #[arg(long, env = "KVS_INGEST_CLUSTER", default_value = "default")]
+    cluster: String,
+    /// Namespaces to look after, comma-separated; none: the whole cluster
+    #[arg(long, env = "KVS_INGEST_NAMESPACES", value_delimiter = ',')]
+    namespaces: Vec<String>,
+    /// Only objects with these labels, so that several operators can share a cluster
+    #[arg(long, env = "KVS_INGEST_SELECTOR")]
+    selector: Option<String>,
+    /// Address of /healthz, /readyz and /metrics
+    #[arg(long, env = "KVS_INGEST_LISTEN", default_value = "[::]:8080")]
+    listen: SocketAddr,
+    /// Objects reconciled at the same time
+    #[arg(long, env = "KVS_INGEST_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
+    concurrency: u16,
+    /// Agents restarted in a minute because of an upgrade of the operator, not of their object
+    #[arg(long, env = "KVS_INGEST_ROLLOUTS_PER_MINUTE", default_value_t = 60.0)]
+    rollouts_per_minute: f64,
+    /// Hours between two looks at channel and stream of an object in AWS
+    #[arg(long, env = "KVS_INGEST_AWS_RESYNC_HOURS", default_value_t = 10.0)]
+    aws_resync_hours: f64,
+    /// Seconds between two looks at an agent: shortest
+    #[arg(long, hide = true, default_value_t = 10.0)]
+    ask_shortest: f64,
+    /// Seconds between two looks at an agent: longest
+    #[arg(long, hide = true, default_value_t = 300.0)]
+    ask_longest: f64,
+    /// Namespace of the lease of the leader
+    #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
+    lease_namespace: String,
+    /// Name of that lease
+    #[arg(long, env = "KVS_INGEST_LEASE", default_value = "kvs-ingest-operator")]
+    lease_name: String,
+    /// Who this one is: the pod's name
+    #[arg(long, env = "POD_NAME")]
+    identity: Option<String>,
+    /// How logs are written
+    #[arg(long, env = "KVS_INGEST_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    log_format: LogFormat,
+    /// What is logged: error, warn, info, debug, trace, or RUST_LOG's syntax
+    #[arg(long, env = "RUST_LOG", default_value = "info")]
+    log_level: String,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Json,
+    Text,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match start(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            #[allow(clippy::print_stderr, reason = "logging may not be there yet")]
+            {
+                eprintln!("error: {error:#}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn start(cli: Cli) -> Result<ExitCode> {
+    log(&cli)?;
+    // kube and the AWS SDK bring rustls; it panics when no provider is chosen.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let settings = settings(&cli)?;
+    let mut config =
+        Config::infer().await.context("no way to the API server: neither a kubeconfig nor a pod")?;
+    // Retries are the reconcile's, with a delay for each object: a slot must not be held by one.
+    config.default_retry = false;
+    let client = Client::try_from(config.clone()).context("no client for the API server")?;
+    let elector_client = Client::try_from(config).context("no client for the API server")?;
+
+    let stop = CancellationToken::new();
+    let (leading, leads) = watch::channel(false);
+    let metrics = Arc::new(Metrics::default());
+    let (context, woken) = Context::new(client, settings, metrics, leads);
+    let context = Arc::new(context);
+
+    let listener = tokio::net::TcpListener::bind(cli.listen)
+        .await
+        .with_context(|| format!("cannot listen on {} (--listen chooses another address)", cli.listen))?;
+    tracing::info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "started");
+    let router = admin::router(context.clone());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+
+    let identity =
+        cli.identity.clone().unwrap_or_else(|| format!("{}-{:08x}", host(), rand::random::<u32>()));
+    let lease = LeaseConfig::new(&cli.lease_namespace, &cli.lease_name, identity);
+    // The lease is given back when the last write is done, not before.
+    let resign = CancellationToken::new();
+    let mut election = tokio::spawn(Elector::new(elector_client, lease).run(leading, resign.clone()));
+    let mut work = tokio::spawn(controller::run(context, cli.namespaces.clone(), woken, stop.clone()));
+
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let code = tokio::select! {
+        _ = terminate.recv() => ExitCode::SUCCESS,
+        _ = interrupt.recv() => ExitCode::SUCCESS,
+        // Another one acts in our place: nothing may be written any more.
+        _ = &mut election => return Ok(ExitCode::FAILURE),
+        ended = &mut work => {
+            tracing::error!(panicked = ended.is_err(), "the controller ended");
+            ExitCode::FAILURE
+        }
+    };
+    tracing::info!("stopping");
+    stop.cancel();
+    if !work.is_finished() && tokio::time::timeout(Duration::from_secs(10), work).await.is_err() {
+        tracing::warn!("reconciles did not end in time");
+    }
+    resign.cancel();
+    let _ = tokio::time::timeout(Duration::from_secs(5), election).await;
+    Ok(code)
+}
+
+fn settings(cli: &Cli) -> Result<Settings> {
+    let mut settings = Settings::new(&cli.cluster, &cli.agent_image);
+    let mut env = BTreeMap::new();
+    for entry in &cli.agent_env {
+        match entry.split_once('=') {
+            Some((name, value)) if !name.is_empty() => env.insert(name.to_owned(), value.to_owned()),
+            _ => bail!("--agent-env {entry:?} is not NAME=VALUE"),
+        };
+    }
+    settings.agents.env = env;
+    if !(cli.rollouts_per_minute > 0.0 && cli.rollouts_per_minute.is_finite()) {
+        bail!("--rollouts-per-minute {} is not more than 0", cli.rollouts_per_minute);
+    }
+    settings.rollouts_per_minute = cli.rollouts_per_minute;
+    settings.concurrency = cli.concurrency;
+    settings.label_selector.clone_from(&cli.selector);
+    let seconds = |flag: &str, value: f64| {
+        Duration::try_from_secs_f64(value)
+            .ok()
+            .filter(|time| !time.is_zero())
+            .with_context(|| format!("{flag} {value} is not a time"))
+    };
+    settings.aws_resync = seconds("--aws-resync-hours", cli.aws_resync_hours * 3600.0)?;
+    settings.ask = (seconds("--ask-shortest", cli.ask_shortest)?, seconds("--ask-longest", cli.ask_longest)?);
+    Ok(settings)
+}
+
+fn host() -> String {
+    std::fs::read_to_string("/etc/hostname")
+        .map_or_else(|_| "operator".to_owned(), |name| name.trim().to_owned())
+}
+
+fn log(cli: &Cli) -> Result<()> {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_new(&cli.log_level)
+        .with_context(|| format!("--log-level {:?} is no filter", cli.log_level))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match cli.log_format {
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+        LogFormat::Text => builder.init(),
+    }
+    Ok(())
+}

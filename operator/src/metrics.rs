@@ -1,0 +1,203 @@
+//! What the operator counts. Names are controller-runtime's where the meaning is the same, so that dashboards carry over;
+//! no label names an object: there may be 10,000.
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// Pairs of label and value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Labels<const N: usize>([(&'static str, String); N]);
+
+impl<const N: usize> EncodeLabelSet for Labels<N> {
+    fn encode(&self, encoder: &mut LabelSetEncoder) -> Result<(), std::fmt::Error> {
+        for (name, value) in &self.0 {
+            (*name, value.as_str()).encode(encoder.encode_label())?;
+        }
+        Ok(())
+    }
+}
+
+use prometheus_client::encoding::EncodeLabel;
+
+const CONTROLLER: (&str, &str) = ("controller", "kvsingest");
+
+/// All of them.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    reconciles: Family<Labels<2>, Counter>,
+    errors: Family<Labels<1>, Counter>,
+    terminal: Family<Labels<1>, Counter>,
+    panics: Family<Labels<1>, Counter>,
+    seconds: Histogram,
+    active: Family<Labels<1>, Gauge>,
+    leader: Family<Labels<1>, Gauge>,
+    applies: Family<Labels<1>, Counter>,
+    statuses: Family<Labels<1>, Counter>,
+    aws: Family<Labels<2>, Counter>,
+    watch_failures: Family<Labels<1>, Counter>,
+    status_polls: Family<Labels<1>, Counter>,
+    time_to_ready: Histogram,
+    backing_off: Gauge,
+    waiting_for_rollout: Gauge,
+}
+
+fn one(name: &'static str, value: &str) -> Labels<1> {
+    Labels([(name, value.to_owned())])
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let seconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+        let metrics = Self {
+            registry: Registry::default(),
+            reconciles: Family::default(),
+            errors: Family::default(),
+            terminal: Family::default(),
+            panics: Family::default(),
+            seconds: Histogram::new(seconds),
+            active: Family::default(),
+            leader: Family::default(),
+            applies: Family::default(),
+            statuses: Family::default(),
+            aws: Family::default(),
+            watch_failures: Family::default(),
+            status_polls: Family::default(),
+            time_to_ready: Histogram::new([1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0]),
+            backing_off: Gauge::default(),
+            waiting_for_rollout: Gauge::default(),
+        };
+        metrics.registered()
+    }
+}
+
+impl Metrics {
+    fn registered(mut self) -> Self {
+        let r = &mut self.registry;
+        let c = "controller_runtime_";
+        r.register(format!("{c}reconcile"), "Reconciles by result", self.reconciles.clone());
+        r.register(format!("{c}reconcile_errors"), "Reconciles that failed", self.errors.clone());
+        r.register(
+            format!("{c}terminal_reconcile_errors"),
+            "Reconciles that only a person can heal",
+            self.terminal.clone(),
+        );
+        r.register(format!("{c}reconcile_panics"), "Reconciles that panicked", self.panics.clone());
+        r.register(format!("{c}reconcile_time_seconds"), "How long a reconcile took", self.seconds.clone());
+        r.register(format!("{c}active_workers"), "Reconciles under way", self.active.clone());
+        r.register("leader_election_master_status", "1: this one leads", self.leader.clone());
+        r.register(
+            "kvsingest_apply",
+            "Deployments by outcome: changed, unchanged, error",
+            self.applies.clone(),
+        );
+        r.register("kvsingest_status_update", "Status writes by outcome", self.statuses.clone());
+        r.register(
+            "kvsingest_aws_requests",
+            "Calls to AWS by operation and class of result",
+            self.aws.clone(),
+        );
+        r.register("kvsingest_watch_failures", "Watches that failed, by kind", self.watch_failures.clone());
+        r.register("kvsingest_agent_status_polls", "Agents asked, by outcome", self.status_polls.clone());
+        r.register(
+            "kvsingest_time_to_ready_seconds",
+            "From creation of an object to its first Ready",
+            self.time_to_ready.clone(),
+        );
+        r.register(
+            "kvsingest_objects_in_backoff",
+            "Objects that wait for another attempt",
+            self.backing_off.clone(),
+        );
+        r.register(
+            "kvsingest_rollout_queue",
+            "Agents whose restart by an operator upgrade waits for the rollout budget, at the last look",
+            self.waiting_for_rollout.clone(),
+        );
+        let build = Family::<Labels<1>, Gauge>::default();
+        build.get_or_create(&one("version", env!("CARGO_PKG_VERSION"))).set(1);
+        r.register("kvsingest_build_info", "The operator's version", build);
+        self
+    }
+
+    /// A call to AWS.
+    pub fn aws_request(&self, operation: &str, code: &str) {
+        let labels = [("operation", operation.to_owned()), ("code", code.to_owned())];
+        self.aws.get_or_create(&Labels(labels)).inc();
+    }
+
+    /// A reconcile ended: `success`, `requeue_after`, `requeue` or `error`.
+    pub fn reconciled(&self, result: &str, seconds: f64) {
+        let labels = [(CONTROLLER.0, CONTROLLER.1.to_owned()), ("result", result.to_owned())];
+        self.reconciles.get_or_create(&Labels(labels)).inc();
+        self.seconds.observe(seconds);
+        if result == "error" {
+            self.errors.get_or_create(&one(CONTROLLER.0, CONTROLLER.1)).inc();
+        }
+    }
+
+    /// A reconcile ended in what only a person can heal.
+    pub fn stalled(&self) {
+        self.terminal.get_or_create(&one(CONTROLLER.0, CONTROLLER.1)).inc();
+    }
+
+    /// A reconcile panicked.
+    pub fn panicked(&self) {
+        self.panics.get_or_create(&one(CONTROLLER.0, CONTROLLER.1)).inc();
+    }
+
+    /// Reconciles under way: one more or less.
+    pub fn active(&self, change: i64) {
+        self.active.get_or_create(&one(CONTROLLER.0, CONTROLLER.1)).inc_by(change);
+    }
+
+    /// Do we lead?
+    pub fn leading(&self, leads: bool) {
+        self.leader.get_or_create(&one("name", crate::names::MANAGER)).set(i64::from(leads));
+    }
+
+    /// A Deployment was looked at: `changed`, `unchanged` or `error`.
+    pub fn applied(&self, outcome: &str) {
+        self.applies.get_or_create(&one("outcome", outcome)).inc();
+    }
+
+    /// A status was written: `changed` or `error`.
+    pub fn status_written(&self, outcome: &str) {
+        self.statuses.get_or_create(&one("outcome", outcome)).inc();
+    }
+
+    /// A watch failed and starts anew.
+    pub fn watch_failed(&self, kind: &str) {
+        self.watch_failures.get_or_create(&one("kind", kind)).inc();
+    }
+
+    /// An agent was asked: `ok` or `error`.
+    pub fn polled(&self, outcome: &str) {
+        self.status_polls.get_or_create(&one("outcome", outcome)).inc();
+    }
+
+    /// An object became ready for the first time.
+    pub fn ready_after(&self, seconds: f64) {
+        self.time_to_ready.observe(seconds);
+    }
+
+    /// How many objects wait: for another attempt, for the rollout budget.
+    pub fn waiting(&self, backing_off: usize, rollout: usize) {
+        self.backing_off.set(i64::try_from(backing_off).unwrap_or(i64::MAX));
+        self.waiting_for_rollout.set(i64::try_from(rollout).unwrap_or(i64::MAX));
+    }
+
+    /// OpenMetrics text.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing into a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

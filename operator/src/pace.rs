@@ -1,0 +1,122 @@
+//! Pace: how fast is allowed, and how long to wait. Pure; the clock comes from outside.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+/// A token bucket: `rate` a second, up to `burst` at once.
+#[derive(Debug)]
+pub struct Bucket {
+    rate: f64,
+    burst: f64,
+    tokens: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    /// A full bucket.
+    #[must_use]
+    pub fn new(rate: f64, burst: f64, now: Instant) -> Self {
+        Self { rate, burst, tokens: burst, at: now }
+    }
+
+    /// Takes a token now, or says how long to wait for one. Who waits has a token taken: waiters are served in order.
+    pub fn reserve(&mut self, now: Instant) -> Duration {
+        self.refill(now);
+        self.tokens -= 1.0;
+        if self.tokens >= 0.0 { Duration::ZERO } else { Duration::from_secs_f64(-self.tokens / self.rate) }
+    }
+
+    /// Takes a token if there is one now.
+    pub fn take(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        let taken = self.tokens >= 1.0;
+        if taken {
+            self.tokens -= 1.0;
+        }
+        taken
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.tokens = (self.tokens + passed * self.rate).min(self.burst);
+        self.at = now;
+    }
+}
+
+/// Delays between attempts on one object: exponential, with jitter, forgotten on success or when its spec changes.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    // One entry for each object in trouble.
+    failures: Mutex<HashMap<String, Failures>>,
+}
+
+#[derive(Debug)]
+struct Failures {
+    generation: Option<i64>,
+    count: u32,
+}
+
+impl Backoff {
+    const SHORTEST: Duration = Duration::from_secs(1);
+    const LONGEST: Duration = Duration::from_secs(300);
+
+    /// After one more failure of the object: between half of and the whole exponential delay, by `chance` from 0 to 1.
+    pub fn next(&self, uid: &str, generation: Option<i64>, chance: f64) -> Duration {
+        let mut failures = self.failures.lock();
+        let entry = failures.entry(uid.to_owned()).or_insert(Failures { generation, count: 0 });
+        if entry.generation != generation {
+            *entry = Failures { generation, count: 0 };
+        }
+        let ceiling = Self::SHORTEST.saturating_mul(1 << entry.count.min(16)).min(Self::LONGEST);
+        entry.count += 1;
+        ceiling.mul_f64(0.5 + 0.5 * chance.clamp(0.0, 1.0))
+    }
+
+    /// It works again, or is gone.
+    pub fn forget(&self, uid: &str) {
+        self.failures.lock().remove(uid);
+    }
+
+    /// How many objects wait for another attempt.
+    pub fn len(&self) -> usize {
+        self.failures.lock().len()
+    }
+
+    /// None does.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_gives_its_burst_and_then_its_rate() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(10.0, 2.0, start);
+        assert_eq!([bucket.reserve(start), bucket.reserve(start)], [Duration::ZERO; 2]);
+        assert_eq!(bucket.reserve(start), Duration::from_millis(100));
+        assert_eq!(bucket.reserve(start), Duration::from_millis(200));
+        assert!(!bucket.take(start + Duration::from_millis(250)));
+        assert!(bucket.take(start + Duration::from_millis(301)));
+        // An hour later there is the burst, not more.
+        let later = start + Duration::from_secs(3600);
+        assert!(bucket.take(later) && bucket.take(later) && !bucket.take(later));
+    }
+
+    #[test]
+    fn backoff_doubles_to_its_end_and_forgets() {
+        let backoff = Backoff::default();
+        let delays: Vec<_> = (0..12).map(|_| backoff.next("a", Some(1), 1.0).as_secs()).collect();
+        assert_eq!(delays, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
+        assert_eq!(backoff.next("a", Some(1), 0.0), Duration::from_secs(150));
+        assert_eq!(backoff.next("a", Some(2), 1.0), Duration::from_secs(1), "a new spec starts anew");
+        assert_eq!(backoff.len(), 1);
+        backoff.forget("a");
+        assert!(backoff.is_empty());
+    }
+}

@@ -1,0 +1,185 @@
+use super::*;
+
+fn at(text: &str) -> Time {
+    Time(text.parse().unwrap())
+}
+
+fn good() -> Observed {
+    Observed {
+        generation: Some(1),
+        paused: false,
+        invalid: None,
+        channel: Some(ResolvedChannel { name: "c".into(), arn: Some("arn:c".into()), created: false }),
+        channel_verdict: Some(Verdict::yes("Found", "arn:c")),
+        stream: Some(ResolvedStream {
+            name: "s".into(),
+            arn: Some("arn:s".into()),
+            ..ResolvedStream::default()
+        }),
+        stream_verdict: Some(Verdict::yes("Found", "arn:s")),
+        suspended: false,
+        workload: Some(Verdict::yes("AgentAvailable", "the agent runs")),
+        agent: AgentView::NotAsked,
+        image: Some("agent:1".into()),
+        deployment_generation: Some(1),
+        reconcile_requested_at: None,
+    }
+}
+
+fn says(phase: Phase, reason: &str, message: &str) -> AgentView {
+    AgentView::Says(Box::new(AgentStatus {
+        phase,
+        reason: reason.into(),
+        message: message.into(),
+        ..AgentStatus::default()
+    }))
+}
+
+/// Type, status and reason of each condition.
+fn brief(status: &KvsIngestStatus) -> Vec<(&str, &str, &str)> {
+    status.conditions.iter().map(|c| (c.type_.as_str(), c.status.as_str(), c.reason.as_str())).collect()
+}
+
+fn ready(status: &KvsIngestStatus) -> (&str, &str) {
+    let ready = find(status, condition::READY).unwrap();
+    (&ready.status, &ready.reason)
+}
+
+#[test]
+fn from_nothing_to_streaming() {
+    let starting = Observed { workload: Some(Verdict::waiting("AgentStarting", "is started")), ..good() };
+    let status = report(None, starting, &at("2026-01-01T00:00:00Z"));
+    assert_eq!(
+        brief(&status),
+        [
+            ("Ready", "False", "AgentStarting"),
+            ("ChannelResolved", "True", "Found"),
+            ("StreamResolved", "True", "Found"),
+            ("AgentAvailable", "False", "AgentStarting"),
+            ("MediaFlowing", "Unknown", "AgentUnavailable"),
+            ("Reconciling", "True", "AgentStarting"),
+        ]
+    );
+    let waiting =
+        Observed { agent: says(Phase::WaitingForMaster, "WaitingForMaster", "no master"), ..good() };
+    let status = report(Some(&status), waiting, &at("2026-01-01T00:00:05Z"));
+    assert_eq!(
+        brief(&status),
+        [
+            ("Ready", "True", "WaitingForMaster"),
+            ("ChannelResolved", "True", "Found"),
+            ("StreamResolved", "True", "Found"),
+            ("AgentAvailable", "True", "AgentAvailable"),
+            ("MediaFlowing", "False", "WaitingForMaster"),
+        ]
+    );
+    let streaming = Observed { agent: says(Phase::Streaming, "Streaming", "H.264 1280x720"), ..good() };
+    let status = report(Some(&status), streaming, &at("2026-01-01T00:01:00Z"));
+    assert_eq!(ready(&status), ("True", "Streaming"));
+    // Ready did not change its status: since when it is ready did not change either.
+    assert_eq!(find(&status, condition::READY).unwrap().last_transition_time, at("2026-01-01T00:00:05Z"));
+    assert_eq!(
+        find(&status, condition::MEDIA_FLOWING).unwrap().last_transition_time,
+        at("2026-01-01T00:01:00Z")
+    );
+}
+
+#[test]
+fn the_same_observation_gives_the_same_status() {
+    let streaming =
+        |message: &str| Observed { agent: says(Phase::Streaming, "Streaming", message), ..good() };
+    let first = report(None, streaming("at 12:00"), &at("2026-01-01T00:00:00Z"));
+    // Later, in other words, and without having asked the agent.
+    assert_eq!(report(Some(&first), streaming("at 12:01"), &at("2026-01-01T01:00:00Z")), first);
+    assert_eq!(report(Some(&first), good(), &at("2026-01-01T02:00:00Z")), first);
+    let failed = Observed { agent: says(Phase::Failed, "AccessDenied", "may not"), ..good() };
+    let failed = report(Some(&first), failed, &at("2026-01-01T03:00:00Z"));
+    assert_eq!(
+        (ready(&failed), failed.conditions.last().unwrap().type_.as_str()),
+        (("False", "AccessDenied"), "Stalled")
+    );
+    assert_eq!(report(Some(&failed), good(), &at("2026-01-01T04:00:00Z")), failed);
+}
+
+#[test]
+fn the_first_thing_in_the_way_is_the_summary() {
+    let missing = Verdict::stalled("NotFound", "create it");
+    let cases = [
+        (Observed { invalid: Some("spec.x: wrong".into()), ..good() }, "InvalidSpec", "Stalled"),
+        (Observed { channel_verdict: Some(missing.clone()), ..good() }, "ChannelNotFound", "Stalled"),
+        (Observed { stream_verdict: Some(missing), ..good() }, "StreamNotFound", "Stalled"),
+        (
+            Observed { stream_verdict: Some(Verdict::stalled("StreamInUse", "older")), ..good() },
+            "StreamInUse",
+            "Stalled",
+        ),
+        (
+            Observed { channel_verdict: Some(Verdict::unknown("Throttled", "wait")), ..good() },
+            "ChannelThrottled",
+            "Reconciling",
+        ),
+        (
+            Observed { workload: Some(Verdict::stalled("ImagePullBackOff", "no such image")), ..good() },
+            "ImagePullBackOff",
+            "Stalled",
+        ),
+    ];
+    for (observed, reason, last) in cases {
+        let status = report(None, observed, &at("2026-01-01T00:00:00Z"));
+        assert_eq!(ready(&status).1, reason);
+        assert_ne!(ready(&status).0, "True");
+        let last_condition = status.conditions.last().unwrap();
+        assert_eq!(
+            (last_condition.type_.as_str(), last_condition.status.as_str()),
+            (last, "True"),
+            "{reason}"
+        );
+    }
+}
+
+#[test]
+fn the_agent_knows_better_than_kubernetes() {
+    let observed = Observed {
+        workload: Some(Verdict::waiting("AgentStarting", "0 of 1 ready")),
+        agent: says(Phase::Failed, "MediaStorageEnabled", "disable it"),
+        ..good()
+    };
+    assert_eq!(ready(&report(None, observed, &at("2026-01-01T00:00:00Z"))), ("False", "MediaStorageEnabled"));
+    // A reason from the network has to be one that the API server takes.
+    let odd = Observed { agent: says(Phase::Failed, "no word\n", "x"), ..good() };
+    assert_eq!(ready(&report(None, odd, &at("2026-01-01T00:00:00Z"))), ("False", "Unspecified"));
+    let silent = Observed { agent: AgentView::Silent("no answer".into()), ..good() };
+    let status = report(None, silent, &at("2026-01-01T00:00:00Z"));
+    assert_eq!(ready(&status), ("True", "AgentAvailable"));
+    assert_eq!(find(&status, condition::MEDIA_FLOWING).unwrap().status, "Unknown");
+}
+
+#[test]
+fn suspended_is_ready_and_comes_back() {
+    let run = report(
+        None,
+        Observed { agent: says(Phase::Streaming, "Streaming", "x"), ..good() },
+        &at("2026-01-01T00:00:00Z"),
+    );
+    let suspended = Observed {
+        suspended: true,
+        generation: Some(2),
+        workload: Some(Verdict { next: Next::Settled, ..Verdict::waiting("Suspended", "no agent") }),
+        ..good()
+    };
+    let status = report(Some(&run), suspended, &at("2026-01-01T00:01:00Z"));
+    assert_eq!(ready(&status), ("True", "Suspended"));
+    assert_eq!(find(&status, condition::MEDIA_FLOWING).unwrap().reason, "Suspended");
+    assert!(find(&status, condition::RECONCILING).is_none() && find(&status, condition::STALLED).is_none());
+    let back = report(Some(&status), Observed { generation: Some(3), ..good() }, &at("2026-01-01T00:02:00Z"));
+    assert_eq!(ready(&back), ("True", "AgentAvailable"));
+}
+
+#[test]
+fn paused_says_so_and_leaves_the_rest() {
+    let run = report(None, good(), &at("2026-01-01T00:00:00Z"));
+    let paused = report(Some(&run), Observed { paused: true, ..good() }, &at("2026-01-01T00:01:00Z"));
+    assert_eq!(paused.conditions.len(), run.conditions.len() + 1);
+    assert!(is_true(&paused, condition::PAUSED));
+    assert_eq!(report(Some(&paused), good(), &at("2026-01-01T00:02:00Z")), run);
+}
