@@ -70,6 +70,13 @@ const SUITES: &[Suite] = &[
     },
     Suite { name: "boto3", about: "kvs-local driven by boto3", minutes: 4, missing: no_python, run: boto3 },
     Suite {
+        name: "js",
+        about: "kvs-local driven by the AWS SDK for JavaScript",
+        minutes: 4,
+        missing: no_node,
+        run: js,
+    },
+    Suite {
         name: "browser",
         about: "every frame that Chromium sends is stored",
         minutes: 6,
@@ -243,7 +250,11 @@ fn no_ffmpeg() -> Option<String> {
 }
 
 fn no_python() -> Option<String> {
-    lacks(&["python3"])
+    lacks(&["python3", "gst-launch-1.0"])
+}
+
+fn no_node() -> Option<String> {
+    lacks(&["node", "npm", "gst-launch-1.0"])
 }
 
 fn no_browser() -> Option<String> {
@@ -365,12 +376,49 @@ fn browser(suite: &mut Run) -> Result<()> {
 }
 
 fn boto3(suite: &mut Run) -> Result<()> {
-    build(&["kvs-local"])?;
+    build(&["kvs-local", "gst-plugin-kvssink"])?;
     let python = virtual_environment(&root().join("tests/python/requirements.txt"))?;
     let local = demo::LocalKvs::start_for_tests("boto3")?;
-    let script = root().join("crates/local/tests/boto3_control.py");
-    suite.command(Command::new(&python).arg(script).arg(&local.url).envs(local.credentials()))?;
-    Ok(())
+    let script = |name: &str| {
+        let mut command = Command::new(&python);
+        command.arg(root().join("crates/local/tests").join(name)).arg(&local.url).envs(local.credentials());
+        command
+    };
+    suite.command(&mut script("boto3_control.py"))?;
+    fill(suite, &local, "boto3-media")?;
+    suite.command(script("boto3_media.py").args(["boto3-media", demo::REGION]))
+}
+
+fn js(suite: &mut Run) -> Result<()> {
+    build(&["kvs-local", "gst-plugin-kvssink"])?;
+    let folder = root().join("tests/js");
+    workspace::npm_ci(&folder)?;
+    let local = demo::LocalKvs::start_for_tests("js")?;
+    fill(suite, &local, "js-media")?;
+    suite.command(
+        Command::new("node")
+            .arg(folder.join("conformance.mjs"))
+            .args([&local.url, demo::REGION, "js-media"])
+            .envs(local.credentials()),
+    )
+}
+
+/// Eight seconds of picture and sound in a stream: four fragments, by kvssink in a plain gst-launch-1.0.
+fn fill(suite: &mut Run, local: &demo::LocalKvs, stream: &str) -> Result<()> {
+    let pipeline = "videotestsrc num-buffers=240 is-live=true ! video/x-raw,width=320,height=240,framerate=30/1 \
+        ! x264enc tune=zerolatency key-int-max=60 ! h264parse ! video/x-h264,stream-format=avc,alignment=au ! k.video_0 \
+        audiotestsrc num-buffers=370 is-live=true ! audioconvert ! voaacenc ! aacparse \
+        ! audio/mpeg,mpegversion=4,stream-format=raw ! k.audio_0 kvssink name=k";
+    suite.command(
+        Command::new("gst-launch-1.0")
+            .args(["-q", "-e"])
+            .args(pipeline.split_whitespace())
+            .arg(format!("stream-name={stream}"))
+            .arg(format!("aws-region={}", demo::REGION))
+            .env("CONTROL_PLANE_URI", &local.url)
+            .env("GST_PLUGIN_PATH", target().join("debug"))
+            .envs(local.credentials()),
+    )
 }
 
 /// The Python of a virtual environment with the packages of `requirements`, made when it is missing or older.

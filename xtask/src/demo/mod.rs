@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-pub use self::local_kvs::LocalKvs;
+pub use self::local_kvs::{LocalKvs, REGION};
 use self::local_kvs::{Settings, fresh_folder};
 use self::progress::Progress;
 use self::state::{Ingest, Stored};
