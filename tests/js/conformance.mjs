@@ -1,0 +1,26 @@
+// Drives kvs-local with the AWS SDK for JavaScript: node conformance.mjs http://127.0.0.1:PORT REGION STREAM
+//
+// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are those of kvs-local; STREAM holds at least three fragments.
+
+import { KinesisVideoClient } from '@aws-sdk/client-kinesis-video';
+import { done } from './check.mjs';
+import { channels, deletion, mediaStorage, strangers, streams } from './control.mjs';
+import { media } from './media.mjs';
+
+const [endpoint, region, stored] = process.argv.slice(2);
+const options = {
+  region,
+  endpoint,
+  maxAttempts: 1,
+  credentials: { accessKeyId: process.env.AWS_ACCESS_KEY_ID, secretAccessKey: process.env.AWS_SECRET_ACCESS_KEY },
+};
+const client = new KinesisVideoClient(options);
+const channel = await channels(client, options);
+const stream = await streams(client);
+await mediaStorage(client, channel, stream);
+await strangers(options);
+await media(client, options, stored);
+await deletion(client, channel, stream);
+done();
+// An endless GetMedia may still be open.
+process.exit(0);
