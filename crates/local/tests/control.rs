@@ -176,6 +176,8 @@ async fn bad_members_are_named() {
         ("/createSignalingChannel", json!({ "ChannelName": "x", "Tags": [{ "Key": "k" }] }), "Tags[0].Value"),
         ("/describeSignalingChannel", json!({ "ChannelARN": "arn:aws:s3:::x" }), "ChannelARN"),
         ("/createStream", json!({ "StreamName": "x", "DataRetentionInHours": -1 }), "DataRetentionInHours"),
+        ("/createStream", json!({ "StreamName": "x", "MediaType": "video" }), "MediaType"),
+        ("/createStream", json!({ "StreamName": "x", "MediaType": "video/h264,/aac" }), "MediaType"),
         ("/v1/get-ice-server-config", json!({}), "ChannelARN"),
     ];
     for (path, body, member) in cases {

@@ -52,9 +52,21 @@ impl Stream {
     }
 }
 
+/// `video/h264`, or several with commas between them, as the service model's pattern has it.
 fn media_type(members: &Members) -> Result<Option<&str>, ServiceError> {
+    const MEMBER: &str = "MediaType";
+    const PATTERN: &str = "[\\w\\-\\.\\+]+/[\\w\\-\\.\\+]+(,…)*";
     let allowed = |c: char| c.is_ascii_alphanumeric() || "/.+-,_".contains(c);
-    members.text("MediaType", 1..=128, allowed, "[\\w\\-\\.\\+]+/[\\w\\-\\.\\+]+(,…)*")
+    let Some(types) = members.text(MEMBER, 1..=128, allowed, PATTERN)? else { return Ok(None) };
+    let well_formed = types.split(',').all(|one| {
+        one.split_once('/')
+            .is_some_and(|(kind, format)| !kind.is_empty() && !format.is_empty() && !format.contains('/'))
+    });
+    if well_formed {
+        Ok(Some(types))
+    } else {
+        Err(members.invalid(MEMBER, format_args!("must match {PATTERN}")))
+    }
 }
 
 fn device_name(members: &Members) -> Result<Option<&str>, ServiceError> {
