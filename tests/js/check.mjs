@@ -1,16 +1,36 @@
 // What the checks of this suite are made of.
 
+import { inspect } from 'node:util';
+
 let passed = 0;
+/** For an error that no check expected. */
+let last = 'the start';
+/** Far longer than any answer takes; one that reaches it fails. */
+const DEADLINE_MS = 30_000;
 
 /** Ends the process at the first thing that is not so. */
 export function check(what, condition, seen) {
-  if (!condition) {
-    console.log(`FAILED: ${what}${seen === undefined ? '' : `: ${JSON.stringify(seen)}`}`);
-    console.log(`test result: FAILED. ${passed} passed; 1 failed; 0 ignored`);
-    process.exit(1);
-  }
+  if (!condition) fail(`${what}${seen === undefined ? '' : `: ${inspect(seen, { depth: 6 })}`}`);
   passed += 1;
+  last = what;
   console.log(`ok: ${what}`);
+}
+
+/** Equal as values; the order of an object's members is no matter. */
+export function same(what, seen, expected) {
+  const show = value => inspect(value, { depth: 8, sorted: true, maxArrayLength: null });
+  check(what, show(seen) === show(expected), { seen, expected });
+}
+
+function fail(what) {
+  console.log(`FAILED: ${what}`);
+  console.log(`test result: FAILED. ${passed} passed; 1 failed; 0 ignored`);
+  process.exit(1);
+}
+
+/** Ends the process for an error that no check expected. */
+export function broken(error) {
+  fail(`what follows "${last}": ${inspect(error)}`);
 }
 
 /** The call is refused with this exception and status; its message is returned. */
@@ -33,9 +53,14 @@ export function done() {
 /** All bytes of a streaming answer, or at least so many as `enough` asks for. */
 export async function read(payload, enough = () => false) {
   const parts = [];
-  for await (const part of payload) {
-    parts.push(part);
-    if (enough(Buffer.concat(parts))) break;
+  const late = setTimeout(() => payload.destroy(new Error(`the answer has not ended after ${DEADLINE_MS} ms`)), DEADLINE_MS);
+  try {
+    for await (const part of payload) {
+      parts.push(part);
+      if (enough(Buffer.concat(parts))) break;
+    }
+  } finally {
+    clearTimeout(late);
   }
   return Buffer.concat(parts);
 }

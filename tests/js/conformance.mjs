@@ -3,8 +3,9 @@
 // AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are those of kvs-local; STREAM holds at least three fragments.
 
 import { KinesisVideoClient } from '@aws-sdk/client-kinesis-video';
-import { done } from './check.mjs';
+import { broken, done } from './check.mjs';
 import { channels, deletion, mediaStorage, strangers, streams } from './control.mjs';
+import { clock, limits, pages, refusals } from './edges.mjs';
 import { media } from './media.mjs';
 
 const [endpoint, region, stored] = process.argv.slice(2);
@@ -12,15 +13,24 @@ const options = {
   region,
   endpoint,
   maxAttempts: 1,
+  requestHandler: { connectionTimeout: 5_000, requestTimeout: 20_000, throwOnRequestTimeout: true },
   credentials: { accessKeyId: process.env.AWS_ACCESS_KEY_ID, secretAccessKey: process.env.AWS_SECRET_ACCESS_KEY },
 };
 const client = new KinesisVideoClient(options);
-const channel = await channels(client, options);
-const stream = await streams(client);
-await mediaStorage(client, channel, stream);
-await strangers(options);
-await media(client, options, stored);
-await deletion(client, channel, stream);
+try {
+  const channel = await channels(client, options);
+  const stream = await streams(client);
+  await mediaStorage(client, channel, stream);
+  await strangers(options);
+  await clock(options);
+  await refusals(client, channel, options);
+  await limits(client, channel, stream);
+  await pages(client);
+  await media(client, options, stored);
+  await deletion(client, channel, stream);
+} catch (error) {
+  broken(error);
+}
 done();
 // An endless GetMedia may still be open.
 process.exit(0);
