@@ -1,9 +1,9 @@
-// Opens the page of kvs-local in headless Chromium as a master, and answers one JSON line for each line on standard input:
+// Opens the page of kvs-local in headless Chromium as a master whose camera plays a file (Motion JPEG), and answers one JSON line for each line on standard input:
 // `sent` (every video frame that was encoded and sent, by viewer connection) or `state`. Ends when standard input does.
 import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
 
-const url = process.argv[2];
+const [url, camera] = process.argv.slice(2);
 
 /** Runs in the page before its own script: a pass-through transform on every video sender. */
 function record() {
@@ -29,13 +29,14 @@ function record() {
         if (done) return;
         const copy = new Uint8Array(frame.data.slice(0));
         const at = Date.now();
+        const { width, height } = frame.getMetadata();
         await writer.write(frame);
         const units = slices(copy);
         const all = new Uint8Array(units.reduce((sum, unit) => sum + unit.length, 0));
         let offset = 0;
         for (const unit of units) { all.set(unit, offset); offset += unit.length; }
         const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', all)).subarray(0, 8);
-        postMessage({ connection: transformer.options.connection, at, type: frame.type, hash: hex(hash) });
+        postMessage({ connection: transformer.options.connection, at, type: frame.type, width, height, hash: hex(hash) });
       }
     };`;
   const worker = new Worker(URL.createObjectURL(new Blob([source], { type: 'text/javascript' })));
@@ -54,7 +55,8 @@ const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
   args: [
     '--no-sandbox',
-    '--use-fake-device-for-media-stream=fps=30',
+    '--use-fake-device-for-media-stream',
+    `--use-file-for-fake-video-capture=${camera}`,
     '--use-fake-ui-for-media-stream',
     '--autoplay-policy=no-user-gesture-required',
     '--disable-gpu',

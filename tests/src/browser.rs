@@ -21,6 +21,10 @@ pub struct BrowserFrame {
     pub at: u64,
     /// `key` or `delta`.
     pub r#type: String,
+    /// Pixels.
+    pub width: u64,
+    /// Pixels.
+    pub height: u64,
     /// As [`crate::nal::slice_hash`].
     pub hash: String,
 }
@@ -33,12 +37,13 @@ pub struct BrowserMaster {
 }
 
 impl BrowserMaster {
-    /// Opens the page, which starts by itself when its address says so.
-    pub async fn open(url: &str) -> Result<Self> {
+    /// Opens the page, which starts by itself when its address says so; its camera plays the clip `camera`.
+    pub async fn open(url: &str, camera: &Path) -> Result<Self> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser/master.mjs");
         let mut child = Command::new("node")
             .arg(script)
             .arg(url)
+            .arg(camera)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -9,4 +9,5 @@ pub mod http;
 pub mod impair;
 pub mod master;
 pub mod nal;
+pub mod numbered;
 pub mod stored;

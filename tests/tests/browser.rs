@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kvs_ingest_tests::agent::{AgentProcess, AgentSettings};
 use kvs_ingest_tests::browser::BrowserMaster;
-use kvs_ingest_tests::stored;
+use kvs_ingest_tests::master::clip;
+use kvs_ingest_tests::{numbered, stored};
 use kvs_local::{AccessKey, Config, Server};
 use tokio::time::{Instant, sleep};
 
@@ -40,7 +41,9 @@ spec:
     })
     .await
     .unwrap();
-    let mut browser = BrowserMaster::open(&format!("{endpoint}/?channel=browser&start=1")).await.unwrap();
+    let camera = numbered::clip(&clip::cache().unwrap()).await.unwrap();
+    let mut browser =
+        BrowserMaster::open(&format!("{endpoint}/?channel=browser&start=1"), &camera).await.unwrap();
     let deadline = Instant::now() + Duration::from_secs(90);
     loop {
         let state = stored::state(&endpoint, "browser").await.unwrap_or_default();
@@ -78,9 +81,31 @@ spec:
     assert_eq!(expected.len(), found.len());
     assert!(found.len() as u64 >= (SECONDS - 2) * 15, "only {} frames", found.len());
 
-    // Chromium usually starts small: then more than one picture size was stored, without a frame lost in between. (That
-    // changes of resolution lose nothing is asserted with the synthetic master, which always makes them.)
-    eprintln!("picture sizes: {:?}", stored.sizes);
+    // The camera's numbers: each stored picture shows the frame after the one before it, or a later one where the browser
+    // took none (a picture of the camera that was not encoded is in no list of sent frames).
+    let mut numbers = Vec::new();
+    for file in &stored.files {
+        numbers.extend(numbered::read(file).await.unwrap());
+    }
+    assert_eq!(numbers.len(), pictures.len(), "every stored picture is decoded");
+    let numbers: Vec<_> = numbers
+        .iter()
+        .enumerate()
+        .map(|(index, number)| number.unwrap_or_else(|| panic!("picture {index} cannot be read")))
+        .collect();
+    let skips: Vec<_> = numbers.windows(2).map(|pair| numbered::skipped(pair[0], pair[1])).collect();
+    let backwards = skips.iter().position(|skip| *skip > numbered::FRAMES / 2);
+    assert_eq!(backwards, None, "a picture is repeated or out of order: {numbers:?}");
+    let skipped: u64 = skips.iter().map(|skip| u64::from(*skip)).sum();
+    eprintln!("{} pictures stored; {skipped} of the camera were not sent by the browser", numbers.len());
+
+    // Chromium starts small and grows: what it sent in each size is stored in that size, without a frame lost in between.
+    let mut sizes: Vec<_> =
+        sent[first..first + found.len()].iter().map(|frame| (frame.width, frame.height)).collect();
+    sizes.dedup();
+    eprintln!("picture sizes: {sizes:?}");
+    assert_eq!(stored.sizes, sizes);
+    assert!(sizes.len() > 1, "the browser did not change its size");
     let (video, audio) = (stored.video.unwrap(), stored.audio.unwrap());
     assert!(
         (video.0 - audio.0).abs() < 0.15 && (video.1 - audio.1).abs() < 0.15,

@@ -33,7 +33,7 @@ pub struct VideoClip {
 }
 
 /// A folder of made clips, shared by all tests of this target folder.
-fn cache() -> Result<PathBuf> {
+pub fn cache() -> Result<PathBuf> {
     let test = std::env::current_exe()?;
     let folder = test.ancestors().nth(3).unwrap_or(Path::new("target")).join("test-clips");
     fs::create_dir_all(&folder)?;
