@@ -79,8 +79,14 @@ async fn run(cli: Cli) -> Result<()> {
         Arc::clone(&state),
         Arc::clone(&figures) as Arc<dyn SinkFigures>,
         &events,
-        settings.channel.to_string(),
-        settings.stream.to_string(),
+        match &settings.channel {
+            kvs::ChannelId::Name(name) => name.to_string(),
+            kvs::ChannelId::Arn(arn) => arn.to_string(),
+        },
+        match &settings.stream {
+            kvs::StreamId::Name(name) => name.to_string(),
+            kvs::StreamId::Arn(arn) => arn.name().to_owned(),
+        },
     );
     let server = tokio::spawn(async move { axum::serve(listener, http::router(context)).await });
 

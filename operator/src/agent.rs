@@ -28,8 +28,8 @@ pub enum AskError {
     #[error("no answer within {} s", WITHIN.as_secs())]
     TimedOut,
     /// Not reached.
-    #[error("cannot be reached: is there a NetworkPolicy between operator and agent?")]
-    Unreachable,
+    #[error("cannot be reached ({0}): is there a NetworkPolicy between operator and agent?")]
+    Unreachable(String),
     /// Another answer than 200.
     #[error("answered {0}")]
     Status(StatusCode),
@@ -54,11 +54,13 @@ impl Asker {
     /// [`AskError`]: then its state is unknown.
     pub async fn ask(&self, address: IpAddr) -> Result<AgentStatus, AskError> {
         let address = SocketAddr::new(address, names::PORT);
-        let uri: Uri = format!("http://{address}/status").parse().map_err(|_| AskError::Unreachable)?;
+        let uri: Uri = format!("http://{address}/status")
+            .parse()
+            .map_err(|_| AskError::Unreachable(address.to_string()))?;
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = uri;
         tokio::time::timeout(WITHIN, async {
-            let answer = self.client.request(request).await.map_err(|_| AskError::Unreachable)?;
+            let answer = self.client.request(request).await.map_err(unreachable)?;
             // A redirect is such a status, too.
             if answer.status() != StatusCode::OK {
                 return Err(AskError::Status(answer.status()));
@@ -69,5 +71,52 @@ impl Asker {
         })
         .await
         .unwrap_or(Err(AskError::TimedOut))
+    }
+}
+
+/// The innermost cause: the outer ones say only that there was one.
+fn unreachable(error: hyper_util::client::legacy::Error) -> AskError {
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    AskError::Unreachable(cause.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::response::Redirect;
+    use axum::routing::get;
+
+    use super::*;
+
+    /// An agent's port is always the same, so each of these has an address of its own.
+    async fn serve(address: &str, router: Router) -> IpAddr {
+        let listener = tokio::net::TcpListener::bind((address, names::PORT)).await.unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn only_a_status_document_counts() {
+        let asker = Asker::default();
+        let good =
+            Router::new().route("/status", get(|| async { r#"{"phase":"Streaming","reason":"Streaming"}"# }));
+        let status = asker.ask(serve("127.0.3.1", good).await).await.unwrap();
+        assert_eq!(status.reason, "Streaming");
+        let elsewhere = Router::new()
+            .route("/status", get(|| async { Redirect::temporary("http://127.0.3.1:8080/status") }));
+        let error = asker.ask(serve("127.0.3.2", elsewhere).await).await.unwrap_err();
+        assert!(matches!(error, AskError::Status(status) if status == 307), "{error}");
+        let long = Router::new()
+            .route("/status", get(|| async { format!("{{\"message\":\"{}\"}}", "x".repeat(LONGEST)) }));
+        let error = asker.ask(serve("127.0.3.3", long).await).await.unwrap_err();
+        assert!(matches!(error, AskError::Document(_)), "{error}");
+        let never = Router::new().route("/status", get(std::future::pending::<&str>));
+        let error = asker.ask(serve("127.0.3.4", never).await).await.unwrap_err();
+        assert!(matches!(error, AskError::TimedOut), "{error}");
+        let error = asker.ask("127.0.3.5".parse().unwrap()).await.unwrap_err();
+        assert!(error.to_string().contains("refused"), "{error}");
     }
 }

@@ -91,9 +91,17 @@ async fn filled(context: Arc<Context>) {
     }
     context.ready.send_replace(true);
     tracing::info!("caches filled");
+    let mut leading = context.leading.clone();
+    let mut gauges = tokio::time::interval(Duration::from_secs(10));
     loop {
-        context.backing_off();
-        tokio::time::sleep(Duration::from_secs(10)).await;
+        tokio::select! {
+            _ = gauges.tick() => context.backing_off(),
+            changed = leading.changed() => match changed {
+                // What others write while they lead is in the caches, not in our memory.
+                Ok(()) => context.memories.lock().clear(),
+                Err(_) => return std::future::pending().await,
+            },
+        }
     }
 }
 

@@ -71,8 +71,8 @@ impl Elector {
         Self { api: Api::namespaced(client, &config.namespace), config, seen: None }
     }
 
-    /// Runs for election, and renews, until `stop`: then the Lease is given back. Ends early when leadership is lost;
-    /// the process should end then, because others act in its place.
+    /// Runs for election, and renews, until `stop`: then the Lease is given back. Who loses it (an API server that was
+    /// away for too long is enough) stands by and runs again: its caches stay warm, and no write is made meanwhile.
     pub async fn run(mut self, leading: watch::Sender<bool>, stop: CancellationToken) {
         let mut renewed: Option<Instant> = None;
         loop {
@@ -86,18 +86,18 @@ impl Elector {
                     }
                 }
                 Ok(Ok(false)) if renewed.is_some() => {
-                    tracing::error!("another operator leads: this one ends");
-                    let _ = leading.send(false);
-                    return;
+                    tracing::warn!("another operator leads: this one stands by");
+                    leading.send_replace(false);
+                    renewed = None;
                 }
                 Ok(Ok(false)) => {}
                 Ok(Err(error)) => tracing::warn!(%error, lease = self.config.name, "the lease cannot be had"),
                 Err(_) => tracing::warn!(lease = self.config.name, "the API server does not answer"),
             }
             if renewed.is_some_and(|at| at.elapsed() > self.config.renew_deadline) {
-                tracing::error!("the lease could not be renewed in time: this operator ends");
-                let _ = leading.send(false);
-                return;
+                tracing::warn!("the lease could not be renewed in time: this operator stands by");
+                leading.send_replace(false);
+                renewed = None;
             }
             tokio::select! {
                 () = stop.cancelled() => break,

@@ -130,7 +130,7 @@ async fn start(cli: Cli) -> Result<ExitCode> {
     let code = tokio::select! {
         _ = terminate.recv() => ExitCode::SUCCESS,
         _ = interrupt.recv() => ExitCode::SUCCESS,
-        // Another one acts in our place: nothing may be written any more.
+        // It runs until it is told to resign: this is a bug, and nothing may be written without it.
         _ = &mut election => return Ok(ExitCode::FAILURE),
         ended = &mut work => {
             tracing::error!(panicked = ended.is_err(), "the controller ended");

@@ -508,11 +508,9 @@ impl Pass<'_> {
         };
         let resync = self.context.remember(&self.uid, |memory| memory.aws_at);
         let resync = resync.map(|at| at.saturating_duration_since(Instant::now()));
-        Ok([again, wait, resync]
-            .into_iter()
-            .flatten()
-            .min()
-            .map_or_else(Action::await_change, Action::requeue))
+        let next = [again, wait, resync].into_iter().flatten().min();
+        tracing::debug!(?next, "reconciled");
+        Ok(next.map_or_else(Action::await_change, Action::requeue))
     }
 
     /// Events: when something stops working, works again, was created, or media comes and goes. Not each step of a start.

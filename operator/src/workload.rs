@@ -140,8 +140,10 @@ fn look(pod: &Pod) -> AgentPod {
             && condition.status == "False"
             && condition.reason.as_deref() == Some("Unschedulable")
     });
-    let trouble = unschedulable
-        .map(|condition| Verdict::waiting("Unschedulable", condition.message.clone().unwrap_or_default()))
+    let statuses = status.container_statuses.iter().flatten();
+    let trouble = statuses
+        .filter(|container| container.name == names::CONTAINER)
+        .find_map(container)
         .or_else(|| {
             (phase == "Failed").then(|| {
                 let reason = status.reason.clone().unwrap_or_default();
@@ -152,8 +154,9 @@ fn look(pod: &Pod) -> AgentPod {
             })
         })
         .or_else(|| {
-            let statuses = status.container_statuses.iter().flatten();
-            statuses.filter(|container| container.name == names::CONTAINER).find_map(container)
+            unschedulable.map(|condition| {
+                Verdict::waiting("Unschedulable", condition.message.clone().unwrap_or_default())
+            })
         });
     AgentPod { address, trouble }
 }

@@ -7,6 +7,7 @@ pub mod agent;
 pub mod browser;
 pub mod http;
 pub mod impair;
+pub mod kubernetes;
 pub mod master;
 pub mod nal;
 pub mod numbered;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::cluster::{ControlPlane, assets};
 use crate::packages::{self, Group, on_path};
 use crate::process::{Outcome, interrupted, run_within};
 use crate::workspace::{binary, build, cargo, root, target};
@@ -67,6 +68,13 @@ const SUITES: &[Suite] = &[
         minutes: 12,
         missing: no_ffmpeg,
         run: e2e,
+    },
+    Suite {
+        name: "operator",
+        about: "the operator on a real API server",
+        minutes: 25,
+        missing: no_kubernetes,
+        run: operator,
     },
     Suite { name: "boto3", about: "kvs-local driven by boto3", minutes: 4, missing: no_python, run: boto3 },
     Suite {
@@ -257,6 +265,10 @@ fn no_node() -> Option<String> {
     lacks(&["node", "npm", "gst-launch-1.0"])
 }
 
+fn no_kubernetes() -> Option<String> {
+    assets::missing().or_else(no_ffmpeg)
+}
+
 fn no_browser() -> Option<String> {
     lacks(&["chromium", "node", "npm", "ffmpeg"])
 }
@@ -338,7 +350,7 @@ fn e2e(suite: &mut Run) -> Result<()> {
         "--",
         "--test-threads=1",
     ]))?;
-    for test in tests()?.iter().filter(|test| *test != "browser") {
+    for test in tests()?.iter().filter(|test| !["browser", "operator"].contains(&test.as_str())) {
         suite.command(cargo().args([
             "test",
             "--locked",
@@ -373,6 +385,38 @@ fn browser(suite: &mut Run) -> Result<()> {
             .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", "browser"])
             .env("KVS_INGEST_WEB_DIR", page),
     )
+}
+
+fn operator(suite: &mut Run) -> Result<()> {
+    build(&["kvs-ingest-operator", "kvs-ingest-agent"])?;
+    let folder = target().join("suites/operator");
+    if let Some(mut stale) = ControlPlane::read(&folder) {
+        stale.stop();
+    }
+    // The audit log tells what the operator asked for, and what it was refused.
+    let mut cluster = ControlPlane::start(&folder, &assets::ensure()?, true)?;
+    let result = suite.command(
+        cargo()
+            .args([
+                "test",
+                "--locked",
+                "-p",
+                "kvs-ingest-tests",
+                "--test",
+                "operator",
+                "--",
+                "--test-threads=2",
+            ])
+            .env("KVS_INGEST_TEST_CLUSTER", folder.join("cluster.json"))
+            .env("KVS_INGEST_XTASK", env::current_exe()?),
+    );
+    if result.is_ok() {
+        cluster.stop();
+    } else {
+        say!("the control plane's logs are in {}", cluster.logs.display());
+        cluster.end_all();
+    }
+    result
 }
 
 fn boto3(suite: &mut Run) -> Result<()> {

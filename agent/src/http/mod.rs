@@ -27,7 +27,7 @@ pub struct Context {
     pub sink: Arc<dyn SinkFigures>,
     /// Name or ARN of the channel.
     pub channel: String,
-    /// Name or ARN of the stream.
+    /// Name of the stream.
     pub stream: String,
     metrics: Metrics,
 }

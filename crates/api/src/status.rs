@@ -34,7 +34,7 @@ pub struct AgentStatus {
     pub message: String,
     /// Since when, RFC 3339.
     pub since: String,
-    /// ARN of the channel, once it is known.
+    /// The channel, by name or ARN as it was configured.
     pub channel: Option<String>,
     /// Name of the stream.
     pub stream: Option<String>,

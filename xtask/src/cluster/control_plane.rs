@@ -80,6 +80,17 @@ impl ControlPlane {
 
     /// Starts all parts and waits until Deployments work.
     pub fn start(dir: &Path, assets: &Assets, audit: bool) -> Result<Self> {
+        match Self::attempt(dir, assets, audit) {
+            // A port that was free a moment ago may be taken by now: once more, with others.
+            Err(error) if !interrupted() => {
+                crate::say!("the control plane did not start, and is tried again: {error:#}");
+                Self::attempt(dir, assets, audit)
+            }
+            result => result,
+        }
+    }
+
+    fn attempt(dir: &Path, assets: &Assets, audit: bool) -> Result<Self> {
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let dir = dir.canonicalize()?;
         let logs = dir.join("logs");
@@ -162,7 +173,7 @@ impl ControlPlane {
                 "--heartbeat-interval=50".to_owned(),
                 "--election-timeout=500".to_owned(),
                 "--quota-backend-bytes=4294967296".to_owned(),
-                "--log-level=warn".to_owned(),
+                "--log-level=info".to_owned(),
             ],
         )?;
         self.wait("etcd", "its health", move |_| http_ok(etcd, "/health"))
@@ -259,7 +270,8 @@ impl ControlPlane {
                 return Ok(());
             }
             for (part, id) in &self.processes {
-                if !is_ours(*id, &self.dir) {
+                // Just started: its environment may still be ours, so only whether it lives is asked.
+                if !is_alive(*id) {
                     bail!("{part} ended:\n{}", tail(&self.log(part), 15));
                 }
             }
@@ -292,21 +304,33 @@ impl ControlPlane {
         !self.processes.is_empty() && self.processes.iter().all(|(_, id)| is_ours(*id, &self.dir))
     }
 
-    /// Ends all parts, the last started first, and takes the folder away.
-    pub fn stop(&mut self) {
+    /// Ends all parts, the last started first; logs and data stay.
+    pub fn end_all(&mut self) {
+        // What a restart of the API server left in the file counts, too.
+        if let Some(now) = Self::read(&self.dir) {
+            self.processes = now.processes;
+        }
         for (_, id) in self.processes.drain(..).rev() {
             end(id, &self.dir, Duration::from_secs(3));
         }
+    }
+
+    /// Ends all parts and takes the folder away.
+    pub fn stop(&mut self) {
+        self.end_all();
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+fn is_alive(id: i32) -> bool {
+    fs::read_to_string(format!("/proc/{id}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z'))
 }
 
 /// A process id may be another's by now: ours has this folder in its environment.
 fn is_ours(id: i32, dir: &Path) -> bool {
     let wanted = format!("KVS_INGEST_CLUSTER_DIR={}", dir.display());
-    let alive = fs::read_to_string(format!("/proc/{id}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z'));
-    alive
+    is_alive(id)
         && fs::read(format!("/proc/{id}/environ"))
             .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes()))
 }

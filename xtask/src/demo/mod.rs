@@ -208,7 +208,10 @@ fn summarize(stored: &Stored, data: &Path) {
     say!("  resolution  {}", stored.resolution());
     say!("  codecs      {}", stored.codecs());
     match stored.lag {
-        Some(lag) => say!("  lag         {:.1} s from capture to persisted", lag.as_secs_f64()),
+        Some(lag) => say!(
+            "  lag         {:.1} s from the capture of a fragment's first frame to its being persisted",
+            lag.as_secs_f64()
+        ),
         None => say!("  lag         unknown"),
     }
     say!("  data        {}", data.display());

@@ -32,7 +32,7 @@ pub struct Stored {
     pub fragments: u64,
     /// Video frames.
     pub frames: u64,
-    /// From the capture of a fragment's last frame to the fragment being persisted.
+    /// From the capture of a fragment's first frame to the fragment being persisted: mostly its own length.
     pub lag: Option<Duration>,
     duration_ms: u64,
     size: Option<(u32, u32)>,

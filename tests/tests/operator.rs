@@ -1,0 +1,593 @@
+//! The operator on a real API server, under the rights that are shipped.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::time::Duration;
+
+use aws_sdk_kinesisvideo::types::{MediaStorageConfiguration, MediaStorageConfigurationStatus};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kvs::{ChannelId, ControlPlane, NewStream, StreamId, Tags};
+use kvs_aws::{AwsContext, ErrorClass};
+use kvs_ingest_tests::kubernetes::{REGION, World, condition, says};
+use kvs_ingest_tests::master::channel::Access;
+use kvs_ingest_tests::master::{Master, Settings};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+const DEADLINE: Duration = Duration::from_secs(45);
+
+async fn context(world: &World) -> AwsContext {
+    AwsContext::builder()
+        .region(REGION)
+        .static_credentials("AKIDTEST", "secret", None)
+        .endpoint_url(world.local.url())
+        .build()
+        .await
+        .unwrap()
+}
+
+async fn aws(world: &World) -> ControlPlane {
+    ControlPlane::new(&context(world).await)
+}
+
+/// Waits until the operator has had nothing to do for a while, then says how often it has written so far.
+async fn writes(world: &World) -> usize {
+    let count = || {
+        let requests = world.cluster.requests(&world.namespace).unwrap();
+        requests.iter().filter(|(verb, ..)| !matches!(verb.as_str(), "get" | "list" | "watch")).count()
+    };
+    let (mut last, mut since) = (count(), Instant::now());
+    // Longer than the longest time between two looks at an agent.
+    while since.elapsed() < Duration::from_secs(5) {
+        sleep(Duration::from_millis(250)).await;
+        if count() != last {
+            (last, since) = (count(), Instant::now());
+        }
+    }
+    last
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_becomes_a_deployment_and_a_status() {
+    let world = World::new("life").await.unwrap();
+    let operator = world.operator("one", &[]).await.unwrap();
+    world.create(world.manifest("door", json!({"logLevel": "debug"}))).await.unwrap();
+    let deployment = world
+        .until(&world.deployments(), "door-agent", "a Deployment", |found| found["status"]["replicas"] == 1)
+        .await
+        .unwrap();
+    // The pod was admitted by a namespace that enforces the restricted policy.
+    let owner = &deployment["metadata"]["ownerReferences"][0];
+    assert_eq!((owner["kind"].as_str(), owner["controller"].as_bool()), (Some("KvsIngest"), Some(true)));
+    world.says("door", "Ready", "False", "Unschedulable").await.unwrap();
+    world
+        .pod_status(
+            "door",
+            json!({"phase": "Pending", "conditions": [], "containerStatuses": [{"name": "agent", "image": "test.local/agent:1",
+                "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}}]}),
+        )
+        .await
+        .unwrap();
+    let found = world.says("door", "Ready", "False", "ImagePullBackOff").await.unwrap();
+    assert!(condition(&found, "Ready").unwrap()["message"].as_str().unwrap().contains("test.local/agent:1"));
+    assert!(says(&found, "Stalled", "True", "ImagePullBackOff"));
+    // Nobody listens there: the agent is available, and what it does unknown.
+    world.pod_runs("door", "127.0.0.77").await.unwrap();
+    let found = world.says("door", "MediaFlowing", "Unknown", "AgentSilent").await.unwrap();
+    assert!(says(&found, "Ready", "True", "AgentAvailable"), "{found:#}");
+    assert!(condition(&found, "Stalled").is_none() && condition(&found, "Reconciling").is_none());
+    assert_eq!(found["status"]["observedGeneration"], 1);
+    let arn = found["status"]["channel"]["arn"].as_str().unwrap();
+    let tags = aws(&world).await.channel_tags(&arn.parse().unwrap()).await.unwrap();
+    assert_eq!(tags["kvs-ingest.dev/ingest"], format!("{}/door", world.namespace));
+    world
+        .cluster
+        .kubectl(&["wait", "-n", &world.namespace, "--for=condition=Ready", "kvsi/door"])
+        .await
+        .unwrap();
+
+    // In sync: nothing is written, not after a change that is nobody's business, nor by a new operator.
+    let before = writes(&world).await;
+    let label = json!({"metadata": {"labels": {"team": "doors"}}});
+    world.patch("door", label).await.unwrap();
+    assert_eq!(writes(&world).await, before);
+    operator.stop().await.unwrap();
+    let operator = world.operator("two", &[]).await.unwrap();
+    assert_eq!(writes(&world).await, before, "{}", operator.log());
+    assert!(
+        operator
+            .metric("controller_runtime_reconcile_total{controller=\"kvsingest\",result=\"requeue_after\"}")
+            .await
+            .unwrap()
+            > 0.0
+    );
+
+    // Drift.
+    let patch = Patch::Merge(json!({"spec": {"replicas": 3}}));
+    world.deployments().patch("door-agent", &PatchParams::default(), &patch).await.unwrap();
+    world
+        .until(&world.deployments(), "door-agent", "its one replica", |found| {
+            found["spec"]["replicas"] == 1 && found["metadata"]["generation"].as_u64() >= Some(3)
+        })
+        .await
+        .unwrap();
+    let uid = deployment["metadata"]["uid"].clone();
+    world.deployments().delete("door-agent", &DeleteParams::background()).await.unwrap();
+    world
+        .until(&world.deployments(), "door-agent", "another Deployment", |found| {
+            found["metadata"]["uid"].is_string() && found["metadata"]["uid"] != uid
+        })
+        .await
+        .unwrap();
+
+    // Suspended, restarted, paused.
+    world.patch("door", json!({"spec": {"suspend": true}})).await.unwrap();
+    world
+        .until(&world.deployments(), "door-agent", "no replica", |found| found["spec"]["replicas"] == 0)
+        .await
+        .unwrap();
+    let found = world.says("door", "Ready", "True", "Suspended").await.unwrap();
+    assert!(says(&found, "MediaFlowing", "False", "Suspended"));
+    let annotation = |key: &str, value: Value| json!({"metadata": {"annotations": {key: value}}});
+    world.patch("door", json!({"spec": {"suspend": false}})).await.unwrap();
+    world
+        .patch("door", annotation("kvs-ingest.dev/restarted-at", json!("2026-01-01T00:00:00Z")))
+        .await
+        .unwrap();
+    world
+        .until(&world.deployments(), "door-agent", "a restart", |found| {
+            found["spec"]["replicas"] == 1
+                && found["spec"]["template"]["metadata"]["annotations"]["kvs-ingest.dev/restarted-at"]
+                    == "2026-01-01T00:00:00Z"
+        })
+        .await
+        .unwrap();
+    world.patch("door", annotation("kvs-ingest.dev/paused", json!("true"))).await.unwrap();
+    world.says("door", "Paused", "True", "PausedByAnnotation").await.unwrap();
+    let patch = Patch::Merge(json!({"spec": {"replicas": 2}}));
+    world.deployments().patch("door-agent", &PatchParams::default(), &patch).await.unwrap();
+    writes(&world).await;
+    assert_eq!(
+        world.deployments().get("door-agent").await.unwrap().data["spec"]["replicas"],
+        2,
+        "it is paused"
+    );
+    world.patch("door", annotation("kvs-ingest.dev/paused", Value::Null)).await.unwrap();
+    world
+        .until(&world.deployments(), "door-agent", "repair", |found| found["spec"]["replicas"] == 1)
+        .await
+        .unwrap();
+    world
+        .until(&world.ingests(), "door", "not paused", |found| condition(found, "Paused").is_none())
+        .await
+        .unwrap();
+
+    // Reconcile now.
+    world.patch("door", annotation("kvs-ingest.dev/reconcile-requested-at", json!("now"))).await.unwrap();
+    world
+        .until(&world.ingests(), "door", "its request", |found| {
+            found["status"]["lastHandledReconcileAt"] == "now"
+        })
+        .await
+        .unwrap();
+    operator.stop().await.unwrap();
+    world.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_server_refuses_what_breaks_a_rule() {
+    let world = World::new("rules").await.unwrap();
+    let arn = |kind: &str, region: &str| format!("arn:aws:kinesisvideo:{region}:111122223333:{kind}/x/1");
+    for (more, words) in [
+        (json!({"region": "tokyo"}), "spec.region"),
+        (json!({"channel": {"name": null, "createIfMissing": null}}), "exactly one of name and arn"),
+        (json!({"channel": {"arn": arn("channel", REGION)}}), "exactly one of name and arn"),
+        (json!({"channel": {"name": "a b"}}), "spec.channel.name"),
+        (json!({"channel": {"name": "a".repeat(257)}}), "spec.channel.name"),
+        (json!({"channel": {"name": null, "arn": arn("channel", REGION)}}), "only be created by name"),
+        (
+            json!({"channel": {"name": null, "createIfMissing": false, "arn": arn("channel", "us-east-1")}}),
+            "channel.arn is in another region",
+        ),
+        (
+            json!({"stream": {"name": null, "createIfMissing": false, "arn": arn("stream", "us-east-1")}}),
+            "stream.arn is in another region",
+        ),
+        (json!({"stream": {"name": null, "createIfMissing": false, "arn": "x"}}), "spec.stream.arn"),
+        (json!({"stream": {"arn": arn("stream", REGION)}}), "exactly one of name and arn"),
+        (json!({"stream": {"retentionHours": 0}}), "spec.stream.retentionHours"),
+        (json!({"stream": {"retentionHours": 87_601}}), "spec.stream.retentionHours"),
+        (json!({"stream": {"kmsKeyId": ""}}), "spec.stream.kmsKeyId"),
+        (json!({"stream": {"tags": {"aws:x": "y"}}}), "does not start with aws:"),
+        (json!({"stream": {"tags": {"x": "y".repeat(257)}}}), "a value of at most 256"),
+        (json!({"deletionPolicy": "Orphan"}), "spec.deletionPolicy"),
+        (
+            json!({"media": {"video": {"enabled": false}, "audio": {"enabled": false}}}),
+            "nothing would be stored",
+        ),
+        (json!({"media": {"video": {"codecs": ["VP8"]}}}), "spec.media.video.codecs"),
+        (json!({"media": {"video": {"codecs": []}}}), "spec.media.video.codecs"),
+        (json!({"media": {"video": {"startBitrateKbps": 1}}}), "spec.media.video.startBitrateKbps"),
+        (json!({"media": {"audio": {"aacBitrateKbps": 1}}}), "spec.media.audio.aacBitrateKbps"),
+        (json!({"ice": {"transportPolicy": "None"}}), "spec.ice.transportPolicy"),
+        (json!({"buffering": {"memoryMiB": 1}}), "spec.buffering.memoryMiB"),
+        (json!({"roleArn": "admin"}), "spec.roleArn"),
+        (json!({"externalId": "ours"}), "externalId is used with roleArn only"),
+        (json!({"credentialsSecretRef": {"name": "a", "key": "b/c"}}), "spec.credentialsSecretRef.key"),
+        (json!({"terminationGracePeriodSeconds": 1}), "spec.terminationGracePeriodSeconds"),
+        (json!({"logLevel": "loud"}), "spec.logLevel"),
+        (json!({"pod": {"labels": {"app.kubernetes.io/name": "x"}}}), "are the operator's"),
+        (json!({"pod": {"annotations": {"kvs-ingest.dev/x": "y"}}}), "are the operator's"),
+        (json!({"pod": {"env": [{"name": "KVS_INGEST_CONFIG"}]}}), "KVS_INGEST_* is the operator's"),
+        (json!({"pod": {"env": [{"name": "AWS_SECRET_ACCESS_KEY"}]}}), "belong in credentialsSecretRef"),
+        (json!({"pod": {"env": [{"name": "1A"}]}}), "spec.pod.env[0].name"),
+    ] {
+        let error = world
+            .create(world.manifest("door", more.clone()))
+            .await
+            .expect_err(&more.to_string())
+            .to_string();
+        assert!(error.contains(words), "{more}: {error:?} does not say {words:?}");
+    }
+    let error = world.create(world.manifest(&"a".repeat(53), json!({}))).await.unwrap_err().to_string();
+    assert!(error.contains("at most 52 characters"), "{error}");
+
+    // What all of it looks like when it is right; and what cannot be changed then.
+    let everything = json!({
+        "stream": {"retentionHours": 48, "kmsKeyId": "alias/x", "tags": {"a": "b"}},
+        "deletionPolicy": "Delete",
+        "media": {"video": {"startBitrateKbps": 2000}, "audio": {"enabled": false}},
+        "ice": {"transportPolicy": "Relay"}, "buffering": {"memoryMiB": 128}, "suspend": true,
+        "serviceAccountName": "cameras", "credentialsSecretRef": {"name": "aws"},
+        "roleArn": "arn:aws:iam::111122223333:role/r", "externalId": "ours",
+        "image": "agent:2", "imagePullPolicy": "Always", "imagePullSecrets": [{"name": "p"}],
+        "resources": {"limits": {"memory": "1Gi", "cpu": 1}}, "logLevel": "debug", "terminationGracePeriodSeconds": 60,
+        "pod": {"labels": {"a": "b"}, "annotations": {"a": "b"}, "nodeSelector": {"a": "b"},
+            "tolerations": [{"operator": "Exists"}], "priorityClassName": "high", "env": [{"name": "A", "value": "b"}],
+            "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}],
+            "affinity": {"podAntiAffinity": {}}}
+    });
+    let made = world.create(world.manifest("door", everything)).await.unwrap();
+    assert_eq!(made.data["spec"]["credentialsSecretRef"]["key"], "credentials", "a default");
+    assert!(
+        made.data["spec"]["media"]["audio"]["aacBitrateKbps"].is_null(),
+        "decided by the operator's release"
+    );
+    for (change, words) in [
+        (json!({"region": "us-east-1"}), "region is immutable"),
+        (json!({"channel": {"name": "other"}}), "name is immutable"),
+        (json!({"stream": {"name": "other"}}), "name is immutable"),
+        (
+            json!({"stream": {"name": null, "createIfMissing": false, "arn": arn("stream", REGION)}}),
+            "is immutable",
+        ),
+    ] {
+        let error =
+            world.patch("door", json!({"spec": change.clone()})).await.expect_err(&change.to_string());
+        assert!(error.to_string().contains(words), "{change}: {error}");
+    }
+    world.patch("door", json!({"spec": {"deletionPolicy": "Retain", "suspend": false}})).await.unwrap();
+    let fields = format!("spec.region={REGION},spec.channel.name=door,spec.stream.name=door");
+    assert_eq!(world.ingests().list(&ListParams::default().fields(&fields)).await.unwrap().items.len(), 1);
+    world.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_aws_says_is_told_apart() {
+    let world = World::new("aws").await.unwrap();
+    let aws = aws(&world).await;
+    let _operator = world.operator("one", &[]).await.unwrap();
+    // Missing, and made by somebody else later.
+    let keep = json!({"channel": {"createIfMissing": false}, "stream": {"createIfMissing": false, "retentionHours": 48}});
+    world.create(world.manifest("found", keep)).await.unwrap();
+    let found = world.says("found", "Ready", "False", "ChannelNotFound").await.unwrap();
+    assert!(
+        says(&found, "StreamResolved", "False", "NotFound")
+            && says(&found, "Stalled", "True", "ChannelNotFound")
+    );
+    assert!(
+        condition(&found, "Ready").unwrap()["message"]
+            .as_str()
+            .unwrap()
+            .contains("spec.channel.createIfMissing")
+    );
+    aws.create_channel(&"found".parse().unwrap(), &Tags::new()).await.unwrap();
+    let day = NewStream { retention_hours: 24, ..NewStream::default() };
+    aws.create_stream(&"found".parse().unwrap(), &day).await.unwrap();
+    let found = world.says("found", "StreamResolved", "True", "Found").await.unwrap();
+    assert_eq!(found["status"]["stream"]["retentionHours"], 48);
+    assert!(found["status"]["stream"]["created"].is_null());
+    let stream = StreamId::Name("found".parse().unwrap());
+    assert_eq!(aws.describe_stream(&stream).await.unwrap().retention_hours, 48, "raised as declared");
+    world.patch("found", json!({"spec": {"stream": {"retentionHours": 1}}})).await.unwrap();
+    world
+        .until(&world.ingests(), "found", "a look at it", |found| found["status"]["observedGeneration"] == 2)
+        .await
+        .unwrap();
+    assert_eq!(aws.describe_stream(&stream).await.unwrap().retention_hours, 48, "never lowered");
+
+    // Media storage on the channel: no viewer gets media peer to peer.
+    let made = aws.create_channel(&"stored".parse().unwrap(), &Tags::new()).await.unwrap();
+    let into = aws.create_stream(&"storage".parse().unwrap(), &day).await.unwrap();
+    let configuration = MediaStorageConfiguration::builder()
+        .status(MediaStorageConfigurationStatus::Enabled)
+        .stream_arn(into.arn.as_str())
+        .build()
+        .unwrap();
+    let sdk = aws_sdk_kinesisvideo::Client::new(context(&world).await.sdk_config());
+    sdk.update_media_storage_configuration()
+        .channel_arn(made.arn.as_str())
+        .media_storage_configuration(configuration)
+        .send()
+        .await
+        .unwrap();
+    world.create(world.manifest("stored", json!({}))).await.unwrap();
+    let found = world.says("stored", "Ready", "False", "MediaStorageEnabled").await.unwrap();
+    assert!(says(&found, "ChannelResolved", "False", "MediaStorageEnabled"));
+    assert!(world.deployments().get_opt("stored-agent").await.unwrap().is_none());
+    world.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_belongs_to_the_oldest_object() {
+    let world = World::new("owner").await.unwrap();
+    let operator = world.operator("one", &[]).await.unwrap();
+    world.create(world.manifest("old", json!({"stream": {"name": "shared"}}))).await.unwrap();
+    world.says("old", "StreamResolved", "True", "Created").await.unwrap();
+    // Kubernetes counts in seconds.
+    sleep(Duration::from_millis(1100)).await;
+    world.create(world.manifest("young", json!({"stream": {"name": "shared"}}))).await.unwrap();
+    let found = world.says("young", "Ready", "False", "StreamInUse").await.unwrap();
+    let message = condition(&found, "Ready").unwrap()["message"].as_str().unwrap();
+    assert!(message.contains(&format!("{}/old", world.namespace)), "{message}");
+    assert!(world.deployments().get_opt("young-agent").await.unwrap().is_none());
+    // A new operator decides the same, from the statuses.
+    operator.stop().await.unwrap();
+    let _operator = world.operator("two", &[]).await.unwrap();
+    assert!(says(
+        &serde_json::to_value(world.ingests().get("young").await.unwrap()).unwrap(),
+        "Ready",
+        "False",
+        "StreamInUse"
+    ));
+    world.ingests().delete("old", &DeleteParams::default()).await.unwrap();
+    world
+        .until(&world.deployments(), "young-agent", "the heir's Deployment", |found| found.is_object())
+        .await
+        .unwrap();
+    world.says("young", "StreamResolved", "True", "Found").await.unwrap();
+    world.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_the_operator_created_is_deleted_and_only_if_asked() {
+    let world = World::new("delete").await.unwrap();
+    let aws = aws(&world).await;
+    let operator = world.operator("one", &[]).await.unwrap();
+    let exists = async |name: &str| {
+        let channel = aws.describe_channel(&ChannelId::Name(name.parse().unwrap())).await;
+        let stream = aws.describe_stream(&StreamId::Name(name.parse().unwrap())).await;
+        for error in [channel.as_ref().err(), stream.as_ref().err()].into_iter().flatten() {
+            assert_eq!(error.class, ErrorClass::NotFound, "{error}");
+        }
+        (channel.is_ok(), stream.is_ok())
+    };
+    let gone = async |name: &str| {
+        world.until(&world.ingests(), name, "its end", Value::is_null).await.unwrap();
+    };
+    let has_finalizer = |found: &Value| found["metadata"]["finalizers"] == json!(["kvs-ingest.dev/aws"]);
+
+    world.create(world.manifest("retained", json!({}))).await.unwrap();
+    let found = world.says("retained", "StreamResolved", "True", "Created").await.unwrap();
+    assert!(found["metadata"]["finalizers"].is_null(), "nothing holds it back");
+    world.ingests().delete("retained", &DeleteParams::default()).await.unwrap();
+    gone("retained").await;
+
+    // The stream was there before, the channel was not.
+    aws.create_stream(
+        &"deleted".parse().unwrap(),
+        &NewStream { retention_hours: 24, ..NewStream::default() },
+    )
+    .await
+    .unwrap();
+    world.create(world.manifest("deleted", json!({"deletionPolicy": "Delete"}))).await.unwrap();
+    let found = world.says("deleted", "ChannelResolved", "True", "Created").await.unwrap();
+    assert!(has_finalizer(&found), "{found:#}");
+    world.says("deleted", "StreamResolved", "True", "Found").await.unwrap();
+    world.ingests().delete("deleted", &DeleteParams::default()).await.unwrap();
+    gone("deleted").await;
+    assert_eq!(exists("deleted").await, (false, true));
+    assert_eq!(exists("retained").await, (true, true));
+
+    // Nothing was created: nothing holds it back.
+    let keep =
+        json!({"deletionPolicy": "Delete", "channel": {"name": "retained"}, "stream": {"name": "retained"}});
+    world.create(world.manifest("adopted", keep)).await.unwrap();
+    let found = world.says("adopted", "StreamResolved", "True", "Found").await.unwrap();
+    assert!(found["metadata"]["finalizers"].is_null());
+
+    // A change of mind, either way.
+    world.create(world.manifest("undecided", json!({}))).await.unwrap();
+    world.says("undecided", "StreamResolved", "True", "Created").await.unwrap();
+    world.patch("undecided", json!({"spec": {"deletionPolicy": "Delete"}})).await.unwrap();
+    world.until(&world.ingests(), "undecided", "its finalizer", has_finalizer).await.unwrap();
+    world.patch("undecided", json!({"spec": {"deletionPolicy": "Retain"}})).await.unwrap();
+    world
+        .until(&world.ingests(), "undecided", "no finalizer", |found| {
+            found["metadata"]["finalizers"].is_null()
+        })
+        .await
+        .unwrap();
+
+    // A namespace with such an object ends, and takes with it what was created.
+    world.create(world.manifest("last", json!({"deletionPolicy": "Delete"}))).await.unwrap();
+    world.says("last", "StreamResolved", "True", "Created").await.unwrap();
+    world.cluster.kubectl(&["delete", "namespace", &world.namespace, "--timeout=60s"]).await.unwrap();
+    assert_eq!(exists("last").await, (false, false));
+    assert!(!operator.log().contains("panicked"), "{}", operator.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_of_somebody_else_is_not_taken_over() {
+    let world = World::new("conflict").await.unwrap();
+    let _operator = world.operator("one", &[]).await.unwrap();
+    world
+        .cluster
+        .kubectl(&["create", "deployment", "-n", &world.namespace, "door-agent", "--image=theirs:1"])
+        .await
+        .unwrap();
+    world.create(world.manifest("door", json!({}))).await.unwrap();
+    world.says("door", "Ready", "False", "DeploymentConflict").await.unwrap();
+    let theirs = world.deployments().get("door-agent").await.unwrap();
+    assert_eq!(theirs.data["spec"]["template"]["spec"]["containers"][0]["image"], "theirs:1");
+    assert!(theirs.metadata.owner_references.is_none());
+    world.deployments().delete("door-agent", &DeleteParams::background()).await.unwrap();
+    world
+        .patch("door", json!({"metadata": {"annotations": {"kvs-ingest.dev/reconcile-requested-at": "x"}}}))
+        .await
+        .unwrap();
+    world
+        .until(&world.deployments(), "door-agent", "our own", |found| {
+            found["metadata"]["ownerReferences"][0]["name"] == "door"
+        })
+        .await
+        .unwrap();
+    world.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_operators_one_leads_and_the_other_takes_over() {
+    let world = World::new("leader").await.unwrap();
+    const LEADS: &str = "leader_election_master_status{name=\"kvs-ingest-operator\"}";
+    let first = world.operator("first", &[]).await.unwrap();
+    world.create(world.manifest("one", json!({}))).await.unwrap();
+    world.until(&world.deployments(), "one-agent", "a Deployment", Value::is_object).await.unwrap();
+    let second = world.operator("second", &[]).await.unwrap();
+    assert_eq!((first.metric(LEADS).await.unwrap(), second.metric(LEADS).await.unwrap()), (1.0, 0.0));
+    // SIGTERM: the lease is given back, and nobody waits until it runs out.
+    let asked = Instant::now();
+    first.stop().await.unwrap();
+    world.create(world.manifest("two", json!({}))).await.unwrap();
+    world.until(&world.deployments(), "two-agent", "a Deployment", Value::is_object).await.unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(14), "it waited for the lease: {:?}", asked.elapsed());
+    assert!((second.metric(LEADS).await.unwrap() - 1.0).abs() < 0.1);
+    // Killed midway: another one goes on when the lease has run out.
+    second.kill().await.unwrap();
+    world.create(world.manifest("three", json!({}))).await.unwrap();
+    let third = world.operator("third", &[]).await.unwrap();
+    world.until(&world.deployments(), "three-agent", "a Deployment", Value::is_object).await.unwrap();
+    drop(third);
+    world.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_server_may_go_and_come_back() {
+    let world = World::new("restart").await.unwrap();
+    let operator = world.operator("one", &[]).await.unwrap();
+    world.create(world.manifest("one", json!({}))).await.unwrap();
+    world.until(&world.deployments(), "one-agent", "a Deployment", Value::is_object).await.unwrap();
+    world.cluster.restart_apiserver().await.unwrap();
+    world.create(world.manifest("two", json!({}))).await.unwrap();
+    world.until(&world.deployments(), "two-agent", "a Deployment", Value::is_object).await.unwrap();
+    assert!(!operator.log().contains("panicked"), "{}", operator.log());
+    world.end().await.unwrap();
+}
+
+/// A newer operator's objects, met by an older one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_cannot_be_read_does_not_stop_the_others() {
+    let world = World::new("unread").await.unwrap();
+    let _operator = world.operator("one", &[]).await.unwrap();
+    let add = r#"[{"op": "add", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/logLevel/enum/-",
+        "value": "whisper"}]"#;
+    world
+        .cluster
+        .kubectl(&["patch", "crd", "kvsingests.kvs-ingest.dev", "--type=json", "-p", add])
+        .await
+        .unwrap();
+    let deadline = Instant::now() + DEADLINE;
+    while let Err(error) = world.create(world.manifest("newer", json!({"logLevel": "whisper"}))).await {
+        assert!(Instant::now() < deadline, "{error}");
+        sleep(Duration::from_millis(200)).await;
+    }
+    let found = world.says("newer", "Ready", "False", "InvalidSpec").await.unwrap();
+    assert!(
+        condition(&found, "Ready").unwrap()["message"].as_str().unwrap().contains("whisper"),
+        "{found:#}"
+    );
+    world.create(world.manifest("usual", json!({}))).await.unwrap();
+    world.until(&world.deployments(), "usual-agent", "a Deployment", Value::is_object).await.unwrap();
+    world.ingests().delete("newer", &DeleteParams::default()).await.unwrap();
+    world.until(&world.ingests(), "newer", "its end", Value::is_null).await.unwrap();
+    world.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_share_a_cluster_by_label() {
+    let world = World::new("shard").await.unwrap();
+    let shard = format!("shard={}", world.namespace);
+    let _operator = world.operator("one", &[&format!("--selector={shard}")]).await.unwrap();
+    let mut ours = world.manifest("ours", json!({}));
+    ours["metadata"]["labels"] = json!({"shard": world.namespace});
+    world.create(world.manifest("others", json!({}))).await.unwrap();
+    world.create(ours).await.unwrap();
+    world.until(&world.deployments(), "ours-agent", "a Deployment", Value::is_object).await.unwrap();
+    writes(&world).await;
+    assert!(world.deployments().get_opt("others-agent").await.unwrap().is_none());
+    assert!(world.ingests().get("others").await.unwrap().data["status"].is_null());
+    world.end().await.unwrap();
+}
+
+/// A real agent, started as its Deployment says, behind the address of its pod; a master that comes and goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn conditions_follow_a_master_that_comes_and_goes() {
+    const ADDRESS: &str = "127.0.0.99";
+    let world = World::new("media").await.unwrap();
+    let _operator = world.operator("one", &[]).await.unwrap();
+    world.create(world.manifest("door", json!({}))).await.unwrap();
+    let deployment =
+        world.until(&world.deployments(), "door-agent", "a Deployment", Value::is_object).await.unwrap();
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let mut command =
+        tokio::process::Command::new(kvs_ingest_tests::agent::binary("kvs-ingest-agent").unwrap());
+    for env in container["env"].as_array().unwrap() {
+        command.env(env["name"].as_str().unwrap(), env["value"].as_str().unwrap_or_default());
+    }
+    let log = std::fs::File::create(world.folder.path().join("agent.log")).unwrap();
+    let agent = command
+        .args(["--log-format=json", &format!("--listen={ADDRESS}:8080")])
+        .env("AWS_ACCESS_KEY_ID", "AKIDTEST")
+        .env("AWS_SECRET_ACCESS_KEY", "secret")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    world.pod_runs("door", ADDRESS).await.unwrap();
+    let found = world.says("door", "Ready", "True", "WaitingForMaster").await.unwrap();
+    assert!(says(&found, "MediaFlowing", "False", "WaitingForMaster"));
+    let access = Access {
+        endpoint: world.local.url(),
+        region: REGION.to_owned(),
+        access_key: "AKIDTEST".to_owned(),
+        secret_key: "secret".to_owned(),
+    };
+    let master = Master::start(&access, "door", Settings::default()).await.unwrap();
+    let found = world.says("door", "MediaFlowing", "True", "Streaming").await.unwrap();
+    assert!(says(&found, "Ready", "True", "Streaming"));
+    master.stop().await;
+    let gone =
+        |found: &Value| condition(found, "MediaFlowing").is_some_and(|media| media["status"] == "False");
+    let found = world.until(&world.ingests(), "door", "media gone", gone).await.unwrap();
+    assert_eq!(
+        condition(&found, "Ready").unwrap()["status"],
+        "True",
+        "a camera that is off is no failure: {found:#}"
+    );
+    let events =
+        world.cluster.kubectl(&["get", "events", "-n", &world.namespace, "-o", "name"]).await.unwrap();
+    assert!(events.lines().count() >= 2, "{events}");
+    drop(agent);
+    world.end().await.unwrap();
+}
