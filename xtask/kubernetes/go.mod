@@ -2,7 +2,7 @@
 // own go.mod, with the published versions of its staging modules.
 module kvs-ingest.dev/xtask/kubernetes
 
-go 1.26.0
+go 1.24.0
 
 godebug default=go1.24 // k8s' own go.mod pins this; godebug lines of dependencies are ignored, so repeat it
 
