@@ -1,22 +1,26 @@
 //! The binaries of a control plane: from `KUBEBUILDER_ASSETS`, from the cache, or built from their Go modules.
 
 use std::env;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::packages::on_path;
-use crate::say;
-use crate::workspace::{root, run};
+use crate::process::{Outcome, interrupted, run_within};
+use crate::workspace::{root, show};
 
 /// The Kubernetes that `xtask/kubernetes/go.mod` requires.
 pub const KUBERNETES: &str = "1.34.9";
 /// What setup-envtest's users have set already.
 const READY_MADE: &str = "KUBEBUILDER_ASSETS";
-/// The oldest Go that builds it.
-const GO: (u32, u32) = (1, 26);
+/// The oldest Go that builds it: what the two modules ask for. Debian 13 has it.
+const GO: (u32, u32) = (1, 24);
+/// One binary never takes longer; kube-apiserver takes five minutes of two cores.
+const BUILD_WITHIN: Duration = Duration::from_secs(3600);
 
 /// Where the binaries are.
 pub struct Assets {
@@ -36,72 +40,143 @@ impl Assets {
     pub fn binary(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
+
+    /// Those of a control plane that runs, `kubectl` being one of them.
+    pub fn beside(kubectl: &Path) -> Self {
+        Self { folder: kubectl.parent().unwrap_or(Path::new("/")).to_owned() }
+    }
+}
+
+/// Where the binaries come from.
+#[derive(Debug, PartialEq, Eq)]
+enum Source {
+    /// They are there.
+    Folder(PathBuf),
+    /// They are to be built into this folder.
+    Build(PathBuf),
+}
+
+/// Decides it, or says what the person can do. `go` is asked only when something is to be built.
+fn source(
+    ready_made: Option<PathBuf>,
+    cache: PathBuf,
+    go: impl FnOnce() -> Option<(u32, u32)>,
+) -> Result<Source, String> {
+    if let Some(folder) = ready_made {
+        // setup-envtest brings neither a controller manager nor a scheduler.
+        let lacking = lacking(&folder);
+        return if lacking.is_empty() {
+            Ok(Source::Folder(folder))
+        } else {
+            Err(format!(
+                "{READY_MADE} is {}, which lacks {}; put them there, or unset {READY_MADE} to have all of them built",
+                folder.display(),
+                lacking.join(", ")
+            ))
+        };
+    }
+    if lacking(&cache).is_empty() {
+        return Ok(Source::Folder(cache));
+    }
+    let wanted = format!("{}.{}", GO.0, GO.1);
+    match go() {
+        Some(version) if version >= GO => Ok(Source::Build(cache)),
+        found => Err(format!(
+            "Kubernetes {KUBERNETES} is built here once, from its Go modules, and {}. Install Go {wanted} or newer \
+             (Debian 13: apt-get install golang-go; anywhere: https://go.dev/dl), or set {READY_MADE} to a folder with {}",
+            match found {
+                Some((major, minor)) => format!("Go {major}.{minor} is too old"),
+                None => "there is no Go".to_owned(),
+            },
+            PARTS.map(|(name, ..)| name).join(", "),
+        )),
+    }
+}
+
+fn source_here() -> Result<Source, String> {
+    let ready_made = env::var_os(READY_MADE).filter(|value| !value.is_empty()).map(PathBuf::from);
+    source(ready_made, cache(), go_version)
 }
 
 /// Why this machine cannot have them, if it cannot.
+#[allow(dead_code, reason = "for the suites that need a cluster")]
 pub fn missing() -> Option<String> {
-    if env::var_os(READY_MADE).is_some() || is_complete(&cache()) {
-        return None;
-    }
-    if !on_path("go") {
-        return Some(format!(
-            "no Kubernetes: install Go {}.{} or newer (it is built once, in some ten minutes), or set {READY_MADE}",
-            GO.0, GO.1
-        ));
-    }
-    match go_version() {
-        Some(version) if version < GO => Some(format!(
-            "Go {}.{} is too old for Kubernetes {KUBERNETES}: it needs {}.{}; or set {READY_MADE}",
-            version.0, version.1, GO.0, GO.1
-        )),
-        _ => None,
-    }
+    source_here().err()
 }
 
 /// The binaries, built when they are not there yet.
 pub fn ensure() -> Result<Assets> {
-    if let Some(folder) = env::var_os(READY_MADE) {
-        let folder = PathBuf::from(folder);
-        for name in ["etcd", "kube-apiserver"] {
-            if !folder.join(name).is_file() {
-                bail!("{READY_MADE} is {}, and there is no {name} in it", folder.display());
-            }
+    let find = || source_here().map_err(anyhow::Error::msg);
+    let mut source = find()?;
+    if let Source::Build(_) = source {
+        // Two runs at once: one builds, the other waits for it and finds them.
+        let _turn = turn("lock")?;
+        source = find()?;
+        if let Source::Build(folder) = &source {
+            build(folder)?;
         }
-        return Ok(Assets { folder });
     }
-    let folder = cache();
-    if is_complete(&folder) {
-        return Ok(Assets { folder });
-    }
-    if let Some(reason) = missing() {
-        bail!("{reason}");
-    }
-    let above = folder.parent().context("the cache has a parent")?;
-    fs::create_dir_all(above).with_context(|| format!("cannot make {}", above.display()))?;
-    // Two runs at once: one builds, the other waits for it.
-    let lock = File::create(above.join("lock")).context("cannot make the lock of the cache")?;
-    lock.lock().context("cannot lock the cache")?;
-    if !is_complete(&folder) {
-        build(&folder)?;
-    }
+    let (Source::Folder(folder) | Source::Build(folder)) = source;
     Ok(Assets { folder })
 }
 
+/// Waits until this process is the only one that holds `name` in the cache's folder. Let go of when dropped.
+pub fn turn(name: &str) -> Result<File> {
+    let cache = cache();
+    let above = cache.parent().context("the cache has a parent")?;
+    fs::create_dir_all(above).with_context(|| format!("cannot make {}", above.display()))?;
+    let path = above.join(name);
+    let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    let mut told = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if interrupted() => bail!("interrupted"),
+            Err(TryLockError::WouldBlock) => {
+                if !told {
+                    note(&format!("Another cargo xtask holds {}; waiting for it", path.display()));
+                    told = true;
+                }
+                thread::sleep(Duration::from_millis(100));
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+            }
+        }
+    }
+}
+
+/// A line that is not part of the answer: with `--json` standard output belongs to the answer.
+fn note(text: &str) {
+    #[allow(clippy::print_stderr, reason = "standard output may be read by a program")]
+    {
+        eprintln!("{text}");
+    }
+}
+
 fn build(folder: &Path) -> Result<()> {
-    say!("Building Kubernetes {KUBERNETES} and etcd from their Go modules (once, some ten minutes)");
+    note(&format!(
+        "Building Kubernetes {KUBERNETES} and etcd from their Go modules (once, some ten minutes)"
+    ));
     let work = folder.with_extension("building");
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
     for (name, module, path) in PARTS {
-        say!("  {name}");
-        run(Command::new("go")
-            .args(["build", "-trimpath", "-buildvcs=false", "-ldflags", &ldflags(), "-o"])
+        note(&format!("  {name}"));
+        let mut go = Command::new("go");
+        go.args(["build", "-trimpath", "-buildvcs=false", "-ldflags", &ldflags(), "-o"])
             .arg(work.join(name))
             .arg(path)
             .env("CGO_ENABLED", "0")
             .env("GOTOOLCHAIN", "local")
             .env("GOWORK", "off")
-            .current_dir(root().join("xtask").join(module)))?;
+            .current_dir(root().join("xtask").join(module));
+        match run_within(&mut go, BUILD_WITHIN, |_| ())? {
+            Outcome::Ended(status) if status.success() => (),
+            Outcome::Ended(status) => bail!("`{}` ended with {status}", show(&go)),
+            Outcome::TimedOut => bail!("`{}` takes more than an hour", show(&go)),
+            Outcome::Interrupted => bail!("interrupted; what is compiled so far is in Go's cache"),
+        }
     }
     // Whole or not at all.
     let _ = fs::remove_dir_all(folder);
@@ -134,11 +209,15 @@ fn cache() -> PathBuf {
     base.join("kvs-ingest/kubernetes").join(KUBERNETES)
 }
 
-fn is_complete(folder: &Path) -> bool {
-    PARTS.iter().all(|(name, ..)| folder.join(name).is_file())
+/// The parts that `folder` does not have.
+fn lacking(folder: &Path) -> Vec<&'static str> {
+    PARTS.iter().map(|(name, ..)| *name).filter(|name| !folder.join(name).is_file()).collect()
 }
 
 fn go_version() -> Option<(u32, u32)> {
+    if !on_path("go") {
+        return None;
+    }
     let output = Command::new("go").arg("version").env("GOTOOLCHAIN", "local").output().ok()?;
     parse_go_version(&String::from_utf8_lossy(&output.stdout))
 }
@@ -161,6 +240,52 @@ mod tests {
         assert_eq!(parse_go_version("go version go1.26.8 linux/amd64"), Some((1, 26)));
         assert_eq!(parse_go_version("go version go1.27rc1 linux/arm64"), Some((1, 27)));
         assert_eq!(parse_go_version("go: command not found"), None);
+    }
+
+    fn folder_with(names: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for name in names {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        folder
+    }
+
+    fn unasked() -> Option<(u32, u32)> {
+        panic!("Go is asked for although nothing is to be built")
+    }
+
+    #[test]
+    fn ready_made_binaries_come_first_and_must_be_all_of_them() {
+        let all = folder_with(&PARTS.map(|(name, ..)| name));
+        let nothing = folder_with(&[]);
+        let found = source(Some(all.path().to_owned()), nothing.path().to_owned(), unasked);
+        assert_eq!(found, Ok(Source::Folder(all.path().to_owned())));
+
+        let envtest = folder_with(&["etcd", "kube-apiserver", "kubectl"]);
+        let error = source(Some(envtest.path().to_owned()), all.path().to_owned(), unasked).unwrap_err();
+        assert!(error.contains("lacks kube-controller-manager, kube-scheduler;"), "{error}");
+    }
+
+    #[test]
+    fn what_is_not_in_the_cache_is_built_by_a_go_that_can() {
+        let all = folder_with(&PARTS.map(|(name, ..)| name));
+        assert_eq!(source(None, all.path().to_owned(), unasked), Ok(Source::Folder(all.path().to_owned())));
+
+        let half = folder_with(&["etcd"]);
+        let with_go = |go| source(None, half.path().to_owned(), move || go);
+        assert_eq!(with_go(Some(GO)), Ok(Source::Build(half.path().to_owned())));
+        let old = with_go(Some((1, 19))).unwrap_err();
+        assert!(old.contains("Go 1.19 is too old") && old.contains("Go 1.24 or newer"), "{old}");
+        let none = with_go(None).unwrap_err();
+        assert!(none.contains("there is no Go") && none.contains(READY_MADE), "{none}");
+    }
+
+    #[test]
+    fn the_modules_ask_for_no_newer_go_than_is_promised() {
+        for folder in ["kubernetes", "etcd"] {
+            let module = fs::read_to_string(root().join("xtask").join(folder).join("go.mod")).unwrap();
+            assert!(module.contains(&format!("\ngo {}.{}.0\n", GO.0, GO.1)), "{folder}");
+        }
     }
 
     #[test]

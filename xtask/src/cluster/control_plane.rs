@@ -1,6 +1,6 @@
 //! etcd, kube-apiserver, kube-controller-manager and kube-scheduler on loopback ports, in the background.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
@@ -71,6 +71,7 @@ impl Ports {
 }
 
 const FILE: &str = "cluster.json";
+const PARTS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 
 impl ControlPlane {
     /// The one of this folder, if one was started there.
@@ -151,7 +152,11 @@ impl ControlPlane {
         // Without it no pod is admitted.
         self.wait("kube-controller-manager", "the default service account", |plane| {
             plane.kubectl(&["get", "serviceaccount", "default", "-n", "default"]).is_ok()
-        })
+        })?;
+        let address = format!("--server=https://127.0.0.1:{scheduler}");
+        // Its certificate is one that it makes itself.
+        let ready = [address.as_str(), "--insecure-skip-tls-verify", "get", "--raw=/readyz"];
+        self.wait("kube-scheduler", "/readyz", |plane| plane.kubectl(&ready).is_ok())
     }
 
     fn start_etcd(&mut self, assets: &Assets) -> Result<()> {
@@ -224,7 +229,8 @@ impl ControlPlane {
         let (gone, stay): (Vec<_>, Vec<_>) = self.processes.drain(..).partition(|(found, _)| found == name);
         self.processes = stay;
         for (_, id) in gone {
-            end(id, &self.dir, Duration::from_secs(10));
+            // With clients that watch it takes ten seconds to end by itself; its data is etcd's.
+            end(id, &self.dir, Duration::from_secs(3));
         }
         let _ = self.save();
     }
@@ -253,10 +259,11 @@ impl ControlPlane {
     }
 
     fn save(&self) -> Result<()> {
-        let path = self.dir.join(FILE);
-        let mut file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-        file.write_all(&serde_json::to_vec_pretty(self)?)?;
-        Ok(())
+        // Read by others at any time: never half of it.
+        let (path, next) = (self.dir.join(FILE), self.dir.join("cluster.json.next"));
+        fs::write(&next, serde_json::to_vec_pretty(self)?)
+            .and_then(|()| fs::rename(&next, &path))
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 
     fn log(&self, name: &str) -> PathBuf {
@@ -289,6 +296,7 @@ impl ControlPlane {
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         let output = Command::new(&self.kubectl)
             .arg(format!("--kubeconfig={}", self.kubeconfig.display()))
+            .arg("--request-timeout=10s")
             .args(arguments)
             .stdin(Stdio::null())
             .output()
@@ -359,4 +367,143 @@ fn http_ok(port: u16, path: &str) -> bool {
         Ok(answer.starts_with("HTTP/1.0 200") || answer.starts_with("HTTP/1.1 200"))
     };
     ask().unwrap_or(false)
+}
+
+impl ControlPlane {
+    /// The first part that does not run, with the end of its log.
+    pub fn ended(&self) -> Option<String> {
+        let runs =
+            |name: &str| self.processes.iter().any(|(part, id)| part == name && is_ours(*id, &self.dir));
+        let name = PARTS.into_iter().find(|name| !runs(name))?;
+        Some(format!("{name} does not run:\n{}", tail(&self.log(name), 15)))
+    }
+}
+
+/// What is in the file until the first part runs.
+const CLAIM: &[u8] = b"{}\n";
+
+/// Makes the folder of a new control plane. One that holds something else is refused: `down` would take it away.
+pub fn claim(dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let empty = fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?.next().is_none();
+    if !empty && !is_clusters(dir) {
+        bail!("{} is not empty, and what is in it is no cluster's: name another folder", dir.display());
+    }
+    if empty {
+        // What a crash leaves behind is recognized by it.
+        fs::write(dir.join(FILE), CLAIM).with_context(|| format!("cannot write {}", dir.display()))?;
+    }
+    Ok(())
+}
+
+/// Ends whatever was started in this folder, the last started first, whether or not a file names it, and takes the
+/// folder away. False: there was nothing.
+pub fn clear(dir: &Path) -> Result<bool> {
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    let mut ours: Vec<i32> = fs::read_dir("/proc")
+        .context("cannot read /proc")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|id| is_ours(*id, &dir))
+        .collect();
+    ours.sort_unstable();
+    for id in ours.iter().rev() {
+        end(*id, &dir, Duration::from_secs(3));
+    }
+    let found = !ours.is_empty() || is_clusters(&dir);
+    if found && dir.exists() {
+        fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
+    }
+    Ok(found)
+}
+
+/// Was the folder made by `claim`, or does it say that a control plane was started there?
+fn is_clusters(dir: &Path) -> bool {
+    ControlPlane::read(dir).is_some_and(|plane| dir.canonicalize().is_ok_and(|dir| dir == plane.dir))
+        || fs::read(dir.join(FILE)).is_ok_and(|text| text == CLAIM)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Child;
+
+    use super::*;
+
+    fn sleeper(dir: &Path) -> Child {
+        let mut command = Command::new("sleep");
+        let child = command.arg("60").env("KVS_INGEST_CLUSTER_DIR", dir).process_group(0).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        // The kernel shows a new process's environment a moment after it has told us that it runs.
+        while !is_ours(i32::try_from(child.id()).unwrap(), dir) {
+            assert!(Instant::now() < deadline, "sleep shows no environment");
+            thread::yield_now();
+        }
+        child
+    }
+
+    #[test]
+    fn a_folder_of_something_else_is_neither_used_nor_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        // A file of the same name makes no difference.
+        for file in ["thesis.txt", FILE] {
+            fs::write(folder.path().join(file), "{\"years\": 4}").unwrap();
+            let error = claim(folder.path()).unwrap_err().to_string();
+            assert!(error.contains(&folder.path().display().to_string()), "{error}");
+            assert!(!clear(folder.path()).unwrap());
+            assert!(folder.path().join(file).exists());
+        }
+    }
+
+    #[test]
+    fn a_claimed_folder_is_claimed_again_and_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("a/b");
+        claim(&dir).unwrap();
+        claim(&dir).unwrap();
+        assert!(ControlPlane::read(&dir).is_none());
+        assert!(clear(&dir).unwrap());
+        assert!(!dir.exists() && folder.path().join("a").exists());
+    }
+
+    #[test]
+    fn what_no_file_names_is_ended_and_the_neighbours_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dir, neighbour) = (folder.path().join("one"), folder.path().join("one-more"));
+        claim(&dir).unwrap();
+        claim(&neighbour).unwrap();
+        let (mut ours, mut theirs) = (sleeper(&dir), sleeper(&neighbour));
+        assert!(clear(&dir).unwrap());
+        assert!(ours.wait().unwrap().code().is_none(), "ended by a signal");
+        assert!(theirs.try_wait().unwrap().is_none(), "the neighbour still runs");
+        assert!(clear(&neighbour).unwrap());
+        theirs.wait().unwrap();
+    }
+
+    #[test]
+    fn ports_differ() {
+        let Ports { etcd, etcd_peer, apiserver, controller_manager, scheduler } = Ports::free().unwrap();
+        let mut ports = vec![etcd, etcd_peer, apiserver, controller_manager, scheduler];
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 5);
+    }
+
+    #[test]
+    fn what_json_prints_has_the_documented_fields() {
+        let path = PathBuf::from("/x");
+        let plane = ControlPlane {
+            dir: path.clone(),
+            kubeconfig: path.clone(),
+            server: "https://127.0.0.1:1".to_owned(),
+            logs: path.clone(),
+            audit_log: None,
+            kubectl: path,
+            ports: Ports { etcd: 1, etcd_peer: 2, apiserver: 3, controller_manager: 4, scheduler: 5 },
+            processes: vec![("etcd".to_owned(), 7)],
+        };
+        let value = serde_json::to_value(&plane).unwrap();
+        for field in ["dir", "kubeconfig", "server", "logs", "auditLog", "kubectl", "processes"] {
+            assert!(value.get(field).is_some(), "{field}");
+        }
+        assert_eq!(value["processes"][0], serde_json::json!(["etcd", 7]));
+    }
 }

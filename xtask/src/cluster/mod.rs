@@ -4,14 +4,15 @@ pub mod assets;
 mod control_plane;
 mod pki;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 
+use assets::Assets;
 pub use control_plane::ControlPlane;
 
 use crate::process::interrupted;
@@ -72,52 +73,102 @@ pub fn run(options: &Options) -> Result<ExitCode> {
                 bail!("only `cluster up --api-only` exists yet: a control plane without a node");
             }
             let folder = folder(dir.as_ref());
-            let running = ControlPlane::read(&folder.canonicalize().unwrap_or(folder.clone()));
-            let mut plane = match running {
-                Some(plane) if plane.is_running() => plane,
-                stale => {
-                    if let Some(mut stale) = stale {
-                        stale.stop();
-                    }
-                    packages::ensure(&[packages::Group::Cluster])?;
-                    ControlPlane::start(&folder, &assets::ensure()?, *audit_log)?
-                }
-            };
+            let plane = up(&folder, *audit_log)?;
             if *json {
                 say!("{}", serde_json::to_string(&plane)?);
             } else {
-                say!("Kubernetes {} runs at {}", assets::KUBERNETES, plane.server);
-                say!("  export KUBECONFIG={}", plane.kubeconfig.display());
-                say!("  {} get namespaces", plane.kubectl.display());
-                say!("  logs are in {}", plane.logs.display());
-                say!(
-                    "  cargo xtask cluster down{}",
-                    dir.as_ref().map_or(String::new(), |dir| format!(" --dir {}", dir.display()))
-                );
+                introduce(&plane, dir.as_ref());
             }
             if *foreground {
-                while !interrupted() && plane.is_running() {
-                    thread::sleep(Duration::from_millis(200));
-                }
-                plane.stop();
+                stay(&folder)?;
             }
         }
-        Task::Down { dir } => match ControlPlane::read(&folder(dir.as_ref())) {
-            Some(mut plane) => {
-                plane.stop();
+        Task::Down { dir } => {
+            let folder = folder(dir.as_ref());
+            let _turn = turn()?;
+            if control_plane::clear(&folder)? {
                 say!("stopped");
+            } else {
+                say!("there is none in {}", folder.display());
             }
-            None => say!("there is none in {}", folder(dir.as_ref()).display()),
-        },
-        Task::Status { dir } => match ControlPlane::read(&folder(dir.as_ref())) {
-            Some(plane) if plane.is_running() => say!("runs at {}", plane.server),
-            Some(_) => bail!("some of its parts have ended: see the logs, then `cargo xtask cluster down`"),
-            None => bail!("there is none in {}", folder(dir.as_ref()).display()),
-        },
-        Task::RestartApiserver { dir } => match ControlPlane::read(&folder(dir.as_ref())) {
-            Some(mut plane) => plane.restart_apiserver(&assets::ensure()?)?,
-            None => bail!("there is none in {}", folder(dir.as_ref()).display()),
-        },
+        }
+        Task::Status { dir } => {
+            let plane = find(&folder(dir.as_ref()))?;
+            if let Some(part) = plane.ended() {
+                bail!("{part}`cargo xtask cluster down` clears it away");
+            }
+            introduce(&plane, dir.as_ref());
+        }
+        Task::RestartApiserver { dir } => {
+            let _turn = turn()?;
+            let mut plane = find(&folder(dir.as_ref()))?;
+            let assets = Assets::beside(&plane.kubectl);
+            plane.restart_apiserver(&assets)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Commands that start or end something do it one at a time, whatever their folders: two would choose the same ports.
+fn turn() -> Result<std::fs::File> {
+    assets::turn("clusters.lock")
+}
+
+fn find(folder: &Path) -> Result<ControlPlane> {
+    ControlPlane::read(folder).with_context(|| format!("there is none in {}", folder.display()))
+}
+
+/// The control plane of this folder, started when it does not run.
+fn up(folder: &Path, audit_log: bool) -> Result<ControlPlane> {
+    packages::ensure(&[packages::Group::Cluster])?;
+    let assets = assets::ensure()?;
+    let _turn = turn()?;
+    if let Some(plane) = ControlPlane::read(folder).filter(|plane| plane.ended().is_none()) {
+        if audit_log && plane.audit_log.is_none() {
+            bail!("the one in {} runs without an audit log: take it down first", folder.display());
+        }
+        return Ok(plane);
+    }
+    // Whatever a crash left.
+    control_plane::clear(folder)?;
+    control_plane::claim(folder)?;
+    ControlPlane::start(folder, &assets, audit_log)
+}
+
+fn introduce(plane: &ControlPlane, dir: Option<&PathBuf>) {
+    say!("Kubernetes runs at {}", plane.server);
+    say!("  export KUBECONFIG={}", plane.kubeconfig.display());
+    say!("  {} get namespaces", plane.kubectl.display());
+    say!("  logs are in {}", plane.logs.display());
+    if let Some(log) = &plane.audit_log {
+        say!("  every request is in {}", log.display());
+    }
+    let dir = dir.map_or(String::new(), |dir| format!(" --dir {}", dir.display()));
+    say!("  cargo xtask cluster down{dir}");
+}
+
+/// Until Ctrl-C, which takes it down, or until somebody else did, or until a part of it ends.
+fn stay(folder: &Path) -> Result<()> {
+    loop {
+        thread::sleep(Duration::from_millis(200));
+        if interrupted() {
+            // Not `turn`: it gives up when interrupted.
+            control_plane::clear(folder)?;
+            return Ok(());
+        }
+        match ControlPlane::read(folder) {
+            Some(plane) if plane.is_running() => continue,
+            Some(_) => (),
+            None => return Ok(()),
+        }
+        // Perhaps the API server is just being restarted.
+        let _turn = match turn() {
+            Err(_) if interrupted() => continue,
+            turn => turn?,
+        };
+        if let Some(part) = ControlPlane::read(folder).and_then(|plane| plane.ended()) {
+            control_plane::clear(folder)?;
+            bail!("{part}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Keys and certificates of a control plane that lives for a test: made by openssl, EC P-256.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -24,6 +25,8 @@ impl Pki {
             return Ok(pki);
         }
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        // Whoever reads these is the cluster's administrator.
+        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
         pki.key("ca")?;
         pki.openssl(&[
             "req",
