@@ -193,6 +193,39 @@ async fn bad_members_are_named() {
     );
 }
 
+/// A number that is none would be after all others, and GetMedia would wait for ever.
+#[tokio::test]
+async fn bad_members_of_media_calls_are_named() {
+    let kvs = start(|_| ()).await;
+    let s = &kvs.server;
+    call(s, "/createStream", json!({ "StreamName": "door", "DataRetentionInHours": 1 })).await;
+    let get = |selector: Value| ("/getMedia", json!({ "StreamName": "door", "StartSelector": selector }));
+    let list = |fragments: Value| {
+        ("/getMediaForFragmentList", json!({ "StreamName": "door", "Fragments": fragments }))
+    };
+    let cases = [
+        (("/getMedia", json!({ "StreamName": "door" })), "StartSelector"),
+        (get(json!({ "StartSelectorType": "LATEST" })), "StartSelector.StartSelectorType"),
+        (get(json!({ "StartSelectorType": "FRAGMENT_NUMBER" })), "StartSelector.AfterFragmentNumber"),
+        (
+            get(json!({ "StartSelectorType": "FRAGMENT_NUMBER", "AfterFragmentNumber": "first" })),
+            "StartSelector.AfterFragmentNumber",
+        ),
+        (
+            get(json!({ "StartSelectorType": "CONTINUATION_TOKEN", "ContinuationToken": "x" })),
+            "StartSelector.ContinuationToken",
+        ),
+        (get(json!({ "StartSelectorType": "SERVER_TIMESTAMP" })), "StartSelector.StartTimestamp"),
+        (list(json!([])), "Fragments"),
+    ];
+    for ((path, body), member) in cases {
+        let reply = try_call(s, path, body.clone()).await;
+        assert_eq!(reply.header("x-amzn-errortype"), Some("InvalidArgumentException"), "{path} {body}");
+        let message = reply.json()["Message"].as_str().unwrap().to_owned();
+        assert!(message.starts_with(&format!("{member}: ")), "{message}");
+    }
+}
+
 #[tokio::test]
 async fn signatures_are_checked_unless_switched_off() {
     let kvs = start(|_| ()).await;

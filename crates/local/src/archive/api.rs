@@ -84,6 +84,12 @@ fn matroska(body: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Res
     response
 }
 
+/// Digits, in the length that numbers have here: they are compared as text.
+fn fragment_number(members: &Members, member: &str) -> Result<Option<String>, ServiceError> {
+    let number = members.text(member, 1..=128, |c| c.is_ascii_digit(), "[0-9]+")?;
+    Ok(number.map(|number| format!("{number:0>47}")))
+}
+
 /// The fragment number after which GetMedia starts; `None` is before everything.
 fn start(all: &[Arc<FragmentInfo>], members: &Members) -> Result<Option<String>, ServiceError> {
     let selector = members.structure("StartSelector")?;
@@ -105,12 +111,13 @@ fn start(all: &[Arc<FragmentInfo>], members: &Members) -> Result<Option<String>,
         "NOW" => all.last().map(|info| info.number.clone()),
         "EARLIEST" => None,
         "FRAGMENT_NUMBER" => {
-            let number = selector.string("AfterFragmentNumber")?;
-            Some(selector.required("AfterFragmentNumber", number)?.to_owned())
+            let number = fragment_number(&selector, "AfterFragmentNumber")?;
+            Some(selector.required("AfterFragmentNumber", number)?)
         }
         "CONTINUATION_TOKEN" => {
-            let token = selector.string("ContinuationToken")?;
-            Some(selector.required("ContinuationToken", token)?.to_owned())
+            // It is the number of the fragment that it came with.
+            let token = fragment_number(&selector, "ContinuationToken")?;
+            Some(selector.required("ContinuationToken", token)?)
         }
         "SERVER_TIMESTAMP" => {
             let at = selector.required("StartTimestamp", timestamp(&selector, "StartTimestamp")?)?;
@@ -157,6 +164,9 @@ async fn get_media_for_fragment_list(
 ) -> Result<Response, ServiceError> {
     let key = find_stream(&app, &caller.region, &members)?.folder();
     let numbers = members.required("Fragments", members.strings("Fragments", 1000)?)?;
+    if numbers.is_empty() {
+        return Err(members.invalid("Fragments", "must have at least one fragment number"));
+    }
     let mut fragments = Vec::new();
     for number in numbers {
         let found = app.archive.fragment(&key, number).ok_or_else(|| {
