@@ -1,14 +1,16 @@
-// Drives kvs-local with the AWS SDK for JavaScript: node conformance.mjs http://127.0.0.1:PORT REGION STREAM
+// Drives kvs-local with the AWS SDK for JavaScript: node conformance.mjs http://127.0.0.1:PORT REGION STREAM FRAMES
 //
-// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are those of kvs-local; STREAM holds at least three fragments.
+// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are those of kvs-local; STREAM holds FRAMES frames of video, and sound, in at
+// least three fragments. GST_PLUGIN_PATH and CONTROL_PLANE_URI let kvssink send more.
 
 import { KinesisVideoClient } from '@aws-sdk/client-kinesis-video';
 import { broken, done } from './check.mjs';
 import { channels, deletion, mediaStorage, strangers, streams } from './control.mjs';
 import { clock, limits, pages, refusals } from './edges.mjs';
+import { frames } from './frames.mjs';
 import { media } from './media.mjs';
 
-const [endpoint, region, stored] = process.argv.slice(2);
+const [endpoint, region, stored, count] = process.argv.slice(2);
 const options = {
   region,
   endpoint,
@@ -27,6 +29,7 @@ try {
   await limits(client, channel, stream);
   await pages(client);
   await media(client, options, stored);
+  await frames(options, stored, Number(count));
   await deletion(client, channel, stream);
 } catch (error) {
   broken(error);

@@ -442,25 +442,38 @@ fn js(suite: &mut Run) -> Result<()> {
     suite.command(
         Command::new("node")
             .arg(folder.join("conformance.mjs"))
-            .args([&local.url, demo::REGION, "js-media"])
-            .envs(local.credentials()),
+            .args([&local.url, demo::REGION, "js-media", &FRAMES.to_string()])
+            .envs(local.credentials())
+            .envs(kvssink(&local)),
     )
+}
+
+/// The video frames of `fill`: eight seconds.
+const FRAMES: u32 = 240;
+
+/// The environment with which a plain GStreamer finds our kvssink, and that finds `local`.
+fn kvssink(local: &demo::LocalKvs) -> [(&'static str, std::ffi::OsString); 2] {
+    [
+        ("CONTROL_PLANE_URI", local.url.clone().into()),
+        ("GST_PLUGIN_PATH", target().join("debug").into_os_string()),
+    ]
 }
 
 /// Eight seconds of picture and sound in a stream: four fragments, by kvssink in a plain gst-launch-1.0.
 fn fill(suite: &mut Run, local: &demo::LocalKvs, stream: &str) -> Result<()> {
-    let pipeline = "videotestsrc num-buffers=240 is-live=true ! video/x-raw,width=320,height=240,framerate=30/1 \
+    let pipeline = format!(
+        "videotestsrc num-buffers={FRAMES} is-live=true ! video/x-raw,width=320,height=240,framerate=30/1 \
         ! x264enc tune=zerolatency key-int-max=60 ! h264parse ! video/x-h264,stream-format=avc,alignment=au ! k.video_0 \
         audiotestsrc num-buffers=370 is-live=true ! audioconvert ! voaacenc ! aacparse \
-        ! audio/mpeg,mpegversion=4,stream-format=raw ! k.audio_0 kvssink name=k";
+        ! audio/mpeg,mpegversion=4,stream-format=raw ! k.audio_0 kvssink name=k"
+    );
     suite.command(
         Command::new("gst-launch-1.0")
             .args(["-q", "-e"])
             .args(pipeline.split_whitespace())
             .arg(format!("stream-name={stream}"))
             .arg(format!("aws-region={}", demo::REGION))
-            .env("CONTROL_PLANE_URI", &local.url)
-            .env("GST_PLUGIN_PATH", target().join("debug"))
+            .envs(kvssink(local))
             .envs(local.credentials()),
     )
 }
