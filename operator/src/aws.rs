@@ -14,15 +14,15 @@ use crate::names;
 use crate::pace::Bucket;
 use crate::report::Verdict;
 
-/// Calls with a quota of their own, and the share of it that the operator takes: the account has other callers.
+/// Quotas of the account, in a region, a second. Each operation has one of its own.
 ///
 /// Quotas: https://docs.aws.amazon.com/kinesisvideostreams-webrtc-dg/latest/devguide/kvswebrtc-limits.html and
-/// https://docs.aws.amazon.com/kinesisvideostreams/latest/dg/limits.html (an account, a region, a second).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// https://docs.aws.amazon.com/kinesisvideostreams/latest/dg/limits.html
+#[derive(Clone, Copy, Debug)]
 enum Quota {
     /// 300
     Describe,
-    /// 50 each for create, delete, update, tags.
+    /// 50: create, delete, update, tags.
     Change,
     /// 50
     MediaStorage,
@@ -31,8 +31,8 @@ enum Quota {
 impl Quota {
     fn rate(self) -> f64 {
         match self {
-            Quota::Describe => 100.0,
-            Quota::Change | Quota::MediaStorage => 25.0,
+            Quota::Describe => 300.0,
+            Quota::Change | Quota::MediaStorage => 50.0,
         }
     }
 }
@@ -41,12 +41,14 @@ impl Quota {
 pub struct Aws {
     regions: tokio::sync::Mutex<HashMap<String, Arc<Region>>>,
     cluster: String,
+    /// Of each quota; the account has other callers.
+    quota_share: f64,
     metrics: Arc<Metrics>,
 }
 
 struct Region {
     control: ControlPlane,
-    buckets: Mutex<HashMap<Quota, Bucket>>,
+    buckets: Mutex<HashMap<&'static str, Bucket>>,
 }
 
 /// An object that AWS is asked about.
@@ -66,9 +68,9 @@ pub struct Subject<'a> {
 pub type Resolution<T> = (T, Verdict);
 
 impl Aws {
-    /// `cluster` marks what is created.
-    pub fn new(cluster: impl Into<String>, metrics: Arc<Metrics>) -> Self {
-        Self { regions: tokio::sync::Mutex::default(), cluster: cluster.into(), metrics }
+    /// `cluster` marks what is created; `quota_share` of each quota of the account is used.
+    pub fn new(cluster: impl Into<String>, quota_share: f64, metrics: Arc<Metrics>) -> Self {
+        Self { regions: tokio::sync::Mutex::default(), cluster: cluster.into(), quota_share, metrics }
     }
 
     async fn region(&self, name: &str) -> Result<Arc<Region>, Verdict> {
@@ -93,7 +95,8 @@ impl Aws {
         let wait = {
             let now = Instant::now();
             let mut buckets = region.buckets.lock();
-            let bucket = buckets.entry(quota).or_insert_with(|| Bucket::new(quota.rate(), quota.rate(), now));
+            let rate = quota.rate() * self.quota_share;
+            let bucket = buckets.entry(operation).or_insert_with(|| Bucket::new(rate, rate.max(1.0), now));
             bucket.reserve(now)
         };
         // At most as many wait as objects are reconciled at once.

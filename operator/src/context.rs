@@ -44,6 +44,8 @@ pub struct Settings {
     pub label_selector: Option<String>,
     /// Asks AWS again after so long, ± 20 %.
     pub aws_resync: Duration,
+    /// Share of each AWS quota of the account that the operator uses.
+    pub aws_quota_share: f64,
     /// Shortest and longest time between two looks at an agent.
     pub ask: (Duration, Duration),
 }
@@ -60,6 +62,7 @@ impl Settings {
             debounce: Duration::from_secs(1),
             label_selector: None,
             aws_resync: Duration::from_secs(10 * 3600),
+            aws_quota_share: 0.5,
             ask: (Duration::from_secs(10), Duration::from_secs(300)),
         }
     }
@@ -140,7 +143,7 @@ impl Context {
         let context = Self {
             recorder: Recorder::new(client.clone(), reporter),
             client,
-            aws: Aws::new(settings.cluster.clone(), metrics.clone()),
+            aws: Aws::new(settings.cluster.clone(), settings.aws_quota_share, metrics.clone()),
             asker: Asker::default(),
             metrics,
             settings,

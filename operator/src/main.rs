@@ -49,6 +49,9 @@ struct Cli {
     /// Hours between two looks at channel and stream of an object in AWS
     #[arg(long, env = "KVS_INGEST_AWS_RESYNC_HOURS", default_value_t = 10.0)]
     aws_resync_hours: f64,
+    /// Share of each AWS quota of the account that the operator uses, more than 0
+    #[arg(long, env = "KVS_INGEST_AWS_QUOTA_SHARE", default_value_t = 0.5)]
+    aws_quota_share: f64,
     /// Seconds between two looks at an agent: shortest
     #[arg(long, hide = true, default_value_t = 10.0)]
     ask_shortest: f64,
@@ -160,6 +163,10 @@ fn settings(cli: &Cli) -> Result<Settings> {
     if !(cli.rollouts_per_minute > 0.0 && cli.rollouts_per_minute.is_finite()) {
         bail!("--rollouts-per-minute {} is not more than 0", cli.rollouts_per_minute);
     }
+    if !(cli.aws_quota_share > 0.0 && cli.aws_quota_share.is_finite()) {
+        bail!("--aws-quota-share {} is not more than 0", cli.aws_quota_share);
+    }
+    settings.aws_quota_share = cli.aws_quota_share;
     settings.rollouts_per_minute = cli.rollouts_per_minute;
     settings.concurrency = cli.concurrency;
     settings.label_selector.clone_from(&cli.selector);

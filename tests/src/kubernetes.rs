@@ -169,8 +169,15 @@ impl World {
         Ok(Self { cluster, client, namespace, local, folder, kubeconfig })
     }
 
-    /// An operator for this namespace, under its service account. `name` tells its log and its identity.
+    /// An operator for this namespace, under its service account, that looks at its agents often. `name` tells its log
+    /// and its identity.
     pub async fn operator(&self, name: &str, arguments: &[&str]) -> Result<Operator> {
+        let often = ["--ask-shortest=1", "--ask-longest=3", "--log-level=info,kvs_ingest_operator=debug"];
+        self.operator_with(name, &[&often, arguments].concat()).await
+    }
+
+    /// An operator with these arguments and no others of a test's.
+    pub async fn operator_with(&self, name: &str, arguments: &[&str]) -> Result<Operator> {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let log = self.folder.path().join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log)?;
@@ -186,7 +193,6 @@ impl World {
             .arg(format!("--listen=127.0.0.1:{port}"))
             .arg(format!("--lease-name={}", self.namespace))
             .args(["--lease-namespace=kvs-ingest", "--log-format=text", "--cluster=test"])
-            .args(["--log-level=info,kvs_ingest_operator=debug", "--ask-shortest=1", "--ask-longest=3"])
             .arg(format!("--identity={name}"))
             .args(if arguments.iter().any(|argument| argument.starts_with("--selector")) {
                 vec![]
@@ -394,6 +400,15 @@ pub struct Operator {
 impl Operator {
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The most memory that was resident so far, MiB.
+    pub fn peak_rss_mib(&self) -> Result<f64> {
+        let id = self.child.id().context("the operator has ended")?;
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        let kib: f64 = line.split_whitespace().next().context("no figure")?.parse()?;
+        Ok(kib / 1024.0)
     }
 
     /// The value of a metric, by its name with labels; 0 when it is not there yet.

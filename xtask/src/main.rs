@@ -1,6 +1,7 @@
 //! `cargo xtask`: the two commands that do everything, `demo` and `test`, and their helpers.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod cluster;
 mod crds;
 mod demo;
@@ -39,6 +40,8 @@ enum Task {
     Test(suites::Options),
     /// Writes crds/ and docs/reference.md, made from crates/api
     Crds(crds::Options),
+    /// Speed and memory, side by side with a peer
+    Bench(bench::Options),
     /// A Kubernetes control plane on this machine
     Cluster(cluster::Options),
     /// Installs the system packages that demo and test need, and does nothing else
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
             Task::Demo(options) => demo::run(&options),
             Task::Test(options) => suites::run(&options),
             Task::Crds(options) => crds::run(&options),
+            Task::Bench(options) => bench::run(&options),
             Task::Cluster(options) => cluster::run(&options),
             Task::Packages => packages::ensure(&packages::Group::ALL).map(|()| ExitCode::SUCCESS),
         });

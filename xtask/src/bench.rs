@@ -1,0 +1,48 @@
+//! `cargo xtask bench`: speed and memory, beside a peer in the same run.
+
+use std::env;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use crate::cluster::{ControlPlane, assets};
+use crate::packages;
+use crate::workspace::{cargo, run as run_command, target};
+
+#[derive(Args)]
+pub struct Options {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// The operator on a real API server, beside a bare client that writes the same
+    Operator {
+        #[arg(long, default_value_t = 10_000)]
+        objects: u32,
+    },
+}
+
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let What::Operator { objects } = options.what;
+    packages::ensure(&[packages::Group::Build, packages::Group::Cluster])?;
+    let assets = assets::ensure()?;
+    run_command(cargo().args(["build", "--locked", "--release", "-p", "kvs-ingest-operator"]))?;
+    let folder = target().join("bench/operator");
+    if let Some(mut stale) = ControlPlane::read(&folder) {
+        stale.stop();
+    }
+    let mut cluster = ControlPlane::start(&folder, &assets, true)?;
+    let result = run_command(
+        cargo()
+            .args(["bench", "--locked", "-p", "kvs-ingest-tests", "--bench", "operator"])
+            .env("KVS_INGEST_BENCH_OBJECTS", objects.to_string())
+            .env("KVS_INGEST_TEST_CLUSTER", folder.join("cluster.json"))
+            .env("KVS_INGEST_XTASK", env::current_exe()?)
+            .env("KVS_INGEST_BIN_DIR", target().join("release")),
+    );
+    cluster.stop();
+    result.map(|()| ExitCode::SUCCESS)
+}
