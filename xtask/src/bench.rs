@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-use crate::cluster::{ControlPlane, assets};
+use crate::cluster::{self, assets};
 use crate::packages;
 use crate::workspace::{cargo, run as run_command, target};
 
@@ -28,13 +28,11 @@ enum What {
 pub fn run(options: &Options) -> Result<ExitCode> {
     let What::Operator { objects } = options.what;
     packages::ensure(&[packages::Group::Build, packages::Group::Cluster])?;
-    let assets = assets::ensure()?;
+    // Before the long build: whether there will be a cluster.
+    assets::ensure()?;
     run_command(cargo().args(["build", "--locked", "--release", "-p", "kvs-ingest-operator"]))?;
     let folder = target().join("bench/operator");
-    if let Some(mut stale) = ControlPlane::read(&folder) {
-        stale.stop();
-    }
-    let mut cluster = ControlPlane::start(&folder, &assets, true)?;
+    let mut cluster = cluster::fresh(&folder, true)?;
     let result = run_command(
         cargo()
             .args(["bench", "--locked", "-p", "kvs-ingest-tests", "--bench", "operator"])

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::cluster::{ControlPlane, assets};
+use crate::cluster::{self, assets};
 use crate::packages::{self, Group, on_path};
 use crate::process::{Outcome, interrupted, run_within};
 use crate::workspace::{binary, build, cargo, root, target};
@@ -390,11 +390,8 @@ fn browser(suite: &mut Run) -> Result<()> {
 fn operator(suite: &mut Run) -> Result<()> {
     build(&["kvs-ingest-operator", "kvs-ingest-agent"])?;
     let folder = target().join("suites/operator");
-    if let Some(mut stale) = ControlPlane::read(&folder) {
-        stale.stop();
-    }
     // The audit log tells what the operator asked for, and what it was refused.
-    let mut cluster = ControlPlane::start(&folder, &assets::ensure()?, true)?;
+    let mut cluster = cluster::fresh(&folder, true)?;
     let result = suite.command(
         cargo()
             .args([

@@ -99,7 +99,6 @@ fn source_here() -> Result<Source, String> {
 }
 
 /// Why this machine cannot have them, if it cannot.
-#[allow(dead_code, reason = "for the suites that need a cluster")]
 pub fn missing() -> Option<String> {
     source_here().err()
 }

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 
 use assets::Assets;
-pub use control_plane::ControlPlane;
+use control_plane::ControlPlane;
 
 use crate::process::interrupted;
 use crate::workspace::target;
@@ -129,10 +129,20 @@ fn up(folder: &Path, audit_log: bool) -> Result<ControlPlane> {
         }
         return Ok(plane);
     }
-    // Whatever a crash left.
+    start(folder, &assets, audit_log)
+}
+
+/// A control plane without a past, for a suite: whatever is left of an earlier run in this folder goes first.
+pub fn fresh(folder: &Path, audit_log: bool) -> Result<ControlPlane> {
+    let assets = assets::ensure()?;
+    let _turn = turn()?;
+    start(folder, &assets, audit_log)
+}
+
+fn start(folder: &Path, assets: &Assets, audit_log: bool) -> Result<ControlPlane> {
     control_plane::clear(folder)?;
     control_plane::claim(folder)?;
-    ControlPlane::start(folder, &assets, audit_log)
+    ControlPlane::start(folder, assets, audit_log)
 }
 
 fn introduce(plane: &ControlPlane, dir: Option<&PathBuf>) {
