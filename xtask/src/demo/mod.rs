@@ -209,8 +209,9 @@ fn summarize(stored: &Stored, data: &Path) {
     say!("  codecs      {}", stored.codecs());
     match stored.lag {
         Some(lag) => say!(
-            "  lag         {:.1} s from the capture of a fragment's first frame to its being persisted",
-            lag.as_secs_f64()
+            "  lag         {:.1} s from the capture of a fragment's first frame to its being persisted, {} ms from its last",
+            lag.first_frame.as_secs_f64(),
+            lag.last_frame.as_millis()
         ),
         None => say!("  lag         unknown"),
     }

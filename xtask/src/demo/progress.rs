@@ -62,7 +62,7 @@ fn line(stored: &Stored) -> String {
         stored.codecs()
     );
     if let Some(lag) = stored.lag {
-        text.push_str(&format!("  lag {:.1} s", lag.as_secs_f64()));
+        text.push_str(&format!("  lag {:.1} s", lag.first_frame.as_secs_f64()));
     }
     text
 }

@@ -18,7 +18,36 @@ struct StreamState {
     width: Option<u32>,
     height: Option<u32>,
     codecs: Vec<String>,
-    lag_ms: Option<u64>,
+    last_fragment: Option<Fragment>,
+}
+
+/// The last one that was persisted. Milliseconds, the first two since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Fragment {
+    producer_ms: u64,
+    persisted_ms: u64,
+    duration_ms: u64,
+}
+
+/// How long after its capture a frame of the last fragment was persisted. A fragment is persisted as a whole, so that
+/// its first frame waits for the rest of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lag {
+    pub first_frame: Duration,
+    /// Counted from the end of its duration, which is only estimated: never less than zero.
+    pub last_frame: Duration,
+}
+
+impl Lag {
+    fn of(fragment: Fragment) -> Self {
+        let Fragment { producer_ms, persisted_ms, duration_ms } = fragment;
+        let first_frame = persisted_ms.saturating_sub(producer_ms);
+        Self {
+            first_frame: Duration::from_millis(first_frame),
+            last_frame: Duration::from_millis(first_frame.saturating_sub(duration_ms)),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -32,8 +61,8 @@ pub struct Stored {
     pub fragments: u64,
     /// Video frames.
     pub frames: u64,
-    /// From the capture of a fragment's first frame to the fragment being persisted: mostly its own length.
-    pub lag: Option<Duration>,
+    /// Of the last fragment.
+    pub lag: Option<Lag>,
     duration_ms: u64,
     size: Option<(u32, u32)>,
     codecs: Vec<String>,
@@ -46,7 +75,7 @@ impl Stored {
         Ok(Self {
             fragments: found.fragments,
             frames: found.frames,
-            lag: found.lag_ms.map(Duration::from_millis),
+            lag: found.last_fragment.map(Lag::of),
             duration_ms: found.duration_ms,
             size: found.width.zip(found.height),
             codecs: found.codecs,
@@ -83,5 +112,22 @@ impl Ingest {
             reason: "NoAnswer".to_owned(),
             message: format!("{error:#}"),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lag_counts_from_the_capture_of_the_first_and_of_the_last_frame() {
+        let text = r#"{"streams": [{"name": "door", "lastFragment":
+            {"number": "91", "producerMs": 10000, "durationMs": 2000, "persistedMs": 12300}}]}"#;
+        let state: State = serde_json::from_str(text).unwrap();
+        let lag = Lag::of(state.streams[0].last_fragment.unwrap());
+        assert_eq!((lag.first_frame.as_millis(), lag.last_frame.as_millis()), (2300, 300));
+        // A clock that is a little behind makes no lag of centuries.
+        let early = Lag::of(Fragment { producer_ms: 10_000, persisted_ms: 9_990, duration_ms: 2_000 });
+        assert_eq!((early.first_frame, early.last_frame), (Duration::ZERO, Duration::ZERO));
     }
 }
