@@ -1,5 +1,6 @@
-// Opens the page of kvs-local in headless Chromium as a master whose camera plays a file (Motion JPEG), and answers one JSON line for each line on standard input:
-// `sent` (every video frame that was encoded and sent, by viewer connection) or `state`. Ends when standard input does.
+// Opens the page of kvs-local in headless Chromium as a master whose camera plays a file (Motion JPEG), and answers one
+// JSON line for each line on standard input: `sent` (every video frame that was encoded and sent, by viewer connection),
+// `state`, or `end`, which turns camera and microphone off and leaves the connections. Ends when standard input does.
 import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
 
@@ -73,7 +74,18 @@ await page.addInitScript(record);
 await page.goto(url);
 console.log(JSON.stringify({ ready: true }));
 
+/** Runs in the page. */
+function end() {
+  const tracks = document.getElementById('preview').srcObject.getTracks();
+  for (const track of tracks) track.stop();
+  return tracks.length;
+}
+
 for await (const line of createInterface({ input: process.stdin })) {
+  if (line === 'end') {
+    console.log(JSON.stringify(await page.evaluate(end)));
+    continue;
+  }
   const answer =
     line === 'sent'
       ? await page.evaluate(() => window.sentFrames)

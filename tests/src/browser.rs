@@ -8,9 +8,12 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// Nine frames long: without a frame for this long there is none to come.
+const QUIET: Duration = Duration::from_millis(300);
 
 /// A video frame that Chromium encoded and gave to RTP.
 #[derive(Clone, Debug, Deserialize)]
@@ -61,6 +64,22 @@ impl BrowserMaster {
     pub async fn sent(&mut self) -> Result<Vec<BrowserFrame>> {
         self.stdin.write_all(b"sent\n").await?;
         Ok(serde_json::from_str(&self.line().await?)?)
+    }
+
+    /// Turns camera and microphone off, leaves the connections, and waits until no frame has been sent for a while: what
+    /// [`Self::sent`] says is final then, and on the wire.
+    pub async fn end(&mut self) -> Result<()> {
+        self.stdin.write_all(b"end\n").await?;
+        let tracks: u64 = serde_json::from_str(&self.line().await?)?;
+        ensure!(tracks == 2, "the browser shared {tracks} tracks, not camera and microphone");
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        let (mut before, mut sent) = (None, self.sent().await?.len());
+        while before != Some(sent) {
+            ensure!(Instant::now() < deadline, "the browser still sends frames without a camera");
+            sleep(QUIET).await;
+            (before, sent) = (Some(sent), self.sent().await?.len());
+        }
+        Ok(())
     }
 
     /// What the page knows of itself.

@@ -382,7 +382,8 @@ fn browser(suite: &mut Run) -> Result<()> {
     workspace::npm_ci(&root().join("tests/browser"))?;
     suite.command(
         cargo()
-            .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", "browser"])
+            // With what a test that passed has to say: which sizes the browser went through is different every time.
+            .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", "browser", "--", "--show-output"])
             .env("KVS_INGEST_WEB_DIR", page),
     )
 }
