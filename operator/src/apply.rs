@@ -191,3 +191,6 @@ impl Context {
 fn is_refused(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.is_conflict() || status.is_invalid())
 }
+
+#[cfg(test)]
+mod tests;

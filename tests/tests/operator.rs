@@ -591,3 +591,47 @@ async fn conditions_follow_a_master_that_comes_and_goes() {
     drop(agent);
     world.end().await.unwrap();
 }
+
+/// An upgrade of the operator brings another image: not all agents at once. A change of an object does not wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_restarts_no_more_agents_than_the_budget_allows() {
+    let world = World::new("rollout").await.unwrap();
+    let operator = world.operator("old", &[]).await.unwrap();
+    for name in ["a", "b", "c"] {
+        world.create(world.manifest(name, json!({}))).await.unwrap();
+        let running = |found: &Value| found["status"]["replicas"] == 1;
+        world.until(&world.deployments(), &format!("{name}-agent"), "a replica", running).await.unwrap();
+        world.says(name, "ChannelResolved", "True", "Created").await.unwrap();
+    }
+    writes(&world).await;
+    operator.stop().await.unwrap();
+    let operator =
+        world.operator("new", &["--agent-env=UPGRADED=yes", "--rollouts-per-minute=1"]).await.unwrap();
+    let upgraded = async || {
+        let mut names = Vec::new();
+        for deployment in world.deployments().list(&ListParams::default()).await.unwrap() {
+            if deployment.data["spec"]["template"]["spec"]["containers"][0]["env"]
+                .to_string()
+                .contains("UPGRADED")
+            {
+                names.push(deployment.metadata.name.unwrap().replace("-agent", ""));
+            }
+        }
+        names
+    };
+    let until = Instant::now() + DEADLINE;
+    while operator.metric("kvsingest_rollout_queue").await.unwrap() < 2.0 {
+        assert!(Instant::now() < until, "{:?}\n{}", upgraded().await, operator.log());
+        sleep(Duration::from_millis(200)).await;
+    }
+    let first = upgraded().await;
+    assert_eq!(first.len(), 1, "{first:?}");
+    let waiting = ["a", "b", "c"].into_iter().find(|name| !first.contains(&(*name).to_owned())).unwrap();
+    world.patch(waiting, json!({"spec": {"logLevel": "debug"}})).await.unwrap();
+    let until = Instant::now() + DEADLINE;
+    while !upgraded().await.contains(&waiting.to_owned()) {
+        assert!(Instant::now() < until, "{:?}\n{}", upgraded().await, operator.log());
+        sleep(Duration::from_millis(200)).await;
+    }
+    world.end().await.unwrap();
+}
