@@ -200,11 +200,25 @@ mod tests {
 
     use super::*;
 
-    const GOOD: &str = include_str!("../../../examples/front-door.yaml");
+    const EXAMPLE: &str = include_str!("../../../examples/front-door.yaml");
+    const GOOD: &str = "\
+apiVersion: kvs-ingest.dev/v1alpha1
+kind: KvsIngest
+metadata:
+  name: front-door
+spec:
+  region: ap-northeast-1
+  channel:
+    name: front-door-camera
+  stream:
+    name: front-door
+    createIfMissing: true
+    retentionHours: 24
+";
 
     #[test]
     fn the_example_is_a_manifest_with_defaults() {
-        let manifest = KvsIngestManifest::from_yaml(GOOD).unwrap();
+        let manifest = KvsIngestManifest::from_yaml(EXAMPLE).unwrap();
         assert_eq!(manifest.metadata.name, "front-door");
         assert_eq!(manifest.spec.channel.name.as_deref(), Some("front-door-camera"));
         assert!(manifest.spec.media.video.enabled && manifest.spec.media.audio.enabled);
