@@ -217,6 +217,8 @@ async fn bad_members_of_media_calls_are_named() {
         ),
         (get(json!({ "StartSelectorType": "SERVER_TIMESTAMP" })), "StartSelector.StartTimestamp"),
         (list(json!([])), "Fragments"),
+        (list(json!(["91343852333", "first"])), "Fragments[1]"),
+        (list(json!([""])), "Fragments[0]"),
     ];
     for ((path, body), member) in cases {
         let reply = try_call(s, path, body.clone()).await;

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::read::{fragment_list_chunk, get_media_chunk};
 use super::select::{Selector, TimestampKind, select};
+use super::start::start;
 use super::store::now_ms;
 use super::{Archive, FragmentInfo};
 use crate::{
@@ -34,7 +35,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
 }
 
 /// Seconds since 1970 with a fraction, as milliseconds.
-fn timestamp(members: &Members, member: &str) -> Result<Option<u64>, ServiceError> {
+pub(super) fn timestamp(members: &Members, member: &str) -> Result<Option<u64>, ServiceError> {
     Ok(members.number(member)?.map(|seconds| (seconds * 1000.0).round().max(0.0) as u64))
 }
 
@@ -84,72 +85,27 @@ fn matroska(body: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Res
     response
 }
 
-/// Digits, in the length that numbers have here: they are compared as text.
-fn fragment_number(members: &Members, member: &str) -> Result<Option<String>, ServiceError> {
-    let number = members.text(member, 1..=128, |c| c.is_ascii_digit(), "[0-9]+")?;
-    Ok(number.map(|number| format!("{number:0>47}")))
-}
-
-/// The fragment number after which GetMedia starts; `None` is before everything.
-fn start(all: &[Arc<FragmentInfo>], members: &Members) -> Result<Option<String>, ServiceError> {
-    let selector = members.structure("StartSelector")?;
-    let selector = members.required("StartSelector", selector)?;
-    let kinds = [
-        "NOW",
-        "EARLIEST",
-        "FRAGMENT_NUMBER",
-        "SERVER_TIMESTAMP",
-        "PRODUCER_TIMESTAMP",
-        "CONTINUATION_TOKEN",
-    ];
-    let kind = selector.required("StartSelectorType", selector.one_of("StartSelectorType", &kinds)?)?;
-    let before = |wanted: &dyn Fn(&FragmentInfo) -> bool| {
-        let index = all.iter().position(|info| wanted(info)).unwrap_or(all.len());
-        index.checked_sub(1).map(|index| all[index].number.clone())
-    };
-    Ok(match kind {
-        "NOW" => all.last().map(|info| info.number.clone()),
-        "EARLIEST" => None,
-        "FRAGMENT_NUMBER" => {
-            let number = fragment_number(&selector, "AfterFragmentNumber")?;
-            Some(selector.required("AfterFragmentNumber", number)?)
-        }
-        "CONTINUATION_TOKEN" => {
-            // It is the number of the fragment that it came with.
-            let token = fragment_number(&selector, "ContinuationToken")?;
-            Some(selector.required("ContinuationToken", token)?)
-        }
-        "SERVER_TIMESTAMP" => {
-            let at = selector.required("StartTimestamp", timestamp(&selector, "StartTimestamp")?)?;
-            before(&|info| info.server_ms >= at)
-        }
-        // The fragment that contains the time.
-        _ => {
-            let at = selector.required("StartTimestamp", timestamp(&selector, "StartTimestamp")?)?;
-            before(&|info| info.end_ms() > at)
-        }
-    })
-}
-
-/// Goes on with what is stored, for as long as the caller reads.
+/// Goes on with what is stored, for as long as the caller reads and the stream is there.
 async fn get_media(
     State(app): State<Arc<App>>,
     Signed { caller, members }: Signed,
 ) -> Result<Response, ServiceError> {
-    let key = find_stream(&app, &caller.region, &members)?.folder();
-    let after = start(&app.archive.fragments(&key), &members)?;
+    let stream = find_stream(&app, &caller.region, &members)?;
+    let after = start(&app.archive, &stream.folder(), &members)?;
     let changes = app.archive.changes();
     let body = futures::stream::try_unfold(
-        (app, key, after, changes),
-        |(app, key, after, mut changes)| async move {
+        (app, stream, after, changes),
+        |(app, stream, after, mut changes)| async move {
+            let key = stream.folder();
             loop {
                 changes.mark_unchanged();
                 let next = app.archive.next_after(&key, after.as_deref());
                 if let Some(info) = next {
                     let chunk = get_media_chunk(&app.archive, &key, &info, now_ms()).await?;
-                    return Ok(Some((chunk, (app, key, Some(info.number.clone()), changes))));
+                    return Ok(Some((chunk, (app, stream, Some(info.number.clone()), changes))));
                 }
-                if changes.changed().await.is_err() {
+                let deleted = app.control.find_stream(&stream.region, None, Some(&stream.arn)).is_err();
+                if deleted || changes.changed().await.is_err() {
                     return Ok(None);
                 }
             }
@@ -166,6 +122,12 @@ async fn get_media_for_fragment_list(
     let numbers = members.required("Fragments", members.strings("Fragments", 1000)?)?;
     if numbers.is_empty() {
         return Err(members.invalid("Fragments", "must have at least one fragment number"));
+    }
+    for (index, number) in numbers.iter().enumerate() {
+        if !(1..=128).contains(&number.len()) || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            let member = format!("Fragments[{index}]");
+            return Err(members.invalid(&member, "must match [0-9]+ and be 1 to 128 characters long"));
+        }
     }
     let mut fragments = Vec::new();
     for number in numbers {

@@ -4,6 +4,7 @@ mod api;
 mod index;
 mod read;
 mod select;
+mod start;
 mod store;
 
 pub(crate) use self::api::routes;

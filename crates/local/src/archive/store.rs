@@ -262,6 +262,14 @@ impl Archive {
         }
     }
 
+    /// In the order of arrival: the number before the first fragment that is wanted, or the last if none is.
+    #[must_use]
+    pub fn number_before(&self, stream: &str, wanted: impl Fn(&FragmentInfo) -> bool) -> Option<String> {
+        let streams = self.streams.lock();
+        let fragments = &streams.get(stream)?.fragments;
+        fragments.values().take_while(|info| !wanted(info)).last().map(|info| info.number.clone())
+    }
+
     /// One fragment by its number, replaced ones included.
     #[must_use]
     pub fn fragment(&self, stream: &str, number: &str) -> Option<Arc<FragmentInfo>> {
@@ -489,6 +497,18 @@ mod tests {
         archive.store("s", &older, 1_000, 5, &fragment(1_000)).unwrap();
         assert_eq!(archive.fragments("s")[0].number, newer);
         assert_eq!((archive.summary("s").fragments, archive.summary("s").duplicates), (1, 1));
+    }
+
+    #[test]
+    fn fragments_are_read_in_the_order_of_arrival() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = open(folder.path());
+        let [second, first] = [put(&archive, 3_000), put(&archive, 1_000)].map(|info| info.number);
+        let before = |wanted: &dyn Fn(&FragmentInfo) -> bool| archive.number_before("s", wanted);
+        assert_eq!(before(&|_| true), None);
+        assert_eq!(before(&|info| info.producer_ms == 1_000), Some(second));
+        assert_eq!(before(&|_| false), Some(first), "the newest is the one that came last");
+        assert_eq!(archive.number_before("other", |_| false), None);
     }
 
     #[test]
