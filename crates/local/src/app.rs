@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Config, archive::Archive, auth::KeyRing, control::ControlPlane, ice::TurnCredentials, putmedia::PutMedia,
@@ -29,4 +29,6 @@ pub struct App {
     pub turn: TurnCredentials,
     /// Cancelled when the server ends: what streams without end stops then.
     pub stop: CancellationToken,
+    /// What the end of the server waits for.
+    pub tasks: TaskTracker,
 }

@@ -163,6 +163,7 @@ impl Server {
         let app = Arc::new(App {
             put_media: putmedia::PutMedia::default(),
             stop: stop.clone(),
+            tasks: tasks.clone(),
             keys: KeyRing::new(&config.access_keys),
             signaling: Signaling::new(config.signaling.clone(), stop.clone(), tasks.clone()),
             turn: credentials,

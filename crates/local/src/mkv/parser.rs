@@ -394,8 +394,8 @@ impl Parser {
         let content = &self.input[head.length..total];
         let item = match (head.id, timecode) {
             (element::TIMECODE, None) => element::uint(content).map(|value| {
-                let ms = (u128::from(value) * u128::from(self.scale) / 1_000_000) as u64;
-                Item::Cluster { timecode_ms: ms }
+                let ms = u128::from(value) * u128::from(self.scale) / 1_000_000;
+                Item::Cluster { timecode_ms: u64::try_from(ms).unwrap_or(u64::MAX) }
             }),
             (element::TIMECODE, Some(_)) => Err("a second Timecode in a cluster".to_owned()),
             (_, None) => Err("a block before the cluster's Timecode".to_owned()),

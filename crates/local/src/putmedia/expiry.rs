@@ -26,6 +26,8 @@ pub(crate) async fn expire(app: Arc<App>, stop: CancellationToken) {
                     tracing::error!(stream = gone, %error, "a deleted stream could not be removed");
                 }
             }
+            app.put_media.sessions.retain(|stream| known.contains(stream));
+            app.put_media.faults.retain(|stream| known.contains(stream));
             for stream in streams {
                 let kept_ms = u64::from(stream.retention_hours) * 3_600_000;
                 if let Err(error) = app.archive.expire(&stream.folder(), now_ms().saturating_sub(kept_ms)) {

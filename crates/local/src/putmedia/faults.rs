@@ -261,6 +261,11 @@ impl Faults {
         cleared
     }
 
+    /// Forgets the faults of streams that are gone.
+    pub fn retain(&self, there: impl Fn(&str) -> bool) {
+        self.streams.lock().retain(|stream, _| there(stream));
+    }
+
     /// The faults that may still happen or are happening, for the state.
     #[must_use]
     pub fn describe(&self, stream: &str) -> Vec<Value> {

@@ -67,7 +67,9 @@ async fn put_media(State(app): State<Arc<App>>, request: Request) -> Response {
     tokio::task::yield_now().await;
     let (acks, lines) = mpsc::channel::<Result<Bytes, Infallible>>(ACKS);
     let abort = parts.extensions.get::<Abort>().cloned().unwrap_or_default();
-    tokio::spawn(Session::new(app, head, open, acks, abort).run(first, body));
+    // Tracked: the server does not end before what is complete is stored.
+    let tasks = app.tasks.clone();
+    tasks.spawn(Session::new(app, head, open, acks, abort).run(first, body));
     let mut response = Response::new(Body::from_stream(ReceiverStream::new(lines)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

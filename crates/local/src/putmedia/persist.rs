@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
+    time::{Instant, sleep_until},
 };
 
 use super::faults::Modes;
@@ -22,7 +23,9 @@ pub(super) struct Job {
     pub(super) number: String,
     pub(super) producer_ms: u64,
     pub(super) server_ms: u64,
-    /// As they were when it was complete.
+    /// When it was complete.
+    pub(super) complete: Instant,
+    /// As they were then.
     pub(super) modes: Modes,
 }
 
@@ -85,7 +88,7 @@ impl Persister {
 }
 
 async fn persist(app: &Arc<App>, head: &Head, acks: &Acks, job: Job) -> Result<(), (ErrorId, String)> {
-    let Job { fragment, number, producer_ms, server_ms, modes } = job;
+    let Job { fragment, number, producer_ms, server_ms, complete, modes } = job;
     // As it is now: it may have been changed or deleted since the session began.
     let stream = app
         .control
@@ -95,7 +98,11 @@ async fn persist(app: &Arc<App>, head: &Head, acks: &Acks, job: Job) -> Result<(
         return Ok(());
     }
     if let Some(delay) = modes.delay_persisted {
-        tokio::time::sleep(delay).await;
+        // What is complete is not lost with the end of the server, however late it was to be.
+        tokio::select! {
+            () = sleep_until(complete + delay) => {}
+            () = app.stop.cancelled() => {}
+        }
     }
     let (key, timecode_ms) = (stream.folder(), fragment.timecode_ms);
     if !modes.no_store {

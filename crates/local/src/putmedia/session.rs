@@ -269,6 +269,7 @@ impl Session {
                             number,
                             producer_ms: self.head.base_ms.saturating_add(timecode_ms),
                             server_ms,
+                            complete: Instant::now(),
                             modes: self.modes,
                         })
                         .await;

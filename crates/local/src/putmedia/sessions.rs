@@ -69,6 +69,11 @@ impl Sessions {
         what(&mut self.0.lock().streams.entry(stream.to_owned()).or_default().1);
     }
 
+    /// Forgets the streams that are gone and have no open session.
+    pub fn retain(&self, there: impl Fn(&str) -> bool) {
+        self.0.lock().streams.retain(|stream, (open, _)| !open.is_empty() || there(stream));
+    }
+
     /// Sessions that are open now, and the counts.
     #[must_use]
     pub fn view(&self, stream: &str) -> (usize, Counters) {
@@ -120,5 +125,18 @@ mod tests {
         assert!(third.is_some());
         let (open, counters) = sessions.view("s");
         assert_eq!((open, counters.sessions, counters.refused), (2, 3, 1));
+    }
+
+    #[test]
+    fn a_stream_that_is_gone_is_forgotten_with_its_last_session() {
+        let sessions = Arc::new(Sessions::default());
+        let last = sessions.open("s", 2);
+        sessions.retain(|_| false);
+        assert_eq!(sessions.view("s").1.sessions, 1);
+        drop(last);
+        sessions.retain(|stream| stream == "s");
+        assert_eq!(sessions.view("s").1.sessions, 1);
+        sessions.retain(|_| false);
+        assert_eq!(sessions.view("s"), (0, Counters::default()));
     }
 }
