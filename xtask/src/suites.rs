@@ -426,7 +426,7 @@ fn boto3(suite: &mut Run) -> Result<()> {
     };
     suite.command(&mut script("boto3_control.py"))?;
     fill(suite, &local, "boto3-media")?;
-    suite.command(script("boto3_media.py").args(["boto3-media", demo::REGION]))
+    suite.command(script("boto3_media.py").args(["boto3-media", &FRAMES.to_string(), demo::REGION]))
 }
 
 fn js(suite: &mut Run) -> Result<()> {
