@@ -9,6 +9,7 @@ import { channels, deletion, mediaStorage, strangers, streams } from './control.
 import { clock, limits, pages, refusals } from './edges.mjs';
 import { frames } from './frames.mjs';
 import { media } from './media.mjs';
+import { signaling } from './signaling.mjs';
 
 const [endpoint, region, stored, count] = process.argv.slice(2);
 const options = {
@@ -28,6 +29,7 @@ try {
   await refusals(client, channel, options);
   await limits(client, channel, stream);
   await pages(client);
+  await signaling(client, options);
   await media(client, options, stored);
   await frames(options, stored, Number(count));
   await deletion(client, channel, stream);

@@ -79,8 +79,8 @@ const SUITES: &[Suite] = &[
     Suite { name: "boto3", about: "kvs-local driven by boto3", minutes: 4, missing: no_python, run: boto3 },
     Suite {
         name: "js",
-        about: "kvs-local driven by the AWS SDK for JavaScript",
-        minutes: 4,
+        about: "kvs-local driven by AWS's SDKs for JavaScript",
+        minutes: 12,
         missing: no_node,
         run: js,
     },
