@@ -40,12 +40,17 @@ pub(super) fn start(
             let at = at()?;
             archive.number_before(stream, |info| info.server_ms >= at)
         }
-        // The fragment that contains the time, or the next.
+        // The fragment that contains the time, or the next. Sound reaches over the end of the pictures into the fragment
+        // that follows: of two that contain the time it is the one that began last.
         _ => {
             let at = at()?;
-            let first = archive.fragments(stream).into_iter().find(|info| info.end_ms() > at);
-            archive
-                .number_before(stream, |info| first.as_ref().is_some_and(|first| info.number >= first.number))
+            let all = archive.fragments(stream);
+            let begun = all.partition_point(|info| info.producer_ms <= at);
+            let first = match all[..begun].last() {
+                Some(last) if last.end_ms() > at => Some(last),
+                _ => all.get(begun),
+            };
+            archive.number_before(stream, |info| first.is_some_and(|first| info.number >= first.number))
         }
     })
 }
