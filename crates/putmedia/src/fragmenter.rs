@@ -12,6 +12,10 @@ use crate::{Frame, TrackFormat, TrackKind};
 /// The service accepts 50 MB per fragment.
 const MAX_FRAGMENT_BYTES: usize = 48_000_000;
 
+/// Longest fragment of audio alone, which can be cut anywhere. The service's pages give 10 s and 20 s as what it
+/// accepts; only video without key frames has a reason to go beyond the lower one.
+const MAX_AUDIO: Duration = Duration::from_secs(10);
+
 #[derive(Clone, Debug)]
 pub(crate) struct Cutting {
     pub(crate) target: Duration,
@@ -42,6 +46,8 @@ pub(crate) struct Fragmenter {
     latest_ms: Option<u64>,
     /// The lowest time that a video frame of the open fragment may get.
     video_floor_ms: u64,
+    /// Where the last random-access point began.
+    last_key_ms: Option<u64>,
     /// Format of the last video frame: under another one decoding starts anew.
     video_format: Option<Arc<TrackFormat>>,
     pending_tags: VecDeque<(String, String)>,
@@ -61,6 +67,7 @@ impl Fragmenter {
             epoch: 0,
             latest_ms: None,
             video_floor_ms: 0,
+            last_key_ms: None,
             video_format: None,
             pending_tags: VecDeque::new(),
             persistent_tags: Vec::new(),
@@ -81,6 +88,7 @@ impl Fragmenter {
     pub(crate) fn restart_time(&mut self) {
         self.epoch += 1;
         self.latest_ms = None;
+        self.last_key_ms = None;
     }
 
     /// Takes a tag for the next fragment, or for every following one until its value is set to nothing.
@@ -119,7 +127,7 @@ impl Fragmenter {
         store: &mut Store,
         now: Instant,
     ) -> Placed {
-        let Queued { frame, format, .. } = queued;
+        let Queued { frame, format, from, .. } = queued;
         let key = frame.track == TrackKind::Video && frame.random_access;
         if frame.track == TrackKind::Video {
             let changed = self.video_format.as_ref().is_some_and(|known| **known != *format);
@@ -133,8 +141,8 @@ impl Fragmenter {
                 _ => {}
             }
         }
-        let ms = frame.time.millis();
-        if self.must_cut(&frame, ms, key, &format, store) {
+        let (ms, from_ms) = (frame.time.millis(), from.millis());
+        if self.must_cut(&frame, from_ms, key, &format, store) {
             self.close(store);
         }
         if frame.track == TrackKind::Audio && self.is_late(ms, store) {
@@ -148,13 +156,16 @@ impl Fragmenter {
             self.close(store);
         }
         if store.open().is_none() {
-            let start = self.latest_ms.map_or(ms, |latest| ms.max(latest + 1));
+            let start = self.latest_ms.map_or(from_ms, |latest| from_ms.max(latest + 1));
             let fragment = Fragment::new(store.next_id(), self.epoch, start, self.take_tags(), now);
             store.push(fragment);
             self.video_floor_ms = start;
         }
         if frame.track == TrackKind::Video {
             self.awaiting_key = false;
+        }
+        if key {
+            self.last_key_ms = Some(from_ms);
         }
         self.append(frame, ms, format, store, now);
         store.decide_header(expected, false);
@@ -189,12 +200,18 @@ impl Fragmenter {
         }
         match frame.track {
             TrackKind::Video if key && elapsed >= self.cutting.min => {
-                self.cutting.every_key_frame || !open.has(TrackKind::Video) || elapsed >= self.cutting.target
+                // The next one may come too late for the service.
+                let spacing = self.last_key_ms.map_or(0, |last| ms.saturating_sub(last));
+                self.cutting.every_key_frame
+                    || !open.has(TrackKind::Video)
+                    || elapsed >= self.cutting.target
+                    || elapsed + Duration::from_millis(spacing) >= self.cutting.max
             }
             TrackKind::Video => false,
             // With video in the fragment audio follows its cuts.
             TrackKind::Audio => {
-                !open.has(TrackKind::Video) && elapsed >= self.cutting.target.max(self.cutting.min)
+                let target = self.cutting.target.max(self.cutting.min).min(MAX_AUDIO);
+                !open.has(TrackKind::Video) && elapsed >= target
             }
         }
     }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::{Frame, TrackFormat, TrackKind};
+use crate::{Frame, MediaTime, TrackFormat, TrackKind};
 
 /// A frame with the format that was in force when it arrived.
 #[derive(Debug)]
@@ -16,8 +16,11 @@ pub(crate) struct Queued {
     pub(crate) frame: Frame,
     pub(crate) format: Arc<TrackFormat>,
     arrived: Instant,
+    /// The earliest time of this frame and of those behind it that are presented before it: where a fragment
+    /// that begins here begins.
+    pub(crate) from: MediaTime,
     /// The track's highest time up to this frame. With B-frames presentation times go back and forth within
-    /// a track; this does not, and at a random-access point it is the presentation time.
+    /// a track; this does not, and at a random-access point it is `from`.
     key: u64,
 }
 
@@ -67,13 +70,15 @@ impl Interleaver {
         !video.queue.is_empty() || (video.expected && !video.stalled)
     }
 
-    pub(crate) fn push(&mut self, frame: Frame, format: Arc<TrackFormat>, now: Instant) {
+    /// `from` is at most the frame's own time.
+    pub(crate) fn push(&mut self, frame: Frame, from: MediaTime, format: Arc<TrackFormat>, now: Instant) {
         let lane = &mut self.lanes[frame.track.index()];
-        let key = frame.time.nanos().max(lane.newest.unwrap_or(0));
-        lane.newest = Some(key);
+        let newest = lane.newest.unwrap_or(0);
+        let key = from.nanos().max(newest);
+        lane.newest = Some(frame.time.nanos().max(newest));
         lane.stalled = false;
         self.bytes += frame.data.len();
-        lane.queue.push_back(Queued { frame, format, arrived: now, key });
+        lane.queue.push_back(Queued { frame, format, arrived: now, from, key });
     }
 
     /// The next frame in order, once it is certain or has waited long enough.
@@ -164,7 +169,6 @@ impl Interleaver {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::MediaTime;
     use bytes::Bytes;
 
     fn frame(track: TrackKind, ms: u64) -> (Frame, Arc<TrackFormat>) {
@@ -175,7 +179,7 @@ mod tests {
 
     fn push(interleaver: &mut Interleaver, track: TrackKind, ms: u64, now: Instant) {
         let (frame, format) = frame(track, ms);
-        interleaver.push(frame, format, now);
+        interleaver.push(frame, MediaTime::from_millis(ms), format, now);
     }
 
     fn interleaver() -> Interleaver {

@@ -33,6 +33,7 @@ mod fragment;
 mod fragmenter;
 mod frame;
 mod interleave;
+mod leading;
 mod matroska;
 mod nal;
 mod producer;

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use crate::fragment::Sent;
 use crate::fragmenter::{Cutting, Fragmenter, Placed};
 use crate::interleave::Interleaver;
+use crate::leading::{Leading, Ready};
 use crate::store::{Shed, Store};
 use crate::{Backoff, Frame, TrackFormat, TrackKind};
 use session::Link;
@@ -31,6 +32,7 @@ const TIME_RESTART: Duration = Duration::from_secs(3);
 pub struct Producer {
     config: ProducerConfig,
     formats: [Option<Arc<TrackFormat>>; 2],
+    leading: Leading,
     interleaver: Interleaver,
     fragmenter: Fragmenter,
     store: Store,
@@ -60,6 +62,7 @@ impl Producer {
             max: config.max_fragment,
         };
         Self {
+            leading: Leading::new(config.interleave_wait),
             interleaver: Interleaver::new(config.interleave_wait, config.first_video_wait, INTERLEAVE_BYTES),
             fragmenter: Fragmenter::new(cutting),
             store: Store::new(),
@@ -101,6 +104,9 @@ impl Producer {
 
     /// No more frames of this track: nothing waits for it any longer.
     pub fn end_track(&mut self, kind: TrackKind, now: Instant) {
+        if kind == TrackKind::Video {
+            self.release_leading(now);
+        }
         self.interleaver.set_expected(kind, false);
         self.store.decide_header(self.expected(), false);
         self.pump(now);
@@ -156,13 +162,26 @@ impl Producer {
             self.fragmenter.restart_time();
             self.interleaver.restart_time();
         }
-        self.interleaver.push(frame, format, now);
+        let ready = self.leading.push(frame, format, now);
+        self.interleave(ready, now);
         self.pump(now);
+    }
+
+    fn interleave(&mut self, ready: Vec<Ready>, now: Instant) {
+        for (frame, from, format) in ready {
+            self.interleaver.push(frame, from, format, now);
+        }
+    }
+
+    fn release_leading(&mut self, now: Instant) {
+        let ready = self.leading.release();
+        self.interleave(ready, now);
     }
 
     /// Forgets frames that are not in a fragment yet and ends the open fragment, as a flushing seek wants it.
     pub fn flush(&mut self, now: Instant) {
-        let frames = self.interleaver.clear();
+        let mut frames = self.interleaver.clear();
+        frames[TrackKind::Video.index()] += self.leading.clear();
         if frames != [0; 2] {
             self.dropped(0, frames, 0, DropReason::Flushed);
         }
@@ -190,16 +209,24 @@ impl Producer {
 
     /// When to call [`handle_timeout`](Self::handle_timeout) at the latest.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.interleaver.poll_timeout(), self.silence_deadline(), self.link_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.leading.poll_timeout(),
+            self.interleaver.poll_timeout(),
+            self.silence_deadline(),
+            self.link_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.silence_deadline().is_some_and(|deadline| now >= deadline) {
             self.fragmenter.close(&mut self.store);
+        }
+        if self.leading.poll_timeout().is_some_and(|deadline| now >= deadline) {
+            self.release_leading(now);
         }
         self.pump(now);
         self.handle_link_timeout(now);
@@ -232,6 +259,7 @@ impl Producer {
     }
 
     fn flush_interleaver(&mut self, now: Instant) {
+        self.release_leading(now);
         while let Some(queued) = self.interleaver.pop_now() {
             self.place(queued, now);
         }

@@ -415,7 +415,8 @@ impl Producer {
                 self.dropped(1, fragment.frames, fragment.bytes as u64, DropReason::Failed);
             }
         }
-        let frames = self.interleaver.clear();
+        let mut frames = self.interleaver.clear();
+        frames[TrackKind::Video.index()] += self.leading.clear();
         if frames.iter().any(|frames| *frames > 0) {
             self.dropped(0, frames, 0, DropReason::Failed);
         }
