@@ -1,4 +1,5 @@
-//! `cargo xtask crds`: the CustomResourceDefinition and the API reference, made from `crates/api`.
+//! `cargo xtask crds`: the CustomResourceDefinition and the API reference, made from `crates/api`, and what the Helm
+//! chart repeats: Helm reads no file outside of a chart.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,6 +11,8 @@ use clap::Args;
 use crate::say;
 use crate::workspace::{cargo, root, show};
 
+const CHART: &str = "charts/kvs-ingest/Chart.yaml";
+
 #[derive(Args)]
 pub struct Options {
     /// Write nothing; fail when a file is not what would be written
@@ -18,12 +21,16 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> Result<ExitCode> {
+    let definition = make(&[])?;
+    let files = [
+        ("crds/kvs-ingest.dev_kvsingests.yaml", definition.clone()),
+        ("charts/kvs-ingest/files/crds/kvs-ingest.dev_kvsingests.yaml", definition),
+        ("docs/reference.md", make(&["--reference"])?),
+        (CHART, versioned(CHART)?),
+    ];
     let mut stale = Vec::new();
-    for (file, arguments) in
-        [("crds/kvs-ingest.dev_kvsingests.yaml", &[][..]), ("docs/reference.md", &["--reference"])]
-    {
+    for (file, made) in files {
         let path = root().join(file);
-        let made = make(arguments)?;
         if fs::read(&path).ok().as_deref() == Some(made.as_bytes()) {
             continue;
         }
@@ -65,9 +72,40 @@ fn make(arguments: &[&str]) -> Result<String> {
     String::from_utf8(output.stdout).context("what the example printed is not UTF-8")
 }
 
+/// The chart with the version of the workspace, which is this program's.
+fn versioned(chart: &str) -> Result<String> {
+    let path = root().join(chart);
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(with_version(&text, env!("CARGO_PKG_VERSION")))
+}
+
+fn with_version(chart: &str, version: &str) -> String {
+    let lines = chart.lines().map(|line| match line.split_once(':') {
+        Some(("version", _)) => format!("version: {version}\n"),
+        // Quoted: 1.10 would be a number.
+        Some(("appVersion", _)) => format!("appVersion: \"{version}\"\n"),
+        _ => format!("{line}\n"),
+    });
+    lines.collect()
+}
+
 fn write(path: &PathBuf, text: &str) -> Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chart_gets_the_version_and_nothing_else() {
+        let chart =
+            "name: x\n# version: stays\nversion: 0.0.1\nappVersion: \"0.0.1\"\nkubeVersion: \">=1\"\n";
+        let expected =
+            "name: x\n# version: stays\nversion: 1.10.0\nappVersion: \"1.10.0\"\nkubeVersion: \">=1\"\n";
+        assert_eq!(with_version(chart, "1.10.0"), expected);
+    }
 }

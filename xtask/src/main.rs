@@ -38,7 +38,7 @@ enum Task {
     Demo(demo::Options),
     /// All tests; installs what they need
     Test(suites::Options),
-    /// Writes crds/ and docs/reference.md, made from crates/api
+    /// Writes crds/, docs/reference.md and the chart's copy, made from crates/api
     Crds(crds::Options),
     /// Speed and memory, side by side with a peer
     Bench(bench::Options),

@@ -49,7 +49,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "clippy", about: "lints, warnings denied", minutes: 12, missing: nothing, run: clippy },
     Suite {
         name: "crds",
-        about: "crds/ and docs/reference.md are those of crates/api",
+        about: "crds/, docs/reference.md and the chart's copy are those of crates/api",
         minutes: 5,
         missing: nothing,
         run: crds,

@@ -1,0 +1,78 @@
+{{/* Release name and chart name, once. */}}
+{{- define "kvs-ingest.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 43 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 43 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 43 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Everything of the operator has this name: 52 characters at most, which leaves room for the hashes of its pods. */}}
+{{- define "kvs-ingest.operator" -}}
+{{- printf "%s-operator" (include "kvs-ingest.fullname" .) -}}
+{{- end -}}
+
+{{/* These can never change. */}}
+{{- define "kvs-ingest.selectorLabels" -}}
+app.kubernetes.io/name: kvs-ingest-operator
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end -}}
+
+{{- define "kvs-ingest.labels" -}}
+{{- $labels := include "kvs-ingest.selectorLabels" . | fromYaml -}}
+{{- $_ := set $labels "app.kubernetes.io/version" .Chart.AppVersion -}}
+{{- $_ := set $labels "app.kubernetes.io/part-of" "kvs-ingest" -}}
+{{- $_ := set $labels "app.kubernetes.io/managed-by" .Release.Service -}}
+{{- $_ := set $labels "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") -}}
+{{- merge $labels .Values.commonLabels | toYaml -}}
+{{- end -}}
+
+{{- define "kvs-ingest.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "kvs-ingest.operator" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The reference of an image: a list of the root and the image's values. */}}
+{{- define "kvs-ingest.image" -}}
+{{- $root := index . 0 -}}
+{{- $image := index . 1 -}}
+{{- $tag := $image.tag -}}
+{{- if not (or $tag $image.digest) -}}
+{{- $tag = $root.Chart.AppVersion -}}
+{{- end -}}
+{{- with $root.Values.imageRegistry }}{{ trimSuffix "/" . }}/{{ end -}}
+{{- $image.repository -}}
+{{- with $tag }}:{{ . }}{{ end -}}
+{{- with $image.digest }}@{{ . }}{{ end -}}
+{{- end -}}
+
+{{/* The namespaces in which the agents get a NetworkPolicy, as JSON. */}}
+{{- define "kvs-ingest.agentPolicyNamespaces" -}}
+{{- $namespaces := default .Values.watch.namespaces .Values.networkPolicy.agents.namespaces -}}
+{{- if not $namespaces -}}
+{{- fail "networkPolicy.agents.namespaces is empty: a NetworkPolicy is of one namespace, so name those with agents" -}}
+{{- end -}}
+{{- $namespaces | uniq | toJson -}}
+{{- end -}}
+
+{{/* DNS, and where EKS Pod Identity and IMDS give credentials: what operator and agents both need. */}}
+{{- define "kvs-ingest.commonEgress" -}}
+- ports:
+    - {protocol: UDP, port: 53}
+    - {protocol: TCP, port: 53}
+- to:
+    - ipBlock: {cidr: 169.254.170.23/32}
+    - ipBlock: {cidr: 169.254.169.254/32}
+    - ipBlock: {cidr: "fd00:ec2::23/128"}
+    - ipBlock: {cidr: "fd00:ec2::254/128"}
+  ports:
+    - {protocol: TCP, port: 80}
+{{- end -}}

@@ -1,0 +1,28 @@
+{{/* The operator's rights where it looks for objects. A test compares them with deploy/rbac.yaml. */}}
+{{- define "kvs-ingest.rules" -}}
+# What it reconciles; patch: the finalizer.
+- apiGroups: [kvs-ingest.dev]
+  resources: [kvsingests]
+  verbs: [get, list, watch, patch]
+- apiGroups: [kvs-ingest.dev]
+  resources: [kvsingests/status]
+  verbs: [patch]
+# To be named as an owner that blocks deletion.
+- apiGroups: [kvs-ingest.dev]
+  resources: [kvsingests/finalizers]
+  verbs: [update]
+# What it makes of it.
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+# Why an agent is not available, and where its /status is: on demand, never watched.
+- apiGroups: [apps]
+  resources: [replicasets]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}
