@@ -153,9 +153,7 @@ impl Fragment {
     pub(crate) fn write_part(&self, part: usize, relative: bool, scale_ms: u32, out: &mut BytesMut) {
         let Some(header) = &self.header else { return };
         let Some(index) = part.checked_sub(1) else {
-            for (name, value) in &self.tags {
-                matroska::put_tag(out, name, value);
-            }
+            matroska::put_tags(out, &self.tags);
             matroska::put_cluster(out, self.timecode(relative, scale_ms));
             return;
         };

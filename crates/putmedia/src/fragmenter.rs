@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::fragment::Fragment;
+use crate::fragment_event::{EventRefused, FragmentEvent};
 use crate::interleave::Queued;
 use crate::store::Store;
 use crate::{Frame, TrackFormat, TrackKind};
@@ -51,6 +52,7 @@ pub(crate) struct Fragmenter {
     /// Format of the last video frame: under another one decoding starts anew.
     video_format: Option<Arc<TrackFormat>>,
     pending_tags: VecDeque<(String, String)>,
+    pending_event: FragmentEvent,
     persistent_tags: Vec<(String, String)>,
 }
 
@@ -70,6 +72,7 @@ impl Fragmenter {
             last_key_ms: None,
             video_format: None,
             pending_tags: VecDeque::new(),
+            pending_event: FragmentEvent::default(),
             persistent_tags: Vec::new(),
         }
     }
@@ -98,7 +101,7 @@ impl Fragmenter {
             if value.is_empty() {
                 return true;
             }
-            if self.persistent_tags.len() >= MAX_TAGS {
+            if self.persistent_tags.len() + self.pending_event.tags().len() >= MAX_TAGS {
                 return false;
             }
             self.persistent_tags.push((name, value));
@@ -109,6 +112,17 @@ impl Fragmenter {
         }
         self.pending_tags.push_back((name, value));
         true
+    }
+
+    /// Takes an event for the next fragment; several become one.
+    pub(crate) fn add_event(&mut self, event: FragmentEvent) -> Result<(), EventRefused> {
+        let merged = self.pending_event.clone().merge(event)?;
+        let tags = merged.tags().len() + self.persistent_tags.len();
+        if tags > MAX_TAGS {
+            return Err(EventRefused::TooManyTags { tags, limit: MAX_TAGS });
+        }
+        self.pending_event = merged;
+        Ok(())
     }
 
     /// Closes the open fragment, if there is one.
@@ -224,12 +238,15 @@ impl Fragmenter {
     }
 
     fn take_tags(&mut self) -> Vec<(String, String)> {
+        let mut event = std::mem::take(&mut self.pending_event).tags();
         let mut tags = self.persistent_tags.clone();
-        while tags.len() < MAX_TAGS
+        while tags.len() + event.len() < MAX_TAGS
             && let Some(tag) = self.pending_tags.pop_front()
         {
             tags.push(tag);
         }
+        // Behind the others, as `matroska::put_tags` wants it.
+        tags.append(&mut event);
         tags
     }
 }

@@ -30,6 +30,7 @@ mod backoff;
 mod ebml;
 mod error_id;
 mod fragment;
+mod fragment_event;
 mod fragmenter;
 mod frame;
 mod interleave;
@@ -45,6 +46,7 @@ pub mod transport;
 pub use ack::{Ack, AckKind, AckParser};
 pub use backoff::Backoff;
 pub use error_id::{Remedy, error_name, remedy};
+pub use fragment_event::{EventRefused, FragmentEvent};
 pub use frame::{Frame, MediaTime};
 pub use nal::{NalCodec, is_random_access, nal_length_size};
 pub use producer::{

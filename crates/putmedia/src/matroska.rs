@@ -100,24 +100,39 @@ pub(crate) fn put_block_head(out: &mut BytesMut, track: u8, relative: i16, key: 
     out.extend_from_slice(&[if key { 0x80 } else { 0 }]);
 }
 
-/// One piece of fragment metadata; between clusters it belongs to the fragment that follows.
-pub(crate) fn put_tag(out: &mut BytesMut, name: &str, value: &str) {
+/// The metadata of a fragment; between clusters it belongs to the fragment that follows. An element for each piece,
+/// and one for an event of the service (its names begin with `AWS`) with everything behind it, which describes it.
+pub(crate) fn put_tags(out: &mut BytesMut, tags: &[(String, String)]) {
+    let event = tags.iter().position(|(name, _)| name.starts_with("AWS")).unwrap_or(tags.len());
+    let (plain, event) = tags.split_at(event);
+    for tag in plain {
+        put_tag(out, std::slice::from_ref(tag));
+    }
+    if !event.is_empty() {
+        put_tag(out, event);
+    }
+}
+
+fn put_tag<S: AsRef<str>>(out: &mut BytesMut, simple_tags: &[(S, S)]) {
     let width = SizeWidth::Fixed(8);
     put_master(out, TAGS, width, |tags| {
         put_master(tags, 0x7373, width, |tag| {
-            put_master(tag, 0x67c8, width, |simple| {
-                put_head(simple, 0x45a3, name.len() as u64, width); // TagName
-                simple.extend_from_slice(name.as_bytes());
-                put_head(simple, 0x4487, value.len() as u64, width); // TagString
-                simple.extend_from_slice(value.as_bytes());
-            });
+            for (name, value) in simple_tags {
+                put_master(tag, 0x67c8, width, |simple| {
+                    let (name, value) = (name.as_ref(), value.as_ref());
+                    put_head(simple, 0x45a3, name.len() as u64, width); // TagName
+                    simple.extend_from_slice(name.as_bytes());
+                    put_head(simple, 0x4487, value.len() as u64, width); // TagString
+                    simple.extend_from_slice(value.as_bytes());
+                });
+            }
         });
     });
 }
 
 /// The mark that the fragment before it is whole, so that the service need not wait for the next cluster.
 pub(crate) fn put_end_of_fragment(out: &mut BytesMut) {
-    put_tag(out, END_OF_FRAGMENT, "");
+    put_tag(out, &[(END_OF_FRAGMENT, "")]);
 }
 
 #[cfg(test)]
@@ -163,7 +178,13 @@ mod tests {
         assert_eq!(out.len(), 84);
         assert_eq!(&out[..], want);
         out.clear();
-        put_tag(&mut out, "color", "red");
+        let tag = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        put_tags(&mut out, &[tag("color", "red")]);
         assert_eq!(out.len(), 60);
+        out.clear();
+        let event = [tag("color", "red"), tag("AWS_KINESISVIDEO_NOTIFICATION", ""), tag("door", "open")];
+        put_tags(&mut out, &event);
+        let elements = out.windows(4).filter(|window| *window == [0x12, 0x54, 0xc3, 0x67]).count();
+        assert_eq!(elements, 2, "an event and what describes it are one element");
     }
 }

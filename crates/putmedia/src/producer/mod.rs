@@ -18,7 +18,7 @@ use crate::fragmenter::{Cutting, Fragmenter, Placed};
 use crate::interleave::Interleaver;
 use crate::leading::{Leading, Ready};
 use crate::store::{Shed, Store};
-use crate::{Backoff, Frame, TrackFormat, TrackKind};
+use crate::{Backoff, EventRefused, FragmentEvent, Frame, TrackFormat, TrackKind};
 use session::Link;
 
 /// Payload that may wait in the interleaver. Beyond it frames are handed on without waiting.
@@ -125,6 +125,14 @@ impl Producer {
         valid && self.fragmenter.add_tag(name.to_owned(), value.to_owned(), persist)
     }
 
+    /// Puts an event on the next fragment. Several before it begins become one.
+    ///
+    /// # Errors
+    /// [`EventRefused`] says what the service would not take.
+    pub fn put_event(&mut self, event: FragmentEvent) -> Result<(), EventRefused> {
+        self.fragmenter.add_event(event)
+    }
+
     /// Whether a frame can be taken without exceeding the storage bound. Matters with [`WhenFull::Block`].
     pub fn has_room(&self) -> bool {
         // One fragment is always let in: it could not be ended otherwise, and nothing would ever be freed.
@@ -200,6 +208,11 @@ impl Producer {
         self.finishing = true;
         self.connect_if_needed(now);
         self.check_drained();
+    }
+
+    /// Since [`finish`](Self::finish) everything was acknowledged, and no frame came.
+    pub fn is_drained(&self) -> bool {
+        self.drained
     }
 
     /// What to do or tell next.
