@@ -29,7 +29,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let What::Operator { objects } = options.what;
     packages::ensure(&[packages::Group::Build, packages::Group::Cluster])?;
     // Before the long build: whether there will be a cluster.
-    assets::ensure()?;
+    assets::ensure(false)?;
     run_command(cargo().args(["build", "--locked", "--release", "-p", "kvs-ingest-operator"]))?;
     let folder = target().join("bench/operator");
     let mut cluster = cluster::fresh(&folder, true)?;

@@ -20,12 +20,13 @@ pub enum Group {
     Web,
     Browser,
     Cluster,
+    Node,
     Test,
 }
 
 impl Group {
-    pub const ALL: [Group; 6] =
-        [Group::Build, Group::Media, Group::Web, Group::Browser, Group::Cluster, Group::Test];
+    pub const ALL: [Group; 7] =
+        [Group::Build, Group::Media, Group::Web, Group::Browser, Group::Cluster, Group::Node, Group::Test];
 
     fn name(self) -> &'static str {
         match self {
@@ -34,6 +35,7 @@ impl Group {
             Group::Web => "web",
             Group::Browser => "browser",
             Group::Cluster => "cluster",
+            Group::Node => "node",
             Group::Test => "test",
         }
     }

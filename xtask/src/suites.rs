@@ -266,7 +266,7 @@ fn no_node() -> Option<String> {
 }
 
 fn no_kubernetes() -> Option<String> {
-    assets::missing().or_else(no_ffmpeg)
+    assets::missing(false).or_else(no_ffmpeg)
 }
 
 fn no_browser() -> Option<String> {

@@ -28,13 +28,28 @@ pub struct Assets {
 }
 
 /// Binary, module folder under `xtask/`, import path.
-const PARTS: [(&str, &str, &str); 5] = [
+type Part = (&'static str, &'static str, &'static str);
+
+const CONTROL_PLANE: [Part; 5] = [
     ("etcd", "etcd", "go.etcd.io/etcd/server/v3"),
     ("kube-apiserver", "kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver"),
     ("kube-controller-manager", "kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager"),
     ("kube-scheduler", "kubernetes", "k8s.io/kubernetes/cmd/kube-scheduler"),
     ("kubectl", "kubernetes", "k8s.io/kubernetes/cmd/kubectl"),
 ];
+const NODE: [Part; 2] = [
+    ("kubelet", "kubernetes", "k8s.io/kubernetes/cmd/kubelet"),
+    ("kube-proxy", "kubernetes", "k8s.io/kubernetes/cmd/kube-proxy"),
+];
+
+/// Those of a control plane, and of a node when there is to be one.
+fn parts(node: bool) -> Vec<Part> {
+    let mut parts = CONTROL_PLANE.to_vec();
+    if node {
+        parts.extend(NODE);
+    }
+    parts
+}
 
 impl Assets {
     pub fn binary(&self, name: &str) -> PathBuf {
@@ -58,13 +73,14 @@ enum Source {
 
 /// Decides it, or says what the person can do. `go` is asked only when something is to be built.
 fn source(
+    parts: &[Part],
     ready_made: Option<PathBuf>,
     cache: PathBuf,
     go: impl FnOnce() -> Option<(u32, u32)>,
 ) -> Result<Source, String> {
     if let Some(folder) = ready_made {
         // setup-envtest brings neither a controller manager nor a scheduler.
-        let lacking = lacking(&folder);
+        let lacking: Vec<_> = lacking(parts, &folder).iter().map(|(name, ..)| *name).collect();
         return if lacking.is_empty() {
             Ok(Source::Folder(folder))
         } else {
@@ -75,7 +91,7 @@ fn source(
             ))
         };
     }
-    if lacking(&cache).is_empty() {
+    if lacking(parts, &cache).is_empty() {
         return Ok(Source::Folder(cache));
     }
     let wanted = format!("{}.{}", GO.0, GO.1);
@@ -88,31 +104,31 @@ fn source(
                 Some((major, minor)) => format!("Go {major}.{minor} is too old"),
                 None => "there is no Go".to_owned(),
             },
-            PARTS.map(|(name, ..)| name).join(", "),
+            parts.iter().map(|(name, ..)| *name).collect::<Vec<_>>().join(", "),
         )),
     }
 }
 
-fn source_here() -> Result<Source, String> {
+fn source_here(node: bool) -> Result<Source, String> {
     let ready_made = env::var_os(READY_MADE).filter(|value| !value.is_empty()).map(PathBuf::from);
-    source(ready_made, cache(), go_version)
+    source(&parts(node), ready_made, cache(), go_version)
 }
 
 /// Why this machine cannot have them, if it cannot.
-pub fn missing() -> Option<String> {
-    source_here().err()
+pub fn missing(node: bool) -> Option<String> {
+    source_here(node).err()
 }
 
-/// The binaries, built when they are not there yet.
-pub fn ensure() -> Result<Assets> {
-    let find = || source_here().map_err(anyhow::Error::msg);
+/// The binaries, those of a node too if wanted, built when they are not there yet.
+pub fn ensure(node: bool) -> Result<Assets> {
+    let find = || source_here(node).map_err(anyhow::Error::msg);
     let mut source = find()?;
     if let Source::Build(_) = source {
         // Two runs at once: one builds, the other waits for it and finds them.
         let _turn = turn("lock")?;
         source = find()?;
         if let Source::Build(folder) = &source {
-            build(folder)?;
+            build(&lacking(&parts(node), folder), folder)?;
         }
     }
     let (Source::Folder(folder) | Source::Build(folder)) = source;
@@ -153,14 +169,18 @@ fn note(text: &str) {
     }
 }
 
-fn build(folder: &Path) -> Result<()> {
+/// Builds what is lacking; what is there stays as it is.
+fn build(lacking: &[Part], folder: &Path) -> Result<()> {
     note(&format!(
-        "Building Kubernetes {KUBERNETES} and etcd from their Go modules (once, some ten minutes)"
+        "Building Kubernetes {KUBERNETES} from Go modules (once; ten minutes for all of it): {} to go",
+        lacking.len()
     ));
     let work = folder.with_extension("building");
     let _ = fs::remove_dir_all(&work);
-    fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
-    for (name, module, path) in PARTS {
+    for folder in [&work, folder] {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    for (name, module, path) in lacking {
         note(&format!("  {name}"));
         let mut go = Command::new("go");
         go.args(["build", "-trimpath", "-buildvcs=false", "-ldflags", &ldflags(), "-o"])
@@ -176,10 +196,12 @@ fn build(folder: &Path) -> Result<()> {
             Outcome::TimedOut => bail!("`{}` takes more than an hour", show(&go)),
             Outcome::Interrupted => bail!("interrupted; what is compiled so far is in Go's cache"),
         }
+        // Whole or not at all.
+        let done = folder.join(name);
+        fs::rename(work.join(name), &done).with_context(|| format!("cannot make {}", done.display()))?;
     }
-    // Whole or not at all.
-    let _ = fs::remove_dir_all(folder);
-    fs::rename(&work, folder).with_context(|| format!("cannot make {}", folder.display()))
+    let _ = fs::remove_dir_all(&work);
+    Ok(())
 }
 
 /// Without it the server says that it is v0.0.0-master, and clients judge it by that.
@@ -209,8 +231,8 @@ fn cache() -> PathBuf {
 }
 
 /// The parts that `folder` does not have.
-fn lacking(folder: &Path) -> Vec<&'static str> {
-    PARTS.iter().map(|(name, ..)| *name).filter(|name| !folder.join(name).is_file()).collect()
+fn lacking(parts: &[Part], folder: &Path) -> Vec<Part> {
+    parts.iter().copied().filter(|(name, ..)| !folder.join(name).is_file()).collect()
 }
 
 fn go_version() -> Option<(u32, u32)> {
@@ -255,28 +277,46 @@ mod tests {
 
     #[test]
     fn ready_made_binaries_come_first_and_must_be_all_of_them() {
-        let all = folder_with(&PARTS.map(|(name, ..)| name));
+        let all = folder_with(&CONTROL_PLANE.map(|(name, ..)| name));
         let nothing = folder_with(&[]);
-        let found = source(Some(all.path().to_owned()), nothing.path().to_owned(), unasked);
+        let found = source(&CONTROL_PLANE, Some(all.path().to_owned()), nothing.path().to_owned(), unasked);
         assert_eq!(found, Ok(Source::Folder(all.path().to_owned())));
 
         let envtest = folder_with(&["etcd", "kube-apiserver", "kubectl"]);
-        let error = source(Some(envtest.path().to_owned()), all.path().to_owned(), unasked).unwrap_err();
+        let error = source(&CONTROL_PLANE, Some(envtest.path().to_owned()), all.path().to_owned(), unasked)
+            .unwrap_err();
         assert!(error.contains("lacks kube-controller-manager, kube-scheduler;"), "{error}");
     }
 
     #[test]
     fn what_is_not_in_the_cache_is_built_by_a_go_that_can() {
-        let all = folder_with(&PARTS.map(|(name, ..)| name));
-        assert_eq!(source(None, all.path().to_owned(), unasked), Ok(Source::Folder(all.path().to_owned())));
+        let all = folder_with(&CONTROL_PLANE.map(|(name, ..)| name));
+        assert_eq!(
+            source(&CONTROL_PLANE, None, all.path().to_owned(), unasked),
+            Ok(Source::Folder(all.path().to_owned()))
+        );
 
         let half = folder_with(&["etcd"]);
-        let with_go = |go| source(None, half.path().to_owned(), move || go);
+        let with_go = |go| source(&CONTROL_PLANE, None, half.path().to_owned(), move || go);
         assert_eq!(with_go(Some(GO)), Ok(Source::Build(half.path().to_owned())));
         let old = with_go(Some((1, 19))).unwrap_err();
         assert!(old.contains("Go 1.19 is too old") && old.contains("Go 1.24 or newer"), "{old}");
         let none = with_go(None).unwrap_err();
         assert!(none.contains("there is no Go") && none.contains(READY_MADE), "{none}");
+    }
+
+    #[test]
+    fn a_node_needs_more_and_what_is_there_is_not_built_again() {
+        let control_plane = folder_with(&CONTROL_PLANE.map(|(name, ..)| name));
+        let dir = control_plane.path();
+        assert_eq!(lacking(&parts(false), dir), []);
+        assert_eq!(lacking(&parts(true), dir), NODE);
+        assert_eq!(
+            source(&parts(true), None, dir.to_owned(), || Some(GO)),
+            Ok(Source::Build(dir.to_owned()))
+        );
+        let error = source(&parts(true), Some(dir.to_owned()), dir.to_owned(), unasked).unwrap_err();
+        assert!(error.contains("lacks kubelet, kube-proxy;"), "{error}");
     }
 
     #[test]
@@ -291,7 +331,7 @@ mod tests {
     fn the_module_requires_this_kubernetes() {
         let module = fs::read_to_string(root().join("xtask/kubernetes/go.mod")).unwrap();
         assert!(module.contains(&format!("k8s.io/kubernetes v{KUBERNETES}")));
-        for (_, folder, path) in PARTS {
+        for (_, folder, path) in parts(true) {
             let module = fs::read_to_string(root().join("xtask").join(folder).join("go.mod")).unwrap();
             assert!(module.contains(path), "{path}");
         }

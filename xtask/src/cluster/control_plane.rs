@@ -1,4 +1,5 @@
-//! etcd, kube-apiserver, kube-controller-manager and kube-scheduler on loopback ports, in the background.
+//! etcd, kube-apiserver, kube-controller-manager and kube-scheduler on loopback ports, in the background; and the parts
+//! of a node, when there is to be one.
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
@@ -15,6 +16,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::assets::Assets;
+use super::node::{self, Node};
 use super::pki::Pki;
 use crate::process::{interrupted, tail};
 
@@ -30,7 +32,7 @@ pub struct ControlPlane {
     pub dir: PathBuf,
     /// For the administrator.
     pub kubeconfig: PathBuf,
-    /// `https://127.0.0.1:PORT`
+    /// `https://127.0.0.1:PORT`; with a node, an address that its pods reach, too.
     pub server: String,
     /// Each part writes NAME.log there.
     pub logs: PathBuf,
@@ -41,6 +43,9 @@ pub struct ControlPlane {
     ports: Ports,
     /// Name and process id.
     pub processes: Vec<(String, i32)>,
+    /// Without one no pod runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<Node>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -72,6 +77,7 @@ impl Ports {
 
 const FILE: &str = "cluster.json";
 const PARTS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+const NODE_PARTS: [&str; 3] = ["containerd", "kubelet", "kube-proxy"];
 
 impl ControlPlane {
     /// The one of this folder, if one was started there.
@@ -79,28 +85,33 @@ impl ControlPlane {
         serde_json::from_slice(&fs::read(dir.join(FILE)).ok()?).ok()
     }
 
-    /// Starts all parts and waits until Deployments work.
-    pub fn start(dir: &Path, assets: &Assets, audit: bool) -> Result<Self> {
-        match Self::attempt(dir, assets, audit) {
+    /// Starts all parts and waits until Deployments work, with a node until pods run.
+    pub fn start(dir: &Path, assets: &Assets, audit: bool, with_node: bool) -> Result<Self> {
+        match Self::attempt(dir, assets, audit, with_node) {
             // A port that was free a moment ago may be taken by now: once more, with others.
             Err(error) if !interrupted() => {
                 crate::say!("the control plane did not start, and is tried again: {error:#}");
-                Self::attempt(dir, assets, audit)
+                Self::attempt(dir, assets, audit, with_node)
             }
             result => result,
         }
     }
 
-    fn attempt(dir: &Path, assets: &Assets, audit: bool) -> Result<Self> {
+    fn attempt(dir: &Path, assets: &Assets, audit: bool, with_node: bool) -> Result<Self> {
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let dir = dir.canonicalize()?;
+        let node = if with_node { Some(Self::prepare_node(&dir)?) } else { None };
         let logs = dir.join("logs");
         fs::create_dir_all(&logs)?;
         let ports = Ports::free()?;
-        let pki = Pki::ensure(&dir.join("pki"))?;
-        let server = format!("https://127.0.0.1:{}", ports.apiserver);
+        let pki = Pki::ensure(&dir.join("pki"), node.as_ref())?;
+        let server = format!("https://{}:{}", api_host(node.as_ref()), ports.apiserver);
         let kubeconfig = pki.kubeconfig("admin", &server)?;
         pki.kubeconfig("scheduler", &server)?;
+        if node.is_some() {
+            pki.kubeconfig("kubelet", &server)?;
+            pki.kubeconfig("kube-proxy", &server)?;
+        }
         let mut plane = Self {
             kubeconfig,
             server,
@@ -109,6 +120,7 @@ impl ControlPlane {
             kubectl: assets.binary("kubectl"),
             ports,
             processes: Vec::new(),
+            node,
             dir,
         };
         let started = plane.start_parts(assets, &pki);
@@ -116,6 +128,15 @@ impl ControlPlane {
             plane.stop();
         }
         started.map(|()| plane)
+    }
+
+    /// Half of it does not stay.
+    fn prepare_node(dir: &Path) -> Result<Node> {
+        Node::prepare(dir).inspect_err(|_| {
+            if let Err(error) = node::clear(dir) {
+                crate::say!("{error:#}");
+            }
+        })
     }
 
     fn start_parts(&mut self, assets: &Assets, pki: &Pki) -> Result<()> {
@@ -156,7 +177,26 @@ impl ControlPlane {
         let address = format!("--server=https://127.0.0.1:{scheduler}");
         // Its certificate is one that it makes itself.
         let ready = [address.as_str(), "--insecure-skip-tls-verify", "get", "--raw=/readyz"];
-        self.wait("kube-scheduler", "/readyz", |plane| plane.kubectl(&ready).is_ok())
+        self.wait("kube-scheduler", "/readyz", |plane| plane.kubectl(&ready).is_ok())?;
+        match self.node.clone() {
+            Some(node) => self.start_node(&node, assets, pki),
+            None => Ok(()),
+        }
+    }
+
+    fn start_node(&mut self, node: &Node, assets: &Assets, pki: &Pki) -> Result<()> {
+        let dir = self.dir.clone();
+        self.spawn_command("containerd", node.containerd_command(&dir)?)?;
+        self.spawn_command("kube-proxy", node.proxy_command(&dir, assets, pki)?)?;
+        self.wait("containerd", "its socket", |_| node.containerd_answers())?;
+        node.load_pause(&dir)?;
+        self.spawn_command("kubelet", node.kubelet_command(&dir, assets, pki)?)?;
+        // Ready, and the controller manager has seen it: no taint keeps pods away.
+        let state = "-o=jsonpath={.status.conditions[?(@.type=='Ready')].status} {.spec.taints[*].key}";
+        self.wait("kubelet", "the node to be Ready", |plane| {
+            plane.kubectl(&["get", "node", &node.name, state]).is_ok_and(|text| text.trim() == "True")
+        })?;
+        self.wait("kube-proxy", "the API server's ClusterIP", |_| node.services_answer())
     }
 
     fn start_etcd(&mut self, assets: &Assets) -> Result<()> {
@@ -189,7 +229,7 @@ impl ControlPlane {
         let file = |name: &str| pki.path(name).display().to_string();
         let mut arguments = vec![
             format!("--etcd-servers=http://127.0.0.1:{etcd}"),
-            "--bind-address=127.0.0.1".to_owned(),
+            format!("--bind-address={}", api_host(self.node.as_ref())),
             format!("--secure-port={apiserver}"),
             format!("--tls-cert-file={}", file("apiserver.crt")),
             format!("--tls-private-key-file={}", file("apiserver.key")),
@@ -200,10 +240,20 @@ impl ControlPlane {
             "--authorization-mode=Node,RBAC".to_owned(),
             "--enable-admission-plugins=NodeRestriction".to_owned(),
             "--allow-privileged=true".to_owned(),
-            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
-            // A loopback address cannot be an endpoint.
-            "--endpoint-reconciler-type=none".to_owned(),
         ];
+        arguments.extend(match &self.node {
+            None => vec![
+                "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+                // A loopback address cannot be an endpoint.
+                "--endpoint-reconciler-type=none".to_owned(),
+            ],
+            Some(node) => vec![
+                format!("--service-cluster-ip-range={}", node.service_network),
+                format!("--kubelet-client-certificate={}", file("apiserver-kubelet-client.crt")),
+                format!("--kubelet-client-key={}", file("apiserver-kubelet-client.key")),
+                "--kubelet-preferred-address-types=InternalIP".to_owned(),
+            ],
+        });
         if let Some(log) = &self.audit_log {
             let policy = self.dir.join("audit-policy.yaml");
             fs::write(
@@ -220,7 +270,7 @@ impl ControlPlane {
     /// kube-apiserver ends and starts again, with its ports and data.
     pub fn restart_apiserver(&mut self, assets: &Assets) -> Result<()> {
         self.end("kube-apiserver");
-        let pki = Pki::ensure(&self.dir.join("pki"))?;
+        let pki = Pki::ensure(&self.dir.join("pki"), self.node.as_ref())?;
         self.start_apiserver(assets, &pki)
     }
 
@@ -236,23 +286,28 @@ impl ControlPlane {
     }
 
     fn spawn(&mut self, name: &str, assets: &Assets, arguments: &[String]) -> Result<()> {
+        let mut command = Command::new(assets.binary(name));
+        command.args(arguments);
+        self.spawn_command(name, command)
+    }
+
+    fn spawn_command(&mut self, name: &str, mut command: Command) -> Result<()> {
         let log = self.log(name);
         let file = OpenOptions::new()
             .create(true)
             .append(true)
             .open(&log)
             .with_context(|| format!("cannot write {}", log.display()))?;
-        let child = Command::new(assets.binary(name))
-            .args(arguments)
+        let child = command
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)
-            // Found again by its folder, which all of their command lines name.
+            // Found again by its folder, which the environment names; what it starts inherits that.
             .process_group(0)
             .current_dir(&self.dir)
-            .env("KVS_INGEST_CLUSTER_DIR", &self.dir)
+            .env(FOLDER, &self.dir)
             .spawn()
-            .with_context(|| format!("cannot start {}", assets.binary(name).display()))?;
+            .with_context(|| format!("cannot start {name} ({})", command.get_program().display()))?;
         let id = i32::try_from(child.id())?;
         self.processes.push((name.to_owned(), id));
         self.save()
@@ -312,8 +367,11 @@ impl ControlPlane {
         !self.processes.is_empty() && self.processes.iter().all(|(_, id)| is_ours(*id, &self.dir))
     }
 
-    /// Ends all parts, the last started first; logs and data stay.
+    /// Ends all parts, the last started first; logs and data stay. Pods end at once.
     pub fn end_all(&mut self) {
+        if let Err(error) = node::clear(&self.dir) {
+            crate::say!("{error:#}");
+        }
         // What a restart of the API server left in the file counts, too.
         if let Some(now) = Self::read(&self.dir) {
             self.processes = now.processes;
@@ -326,8 +384,35 @@ impl ControlPlane {
     /// Ends all parts and takes the folder away.
     pub fn stop(&mut self) {
         self.end_all();
-        let _ = fs::remove_dir_all(&self.dir);
+        if let Err(error) = clear(&self.dir) {
+            crate::say!("{error:#}");
+        }
     }
+}
+
+/// Names the cluster in the environment of its processes.
+const FOLDER: &str = "KVS_INGEST_CLUSTER_DIR";
+
+fn api_host(node: Option<&Node>) -> &str {
+    node.map_or("127.0.0.1", |node| node.host_address.as_str())
+}
+
+/// Is the process a part of a control plane, not of a node?
+pub fn is_part(id: i32) -> bool {
+    // The kernel keeps 15 bytes of a name.
+    fs::read_to_string(format!("/proc/{id}/comm"))
+        .is_ok_and(|name| PARTS.iter().any(|part| part[..part.len().min(15)] == *name.trim_end()))
+}
+
+/// All processes that were started in this folder, the first started first.
+pub fn processes_of(dir: &Path) -> Result<Vec<i32>> {
+    let mut ours: Vec<i32> = fs::read_dir("/proc")
+        .context("cannot read /proc")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|id| is_ours(*id, dir))
+        .collect();
+    ours.sort_unstable();
+    Ok(ours)
 }
 
 fn is_alive(id: i32) -> bool {
@@ -337,7 +422,7 @@ fn is_alive(id: i32) -> bool {
 
 /// A process id may be another's by now: ours has this folder in its environment.
 fn is_ours(id: i32, dir: &Path) -> bool {
-    let wanted = format!("KVS_INGEST_CLUSTER_DIR={}", dir.display());
+    let wanted = format!("{FOLDER}={}", dir.display());
     is_alive(id)
         && fs::read(format!("/proc/{id}/environ"))
             .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes()))
@@ -374,7 +459,8 @@ impl ControlPlane {
     pub fn ended(&self) -> Option<String> {
         let runs =
             |name: &str| self.processes.iter().any(|(part, id)| part == name && is_ours(*id, &self.dir));
-        let name = PARTS.into_iter().find(|name| !runs(name))?;
+        let of_node = NODE_PARTS.into_iter().filter(|_| self.node.is_some());
+        let name = PARTS.into_iter().chain(of_node).find(|name| !runs(name))?;
         Some(format!("{name} does not run:\n{}", tail(&self.log(name), 15)))
     }
 }
@@ -400,16 +486,13 @@ pub fn claim(dir: &Path) -> Result<()> {
 /// folder away. False: there was nothing.
 pub fn clear(dir: &Path) -> Result<bool> {
     let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
-    let mut ours: Vec<i32> = fs::read_dir("/proc")
-        .context("cannot read /proc")?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|id| is_ours(*id, &dir))
-        .collect();
-    ours.sort_unstable();
+    // First, and an error ends it: what is mounted in the folder would be removed with it.
+    let had_node = node::clear(&dir)?;
+    let ours = processes_of(&dir)?;
     for id in ours.iter().rev() {
         end(*id, &dir, Duration::from_secs(3));
     }
-    let found = !ours.is_empty() || is_clusters(&dir);
+    let found = had_node || !ours.is_empty() || is_clusters(&dir);
     if found && dir.exists() {
         fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
     }
@@ -430,7 +513,7 @@ mod tests {
 
     fn sleeper(dir: &Path) -> Child {
         let mut command = Command::new("sleep");
-        let child = command.arg("60").env("KVS_INGEST_CLUSTER_DIR", dir).process_group(0).spawn().unwrap();
+        let child = command.arg("60").env(FOLDER, dir).process_group(0).spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);
         // The kernel shows a new process's environment a moment after it has told us that it runs.
         while !is_ours(i32::try_from(child.id()).unwrap(), dir) {
@@ -499,11 +582,13 @@ mod tests {
             kubectl: path,
             ports: Ports { etcd: 1, etcd_peer: 2, apiserver: 3, controller_manager: 4, scheduler: 5 },
             processes: vec![("etcd".to_owned(), 7)],
+            node: None,
         };
         let value = serde_json::to_value(&plane).unwrap();
         for field in ["dir", "kubeconfig", "server", "logs", "auditLog", "kubectl", "processes"] {
             assert!(value.get(field).is_some(), "{field}");
         }
         assert_eq!(value["processes"][0], serde_json::json!(["etcd", 7]));
+        assert!(value.get("node").is_none());
     }
 }

@@ -1,7 +1,8 @@
-//! `cargo xtask cluster`: a real Kubernetes control plane on this machine, for the tests and for looking around.
+//! `cargo xtask cluster`: a real Kubernetes on this machine, for the tests and for looking around.
 
 pub mod assets;
 mod control_plane;
+mod node;
 mod pki;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use clap::{Args, Subcommand};
 
 use assets::Assets;
 use control_plane::ControlPlane;
+pub use node::node_missing;
 
 use crate::process::interrupted;
 use crate::workspace::target;
@@ -29,7 +31,7 @@ pub struct Options {
 enum Task {
     /// Starts it, or says where it runs
     Up {
-        /// etcd, API server, controller manager and scheduler; no node
+        /// No node: etcd, API server, controller manager and scheduler; needs no root
         #[arg(long)]
         api_only: bool,
         /// Its folder; several clusters need several
@@ -44,6 +46,13 @@ enum Task {
         /// Stay until Ctrl-C, and take it down then
         #[arg(long)]
         foreground: bool,
+    },
+    /// Loads images into its node: docker-archive or OCI archives
+    Load {
+        #[arg(value_name = "IMAGE.tar", required = true)]
+        images: Vec<PathBuf>,
+        #[arg(long)]
+        dir: Option<PathBuf>,
     },
     /// Stops it and takes its folder away, also after a crash
     Down {
@@ -69,11 +78,8 @@ fn folder(dir: Option<&PathBuf>) -> PathBuf {
 pub fn run(options: &Options) -> Result<ExitCode> {
     match &options.command {
         Task::Up { api_only, dir, audit_log, json, foreground } => {
-            if !api_only {
-                bail!("only `cluster up --api-only` exists yet: a control plane without a node");
-            }
             let folder = folder(dir.as_ref());
-            let plane = up(&folder, *audit_log)?;
+            let plane = up(&folder, *audit_log, !api_only)?;
             if *json {
                 say!("{}", serde_json::to_string(&plane)?);
             } else {
@@ -81,6 +87,18 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             }
             if *foreground {
                 stay(&folder)?;
+            }
+        }
+        Task::Load { images, dir } => {
+            let folder = folder(dir.as_ref());
+            let plane = find(&folder)?;
+            let Some(node) = &plane.node else {
+                bail!("the one in {} has no node to load images into", folder.display());
+            };
+            for archive in images {
+                for name in node.load(archive)? {
+                    say!("{name}");
+                }
             }
         }
         Task::Down { dir } => {
@@ -119,30 +137,44 @@ fn find(folder: &Path) -> Result<ControlPlane> {
 }
 
 /// The control plane of this folder, started when it does not run.
-fn up(folder: &Path, audit_log: bool) -> Result<ControlPlane> {
-    packages::ensure(&[packages::Group::Cluster])?;
-    let assets = assets::ensure()?;
+fn up(folder: &Path, audit_log: bool, with_node: bool) -> Result<ControlPlane> {
+    if with_node {
+        // Before anything is installed that does not help.
+        node::cannot_ever()?;
+        packages::ensure(&[packages::Group::Cluster, packages::Group::Node])?;
+        if let Some(reason) = node_missing() {
+            bail!("{reason}; --api-only needs none of it");
+        }
+    } else {
+        packages::ensure(&[packages::Group::Cluster])?;
+    }
+    let assets = assets::ensure(with_node)?;
     let _turn = turn()?;
     if let Some(plane) = ControlPlane::read(folder).filter(|plane| plane.ended().is_none()) {
-        if audit_log && plane.audit_log.is_none() {
-            bail!("the one in {} runs without an audit log: take it down first", folder.display());
+        for (wanted, there, what) in [
+            (audit_log, plane.audit_log.is_some(), "an audit log"),
+            (with_node, plane.node.is_some(), "a node"),
+        ] {
+            if wanted && !there {
+                bail!("the one in {} runs without {what}: take it down first", folder.display());
+            }
         }
         return Ok(plane);
     }
-    start(folder, &assets, audit_log)
+    start(folder, &assets, audit_log, with_node)
 }
 
 /// A control plane without a past, for a suite: whatever is left of an earlier run in this folder goes first.
 pub fn fresh(folder: &Path, audit_log: bool) -> Result<ControlPlane> {
-    let assets = assets::ensure()?;
+    let assets = assets::ensure(false)?;
     let _turn = turn()?;
-    start(folder, &assets, audit_log)
+    start(folder, &assets, audit_log, false)
 }
 
-fn start(folder: &Path, assets: &Assets, audit_log: bool) -> Result<ControlPlane> {
+fn start(folder: &Path, assets: &Assets, audit_log: bool, with_node: bool) -> Result<ControlPlane> {
     control_plane::clear(folder)?;
     control_plane::claim(folder)?;
-    ControlPlane::start(folder, assets, audit_log)
+    ControlPlane::start(folder, assets, audit_log, with_node)
 }
 
 fn introduce(plane: &ControlPlane, dir: Option<&PathBuf>) {
@@ -150,6 +182,14 @@ fn introduce(plane: &ControlPlane, dir: Option<&PathBuf>) {
     say!("  export KUBECONFIG={}", plane.kubeconfig.display());
     say!("  {} get namespaces", plane.kubectl.display());
     say!("  logs are in {}", plane.logs.display());
+    if let Some(node) = &plane.node {
+        say!(
+            "  pods run: they have {}, ClusterIPs {}, both routed from here",
+            node.pod_network,
+            node.service_network
+        );
+        say!("  pods reach what listens on this machine at {}", node.host_address);
+    }
     if let Some(log) = &plane.audit_log {
         say!("  every request is in {}", log.display());
     }

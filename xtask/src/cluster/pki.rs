@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use super::node::Node;
+
 /// The files of a folder.
 #[derive(Clone, Debug)]
 pub struct Pki {
@@ -18,8 +20,8 @@ impl Pki {
         self.folder.join(name)
     }
 
-    /// Makes them, unless they are there.
-    pub fn ensure(folder: &Path) -> Result<Self> {
+    /// Makes them, unless they are there; those of a node, too, when there is one.
+    pub fn ensure(folder: &Path, node: Option<&Node>) -> Result<Self> {
         let pki = Self { folder: folder.to_owned() };
         if pki.path("complete").exists() {
             return Ok(pki);
@@ -43,8 +45,18 @@ impl Pki {
         ])?;
         pki.key("sa")?;
         pki.openssl(&["ec", "-in", "sa.key", "-pubout", "-out", "sa.pub"])?;
-        let names = "subjectAltName=DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,IP:127.0.0.1,IP:10.96.0.1";
-        pki.certificate("apiserver", "/CN=kube-apiserver", Some(names))?;
+        let mut names =
+            "subjectAltName=DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,\
+                         IP:127.0.0.1,IP:10.96.0.1"
+                .to_owned();
+        if let Some(node) = node {
+            names.push_str(&format!(",IP:{},IP:{}", node.host_address, node.api_address));
+            let subject = format!("/O=system:nodes/CN=system:node:{}", node.name);
+            pki.certificate("kubelet", &subject, None)?;
+            pki.certificate("kube-proxy", "/CN=system:kube-proxy", None)?;
+            pki.certificate("apiserver-kubelet-client", "/O=system:masters/CN=kube-apiserver", None)?;
+        }
+        pki.certificate("apiserver", "/CN=kube-apiserver", Some(&names))?;
         pki.certificate("admin", "/O=system:masters/CN=admin", None)?;
         pki.certificate("scheduler", "/CN=system:kube-scheduler", None)?;
         fs::write(pki.path("complete"), "")?;
