@@ -1,5 +1,7 @@
 //! `cargo xtask test`: every suite in order, each with a budget, and one closing line.
 
+mod node;
+
 use std::collections::BTreeSet;
 use std::env;
 use std::path::Path;
@@ -75,6 +77,13 @@ const SUITES: &[Suite] = &[
         minutes: 25,
         missing: no_kubernetes,
         run: operator,
+    },
+    Suite {
+        name: "node",
+        about: "pods run on a node of our own, which leaves nothing",
+        minutes: 4,
+        missing: no_pods,
+        run: node::run,
     },
     Suite { name: "boto3", about: "kvs-local driven by boto3", minutes: 4, missing: no_python, run: boto3 },
     Suite {
@@ -267,6 +276,10 @@ fn no_node() -> Option<String> {
 
 fn no_kubernetes() -> Option<String> {
     assets::missing(false).or_else(no_ffmpeg)
+}
+
+fn no_pods() -> Option<String> {
+    cluster::node_missing().or_else(|| assets::missing(true)).or_else(|| lacks(&["busybox"]))
 }
 
 fn no_browser() -> Option<String> {

@@ -325,7 +325,8 @@ impl ControlPlane {
         self.logs.join(format!("{name}.log"))
     }
 
-    fn wait(&self, name: &str, what: &str, ready: impl Fn(&Self) -> bool) -> Result<()> {
+    /// Waits until `ready`, as long as every part lives; says what it waited for, with the log of the part `name`.
+    pub fn wait(&self, name: &str, what: &str, ready: impl Fn(&Self) -> bool) -> Result<()> {
         let deadline = Instant::now() + WITHIN;
         loop {
             if ready(self) {
@@ -485,7 +486,8 @@ pub fn claim(dir: &Path) -> Result<()> {
 /// Ends whatever was started in this folder, the last started first, whether or not a file names it, and takes the
 /// folder away. False: there was nothing.
 pub fn clear(dir: &Path) -> Result<bool> {
-    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    // Somebody may have removed it already.
+    let dir = dir.canonicalize().or_else(|_| std::path::absolute(dir))?;
     // First, and an error ends it: what is mounted in the folder would be removed with it.
     let had_node = node::clear(&dir)?;
     let ours = processes_of(&dir)?;

@@ -14,8 +14,8 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 
 use assets::Assets;
-use control_plane::ControlPlane;
-pub use node::node_missing;
+pub use control_plane::ControlPlane;
+pub use node::{Image, node_missing};
 
 use crate::process::interrupted;
 use crate::workspace::target;
@@ -166,9 +166,18 @@ fn up(folder: &Path, audit_log: bool, with_node: bool) -> Result<ControlPlane> {
 
 /// A control plane without a past, for a suite: whatever is left of an earlier run in this folder goes first.
 pub fn fresh(folder: &Path, audit_log: bool) -> Result<ControlPlane> {
-    let assets = assets::ensure(false)?;
+    anew(folder, audit_log, false)
+}
+
+/// The same with a node.
+pub fn fresh_with_node(folder: &Path) -> Result<ControlPlane> {
+    anew(folder, false, true)
+}
+
+fn anew(folder: &Path, audit_log: bool, with_node: bool) -> Result<ControlPlane> {
+    let assets = assets::ensure(with_node)?;
     let _turn = turn()?;
-    start(folder, &assets, audit_log, false)
+    start(folder, &assets, audit_log, with_node)
 }
 
 fn start(folder: &Path, assets: &Assets, audit_log: bool, with_node: bool) -> Result<ControlPlane> {

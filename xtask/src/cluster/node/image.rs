@@ -10,20 +10,20 @@ use serde_json::json;
 use super::tool;
 
 /// What an image is made of.
-struct Image<'a> {
+pub struct Image<'a> {
     /// With its tag.
-    name: &'a str,
+    pub name: &'a str,
     /// The static program, `/program` in the image.
-    program: &'a Path,
+    pub program: &'a Path,
     /// Other names of it, as links: `bin/sh`.
-    links: &'a [&'a str],
+    pub links: &'a [&'a str],
     /// Without a command of the pod's.
-    entrypoint: &'a [&'a str],
+    pub entrypoint: &'a [&'a str],
 }
 
 impl Image<'_> {
     /// Writes `FOLDER/image.tar`, a docker-archive of one layer.
-    fn pack(&self, folder: &Path) -> Result<PathBuf> {
+    pub fn pack(&self, folder: &Path) -> Result<PathBuf> {
         let _ = fs::remove_dir_all(folder);
         let root = folder.join("root");
         for path in ["", "tmp", "etc"].into_iter().map(Path::new).chain(self.links.iter().map(Path::new)) {

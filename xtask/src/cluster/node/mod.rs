@@ -18,6 +18,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 pub use clear::clear;
+pub use image::Image;
 pub use machine::{cannot_ever, node_missing};
 
 /// The node's name in Kubernetes.
