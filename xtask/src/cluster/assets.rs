@@ -119,6 +119,12 @@ pub fn missing(node: bool) -> Option<String> {
     source_here(node).err()
 }
 
+/// A kubectl for somebody else's cluster: the person's own, or one that was built here.
+pub fn kubectl() -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).chain([cache()]).map(|folder| folder.join("kubectl")).find(|path| path.is_file())
+}
+
 /// The binaries, those of a node too if wanted, built when they are not there yet.
 pub fn ensure(node: bool) -> Result<Assets> {
     let find = || source_here(node).map_err(anyhow::Error::msg);

@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::assets::Assets;
+use super::existing::Existing;
 use super::node::{self, Node};
 use super::pki::Pki;
 use crate::process::{interrupted, tail};
@@ -75,7 +76,7 @@ impl Ports {
     }
 }
 
-const FILE: &str = "cluster.json";
+pub const FILE: &str = "cluster.json";
 const PARTS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 const NODE_PARTS: [&str; 3] = ["containerd", "kubelet", "kube-proxy"];
 
@@ -501,9 +502,11 @@ pub fn clear(dir: &Path) -> Result<bool> {
     Ok(found)
 }
 
-/// Was the folder made by `claim`, or does it say that a control plane was started there?
+/// Was the folder made by `claim`, or does it say that a cluster was started or noted there?
 fn is_clusters(dir: &Path) -> bool {
-    ControlPlane::read(dir).is_some_and(|plane| dir.canonicalize().is_ok_and(|dir| dir == plane.dir))
+    let named =
+        ControlPlane::read(dir).map(|plane| plane.dir).or_else(|| Existing::read(dir).map(|it| it.dir));
+    named.is_some_and(|named| dir.canonicalize().is_ok_and(|dir| dir == named))
         || fs::read(dir.join(FILE)).is_ok_and(|text| text == CLAIM)
 }
 

@@ -2,6 +2,7 @@
 
 pub mod assets;
 mod control_plane;
+mod existing;
 mod node;
 mod pki;
 
@@ -15,6 +16,7 @@ use clap::{Args, Subcommand};
 
 use assets::Assets;
 pub use control_plane::ControlPlane;
+use existing::Existing;
 pub use node::{Image, node_missing};
 
 use crate::process::interrupted;
@@ -34,6 +36,9 @@ enum Task {
         /// No node: etcd, API server, controller manager and scheduler; needs no root
         #[arg(long)]
         api_only: bool,
+        /// Start nothing, and use the cluster of the current kubeconfig
+        #[arg(long, conflicts_with_all = ["api_only", "audit_log", "foreground"])]
+        existing: bool,
         /// Its folder; several clusters need several
         #[arg(long)]
         dir: Option<PathBuf>,
@@ -77,7 +82,20 @@ fn folder(dir: Option<&PathBuf>) -> PathBuf {
 
 pub fn run(options: &Options) -> Result<ExitCode> {
     match &options.command {
-        Task::Up { api_only, dir, audit_log, json, foreground } => {
+        Task::Up { existing: true, dir, json, .. } => {
+            let folder = folder(dir.as_ref());
+            let _turn = turn()?;
+            if ControlPlane::read(&folder).is_some() {
+                bail!("one was started in {}: take it down first, or name another folder", folder.display());
+            }
+            let existing = Existing::adopt(&folder)?;
+            if *json {
+                say!("{}", serde_json::to_string(&existing)?);
+            } else {
+                say!("the cluster of context {}, at {}, is used", existing.existing, existing.server);
+            }
+        }
+        Task::Up { api_only, dir, audit_log, json, foreground, .. } => {
             let folder = folder(dir.as_ref());
             let plane = up(&folder, *audit_log, !api_only)?;
             if *json {
@@ -91,6 +109,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         }
         Task::Load { images, dir } => {
             let folder = folder(dir.as_ref());
+            if let Some(existing) = Existing::read(&folder) {
+                bail!("{}", existing.how_to_load(images));
+            }
             let plane = find(&folder)?;
             let Some(node) = &plane.node else {
                 bail!("the one in {} has no node to load images into", folder.display());
@@ -104,14 +125,23 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         Task::Down { dir } => {
             let folder = folder(dir.as_ref());
             let _turn = turn()?;
-            if control_plane::clear(&folder)? {
+            if let Some(existing) = Existing::read(&folder) {
+                control_plane::clear(&folder)?;
+                say!("the cluster of context {} is no longer used; it goes on", existing.existing);
+            } else if control_plane::clear(&folder)? {
                 say!("stopped");
             } else {
                 say!("there is none in {}", folder.display());
             }
         }
         Task::Status { dir } => {
-            let plane = find(&folder(dir.as_ref()))?;
+            let folder = folder(dir.as_ref());
+            if let Some(existing) = Existing::read(&folder) {
+                existing.check()?;
+                say!("the cluster of context {}, at {}, is ready", existing.existing, existing.server);
+                return Ok(ExitCode::SUCCESS);
+            }
+            let plane = find(&folder)?;
             if let Some(part) = plane.ended() {
                 bail!("{part}`cargo xtask cluster down` clears it away");
             }
@@ -133,6 +163,9 @@ fn turn() -> Result<std::fs::File> {
 }
 
 fn find(folder: &Path) -> Result<ControlPlane> {
+    if let Some(existing) = Existing::read(folder) {
+        bail!("the cluster of context {} was not started here", existing.existing);
+    }
     ControlPlane::read(folder).with_context(|| format!("there is none in {}", folder.display()))
 }
 
@@ -150,6 +183,10 @@ fn up(folder: &Path, audit_log: bool, with_node: bool) -> Result<ControlPlane> {
     }
     let assets = assets::ensure(with_node)?;
     let _turn = turn()?;
+    if let Some(existing) = Existing::read(folder) {
+        let context = existing.existing;
+        bail!("{} stands for the cluster of context {context}: `cluster down` forgets it", folder.display());
+    }
     if let Some(plane) = ControlPlane::read(folder).filter(|plane| plane.ended().is_none()) {
         for (wanted, there, what) in [
             (audit_log, plane.audit_log.is_some(), "an audit log"),
