@@ -4,7 +4,7 @@ mod node;
 
 use std::collections::BTreeSet;
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -62,6 +62,13 @@ const SUITES: &[Suite] = &[
         minutes: 10,
         missing: nothing,
         run: deny,
+    },
+    Suite {
+        name: "policies",
+        about: "IAM policies, Argo CD's health check, and what the pages say of them",
+        minutes: 5,
+        missing: no_lua,
+        run: policies,
     },
     Suite { name: "unit", about: "unit, property and crate tests", minutes: 15, missing: nothing, run: unit },
     Suite {
@@ -270,6 +277,10 @@ fn no_python() -> Option<String> {
     lacks(&["python3", "gst-launch-1.0"])
 }
 
+fn no_lua() -> Option<String> {
+    lacks(&["python3", "lua5.1"])
+}
+
 fn no_node() -> Option<String> {
     lacks(&["node", "npm", "gst-launch-1.0"])
 }
@@ -340,6 +351,11 @@ fn deny(suite: &mut Run) -> Result<()> {
     let path = format!("{}:{}", tools.join("bin").display(), env::var("PATH").unwrap_or_default());
     suite
         .command(cargo().args(["deny", "--locked", "check", "bans", "licenses", "sources"]).env("PATH", path))
+}
+
+fn policies(suite: &mut Run) -> Result<()> {
+    let python = virtual_environment(&root().join("tests/python/requirements.txt"))?;
+    suite.command(Command::new(python).arg(root().join("tests/python/policies.py")))
 }
 
 fn unit(suite: &mut Run) -> Result<()> {
@@ -488,7 +504,7 @@ fn fill(suite: &mut Run, local: &demo::LocalKvs, stream: &str) -> Result<()> {
 }
 
 /// The Python of a virtual environment with the packages of `requirements`, made when it is missing or older.
-fn virtual_environment(requirements: &Path) -> Result<std::path::PathBuf> {
+fn virtual_environment(requirements: &Path) -> Result<PathBuf> {
     let folder = target().join("venv");
     let stamp = folder.join("requirements.txt");
     let wanted =
