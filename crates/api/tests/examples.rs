@@ -1,0 +1,50 @@
+//! What `examples/` shows is a manifest that the agent takes.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use kvs_ingest_api::{IceTransportPolicy, KvsIngestManifest};
+
+fn examples() -> BTreeMap<String, KvsIngestManifest> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    files
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .map(|path| {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let manifest =
+                KvsIngestManifest::from_yaml(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            (name, manifest)
+        })
+        .collect()
+}
+
+#[test]
+fn every_example_says_what_its_name_promises() {
+    let examples = examples();
+    let spec = |name: &str| &examples.get(name).unwrap_or_else(|| panic!("no {name}.yaml")).spec;
+    assert!(spec("front-door").stream.create_if_missing);
+    assert_eq!(spec("relay-only").ice.transport_policy, IceTransportPolicy::Relay);
+    assert!(spec("video-only").media.video.enabled && !spec("video-only").media.audio.enabled);
+    let other = spec("other-account");
+    let account = |arn: &Option<String>| arn.as_ref().unwrap().split(':').nth(4).unwrap().to_owned();
+    assert_eq!(account(&other.channel.arn), account(&other.role_arn));
+    assert_eq!(account(&other.stream.arn), account(&other.role_arn));
+    assert!(other.external_id.is_some());
+    assert_eq!(spec("credentials-secret").credentials_secret_ref.as_ref().unwrap().key, "credentials");
+    assert!(spec("suspended").suspend);
+}
+
+/// They can all be applied to one cluster: a stream belongs to one object.
+#[test]
+fn no_two_examples_store_in_the_same_stream() {
+    let mut owners = BTreeMap::new();
+    for (name, manifest) in examples() {
+        let stream = (manifest.spec.stream.name, manifest.spec.stream.arn);
+        if let Some(other) = owners.insert(stream, name.clone()) {
+            panic!("{name} and {other}");
+        }
+    }
+}
