@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, Subcommand};
 
 use assets::Assets;
@@ -172,12 +172,11 @@ fn find(folder: &Path) -> Result<ControlPlane> {
 /// The control plane of this folder, started when it does not run.
 fn up(folder: &Path, audit_log: bool, with_node: bool) -> Result<ControlPlane> {
     if with_node {
+        let or_else = |reason| anyhow!("{reason}; without a node: cluster up --api-only");
         // Before anything is installed that does not help.
-        node::cannot_ever()?;
+        node::never().map_or(Ok(()), |reason| Err(or_else(reason)))?;
         packages::ensure(&[packages::Group::Cluster, packages::Group::Node])?;
-        if let Some(reason) = node_missing() {
-            bail!("{reason}; --api-only needs none of it");
-        }
+        node_missing().map_or(Ok(()), |reason| Err(or_else(reason)))?;
     } else {
         packages::ensure(&[packages::Group::Cluster])?;
     }

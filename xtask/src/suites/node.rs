@@ -130,11 +130,13 @@ fn pods(cluster: &ControlPlane) -> Result<()> {
         ureq::get(&url).call()?.body_mut().read_to_string()?.trim() == "hello",
         "the ClusterIP from here"
     );
+    let version = "wget -q -O- https://$KUBERNETES_SERVICE_HOST:$KUBERNETES_SERVICE_PORT/version";
+    ensure!(inside(version)?.contains("gitVersion"), "the API server from a pod");
     let host = answer_once(&node.host_address)?;
     ensure!(inside(&format!("wget -q -O- {host}"))?.trim() == "here", "the machine from a pod");
     let told = cluster.kubectl(&["logs", "-n", NAMESPACE, first])?;
     ensure!(told.contains("started"), "the pod's log is {told:?}");
-    say!("pods reach a ClusterIP and this machine, confined");
+    say!("pods reach a ClusterIP, the API server and this machine, confined");
 
     cluster.kubectl(&["delete", "pod", "-n", NAMESPACE, first, "--wait=false"])?;
     ready(cluster, &[first])?;

@@ -46,9 +46,8 @@ pub fn check_length(dir: &Path) -> Result<()> {
 impl Node {
     pub fn kubelet_command(&self, dir: &Path, assets: &Assets, pki: &Pki) -> Result<Command> {
         let run = run_folder(dir);
-        // No name server: what asks for a name gets its answer, that there is none, at once.
         let resolv = run.join("resolv.conf");
-        fs::write(&resolv, "options attempts:1 timeout:1\n")?;
+        fs::write(&resolv, "")?;
         let config = json!({
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
             "kind": "KubeletConfiguration",
@@ -75,6 +74,8 @@ impl Node {
             "makeIPTablesUtilChains": false,
             "resolvConf": resolv,
             "clusterDomain": "cluster.local",
+            // No name server answers there: who asks for a name fails at once, and pods get no event about it.
+            "clusterDNS": [self.address],
             "nodeStatusUpdateFrequency": "5s",
             "syncFrequency": "10s",
             "maxPods": 60,

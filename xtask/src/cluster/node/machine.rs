@@ -4,8 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
-
 use super::tool;
 use crate::packages::on_path;
 use crate::workspace::target;
@@ -15,24 +13,26 @@ const COMMANDS: [&str; 9] =
 /// Debian's folder, and the one of those who install by hand.
 const CNI: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
 
-/// An error when no package would help.
-pub fn cannot_ever() -> Result<()> {
+/// Why no package would help, if none would.
+pub fn never() -> Option<String> {
     if !cfg!(target_os = "linux") {
-        bail!("a node needs Linux; --api-only does not");
+        return Some("a node needs Linux".to_owned());
     }
     if !nix::unistd::geteuid().is_root() {
-        bail!("a node needs root: it makes network namespaces, cgroups and mounts; --api-only does not");
+        return Some("a node needs root: it makes network namespaces, cgroups and mounts".to_owned());
     }
-    Ok(())
+    None
 }
 
 /// Why this machine cannot run pods, if it cannot.
 pub fn node_missing() -> Option<String> {
-    if let Err(error) = cannot_ever() {
-        return Some(error.to_string());
+    if let Some(reason) = never() {
+        return Some(reason);
     }
     if let Some(command) = COMMANDS.into_iter().find(|command| !on_path(command)) {
-        return Some(format!("a node needs {command}, which `cargo xtask packages` installs on Debian"));
+        return Some(format!(
+            "a node needs {command} on the PATH (/usr/sbin, too); `cargo xtask packages` installs it on Debian"
+        ));
     }
     if cni_plugins().is_none() {
         return Some(format!("a node needs the CNI plugins bridge and host-local, in {}", CNI.join(" or ")));

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use clear::clear;
 pub use image::Image;
-pub use machine::{cannot_ever, node_missing};
+pub use machine::{never, node_missing};
 
 /// The node's name in Kubernetes.
 pub const NAME: &str = "node";

@@ -105,9 +105,14 @@ impl Node {
                 archive.display()
             );
         }
-        let printed = self
-            .ctr(&["images", "import", &archive.display().to_string()])
-            .with_context(|| format!("{} cannot be loaded", archive.display()))?;
+        let file = archive.display().to_string();
+        let mut arguments = vec!["images", "import", &file];
+        // Since containerd 2 it prints no names without this, which older ones do not know.
+        if self.ctr(&["images", "import", "--help"])?.contains("--local") {
+            arguments.insert(2, "--local");
+        }
+        let printed =
+            self.ctr(&arguments).with_context(|| format!("{} cannot be loaded", archive.display()))?;
         let names = imported(&printed);
         if names.is_empty() {
             bail!(
