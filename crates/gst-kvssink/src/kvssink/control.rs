@@ -18,7 +18,6 @@ pub(super) struct StreamSettings {
     pub(super) name: String,
     pub(super) create: bool,
     pub(super) retention_hours: u32,
-    pub(super) media_type: String,
     pub(super) tags: Vec<(String, String)>,
 }
 
@@ -26,12 +25,18 @@ pub(super) struct StreamSettings {
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(super) struct ControlError {
+    /// The status of the C SDK for the call that failed.
+    pub(super) code: u32,
     pub(super) message: String,
     pub(super) fatal: bool,
 }
 
+const DESCRIBE_FAILED: u32 = 0x5200_0011;
+const CREATE_FAILED: u32 = 0x5200_0019;
+const ENDPOINT_FAILED: u32 = 0x5200_002b;
+
 macro_rules! failed {
-    ($settings:expr, $operation:literal, $error:expr) => {{
+    ($settings:expr, $operation:literal, $code:expr, $error:expr) => {{
         let error = $error;
         let class = classify_sdk(&error);
         let message = format!(
@@ -40,15 +45,17 @@ macro_rules! failed {
             $settings.name,
             aws_sdk_kinesisvideo::error::DisplayErrorContext(&error)
         );
-        ControlError { message, fatal: class == ErrorClass::InvalidRequest }
+        ControlError { code: $code, message, fatal: class == ErrorClass::InvalidRequest }
     }};
 }
 
-/// DescribeStream, CreateStream where it is allowed, GetDataEndpoint.
+/// DescribeStream, CreateStream where it is allowed, GetDataEndpoint. `None` when the stream must be created and
+/// `media_type` is not known yet.
 pub(super) async fn resolve(
     context: &AwsContext,
     settings: &StreamSettings,
-) -> Result<StreamTarget, ControlError> {
+    media_type: Option<&str>,
+) -> Result<Option<StreamTarget>, ControlError> {
     let client = Client::new(context.sdk_config());
     let mut created = false;
     let retention_hours = loop {
@@ -62,10 +69,11 @@ pub(super) async fn resolve(
                 }
             }
             Err(error) if classify_sdk(&error) != ErrorClass::NotFound || created => {
-                return Err(failed!(settings, "DescribeStream", error));
+                return Err(failed!(settings, "DescribeStream", DESCRIBE_FAILED, error));
             }
             Err(_) if !settings.create => {
                 return Err(ControlError {
+                    code: DESCRIBE_FAILED,
                     message: format!(
                         "stream {} does not exist in {}: create it, or set allow-create-stream=true",
                         settings.name,
@@ -75,10 +83,11 @@ pub(super) async fn resolve(
                 });
             }
             Err(_) => {
+                let Some(media_type) = media_type else { return Ok(None) };
                 let mut call = client
                     .create_stream()
                     .stream_name(&settings.name)
-                    .media_type(&settings.media_type)
+                    .media_type(media_type)
                     .data_retention_in_hours(i32::try_from(settings.retention_hours).unwrap_or(i32::MAX));
                 for (key, value) in &settings.tags {
                     call = call.tags(key, value);
@@ -87,7 +96,7 @@ pub(super) async fn resolve(
                     Ok(_) => created = true,
                     // Someone else was faster.
                     Err(error) if classify_sdk(&error) == ErrorClass::Conflict => created = true,
-                    Err(error) => return Err(failed!(settings, "CreateStream", error)),
+                    Err(error) => return Err(failed!(settings, "CreateStream", CREATE_FAILED, error)),
                 }
             }
         }
@@ -98,11 +107,12 @@ pub(super) async fn resolve(
         .api_name(ApiName::PutMedia)
         .send()
         .await
-        .map_err(|error| failed!(settings, "GetDataEndpoint", error))?;
+        .map_err(|error| failed!(settings, "GetDataEndpoint", ENDPOINT_FAILED, error))?;
     let text = answer.data_endpoint.unwrap_or_default();
     let endpoint = Url::parse(&text).ok().filter(Url::has_host).ok_or_else(|| ControlError {
+        code: ENDPOINT_FAILED,
         message: format!("GetDataEndpoint of stream {} answered {text:?}, which is no URL", settings.name),
         fatal: false,
     })?;
-    Ok(StreamTarget { endpoint, retention_hours })
+    Ok(Some(StreamTarget { endpoint, retention_hours }))
 }

@@ -3,7 +3,13 @@
 mod caps;
 mod control;
 mod imp;
+mod input;
+mod metadata;
 mod properties;
+mod report;
+mod settings;
+mod timeline;
+mod track;
 mod uploader;
 
 use std::sync::Arc;

@@ -183,6 +183,18 @@ impl Values {
         }
     }
 
+    /// A value that was set; its default changes with time.
+    pub(super) fn uint64(&self, name: &str) -> Option<u64> {
+        match self.0.get(name) {
+            Some(Value::Uint64(number)) => Some(*number),
+            _ => None,
+        }
+    }
+
+    pub(super) fn set_text(&mut self, name: &str, value: String) {
+        self.0.insert(name.to_owned(), Value::Text(Some(value)));
+    }
+
     pub(super) fn boolean(&self, name: &str) -> bool {
         matches!(self.value(name), Some(Value::Bool(true)))
     }

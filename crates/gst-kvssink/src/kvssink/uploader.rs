@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use kvs_aws::AwsContext;
 use kvs_putmedia::transport::{Connection, SessionEvent, SessionTarget};
-use kvs_putmedia::{Backoff, Event, Output, Producer, SessionId, SessionStart, Timecodes, Transmit};
-use parking_lot::{Condvar, Mutex};
+use kvs_putmedia::{
+    Backoff, Event, Output, Producer, SessionId, SessionStart, Timecodes, TrackKind, Transmit,
+};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use tokio::time::sleep_until;
@@ -33,33 +35,35 @@ pub(super) struct UploadSettings {
 
 /// What streaming threads and the upload task share.
 pub(super) struct Shared {
-    pub(super) producer: Mutex<Producer>,
+    inner: Mutex<Inner>,
     /// There is something to send, or to stop for.
     wake: Notify,
-    /// Room in the storage, everything acknowledged, or given up: whoever waits should look again.
-    pub(super) progress: Condvar,
-    pub(super) drained: Mutex<Drained>,
+    /// Room in the storage, everything acknowledged, given up, flushed, stopped: whoever waits should look again.
+    progress: Condvar,
     handler: Handler,
 }
 
-/// How far `finish` has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Drained {
-    /// Everything is acknowledged.
-    pub(super) done: bool,
-    /// A fatal error: it never will be.
+/// The producer, and what keeps it from going on.
+pub(super) struct Inner {
+    pub(super) producer: Producer,
+    /// A streaming thread waits for room, instead of the oldest fragment being dropped.
+    pub(super) waits: bool,
+    /// A fatal error: nothing will be stored any more.
     pub(super) failed: bool,
+    /// No more frames are taken.
+    pub(super) stopping: bool,
+    /// The element has left PAUSED: nobody waits any longer.
+    pub(super) over: bool,
 }
 
 impl Shared {
-    pub(super) fn new(producer: Producer, handler: Handler) -> Self {
-        Self {
-            producer: Mutex::new(producer),
-            wake: Notify::new(),
-            progress: Condvar::new(),
-            drained: Mutex::default(),
-            handler,
-        }
+    pub(super) fn new(producer: Producer, waits: bool, handler: Handler) -> Self {
+        let inner = Inner { producer, waits, failed: false, stopping: false, over: false };
+        Self { inner: Mutex::new(inner), wake: Notify::new(), progress: Condvar::new(), handler }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock()
     }
 
     /// The producer got something.
@@ -67,16 +71,54 @@ impl Shared {
         self.wake.notify_one();
     }
 
-    /// Waits until everything is acknowledged. False when that did not happen in time.
+    /// Whoever waits should look again.
+    pub(super) fn look_again(&self) {
+        // Whoever has looked already waits by now, and hears it.
+        drop(self.lock());
+        self.progress.notify_all();
+    }
+
+    /// Waits until it is time to look again.
+    pub(super) fn wait(&self, inner: &mut MutexGuard<'_, Inner>) {
+        self.progress.wait(inner);
+    }
+
+    /// Nothing will be stored any more.
+    pub(super) fn fail(&self) {
+        self.lock().failed = true;
+        self.look_again();
+    }
+
+    /// Takes no more frames, and sends what there is.
+    pub(super) fn stop(&self) {
+        let mut inner = self.lock();
+        inner.stopping = true;
+        inner.producer.finish(Instant::now());
+        drop(inner);
+        self.look_again();
+        self.wake();
+    }
+
+    /// Nobody sends any more.
+    pub(super) fn end(&self) {
+        self.lock().over = true;
+        self.look_again();
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.lock().over
+    }
+
+    /// Waits until everything is acknowledged. False when that did not happen in time, or never will.
     pub(super) fn wait_drained(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
-        let mut drained = self.drained.lock();
-        while !drained.done && !drained.failed {
-            if self.progress.wait_until(&mut drained, deadline).timed_out() {
+        let mut inner = self.lock();
+        while !inner.producer.is_drained() && !inner.failed && !inner.over {
+            if self.progress.wait_until(&mut inner, deadline).timed_out() {
                 break;
             }
         }
-        drained.done
+        inner.producer.is_drained()
     }
 }
 
@@ -107,17 +149,19 @@ enum Next {
 
 impl Upload {
     async fn run(&mut self) {
+        // A stream that is missing, or credentials that do not do, show before the first frame comes.
+        self.resolve().await;
         loop {
             self.outputs().await;
             self.transmit();
             // What sending changed (a session's end, say) may have made more to do.
             self.outputs().await;
-            let timeout = self.shared.producer.lock().poll_timeout();
+            let timeout = self.shared.lock().producer.poll_timeout();
             let full = self.full;
             let next = tokio::select! {
                 () = self.shared.wake.notified() => Next::Woken,
                 () = at(timeout) => {
-                    self.shared.producer.lock().handle_timeout(Instant::now());
+                    self.shared.lock().producer.handle_timeout(Instant::now());
                     Next::Woken
                 }
                 next = network(self.connection.as_mut(), full) => next,
@@ -134,7 +178,8 @@ impl Upload {
         let Some((id, _)) = &self.connection else { return };
         let id = *id;
         let now = Instant::now();
-        let mut producer = self.shared.producer.lock();
+        let mut inner = self.shared.lock();
+        let producer = &mut inner.producer;
         match event {
             Some(SessionEvent::Ready) => self.ready = true,
             Some(SessionEvent::Connected) => producer.handle_connected(id),
@@ -149,8 +194,8 @@ impl Upload {
                 self.connection = None;
             }
         }
-        drop(producer);
-        self.shared.progress.notify_all();
+        drop(inner);
+        self.shared.look_again();
     }
 
     /// Sends what the connection takes.
@@ -164,7 +209,7 @@ impl Upload {
                 self.full = true;
                 return;
             };
-            match self.shared.producer.lock().poll_transmit(*id, Instant::now()) {
+            match self.shared.lock().producer.poll_transmit(*id, Instant::now()) {
                 Transmit::Data(data) => room.send(data),
                 Transmit::Wait => return,
                 Transmit::End => {
@@ -179,7 +224,7 @@ impl Upload {
 
     async fn outputs(&mut self) {
         loop {
-            let output = self.shared.producer.lock().poll_output();
+            let output = self.shared.lock().producer.poll_output();
             match output {
                 Some(Output::Connect(start)) => self.connect(start).await,
                 Some(Output::Abort(id)) => {
@@ -197,11 +242,10 @@ impl Upload {
         match &event {
             Event::RefreshStream => self.target = None,
             Event::RefreshCredentials => self.context.forget_credentials().await,
-            Event::Drained => self.shared.drained.lock().done = true,
-            Event::Error { fatal: true, .. } => self.shared.drained.lock().failed = true,
+            Event::Error { fatal: true, .. } => self.shared.lock().failed = true,
             _ => {}
         }
-        self.shared.progress.notify_all();
+        self.shared.look_again();
         (self.shared.handler)(SinkEvent::Producer(event));
     }
 
@@ -221,17 +265,19 @@ impl Upload {
         self.connection = Some((start.id, Connection::open(self.context.clone(), target, start)));
     }
 
-    /// The stream's endpoint, asked for until it is known. `None` after a fatal error. The producer keeps what comes in
-    /// the meantime, and its timers run late only by what a call takes.
+    /// The stream's endpoint, asked for until it is known. `None` after a fatal error, or when the stream must be created
+    /// and no track has told yet what it will hold. The producer keeps what comes in the meantime, and its timers run
+    /// late only by what a call takes.
     async fn resolve(&mut self) -> Option<StreamTarget> {
         if let Some(target) = &self.target {
             return Some(target.clone());
         }
         let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30), seed());
         loop {
-            let error = match resolve(&self.context, &self.settings.stream).await {
-                Ok(target) => {
-                    self.shared.producer.lock().set_retention(target.retention_hours > 0);
+            let media_type = self.media_type();
+            let error = match resolve(&self.context, &self.settings.stream, media_type.as_deref()).await {
+                Ok(Some(target)) => {
+                    self.shared.lock().producer.set_retention(target.retention_hours > 0);
                     (self.shared.handler)(SinkEvent::StreamReady {
                         stream: self.settings.stream.name.clone(),
                         retention_hours: target.retention_hours,
@@ -239,10 +285,11 @@ impl Upload {
                     self.target = Some(target.clone());
                     return Some(target);
                 }
+                Ok(None) => return None,
                 Err(error) => error,
             };
             let fatal = error.fatal;
-            self.event(Event::Error { code: 0, message: error.message, fatal }).await;
+            self.event(Event::Error { code: error.code, message: error.message, fatal }).await;
             if fatal {
                 return None;
             }
@@ -255,6 +302,14 @@ impl Upload {
                 }
             }
         }
+    }
+
+    /// The stream's media type, once a track is known; by the time of the first session all are.
+    fn media_type(&self) -> Option<String> {
+        let inner = self.shared.lock();
+        let formats = TrackKind::ALL.map(|kind| inner.producer.format(kind).map(|format| format.codec));
+        let types: Vec<_> = formats.iter().flatten().map(|codec| codec.media_type()).collect();
+        (!types.is_empty()).then(|| types.join(","))
     }
 }
 

@@ -1,0 +1,267 @@
+//! What comes in through the pads: buffers and events.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use kvs_putmedia::{Frame, MediaTime, TrackKind, is_random_access};
+
+use super::imp::{CAT, KvsSink};
+use super::timeline::{Now, Source};
+use super::track::{Track, index, kind_of};
+use super::uploader::Shared;
+use super::{caps, metadata};
+
+/// A live buffer may come this much later than upstream says that it does.
+const LIVE_MARGIN: gst::ClockTime = gst::ClockTime::SECOND;
+
+impl KvsSink {
+    pub(super) fn event(&self, kind: TrackKind, pad: &gst::Pad, event: gst::Event) -> bool {
+        match event.view() {
+            gst::EventView::Caps(event) => return self.set_caps(kind, event.caps()),
+            // A stream that begins where one had ended.
+            gst::EventView::StreamStart(_) => self.begin(kind),
+            gst::EventView::FlushStart(_) => {
+                self.tracks[index(kind)].lock().flushing = true;
+                if let Some(shared) = self.shared() {
+                    shared.look_again();
+                }
+            }
+            gst::EventView::FlushStop(_) => {
+                if let Some(shared) = self.shared() {
+                    shared.lock().producer.flush(Instant::now());
+                    shared.wake();
+                }
+                self.timeline.lock().restart();
+                self.begin(kind);
+            }
+            gst::EventView::Eos(event) => {
+                self.end_of_stream(kind, event.seqnum());
+                return true;
+            }
+            gst::EventView::CustomDownstream(event) => return self.custom_event(event),
+            // Sinks keep their events to themselves.
+            gst::EventView::Gap(_) | gst::EventView::Tag(_) => return true,
+            _ => {}
+        }
+        gst::Pad::event_default(pad, Some(&*self.obj()), event)
+    }
+
+    /// Frames of this track are expected, from now on.
+    fn begin(&self, kind: TrackKind) {
+        let mut track = self.tracks[index(kind)].lock();
+        (track.ended, track.flushing) = (false, false);
+        drop(track);
+        if let Some(shared) = self.shared() {
+            shared.lock().producer.add_track(kind);
+        }
+    }
+
+    fn custom_event(&self, event: &gst::event::CustomDownstream) -> bool {
+        let Some(structure) = event.structure() else { return true };
+        let Some(parsed) = metadata::parse(structure) else { return true };
+        let Some(shared) = self.shared() else { return false };
+        let result = parsed.and_then(|metadata| metadata.put(&mut shared.lock().producer));
+        if let Err(message) = &result {
+            gst::warning!(CAT, imp = self, "{message}: {structure}");
+        }
+        result.is_ok()
+    }
+
+    fn set_caps(&self, kind: TrackKind, caps: &gst::CapsRef) -> bool {
+        let (name, framerate) = {
+            let values = self.values.lock();
+            (values.string("track-name"), values.uint("framerate"))
+        };
+        let format = match caps::format(caps, &name) {
+            Ok(format) => format,
+            Err(message) => {
+                gst::element_imp_error!(self, gst::StreamError::Format, ["{message}"]);
+                return false;
+            }
+        };
+        self.tracks[index(kind)].lock().set_format(format.clone(), caps::frame_duration(caps, framerate));
+        if let Some(shared) = self.shared() {
+            let mut inner = shared.lock();
+            inner.producer.set_format(format);
+            let formats = TrackKind::ALL.map(|kind| inner.producer.format(kind).map(|format| format.codec));
+            drop(inner);
+            // As in the C++ element: what the caps say is what the properties say.
+            let mut values = self.values.lock();
+            if let Some(first) = formats.iter().flatten().next() {
+                values.set_text("codec-id", first.codec_id().to_owned());
+            }
+            let types: Vec<_> = formats.iter().flatten().map(|codec| codec.media_type()).collect();
+            values.set_text("content-type", types.join(","));
+        }
+        true
+    }
+
+    /// The track has ended. Posts EOS when all pads have it, as soon as everything is acknowledged.
+    fn end_of_stream(&self, kind: TrackKind, seqnum: gst::Seqnum) {
+        let Some(shared) = self.shared() else { return };
+        self.tracks[index(kind)].lock().ended = true;
+        shared.lock().producer.end_track(kind, Instant::now());
+        shared.wake();
+        self.finish_if_ended(&shared, Some(seqnum));
+    }
+
+    /// Posts EOS if every pad has it, as soon as everything is acknowledged.
+    pub(super) fn finish_if_ended(&self, shared: &Arc<Shared>, seqnum: Option<gst::Seqnum>) {
+        let pads = self.obj().sink_pads();
+        let ended = |pad: &gst::Pad| self.tracks[index(kind_of(&pad.name()))].lock().ended;
+        if pads.is_empty() || !pads.iter().all(ended) {
+            return;
+        }
+        shared.lock().producer.finish(Instant::now());
+        shared.wake();
+        let patience = self.stop_timeout();
+        let (weak, shared) = (self.obj().downgrade(), shared.clone());
+        // Not on the streaming thread: it must stay free for a state change.
+        std::thread::spawn(move || {
+            shared.wait_drained(patience);
+            if shared.is_over() {
+                return;
+            }
+            if let Some(sink) = weak.upgrade() {
+                let message = gst::message::Eos::builder().src(&sink);
+                let message = match seqnum {
+                    Some(seqnum) => message.seqnum(seqnum).build(),
+                    None => message.build(),
+                };
+                let _ = sink.post_message(message);
+            }
+        });
+    }
+
+    pub(super) fn chain(
+        &self,
+        kind: TrackKind,
+        pad: &gst::Pad,
+        buffer: &gst::Buffer,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let shared = self.shared().ok_or(gst::FlowError::Flushing)?;
+        let segment = pad.sticky_event::<gst::event::Segment>(0);
+        let segment = segment.as_ref().and_then(|event| event.segment().downcast_ref::<gst::ClockTime>());
+        if self.is_skipped(kind, buffer, segment) {
+            return Ok(gst::FlowSuccess::Ok);
+        }
+        let data = {
+            let map = buffer.map_readable().map_err(|_| gst::FlowError::Error)?;
+            Bytes::copy_from_slice(&map)
+        };
+        let (time, random_access) = {
+            let mut track = self.tracks[index(kind)].lock();
+            let time = self.time(pad, buffer, segment, &track);
+            track.took(time, data.len(), buffer.duration().map(Duration::from));
+            let random_access = match track.nal() {
+                Some((codec, length)) => is_random_access(codec, length, &data),
+                None => true,
+            };
+            (time, random_access)
+        };
+        let frame = Frame { track: kind, time, random_access, data };
+        // Only in offline mode is there ever no room: elsewhere the oldest fragment makes it.
+        let flushing = || self.tracks[index(kind)].lock().flushing;
+        shared.push(frame, flushing)?;
+        shared.wake();
+        Ok(gst::FlowSuccess::Ok)
+    }
+
+    /// What is not stored: broken data, what lies behind the segment's end, and audio that is not to be heard. Video
+    /// before the segment's begin is stored, because what follows is decoded from it.
+    fn is_skipped(
+        &self,
+        kind: TrackKind,
+        buffer: &gst::BufferRef,
+        segment: Option<&gst::FormattedSegment<gst::ClockTime>>,
+    ) -> bool {
+        let flags = buffer.flags();
+        let unheard = kind == TrackKind::Audio && flags.contains(gst::BufferFlags::DECODE_ONLY);
+        if flags.contains(gst::BufferFlags::CORRUPTED) || unheard || buffer.size() == 0 {
+            gst::debug!(CAT, imp = self, "skipping a buffer that is not to be shown: {buffer:?}");
+            return true;
+        }
+        let stop = segment.and_then(gst::FormattedSegment::stop);
+        let behind = stop.zip(buffer.pts()).is_some_and(|(stop, pts)| pts >= stop);
+        if behind && !self.values.lock().boolean("disable-buffer-clipping") {
+            gst::debug!(CAT, imp = self, "skipping a buffer behind the segment's end: {buffer:?}");
+            return true;
+        }
+        false
+    }
+
+    /// When a buffer was captured. What has no time comes when the last one ended.
+    fn time(
+        &self,
+        pad: &gst::Pad,
+        buffer: &gst::BufferRef,
+        segment: Option<&gst::FormattedSegment<gst::ClockTime>>,
+        track: &Track,
+    ) -> MediaTime {
+        let wall = MediaTime::from_system(SystemTime::now());
+        // The answer counts when the first buffer comes. Asked without the lock, since upstream may take its time.
+        let live_latency = if self.timeline.lock().needs_latency() { live_latency(pad) } else { None };
+        let mut timeline = self.timeline.lock();
+        let stamp = match timeline.source() {
+            // The C++ element reads the DTS.
+            Source::Original => buffer.dts().or(buffer.pts()).map(|time| i128::from(time.nseconds())),
+            _ => buffer.pts().or(buffer.dts()).map(|time| running_time(segment, time)),
+        };
+        match (stamp, track.next_time(), timeline.source()) {
+            (None, Some(next), _) => next,
+            (None, None, Source::Original) => wall,
+            (stamp, _, source) => {
+                let clock = self.obj().current_running_time();
+                let running = clock.map(|time| i128::from(time.nseconds()));
+                let running = running.filter(|_| self.obj().current_state() == gst::State::Playing);
+                let unstamped = if source == Source::WallClock { running } else { None };
+                let stamp = stamp.or(unstamped).unwrap_or(0);
+                timeline.at(stamp, Now { wall, running, live_latency })
+            }
+        }
+    }
+}
+
+/// Running time, negative before the segment's begin.
+fn running_time(segment: Option<&gst::FormattedSegment<gst::ClockTime>>, time: gst::ClockTime) -> i128 {
+    let running = segment.and_then(|segment| segment.to_running_time_full(time));
+    match running {
+        Some(gst::Signed::Positive(time)) => i128::from(time.nseconds()),
+        Some(gst::Signed::Negative(time)) => -i128::from(time.nseconds()),
+        None => i128::from(time.nseconds()),
+    }
+}
+
+/// How late a buffer of a live source comes at most; `None` when the source is not live.
+fn live_latency(pad: &gst::Pad) -> Option<i128> {
+    let mut query = gst::query::Latency::new();
+    if !pad.peer_query(&mut query) {
+        return None;
+    }
+    let (live, latency, _) = query.result();
+    live.then(|| i128::from((latency + LIVE_MARGIN).nseconds()))
+}
+
+impl Shared {
+    /// Hands a frame to the producer, when it has room.
+    fn push(&self, frame: Frame, flushing: impl Fn() -> bool) -> Result<(), gst::FlowError> {
+        let mut inner = self.lock();
+        loop {
+            if inner.over || inner.stopping || flushing() {
+                return Err(gst::FlowError::Flushing);
+            }
+            if inner.failed {
+                return Err(gst::FlowError::Error);
+            }
+            if !inner.waits || inner.producer.has_room() {
+                break;
+            }
+            self.wait(&mut inner);
+        }
+        inner.producer.push_frame(frame, Instant::now());
+        Ok(())
+    }
+}

@@ -1,0 +1,104 @@
+//! What a pad knows of its track.
+
+use std::time::Duration;
+
+use kvs_putmedia::{Codec, MediaTime, NalCodec, TrackDetails, TrackFormat, TrackKind, nal_length_size};
+
+/// A sink pad's track.
+#[derive(Debug, Default)]
+pub(super) struct Track {
+    format: Option<TrackFormat>,
+    nal: Option<(NalCodec, usize)>,
+    /// Of video, as caps or the property `framerate` have it.
+    frame: Duration,
+    last: Option<(MediaTime, Duration)>,
+    /// Its end has come.
+    pub(super) ended: bool,
+    /// Between FLUSH_START and FLUSH_STOP.
+    pub(super) flushing: bool,
+}
+
+impl Track {
+    /// Takes a format; `frame` is how long a video frame lasts that does not say so.
+    pub(super) fn set_format(&mut self, format: TrackFormat, frame: Duration) {
+        let nal = match format.codec {
+            Codec::H264 => Some(NalCodec::H264),
+            Codec::H265 => Some(NalCodec::H265),
+            Codec::Aac | Codec::Alaw | Codec::Mulaw => None,
+        };
+        self.nal = nal.and_then(|codec| Some((codec, nal_length_size(codec, &format.codec_private)?)));
+        self.frame = frame;
+        self.format = Some(format);
+    }
+
+    /// Codec and size of the lengths in front of NAL units, of video.
+    pub(super) fn nal(&self) -> Option<(NalCodec, usize)> {
+        self.nal
+    }
+
+    /// The time of a buffer that has none: when the last one ended. `None` for the first.
+    pub(super) fn next_time(&self) -> Option<MediaTime> {
+        self.last.map(|(time, duration)| time + duration)
+    }
+
+    /// Remembers a buffer: its time, its bytes, and how long it lasts, if it says so.
+    pub(super) fn took(&mut self, time: MediaTime, bytes: usize, duration: Option<Duration>) {
+        let duration = duration.filter(|duration| !duration.is_zero()).unwrap_or_else(|| self.lasts(bytes));
+        self.last = Some((time, duration));
+    }
+
+    /// How long this many bytes of the track last.
+    fn lasts(&self, bytes: usize) -> Duration {
+        let Some(format) = &self.format else { return Duration::from_millis(1) };
+        let samples = match (format.codec, format.details) {
+            // ISO/IEC 14496-3: a frame of AAC-LC is 1024 samples.
+            (Codec::Aac, TrackDetails::Audio { sample_rate, .. }) => Some((1024, sample_rate)),
+            (Codec::Alaw | Codec::Mulaw, TrackDetails::Audio { sample_rate, channels, .. }) => {
+                Some((bytes as u64 / u64::from(channels.max(1)), sample_rate))
+            }
+            _ => None,
+        };
+        match samples {
+            Some((samples, rate)) => Duration::from_nanos(samples * 1_000_000_000 / u64::from(rate.max(1))),
+            None => self.frame,
+        }
+    }
+}
+
+/// The index of a kind in arrays with one entry for each.
+pub(super) fn index(kind: TrackKind) -> usize {
+    match kind {
+        TrackKind::Video => 0,
+        TrackKind::Audio => 1,
+    }
+}
+
+/// The kind of track that a pad of this name takes.
+pub(super) fn kind_of(pad_name: &str) -> TrackKind {
+    if pad_name.starts_with("video") { TrackKind::Video } else { TrackKind::Audio }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn second(format: TrackFormat, bytes: usize) -> Duration {
+        let mut track = Track::default();
+        track.set_format(format, Duration::from_millis(40));
+        assert_eq!(track.next_time(), None);
+        track.took(MediaTime::from_millis(1000), bytes, None);
+        track.next_time().unwrap().since(MediaTime::from_millis(1000))
+    }
+
+    #[test]
+    fn a_buffer_without_time_follows_the_one_before_it() {
+        assert_eq!(second(TrackFormat::h264(Bytes::new(), 16, 16), 9), Duration::from_millis(40));
+        assert_eq!(second(TrackFormat::aac(Bytes::new(), 16_000, 1), 9), Duration::from_millis(64));
+        assert_eq!(second(TrackFormat::g711(Codec::Mulaw, 8000, 2), 320), Duration::from_millis(20));
+        let mut track = Track::default();
+        track.took(MediaTime::from_millis(5), 1, Some(Duration::from_millis(7)));
+        assert_eq!(track.next_time(), Some(MediaTime::from_millis(12)));
+    }
+}
