@@ -11,4 +11,5 @@ pub mod kubernetes;
 pub mod master;
 pub mod nal;
 pub mod numbered;
+pub mod packets;
 pub mod stored;

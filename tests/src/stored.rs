@@ -58,9 +58,9 @@ pub async fn read(endpoint: &str, stream: &str, folder: &Path) -> Result<Stored>
         std::fs::write(&file, body)?;
         decode(&file).await?;
         let probe = probe(&file).await?;
-        let has_video =
-            probe["streams"].as_array().is_some_and(|s| s.iter().any(|s| s["codec_type"] == "video"));
-        if has_video {
+        let has_h264 =
+            probe["streams"].as_array().is_some_and(|s| s.iter().any(|s| s["codec_name"] == "h264"));
+        if has_h264 {
             stored.frames.extend(frames(&file).await?);
         }
         for stream in probe["streams"].as_array().into_iter().flatten() {

@@ -1,6 +1,9 @@
 //! The element as a plugin of plain GStreamer: `gst-inspect-1.0` finds it, `gst-launch-1.0` stores every frame with it.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod codecs;
+mod files;
+
 use std::process::Stdio;
 use std::time::Duration;
 
