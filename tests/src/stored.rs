@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::http::{get_bytes, get_json};
+use crate::master::Sent;
 use crate::nal::{frame_number, is_idr, nal_type, slice_hash, split_annex_b};
 
 /// A stored video frame of the synthetic master.
@@ -81,6 +82,43 @@ pub async fn read(endpoint: &str, stream: &str, folder: &Path) -> Result<Stored>
     Ok(stored)
 }
 
+/// From the first stored IDR to the last stored frame, everything that was sent is there, once, unchanged, in order.
+///
+/// # Panics
+/// When it is not so.
+pub fn nothing_lost(stored: &Stored, sent: &Sent) {
+    let first = stored.frames.first().expect("frames are stored");
+    assert!(first.idr, "what is stored starts with an IDR");
+    let last = stored.frames.last().expect("frames are stored");
+    let expected: Vec<_> = sent
+        .frames
+        .iter()
+        .filter(|frame| (first.number..=last.number).contains(&frame.number))
+        .map(|frame| (frame.number, frame.idr, frame.hash.as_str()))
+        .collect();
+    let found: Vec<_> =
+        stored.frames.iter().map(|frame| (frame.number, frame.idr, frame.hash.as_str())).collect();
+    let missing: Vec<_> =
+        expected.iter().filter(|frame| !found.contains(frame)).map(|frame| frame.0).collect();
+    assert!(missing.is_empty(), "frames {missing:?} of {}..={} are missing", first.number, last.number);
+    assert_eq!(found, expected);
+}
+
+/// The first stored frame is one of the first that were sent after the viewer connected, and the last is not long before
+/// the end: nothing_lost alone would be content with two frames.
+///
+/// # Panics
+/// When it is not so.
+pub fn most_is_there(stored: &Stored, sent: &Sent) {
+    let (first, last) = (
+        stored.frames.first().expect("frames are stored").number,
+        stored.frames.last().expect("frames are stored").number,
+    );
+    let count = sent.frames.len() as u64;
+    assert!(first <= 45, "the first stored frame is {first}");
+    assert!(last + 45 >= count, "the last stored frame is {last} of {count}");
+}
+
 async fn output(command: &mut Command) -> Result<Vec<u8>> {
     let output = command.stdin(Stdio::null()).output().await.context("cannot run ffmpeg")?;
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -94,9 +132,12 @@ async fn output(command: &mut Command) -> Result<Vec<u8>> {
 }
 
 async fn decode(file: &Path) -> Result<()> {
-    output(Command::new("ffmpeg").args(["-v", "error", "-xerror", "-i"]).arg(file).args(["-f", "null", "-"]))
-        .await?;
-    Ok(())
+    // Frames go out at the milliseconds that are stored. Otherwise ffmpeg counts in ticks of a frame rate that it guesses,
+    // and complains about two frames in one tick: a camera on a busy machine is not that regular.
+    let times = ["-fps_mode", "passthrough", "-enc_time_base:v", "1/1000"];
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-xerror", "-i"]).arg(file).args(times).args(["-f", "null", "-"]);
+    output(&mut ffmpeg).await.map(drop)
 }
 
 async fn probe(file: &Path) -> Result<Value> {

@@ -8,7 +8,7 @@ use kvs_ingest_tests::agent::{AgentProcess, AgentSettings};
 use kvs_ingest_tests::impair::Impairment;
 use kvs_ingest_tests::master::channel::Access;
 use kvs_ingest_tests::master::{Answering, Master, Sent, Settings};
-use kvs_ingest_tests::stored::{self, Stored};
+use kvs_ingest_tests::stored::{self, Stored, most_is_there, nothing_lost};
 use kvs_local::{AccessKey, Config, Server};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -94,34 +94,6 @@ spec:
         assert!(status.success(), "{status}\n{log}");
         stored::read(&self.access.endpoint, STREAM, self.folder.path()).await.unwrap()
     }
-}
-
-/// From the first stored IDR to the last stored frame, everything that was sent is there, once, unchanged, in order.
-fn nothing_lost(stored: &Stored, sent: &Sent) {
-    let first = stored.frames.first().expect("frames are stored");
-    assert!(first.idr, "what is stored starts with an IDR");
-    let last = stored.frames.last().unwrap();
-    let expected: Vec<_> = sent
-        .frames
-        .iter()
-        .filter(|frame| (first.number..=last.number).contains(&frame.number))
-        .map(|frame| (frame.number, frame.idr, frame.hash.as_str()))
-        .collect();
-    let found: Vec<_> =
-        stored.frames.iter().map(|frame| (frame.number, frame.idr, frame.hash.as_str())).collect();
-    let missing: Vec<_> =
-        expected.iter().filter(|frame| !found.contains(frame)).map(|frame| frame.0).collect();
-    assert!(missing.is_empty(), "frames {missing:?} of {}..={} are missing", first.number, last.number);
-    assert_eq!(found, expected);
-}
-
-/// The first stored frame is one of the first that were sent after the viewer connected, and the last is not long before
-/// the end: nothing_lost alone would be content with two frames.
-fn most_is_there(stored: &Stored, sent: &Sent) {
-    let (first, last) = (stored.frames.first().unwrap().number, stored.frames.last().unwrap().number);
-    let count = sent.frames.len() as u64;
-    assert!(first <= 45, "the first stored frame is {first}");
-    assert!(last + 45 >= count, "the last stored frame is {last} of {count}");
 }
 
 fn tracks_cover_the_same_span(stored: &Stored) {

@@ -6,6 +6,7 @@ pub mod clip;
 mod session;
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ pub struct Settings {
     pub clip_seconds: u64,
     /// A STAP-A whose length points behind its end rides in the last packet of this frame.
     pub malformed_frame: Option<u64>,
+    /// Its one host candidate.
+    pub address: IpAddr,
     /// Of either direction.
     pub impairment: Impairment,
     pub seed: u64,
@@ -68,6 +71,7 @@ impl Default for Settings {
             sizes: vec![(640, 360)],
             clip_seconds: 0,
             malformed_frame: None,
+            address: Ipv4Addr::LOCALHOST.into(),
             impairment: Impairment::default(),
             seed: 1,
         }

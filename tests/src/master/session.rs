@@ -85,7 +85,7 @@ impl Session {
             _ => config.enable_h264(true),
         };
         let mut rtc = config.set_send_buffer_video(2000).build(Instant::now());
-        let socket = UdpSocket::bind("127.0.0.1:0").await?;
+        let socket = UdpSocket::bind((settings.address, 0)).await?;
         let local = socket.local_addr()?;
         let candidate = Candidate::host(local, "udp")?;
         rtc.add_local_candidate(candidate.clone());
