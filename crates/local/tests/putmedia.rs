@@ -46,6 +46,11 @@ async fn fragments_are_acknowledged_while_the_body_is_open() {
     let state = console(s, "GET", "state", "").await.json();
     assert_eq!(state["streams"][0]["fragments"], 2);
     assert_eq!(state["streams"][0]["frames"], 4);
+    let fragments = console(s, "GET", "streams/door/fragments", "").await.json();
+    let fragments = fragments["fragments"].as_array().unwrap();
+    assert_eq!(fragments.len(), 2);
+    assert_eq!((&fragments[0]["number"], &fragments[0]["producerMs"]), (&json!(number), &json!(t)));
+    assert_eq!(fragments[0]["videoFrames"], 2);
     let media = console(s, "GET", "streams/door/media.mkv", "").await;
     assert_eq!((media.status, media.header("content-type")), (200, Some("video/x-matroska")));
     assert!(media.body.windows(4).any(|window| window == [0x1A, 0x45, 0xDF, 0xA3]));

@@ -32,6 +32,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/state", get(state))
         .route("/events", get(events))
         .route("/faults", post(faults::faults))
+        .route("/streams/{name}/fragments", get(fragments))
         .route("/streams/{name}/media.mkv", get(media))
         .layer(middleware::from_fn(same_host))
 }
@@ -92,6 +93,34 @@ async fn events(State(app): State<Arc<App>>) -> impl IntoResponse {
 struct Part {
     region: Option<String>,
     part: Option<usize>,
+}
+
+/// What `ListFragments` says and more, in the order of the producer's times.
+async fn fragments(
+    State(app): State<Arc<App>>,
+    UrlPath(name): UrlPath<String>,
+    Query(query): Query<Part>,
+) -> Result<axum::Json<Value>, ServiceError> {
+    let region = query.region.as_deref().unwrap_or(&app.config.region);
+    let key = app.control.stream(region, &name)?.folder();
+    let list: Vec<_> = app
+        .archive
+        .fragments(&key)
+        .iter()
+        .map(|info| {
+            json!({
+                "number": info.number,
+                "producerMs": info.producer_ms,
+                "serverMs": info.server_ms,
+                "persistedMs": info.persisted_ms,
+                "durationMs": info.duration_ms,
+                "bytes": info.size,
+                "videoFrames": info.video_frames,
+                "audioFrames": info.audio_frames,
+            })
+        })
+        .collect();
+    Ok(axum::Json(json!({ "fragments": list })))
 }
 
 /// A stream as Matroska files that play: a file holds one run of fragments with the same header (a new resolution needs a
