@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every suite in order, each with a budget, and one closing line.
 
 mod node;
+mod workflows;
 
 use std::collections::BTreeSet;
 use std::env;
@@ -69,6 +70,13 @@ const SUITES: &[Suite] = &[
         minutes: 5,
         missing: no_lua,
         run: policies,
+    },
+    Suite {
+        name: "workflows",
+        about: "actionlint of .github/workflows",
+        minutes: 5,
+        missing: workflows::missing,
+        run: workflows::run,
     },
     Suite { name: "unit", about: "unit, property and crate tests", minutes: 15, missing: nothing, run: unit },
     Suite {
@@ -176,7 +184,7 @@ impl Counts {
 pub fn run(options: &Options) -> Result<ExitCode> {
     if options.list {
         for suite in SUITES {
-            say!("{:8} {:3} min  {}", suite.name, suite.minutes, suite.about);
+            say!("{:9} {:3} min  {}", suite.name, suite.minutes, suite.about);
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -238,7 +246,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     }
     say!("");
     for (name, took, verdict) in &table {
-        say!("{name:8} {:4}:{:02}  {verdict}", took.as_secs() / 60, took.as_secs() % 60);
+        say!("{name:9} {:4}:{:02}  {verdict}", took.as_secs() / 60, took.as_secs() % 60);
     }
     say!("\n{passed} passed, {failed} failed, {skipped} skipped");
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
