@@ -100,7 +100,7 @@ const SUITES: &[Suite] = &[
         missing: no_pods,
         run: node::run,
     },
-    Suite { name: "boto3", about: "kvs-local driven by boto3", minutes: 4, missing: no_python, run: boto3 },
+    Suite { name: "boto3", about: "kvs-local driven by boto3", minutes: 12, missing: no_python, run: boto3 },
     Suite {
         name: "js",
         about: "kvs-local driven by AWS's SDKs for JavaScript",
@@ -111,14 +111,14 @@ const SUITES: &[Suite] = &[
     Suite {
         name: "browser",
         about: "every frame that Chromium sends is stored",
-        minutes: 6,
+        minutes: 12,
         missing: no_browser,
         run: browser,
     },
     Suite {
         name: "demo",
         about: "cargo xtask demo --headless",
-        minutes: 5,
+        minutes: 10,
         missing: no_browser,
         run: the_demo,
     },
@@ -370,9 +370,10 @@ fn unit(suite: &mut Run) -> Result<()> {
     suite.command(cargo().args(["test", "--locked", "--workspace", "--exclude", "kvs-ingest-tests"]))
 }
 
-/// The binaries that the end-to-end suites start.
+/// The binaries that the end-to-end suites start. All of them at once, whichever the suite needs: what is built together
+/// shares the features of its dependencies, which cargo would otherwise compile again for each set.
 fn binaries() -> Result<()> {
-    build(&["kvs-local", "kvs-ingest-agent", "gst-plugin-kvssink"])
+    build(&["kvs-local", "kvs-ingest-agent", "kvs-ingest-operator", "gst-plugin-kvssink"])
 }
 
 fn e2e(suite: &mut Run) -> Result<()> {
@@ -426,7 +427,7 @@ fn browser(suite: &mut Run) -> Result<()> {
 }
 
 fn operator(suite: &mut Run) -> Result<()> {
-    build(&["kvs-ingest-operator", "kvs-ingest-agent"])?;
+    binaries()?;
     let folder = target().join("suites/operator");
     // The audit log tells what the operator asked for, and what it was refused.
     let mut cluster = cluster::fresh(&folder, true)?;
@@ -453,7 +454,7 @@ fn operator(suite: &mut Run) -> Result<()> {
 }
 
 fn boto3(suite: &mut Run) -> Result<()> {
-    build(&["kvs-local", "gst-plugin-kvssink"])?;
+    binaries()?;
     let python = virtual_environment(&root().join("tests/python/requirements.txt"))?;
     let local = demo::LocalKvs::start_for_tests("boto3")?;
     let script = |name: &str| {
@@ -467,7 +468,7 @@ fn boto3(suite: &mut Run) -> Result<()> {
 }
 
 fn js(suite: &mut Run) -> Result<()> {
-    build(&["kvs-local", "gst-plugin-kvssink"])?;
+    binaries()?;
     let folder = root().join("tests/js");
     workspace::npm_ci(&folder)?;
     let local = demo::LocalKvs::start_for_tests("js")?;
@@ -533,7 +534,7 @@ fn the_demo(suite: &mut Run) -> Result<()> {
     binaries()?;
     suite.command(
         Command::new(binary("xtask"))
-            .args(["demo", "--headless", "--seconds", "20", "--port", "0"])
+            .args(["demo", "--headless", "--seconds", "20", "--port", "0", "--no-build"])
             .current_dir(root()),
     )
 }

@@ -49,6 +49,9 @@ pub struct Options {
     /// The KvsIngest manifest that the agent is given
     #[arg(long, value_name = "FILE", default_value = "examples/front-door.yaml")]
     ingest: PathBuf,
+    /// Take the binaries as they are in the target folder
+    #[arg(long, hide = true)]
+    no_build: bool,
     /// Keep what is stored in this folder (default: an empty folder under target/demo)
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -60,7 +63,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         groups.push(Group::Browser);
     }
     packages::ensure(&groups)?;
-    build(&["kvs-local", "kvs-ingest-agent"])?;
+    if !options.no_build {
+        build(&["kvs-local", "kvs-ingest-agent"])?;
+    }
     let page = build_page()?;
 
     let folder = fresh_folder(&target().join("demo"))?;
