@@ -1,0 +1,38 @@
+"""The reasons that docs/eks.md explains are those that a user can see."""
+
+import re
+import unittest
+
+from aws_calls import sources
+from repository import read
+
+
+def explained():
+    """What the first column of the table of symptoms names."""
+    table = read("docs/eks.md").split("## When something is wrong")[1]
+    rows = re.findall(r"^\| (.*?) \|", table, re.M)
+    return {word for row in rows for word in re.findall(r"`([A-Za-z]+)`", row)}
+
+
+def summaries(reason):
+    """How `Ready` may say a reason of the channel or the stream."""
+    if reason.startswith(("Channel", "Stream", "Media", "Aws")):
+        return {reason}
+    return {reason, f"Channel{reason}", f"Stream{reason}"}
+
+
+class Reasons(unittest.TestCase):
+    def test_every_reason_that_is_explained_exists(self):
+        code = sources("operator/src") + sources("agent/src")
+        words = {summary for word in re.findall(r'"([A-Z][A-Za-z]+)"', code) for summary in summaries(word)}
+        self.assertEqual(explained() - words, set())
+
+    def test_every_reason_that_takes_a_person_is_explained(self):
+        code = sources("operator/src")
+        stalled = set(re.findall(r'Verdict::stalled\(\s*"(\w+)"', code)) | {"RolloutStuck"}
+        kinds = read("agent/src/session/failure.rs")
+        words = dict(re.findall(r'Self::(\w+) => "(\w+)"', kinds))
+        persons = kinds.split("fn needs_a_person")[1].split("\n    }\n")[0]
+        stalled |= {words[kind] for kind in re.findall(r"Self::(\w+)", persons)}
+        self.assertGreater(len(stalled), 12)
+        self.assertEqual({reason for reason in stalled if not summaries(reason) & explained()}, set())
