@@ -11,9 +11,11 @@ fn examples() -> BTreeMap<String, KvsIngestManifest> {
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     files
         .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
-        .map(|path| {
+        .map(|path| (std::fs::read_to_string(&path).unwrap(), path))
+        // There are others, too: kvs-local in a cluster.
+        .filter(|(text, _)| text.lines().any(|line| line == "kind: KvsIngest"))
+        .map(|(text, path)| {
             let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            let text = std::fs::read_to_string(&path).unwrap();
             let manifest =
                 KvsIngestManifest::from_yaml(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
             (name, manifest)
