@@ -10,7 +10,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_types::origin::Origin;
 use aws_types::service_config::ServiceConfigKey;
 use http::{HeaderMap, Method};
@@ -115,7 +115,7 @@ pub struct AwsContextBuilder {
     region: Option<String>,
     profile: Option<String>,
     assume_role: Option<AssumeRole>,
-    credentials: Option<Credentials>,
+    credentials: Option<SharedCredentialsProvider>,
     endpoint_url: Option<String>,
     ca_bundle: Option<PathBuf>,
 }
@@ -144,8 +144,14 @@ impl AwsContextBuilder {
 
     /// These credentials instead of the default chain.
     #[must_use]
-    pub fn static_credentials(mut self, access_key: &str, secret_key: &str, token: Option<String>) -> Self {
-        self.credentials = Some(Credentials::new(access_key, secret_key, token, None, "static"));
+    pub fn static_credentials(self, access_key: &str, secret_key: &str, token: Option<String>) -> Self {
+        self.credentials_provider(Credentials::new(access_key, secret_key, token, None, "static"))
+    }
+
+    /// Credentials of this source instead of the default chain. They are renewed as those of the chain are.
+    #[must_use]
+    pub fn credentials_provider(mut self, source: impl ProvideCredentials + 'static) -> Self {
+        self.credentials = Some(SharedCredentialsProvider::new(source));
         self
     }
 
@@ -377,7 +383,7 @@ impl AwsContext {
 }
 
 /// An error with its causes, as one line.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -5,8 +5,10 @@
 mod class;
 mod clock;
 mod context;
+mod credential_file;
 mod credentials;
 mod http;
+mod iot;
 pub mod sign;
 mod tls;
 
@@ -15,4 +17,7 @@ pub use self::clock::Clock;
 pub use self::context::{
     AssumeRole, AwsContext, AwsContextBuilder, CA_BUNDLE, ContextError, CredentialsError,
 };
+pub use self::credential_file::CredentialFile;
+pub use self::iot::IotCertificate;
 pub use self::tls::TlsError;
+pub use aws_credential_types::provider::ProvideCredentials;

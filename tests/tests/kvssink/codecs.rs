@@ -69,7 +69,7 @@ async fn h265_with_open_gops_and_aac() {
 #[tokio::test]
 async fn aac_alone() {
     let (_, state) =
-        stored_as_sent(&[("audio_0", &format!("{SOUND},channels=2 ! avenc_aac ! aacparse"))], &["AAC"]).await;
+        stored_as_sent(&[("audio_0", &format!("{SOUND},channels=2 ! voaacenc ! aacparse"))], &["AAC"]).await;
     assert_eq!(state["fragments"], 3, "5.8 s in fragments of two: {state}");
 }
 
