@@ -7,6 +7,7 @@ pub mod agent;
 pub mod browser;
 pub mod http;
 pub mod impair;
+pub mod iot;
 pub mod kubernetes;
 pub mod master;
 pub mod nal;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod codecs;
+mod credentials;
 mod files;
 
 use std::process::Stdio;
@@ -64,24 +65,48 @@ fn gst(tool: &str) -> Command {
 }
 
 async fn local() -> (Server, tempfile::TempDir) {
+    local_with(|_| {}).await
+}
+
+async fn local_with(change: impl FnOnce(&mut Config)) -> (Server, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config::new(folder.path().join("kvs"));
     config.access_keys = vec![AccessKey::new("AKIDTEST", "secret")];
     config.region = "us-west-2".to_owned();
+    change(&mut config);
     (Server::start(config).await.unwrap(), folder)
 }
 
 async fn launch(server: &Server, secret: &str, pipeline: &str) -> std::process::Output {
-    let output = gst("gst-launch-1.0")
+    let url = server.url();
+    let environment = [
+        ("CONTROL_PLANE_URI", url.as_str()),
+        ("AWS_DEFAULT_REGION", "us-west-2"),
+        ("AWS_ACCESS_KEY_ID", "AKIDTEST"),
+        ("AWS_SECRET_ACCESS_KEY", secret),
+    ];
+    launch_in(&environment, pipeline).await
+}
+
+/// Runs a pipeline that sees nothing of this machine's own AWS configuration.
+async fn launch_in(environment: &[(&str, &str)], pipeline: &str) -> std::process::Output {
+    let output = command(environment, pipeline).output();
+    timeout(Duration::from_secs(60), output).await.expect("the pipeline ends in time").unwrap()
+}
+
+fn command(environment: &[(&str, &str)], pipeline: &str) -> Command {
+    let mut command = gst("gst-launch-1.0");
+    command
         .arg("-e")
         .args(pipeline.split_whitespace())
-        .env("CONTROL_PLANE_URI", server.url())
-        .env("AWS_DEFAULT_REGION", "us-west-2")
-        .env("AWS_ACCESS_KEY_ID", "AKIDTEST")
-        .env("AWS_SECRET_ACCESS_KEY", secret)
+        .env_remove("AWS_ACCESS_KEY_ID")
+        .env_remove("AWS_SECRET_ACCESS_KEY")
+        .env_remove("AWS_SESSION_TOKEN")
+        .env("AWS_CONFIG_FILE", "/nonexistent")
+        .env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
         .env("AWS_EC2_METADATA_DISABLED", "true")
-        .output();
-    timeout(Duration::from_secs(60), output).await.expect("the pipeline ends in time").unwrap()
+        .envs(environment.iter().copied());
+    command
 }
 
 const VIDEO: &str = "videotestsrc num-buffers=150 is-live=true ! video/x-raw,width=320,height=240,framerate=30/1 \

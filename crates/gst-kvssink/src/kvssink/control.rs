@@ -1,6 +1,7 @@
 //! The stream and its endpoint: found, or created, before the first session.
 
 use aws_sdk_kinesisvideo::Client;
+use aws_sdk_kinesisvideo::error::ProvideErrorMetadata;
 use aws_sdk_kinesisvideo::types::{ApiName, Status};
 use kvs_aws::{AwsContext, ErrorClass, classify_sdk};
 use url::Url;
@@ -10,12 +11,15 @@ use url::Url;
 pub(super) struct StreamTarget {
     pub(super) endpoint: Url,
     pub(super) retention_hours: u32,
+    /// What did not work out, and keeps no media from being stored.
+    pub(super) warning: Option<String>,
 }
 
 /// What to do when the stream is missing.
 #[derive(Clone, Debug)]
 pub(super) struct StreamSettings {
     pub(super) name: String,
+    pub(super) kms_key_id: Option<String>,
     pub(super) create: bool,
     pub(super) retention_hours: u32,
     pub(super) tags: Vec<(String, String)>,
@@ -29,6 +33,8 @@ pub(super) struct ControlError {
     pub(super) code: u32,
     pub(super) message: String,
     pub(super) fatal: bool,
+    /// Other credentials may help.
+    pub(super) refused: bool,
 }
 
 const DESCRIBE_FAILED: u32 = 0x5200_0011;
@@ -39,14 +45,33 @@ macro_rules! failed {
     ($settings:expr, $operation:literal, $code:expr, $error:expr) => {{
         let error = $error;
         let class = classify_sdk(&error);
-        let message = format!(
-            "{} of stream {}: {class}: {}",
-            $operation,
-            $settings.name,
-            aws_sdk_kinesisvideo::error::DisplayErrorContext(&error)
-        );
-        ControlError { code: $code, message, fatal: class == ErrorClass::InvalidRequest }
+        let service = error.meta().message().map(|said| {
+            let kind = error.meta().code().unwrap_or("an error");
+            format!("the service answered {kind}: {said}")
+        });
+        let said = service.unwrap_or_else(|| causes(&error));
+        let refused = matches!(class, ErrorClass::AccessDenied | ErrorClass::CredentialsExpired);
+        ControlError {
+            code: $code,
+            message: format!("{} of stream {}: {said}", $operation, $settings.name),
+            fatal: class == ErrorClass::InvalidRequest,
+            refused,
+        }
     }};
+}
+
+/// An error with its causes, as one line; causes that repeat what was said are left out.
+fn causes(error: &dyn std::error::Error) -> String {
+    let (mut text, mut cause) = (error.to_string(), error.source());
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
 }
 
 /// DescribeStream, CreateStream where it is allowed, GetDataEndpoint. `None` when the stream must be created and
@@ -57,16 +82,19 @@ pub(super) async fn resolve(
     media_type: Option<&str>,
 ) -> Result<Option<StreamTarget>, ControlError> {
     let client = Client::new(context.sdk_config());
-    let mut created = false;
+    let (mut created, mut warning) = (false, None);
     let retention_hours = loop {
         match client.describe_stream().stream_name(&settings.name).send().await {
             Ok(answer) => {
-                let info = answer.stream_info;
-                let hours = info.as_ref().and_then(|info| info.data_retention_in_hours).unwrap_or(0);
-                match info.and_then(|info| info.status) {
-                    Some(Status::Creating) => tokio::time::sleep(std::time::Duration::from_millis(500)).await,
-                    _ => break u32::try_from(hours).unwrap_or(0),
+                let Some(info) = answer.stream_info else { break 0 };
+                if info.status == Some(Status::Creating) {
+                    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+                    continue;
                 }
+                if !created && let Some(arn) = &info.stream_arn {
+                    warning = tag(&client, settings, arn).await;
+                }
+                break u32::try_from(info.data_retention_in_hours.unwrap_or(0)).unwrap_or(0);
             }
             Err(error) if classify_sdk(&error) != ErrorClass::NotFound || created => {
                 return Err(failed!(settings, "DescribeStream", DESCRIBE_FAILED, error));
@@ -80,6 +108,7 @@ pub(super) async fn resolve(
                         context.region()
                     ),
                     fatal: true,
+                    refused: false,
                 });
             }
             Err(_) => {
@@ -88,6 +117,7 @@ pub(super) async fn resolve(
                     .create_stream()
                     .stream_name(&settings.name)
                     .media_type(media_type)
+                    .set_kms_key_id(settings.kms_key_id.clone())
                     .data_retention_in_hours(i32::try_from(settings.retention_hours).unwrap_or(i32::MAX));
                 for (key, value) in &settings.tags {
                     call = call.tags(key, value);
@@ -113,6 +143,20 @@ pub(super) async fn resolve(
         code: ENDPOINT_FAILED,
         message: format!("GetDataEndpoint of stream {} answered {text:?}, which is no URL", settings.name),
         fatal: false,
+        refused: false,
     })?;
-    Ok(Some(StreamTarget { endpoint, retention_hours }))
+    Ok(Some(StreamTarget { endpoint, retention_hours, warning }))
+}
+
+/// Tags a stream that was there before, as the C++ element does at each start. Who may store media may be forbidden to.
+async fn tag(client: &Client, settings: &StreamSettings, arn: &str) -> Option<String> {
+    if settings.tags.is_empty() {
+        return None;
+    }
+    let mut call = client.tag_stream().stream_arn(arn);
+    for (key, value) in &settings.tags {
+        call = call.tags(key, value);
+    }
+    let error = call.send().await.err()?;
+    Some(failed!(settings, "TagStream", DESCRIBE_FAILED, error).message)
 }

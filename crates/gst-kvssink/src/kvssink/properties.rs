@@ -107,6 +107,9 @@ pub(super) static SPECS: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
         boolean("use-original-pts", false, "Buffers carry epoch nanoseconds in DTS or PTS"),
         boolean("get-kvs-metrics", false, "Emit metrics; without effect, see statistics"),
         boolean("allow-create-stream", true, "Create the stream when it is missing"),
+        string("endpoint", None, "URL of the control plane; CONTROL_PLANE_URI goes behind it"),
+        string("ca-file", None, "PEM file of roots beside the system's; KVSSINK_CA_CERT_PATH goes behind it"),
+        string("kms-key-id", None, "KMS key of a created stream"),
         glib::ParamSpecBoxed::builder::<gst::Structure>("statistics")
             .blurb("Figures of this sink")
             .read_only()
@@ -180,6 +183,17 @@ impl Values {
         match self.value(name) {
             Some(Value::Uint(number)) => number,
             _ => 0,
+        }
+    }
+
+    /// A text that was set, and is neither empty nor the default, which stands for "not set" in the C++ element.
+    pub(super) fn given(&self, name: &str) -> Option<String> {
+        let default = SPECS.iter().find(|spec| spec.name() == name)?.default_value().get::<Option<String>>();
+        match self.0.get(name) {
+            Some(Value::Text(Some(text))) if !text.is_empty() && default != Ok(Some(text.clone())) => {
+                Some(text.clone())
+            }
+            _ => None,
         }
     }
 

@@ -41,6 +41,7 @@ impl KvsSink {
                     self.obj().emit_by_name::<()>("stream-error", &[&u64::from(*code)]);
                     gst::element_imp_error!(self, gst::ResourceError::Failed, ["{message}"]);
                 } else {
+                    gst::warning!(CAT, imp = self, "{message}");
                     gst::element_imp_warning!(self, gst::ResourceError::Write, ["{message}"]);
                 }
             }

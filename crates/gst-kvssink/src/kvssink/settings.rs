@@ -1,8 +1,9 @@
 //! What the properties and the environment mean for producer, upload and AWS.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use kvs_aws::AwsContext;
+use kvs_aws::{AwsContext, AwsContextBuilder, CredentialFile, IotCertificate};
 use kvs_putmedia::{MediaTime, ProducerConfig, Timecodes, WhenFull};
 
 use super::control::StreamSettings;
@@ -30,6 +31,7 @@ pub(super) fn producer_config(values: &Values) -> ProducerConfig {
             StreamingType::Realtime | StreamingType::NearRealtime => WhenFull::DropOldest,
         },
         fragment_acks: values.boolean("fragment-acks"),
+        session_max: session_max(values),
         staleness: seconds(values, "connection-staleness").max(Duration::from_secs(1)),
         segment_uid: uid,
         seed: nanos as u64 | 1,
@@ -55,6 +57,7 @@ pub(super) fn upload_settings(values: &Values) -> UploadSettings {
     UploadSettings {
         stream: StreamSettings {
             name: values.string("stream-name"),
+            kms_key_id: values.given("kms-key-id"),
             create: values.boolean("allow-create-stream"),
             retention_hours: values.uint("retention-period"),
             tags: tags.unwrap_or_default(),
@@ -64,6 +67,15 @@ pub(super) fn upload_settings(values: &Values) -> UploadSettings {
         fragment_acks: values.boolean("fragment-acks"),
         connect_timeout,
         answer_timeout,
+    }
+}
+
+/// How long a PutMedia session lasts at most. The service ends one after 45 minutes.
+fn session_max(values: &Values) -> Duration {
+    let longest = ProducerConfig::default().session_max;
+    match seconds(values, "rotation-period") {
+        Duration::ZERO => longest,
+        wanted => wanted.min(longest),
     }
 }
 
@@ -92,24 +104,126 @@ pub(super) fn source(values: &Values, now: MediaTime) -> Source {
     }
 }
 
-/// A context of properties and environment, as the C++ element reads them; without explicit credentials the default AWS
-/// chain, which that one lacks.
+/// A context of properties and environment, as the C++ element reads them.
 pub(super) async fn own_context(values: &Values) -> Result<AwsContext, String> {
-    let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let region = env("AWS_DEFAULT_REGION").unwrap_or_else(|| values.string("aws-region"));
-    let mut builder = AwsContext::builder().region(region);
-    if let Some(url) = env("CONTROL_PLANE_URI") {
+    let mut builder = AwsContext::builder();
+    // Without either, the AWS chain's region goes before the default of the property.
+    let region = env("AWS_DEFAULT_REGION").or_else(|| values.given("aws-region"));
+    if let Some(region) = region.or_else(|| env("AWS_REGION").is_none().then(|| values.string("aws-region")))
+    {
+        builder = builder.region(region);
+    }
+    if let Some(url) = values.given("endpoint").or_else(|| env("CONTROL_PLANE_URI")) {
         builder = builder.endpoint_url(url);
     }
-    if let Some(path) = env("KVSSINK_CA_CERT_PATH") {
+    if let Some(path) = values.given("ca-file").or_else(|| env("KVSSINK_CA_CERT_PATH")) {
         builder = builder.ca_bundle(path);
     }
-    let (key, secret, token) =
-        (values.string("access-key"), values.string("secret-key"), values.string("session-token"));
-    // The defaults of the C++ element stand for "not set".
-    if key != "access_key" && !key.is_empty() {
-        let token = Some(token).filter(|token| token != "session_token" && !token.is_empty());
-        builder = builder.static_credentials(&key, &secret, token);
+    credentials(values, builder)?.build().await.map_err(|error| error.to_string())
+}
+
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The order of the C++ element: IoT certificate, properties, environment, file. Behind them the default AWS chain, whose
+/// first source is the environment.
+fn credentials(values: &Values, builder: AwsContextBuilder) -> Result<AwsContextBuilder, String> {
+    if let Some(structure) = values.structure("iot-certificate") {
+        let certificate = iot_certificate(&structure, &values.string("stream-name"))?;
+        return Ok(builder.credentials_provider(certificate));
     }
-    builder.build().await.map_err(|error| error.to_string())
+    if let Some(key) = values.given("access-key") {
+        let secret = values.given("secret-key").ok_or("access-key is set, and secret-key is not")?;
+        // A token in the environment belongs to the key there.
+        let same = || env("AWS_ACCESS_KEY_ID").is_none_or(|other| other == key);
+        let token =
+            values.given("session-token").or_else(|| same().then(|| env("AWS_SESSION_TOKEN")).flatten());
+        return Ok(builder.static_credentials(&key, &secret, token));
+    }
+    let file = values.string("credential-path");
+    // One that was asked for may still be written.
+    let wanted = values.given("credential-path").is_some() || Path::new(&file).exists();
+    if env("AWS_ACCESS_KEY_ID").is_none() && wanted && !file.is_empty() {
+        return Ok(builder.credentials_provider(CredentialFile::new(file)));
+    }
+    Ok(builder)
+}
+
+/// The structure of the property `iot-certificate`.
+fn iot_certificate(structure: &gst::StructureRef, stream_name: &str) -> Result<IotCertificate, String> {
+    const FIELDS: [&str; 8] = [
+        "endpoint",
+        "cert-path",
+        "key-path",
+        "ca-path",
+        "role-aliases",
+        "iot-thing-name",
+        "connection-timeout",
+        "completion-timeout",
+    ];
+    if let Some(unknown) = structure.fields().find(|field| !FIELDS.contains(&field.as_str())) {
+        return Err(format!("iot-certificate has no field {unknown}: there are {}", FIELDS.join(", ")));
+    }
+    let given = |field: &str| match structure.value(field).map(|value| value.get::<String>()) {
+        Ok(Ok(text)) if !text.is_empty() => Ok(Some(text)),
+        Ok(_) => Err(format!("the field {field} of iot-certificate is no text, or empty")),
+        Err(_) => Ok(None),
+    };
+    let needed =
+        |field: &str| given(field)?.ok_or_else(|| format!("iot-certificate lacks the field {field}"));
+    let timeout = |field: &str, default: u64| match structure.value(field) {
+        Err(_) => Ok(Duration::from_secs(default)),
+        Ok(value) => value
+            .get::<i32>()
+            .ok()
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .or_else(|| value.get::<String>().ok()?.parse().ok())
+            .filter(|seconds| *seconds > 0)
+            .map(Duration::from_secs)
+            .ok_or_else(|| format!("the field {field} of iot-certificate is no number of seconds")),
+    };
+    Ok(IotCertificate {
+        endpoint: needed("endpoint")?,
+        cert_path: needed("cert-path")?.into(),
+        key_path: needed("key-path")?.into(),
+        ca_path: needed("ca-path")?.into(),
+        role_alias: needed("role-aliases")?,
+        thing_name: given("iot-thing-name")?.unwrap_or_else(|| stream_name.to_owned()),
+        connect_timeout: timeout("connection-timeout", 3)?,
+        completion_timeout: timeout("completion-timeout", 5)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn structure(text: &str) -> gst::Structure {
+        gst::init().unwrap();
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_iot_certificate_is_read_as_gst_launch_writes_it() {
+        let text = "iot-certificate,endpoint=c1.credentials.iot.eu-central-1.amazonaws.com,cert-path=/d/c.pem,\
+            key-path=/d/k.pem,ca-path=/d/ca.pem,role-aliases=camera";
+        let plain = iot_certificate(&structure(text), "front-door").unwrap();
+        assert_eq!((plain.role_alias.as_str(), plain.thing_name.as_str()), ("camera", "front-door"));
+        assert_eq!(plain.endpoint, "c1.credentials.iot.eu-central-1.amazonaws.com");
+        assert_eq!((plain.connect_timeout.as_secs(), plain.completion_timeout.as_secs()), (3, 5));
+        let more = format!("{text},iot-thing-name=thing,connection-timeout=7,completion-timeout=(string)9");
+        let more = iot_certificate(&structure(&more), "front-door").unwrap();
+        assert_eq!(more.thing_name, "thing");
+        assert_eq!((more.connect_timeout.as_secs(), more.completion_timeout.as_secs()), (7, 9));
+        for (text, words) in [
+            (text.replace("cert-path", "cert_path"), "no field cert_path"),
+            (text.replace(",ca-path=/d/ca.pem", ""), "lacks the field ca-path"),
+            (format!("{text},iot-thing-name=\"\""), "iot-thing-name"),
+            (format!("{text},connection-timeout=soon"), "connection-timeout"),
+        ] {
+            let error = iot_certificate(&structure(&text), "front-door").unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
+    }
 }

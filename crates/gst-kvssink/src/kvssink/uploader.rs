@@ -283,12 +283,18 @@ impl Upload {
                         retention_hours: target.retention_hours,
                     });
                     self.target = Some(target.clone());
+                    if let Some(message) = target.warning.clone() {
+                        self.event(Event::Error { code: 0, message, fatal: false }).await;
+                    }
                     return Some(target);
                 }
                 Ok(None) => return None,
                 Err(error) => error,
             };
             let fatal = error.fatal;
+            if error.refused {
+                self.context.forget_credentials().await;
+            }
             self.event(Event::Error { code: error.code, message: error.message, fatal }).await;
             if fatal {
                 return None;
