@@ -5,10 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use aws_config::SdkConfig;
 use aws_config::identity::IdentityCache;
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_types::origin::Origin;
@@ -18,7 +16,7 @@ use url::Url;
 
 use crate::class::{ErrorClass, classify_credentials};
 use crate::clock::Clock;
-use crate::credentials::Cached;
+use crate::credentials::{Cached, Chain};
 use crate::sign::{self, SERVICE, Scope, SignError};
 use crate::tls::{Roots, TlsError};
 
@@ -184,41 +182,17 @@ impl AwsContextBuilder {
         if let Some(url) = &self.endpoint_url {
             endpoint("endpoint_url", url)?;
         }
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http)
-            .time_source(clock.clone())
-            // The SDK would measure the skew too, and add it to a time that is corrected already.
-            .disable_clock_skew_correction(true)
-            .retry_config(RetryConfig::standard().with_max_attempts(3))
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(Duration::from_secs(3))
-                    .operation_attempt_timeout(Duration::from_secs(8))
-                    .build(),
-            );
-        if let Some(region) = self.region {
-            loader = loader.region(Region::new(region));
-        }
-        if let Some(profile) = self.profile {
-            loader = loader.profile_name(profile);
-        }
-        if let Some(credentials) = self.credentials {
-            loader = loader.credentials_provider(credentials);
-        }
-        let mut config = loader.load().await;
+        let chain = Chain {
+            http,
+            clock: clock.clone(),
+            region: self.region,
+            profile: self.profile,
+            role: self.assume_role,
+            fixed: self.credentials.map(SharedCredentialsProvider::new),
+        };
+        let config = chain.load().await;
         let region = config.region().ok_or(ContextError::NoRegion)?.to_string();
-        let mut source = config
-            .credentials_provider()
-            .ok_or_else(|| ContextError::Http("no credential provider was set up".to_owned()))?;
-        if let Some(role) = self.assume_role {
-            let mut builder = aws_config::sts::AssumeRoleProvider::builder(role.role_arn)
-                .session_name(role.session_name)
-                .configure(&config);
-            if let Some(id) = role.external_id {
-                builder = builder.external_id(id);
-            }
-            source = SharedCredentialsProvider::new(builder.build().await);
-        }
+        let source = SharedCredentialsProvider::new(chain);
         let credentials = Cached::new(source, clock.clone());
         // `AWS_ENDPOINT_URL`, or `endpoint_url` of the profile.
         let general = config.endpoint_url().map(str::to_owned);
@@ -231,7 +205,7 @@ impl AwsContextBuilder {
             builder.set_endpoint_url(Some(url.clone()));
             builder.insert_origin("endpoint_url", Origin::shared_config());
         }
-        config = builder.build();
+        let config = builder.build();
 
         let of_service = |service: &str| {
             let key = ServiceConfigKey::builder()
@@ -341,6 +315,12 @@ impl AwsContext {
             message: causes(&error),
             class: classify_credentials(&error),
         })
+    }
+
+    /// The service refuses the credentials: they are fetched anew for the next call, at most every ten seconds. A Secret
+    /// that was wrong may have been put right.
+    pub async fn doubt_credentials(&self) {
+        self.inner.credentials.doubt().await;
     }
 
     /// Forgets cached credentials: the service has refused them ([`ErrorClass::CredentialsExpired`]).

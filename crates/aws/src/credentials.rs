@@ -3,13 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError as ProviderError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use crate::clock::Clock;
+use crate::context::AssumeRole;
 
 /// Renewed this long before they end, or in the last quarter of a shorter life.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
@@ -100,6 +105,15 @@ impl Cached {
         }
     }
 
+    /// The service refused them. Perhaps they have been replaced where they come from: whoever wants them next has them
+    /// fetched anew, but not in every attempt.
+    pub(crate) async fn doubt(&self) {
+        let mut state = self.state.lock().await;
+        if state.as_ref().is_some_and(|entry| entry.asked.elapsed() >= ASK_AGAIN_AFTER) {
+            *state = None;
+        }
+    }
+
     /// Whatever comes next is fetched anew.
     pub(crate) async fn forget(&self) {
         *self.state.lock().await = None;
@@ -112,6 +126,73 @@ impl ProvideCredentials for Cached {
         Self: 'a,
     {
         future::ProvideCredentials::new(self.get())
+    }
+}
+
+/// The default chain of sources, and a role assumed with what it gives. Set up anew each time it is asked: the SDK reads
+/// the files of a profile once and for ever, and a Secret that is mounted as such a file is replaced under it.
+#[derive(Clone, Debug)]
+pub(crate) struct Chain {
+    pub(crate) http: SharedHttpClient,
+    pub(crate) clock: Clock,
+    pub(crate) region: Option<String>,
+    pub(crate) profile: Option<String>,
+    pub(crate) role: Option<AssumeRole>,
+    /// Instead of the chain.
+    pub(crate) fixed: Option<SharedCredentialsProvider>,
+}
+
+impl Chain {
+    /// The SDK's configuration, with the provider of the chain or of what was given instead.
+    pub(crate) async fn load(&self) -> SdkConfig {
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(self.http.clone())
+            .time_source(self.clock.clone())
+            // The SDK would measure the skew too, and add it to a time that is corrected already.
+            .disable_clock_skew_correction(true)
+            .retry_config(RetryConfig::standard().with_max_attempts(3))
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(Duration::from_secs(3))
+                    .operation_attempt_timeout(Duration::from_secs(8))
+                    .build(),
+            );
+        if let Some(region) = self.region.clone() {
+            loader = loader.region(Region::new(region));
+        }
+        if let Some(profile) = &self.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(fixed) = &self.fixed {
+            loader = loader.credentials_provider(fixed.clone());
+        }
+        loader.load().await
+    }
+
+    async fn ask(&self) -> Result<Credentials, ProviderError> {
+        let config = self.load().await;
+        let Some(role) = &self.role else {
+            let provider = config
+                .credentials_provider()
+                .ok_or_else(|| ProviderError::not_loaded("no credential provider was set up"))?;
+            return provider.provide_credentials().await;
+        };
+        let mut builder = aws_config::sts::AssumeRoleProvider::builder(&role.role_arn)
+            .session_name(&role.session_name)
+            .configure(&config);
+        if let Some(id) = &role.external_id {
+            builder = builder.external_id(id);
+        }
+        builder.build().await.provide_credentials().await
+    }
+}
+
+impl ProvideCredentials for Chain {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.ask())
     }
 }
 
@@ -173,6 +254,17 @@ mod tests {
         asked(&cached, READ_AGAIN_AFTER - Duration::from_secs(1)).await;
         assert_eq!(number(&cached).await, "1");
         asked(&cached, READ_AGAIN_AFTER).await;
+        assert_eq!(number(&cached).await, "2");
+    }
+
+    #[tokio::test]
+    async fn refused_ones_are_fetched_again_but_not_in_every_attempt() {
+        let (_, cached) = cached(3600, true);
+        assert_eq!(number(&cached).await, "1");
+        cached.doubt().await;
+        assert_eq!(number(&cached).await, "1");
+        asked(&cached, ASK_AGAIN_AFTER).await;
+        cached.doubt().await;
         assert_eq!(number(&cached).await, "2");
     }
 

@@ -58,6 +58,13 @@ async fn child_profile() {
     assert_eq!(context.region(), "ap-south-1");
     assert!(context.has_custom_endpoint());
     assert_eq!(context.credentials().await.unwrap().access_key_id(), "AKIDPROFILE");
+
+    // A mounted Secret is replaced under the process.
+    let keys = std::env::var_os("AWS_SHARED_CREDENTIALS_FILE").unwrap();
+    std::fs::write(&keys, "[camera]\naws_access_key_id = AKIDROTATED\naws_secret_access_key = s\n").unwrap();
+    assert_eq!(context.credentials().await.unwrap().access_key_id(), "AKIDPROFILE");
+    context.forget_credentials().await;
+    assert_eq!(context.credentials().await.unwrap().access_key_id(), "AKIDROTATED");
 }
 
 #[tokio::test]

@@ -8,7 +8,11 @@ pub(crate) async fn is_worth_it(context: &AwsContext, skew_ms: i64, class: Error
     match class {
         // The refusal brought the right time with it. A signature that is refused without saying why may have been
         // made at the wrong time, too.
-        ErrorClass::ClockSkew | ErrorClass::AccessDenied => context.skew_ms() != skew_ms,
+        ErrorClass::ClockSkew => context.skew_ms() != skew_ms,
+        ErrorClass::AccessDenied => {
+            context.doubt_credentials().await;
+            context.skew_ms() != skew_ms
+        }
         ErrorClass::CredentialsExpired => {
             context.forget_credentials().await;
             true
