@@ -11,6 +11,7 @@ use kvs_putmedia::{MediaTime, Producer, Statistics, TrackKind};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
+use super::metrics::Metrics;
 use super::properties::{SPECS, StreamingType, Values};
 use super::timeline::Timeline;
 use super::track::{Track, index, kind_of};
@@ -35,6 +36,7 @@ pub struct KvsSink {
     running: Mutex<Option<Running>>,
     pub(super) timeline: Mutex<Timeline>,
     pub(super) tracks: [Mutex<Track>; 2],
+    pub(super) metrics: Mutex<Metrics>,
     last_statistics: Mutex<Statistics>,
 }
 
@@ -73,7 +75,10 @@ impl ObjectImpl for KvsSink {
                     .param_types([glib::Type::POINTER])
                     .action()
                     .build(),
-                // The usable form of fragment-ack for bindings: a structure instead of a pointer.
+                // The same for bindings: structures instead of pointers.
+                glib::subclass::Signal::builder("stream-metrics")
+                    .param_types([gst::Structure::static_type()])
+                    .build(),
                 glib::subclass::Signal::builder("fragment-acknowledged")
                     .param_types([gst::Structure::static_type()])
                     .build(),
@@ -234,6 +239,7 @@ impl KvsSink {
         }
         *self.timeline.lock() =
             Timeline::new(settings::source(&values, MediaTime::from_system(SystemTime::now())));
+        *self.metrics.lock() = Metrics::start(settings::bounds(&values), Instant::now());
         let weak = self.obj().downgrade();
         let handler: Handler = Arc::new(move |event| {
             if let Some(sink) = weak.upgrade() {

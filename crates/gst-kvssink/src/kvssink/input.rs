@@ -167,6 +167,16 @@ impl KvsSink {
         let flushing = || self.tracks[index(kind)].lock().flushing;
         shared.push(frame, flushing)?;
         shared.wake();
+        // At key frames of video; of audio alone, which has nothing else, every second.
+        let every_second = kind == TrackKind::Audio && self.obj().static_pad("video_0").is_none();
+        let due = match self.metrics.lock().since_last(Instant::now()) {
+            Some(ago) if every_second => ago >= Duration::from_secs(1),
+            Some(_) => random_access && kind == TrackKind::Video,
+            None => true,
+        };
+        if due {
+            self.measure(&shared, time);
+        }
         Ok(gst::FlowSuccess::Ok)
     }
 

@@ -1,13 +1,16 @@
 //! The element and its parts.
 
+pub mod abi;
 mod caps;
 mod control;
 mod imp;
 mod input;
 mod metadata;
+mod metrics;
 mod properties;
 mod report;
 mod settings;
+mod status;
 mod timeline;
 mod track;
 mod uploader;

@@ -1,11 +1,16 @@
 //! What happens, told to everyone who may want it.
 
+use std::time::Instant;
+
 use gst::prelude::*;
 use gst::subclass::prelude::*;
-use kvs_putmedia::{AckKind, Event, Statistics};
+use kvs_putmedia::{AckKind, Event, MediaTime, Statistics};
 
+use super::abi::FragmentAck;
 use super::imp::{CAT, KvsSink};
-use super::{SinkEvent, ack_name};
+use super::metrics::{Pressure, Sample};
+use super::uploader::Shared;
+use super::{SinkEvent, ack_name, status};
 
 impl KvsSink {
     /// Hands an event to everyone who may want it: the Rust handler, the log, signals, the bus.
@@ -18,6 +23,7 @@ impl KvsSink {
             gst::info!(CAT, imp = self, "{event:?}");
             return;
         };
+        self.metrics.lock().hear(&event, Instant::now());
         match &event {
             Event::Ack { kind, timecode_ms, fragment_number } => {
                 gst::debug!(CAT, imp = self, "acknowledgement {kind:?} of {timecode_ms:?}");
@@ -32,13 +38,14 @@ impl KvsSink {
                     structure = structure.field("error-id", *id);
                 }
                 let structure = structure.build();
+                let mut ack = FragmentAck::new(kind, *timecode_ms, fragment_number.as_deref());
+                self.obj().emit_by_name::<()>("fragment-ack", &[&pointer(&mut ack)]);
                 self.obj().emit_by_name::<()>("fragment-acknowledged", &[&structure]);
-                let message = gst::message::Element::builder(structure).src(&*self.obj()).build();
-                let _ = self.obj().post_message(message);
+                self.post(structure);
             }
             Event::Error { code, message, fatal } => {
                 if *fatal {
-                    self.obj().emit_by_name::<()>("stream-error", &[&u64::from(*code)]);
+                    self.obj().emit_by_name::<()>("stream-error", &[&u64::from(status::of(*code))]);
                     gst::element_imp_error!(self, gst::ResourceError::Failed, ["{message}"]);
                 } else {
                     gst::warning!(CAT, imp = self, "{message}");
@@ -53,10 +60,70 @@ impl KvsSink {
                     frames[0],
                     frames[1]
                 );
+                let structure = gst::Structure::builder("kvs-dropped")
+                    .field("fragments", *fragments)
+                    .field("video-frames", frames[0])
+                    .field("audio-frames", frames[1])
+                    .field("bytes", *bytes)
+                    .field("reason", format!("{reason:?}"));
+                self.post(structure.build());
             }
             other => gst::info!(CAT, imp = self, "{other:?}"),
         }
     }
+
+    /// Posts an element message.
+    fn post(&self, structure: gst::Structure) {
+        let message = gst::message::Element::builder(structure).src(&*self.obj()).build();
+        let _ = self.obj().post_message(message);
+    }
+
+    /// Tells, at a key frame, what there is to tell about pressure and, if it is asked for, the metrics.
+    pub(super) fn measure(&self, shared: &Shared, frame: MediaTime) {
+        let wanted = self.values.lock().boolean("get-kvs-metrics");
+        let (statistics, unsent) = {
+            let inner = shared.lock();
+            (inner.producer.statistics(), inner.producer.unsent())
+        };
+        let sample = Sample { statistics: &statistics, unsent, frame, now: Instant::now() };
+        let (pressures, mut metric) = {
+            let mut metrics = self.metrics.lock();
+            (metrics.take(sample), metrics.metric(sample))
+        };
+        for pressure in pressures {
+            gst::warning!(CAT, imp = self, "pressure: {pressure:?}");
+            let structure = gst::Structure::builder("kvs-pressure");
+            let structure = match pressure {
+                Pressure::Storage(left) => structure.field("of", "storage-size").field("bytes-left", left),
+                Pressure::Buffer(left) => {
+                    structure.field("of", "buffer-duration").field("time-left", left.as_nanos() as u64)
+                }
+                Pressure::Latency(latency) => {
+                    structure.field("of", "max-latency").field("latency", latency.as_nanos() as u64)
+                }
+            };
+            self.post(structure.build());
+        }
+        if wanted {
+            self.obj().emit_by_name::<()>("stream-client-metric", &[&pointer(&mut metric)]);
+            let stream = metric.stream_metrics;
+            let mut structure = structure(&statistics);
+            structure.set_name("kvs-stream-metrics");
+            structure.set("frame-time", frame.nanos());
+            structure.set("frame-rate", stream.current_frame_rate);
+            structure.set("elementary-frame-rate", stream.elementary_frame_rate);
+            structure.set("transfer-rate", stream.current_transfer_rate);
+            structure.set("unsent-bytes", stream.current_view_size);
+            structure.set("unsent-duration", stream.current_view_duration * 100);
+            self.obj().emit_by_name::<()>("stream-metrics", &[&structure]);
+            self.post(structure);
+        }
+    }
+}
+
+/// For a signal's argument, good for as long as the signal is emitted.
+fn pointer<T>(value: &mut T) -> gst::glib::Pointer {
+    std::ptr::from_mut(value).cast()
 }
 
 pub(super) fn structure(statistics: &Statistics) -> gst::Structure {

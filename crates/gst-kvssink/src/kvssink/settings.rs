@@ -7,6 +7,7 @@ use kvs_aws::{AwsContext, AwsContextBuilder, CredentialFile, IotCertificate};
 use kvs_putmedia::{MediaTime, ProducerConfig, Timecodes, WhenFull};
 
 use super::control::StreamSettings;
+use super::metrics::Bounds;
 use super::properties::{StreamingType, Values};
 use super::timeline::Source;
 use super::uploader::UploadSettings;
@@ -67,6 +68,17 @@ pub(super) fn upload_settings(values: &Values) -> UploadSettings {
         fragment_acks: values.boolean("fragment-acks"),
         connect_timeout,
         answer_timeout,
+    }
+}
+
+/// What pressure is measured against.
+pub(super) fn bounds(values: &Values) -> Bounds {
+    let ProducerConfig { storage_bytes, buffer_duration, .. } = producer_config(values);
+    Bounds {
+        storage_bytes: storage_bytes as u64,
+        buffer_duration,
+        max_latency: seconds(values, "max-latency"),
+        rates: values.boolean("recalculate-metrics"),
     }
 }
 

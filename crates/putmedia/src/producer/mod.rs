@@ -255,6 +255,14 @@ impl Producer {
         }
     }
 
+    /// Bytes and media time of fragments that were not sent, or not whole.
+    pub fn unsent(&self) -> (u64, Duration) {
+        let unsent = || self.store.iter().filter(|fragment| fragment.sent != Sent::Whole);
+        let bytes = unsent().map(|fragment| fragment.bytes as u64).sum();
+        let spans = unsent().map(|f| Duration::from_millis(f.latest_ms.saturating_sub(f.start_ms)));
+        (bytes, spans.sum())
+    }
+
     fn expected(&self) -> [bool; 2] {
         TrackKind::ALL.map(|kind| self.interleaver.is_expected(kind))
     }
