@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::spool::{FileName, Found, SpooledFragment, SpooledHead};
 use crate::{TrackFormat, TrackKind, matroska};
 
 /// What a session's header is made from. Two fragments share a session when they share this.
@@ -13,6 +14,8 @@ pub(crate) struct Header {
     pub(crate) id: u64,
     /// Grows when time jumps backwards: what was before and what is after cannot share a session.
     pub(crate) epoch: u64,
+    /// The id that it had when it was spooled.
+    was: Option<u64>,
     formats: [Option<Arc<TrackFormat>>; 2],
     /// Added to nothing and subtracted from timecodes when the session is sent with relative ones.
     pub(crate) base_ms: u64,
@@ -20,7 +23,23 @@ pub(crate) struct Header {
 
 impl Header {
     pub(crate) fn new(id: u64, epoch: u64, formats: [Option<Arc<TrackFormat>>; 2], base_ms: u64) -> Self {
-        Self { id, epoch, formats, base_ms }
+        Self { id, epoch, was: None, formats, base_ms }
+    }
+
+    /// The header of fragments that a spool has had since before.
+    pub(crate) fn restored(
+        id: u64,
+        epoch: u64,
+        was: u64,
+        formats: [Option<Arc<TrackFormat>>; 2],
+        base_ms: u64,
+    ) -> Self {
+        Self { id, epoch, was: Some(was), formats, base_ms }
+    }
+
+    /// Whether it is the one that was spooled like this.
+    pub(crate) fn was(&self, id: u64, base_ms: u64) -> bool {
+        self.was == Some(id) && self.base_ms == base_ms
     }
 
     pub(crate) fn matches(&self, epoch: u64, formats: &[Option<Arc<TrackFormat>>; 2]) -> bool {
@@ -41,13 +60,14 @@ impl Header {
     }
 }
 
-#[derive(Debug)]
-struct Block {
-    kind: TrackKind,
+/// A frame in its fragment.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Block {
+    pub(crate) kind: TrackKind,
     /// Milliseconds after the fragment's start. Negative never: earlier frames are moved or dropped.
-    offset_ms: u32,
-    key: bool,
-    data: Bytes,
+    pub(crate) offset_ms: u32,
+    pub(crate) key: bool,
+    pub(crate) data: Bytes,
 }
 
 /// How far the session that is open has come with a fragment.
@@ -56,6 +76,26 @@ pub(crate) enum Sent {
     No,
     Partly,
     Whole,
+}
+
+/// Whether the spool has a fragment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spooled {
+    No,
+    /// It is being written, as so many bytes.
+    Writing(u64),
+    /// It has it, as so many bytes.
+    Yes(u64),
+}
+
+impl Spooled {
+    /// Bytes of the spool that it takes.
+    pub(crate) fn bytes(self) -> u64 {
+        match self {
+            Spooled::No => 0,
+            Spooled::Writing(bytes) | Spooled::Yes(bytes) => bytes,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -68,19 +108,30 @@ pub(crate) struct Fragment {
     pub(crate) start_ms: u64,
     pub(crate) latest_ms: u64,
     tags: Vec<(String, String)>,
+    /// Empty unless `resident`.
     blocks: Vec<Block>,
     pub(crate) frames: [u64; 2],
-    /// Payload and bookkeeping, as counted against the storage bound.
+    /// Payload and bookkeeping, as counted against the storage bound. 0 unless `resident`.
     pub(crate) bytes: usize,
+    /// Payload, wherever it is.
+    pub(crate) payload: u64,
+    /// The payload is in memory.
+    pub(crate) resident: bool,
+    pub(crate) spooled: Spooled,
+    /// Its file, once the spool has had it.
+    pub(crate) file: Option<FileName>,
+    /// It was asked for from the spool.
+    pub(crate) loading: bool,
     pub(crate) closed: bool,
     pub(crate) sent: Sent,
-    pub(crate) received: bool,
-    /// Sent whole, then its payload was let go because memory was needed: it can be acknowledged, but not
-    /// sent again.
-    pub(crate) payload_released: bool,
+    /// RECEIVED was said, at this time.
+    pub(crate) received: Option<Instant>,
     pub(crate) times_started: u32,
-    /// Resend errors that named this fragment.
+    /// Resend errors that named this fragment, and when the first came.
     pub(crate) failures: u32,
+    pub(crate) first_failure: Option<Instant>,
+    /// It was refused for what it is.
+    pub(crate) refused: bool,
     pub(crate) last_frame_at: Instant,
 }
 
@@ -100,14 +151,65 @@ impl Fragment {
             blocks: Vec::new(),
             frames: [0; 2],
             bytes: 0,
+            payload: 0,
+            resident: true,
+            spooled: Spooled::No,
+            file: None,
+            loading: false,
             closed: false,
             sent: Sent::No,
-            received: false,
-            payload_released: false,
+            received: None,
             times_started: 0,
             failures: 0,
+            first_failure: None,
+            refused: false,
             last_frame_at: now,
         }
+    }
+
+    /// One that a spool has had since before this producer.
+    pub(crate) fn restored(id: u64, epoch: u64, header: Arc<Header>, found: Found, now: Instant) -> Self {
+        let Found { file, head, bytes } = found;
+        let SpooledHead { start_ms, latest_ms, frames, formats, tags, .. } = head;
+        Self {
+            header: Some(header),
+            formats,
+            latest_ms,
+            frames,
+            // All but the media is little.
+            payload: bytes,
+            resident: false,
+            spooled: Spooled::Yes(bytes),
+            file: Some(file),
+            closed: true,
+            ..Self::new(id, epoch, start_ms, tags, now)
+        }
+    }
+
+    /// What the spool is to keep beside the media; `None` while its header is undecided.
+    fn spool_head(&self, segment_uid: [u8; 16]) -> Option<SpooledHead> {
+        let header = self.header.as_ref()?;
+        Some(SpooledHead {
+            segment_uid,
+            header_id: header.id,
+            epoch: self.epoch,
+            base_ms: header.base_ms,
+            start_ms: self.start_ms,
+            latest_ms: self.latest_ms,
+            frames: self.frames,
+            formats: header.formats.clone(),
+            tags: self.tags.clone(),
+        })
+    }
+
+    /// Bytes of its file in the spool.
+    pub(crate) fn spool_len(&self) -> Option<u64> {
+        Some(self.spool_head([0; 16])?.file_len(self.payload))
+    }
+
+    /// What the spool is to keep.
+    pub(crate) fn to_spool(&self, segment_uid: [u8; 16]) -> Option<SpooledFragment> {
+        Some(SpooledFragment { head: self.spool_head(segment_uid)?, blocks: self.blocks.clone() })
     }
 
     pub(crate) fn has(&self, kind: TrackKind) -> bool {
@@ -130,6 +232,7 @@ impl Fragment {
         self.frames[kind.index()] += 1;
         self.latest_ms = self.latest_ms.max(at_ms);
         self.bytes += bytes;
+        self.payload += data.len() as u64;
         self.last_frame_at = now;
         self.blocks.push(Block { kind, offset_ms, key, data });
         bytes
@@ -171,10 +274,28 @@ impl Fragment {
         out.extend_from_slice(&block.data);
     }
 
+    /// Nothing has the payload any more: it can be acknowledged, but not sent again.
+    pub(crate) fn is_released(&self) -> bool {
+        !self.resident && !matches!(self.spooled, Spooled::Yes(_))
+    }
+
+    /// The service says that there are too many tags: the frames matter more.
+    pub(crate) fn drop_tags(&mut self) {
+        self.tags.clear();
+    }
+
     /// Lets the payload go. Returns the bytes freed.
     pub(crate) fn release_payload(&mut self) -> usize {
-        self.payload_released = true;
+        self.resident = false;
         self.blocks = Vec::new();
         std::mem::take(&mut self.bytes)
+    }
+
+    /// The payload is in memory again. Returns its bytes.
+    pub(crate) fn put_back(&mut self, blocks: Vec<Block>) -> usize {
+        self.resident = true;
+        self.bytes = blocks.iter().map(|block| block.data.len() + BLOCK_OVERHEAD).sum();
+        self.blocks = blocks;
+        self.bytes
     }
 }

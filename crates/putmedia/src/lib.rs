@@ -16,9 +16,11 @@
 //!   header that it was recorded under.
 //! - **A fragment is kept until the service has it** (`PERSISTED`, or `RECEIVED` for a stream that keeps
 //!   nothing) and is sent again whole, with the same timecodes, after any failure. Memory is bounded; what
-//!   does not fit is dropped in whole fragments, oldest first, and counted.
+//!   does not fit goes to the [`spool`], if there is one, and else is dropped in whole fragments, oldest first,
+//!   and counted.
 //!
-//! The feature `transport` adds one HTTP/1.1 connection per session, signed by `kvs-aws`.
+//! The feature `transport` adds one HTTP/1.1 connection per session, signed by `kvs-aws`, and `disk` the spool's
+//! folder.
 //!
 //! Sources: the [PutMedia API page](https://docs.aws.amazon.com/kinesisvideostreams/latest/dg/API_dataplane_PutMedia.html),
 //! the [limits page](https://docs.aws.amazon.com/kinesisvideostreams/latest/dg/limits.html), RFC 9559 (Matroska)
@@ -38,6 +40,7 @@ mod leading;
 mod matroska;
 mod nal;
 mod producer;
+pub mod spool;
 mod store;
 mod track;
 #[cfg(feature = "transport")]
@@ -51,6 +54,6 @@ pub use frame::{Frame, MediaTime};
 pub use nal::{NalCodec, is_random_access, nal_length_size};
 pub use producer::{
     CloseReason, DropReason, Event, Output, Producer, ProducerConfig, Refusal, SessionId, SessionStart,
-    Statistics, Timecodes, Transmit, WhenFull,
+    SpoolConfig, Statistics, Timecodes, Transmit, WhenFull,
 };
 pub use track::{Codec, TrackDetails, TrackFormat, TrackKind};

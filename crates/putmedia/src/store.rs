@@ -1,20 +1,30 @@
 //! The fragments that the service does not have yet, oldest first.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fragment::{Fragment, Header, Sent};
+use crate::fragment::{Block, Fragment, Header, Sent, Spooled};
 use crate::{TrackFormat, TrackKind};
 
 /// Fragments whose payload was let go but whose acknowledgement may still come. More are forgotten (and
 /// counted as dropped), oldest first.
 const MAX_RELEASED: usize = 256;
 
+/// Id of the first fragment. What a process before this one left in the spool is older and gets lower ids.
+const FIRST: u64 = 1 << 32;
+
 #[derive(Debug)]
 pub(crate) struct Store {
     fragments: VecDeque<Fragment>,
+    /// Ids of those whose payload is in memory: few, also when the spool holds thousands.
+    resident: BTreeSet<u64>,
+    /// Bytes in memory.
     pub(crate) bytes: usize,
+    /// Those of them that are being written to the spool, and will not be needed after.
+    writing: usize,
+    /// Bytes that the spool holds, or will hold when what is being written is there.
+    pub(crate) spooled_bytes: u64,
     next_fragment: u64,
     next_header: u64,
     last_header: Option<Arc<Header>>,
@@ -22,7 +32,16 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn new() -> Self {
-        Self { fragments: VecDeque::new(), bytes: 0, next_fragment: 1, next_header: 1, last_header: None }
+        Self {
+            fragments: VecDeque::new(),
+            resident: BTreeSet::new(),
+            bytes: 0,
+            writing: 0,
+            spooled_bytes: 0,
+            next_fragment: FIRST,
+            next_header: 1,
+            last_header: None,
+        }
     }
 
     pub(crate) fn next_id(&mut self) -> u64 {
@@ -31,21 +50,48 @@ impl Store {
         id
     }
 
+    pub(crate) fn next_header_id(&mut self) -> u64 {
+        let id = self.next_header;
+        self.next_header += 1;
+        id
+    }
+
     pub(crate) fn push(&mut self, fragment: Fragment) {
         self.bytes += fragment.bytes;
+        self.resident.insert(fragment.id);
         self.fragments.push_back(fragment);
+    }
+
+    /// The lowest id that is in use: older fragments get lower ones.
+    pub(crate) fn oldest_id(&self) -> u64 {
+        self.fragments.front().map_or(self.next_fragment, |fragment| fragment.id)
+    }
+
+    /// Puts a fragment that the spool has before all others.
+    pub(crate) fn push_oldest(&mut self, fragment: Fragment) {
+        self.spooled_bytes += fragment.spooled.bytes();
+        self.fragments.push_front(fragment);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.fragments.is_empty()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Fragment> {
+    pub(crate) fn len(&self) -> usize {
+        self.fragments.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Fragment> {
         self.fragments.iter()
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Fragment> {
         self.fragments.iter_mut()
+    }
+
+    /// Those whose payload is in memory, oldest first.
+    pub(crate) fn residents(&self) -> impl DoubleEndedIterator<Item = &Fragment> + Clone {
+        self.resident.iter().filter_map(|id| self.get(*id))
     }
 
     fn position(&self, id: u64) -> Option<usize> {
@@ -62,10 +108,49 @@ impl Store {
     }
 
     pub(crate) fn remove(&mut self, id: u64) -> Option<Fragment> {
+        self.set_spooled_bytes(id, Spooled::No);
         let at = self.position(id)?;
         let fragment = self.fragments.remove(at)?;
         self.bytes -= fragment.bytes;
+        self.resident.remove(&id);
         Some(fragment)
+    }
+
+    /// Notes where a fragment stands with the spool.
+    pub(crate) fn set_spooled(&mut self, id: u64, spooled: Spooled) {
+        self.set_spooled_bytes(id, spooled);
+        if let Some(fragment) = self.get_mut(id) {
+            fragment.spooled = spooled;
+        }
+    }
+
+    /// Accounts for a change, without making it.
+    fn set_spooled_bytes(&mut self, id: u64, to: Spooled) {
+        let Some(fragment) = self.get(id) else { return };
+        let (from, bytes) = (fragment.spooled, fragment.bytes);
+        self.spooled_bytes = self.spooled_bytes - from.bytes() + to.bytes();
+        if matches!(from, Spooled::Writing(_)) {
+            self.writing -= bytes;
+        }
+        if matches!(to, Spooled::Writing(_)) {
+            self.writing += bytes;
+        }
+    }
+
+    /// The payload of a fragment has come from the spool.
+    pub(crate) fn put_back(&mut self, id: u64, blocks: Vec<Block>) {
+        let Some(fragment) = self.get_mut(id).filter(|fragment| !fragment.resident) else { return };
+        let bytes = fragment.put_back(blocks);
+        self.bytes += bytes;
+        self.resident.insert(id);
+    }
+
+    fn release(&mut self, id: u64) {
+        if let Some(fragment) = self.get_mut(id) {
+            let bytes = fragment.release_payload();
+            self.bytes -= bytes;
+            self.resident.remove(&id);
+        }
     }
 
     /// The fragment that is being filled.
@@ -79,9 +164,8 @@ impl Store {
 
     /// The first fragment after `after` that can be sent.
     pub(crate) fn next_to_send(&self, after: Option<u64>) -> Option<&Fragment> {
-        self.fragments
-            .iter()
-            .find(|fragment| after.is_none_or(|id| fragment.id > id) && !fragment.payload_released)
+        let from = after.map_or(0, |id| self.fragments.partition_point(|fragment| fragment.id <= id));
+        self.fragments.range(from..).find(|fragment| !fragment.is_released())
     }
 
     /// Decides the header of the open fragment if its set of tracks is known: with a frame of every expected
@@ -131,42 +215,85 @@ impl Store {
 
     /// Time between the first and the last frame that are kept.
     pub(crate) fn span(&self) -> Duration {
-        let kept = || self.fragments.iter().filter(|fragment| !fragment.payload_released);
-        match (kept().next(), kept().next_back()) {
-            (Some(first), Some(last)) if first.epoch == last.epoch => {
-                Duration::from_millis(last.latest_ms.saturating_sub(first.start_ms))
-            }
-            // Times before and after a jump do not compare: add up the fragments.
-            (Some(_), Some(_)) => {
-                kept().map(|f| Duration::from_millis(f.latest_ms.saturating_sub(f.start_ms))).sum()
-            }
-            _ => Duration::ZERO,
-        }
+        span(self.fragments.iter().filter(|fragment| !fragment.is_released()))
     }
 
-    /// Makes room: lets go of the payload of the oldest fragment that was sent whole, or else removes the
-    /// oldest that has not been started. `None` when only the fragment in transmission is left.
+    /// Whether memory holds more than this, without what is on its way to the spool.
+    pub(crate) fn exceeds(&self, bytes: usize, duration: Duration) -> bool {
+        let staying = self.residents().filter(|fragment| fragment.spooled == Spooled::No);
+        self.bytes - self.writing > bytes || span(staying) > duration
+    }
+
+    /// Whether memory holds nothing but one fragment.
+    pub(crate) fn holds_one(&self) -> bool {
+        self.resident.len() <= 1
+    }
+
+    /// Fragments that only memory has and that the spool could take, oldest first.
+    pub(crate) fn unspooled(&self) -> impl Iterator<Item = &Fragment> {
+        self.residents().filter(|fragment| {
+            fragment.closed && fragment.header.is_some() && fragment.spooled == Spooled::No
+        })
+    }
+
+    /// Lets go of a payload that the spool has too: of what was sent first, and then of what will be sent last. Not of
+    /// `keep`, which is sent next.
+    pub(crate) fn evict(&mut self, keep: Option<u64>) -> bool {
+        let spooled = || {
+            let spooled = self.residents().filter(|fragment| matches!(fragment.spooled, Spooled::Yes(_)));
+            spooled.filter(|fragment| Some(fragment.id) != keep)
+        };
+        let found = spooled()
+            .find(|fragment| fragment.sent == Sent::Whole)
+            .or_else(|| spooled().rfind(|fragment| fragment.sent == Sent::No))
+            .map(|fragment| fragment.id);
+        if let Some(id) = found {
+            self.release(id);
+        }
+        found.is_some()
+    }
+
+    /// The oldest fragment that only the spool, or the spool too, has and that no session has begun.
+    pub(crate) fn oldest_spooled(&self) -> Option<&Fragment> {
+        self.fragments
+            .iter()
+            .find(|fragment| matches!(fragment.spooled, Spooled::Yes(_)) && fragment.sent == Sent::No)
+    }
+
+    /// Makes room in memory: lets go of the payload of the oldest fragment that was sent whole, or else removes
+    /// the oldest that has not been started.
     pub(crate) fn shed(&mut self) -> Shed {
-        if let Some(fragment) = self
-            .fragments
-            .iter_mut()
-            .find(|fragment| fragment.sent == Sent::Whole && !fragment.payload_released)
-        {
-            self.bytes -= fragment.release_payload();
-            let released = self.fragments.iter().filter(|fragment| fragment.payload_released).count();
-            if released > MAX_RELEASED
-                && let Some(id) = self.fragments.iter().find(|f| f.payload_released).map(|f| f.id)
-                && let Some(fragment) = self.remove(id)
-            {
-                return Shed::Dropped(fragment);
+        let only_here = || self.residents().filter(|fragment| fragment.spooled == Spooled::No);
+        let whole = only_here().find(|fragment| fragment.sent == Sent::Whole).map(|fragment| fragment.id);
+        let unsent = only_here().find(|fragment| fragment.sent == Sent::No).map(|fragment| fragment.id);
+        if let Some(id) = whole {
+            self.release(id);
+            let released = || self.fragments.iter().filter(|fragment| fragment.is_released());
+            let oldest = (released().count() > MAX_RELEASED).then(|| released().next().map(|f| f.id));
+            if let Some(fragment) = oldest.flatten().and_then(|id| self.remove(id)) {
+                return Shed::Dropped(Box::new(fragment));
             }
             return Shed::Released;
         }
-        let unsent = self.fragments.iter().find(|fragment| fragment.sent == Sent::No).map(|f| f.id);
         match unsent.and_then(|id| self.remove(id)) {
-            Some(fragment) => Shed::Dropped(fragment),
+            Some(fragment) => Shed::Dropped(Box::new(fragment)),
             None => Shed::Nothing,
         }
+    }
+}
+
+fn span<'a>(kept: impl DoubleEndedIterator<Item = &'a Fragment> + Clone) -> Duration {
+    let mut ends = kept.clone();
+    match (ends.next(), ends.next_back()) {
+        (Some(first), Some(last)) if first.epoch == last.epoch => {
+            Duration::from_millis(last.latest_ms.saturating_sub(first.start_ms))
+        }
+        (Some(only), None) => Duration::from_millis(only.latest_ms.saturating_sub(only.start_ms)),
+        // Times before and after a jump do not compare: add up the fragments.
+        (Some(_), Some(_)) => {
+            kept.map(|f| Duration::from_millis(f.latest_ms.saturating_sub(f.start_ms))).sum()
+        }
+        (None, _) => Duration::ZERO,
     }
 }
 
@@ -175,7 +302,7 @@ pub(crate) enum Shed {
     /// Memory was freed; the fragment may still be acknowledged.
     Released,
     /// A fragment is gone.
-    Dropped(Fragment),
+    Dropped(Box<Fragment>),
     /// Nothing could be freed.
     Nothing,
 }

@@ -1,7 +1,7 @@
 //! One PutMedia session over one HTTP/1.1 connection: the body goes out while acknowledgements come in.
 
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{HOST, HeaderValue, USER_AGENT};
@@ -48,6 +48,8 @@ pub struct SessionTarget {
 /// What happens to a session.
 #[derive(Debug)]
 pub enum SessionEvent {
+    /// The credentials that it is signed with end then.
+    Expires(Instant),
     /// TCP and TLS stand: the body may be sent.
     Ready,
     /// The service answered 200.
@@ -82,6 +84,11 @@ impl Connection {
     /// Room for a piece of the body, if there is room now. `None` also after [`Connection::end`].
     pub fn try_reserve(&self) -> Option<mpsc::Permit<'_, Bytes>> {
         self.body.as_ref()?.try_reserve().ok()
+    }
+
+    /// The body has ended.
+    pub fn is_ended(&self) -> bool {
+        self.body.is_none()
     }
 
     /// Waits for the next event, `Some(None)` when there will be none, or, with `room`, for room in the body, `None`.
@@ -140,6 +147,11 @@ async fn exchange(
     events: &mpsc::Sender<SessionEvent>,
 ) -> Result<CloseReason, CloseReason> {
     let (url, headers) = head(target, start)?;
+    // Before the signature: what that is made with ends no sooner.
+    if let Some(end) = context.credentials().await.map_err(lost)?.expiry() {
+        let left = end.duration_since(context.now()).unwrap_or_default();
+        let _ = events.send(SessionEvent::Expires(Instant::now() + left)).await;
+    }
     let signed = context.sign_headers(&Method::POST, &url, &headers, b"").await.map_err(lost)?;
     let stream = timeout(target.connect_timeout, open(context, &url)).await.map_err(|_| {
         lost(format!("no connection to {url} within {} s", target.connect_timeout.as_secs()))
@@ -174,8 +186,9 @@ async fn exchange(
     let status = answer.status().as_u16();
     if status != 200 {
         let error_type = header("x-amz-errortype").or_else(|| header("x-amzn-errortype"));
-        let body = Limited::new(answer.into_body(), ERROR_BODY).collect().await;
-        let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+        let body =
+            timeout(target.answer_timeout, Limited::new(answer.into_body(), ERROR_BODY).collect()).await;
+        let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
         let message = serde_json::from_slice::<serde_json::Value>(&body)
             .ok()
             .and_then(|body| body.get("Message").or(body.get("message"))?.as_str().map(str::to_owned))

@@ -73,6 +73,7 @@ impl Bench {
                     }
                     Output::Abort(_) => panic!("nothing fails here"),
                     Output::Event(_) => {}
+                    other => panic!("there is no spool: {other:?}"),
                 }
             }
             let Some(id) = self.session else { return };

@@ -57,6 +57,7 @@ impl Bench {
                     }
                     Output::Abort(id) => assert_eq!(self.session.take(), Some(id)),
                     Output::Event(event) => self.events.push(event),
+                    other => panic!("there is no spool: {other:?}"),
                 }
             }
             let Some(id) = self.session else { return };

@@ -278,8 +278,11 @@ impl KvsSink {
         shared.stop();
         if !shared.wait_drained(self.stop_timeout()) {
             gst::warning!(CAT, imp = self, "stopped before everything was acknowledged");
+            shared.save_rest();
         }
         self.abort();
+        // The next sink, in this process or another, finds the spool closed and as it should be.
+        shared.wait_spool();
     }
 
     fn abort(&self) {

@@ -12,7 +12,7 @@ use super::imp::{CAT, KvsSink};
 use super::timeline::{Now, Source};
 use super::track::{Track, index, kind_of};
 use super::uploader::Shared;
-use super::{caps, metadata};
+use super::{caps, metadata, report};
 
 /// A live buffer may come this much later than upstream says that it does.
 const LIVE_MARGIN: gst::ClockTime = gst::ClockTime::SECOND;
@@ -126,6 +126,8 @@ impl KvsSink {
                 return;
             }
             if let Some(sink) = weak.upgrade() {
+                // Who only reads the bus has no other way to the figures.
+                sink.imp().post(report::structure(&sink.imp().statistics()));
                 let message = gst::message::Eos::builder().src(&sink);
                 let message = match seqnum {
                     Some(seqnum) => message.seqnum(seqnum).build(),

@@ -10,6 +10,7 @@ mod metrics;
 mod properties;
 mod report;
 mod settings;
+mod spool;
 mod status;
 mod timeline;
 mod track;

@@ -27,6 +27,9 @@ pub(crate) enum StreamingType {
     Offline,
 }
 
+/// Bytes of the spool: an hour at 2 Mbit/s.
+pub(super) const DEFAULT_SPOOL_SIZE: u64 = 1 << 30;
+
 fn string(name: &str, default: Option<&str>, blurb: &str) -> glib::ParamSpec {
     glib::ParamSpecString::builder(name).blurb(blurb).default_value(default).build()
 }
@@ -110,6 +113,11 @@ pub(super) static SPECS: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
         string("endpoint", None, "URL of the control plane; CONTROL_PLANE_URI goes behind it"),
         string("ca-file", None, "PEM file of roots beside the system's; KVSSINK_CA_CERT_PATH goes behind it"),
         string("kms-key-id", None, "KMS key of a created stream"),
+        string("spool-directory", None, "Folder on disk for fragments that are not persisted; none without"),
+        glib::ParamSpecUInt64::builder("spool-size")
+            .blurb("Bytes that the spool may hold; beyond them the oldest fragments are dropped")
+            .default_value(DEFAULT_SPOOL_SIZE)
+            .build(),
         glib::ParamSpecBoxed::builder::<gst::Structure>("statistics")
             .blurb("Figures of this sink")
             .read_only()

@@ -68,12 +68,15 @@ impl KvsSink {
                     .field("reason", format!("{reason:?}"));
                 self.post(structure.build());
             }
+            Event::SpoolFailed { message } => {
+                gst::element_imp_warning!(self, gst::ResourceError::OpenWrite, ["{message}"]);
+            }
             other => gst::info!(CAT, imp = self, "{other:?}"),
         }
     }
 
     /// Posts an element message.
-    fn post(&self, structure: gst::Structure) {
+    pub(super) fn post(&self, structure: gst::Structure) {
         let message = gst::message::Element::builder(structure).src(&*self.obj()).build();
         let _ = self.obj().post_message(message);
     }
@@ -140,6 +143,14 @@ pub(super) fn structure(statistics: &Statistics) -> gst::Structure {
         .field("bytes-sent", statistics.bytes_sent)
         .field("buffered-bytes", statistics.buffered_bytes)
         .field("buffered-duration", statistics.buffered_duration.as_nanos() as u64)
+        .field("spooled-bytes", statistics.spooled_bytes)
+        .field("fragments-spooled", statistics.fragments_spooled)
+        .field("fragments-restored", statistics.fragments_restored)
+        .field("video-frames-restored", statistics.frames_restored[0])
+        .field("audio-frames-restored", statistics.frames_restored[1])
+        .field("spool-failures", statistics.spool_failures)
+        .field("video-frames-persisted", statistics.frames_persisted[0])
+        .field("audio-frames-persisted", statistics.frames_persisted[1])
         .field("sessions", statistics.sessions)
         .field("session-failures", statistics.session_failures)
         .field("last-persisted-timecode", statistics.last_persisted_timecode_ms.unwrap_or(0))

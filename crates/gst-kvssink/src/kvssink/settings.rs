@@ -1,14 +1,14 @@
 //! What the properties and the environment mean for producer, upload and AWS.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use kvs_aws::{AwsContext, AwsContextBuilder, CredentialFile, IotCertificate};
-use kvs_putmedia::{MediaTime, ProducerConfig, Timecodes, WhenFull};
+use kvs_putmedia::{MediaTime, ProducerConfig, SpoolConfig, Timecodes, WhenFull};
 
 use super::control::StreamSettings;
 use super::metrics::Bounds;
-use super::properties::{StreamingType, Values};
+use super::properties::{DEFAULT_SPOOL_SIZE, StreamingType, Values};
 use super::timeline::Source;
 use super::uploader::UploadSettings;
 
@@ -31,13 +31,23 @@ pub(super) fn producer_config(values: &Values) -> ProducerConfig {
             StreamingType::Offline => WhenFull::Block,
             StreamingType::Realtime | StreamingType::NearRealtime => WhenFull::DropOldest,
         },
+        spool: spool_directory(values)
+            .map(|_| SpoolConfig::new(values.uint64("spool-size").unwrap_or(DEFAULT_SPOOL_SIZE))),
         fragment_acks: values.boolean("fragment-acks"),
         session_max: session_max(values),
-        staleness: seconds(values, "connection-staleness").max(Duration::from_secs(1)),
+        staleness: staleness(values),
         segment_uid: uid,
         seed: nanos as u64 | 1,
         ..ProducerConfig::default()
     }
+}
+
+fn staleness(values: &Values) -> Duration {
+    seconds(values, "connection-staleness").max(Duration::from_secs(1))
+}
+
+fn spool_directory(values: &Values) -> Option<PathBuf> {
+    Some(values.string("spool-directory")).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 fn timecodes(values: &Values) -> Timecodes {
@@ -68,6 +78,8 @@ pub(super) fn upload_settings(values: &Values) -> UploadSettings {
         fragment_acks: values.boolean("fragment-acks"),
         connect_timeout,
         answer_timeout,
+        staleness: staleness(values),
+        spool: spool_directory(values),
     }
 }
 

@@ -1,21 +1,30 @@
 //! The task that moves bytes between the sans-IO producer and the network. The streaming threads only lock the producer,
 //! put a frame in, and wake this task: no state change and no buffer ever waits for the network.
 
+use std::path::PathBuf;
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use kvs_aws::AwsContext;
 use kvs_putmedia::transport::{Connection, SessionEvent, SessionTarget};
 use kvs_putmedia::{
-    Backoff, Event, Output, Producer, SessionId, SessionStart, Timecodes, TrackKind, Transmit,
+    Backoff, CloseReason, Event, Output, Producer, SessionId, SessionStart, Timecodes, TrackKind, Transmit,
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use tokio::time::sleep_until;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::control::{StreamSettings, StreamTarget, resolve};
+use super::control::{ControlError, StreamSettings, StreamTarget, resolve};
+use super::spool::{Command, Report, Spool};
 use super::{Handler, SinkEvent};
+
+/// An endpoint is asked for again with the first session after this long, as the SDKs do it.
+const TARGET_LIFE: Duration = Duration::from_secs(40 * 60);
+/// How long the end waits for the disk.
+const SAVE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// One small runtime for all sinks of the process. It is made when the first one starts.
 pub(super) static RUNTIME: LazyLock<Result<Runtime, std::io::Error>> = LazyLock::new(|| {
@@ -31,6 +40,10 @@ pub(super) struct UploadSettings {
     pub(super) fragment_acks: bool,
     pub(super) connect_timeout: Duration,
     pub(super) answer_timeout: Duration,
+    /// A connection that takes nothing for so long is dead.
+    pub(super) staleness: Duration,
+    /// Folder of the spool.
+    pub(super) spool: Option<PathBuf>,
 }
 
 /// What streaming threads and the upload task share.
@@ -41,6 +54,8 @@ pub(super) struct Shared {
     /// Room in the storage, everything acknowledged, given up, flushed, stopped: whoever waits should look again.
     progress: Condvar,
     handler: Handler,
+    /// Disconnected when the spool's thread has ended.
+    spool_ended: Mutex<Option<Receiver<()>>>,
 }
 
 /// The producer, and what keeps it from going on.
@@ -59,7 +74,13 @@ pub(super) struct Inner {
 impl Shared {
     pub(super) fn new(producer: Producer, waits: bool, handler: Handler) -> Self {
         let inner = Inner { producer, waits, failed: false, stopping: false, over: false };
-        Self { inner: Mutex::new(inner), wake: Notify::new(), progress: Condvar::new(), handler }
+        Self {
+            inner: Mutex::new(inner),
+            wake: Notify::new(),
+            progress: Condvar::new(),
+            handler,
+            spool_ended: Mutex::default(),
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -120,57 +141,147 @@ impl Shared {
         }
         inner.producer.is_drained()
     }
+
+    /// Writes what is not acknowledged into the spool, and waits for the disk.
+    pub(super) fn save_rest(&self) {
+        let deadline = Instant::now() + SAVE_PATIENCE;
+        let mut inner = self.lock();
+        inner.producer.spill_rest(Instant::now());
+        self.wake();
+        while inner.producer.is_spilling() && !inner.over {
+            if self.progress.wait_until(&mut inner, deadline).timed_out() {
+                break;
+            }
+        }
+    }
+
+    /// Waits until the spool has done what it was told, and is free for the next sink.
+    pub(super) fn wait_spool(&self) {
+        if let Some(ended) = self.spool_ended.lock().take() {
+            // Nothing is ever sent: it hears of the end, or gives up.
+            let _ = ended.recv_timeout(SAVE_PATIENCE);
+        }
+    }
 }
 
 /// Runs until its task is aborted.
 pub(super) async fn run(shared: Arc<Shared>, context: AwsContext, settings: UploadSettings) {
-    let mut upload =
-        Upload { shared, context, settings, target: None, connection: None, full: false, ready: false };
+    let spool = settings.spool.clone().and_then(|root| {
+        let stream = format!("{}/{}", context.region(), settings.stream.name);
+        match Spool::start(root, stream) {
+            Ok((spool, ended)) => {
+                *shared.spool_ended.lock() = Some(ended);
+                Some(spool)
+            }
+            Err(error) => {
+                let message = format!("no thread for the spool: {error}");
+                shared.lock().producer.spool_unavailable(message, Instant::now());
+                None
+            }
+        }
+    });
+    let upload = Upload {
+        shared,
+        context,
+        settings,
+        target: None,
+        was_ready: false,
+        pending: None,
+        resolving: None,
+        resolve_at: None,
+        backoff: Backoff::new(Duration::from_millis(250), Duration::from_secs(30), seed()),
+        connection: None,
+        full_since: None,
+        ready: false,
+        spool,
+    };
     upload.run().await;
 }
+
+type Resolved = Result<Option<StreamTarget>, ControlError>;
 
 struct Upload {
     shared: Arc<Shared>,
     context: AwsContext,
     settings: UploadSettings,
-    target: Option<StreamTarget>,
+    /// Where the stream is, and since when that is known.
+    target: Option<(StreamTarget, Instant)>,
+    /// The stream was found once: what is wrong with it now may pass.
+    was_ready: bool,
+    /// A session that waits for the target.
+    pending: Option<SessionStart>,
+    resolving: Option<AbortOnDropHandle<Resolved>>,
+    /// The target could not be had; it is asked for again then.
+    resolve_at: Option<Instant>,
+    backoff: Backoff,
     connection: Option<(SessionId, Connection)>,
-    /// The connection has no room: ask for it before the producer.
-    full: bool,
+    /// The connection has had no room since then: ask for it before the producer.
+    full_since: Option<Instant>,
     /// TCP and TLS stand.
     ready: bool,
+    spool: Option<Spool>,
 }
 
 enum Next {
     Woken,
+    Due,
     Room,
     Session(Option<SessionEvent>),
+    Resolved(Resolved),
+    Spool(Option<Report>),
 }
 
 impl Upload {
-    async fn run(&mut self) {
+    async fn run(mut self) {
         // A stream that is missing, or credentials that do not do, show before the first frame comes.
-        self.resolve().await;
+        self.resolve();
         loop {
             self.outputs().await;
             self.transmit();
             // What sending changed (a session's end, say) may have made more to do.
             self.outputs().await;
-            let timeout = self.shared.lock().producer.poll_timeout();
-            let full = self.full;
-            let next = tokio::select! {
-                () = self.shared.wake.notified() => Next::Woken,
-                () = at(timeout) => {
-                    self.shared.lock().producer.handle_timeout(Instant::now());
-                    Next::Woken
-                }
-                next = network(self.connection.as_mut(), full) => next,
-            };
-            match next {
+            match self.next().await {
                 Next::Woken => {}
-                Next::Room => self.full = false,
+                Next::Due => self.due(),
+                Next::Room => self.full_since = None,
                 Next::Session(event) => self.session(event),
+                Next::Resolved(result) => {
+                    self.resolving = None;
+                    self.resolved(result).await;
+                }
+                Next::Spool(report) => self.spooled(report).await,
             }
+        }
+    }
+
+    async fn next(&mut self) -> Next {
+        let producer = self.shared.lock().producer.poll_timeout();
+        let stuck = self.full_since.filter(|_| self.ready).map(|since| since + self.settings.staleness);
+        let due = [producer, stuck, self.resolve_at].into_iter().flatten().min();
+        let full = self.full_since.is_some();
+        tokio::select! {
+            () = self.shared.wake.notified() => Next::Woken,
+            () = at(due) => Next::Due,
+            next = network(self.connection.as_mut(), full) => next,
+            result = resolution(self.resolving.as_mut()) => Next::Resolved(result),
+            report = report(self.spool.as_mut()) => Next::Spool(report),
+        }
+    }
+
+    fn due(&mut self) {
+        let now = Instant::now();
+        self.shared.lock().producer.handle_timeout(now);
+        if self.resolve_at.is_some_and(|at| now >= at) {
+            self.resolve_at = None;
+            self.resolve();
+        }
+        // With acknowledgements the producer notices; without, nobody else does.
+        if let (Some(since), Some((id, _))) = (self.full_since.filter(|_| self.ready), &self.connection)
+            && now >= since + self.settings.staleness
+        {
+            self.shared.lock().producer.handle_closed(*id, CloseReason::Stale, now);
+            self.connection = None;
+            self.full_since = None;
         }
     }
 
@@ -181,17 +292,20 @@ impl Upload {
         let mut inner = self.shared.lock();
         let producer = &mut inner.producer;
         match event {
+            Some(SessionEvent::Expires(at)) => producer.handle_expiry(id, at, now),
             Some(SessionEvent::Ready) => self.ready = true,
             Some(SessionEvent::Connected) => producer.handle_connected(id),
             Some(SessionEvent::Acks(bytes)) => producer.handle_acks(id, &bytes, now),
             Some(SessionEvent::Closed(reason)) => {
                 producer.handle_closed(id, reason, now);
                 self.connection = None;
+                self.full_since = None;
             }
             None => {
-                let reason = kvs_putmedia::CloseReason::Lost("the connection's task ended".to_owned());
+                let reason = CloseReason::Lost("the connection's task ended".to_owned());
                 producer.handle_closed(id, reason, now);
                 self.connection = None;
+                self.full_since = None;
             }
         }
         drop(inner);
@@ -206,7 +320,9 @@ impl Upload {
         }
         loop {
             let Some(room) = connection.try_reserve() else {
-                self.full = true;
+                if !connection.is_ended() {
+                    self.full_since.get_or_insert_with(Instant::now);
+                }
                 return;
             };
             match self.shared.lock().producer.poll_transmit(*id, Instant::now()) {
@@ -215,7 +331,7 @@ impl Upload {
                 Transmit::End => {
                     drop(room);
                     connection.end();
-                    self.full = true;
+                    self.full_since = None;
                     return;
                 }
             }
@@ -226,16 +342,56 @@ impl Upload {
         loop {
             let output = self.shared.lock().producer.poll_output();
             match output {
-                Some(Output::Connect(start)) => self.connect(start).await,
+                Some(Output::Connect(start)) => {
+                    self.pending = Some(start);
+                    self.connect();
+                }
                 Some(Output::Abort(id)) => {
+                    self.pending = self.pending.filter(|start| start.id != id);
                     if self.connection.as_ref().is_some_and(|(open, _)| *open == id) {
                         self.connection = None;
+                        self.full_since = None;
                     }
                 }
+                Some(Output::Spill(key, fragment)) => self.tell_spool(Command::Spill(key, fragment)),
+                Some(Output::Load(key)) => self.tell_spool(Command::Load(key)),
+                Some(Output::Delete(key)) => self.tell_spool(Command::Delete(key)),
                 Some(Output::Event(event)) => self.event(event).await,
                 None => return,
             }
         }
+    }
+
+    fn tell_spool(&self, command: Command) {
+        if let Some(spool) = &self.spool {
+            spool.tell(command);
+        }
+    }
+
+    async fn spooled(&mut self, report: Option<Report>) {
+        let now = Instant::now();
+        let mut messages = Vec::new();
+        {
+            let producer = &mut self.shared.lock().producer;
+            match report {
+                Some(Report::Opened { run, found, damaged }) => {
+                    messages = damaged;
+                    producer.spool_opened(run, found, now);
+                }
+                Some(Report::Unavailable(message)) => producer.spool_unavailable(message, now),
+                Some(Report::Spilled(key, result)) => producer.handle_spilled(key, result, now),
+                Some(Report::Loaded(key, result)) => producer.handle_loaded(key, result, now),
+                Some(Report::NotDeleted(message)) => messages.push(message),
+                None => {
+                    self.spool = None;
+                    producer.spool_lost("the spool's thread has died".to_owned(), now);
+                }
+            }
+        }
+        for message in messages {
+            self.event(Event::SpoolFailed { message }).await;
+        }
+        self.shared.look_again();
     }
 
     async fn event(&mut self, event: Event) {
@@ -249,10 +405,15 @@ impl Upload {
         (self.shared.handler)(SinkEvent::Producer(event));
     }
 
-    async fn connect(&mut self, start: SessionStart) {
-        let Some(target) = self.resolve().await else { return };
+    /// Opens the session that waits, if it is known where.
+    fn connect(&mut self) {
+        if self.target.as_ref().is_none_or(|(_, since)| since.elapsed() >= TARGET_LIFE) {
+            self.resolve();
+            return;
+        }
+        let (Some(start), Some((target, _))) = (self.pending.take(), &self.target) else { return };
         let target = SessionTarget {
-            endpoint: target.endpoint,
+            endpoint: target.endpoint.clone(),
             stream_name: self.settings.stream.name.clone(),
             user_agent: self.settings.user_agent.clone(),
             timecodes: self.settings.timecodes,
@@ -260,53 +421,62 @@ impl Upload {
             connect_timeout: self.settings.connect_timeout,
             answer_timeout: self.settings.answer_timeout,
         };
-        self.full = false;
+        self.full_since = None;
         self.ready = false;
         self.connection = Some((start.id, Connection::open(self.context.clone(), target, start)));
     }
 
-    /// The stream's endpoint, asked for until it is known. `None` after a fatal error, or when the stream must be created
-    /// and no track has told yet what it will hold. The producer keeps what comes in the meantime, and its timers run
-    /// late only by what a call takes.
-    async fn resolve(&mut self) -> Option<StreamTarget> {
-        if let Some(target) = &self.target {
-            return Some(target.clone());
+    /// Asks for the stream's endpoint, in the background: what comes in meanwhile is kept, spooled or dropped as in any
+    /// other outage.
+    fn resolve(&mut self) {
+        if self.resolving.is_some() || self.resolve_at.is_some() {
+            return;
         }
-        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30), seed());
-        loop {
-            let media_type = self.media_type();
-            let error = match resolve(&self.context, &self.settings.stream, media_type.as_deref()).await {
-                Ok(Some(target)) => {
-                    self.shared.lock().producer.set_retention(target.retention_hours > 0);
-                    (self.shared.handler)(SinkEvent::StreamReady {
-                        stream: self.settings.stream.name.clone(),
-                        retention_hours: target.retention_hours,
-                    });
-                    self.target = Some(target.clone());
-                    if let Some(message) = target.warning.clone() {
-                        self.event(Event::Error { code: 0, message, fatal: false }).await;
-                    }
-                    return Some(target);
+        let (context, stream, media_type) =
+            (self.context.clone(), self.settings.stream.clone(), self.media_type());
+        let task = tokio::spawn(async move { resolve(&context, &stream, media_type.as_deref()).await });
+        self.resolving = Some(AbortOnDropHandle::new(task));
+    }
+
+    async fn resolved(&mut self, result: Resolved) {
+        let error = match result {
+            Ok(Some(target)) => {
+                self.shared.lock().producer.set_retention(target.retention_hours > 0);
+                (self.shared.handler)(SinkEvent::StreamReady {
+                    stream: self.settings.stream.name.clone(),
+                    retention_hours: target.retention_hours,
+                });
+                self.was_ready = true;
+                self.backoff.reset();
+                let warning = target.warning.clone();
+                self.target = Some((target, Instant::now()));
+                self.connect();
+                if let Some(message) = warning {
+                    self.event(Event::Error { code: 0, message, fatal: false }).await;
                 }
-                Ok(None) => return None,
-                Err(error) => error,
-            };
-            let fatal = error.fatal;
-            if error.refused {
-                self.context.forget_credentials().await;
+                return;
             }
-            self.event(Event::Error { code: error.code, message: error.message, fatal }).await;
-            if fatal {
-                return None;
+            // The stream must be created, and no track has told yet what it will hold.
+            Ok(None) => {
+                self.resolve_at = self.pending.map(|_| Instant::now() + Duration::from_secs(1));
+                return;
             }
-            let until = tokio::time::Instant::now() + backoff.next_delay();
-            loop {
-                tokio::select! {
-                    () = sleep_until(until) => break,
-                    // The storage bound holds meanwhile.
-                    () = self.shared.wake.notified() => {}
-                }
-            }
+            Err(error) => error,
+        };
+        // A stream that is gone in the middle may be made again; what is buffered must not go with it.
+        let fatal = error.fatal && !self.was_ready;
+        if error.refused {
+            self.context.forget_credentials().await;
+        }
+        self.event(Event::Error { code: error.code, message: error.message, fatal }).await;
+        if fatal {
+            self.pending = None;
+        } else if let Some((_, since)) = &mut self.target {
+            // The old endpoint may still do.
+            *since = Instant::now();
+            self.connect();
+        } else {
+            self.resolve_at = Some(Instant::now() + self.backoff.next_delay());
         }
     }
 
@@ -336,6 +506,23 @@ async fn at(time: Option<Instant>) {
 async fn network(connection: Option<&mut (SessionId, Connection)>, full: bool) -> Next {
     match connection {
         Some((_, connection)) => connection.next(full).await.map_or(Next::Room, Next::Session),
+        None => std::future::pending().await,
+    }
+}
+
+async fn resolution(resolving: Option<&mut AbortOnDropHandle<Resolved>>) -> Resolved {
+    match resolving {
+        Some(task) => task.await.unwrap_or_else(|error| {
+            let message = format!("looking the stream up has failed: {error}");
+            Err(ControlError { message, code: 0, fatal: false, refused: false })
+        }),
+        None => std::future::pending().await,
+    }
+}
+
+async fn report(spool: Option<&mut Spool>) -> Option<Report> {
+    match spool {
+        Some(spool) => spool.report().await,
         None => std::future::pending().await,
     }
 }

@@ -21,6 +21,23 @@ pub enum WhenFull {
     Block,
 }
 
+/// A spool on disk behind the storage in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpoolConfig {
+    /// Bytes of files that it may hold. When that is not enough, whole fragments are dropped, oldest first.
+    pub bytes: u64,
+    /// A fragment that was not acknowledged so long after its last frame is written, and at once while there is no
+    /// session: what is on disk outlives the process.
+    pub after: Duration,
+}
+
+impl SpoolConfig {
+    /// A spool of this size.
+    pub fn new(bytes: u64) -> Self {
+        Self { bytes, after: Duration::from_secs(5) }
+    }
+}
+
 /// Settings of a [`Producer`](crate::Producer). The defaults are those of the element `kvssink`.
 #[derive(Clone, Debug)]
 pub struct ProducerConfig {
@@ -40,8 +57,12 @@ pub struct ProducerConfig {
     pub storage_bytes: usize,
     /// Media time kept until it is acknowledged.
     pub buffer_duration: Duration,
-    /// What gives when one of the two is exceeded.
+    /// What gives when one of the two is exceeded, and the spool (if there is one) cannot take more.
     pub when_full: WhenFull,
+    /// Where fragments go that memory does not hold. Nothing is sent before
+    /// [`Producer::spool_opened`](crate::Producer::spool_opened) or
+    /// [`spool_unavailable`](crate::Producer::spool_unavailable) said what is in it.
+    pub spool: Option<SpoolConfig>,
     /// Acknowledgements are asked for. Without them a fragment counts as stored once it is sent.
     pub fragment_acks: bool,
     /// How long a frame waits for earlier ones of the other track.
@@ -53,7 +74,8 @@ pub struct ProducerConfig {
     /// After this long without frames, and with everything acknowledged, the session is ended (the service
     /// ends one after 30 s without data).
     pub idle: Duration,
-    /// Sent data without any acknowledgement for this long means a dead connection.
+    /// Sent data without any acknowledgement for this long means a dead connection; so does a fragment that was
+    /// received and is not persisted after this long.
     pub staleness: Duration,
     /// A session is replaced at the first cut after this long (the service ends one after 45 min).
     pub session_max: Duration,
@@ -81,6 +103,7 @@ impl Default for ProducerConfig {
             storage_bytes: 128 << 20,
             buffer_duration: Duration::from_secs(120),
             when_full: WhenFull::DropOldest,
+            spool: None,
             fragment_acks: true,
             interleave_wait: Duration::from_secs(1),
             first_video_wait: Duration::from_secs(5),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::AckKind;
+use crate::spool::{SpoolKey, SpooledFragment};
 
 /// One PutMedia session of a producer, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,6 +34,12 @@ pub enum Output {
     Connect(SessionStart),
     /// Drop the session's connection at once, without ending the body.
     Abort(SessionId),
+    /// Write this into the spool; then call `handle_spilled`.
+    Spill(SpoolKey, SpooledFragment),
+    /// Read this from the spool; then call `handle_loaded`.
+    Load(SpoolKey),
+    /// Delete this from the spool, after everything that was asked for before.
+    Delete(SpoolKey),
     /// Something happened.
     Event(Event),
 }
@@ -69,6 +76,18 @@ pub enum Event {
         /// Why.
         reason: DropReason,
     },
+    /// The spool held these fragments from before; they are sent first.
+    Restored {
+        /// How many.
+        fragments: u64,
+        /// Their frames of video and of audio.
+        frames: [u64; 2],
+    },
+    /// The spool could not do what was asked. The media stays in memory, if it was there.
+    SpoolFailed {
+        /// For people.
+        message: String,
+    },
     /// Ask the control plane for stream and endpoint again before the next session.
     RefreshStream,
     /// Get credentials anew before the next session.
@@ -91,6 +110,10 @@ pub enum Event {
 pub enum DropReason {
     /// The storage bound was exceeded.
     StorageFull,
+    /// The bound of the spool was exceeded.
+    SpoolFull,
+    /// The spool could not give it back.
+    SpoolDamaged,
     /// Nothing can be decoded before the first random-access point.
     BeforeKeyFrame,
     /// It arrived after the fragment of its time was closed.
@@ -214,13 +237,23 @@ pub struct Statistics {
     pub fragments_replayed: u64,
     /// Fragments given up.
     pub fragments_dropped: u64,
+    /// Fragments that the spool held from before.
+    pub fragments_restored: u64,
+    /// Their frames: video, audio.
+    pub frames_restored: [u64; 2],
+    /// Fragments that were written to the spool.
+    pub fragments_spooled: u64,
+    /// What the spool could not do.
+    pub spool_failures: u64,
+    /// Bytes of files in the spool.
+    pub spooled_bytes: u64,
     /// Bytes handed to connections.
     pub bytes_sent: u64,
-    /// Bytes waiting or not yet acknowledged.
+    /// Bytes in memory that wait or are not yet acknowledged.
     pub buffered_bytes: u64,
-    /// The media time of those bytes.
+    /// The media time that waits or is not yet acknowledged, in memory or in the spool.
     pub buffered_duration: Duration,
-    /// Fragments waiting or not yet acknowledged.
+    /// Fragments that wait or are not yet acknowledged, in memory or in the spool.
     pub buffered_fragments: u64,
     /// Sessions that the service accepted.
     pub sessions: u64,

@@ -3,8 +3,9 @@
 mod config;
 mod event;
 mod session;
+mod spool;
 
-pub use config::{ProducerConfig, Timecodes, WhenFull};
+pub use config::{ProducerConfig, SpoolConfig, Timecodes, WhenFull};
 pub use event::{
     CloseReason, DropReason, Event, Output, Refusal, SessionId, SessionStart, Statistics, Transmit,
 };
@@ -17,9 +18,10 @@ use crate::fragment::Sent;
 use crate::fragmenter::{Cutting, Fragmenter, Placed};
 use crate::interleave::Interleaver;
 use crate::leading::{Leading, Ready};
-use crate::store::{Shed, Store};
+use crate::store::Store;
 use crate::{Backoff, EventRefused, FragmentEvent, Frame, TrackFormat, TrackKind};
 use session::Link;
+use spool::Spool;
 
 /// Payload that may wait in the interleaver. Beyond it frames are handed on without waiting.
 const INTERLEAVE_BYTES: usize = 8 << 20;
@@ -36,8 +38,11 @@ pub struct Producer {
     interleaver: Interleaver,
     fragmenter: Fragmenter,
     store: Store,
+    spool: Option<Spool>,
     link: Link,
     backoff: Backoff,
+    /// Sessions that failed since the last fragment was acknowledged.
+    failures: u32,
     next_session: u64,
     last_session_start: Option<Instant>,
     /// The stream keeps media: a fragment is stored when PERSISTED, not already when RECEIVED.
@@ -66,7 +71,9 @@ impl Producer {
             interleaver: Interleaver::new(config.interleave_wait, config.first_video_wait, INTERLEAVE_BYTES),
             fragmenter: Fragmenter::new(cutting),
             store: Store::new(),
+            spool: config.spool.clone().map(Spool::new),
             link: Link::Down { retry_at: None },
+            failures: 0,
             backoff: Backoff::new(config.backoff.0, config.backoff.1, config.seed),
             formats: [None, None],
             next_session: 1,
@@ -136,9 +143,7 @@ impl Producer {
     /// Whether a frame can be taken without exceeding the storage bound. Matters with [`WhenFull::Block`].
     pub fn has_room(&self) -> bool {
         // One fragment is always let in: it could not be ended otherwise, and nothing would ever be freed.
-        self.store.bytes < self.config.storage_bytes && self.store.span() < self.config.buffer_duration
-            || self.store.iter().filter(|fragment| !fragment.payload_released).count() <= 1
-            || matches!(self.link, Link::Failed)
+        !self.memory_is_over() || self.store.holds_one() || matches!(self.link, Link::Failed)
     }
 
     /// Changes what happens when storage is full.
@@ -207,6 +212,7 @@ impl Producer {
         self.fragmenter.await_key();
         self.finishing = true;
         self.connect_if_needed(now);
+        self.spool_due(now);
         self.check_drained();
     }
 
@@ -227,6 +233,7 @@ impl Producer {
             self.interleaver.poll_timeout(),
             self.silence_deadline(),
             self.link_deadline(),
+            self.spool_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -243,6 +250,7 @@ impl Producer {
         }
         self.pump(now);
         self.handle_link_timeout(now);
+        self.spool_due(now);
     }
 
     /// Figures up to now.
@@ -250,7 +258,8 @@ impl Producer {
         Statistics {
             buffered_bytes: self.store.bytes as u64,
             buffered_duration: self.store.span(),
-            buffered_fragments: self.store.iter().count() as u64,
+            buffered_fragments: self.store.len() as u64,
+            spooled_bytes: self.store.spooled_bytes,
             ..self.statistics.clone()
         }
     }
@@ -258,7 +267,7 @@ impl Producer {
     /// Bytes and media time of fragments that were not sent, or not whole.
     pub fn unsent(&self) -> (u64, Duration) {
         let unsent = || self.store.iter().filter(|fragment| fragment.sent != Sent::Whole);
-        let bytes = unsent().map(|fragment| fragment.bytes as u64).sum();
+        let bytes = unsent().map(|fragment| fragment.payload).sum();
         let spans = unsent().map(|f| Duration::from_millis(f.latest_ms.saturating_sub(f.start_ms)));
         (bytes, spans.sum())
     }
@@ -275,8 +284,9 @@ impl Producer {
         while let Some(queued) = self.interleaver.pop(now) {
             self.place(queued, now);
         }
-        self.enforce_bounds();
+        self.enforce_bounds(now);
         self.connect_if_needed(now);
+        self.spool_due(now);
     }
 
     fn flush_interleaver(&mut self, now: Instant) {
@@ -284,7 +294,7 @@ impl Producer {
         while let Some(queued) = self.interleaver.pop_now() {
             self.place(queued, now);
         }
-        self.enforce_bounds();
+        self.enforce_bounds(now);
     }
 
     fn place(&mut self, queued: crate::interleave::Queued, now: Instant) {
@@ -303,34 +313,6 @@ impl Producer {
         let mut frames = [0; 2];
         frames[kind.index()] = 1;
         self.dropped(0, frames, bytes, reason);
-    }
-
-    fn enforce_bounds(&mut self) {
-        if self.config.when_full == WhenFull::Block {
-            return;
-        }
-        while self.store.bytes > self.config.storage_bytes || self.store.span() > self.config.buffer_duration
-        {
-            match self.store.shed() {
-                Shed::Released => {}
-                Shed::Dropped(fragment) => {
-                    if !fragment.closed {
-                        self.fragmenter.await_key();
-                    }
-                    self.dropped(1, fragment.frames, fragment.bytes as u64, DropReason::StorageFull);
-                }
-                Shed::Nothing => {
-                    // Only the fragment in transmission is left. It ends here; what belongs to it and is
-                    // still to come is dropped.
-                    if self.store.open().is_some_and(|open| open.sent == Sent::Partly) {
-                        self.fragmenter.close(&mut self.store);
-                        self.fragmenter.await_key();
-                    }
-                    break;
-                }
-            }
-        }
-        self.check_drained();
     }
 
     fn drop_frame(&mut self, frame: &Frame, reason: DropReason) {

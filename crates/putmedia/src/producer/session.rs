@@ -13,9 +13,19 @@ use crate::{Ack, AckKind, AckParser, Remedy, TrackKind, error_name, remedy};
 /// for a live frame.
 const PIECE: usize = 32 << 10;
 
-/// A fragment that was answered with this many "try again" errors is given up, so that one that the service
-/// cannot digest does not stop all that follow.
+/// A fragment that was answered with this many "try again" errors over this time is given up, so that one that the
+/// service cannot digest does not stop all that follow.
 const MAX_FAILURES: u32 = 8;
+const FAILING_FOR: Duration = Duration::from_secs(5 * 60);
+/// So many failures in a row: perhaps the endpoint is another now.
+const FAILURES_BEFORE_REFRESH: u32 = 3;
+/// FRAGMENT_METADATA_LIMIT_REACHED
+const TOO_MANY_TAGS: u32 = 4009;
+/// How long the service may take to end its answer after the end of the body.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
+/// A session is replaced this long before its credentials end, or in the last quarter of what is left of them: by
+/// then `kvs-aws` has others.
+const BEFORE_EXPIRY: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) enum Link {
@@ -23,7 +33,7 @@ pub(super) enum Link {
         /// Not before this.
         retry_at: Option<Instant>,
     },
-    Up(Session),
+    Up(Box<Session>),
     /// A fatal error: nothing is sent any more.
     Failed,
 }
@@ -33,6 +43,9 @@ pub(super) struct Session {
     id: SessionId,
     opened: bool,
     started: Instant,
+    /// At the first cut after this another session takes its place.
+    replace_at: Instant,
+    replace_why: &'static str,
     acks: AckParser,
     /// Id of the header that was sent.
     header: Option<u64>,
@@ -45,11 +58,25 @@ pub(super) struct Session {
     ending: Option<Ending>,
 }
 
+impl Session {
+    /// The service answered 200, and the body has not ended.
+    pub(super) fn is_open(&self) -> bool {
+        self.opened && self.ending.is_none()
+    }
+
+    /// The fragment in transmission.
+    pub(super) fn current(&self) -> Option<u64> {
+        self.cursor.map(|(id, _)| id)
+    }
+}
+
 #[derive(Debug)]
 struct Ending {
     why: &'static str,
     /// Acknowledgements are waited for until then.
     until: Option<Instant>,
+    /// The body has ended, or should have: the session is over by then, whatever the service does.
+    over_at: Option<Instant>,
 }
 
 enum Step {
@@ -67,6 +94,20 @@ impl Producer {
             session.opened = true;
             self.statistics.sessions += 1;
             self.event(Event::SessionOpened(id));
+        }
+    }
+
+    /// The credentials that the session was opened with end then: it is replaced before.
+    pub fn handle_expiry(&mut self, id: SessionId, expires: Instant, now: Instant) {
+        if let Link::Up(session) = &mut self.link
+            && session.id == id
+        {
+            let left = expires.saturating_duration_since(now);
+            let at = now + left.saturating_sub(BEFORE_EXPIRY.min(left / 4));
+            if at < session.replace_at {
+                session.replace_at = at;
+                session.replace_why = "its credentials end";
+            }
         }
     }
 
@@ -105,6 +146,8 @@ impl Producer {
         }
         self.check_drained();
         self.connect_if_needed(now);
+        // Deletions made room.
+        self.spool_due(now);
     }
 
     /// What the session's connection should send next. Ask only when it can take it: what is returned counts
@@ -117,9 +160,13 @@ impl Producer {
             if session.id != id {
                 break Transmit::End;
             }
-            if let Some(ending) = &session.ending {
+            if let Some(ending) = &mut session.ending {
                 let expired = ending.until.is_none_or(|until| now >= until);
-                break if expired || all_acknowledged { Transmit::End } else { Transmit::Wait };
+                if !expired && !all_acknowledged {
+                    break Transmit::Wait;
+                }
+                ending.over_at.get_or_insert(now + CLOSE_WAIT);
+                break Transmit::End;
             }
             match self.step(&mut out, now) {
                 Step::Wrote if out.len() >= PIECE => break Transmit::Wait,
@@ -137,6 +184,9 @@ impl Producer {
 
     pub(super) fn connect_if_needed(&mut self, now: Instant) {
         let Link::Down { retry_at } = self.link else { return };
+        if self.spool_is_opening() {
+            return;
+        }
         let Some(fragment) = self.store.next_to_send(None) else { return };
         let Some(header) = &fragment.header else { return };
         let earliest = self.last_session_start.map(|last| last + self.config.min_session_interval);
@@ -153,17 +203,19 @@ impl Producer {
         let id = SessionId(self.next_session);
         self.next_session += 1;
         self.last_session_start = Some(now);
-        self.link = Link::Up(Session {
+        self.link = Link::Up(Box::new(Session {
             id,
             opened: false,
             started: now,
+            replace_at: now + self.config.session_max,
+            replace_why: "it is old",
             acks: AckParser::default(),
             header: None,
             cursor: None,
             marked_end: None,
             unacknowledged_since: None,
             ending: None,
-        });
+        }));
         self.outputs.push_back(Output::Connect(SessionStart { id, start_timestamp_ms }));
     }
 
@@ -172,35 +224,52 @@ impl Producer {
             Link::Failed => None,
             Link::Down { retry_at } => {
                 let sendable = self.store.next_to_send(None).is_some_and(|f| f.header.is_some());
-                retry_at.filter(|_| sendable)
+                retry_at.filter(|_| sendable && !self.spool_is_opening())
             }
             Link::Up(session) => match &session.ending {
-                Some(ending) => ending.until,
-                None => {
-                    let stale = session.unacknowledged_since.map(|since| since + self.config.staleness);
-                    let idle = self.idle_deadline();
-                    stale.into_iter().chain(idle).min()
-                }
+                Some(ending) => ending.over_at.or(ending.until),
+                None => self.stale_deadline().into_iter().chain(self.idle_deadline()).min(),
             },
         }
     }
 
+    /// When the service has been silent for too long.
+    fn stale_deadline(&self) -> Option<Instant> {
+        let Link::Up(session) = &self.link else { return None };
+        let begun = self.store.iter().take_while(|fragment| fragment.sent != Sent::No);
+        // A fragment that is received and never persisted, while others are acknowledged.
+        let received = begun.filter_map(|fragment| fragment.received).min();
+        let since = session.unacknowledged_since.into_iter().chain(received).min()?;
+        Some(since + self.config.staleness)
+    }
+
     pub(super) fn handle_link_timeout(&mut self, now: Instant) {
-        let Link::Up(session) = &self.link else { return };
-        if session.ending.is_some() {
-            // `poll_transmit` sees that the time is over.
-            if self.link_deadline().is_some_and(|deadline| now >= deadline)
-                && let Link::Up(Session { ending: Some(ending), .. }) = &mut self.link
-            {
+        let Link::Up(session) = &mut self.link else { return };
+        if let Some(ending) = &mut session.ending {
+            let why = ending.why;
+            if ending.over_at.is_some_and(|over_at| now >= over_at) {
+                let reason =
+                    if self.all_acknowledged() { CloseReason::Ended(why) } else { CloseReason::Stale };
+                self.abort_session(reason, now);
+            } else if ending.until.is_some_and(|until| now >= until) {
+                // `poll_transmit` ends the body, if the connection takes it.
                 ending.until = None;
+                ending.over_at = Some(now + CLOSE_WAIT);
             }
             return;
         }
-        let since = session.unacknowledged_since;
-        if self.config.fragment_acks && since.is_some_and(|since| now >= since + self.config.staleness) {
+        if self.stale_deadline().is_some_and(|deadline| now >= deadline) {
             self.abort_session(CloseReason::Stale, now);
         } else if self.idle_deadline().is_some_and(|deadline| now >= deadline) {
             self.end_session("nothing to send");
+        }
+    }
+
+    /// Another session is to take the place of this one at the next cut.
+    pub(super) fn replace_session(&mut self, why: &'static str, now: Instant) {
+        if let Link::Up(session) = &mut self.link {
+            session.replace_at = now;
+            session.replace_why = why;
         }
     }
 
@@ -209,7 +278,7 @@ impl Producer {
         if let Link::Up(session) = &mut self.link
             && session.ending.is_none()
         {
-            session.ending = Some(Ending { why, until: None });
+            session.ending = Some(Ending { why, until: None, over_at: None });
         }
     }
 
@@ -240,15 +309,22 @@ impl Producer {
             session.cursor = Some((fragment.id, 0));
             return Step::Wrote;
         };
-        if let Some(fragment) = self.store.get_mut(id).filter(|fragment| !fragment.payload_released) {
-            if part < fragment.parts() {
+        if let Some(fragment) = self.store.get_mut(id).filter(|fragment| !fragment.is_released()) {
+            if !fragment.resident && fragment.sent != Sent::Whole {
+                self.load(id);
+                return Step::Wait;
+            }
+            if fragment.resident && part < fragment.parts() {
                 fragment.write_part(part, relative, scale, out);
                 session.cursor = Some((id, part + 1));
-                session.unacknowledged_since.get_or_insert(now);
+                if self.config.fragment_acks {
+                    session.unacknowledged_since.get_or_insert(now);
+                }
                 if part == 0 {
                     fragment.sent = Sent::Partly;
                     self.statistics.fragments_replayed += u64::from(fragment.times_started > 0);
                     fragment.times_started += 1;
+                    self.load_ahead(id);
                 }
                 return Step::Wrote;
             }
@@ -271,17 +347,17 @@ impl Producer {
         let next =
             self.store.next_to_send(Some(id)).map(|next| (next.id, next.header.as_ref().map(|h| h.id)));
         let Link::Up(session) = &mut self.link else { return Step::Wait };
-        let old = now.saturating_duration_since(session.started) >= self.config.session_max;
+        let replaced = now >= session.replace_at;
         match next {
-            Some((next, Some(header))) if session.header == Some(header) && !old => {
+            Some((next, Some(header))) if session.header == Some(header) && !replaced => {
                 session.cursor = Some((next, 0));
                 return Step::Wrote;
             }
             // Its header is not decided yet, so it is not known whether it belongs into this session.
             Some((_, None)) => return Step::Wait,
             Some((_, Some(_))) => {
-                let why = if old { "session is old" } else { "new header" };
-                session.ending = Some(Ending { why, until: Some(now + self.config.ack_wait) });
+                let why = if replaced { session.replace_why } else { "new header" };
+                session.ending = Some(Ending { why, until: Some(now + self.config.ack_wait), over_at: None });
             }
             None => {}
         }
@@ -321,9 +397,8 @@ impl Producer {
             AckKind::Buffering | AckKind::Idle => {}
             AckKind::Received => {
                 self.statistics.fragments_received += 1;
-                self.backoff.reset();
                 if let Some(fragment) = target.and_then(|id| self.store.get_mut(id)) {
-                    fragment.received = true;
+                    fragment.received = Some(now);
                     if !self.retention && fragment.sent == Sent::Whole {
                         let id = fragment.id;
                         self.acknowledged(id, now);
@@ -331,7 +406,6 @@ impl Producer {
                 }
             }
             AckKind::Persisted => {
-                self.backoff.reset();
                 if let Some(fragment) = target.and_then(|id| self.store.get(id))
                     && fragment.sent == Sent::Whole
                 {
@@ -350,7 +424,10 @@ impl Producer {
 
     /// The service has the fragment for good.
     fn acknowledged(&mut self, id: u64, now: Instant) {
-        let Some(fragment) = self.store.remove(id) else { return };
+        let Some(fragment) = self.take(id) else { return };
+        // Only this is progress: a service that takes everything and stores nothing is not asked ever faster.
+        self.backoff.reset();
+        self.failures = 0;
         self.statistics.fragments_persisted += 1;
         for (sum, frames) in self.statistics.frames_persisted.iter_mut().zip(fragment.frames) {
             *sum += frames;
@@ -363,7 +440,10 @@ impl Producer {
         let name = if code.is_empty() { error_name(error) } else { code };
         // Without a timecode it is about the fragment that the service was reading.
         let target = target.or_else(|| {
-            self.store.iter().find(|fragment| fragment.sent != Sent::No && !fragment.received).map(|f| f.id)
+            self.store
+                .iter()
+                .find(|fragment| fragment.sent != Sent::No && fragment.received.is_none())
+                .map(|f| f.id)
         });
         let about = target.and_then(|id| self.store.get(id)).map_or_else(
             || "the session".to_owned(),
@@ -374,9 +454,15 @@ impl Producer {
         let message = format!("Kinesis Video Streams answered error {error} {name} to {about}");
         self.event(Event::Error { code: error, message, fatal });
         match remedy {
+            // Once more, as the first of a session: it may have been the session, and not the fragment.
             Remedy::SkipFragment => {
-                if let Some(id) = target {
-                    self.give_up(id, error);
+                if let Some(fragment) = target.and_then(|id| self.store.get_mut(id)) {
+                    if std::mem::replace(&mut fragment.refused, true) {
+                        let id = fragment.id;
+                        self.give_up(id, error);
+                    } else if error == TOO_MANY_TAGS {
+                        fragment.drop_tags();
+                    }
                 }
             }
             Remedy::Resend | Remedy::RefreshStream => {
@@ -385,7 +471,8 @@ impl Producer {
                 }
                 if let Some(fragment) = target.and_then(|id| self.store.get_mut(id)) {
                     fragment.failures += 1;
-                    if fragment.failures >= MAX_FAILURES {
+                    let first = *fragment.first_failure.get_or_insert(now);
+                    if fragment.failures >= MAX_FAILURES && now >= first + FAILING_FOR {
                         let id = fragment.id;
                         self.give_up(id, error);
                     }
@@ -395,24 +482,29 @@ impl Producer {
         }
         self.abort_session(CloseReason::ErrorAck(error), now);
         if fatal {
-            self.fail();
+            self.fail(now);
         }
     }
 
     fn give_up(&mut self, id: u64, error: u32) {
-        let Some(fragment) = self.store.remove(id) else { return };
+        let Some(fragment) = self.take(id) else { return };
         if !fragment.closed {
             self.fragmenter.await_key();
         }
-        self.dropped(1, fragment.frames, fragment.bytes as u64, DropReason::Refused(error));
+        self.dropped(1, fragment.frames, fragment.payload, DropReason::Refused(error));
     }
 
-    /// Nothing can be delivered any more: let everything go.
-    fn fail(&mut self) {
-        let lost: Vec<u64> = self.store.iter().map(|fragment| fragment.id).collect();
-        for id in lost {
-            if let Some(fragment) = self.store.remove(id) {
-                self.dropped(1, fragment.frames, fragment.bytes as u64, DropReason::Failed);
+    /// Nothing can be delivered any more: let everything go that has no spool to wait in for the next run.
+    fn fail(&mut self, now: Instant) {
+        if self.has_spool() {
+            self.flush_interleaver(now);
+            self.fragmenter.close(&mut self.store);
+        } else {
+            let lost: Vec<u64> = self.store.iter().map(|fragment| fragment.id).collect();
+            for id in lost {
+                if let Some(fragment) = self.take(id) {
+                    self.dropped(1, fragment.frames, fragment.payload, DropReason::Failed);
+                }
             }
         }
         let mut frames = self.interleaver.clear();
@@ -421,6 +513,7 @@ impl Producer {
             self.dropped(0, frames, 0, DropReason::Failed);
         }
         self.link = Link::Failed;
+        self.spool_due(now);
         self.check_drained();
     }
 
@@ -438,20 +531,24 @@ impl Producer {
             CloseReason::Ended(_) => None,
             _ => {
                 self.statistics.session_failures += 1;
+                self.failures += 1;
+                if self.failures.is_multiple_of(FAILURES_BEFORE_REFRESH) {
+                    self.outputs.push_back(Output::Event(Event::RefreshStream));
+                }
                 Some(now + self.backoff.next_delay())
             }
         };
         self.link = Link::Down { retry_at };
         // What was let go cannot be sent again; everything else will be.
-        let lost: Vec<u64> = self.store.iter().filter(|f| f.payload_released).map(|f| f.id).collect();
+        let lost: Vec<u64> = self.store.iter().filter(|f| f.is_released()).map(|f| f.id).collect();
         for id in lost {
-            if let Some(fragment) = self.store.remove(id) {
-                self.dropped(1, fragment.frames, 0, DropReason::StorageFull);
+            if let Some(fragment) = self.take(id) {
+                self.dropped(1, fragment.frames, fragment.payload, DropReason::StorageFull);
             }
         }
         for fragment in self.store.iter_mut() {
             fragment.sent = Sent::No;
-            fragment.received = false;
+            fragment.received = None;
         }
         if let CloseReason::Refused { status, error_type, message } = &reason {
             let refusal = Refusal::classify(*status, error_type.as_deref());
@@ -469,6 +566,9 @@ impl Producer {
         self.event(Event::SessionClosed { id, reason });
         self.check_drained();
         self.connect_if_needed(now);
+        // What was to wait for an acknowledgement need not any more.
+        self.enforce_bounds(now);
+        self.spool_due(now);
     }
 
     /// Whether media of this kind waits in fragments, for tests and diagnosis.

@@ -1,0 +1,140 @@
+//! The folder of the spool, on a real disk.
+#![cfg(feature = "disk")]
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use bytes::Bytes;
+use kvs_putmedia::spool::{Directory, Opened, SpoolError, SpoolKey, SpooledFragment};
+use kvs_putmedia::{Frame, MediaTime, Output, Producer, ProducerConfig, SpoolConfig, TrackFormat, TrackKind};
+
+const STREAM: &str = "eu-central-1/front-door";
+
+/// Fragments as a producer without a network spools them, a second each, from this second on.
+fn spooled(run: u64, from: u64, count: u64) -> Vec<(SpoolKey, SpooledFragment)> {
+    let mut producer =
+        Producer::new(ProducerConfig { spool: Some(SpoolConfig::new(1 << 30)), ..ProducerConfig::default() });
+    let now = Instant::now();
+    producer.spool_opened(run, Vec::new(), now);
+    producer.set_format(TrackFormat::h264(Bytes::from_static(&[1, 0x42, 0, 0x1e, 0xff]), 320, 240));
+    for second in from..from + count {
+        let time = MediaTime::from_millis(second * 1000);
+        let data = Bytes::from(vec![second as u8; 500]);
+        producer.push_frame(Frame { track: TrackKind::Video, time, random_access: true, data }, now);
+    }
+    producer.finish(now);
+    let mut found = Vec::new();
+    while let Some(output) = producer.poll_output() {
+        if let Output::Spill(key, fragment) = output {
+            producer.handle_spilled(key, Ok(()), now);
+            found.push((key, fragment));
+        }
+    }
+    assert_eq!(found.len() as u64, count);
+    found
+}
+
+fn open(root: &Path) -> Opened {
+    Directory::open(root, STREAM).unwrap()
+}
+
+fn starts(opened: &Opened) -> Vec<u64> {
+    opened.found.iter().map(|found| found.head.start_ms()).collect()
+}
+
+#[test]
+fn what_one_run_wrote_the_next_one_finds_in_order() {
+    let root = tempfile::tempdir().unwrap();
+    for (run, from) in [(1, 10), (2, 20)] {
+        let opened = open(root.path());
+        assert_eq!(opened.directory.run(), run);
+        for (key, fragment) in spooled(run, from, 3).into_iter().rev() {
+            opened.directory.write(key, &fragment).unwrap();
+        }
+    }
+    let opened = open(root.path());
+    assert_eq!(starts(&opened), [10_000, 11_000, 12_000, 20_000, 21_000, 22_000]);
+    assert_eq!((opened.directory.run(), opened.damaged.len()), (3, 0));
+    let (key, fragment) = spooled(2, 20, 3).remove(1);
+    assert_eq!(opened.directory.read(key).unwrap(), fragment);
+    assert_eq!(opened.found[4].bytes, fragment.file_len());
+    opened.directory.delete(key).unwrap();
+    opened.directory.delete(key).unwrap();
+    drop(opened);
+    assert_eq!(starts(&open(root.path())), [10_000, 11_000, 12_000, 20_000, 22_000]);
+}
+
+#[test]
+fn damaged_files_are_named_and_set_aside() {
+    let root = tempfile::tempdir().unwrap();
+    let opened = open(root.path());
+    let folder = opened.directory.folder().to_owned();
+    let fragments = spooled(1, 10, 4);
+    for (key, fragment) in &fragments {
+        opened.directory.write(*key, fragment).unwrap();
+    }
+    drop(opened);
+    let path = |index: usize| folder.join(fragments[index].0.file().to_string());
+    // Cut by a power failure; a wrong bit in the head; one in the media, which only reading shows; and a
+    // fragment that was being written.
+    let change = |index: usize, change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = fs::read(path(index)).unwrap();
+        change(&mut bytes);
+        fs::write(path(index), bytes).unwrap();
+    };
+    change(0, &|bytes| bytes.truncate(20));
+    change(1, &|bytes| bytes[40] ^= 1);
+    change(2, &|bytes| *bytes.last_mut().unwrap() ^= 1);
+    fs::write(folder.join("half.tmp"), "half").unwrap();
+    fs::write(folder.join("README"), "not ours").unwrap();
+
+    let opened = open(root.path());
+    assert_eq!(starts(&opened), [12_000, 13_000]);
+    let messages: Vec<_> = opened.damaged.iter().map(ToString::to_string).collect();
+    assert!(
+        messages[0].contains(path(0).to_str().unwrap()) && messages[0].contains("set aside"),
+        "{messages:?}"
+    );
+    assert!(messages[1].contains("checksum of its head"), "{messages:?}");
+    let error = opened.directory.read(fragments[2].0).unwrap_err();
+    assert!(error.to_string().contains("checksum of its media"), "{error}");
+    let mut names: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let name = |index: usize| fragments[index].0.file().to_string();
+    let aside = |index: usize| format!("{}.damaged", name(index));
+    assert_eq!(names, [aside(0), aside(1), aside(2), name(3), "README".to_owned(), "lock".to_owned()]);
+}
+
+#[test]
+fn two_cannot_have_it_and_other_streams_are_elsewhere() {
+    let root = tempfile::tempdir().unwrap();
+    let first = open(root.path());
+    let error = Directory::open(root.path(), STREAM).unwrap_err();
+    assert!(matches!(error, SpoolError::InUse(_)), "{error}");
+    let other = Directory::open(root.path(), "eu-west-1/front-door").unwrap();
+    assert_ne!(other.directory.folder(), first.directory.folder());
+    let folder = first.directory.folder().to_owned();
+    drop(first);
+    drop(open(root.path()));
+    fs::write(folder.join("lock"), "us-east-1/garden\n").unwrap();
+    let error = Directory::open(root.path(), STREAM).unwrap_err();
+    assert!(error.to_string().contains("us-east-1/garden"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_written_is_an_error_that_names_the_file() {
+    let root = tempfile::tempdir().unwrap();
+    let opened = open(root.path());
+    fs::remove_dir_all(opened.directory.folder()).unwrap();
+    let (key, fragment) = spooled(1, 10, 1).remove(0);
+    let error = opened.directory.write(key, &fragment).unwrap_err().to_string();
+    assert!(error.contains(&key.file().to_string()) && error.contains("No such file"), "{error}");
+    assert!(opened.directory.read(key).is_err());
+    let error = Directory::open(Path::new("/dev/null/spool"), STREAM).unwrap_err();
+    assert!(error.to_string().contains("/dev/null/spool"), "{error}");
+}
