@@ -145,10 +145,13 @@ pub fn report(before: Option<&KvsIngestStatus>, observed: Observed, now: &Time) 
     add(condition::STREAM_RESOLVED, &stream);
     add(condition::AGENT_AVAILABLE, &agent);
     add(condition::MEDIA_FLOWING, &media);
-    // kstatus: abnormal-true, absent otherwise.
-    match ready.next {
-        Next::Waiting => add(condition::RECONCILING, &Verdict { truth: Truth::Yes, ..ready }),
-        Next::Person => add(condition::STALLED, &Verdict { truth: Truth::Yes, ..ready }),
+    // kstatus: abnormal-true, absent otherwise. Of what is ready and yet changes, or is stuck in a change, the agent's
+    // Deployment tells.
+    let next = ready.next;
+    let cause = if ready.truth == Truth::Yes { agent } else { ready };
+    match next {
+        Next::Waiting => add(condition::RECONCILING, &Verdict { truth: Truth::Yes, ..cause }),
+        Next::Person => add(condition::STALLED, &Verdict { truth: Truth::Yes, ..cause }),
         Next::Settled => {}
     }
     KvsIngestStatus {
