@@ -186,6 +186,11 @@ impl ElementImpl for KvsSink {
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         match transition {
             gst::StateChange::ReadyToPaused => self.start()?,
+            gst::StateChange::PlayingToPaused => {
+                if let Some(running) = self.obj().current_running_time() {
+                    self.timeline.lock().pause(running.nseconds().into());
+                }
+            }
             // Before the pads are deactivated: a streaming thread that waits for room must go on first.
             gst::StateChange::PausedToReady => self.stop(),
             _ => {}

@@ -47,6 +47,8 @@ struct Latch {
     /// Wall clock minus running time, by the pipeline's clock: how it changes is how the anchor must change.
     clock: Option<Nanos>,
     looked: Nanos,
+    /// The anchor of what was captured before the last pause: up to this running time.
+    before: Option<(Nanos, Nanos)>,
 }
 
 /// The time line that all tracks share.
@@ -54,6 +56,8 @@ struct Latch {
 pub(super) struct Timeline {
     source: Source,
     latch: Option<Latch>,
+    /// Running time of the last pause.
+    paused: Option<Nanos>,
 }
 
 impl Default for Timeline {
@@ -64,7 +68,7 @@ impl Default for Timeline {
 
 impl Timeline {
     pub(super) fn new(source: Source) -> Self {
-        Self { source, latch: None }
+        Self { source, latch: None, paused: None }
     }
 
     /// Whether `live_latency` counts for the next buffer.
@@ -78,7 +82,12 @@ impl Timeline {
 
     /// The running time starts over: a flush.
     pub(super) fn restart(&mut self) {
-        self.latch = None;
+        (self.latch, self.paused) = (None, None);
+    }
+
+    /// The pipeline pauses, at this running time. What was captured before may still come afterwards.
+    pub(super) fn pause(&mut self, running: Nanos) {
+        self.paused = Some(running);
     }
 
     /// The time of a buffer with this running time.
@@ -102,7 +111,7 @@ impl Timeline {
                 // Stamped by another clock, or a file: it is now.
                 _ => wall - running,
             };
-            self.latch = Some(Latch { anchor, clock, looked: wall });
+            self.latch = Some(Latch { anchor, clock, looked: wall, before: None });
             return anchor;
         };
         let elapsed = (wall - latch.looked).max(0);
@@ -113,7 +122,10 @@ impl Timeline {
                 let correction = match drift.abs() {
                     ..NOISE => 0,
                     NOISE..STEP => drift.clamp(-elapsed / SLEW, elapsed / SLEW),
-                    _ => drift,
+                    _ => {
+                        latch.before = self.paused.take().map(|until| (until, latch.anchor));
+                        drift
+                    }
                 };
                 latch.anchor += correction;
                 latch.clock = Some(before + correction);
@@ -122,7 +134,10 @@ impl Timeline {
             _ => {}
         }
         latch.looked = wall;
-        latch.anchor
+        match latch.before {
+            Some((until, anchor)) if running < until => anchor,
+            _ => latch.anchor,
+        }
     }
 }
 
@@ -208,6 +223,19 @@ mod tests {
             bench.paused = 40_000 * MS;
             assert_eq!(bench.live_error(0), 0);
         }
+    }
+
+    #[test]
+    fn what_was_captured_before_a_pause_has_the_time_of_its_capture_after_it() {
+        let mut bench = Bench::new(Some(0));
+        assert_eq!(bench.live_error(0), 0);
+        bench.real = 1000 * MS;
+        bench.timeline.pause(bench.running());
+        bench.real += 40_000 * MS;
+        bench.paused = 40_000 * MS;
+        assert_eq!(bench.error_of(900 * MS), -40_100);
+        assert_eq!(bench.live_error(0), 0);
+        assert_eq!(bench.error_of(950 * MS), -40_050);
     }
 
     #[test]
