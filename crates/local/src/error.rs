@@ -22,6 +22,8 @@ pub enum ErrorKind {
     ClientLimitExceeded,
     /// Too many PutMedia connections.
     ConnectionLimitExceeded,
+    /// A temporary key has ended.
+    ExpiredToken,
     /// `Authorization` or the signing query is malformed.
     IncompleteSignature,
     /// Something broke in here; the log says what.
@@ -63,6 +65,7 @@ impl ErrorKind {
             Self::AccountStreamLimitExceeded => "AccountStreamLimitExceededException",
             Self::ClientLimitExceeded => "ClientLimitExceededException",
             Self::ConnectionLimitExceeded => "ConnectionLimitExceededException",
+            Self::ExpiredToken => "ExpiredTokenException",
             Self::IncompleteSignature => "IncompleteSignatureException",
             Self::InternalFailure => "InternalFailure",
             Self::InvalidArgument => "InvalidArgumentException",
@@ -86,6 +89,7 @@ impl ErrorKind {
     pub fn status(self) -> StatusCode {
         match self {
             Self::AccessDenied
+            | Self::ExpiredToken
             | Self::IncompleteSignature
             | Self::InvalidSignature
             | Self::MissingAuthenticationToken
@@ -110,7 +114,8 @@ impl ErrorKind {
     /// The signature check in front of the service writes `message`, the service itself `Message`.
     fn message_member(self) -> &'static str {
         match self {
-            Self::IncompleteSignature
+            Self::ExpiredToken
+            | Self::IncompleteSignature
             | Self::InvalidSignature
             | Self::MissingAuthenticationToken
             | Self::UnrecognizedClient => "message",

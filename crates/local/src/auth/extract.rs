@@ -31,6 +31,8 @@ pub struct Caller {
     pub secure: bool,
     /// The other end.
     pub peer: SocketAddr,
+    /// When the key that the request is signed with ends, if it does.
+    pub until: Option<SystemTime>,
 }
 
 impl Caller {
@@ -76,11 +78,11 @@ pub fn authorize(app: &App, parts: &Parts, payload: PayloadHash<'_>) -> Result<C
         Err(error) if app.config.auth => return Err(error),
         Err(_) => None,
     };
-    let (access_key, region) = match verified {
-        Some(verified) => (Some(verified.access_key), verified.region),
-        None => (None, claimed_region(parts).unwrap_or_else(|| app.config.region.clone())),
+    let (access_key, region, until) = match verified {
+        Some(verified) => (Some(verified.access_key), verified.region, verified.until),
+        None => (None, claimed_region(parts).unwrap_or_else(|| app.config.region.clone()), None),
     };
-    Ok(Caller { access_key, region, authority, secure: connection.secure, peer: connection.peer })
+    Ok(Caller { access_key, region, authority, secure: connection.secure, peer: connection.peer, until })
 }
 
 fn has_port(host: &str) -> bool {

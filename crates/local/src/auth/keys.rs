@@ -1,8 +1,18 @@
 //! [`AccessKey`] and the [`KeyRing`] of keys that may call.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
+use parking_lot::Mutex;
 use rand::Rng;
+
+/// Temporary keys that are remembered, so that a caller learns that its key has ended. Of more, those that ended first are
+/// forgotten.
+const MAX_TEMPORARY: usize = 1000;
 
 /// An access key id and its secret. `Debug` does not show the secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -19,13 +29,17 @@ impl AccessKey {
 
     /// A random key of the usual shape.
     pub fn random() -> Self {
+        Self::drawn("AKIA")
+    }
+
+    fn drawn(prefix: &str) -> Self {
         const ID: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
         const SECRET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
         let mut rng = rand::rng();
         let mut draw = |letters: &[u8], count: usize| -> String {
             (0..count).map(|_| char::from(letters[rng.random_range(0..letters.len())])).collect()
         };
-        Self { id: format!("AKIA{}", draw(ID, 16)), secret: draw(SECRET, 40) }
+        Self { id: format!("{prefix}{}", draw(ID, 16)), secret: draw(SECRET, 40) }
     }
 
     /// The access key id.
@@ -45,11 +59,32 @@ impl fmt::Debug for AccessKey {
     }
 }
 
-/// The keys that may call: those configured and the page's own.
+/// A key that ends, as STS gives them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TemporaryKey {
+    /// The key.
+    pub key: AccessKey,
+    /// What requests must carry as `X-Amz-Security-Token`; not for logs.
+    pub token: String,
+    /// Until when.
+    pub ends: SystemTime,
+}
+
+impl fmt::Debug for TemporaryKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TemporaryKey")
+            .field("key", &self.key)
+            .field("ends", &self.ends)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The keys that may call: those configured, the page's own, and temporary ones.
 #[derive(Debug, Clone)]
 pub struct KeyRing {
     secrets: HashMap<String, AccessKey>,
     page: AccessKey,
+    temporary: Arc<Mutex<HashMap<String, TemporaryKey>>>,
 }
 
 impl KeyRing {
@@ -61,7 +96,29 @@ impl KeyRing {
             .chain(std::iter::once(&page))
             .map(|key| (key.id.clone(), key.clone()))
             .collect();
-        Self { secrets, page }
+        Self { secrets, page, temporary: Arc::default() }
+    }
+
+    /// Makes a key that ends.
+    #[must_use]
+    pub fn issue(&self, life: Duration) -> TemporaryKey {
+        let key = AccessKey::drawn("ASIA");
+        let token = AccessKey::random().secret + AccessKey::random().secret();
+        let made = TemporaryKey { key, token, ends: SystemTime::now() + life };
+        let mut temporary = self.temporary.lock();
+        if temporary.len() >= MAX_TEMPORARY
+            && let Some(first) =
+                temporary.values().min_by_key(|made| made.ends).map(|made| made.key.id.clone())
+        {
+            temporary.remove(&first);
+        }
+        temporary.insert(made.key.id.clone(), made.clone());
+        made
+    }
+
+    /// The temporary key with this id.
+    pub fn temporary(&self, id: &str) -> Option<TemporaryKey> {
+        self.temporary.lock().get(id).cloned()
     }
 
     /// The key with this id.

@@ -9,5 +9,5 @@ mod sigv4;
 mod vectors;
 
 pub use extract::{Caller, Signed, authorize};
-pub use keys::{AccessKey, KeyRing};
+pub use keys::{AccessKey, KeyRing, TemporaryKey};
 pub use sigv4::{PayloadHash, Request, Verified, verify};

@@ -51,6 +51,8 @@ pub struct Verified {
     pub access_key: String,
     /// The region of the credential scope.
     pub region: String,
+    /// Until when the key may call, if that has an end.
+    pub until: Option<SystemTime>,
 }
 
 /// Checks the signature of a request, in its header form or its query form (as WebSocket handshakes use it).
@@ -78,12 +80,28 @@ pub(super) fn verify_service(
         })?,
     };
     let scope = Scope::parse(claim.credential)?;
-    let key = keys.get(scope.access_key).ok_or_else(|| {
+    let unknown = || {
         ServiceError::new(
             ErrorKind::UnrecognizedClient,
             "The security token included in the request is invalid.",
         )
-    })?;
+    };
+    let temporary = keys.temporary(scope.access_key);
+    if let Some(temporary) = &temporary {
+        let sent = request.headers.get("x-amz-security-token").and_then(|token| token.to_str().ok());
+        let in_query = || pairs.iter().find(|(name, _)| name == "X-Amz-Security-Token");
+        if sent.or_else(|| in_query().map(|(_, token)| token.as_str())) != Some(temporary.token.as_str()) {
+            return Err(unknown());
+        }
+        if temporary.ends <= now {
+            return Err(ServiceError::new(
+                ErrorKind::ExpiredToken,
+                "The security token included in the request is expired",
+            ));
+        }
+    }
+    let key = temporary.as_ref().map(|temporary| &temporary.key).or_else(|| keys.get(scope.access_key));
+    let key = key.ok_or_else(unknown)?;
     if scope.service != service || scope.end != "aws4_request" {
         return Err(invalid(format!("Credential should be scoped to correct service: '{service}'.")));
     }
@@ -124,7 +142,11 @@ pub(super) fn verify_service(
         let mut mac = keyed(&signing_key);
         mac.update(to_sign.as_bytes());
         if mac.verify_slice(&claimed).is_ok() {
-            return Ok(Verified { access_key: scope.access_key.to_owned(), region: scope.region.to_owned() });
+            return Ok(Verified {
+                access_key: scope.access_key.to_owned(),
+                region: scope.region.to_owned(),
+                until: temporary.map(|temporary| temporary.ends),
+            });
         }
     }
     Err(invalid(

@@ -1,5 +1,6 @@
 //! `/_kvs/`: what the web page, the demo and the tests see of this server. No other origin may read it.
 
+mod credentials;
 mod faults;
 mod state;
 
@@ -32,6 +33,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/state", get(state))
         .route("/events", get(events))
         .route("/faults", post(faults::faults))
+        .route("/credentials", get(credentials::credentials))
         .route("/streams/{name}/fragments", get(fragments))
         .route("/streams/{name}/media.mkv", get(media))
         .layer(middleware::from_fn(same_host))

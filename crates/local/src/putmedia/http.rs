@@ -36,8 +36,8 @@ async fn put_media(State(app): State<Arc<App>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let mut body = body.into_data_stream();
     let head = authorize(&app, &parts, PayloadHash::Streamed)
-        .and_then(|caller| Head::read(&app, &caller.region, &parts.headers));
-    let head = match head {
+        .and_then(|caller| Ok((Head::read(&app, &caller.region, &parts.headers)?, caller.until)));
+    let (head, until) = match head {
         Ok(head) => head,
         Err(error) => return refuse(error.into_response(), body),
     };
@@ -69,7 +69,7 @@ async fn put_media(State(app): State<Arc<App>>, request: Request) -> Response {
     let abort = parts.extensions.get::<Abort>().cloned().unwrap_or_default();
     // Tracked: the server does not end before what is complete is stored.
     let tasks = app.tasks.clone();
-    tasks.spawn(Session::new(app, head, open, acks, abort).run(first, body));
+    tasks.spawn(Session::new(app, head, until, open, acks, abort).run(first, body));
     let mut response = Response::new(Body::from_stream(ReceiverStream::new(lines)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

@@ -1,6 +1,11 @@
 //! [`Session`]: moves bytes between a PutMedia connection, its [`Ingest`] and the disk.
 
-use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use axum::body::BodyDataStream;
 use bytes::Bytes;
@@ -38,6 +43,8 @@ enum End {
     NotStored(ErrorId, String),
     /// Nothing came for too long.
     Idle,
+    /// The key that it was opened with has ended.
+    Expired,
     /// The server ends.
     Stop,
     /// A fault.
@@ -50,6 +57,7 @@ impl fmt::Display for End {
             End::Complete => f.write_str("complete"),
             End::Gone(reason) => f.write_str(reason),
             End::Error(id, reason) | End::NotStored(id, reason) => write!(f, "{}: {reason}", id.code()),
+            End::Expired => f.write_str("its credentials have ended"),
             End::Idle => f.write_str("nothing came for too long"),
             End::Stop => f.write_str("the server ends"),
             End::Reset => f.write_str("reset on purpose"),
@@ -71,6 +79,8 @@ pub(super) struct Session {
     head: Head,
     /// The stream's key.
     stream: String,
+    /// When the key that it was opened with ends.
+    until: Option<Instant>,
     /// `None` once the session no longer counts.
     open: Option<Open>,
     id: u64,
@@ -82,11 +92,20 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(app: Arc<App>, head: Head, open: Open, acks: Acks, abort: Abort) -> Self {
+    pub(super) fn new(
+        app: Arc<App>,
+        head: Head,
+        until: Option<SystemTime>,
+        open: Open,
+        acks: Acks,
+        abort: Abort,
+    ) -> Self {
+        let until = until.map(|at| Instant::now() + at.duration_since(SystemTime::now()).unwrap_or_default());
         let persister = Persister::start(app.clone(), head.clone(), acks.clone());
         let (stream, id) = (head.stream.folder(), open.id);
         let modes = Modes::default();
-        Self { app, head, stream, open: Some(open), id, acks, abort, fragment: None, modes, persister }
+        let open = Some(open);
+        Self { app, head, stream, until, open, id, acks, abort, fragment: None, modes, persister }
     }
 
     /// Runs to the end of the body, of the producer, or of the session's life.
@@ -94,7 +113,7 @@ impl Session {
         let name = self.head.stream.name.clone();
         tracing::info!(stream = name, session = self.id, "PutMedia session begins");
         let end = self.read(first, &mut body).await;
-        let Self { app, stream, open, id, acks, abort, fragment, modes, persister, head } = self;
+        let Self { app, stream, until: _, open, id, acks, abort, fragment, modes, persister, head } = self;
         if matches!(end, End::Reset) {
             abort.reset();
         }
@@ -149,6 +168,9 @@ impl Session {
                     "the session is too old".to_owned(),
                 );
             }
+            if self.until.is_some_and(|until| now >= until) {
+                return End::Expired;
+            }
             if !self.modes.stop_reading {
                 if silence >= limits.idle {
                     return End::Idle;
@@ -168,6 +190,7 @@ impl Session {
                 Some(heard + limits.idle),
                 Some(heard + limits.idle_ack * (idle_acks + 1)),
                 (now < pause).then_some(pause),
+                self.until,
             ];
             let wake = wake.into_iter().flatten().filter(|at| *at > now).min().unwrap_or(now + LOOK);
             let piece = match first.take() {

@@ -1,0 +1,59 @@
+//! `GET /_kvs/credentials`: temporary credentials, in the form in which containers get theirs
+//! (`AWS_CONTAINER_CREDENTIALS_FULL_URI`), from this machine only.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    extract::{Extension, Query, State},
+    response::{IntoResponse, Response},
+};
+use http::header;
+use serde_json::json;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::{
+    App,
+    error::{ErrorKind, ServiceError},
+    server::Connection,
+};
+
+/// The longest life of a role's session.
+const MAX_SECONDS: u64 = 43_200;
+
+#[derive(serde::Deserialize)]
+#[serde(default)]
+pub(super) struct Life {
+    seconds: u64,
+}
+
+impl Default for Life {
+    fn default() -> Self {
+        Self { seconds: 3600 }
+    }
+}
+
+pub(super) async fn credentials(
+    State(app): State<Arc<App>>,
+    Extension(connection): Extension<Connection>,
+    Query(life): Query<Life>,
+) -> Result<Response, ServiceError> {
+    if !connection.peer.ip().is_loopback() {
+        return Err(ServiceError::new(
+            ErrorKind::AccessDenied,
+            "Credentials are given to this machine only.",
+        ));
+    }
+    if !(1..=MAX_SECONDS).contains(&life.seconds) {
+        return Err(ServiceError::invalid("seconds", format!("must be from 1 to {MAX_SECONDS}")));
+    }
+    let made = app.keys.issue(Duration::from_secs(life.seconds));
+    let ends = OffsetDateTime::from(made.ends).replace_nanosecond(0).map_err(ServiceError::internal)?;
+    let body = json!({
+        "AccessKeyId": made.key.id(),
+        "SecretAccessKey": made.key.secret(),
+        "Token": made.token,
+        "Expiration": ends.format(&Rfc3339).map_err(ServiceError::internal)?,
+    });
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
+}
