@@ -66,6 +66,18 @@ async fn h265_with_open_gops_and_aac() {
     assert!(stored.video.windows(2).any(leading), "the encoder made no leading pictures");
 }
 
+/// As a camera's RTSP comes: the C++ element drops its buffers for their flags.
+#[tokio::test]
+async fn both_through_rtp() {
+    let video = format!(
+        "{PICTURES} ! x264enc tune=zerolatency key-int-max=60 ! rtph264pay ! rtpjitterbuffer latency=50 \
+         ! rtph264depay ! h264parse"
+    );
+    let audio =
+        format!("{TELEPHONE},channels=1 ! alawenc ! rtppcmapay ! rtpjitterbuffer latency=50 ! rtppcmadepay");
+    stored_as_sent(&[("video_0", &video), ("audio_0", &audio)], &["H.264", "G.711"]).await;
+}
+
 #[tokio::test]
 async fn aac_alone() {
     let (_, state) =

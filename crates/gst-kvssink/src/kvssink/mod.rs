@@ -5,6 +5,7 @@ mod caps;
 mod control;
 mod imp;
 mod input;
+mod log;
 mod metadata;
 mod metrics;
 mod properties;

@@ -1,9 +1,5 @@
-//! The 39 properties of the C++ element, with its names, types, ranges and defaults, and those of our own.
-//!
-//! Without effect here, because this element needs no such hint or does it by itself: `max-latency`, `framerate`,
-//! `avg-bandwidth-bps`, `replay-duration` (everything that is not persisted is replayed), `recalculate-metrics`,
-//! `get-kvs-metrics`, `log-config`, `codec-id`, `frame-timecodes`, `restart-on-error`. Not there yet: `iot-certificate`,
-//! `credential-path`, `rotation-period`, `file-start-time`.
+//! The 39 properties of the C++ element, with its names, types, ranges and defaults, and those of our own. What each does
+//! is in `docs/kvssink.md`.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -26,6 +22,9 @@ pub(crate) enum StreamingType {
     #[enum_value(name = "streaming type offline", nick = "offline")]
     Offline,
 }
+
+/// They are set, and never read.
+const SECRET: [&str; 2] = ["secret-key", "session-token"];
 
 /// Bytes of the spool: an hour at 2 Mbit/s.
 pub(super) const DEFAULT_SPOOL_SIZE: u64 = 1 << 30;
@@ -52,8 +51,8 @@ pub(super) static SPECS: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
         glib::ParamSpecEnum::builder_with_default("streaming-type", StreamingType::Realtime)
             .blurb("Streaming type")
             .build(),
-        string("content-type", None, "Content type; taken from the caps"),
-        uint("max-latency", 60, "Max latency in seconds; without effect"),
+        string("content-type", None, "Media type of the stream; the caps decide it"),
+        uint("max-latency", 60, "Seconds that media may wait to be sent before kvs-pressure is posted"),
         uint(
             "fragment-duration",
             2000,
@@ -61,13 +60,13 @@ pub(super) static SPECS: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
         ),
         uint("timecode-scale", 1, "Timecode scale in milliseconds"),
         boolean("key-frame-fragmentation", true, "A new fragment at every key frame"),
-        boolean("frame-timecodes", true, "Use the frames' times; without effect"),
+        boolean("frame-timecodes", true, "Use the frames' own times, not those of their arrival"),
         boolean("absolute-fragment-times", true, "Use absolute fragment times"),
         boolean("fragment-acks", true, "Ask for acknowledgements of fragments"),
-        boolean("restart-on-error", true, "Restart after errors; without effect, this element always does"),
-        boolean("recalculate-metrics", true, "Recalculate metrics; without effect"),
-        uint("framerate", 25, "Frame rate; without effect"),
-        uint("avg-bandwidth-bps", 4_194_304, "Average bandwidth in bit/s; without effect"),
+        boolean("restart-on-error", true, "Go on after errors that pass; otherwise the first one ends the stream"),
+        boolean("recalculate-metrics", true, "Measure the rates of get-kvs-metrics"),
+        uint("framerate", 25, "Frames per second of video that says nothing of its rate and has no timestamps"),
+        uint("avg-bandwidth-bps", 4_194_304, "Average bandwidth in bit/s; without effect, nothing is sized by it"),
         uint("buffer-duration", 120, "Seconds of media kept until they are persisted"),
         uint(
             "replay-duration",
@@ -75,7 +74,7 @@ pub(super) static SPECS: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             "Seconds to replay; without effect, everything that is not persisted is replayed",
         ),
         uint("connection-staleness", 60, "Seconds without acknowledgement after which a connection is dead"),
-        string("codec-id", Some("V_MPEG4/ISO/AVC"), "Codec id; taken from the caps"),
+        string("codec-id", Some("V_MPEG4/ISO/AVC"), "Codec id; the caps decide it"),
         string("track-name", Some("kinesis_video"), "Name of the video track"),
         string("access-key", Some("access_key"), "AWS access key"),
         string("secret-key", Some("secret_key"), "AWS secret key"),
@@ -84,7 +83,7 @@ pub(super) static SPECS: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
         uint(
             "rotation-period",
             3600,
-            "Seconds between credential rotations; credentials are renewed when due",
+            "Seconds after which a PutMedia session is replaced, at most 2400",
         ),
         string(
             "log-config",
@@ -95,20 +94,20 @@ pub(super) static SPECS: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
         uint("stop-stream-timeout", 120, "Seconds that stopping waits for the last acknowledgement"),
         uint("connection-timeout", 5, "Seconds for connecting"),
         uint("completion-timeout", 10, "Seconds for the completion of a call"),
-        string("credential-path", Some(".kvs/credential"), "Credential file; not read yet"),
+        string("credential-path", Some(".kvs/credential"), "Credential file, as of the producer SDK; used when it exists or is set"),
         glib::ParamSpecBoxed::builder::<gst::Structure>("iot-certificate")
-            .blurb("IoT certificate; not used yet")
+            .blurb("IoT device certificate: endpoint, cert-path, key-path, ca-path, role-aliases, iot-thing-name")
             .build(),
         glib::ParamSpecBoxed::builder::<gst::Structure>("stream-tags")
-            .blurb("Tags of a created stream")
+            .blurb("Tags of the stream, set at each start")
             .build(),
         glib::ParamSpecUInt64::builder("file-start-time")
-            .blurb("Epoch time of a file's start in seconds; offline mode")
+            .blurb("Epoch time at which a file starts, in seconds; for streaming-type=offline")
             .default_value(now)
             .build(),
-        boolean("disable-buffer-clipping", false, "Take buffers outside of the segment"),
+        boolean("disable-buffer-clipping", false, "Take buffers behind the segment's end, too"),
         boolean("use-original-pts", false, "Buffers carry epoch nanoseconds in DTS or PTS"),
-        boolean("get-kvs-metrics", false, "Emit metrics; without effect, see statistics"),
+        boolean("get-kvs-metrics", false, "Emit stream-client-metric and stream-metrics at each key frame"),
         boolean("allow-create-stream", true, "Create the stream when it is missing"),
         string("endpoint", None, "URL of the control plane; CONTROL_PLANE_URI goes behind it"),
         string("ca-file", None, "PEM file of roots beside the system's; KVSSINK_CA_CERT_PATH goes behind it"),
@@ -164,6 +163,8 @@ impl Values {
 
     pub(super) fn get(&self, spec: &glib::ParamSpec) -> glib::Value {
         match self.0.get(spec.name()) {
+            // Dumps of a pipeline show what can be read.
+            Some(Value::Text(_)) if SECRET.contains(&spec.name()) => None::<String>.to_value(),
             Some(Value::Text(value)) => value.to_value(),
             Some(Value::Uint(value)) => value.to_value(),
             Some(Value::Uint64(value)) => value.to_value(),

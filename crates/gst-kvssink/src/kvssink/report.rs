@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use gst::prelude::*;
 use gst::subclass::prelude::*;
-use kvs_putmedia::{AckKind, Event, MediaTime, Statistics};
+use kvs_putmedia::{AckKind, CloseReason, Event, MediaTime, Statistics};
 
 use super::abi::FragmentAck;
 use super::imp::{CAT, KvsSink};
@@ -71,7 +71,32 @@ impl KvsSink {
             Event::SpoolFailed { message } => {
                 gst::element_imp_warning!(self, gst::ResourceError::OpenWrite, ["{message}"]);
             }
+            Event::SessionClosed { id, reason } => {
+                gst::info!(CAT, imp = self, "session {id} {reason}");
+                self.end_if_told_to(reason);
+            }
             other => gst::info!(CAT, imp = self, "{other:?}"),
+        }
+    }
+
+    /// Without `restart-on-error` the first session that is lost or refused is the last.
+    fn end_if_told_to(&self, reason: &CloseReason) {
+        let code = match reason {
+            CloseReason::Ended(_) => return,
+            CloseReason::ErrorAck(id) => *id,
+            CloseReason::Refused { status, .. } => u32::from(*status),
+            CloseReason::Lost(_) | CloseReason::Stale => 0,
+        };
+        let Some(shared) = self.shared().filter(|_| !self.values.lock().boolean("restart-on-error")) else {
+            return;
+        };
+        if shared.fail() {
+            self.obj().emit_by_name::<()>("stream-error", &[&u64::from(status::of(code))]);
+            gst::element_imp_error!(
+                self,
+                gst::ResourceError::Failed,
+                ["the session is over ({reason}), and restart-on-error is off"]
+            );
         }
     }
 

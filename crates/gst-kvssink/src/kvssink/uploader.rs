@@ -19,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::control::{ControlError, StreamSettings, StreamTarget, resolve};
 use super::spool::{Command, Report, Spool};
-use super::{Handler, SinkEvent};
+use super::{Handler, SinkEvent, log};
 
 /// An endpoint is asked for again with the first session after this long, as the SDKs do it.
 const TARGET_LIFE: Duration = Duration::from_secs(40 * 60);
@@ -28,7 +28,12 @@ const SAVE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// One small runtime for all sinks of the process. It is made when the first one starts.
 pub(super) static RUNTIME: LazyLock<Result<Runtime, std::io::Error>> = LazyLock::new(|| {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("kvssink").enable_all().build()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("kvssink")
+        .on_thread_start(log::bridge)
+        .enable_all()
+        .build()
 });
 
 /// How the producer's stream is reached.
@@ -104,10 +109,11 @@ impl Shared {
         self.progress.wait(inner);
     }
 
-    /// Nothing will be stored any more.
-    pub(super) fn fail(&self) {
-        self.lock().failed = true;
+    /// Nothing will be stored any more. False when that is so already.
+    pub(super) fn fail(&self) -> bool {
+        let first = !std::mem::replace(&mut self.lock().failed, true);
         self.look_again();
+        first
     }
 
     /// Takes no more frames, and sends what there is.

@@ -176,3 +176,39 @@ fn what_the_caps_say_is_what_the_properties_say() {
     assert_eq!(sink.property::<String>("codec-id"), "V_MPEG4/ISO/AVC");
     sink.set_state(gst::State::Null).unwrap();
 }
+
+#[test]
+fn without_restart_on_error_the_first_loss_is_the_end() {
+    let local = Local::new();
+    let sink = local.sink();
+    sink.set_property("restart-on-error", false);
+    let errors = collect(&sink, "stream-error", |values| values[1].get::<u64>().unwrap());
+    let bus = gst::Bus::new();
+    sink.set_bus(Some(&bus));
+    let video = Feed::new(&sink, "video_%u");
+    sink.set_state(gst::State::Playing).unwrap();
+    assert!(video.begin(H264));
+    video.push(0, true).unwrap();
+    let key = wait_for("the stream", || local.key());
+    local
+        .server()
+        .app()
+        .put_media
+        .faults
+        .order(&key, Order { fault: Fault::Reset, after: 0, times: Some(1) });
+    let error = wait_for("the error", || bus.pop_filtered(&[gst::MessageType::Error]));
+    let gst::MessageView::Error(error) = error.view() else { unreachable!("it was asked for") };
+    assert!(error.debug().unwrap().contains("restart-on-error"), "{error:?}");
+    assert_eq!(*errors.lock().unwrap(), [0x5200_002d]);
+    assert!(video.push(100, false).is_err());
+    sink.set_state(gst::State::Null).unwrap();
+    sink.set_bus(None);
+}
+
+#[test]
+fn secrets_are_not_read_back() {
+    let local = Local::new();
+    let sink = local.sink();
+    assert_eq!(sink.property::<Option<String>>("secret-key"), None);
+    assert_eq!(sink.property::<String>("access-key"), "AKIDTEST");
+}
