@@ -63,12 +63,10 @@ async fn a_file_that_comes_late_and_wrong() {
     server.shutdown().await;
 }
 
-#[tokio::test]
-async fn an_iot_device_certificate() {
+/// With credentials that live so long; returns how often they were fetched, and the stream's state.
+async fn by_device_certificate(life: Duration) -> (u32, serde_json::Value) {
     let (server, folder) = local().await;
-    let provider = CredentialsProvider::start(folder.path(), "AKIDTEST", "secret", Duration::from_secs(3600))
-        .await
-        .unwrap();
+    let provider = CredentialsProvider::start(folder.path(), "AKIDTEST", "secret", life).await.unwrap();
     let properties = format!(
         "endpoint={} iot-certificate=iot-certificate,endpoint=\"{}\",cert-path={},key-path={},ca-path={},\
          role-aliases=camera",
@@ -78,9 +76,24 @@ async fn an_iot_device_certificate() {
         provider.key.display(),
         provider.ca.display(),
     );
-    stores(&server, &properties).await;
-    assert_eq!(provider.served(), 1, "once for all calls and sessions");
+    let state = stores(&server, &properties).await;
     server.shutdown().await;
+    (provider.served(), state)
+}
+
+#[tokio::test]
+async fn an_iot_device_certificate() {
+    let (served, state) = by_device_certificate(Duration::from_secs(3600)).await;
+    assert_eq!(served, 1, "once for all calls and sessions");
+    assert_eq!(state["putMedia"]["sessions"], 1, "{state}");
+}
+
+#[tokio::test]
+async fn a_session_ends_before_the_credentials_of_its_device_do() {
+    let (served, state) = by_device_certificate(Duration::from_secs(3)).await;
+    assert!(served >= 2, "{served}");
+    assert!(state["putMedia"]["sessions"].as_u64().unwrap() >= 2, "{state}");
+    assert_eq!(state["putMedia"]["refused"], 0, "{state}");
 }
 
 #[tokio::test]

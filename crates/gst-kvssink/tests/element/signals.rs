@@ -206,6 +206,23 @@ fn without_restart_on_error_the_first_loss_is_the_end() {
 }
 
 #[test]
+fn every_property_and_signal_is_documented() {
+    let local = Local::new();
+    let sink = local.sink();
+    let text = include_str!("../../../../docs/kvssink.md");
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| `")).collect();
+    let documented = |name: &str| rows.iter().any(|row| row.contains(&format!("`{name}`")));
+    for property in sink.list_properties().iter().filter(|property| property.owner_type() == sink.type_()) {
+        assert!(documented(property.name()), "no {}", property.name());
+    }
+    for signal in
+        ["stream-error", "fragment-ack", "stream-client-metric", "fragment-acknowledged", "stream-metrics"]
+    {
+        assert!(glib::subclass::SignalId::lookup(signal, sink.type_()).is_some() && documented(signal));
+    }
+}
+
+#[test]
 fn secrets_are_not_read_back() {
     let local = Local::new();
     let sink = local.sink();
