@@ -112,6 +112,11 @@ pub(super) static SPECS: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
         string("endpoint", None, "URL of the control plane; CONTROL_PLANE_URI goes behind it"),
         string("ca-file", None, "PEM file of roots beside the system's; KVSSINK_CA_CERT_PATH goes behind it"),
         string("kms-key-id", None, "KMS key of a created stream"),
+        boolean(
+            "post-messages",
+            false,
+            "Post kvs-fragment-ack and kvs-stream-metrics on the bus, which must then be read",
+        ),
         string("spool-directory", None, "Folder on disk for fragments that are not persisted; none without"),
         glib::ParamSpecUInt64::builder("spool-size")
             .blurb("Bytes that the spool may hold; beyond them the oldest fragments are dropped")

@@ -41,7 +41,7 @@ impl KvsSink {
                 let mut ack = FragmentAck::new(kind, *timecode_ms, fragment_number.as_deref());
                 self.obj().emit_by_name::<()>("fragment-ack", &[&pointer(&mut ack)]);
                 self.obj().emit_by_name::<()>("fragment-acknowledged", &[&structure]);
-                self.post(structure);
+                self.post_if_wanted(structure);
             }
             Event::Error { code, message, fatal } => {
                 if *fatal {
@@ -100,6 +100,13 @@ impl KvsSink {
         }
     }
 
+    /// Posts what comes all the time. On a bus that nobody reads, as may be with the C++ element, it would pile up.
+    fn post_if_wanted(&self, structure: gst::Structure) {
+        if self.values.lock().boolean("post-messages") {
+            self.post(structure);
+        }
+    }
+
     /// Posts an element message.
     pub(super) fn post(&self, structure: gst::Structure) {
         let message = gst::message::Element::builder(structure).src(&*self.obj()).build();
@@ -144,7 +151,7 @@ impl KvsSink {
             structure.set("unsent-bytes", stream.current_view_size);
             structure.set("unsent-duration", stream.current_view_duration * 100);
             self.obj().emit_by_name::<()>("stream-metrics", &[&structure]);
-            self.post(structure);
+            self.post_if_wanted(structure);
         }
     }
 }

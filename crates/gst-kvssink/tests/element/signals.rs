@@ -42,6 +42,9 @@ fn acknowledgements_and_metrics_are_told_in_both_forms() {
     let local = Local::new();
     let sink = local.sink();
     sink.set_property("get-kvs-metrics", true);
+    sink.set_property("post-messages", true);
+    let bus = gst::Bus::new();
+    sink.set_bus(Some(&bus));
     let acks = collect(&sink, "fragment-ack", behind::<abi::FragmentAck>);
     let structures =
         collect(&sink, "fragment-acknowledged", |values| values[1].get::<gst::Structure>().unwrap());
@@ -78,6 +81,13 @@ fn acknowledgements_and_metrics_are_told_in_both_forms() {
     assert_eq!((metrics[1].frame_pts - metrics[0].frame_pts) / 10_000, 2000, "two seconds of 100 ns");
     let figures = figures.lock().unwrap();
     assert_eq!(figures[1].get::<u64>("video-frames-in").unwrap(), 21);
+
+    let posted: Vec<String> = std::iter::from_fn(|| bus.pop_filtered(&[gst::MessageType::Element]))
+        .filter_map(|message| message.structure().map(|structure| structure.name().to_string()))
+        .collect();
+    let count = |name: &str| posted.iter().filter(|posted| *posted == name).count();
+    assert_eq!((count("kvs-fragment-ack"), count("kvs-stream-metrics")), (acks.len(), 2));
+    sink.set_bus(None);
 }
 
 #[test]
