@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, HTTPGetAction, KeyToPath,
-    PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
-    SecretVolumeSource, SecurityContext, Volume, VolumeMount,
+    LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
+    SeccompProfile, SecretVolumeSource, SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{Resource, ResourceExt};
+use kvs_ingest_api::pod::ImagePullPolicy;
 use kvs_ingest_api::{
     AgentConfig, CONFIG_ENV, CredentialsSecretRef, DeletionPolicy, KvsIngest, KvsIngestSpec, RoleConfig,
     StreamConfig, annotations,
@@ -30,6 +31,10 @@ const CREDENTIALS: &str = "/var/run/secrets/kvs-ingest.dev/aws";
 pub struct AgentDefaults {
     /// The image of this release.
     pub image: String,
+    /// For objects that do not say when theirs is pulled.
+    pub image_pull_policy: Option<ImagePullPolicy>,
+    /// Names of Secrets in the object's namespace, for objects that name none.
+    pub image_pull_secrets: Vec<String>,
     /// For objects that say nothing of resources.
     pub resources: ResourceRequirements,
     /// Environment of every agent: endpoints, a proxy.
@@ -50,6 +55,8 @@ impl AgentDefaults {
         };
         Self {
             image: image.into(),
+            image_pull_policy: None,
+            image_pull_secrets: Vec::new(),
             resources: ResourceRequirements {
                 requests: list(&[("cpu", "50m"), ("memory", "128Mi")]),
                 limits: list(&[("memory", "256Mi")]),
@@ -242,7 +249,9 @@ fn template(
     let container = Container {
         name: names::CONTAINER.to_owned(),
         image: Some(image.clone().unwrap_or_else(|| defaults.image.clone())),
-        image_pull_policy: image_pull_policy.map(|policy| policy.as_str().to_owned()),
+        image_pull_policy: image_pull_policy
+            .or(defaults.image_pull_policy)
+            .map(|policy| policy.as_str().to_owned()),
         args: Some(vec![format!("--listen=[::]:{}", names::PORT), "--log-format=json".to_owned()]),
         env: Some(
             env.into_iter()
@@ -279,7 +288,7 @@ fn template(
             automount_service_account_token: Some(false),
             containers: vec![container],
             enable_service_links: Some(false),
-            image_pull_secrets: (!image_pull_secrets.is_empty()).then(|| image_pull_secrets.clone()),
+            image_pull_secrets: pull_secrets(image_pull_secrets, defaults),
             node_selector: (!node_selector.is_empty()).then(|| node_selector.clone()),
             priority_class_name: priority_class_name.clone(),
             security_context: Some(PodSecurityContext {
@@ -313,6 +322,16 @@ fn template(
             ..PodSpec::default()
         }),
     }
+}
+
+fn pull_secrets(own: &[LocalObjectReference], defaults: &AgentDefaults) -> Option<Vec<LocalObjectReference>> {
+    let secrets: Vec<_> = if own.is_empty() {
+        let names = defaults.image_pull_secrets.iter();
+        names.map(|name| LocalObjectReference { name: name.clone() }).collect()
+    } else {
+        own.to_vec()
+    };
+    (!secrets.is_empty()).then_some(secrets)
 }
 
 /// What the agent is told. A field that is the operator's own is not in it, so that its change restarts nothing.

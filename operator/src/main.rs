@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, ValueEnum};
 use kube::{Client, Config};
+use kvs_ingest_api::pod::ImagePullPolicy;
 use kvs_ingest_operator::context::{Context, Settings};
 use kvs_ingest_operator::lease::{Elector, LeaseConfig};
 use kvs_ingest_operator::metrics::Metrics;
@@ -25,6 +26,12 @@ struct Cli {
     /// Image of the agents whose object names none
     #[arg(long, env = "KVS_INGEST_AGENT_IMAGE")]
     agent_image: String,
+    /// When that image is pulled, for objects that do not say
+    #[arg(long, env = "KVS_INGEST_AGENT_IMAGE_PULL_POLICY", value_enum)]
+    agent_image_pull_policy: Option<PullPolicy>,
+    /// Secrets to pull it with, in the namespace of each object that names none, comma-separated
+    #[arg(long, env = "KVS_INGEST_AGENT_IMAGE_PULL_SECRETS", value_delimiter = ',')]
+    agent_image_pull_secrets: Vec<String>,
     /// Environment of every agent, NAME=VALUE; may be repeated
     #[arg(long, value_name = "NAME=VALUE")]
     agent_env: Vec<String>,
@@ -73,6 +80,25 @@ struct Cli {
     /// What is logged: error, warn, info, debug, trace, or RUST_LOG's syntax
     #[arg(long, env = "RUST_LOG", default_value = "info")]
     log_level: String,
+}
+
+/// As Kubernetes writes them.
+#[derive(Clone, Copy, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+enum PullPolicy {
+    Always,
+    IfNotPresent,
+    Never,
+}
+
+impl From<PullPolicy> for ImagePullPolicy {
+    fn from(policy: PullPolicy) -> Self {
+        match policy {
+            PullPolicy::Always => Self::Always,
+            PullPolicy::IfNotPresent => Self::IfNotPresent,
+            PullPolicy::Never => Self::Never,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -160,6 +186,8 @@ fn settings(cli: &Cli) -> Result<Settings> {
         };
     }
     settings.agents.env = env;
+    settings.agents.image_pull_policy = cli.agent_image_pull_policy.map(ImagePullPolicy::from);
+    settings.agents.image_pull_secrets.clone_from(&cli.agent_image_pull_secrets);
     if !(cli.rollouts_per_minute > 0.0 && cli.rollouts_per_minute.is_finite()) {
         bail!("--rollouts-per-minute {} is not more than 0", cli.rollouts_per_minute);
     }

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use kvs_ingest_api::pod::ImagePullPolicy;
 use kvs_ingest_api::{AgentConfig, CONFIG_ENV, KvsIngest};
 use kvs_ingest_operator::build::{AgentDefaults, Built, ResolvedNames, build};
 
@@ -22,13 +23,16 @@ spec:
     serde_yaml_ng::from_str(&text).unwrap()
 }
 
-fn built(ingest: &KvsIngest, run: bool) -> Built {
-    let resolved = ResolvedNames {
+fn resolved() -> ResolvedNames {
+    ResolvedNames {
         channel_arn: format!("{ARN}:channel/front-door-camera/1"),
         stream_name: "front-door".to_owned(),
         stream_arn: format!("{ARN}:stream/front-door/2"),
-    };
-    build(ingest, &resolved, &AgentDefaults::new("agent:1"), run).unwrap()
+    }
+}
+
+fn built(ingest: &KvsIngest, run: bool) -> Built {
+    build(ingest, &resolved(), &AgentDefaults::new("agent:1"), run).unwrap()
 }
 
 fn golden(name: &str, built: &Built) {
@@ -95,4 +99,23 @@ fn only_what_the_agent_uses_changes_the_pod() {
     }
     assert_ne!(built(&ingest(""), true).hash, built(&ingest(""), false).hash);
     assert_eq!(built(&ingest(""), false).deployment.spec.unwrap().replicas, Some(0));
+}
+
+#[test]
+fn how_an_image_is_pulled_is_the_objects_word_before_the_operators() {
+    let mut defaults = AgentDefaults::new("agent:1");
+    defaults.image_pull_policy = Some(ImagePullPolicy::Never);
+    defaults.image_pull_secrets = vec!["ours".to_owned()];
+    let pulled = |spec: &str, defaults: &AgentDefaults| {
+        let built = build(&ingest(spec), &resolved(), defaults, true).unwrap();
+        let pod = built.deployment.spec.unwrap().template.spec.unwrap();
+        let secrets: Vec<_> =
+            pod.image_pull_secrets.into_iter().flatten().map(|secret| secret.name).collect();
+        (pod.containers[0].image_pull_policy.clone(), secrets)
+    };
+    let plain = AgentDefaults::new("agent:1");
+    assert_eq!(pulled("", &plain), (None, vec![]));
+    assert_eq!(pulled("", &defaults), (Some("Never".to_owned()), vec!["ours".to_owned()]));
+    let own = pulled(EVERYTHING, &defaults);
+    assert_eq!(own, (Some("Always".to_owned()), vec!["pull".to_owned()]));
 }

@@ -1,6 +1,10 @@
 {{/* What the operator is told: a list. A test has the operator itself read it. */}}
 {{- define "kvs-ingest.args" -}}
 - {{ printf "--agent-image=%s" (include "kvs-ingest.image" (list . .Values.agent.image)) | quote }}
+- {{ printf "--agent-image-pull-policy=%s" .Values.agent.image.pullPolicy | quote }}
+{{- range .Values.agent.imagePullSecrets }}
+- {{ printf "--agent-image-pull-secrets=%s" .name | quote }}
+{{- end }}
 {{- range $name, $value := .Values.agent.env }}
 - {{ printf "--agent-env=%s=%v" $name $value | quote }}
 {{- end }}
