@@ -8,9 +8,7 @@ use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::{ObjectRef, store};
 use kube::runtime::watcher::{self, Event};
-use kube::runtime::{
-    Controller, Predicate, PredicateConfig, WatchStreamExt, predicates, reflector, watcher as watch_stream,
-};
+use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, predicates, reflector};
 use kube::{Api, Resource, ResourceExt};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,6 +18,7 @@ use crate::context::{Caches, Context, Guarded};
 use crate::metrics::Metrics;
 use crate::names;
 use crate::reconcile::{ReconcileError, reconcile};
+use crate::watches::watches;
 use crate::workload::DeploymentLite;
 
 /// `kubectl apply` keeps a copy of the object in it.
@@ -116,15 +115,12 @@ async fn one(
         None => (Api::all(client.clone()), Api::all(client)),
         Some(namespace) => (Api::namespaced(client.clone(), namespace), Api::namespaced(client, namespace)),
     };
-    let mut selected = watcher::Config::default().streaming_lists();
+    let mut selected = watcher::Config::default();
     if let Some(labels) = &context.settings.label_selector {
         selected = selected.labels(labels);
     }
-    let children = watcher::Config::default().streaming_lists().labels(&format!(
-        "{}={}",
-        names::MANAGED_BY.0,
-        names::MANAGED_BY.1
-    ));
+    let children =
+        watcher::Config::default().labels(&format!("{}={}", names::MANAGED_BY.0, names::MANAGED_BY.1));
 
     let (objects, objects_writer) = store();
     let (deployments, deployments_writer) = store();
@@ -134,7 +130,7 @@ async fn one(
     let ctx = context.clone();
     let objects_stream = reflector(
         objects_writer,
-        counted(watch_stream(objects_api, selected), context.clone(), "KvsIngest").modify(prune).inspect_ok(
+        counted(watches(objects_api, selected), context.clone(), "KvsIngest").modify(prune).inspect_ok(
             move |event| {
                 if let Event::Delete(object) = event {
                     ctx.forget(object);
@@ -153,9 +149,8 @@ async fn one(
     let ctx = context.clone();
     let deployments_stream = reflector(
         deployments_writer,
-        counted(watch_stream(deployments_api, children), context.clone(), "Deployment")
-            .modify(prune)
-            .inspect_ok(move |event| match event {
+        counted(watches(deployments_api, children), context.clone(), "Deployment").modify(prune).inspect_ok(
+            move |event| match event {
                 // It is not there any more, whatever we remember to have applied.
                 Event::Delete(deployment) => {
                     for owner in deployment.owner_references() {
@@ -168,7 +163,8 @@ async fn one(
                     }
                 }
                 Event::Apply(_) | Event::Init | Event::InitApply(_) => {}
-            }),
+            },
+        ),
     )
     .touched_objects()
     .predicate_filter(predicates::resource_version, PredicateConfig::default().ttl(UNCHANGED));

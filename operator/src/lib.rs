@@ -15,4 +15,5 @@ pub mod owners;
 pub mod pace;
 pub mod reconcile;
 pub mod report;
+pub mod watches;
 pub mod workload;
