@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod browser;
+pub mod helm;
 pub mod http;
 pub mod impair;
 pub mod iot;

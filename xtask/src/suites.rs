@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::cluster::{self, assets};
+use crate::cluster::{self, assets, helm};
 use crate::packages::{self, Group, on_path};
 use crate::process::{Outcome, interrupted, run_within};
 use crate::workspace::{binary, build, cargo, root, target};
@@ -99,6 +99,13 @@ const SUITES: &[Suite] = &[
         minutes: 4,
         missing: no_pods,
         run: node::run,
+    },
+    Suite {
+        name: "chart",
+        about: "the Helm chart: linted, rendered, and installed on a real API server",
+        minutes: 25,
+        missing: no_helm,
+        run: chart,
     },
     Suite { name: "boto3", about: "kvs-local driven by boto3", minutes: 12, missing: no_python, run: boto3 },
     Suite {
@@ -301,6 +308,10 @@ fn no_pods() -> Option<String> {
     cluster::node_missing().or_else(|| assets::missing(true)).or_else(|| lacks(&["busybox"]))
 }
 
+fn no_helm() -> Option<String> {
+    helm::missing().or_else(|| assets::missing(false))
+}
+
 fn no_browser() -> Option<String> {
     lacks(&["chromium", "node", "npm", "ffmpeg"])
 }
@@ -388,7 +399,9 @@ fn e2e(suite: &mut Run) -> Result<()> {
         "--",
         "--test-threads=1",
     ]))?;
-    for test in tests()?.iter().filter(|test| !["browser", "operator"].contains(&test.as_str())) {
+    // These have suites of their own.
+    let others = ["browser", "chart", "chart_install", "operator"];
+    for test in tests()?.iter().filter(|test| !others.contains(&test.as_str())) {
         suite.command(cargo().args([
             "test",
             "--locked",
@@ -444,6 +457,46 @@ fn operator(suite: &mut Run) -> Result<()> {
     // What takes the API server away from everybody goes last, alone.
     let alone = "the_api_server_may_go_and_come_back";
     let result = tests(&["--test-threads=2", "--skip", alone]).and_then(|()| tests(&[alone]));
+    if result.is_ok() {
+        cluster.stop();
+    } else {
+        say!("the control plane's logs are in {}", cluster.logs.display());
+        cluster.end_all();
+    }
+    result
+}
+
+fn chart(suite: &mut Run) -> Result<()> {
+    let helm = helm::ensure()?;
+    let folder = root().join("charts/kvs-ingest");
+    let mut values: Vec<_> = std::fs::read_dir(folder.join("ci"))
+        .with_context(|| format!("cannot read {}/ci", folder.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
+    values.sort();
+    for values in std::iter::once(None).chain(values.iter().map(Some)) {
+        let mut lint = Command::new(&helm);
+        lint.args(["lint", "--strict", "--quiet"]).arg(&folder);
+        if let Some(values) = values {
+            lint.arg("--values").arg(values);
+        }
+        suite.command(&mut lint)?;
+    }
+
+    // The operator's flags are compared with the chart's.
+    binaries()?;
+    let cluster_folder = target().join("suites/chart");
+    let mut cluster = cluster::fresh(&cluster_folder, false)?;
+    let mut test = |name: &str, threads: &str| {
+        suite.command(
+            cargo()
+                .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", name, "--", threads])
+                .env("KVS_INGEST_TEST_HELM", &helm)
+                .env("KVS_INGEST_TEST_CLUSTER", cluster_folder.join("cluster.json")),
+        )
+    };
+    // There is one CustomResourceDefinition in a cluster: installations take turns.
+    let result = test("chart", "--test-threads=2").and_then(|()| test("chart_install", "--test-threads=1"));
     if result.is_ok() {
         cluster.stop();
     } else {

@@ -16,9 +16,9 @@ use crate::workspace::{root, show};
 /// The Kubernetes that `xtask/kubernetes/go.mod` requires.
 pub const KUBERNETES: &str = "1.34.9";
 /// What setup-envtest's users have set already.
-const READY_MADE: &str = "KUBEBUILDER_ASSETS";
-/// The oldest Go that builds it: what the two modules ask for. Debian 13 has it.
-const GO: (u32, u32) = (1, 24);
+pub const READY_MADE: &str = "KUBEBUILDER_ASSETS";
+/// The oldest Go that builds it: what the modules ask for. Debian 13 has it.
+pub const GO: (u32, u32) = (1, 24);
 /// One binary never takes longer; kube-apiserver takes five minutes of two cores.
 const BUILD_WITHIN: Duration = Duration::from_secs(3600);
 
@@ -168,7 +168,7 @@ pub fn turn(name: &str) -> Result<File> {
 }
 
 /// A line that is not part of the answer: with `--json` standard output belongs to the answer.
-fn note(text: &str) {
+pub fn note(text: &str) {
     #[allow(clippy::print_stderr, reason = "standard output may be read by a program")]
     {
         eprintln!("{text}");
@@ -188,26 +188,31 @@ fn build(lacking: &[Part], folder: &Path) -> Result<()> {
     }
     for (name, module, path) in lacking {
         note(&format!("  {name}"));
-        let mut go = Command::new("go");
-        go.args(["build", "-trimpath", "-buildvcs=false", "-ldflags", &ldflags(), "-o"])
-            .arg(work.join(name))
-            .arg(path)
-            .env("CGO_ENABLED", "0")
-            .env("GOTOOLCHAIN", "local")
-            .env("GOWORK", "off")
-            .current_dir(root().join("xtask").join(module));
-        match run_within(&mut go, BUILD_WITHIN, |_| ())? {
-            Outcome::Ended(status) if status.success() => (),
-            Outcome::Ended(status) => bail!("`{}` ended with {status}", show(&go)),
-            Outcome::TimedOut => bail!("`{}` takes more than an hour", show(&go)),
-            Outcome::Interrupted => bail!("interrupted; what is compiled so far is in Go's cache"),
-        }
+        go_build(module, path, &ldflags(), &work.join(name))?;
         // Whole or not at all.
         let done = folder.join(name);
         fs::rename(work.join(name), &done).with_context(|| format!("cannot make {}", done.display()))?;
     }
     let _ = fs::remove_dir_all(&work);
     Ok(())
+}
+
+/// Builds one binary of a module under `xtask/`, to this file.
+pub fn go_build(module: &str, path: &str, ldflags: &str, to: &Path) -> Result<()> {
+    let mut go = Command::new("go");
+    go.args(["build", "-trimpath", "-buildvcs=false", "-ldflags", ldflags, "-o"])
+        .arg(to)
+        .arg(path)
+        .env("CGO_ENABLED", "0")
+        .env("GOTOOLCHAIN", "local")
+        .env("GOWORK", "off")
+        .current_dir(root().join("xtask").join(module));
+    match run_within(&mut go, BUILD_WITHIN, |_| ())? {
+        Outcome::Ended(status) if status.success() => Ok(()),
+        Outcome::Ended(status) => bail!("`{}` ended with {status}", show(&go)),
+        Outcome::TimedOut => bail!("`{}` takes more than an hour", show(&go)),
+        Outcome::Interrupted => bail!("interrupted; what is compiled so far is in Go's cache"),
+    }
 }
 
 /// Without it the server says that it is v0.0.0-master, and clients judge it by that.
@@ -229,11 +234,16 @@ fn ldflags() -> String {
 }
 
 fn cache() -> PathBuf {
+    cache_of("kubernetes", KUBERNETES)
+}
+
+/// Where this version of something that is built once is kept.
+pub fn cache_of(what: &str, version: &str) -> PathBuf {
     let base = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
         .unwrap_or_else(env::temp_dir);
-    base.join("kvs-ingest/kubernetes").join(KUBERNETES)
+    base.join("kvs-ingest").join(what).join(version)
 }
 
 /// The parts that `folder` does not have.
@@ -241,7 +251,8 @@ fn lacking(parts: &[Part], folder: &Path) -> Vec<Part> {
     parts.iter().copied().filter(|(name, ..)| !folder.join(name).is_file()).collect()
 }
 
-fn go_version() -> Option<(u32, u32)> {
+/// The Go of this machine.
+pub fn go_version() -> Option<(u32, u32)> {
     if !on_path("go") {
         return None;
     }

@@ -3,6 +3,7 @@
 pub mod assets;
 mod control_plane;
 mod existing;
+pub mod helm;
 mod node;
 mod pki;
 
