@@ -1,5 +1,6 @@
 //! The element's GObject side: pads, properties, state changes.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -37,6 +38,8 @@ pub struct KvsSink {
     pub(super) timeline: Mutex<Timeline>,
     pub(super) tracks: [Mutex<Track>; 2],
     pub(super) metrics: Mutex<Metrics>,
+    /// Counts beginnings: an end that waits to be told is none any more when a track has begun since.
+    pub(super) beginnings: AtomicU64,
     last_statistics: Mutex<Statistics>,
 }
 

@@ -1,6 +1,7 @@
 //! What comes in through the pads: buffers and events.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -54,6 +55,7 @@ impl KvsSink {
         let mut track = self.tracks[index(kind)].lock();
         (track.ended, track.flushing) = (false, false);
         drop(track);
+        self.beginnings.fetch_add(1, Ordering::Relaxed);
         if let Some(shared) = self.shared() {
             shared.lock().producer.add_track(kind);
         }
@@ -119,13 +121,16 @@ impl KvsSink {
         shared.wake();
         let patience = self.stop_timeout();
         let (weak, shared) = (self.obj().downgrade(), shared.clone());
+        let beginnings = self.beginnings.load(Ordering::Relaxed);
         // Not on the streaming thread: it must stay free for a state change.
         std::thread::spawn(move || {
             shared.wait_drained(patience);
             if shared.is_over() {
                 return;
             }
-            if let Some(sink) = weak.upgrade() {
+            let unchanged =
+                |sink: &super::KvsSink| sink.imp().beginnings.load(Ordering::Relaxed) == beginnings;
+            if let Some(sink) = weak.upgrade().filter(unchanged) {
                 // Who only reads the bus has no other way to the figures.
                 sink.imp().post(report::structure(&sink.imp().statistics()));
                 let message = gst::message::Eos::builder().src(&sink);

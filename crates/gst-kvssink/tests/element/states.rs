@@ -171,6 +171,38 @@ fn after_an_end_a_flush_begins_anew() {
     assert_eq!(local.fragments().iter().map(|fragment| fragment.video_frames).sum::<u64>(), 40);
 }
 
+#[test]
+fn an_end_that_was_flushed_away_is_not_told() {
+    let local = Local::new();
+    let sink = local.sink();
+    let bus = gst::Bus::new();
+    sink.set_bus(Some(&bus));
+    let video = Feed::new(&sink, "video_%u");
+    sink.set_state(gst::State::Playing).unwrap();
+    assert!(video.begin(H264));
+    video.push(0, true).unwrap();
+    let key = wait_for("the stream", || local.key());
+    let fault = Fault::DelayPersisted(Duration::from_millis(300));
+    local.server().app().put_media.faults.order(&key, Order { fault, after: 0, times: None });
+    for round in 1..=3 {
+        if round > 1 {
+            video.pad.push_event(gst::event::FlushStart::new());
+            video.pad.push_event(gst::event::FlushStop::new(true));
+            assert!(video.begin(H264));
+        }
+        video.push(round * 100, true).unwrap();
+        // It is not acknowledged when the next flush comes.
+        video.end();
+    }
+    wait_for("the end of stream", || bus.pop_filtered(&[gst::MessageType::Eos]));
+    within(Duration::from_secs(30), "the stop", {
+        let sink = sink.clone();
+        move || sink.set_state(gst::State::Null).unwrap()
+    });
+    assert!(bus.pop_filtered(&[gst::MessageType::Eos]).is_none(), "one end, told once");
+    sink.set_bus(None);
+}
+
 /// With the buffer full and a service that does not read, a file's thread waits; a flush and a stop end that.
 #[test]
 fn a_wait_for_room_ends_with_a_flush_and_with_a_stop() {
