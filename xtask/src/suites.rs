@@ -87,6 +87,13 @@ const SUITES: &[Suite] = &[
         run: e2e,
     },
     Suite {
+        name: "delivery",
+        about: "kvssink under every fault: what it stores and what it counts",
+        minutes: 8,
+        missing: no_ffmpeg,
+        run: delivery,
+    },
+    Suite {
         name: "operator",
         about: "the operator on a real API server",
         minutes: 25,
@@ -400,7 +407,7 @@ fn e2e(suite: &mut Run) -> Result<()> {
         "--test-threads=1",
     ]))?;
     // These have suites of their own.
-    let others = ["browser", "chart", "chart_install", "operator"];
+    let others = ["browser", "chart", "chart_install", "delivery", "operator"];
     for test in tests()?.iter().filter(|test| !others.contains(&test.as_str())) {
         suite.command(cargo().args([
             "test",
@@ -416,12 +423,27 @@ fn e2e(suite: &mut Run) -> Result<()> {
     Ok(())
 }
 
-/// The names of the files in `tests/tests`.
+fn delivery(suite: &mut Run) -> Result<()> {
+    binaries()?;
+    // The table is what it has to say.
+    suite.command(cargo().args([
+        "test",
+        "--locked",
+        "-p",
+        "kvs-ingest-tests",
+        "--test",
+        "delivery",
+        "--",
+        "--nocapture",
+    ]))
+}
+
+/// The names of the tests in `tests/tests`, which are files or folders.
 fn tests() -> Result<Vec<String>> {
     let folder = root().join("tests/tests");
     let mut names: Vec<_> = std::fs::read_dir(&folder)
         .with_context(|| format!("cannot read {}", folder.display()))?
-        .filter_map(|entry| Some(entry.ok()?.file_name().to_str()?.strip_suffix(".rs")?.to_owned()))
+        .filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_str()?.to_owned()))
         .collect();
     names.sort();
     Ok(names)

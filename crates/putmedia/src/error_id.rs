@@ -16,14 +16,15 @@ pub enum Remedy {
 /// The remedy for an `ErrorId`. An unknown id is taken as passing: resend, with growing backoff.
 pub fn remedy(id: u32) -> Remedy {
     match id {
-        // Too large, too long, not monotonic, not Matroska, too many tags, a track without frames.
-        4001 | 4002 | 4004 | 4006 | 4009 | 4011 => Remedy::SkipFragment,
+        // Too large, too long, not monotonic, not Matroska, of a time that cannot be (the clock was wrong, and is
+        // right by now), too many tags, a track without frames.
+        4001 | 4002 | 4004 | 4006 | 4007 | 4009 | 4011 => Remedy::SkipFragment,
         // Read failed, session too old, not archived.
         4000 | 4003 | 5001 => Remedy::Resend,
         // Not active (it may be UPDATING for a moment: the control plane knows), key store away, internal.
         4008 | 4503 | 4507 | 5000 => Remedy::RefreshStream,
-        // Tracks or timestamps that this program must not produce; KMS key unusable until someone acts.
-        4005 | 4007 | 4010 | 4012 | 4500..=4506 => Remedy::Fatal,
+        // Tracks that this program must not produce; KMS key unusable until someone acts.
+        4005 | 4010 | 4012 | 4500..=4506 => Remedy::Fatal,
         _ => Remedy::Resend,
     }
 }
@@ -66,7 +67,7 @@ mod tests {
     fn every_documented_id_has_a_remedy_by_its_meaning() {
         let ids = (4000..=4012).chain(4500..=4507).chain(5000..=5001);
         let skipped: Vec<u32> = ids.filter(|id| remedy(*id) == Remedy::SkipFragment).collect();
-        assert_eq!(skipped, [4001, 4002, 4004, 4006, 4009, 4011]);
+        assert_eq!(skipped, [4001, 4002, 4004, 4006, 4007, 4009, 4011]);
         assert_eq!(remedy(4500), Remedy::Fatal);
         assert_eq!(remedy(5000), Remedy::RefreshStream);
         assert_eq!(remedy(9999), Remedy::Resend);

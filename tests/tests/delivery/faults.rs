@@ -1,0 +1,109 @@
+//! Rows in which the service misbehaves, by its fault API.
+
+use serde_json::{Value, json};
+
+use super::rows::{Kept, Row, row};
+use super::world::{Clip, RATE, World};
+
+/// Acknowledgements that do not come are noticed soon.
+const SOON: &str = "connection-staleness=2";
+
+/// One clip, with these faults from the start; everything is stored.
+async fn all_stored(clip: &Clip, faults: &[Value], properties: &str, duplicates: u64) -> Kept {
+    let mut world = World::new().await;
+    for fault in faults {
+        world.fault(fault.clone()).await;
+    }
+    let run = world.launch(&[clip], properties).succeed().await;
+    let happened = world.state().await["putMedia"].clone();
+    let kept = Kept::of(&world, &[clip], &run).await;
+    assert_eq!(kept.stored.missing, Vec::<usize>::new(), "{happened}");
+    assert_eq!(run.figure("video-frames-dropped"), 0);
+    assert!(kept.stored.duplicates <= duplicates, "{} duplicates", kept.stored.duplicates);
+    assert!(run.figure("session-failures") >= 1, "nothing happened: {happened}");
+    world.stop().await;
+    kept
+}
+
+/// As it is, with what happens to whom and how many fragments may come twice.
+fn simple(name: impl Into<String>, faults: Vec<Value>, properties: &'static str, duplicates: u64) -> Row {
+    row(name, move |clips| async move { all_stored(&clips.small, &faults, properties, duplicates).await })
+}
+
+pub fn rows() -> Vec<Row> {
+    let mut rows = vec![
+        simple(
+            "TCP reset in a fragment, twice",
+            vec![json!({"action": "reset", "after": 2, "times": 2})],
+            "",
+            2,
+        ),
+        simple("the server stops reading", vec![json!({"action": "stop_reading", "after": 2})], SOON, 1),
+        simple("no acknowledgements", vec![json!({"action": "no_acks", "after": 2})], SOON, 0),
+        simple(
+            "no acknowledgements of what is stored",
+            vec![json!({"action": "no_acks", "after": 2, "store": true})],
+            SOON,
+            5,
+        ),
+        simple("no PERSISTED", vec![json!({"action": "no_persisted", "after": 1})], SOON, 0),
+        simple(
+            "PERSISTED comes late, and a reset before",
+            vec![
+                json!({"action": "delay_persisted", "ms": 1500, "times": 0}),
+                json!({"action": "reset", "after": 3}),
+            ],
+            "",
+            3,
+        ),
+        simple("the answer comes too late", vec![json!({"action": "delay_response", "ms": 12_000})], "", 0),
+    ];
+    // What the service would say of a fragment that is wrong is said of one that is not: it is taken the second time.
+    for id in (4000..=4012).chain(4500..=4507).chain(5000..=5001) {
+        let fatal = [4005, 4010, 4012, 4500, 4501, 4502, 4504, 4505, 4506].contains(&id);
+        let fault = json!({"action": "error", "id": id, "after": 2});
+        rows.push(if fatal {
+            row(format!("error {id}, and a new start"), move |clips| async move {
+                fatal_error(&clips.small, &clips.other, fault).await
+            })
+        } else {
+            simple(format!("error {id}"), vec![fault], "", 1)
+        });
+    }
+    for (status, kind) in [
+        (400, "ClientLimitExceededException"),
+        (400, "InvalidArgumentException"),
+        (401, "NotAuthorizedException"),
+        (403, "AccessDeniedException"),
+        (404, "ResourceNotFoundException"),
+        (429, "ThrottlingException"),
+        (500, "InternalFailure"),
+        (503, "ServiceUnavailableException"),
+    ] {
+        let refusal = |after: u64| json!({"action": "http_error", "status": status, "type": kind, "times": 3, "after": after});
+        rows.push(simple(format!("{status} {kind} at the start"), vec![refusal(0)], "", 0));
+        let reset = json!({"action": "reset", "after": 2});
+        rows.push(simple(format!("{status} {kind} midway"), vec![refusal(1), reset], "", 1));
+    }
+    rows
+}
+
+/// The service says that it is no use. What was complete waits in the spool for the next start.
+async fn fatal_error(first: &Clip, second: &Clip, fault: Value) -> Kept {
+    let mut world = World::new().await;
+    world.fault(fault.clone()).await;
+    let properties = format!("spool-directory={}", world.spool().display());
+    let run = world.launch(&[first], &properties).end().await;
+    assert!(!run.status.success(), "{}", run.log);
+    assert!(run.log.contains(&format!("error {}", fault["id"])), "{}", run.log);
+    let run = world.launch(&[second], &properties).succeed().await;
+    let kept = Kept::of(&world, &[first, second], &run).await;
+    // The camera of the first start was taken away by the error.
+    let end = first.packets.len();
+    let begun = kept.stored.missing.first().copied().unwrap_or(end);
+    assert_eq!(kept.stored.missing, (begun..end).collect::<Vec<_>>(), "a hole");
+    assert!(begun as u64 > 2 * RATE, "the fragment that was refused is there: {begun}");
+    assert!(run.figure("fragments-restored") >= 1 && kept.stored.duplicates <= 1);
+    world.stop().await;
+    kept.played(begun + second.packets.len())
+}

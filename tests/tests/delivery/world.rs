@@ -1,0 +1,309 @@
+//! A camera (a file, played at its speed), `kvssink` in a plain `gst-launch-1.0`, and a kvs-local that can go away.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use kvs_ingest_tests::agent::binary;
+use kvs_ingest_tests::http::{get_bytes, post_json};
+use kvs_ingest_tests::master::clip::cache;
+use kvs_ingest_tests::packets::{Packet, packets};
+use kvs_ingest_tests::stored;
+use kvs_local::{AccessKey, Config, Server};
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+pub const STREAM: &str = "camera";
+pub const REGION: &str = "us-west-2";
+/// Frames a second, and of a fragment.
+pub const RATE: u64 = 15;
+/// Nothing here takes longer, beside what is played.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+/// A file to be played.
+#[derive(Clone, Debug)]
+pub struct Clip {
+    pub path: PathBuf,
+    pub packets: Vec<Packet>,
+}
+
+/// Makes a clip, once: an IDR every second, no two frames alike, and none like that of another `seed`.
+pub async fn clip(seed: u32, size: &str, seconds: u64, kilobytes_per_second: u64) -> Clip {
+    let name = format!("delivery-{seed}-{size}-{seconds}s-{kilobytes_per_second}k.mp4");
+    let path = cache().unwrap().join(name);
+    if !path.exists() {
+        let part = path.with_extension(format!("{}.part", std::process::id()));
+        let bits = (kilobytes_per_second * 8).to_string() + "k";
+        let source = format!("testsrc2=size={size}:rate={RATE}:duration={seconds}");
+        let noise = format!("noise=all_seed={seed}:alls=40:allf=t");
+        let status = Command::new("ffmpeg")
+            .args(["-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i", &source, "-vf", &noise])
+            .args(["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-bf", "0"])
+            .args(["-g", &RATE.to_string(), "-keyint_min", &RATE.to_string(), "-sc_threshold", "0"])
+            .args(["-b:v", &bits, "-minrate", &bits, "-maxrate", &bits, "-bufsize", &bits, "-f", "mp4"])
+            .arg(&part)
+            .stdin(Stdio::null())
+            .status();
+        assert!(status.await.unwrap().success(), "ffmpeg cannot make {}", path.display());
+        std::fs::rename(&part, &path).unwrap();
+    }
+    let packets = packets(std::slice::from_ref(&path)).await.unwrap().video;
+    assert_eq!(packets.len() as u64, seconds * RATE);
+    Clip { path, packets }
+}
+
+/// A place of its own for one row of the table.
+pub struct World {
+    pub folder: tempfile::TempDir,
+    address: SocketAddr,
+    server: Option<Server>,
+    auth: bool,
+    runs: u32,
+}
+
+/// What a run of the pipeline was like.
+pub struct Run {
+    pub status: ExitStatus,
+    pub log: String,
+}
+
+impl Run {
+    /// The sum of a field of all messages of this name.
+    pub fn sum(&self, message: &str, field: &str) -> u64 {
+        let lines = self.log.lines().filter(|line| line.contains(&format!("(element): {message},")));
+        lines
+            .map(|line| {
+                let value = line.split(&format!(" {field}=(guint64)")).nth(1).expect(field);
+                value.split([',', ';']).next().unwrap().parse::<u64>().unwrap()
+            })
+            .sum()
+    }
+
+    /// A figure of the statistics at the end.
+    pub fn figure(&self, field: &str) -> u64 {
+        self.sum("kvssink-statistics", field)
+    }
+}
+
+/// What is stored in the end, beside what was played.
+#[derive(Debug, Default)]
+pub struct Stored {
+    /// Positions of the played frames that are not stored.
+    pub missing: Vec<usize>,
+    pub frames: usize,
+    pub duplicates: u64,
+    pub sessions: u64,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let mut world = Self::absent();
+        world.start().await;
+        world
+    }
+
+    /// Without a server, for now.
+    pub fn absent() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            address: free_address(),
+            server: None,
+            auth: false,
+            runs: 0,
+        }
+    }
+
+    /// With a server that verifies signatures.
+    pub async fn guarded() -> Self {
+        let mut world = Self { auth: true, ..Self::absent() };
+        world.start().await;
+        world
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn spool(&self) -> PathBuf {
+        self.folder.path().join("spool")
+    }
+
+    /// The files of the spool, oldest first.
+    pub fn spooled(&self) -> Vec<PathBuf> {
+        let folders = std::fs::read_dir(self.spool()).into_iter().flatten();
+        let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
+        let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        paths.retain(|path| path.extension().is_none() && path.file_name().unwrap() != "lock");
+        paths.sort();
+        paths
+    }
+
+    pub async fn start(&mut self) {
+        let mut config = Config::new(self.folder.path().join("kvs"));
+        config.listen = self.address;
+        config.region = REGION.to_owned();
+        config.auth = self.auth;
+        config.access_keys = vec![AccessKey::new("AKIDTEST", "secret")];
+        self.server = Some(Server::start(config).await.unwrap());
+        if !self.auth {
+            // There already after a restart.
+            let body = json!({"StreamName": STREAM, "DataRetentionInHours": 1});
+            post_json(&format!("{}/createStream", self.url()), &body).await.unwrap();
+        }
+    }
+
+    pub async fn stop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.shutdown().await;
+        }
+    }
+
+    pub async fn fault(&self, mut fault: Value) {
+        fault["stream"] = json!(STREAM);
+        let (status, body) = post_json(&format!("{}/_kvs/faults", self.url()), &fault).await.unwrap();
+        assert_eq!(status, 200, "{fault}: {body}");
+    }
+
+    pub async fn state(&self) -> Value {
+        stored::state(&self.url(), STREAM).await.unwrap()
+    }
+
+    /// Waits until so many fragments are stored.
+    pub async fn fragments(&self, count: u64) {
+        let until = Instant::now() + DEADLINE;
+        while self.state().await["fragments"].as_u64().unwrap() < count {
+            assert!(Instant::now() < until, "{}", self.state().await);
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Plays clips, one after the other, with these properties of `kvssink`.
+    pub fn launch(&mut self, clips: &[&Clip], properties: &str) -> Playing {
+        self.runs += 1;
+        let log = self.folder.path().join(format!("run-{}.log", self.runs));
+        let output = std::fs::File::create(&log).unwrap();
+        let mut pipeline =
+            format!("concat name=c ! identity sync=true ! kvssink name=k stream-name={STREAM} {properties}");
+        for clip in clips {
+            pipeline
+                .push_str(&format!(" filesrc location={} ! qtdemux ! h264parse ! c.", clip.path.display()));
+        }
+        let mut command = Command::new("gst-launch-1.0");
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("AWS_") {
+                command.env_remove(name);
+            }
+        }
+        command
+            .args(["-m", "-e"])
+            .args(pipeline.split_whitespace())
+            .env("GST_PLUGIN_PATH", binary("libgstkvssink.so").unwrap().parent().unwrap())
+            .env("CONTROL_PLANE_URI", self.url())
+            .env("AWS_DEFAULT_REGION", REGION)
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("AWS_CONFIG_FILE", "/dev/null")
+            .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .kill_on_drop(true);
+        if self.auth {
+            let url = format!("{}/_kvs/credentials?seconds=20", self.url());
+            command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", url);
+        } else {
+            command.env("AWS_ACCESS_KEY_ID", "AKIDTEST").env("AWS_SECRET_ACCESS_KEY", "secret");
+        }
+        Playing { child: command.spawn().unwrap(), log }
+    }
+
+    /// What is stored of these clips, which were played in this order.
+    pub async fn stored(&self, clips: &[&Clip]) -> Stored {
+        let mut files = Vec::new();
+        for part in 1.. {
+            let url = format!("{}/_kvs/streams/{STREAM}/media.mkv?part={part}", self.url());
+            let (status, body) = get_bytes(&url).await.unwrap();
+            if status != 200 {
+                break;
+            }
+            let file = self.folder.path().join(format!("stored-{part}.mkv"));
+            std::fs::write(&file, body).unwrap();
+            files.push(file);
+        }
+        let found = packets(&files).await.unwrap().video;
+        let played: Vec<_> =
+            clips.iter().flat_map(|clip| &clip.packets).map(|packet| &packet.sha256).collect();
+        let hashes: BTreeSet<_> = found.iter().map(|packet| &packet.sha256).collect();
+        let missing: Vec<_> = (0..played.len()).filter(|at| !hashes.contains(played[*at])).collect();
+        let expected: Vec<_> = played.iter().filter(|hash| hashes.contains(**hash)).copied().collect();
+        let in_order: Vec<_> = found.iter().map(|packet| &packet.sha256).collect();
+        assert!(in_order == expected, "stored as played: unchanged, once, in order");
+        let times: Vec<_> = found.iter().map(|packet| packet.pts_ms).collect();
+        assert!(times.is_sorted(), "times grow");
+        let state = self.state().await;
+        let number = |value: &Value| value.as_u64().unwrap();
+        Stored {
+            missing,
+            frames: found.len(),
+            duplicates: number(&state["duplicates"]),
+            sessions: number(&state["putMedia"]["sessions"]),
+        }
+    }
+}
+
+/// Below the ports that the kernel gives to clients: a server that is away for a while finds its own again.
+fn free_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let port =
+            20_000 + (std::process::id() as u16 % 100) * 100 + NEXT.fetch_add(1, Ordering::Relaxed) % 100;
+        if let Ok(free) = std::net::TcpListener::bind(("127.0.0.1", port)) {
+            return free.local_addr().unwrap();
+        }
+    }
+}
+
+/// A running pipeline.
+pub struct Playing {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Playing {
+    /// Waits for its end.
+    pub async fn end(mut self) -> Run {
+        let ended = timeout(DEADLINE * if super::real_time() { 5 } else { 1 }, self.child.wait()).await;
+        let log = read(&self.log);
+        let status = ended.unwrap_or_else(|_| panic!("the pipeline does not end\n{log}")).unwrap();
+        Run { status, log }
+    }
+
+    /// Waits for its end, which must be a good one.
+    pub async fn succeed(self) -> Run {
+        let run = self.end().await;
+        assert!(run.status.success(), "{}\n{}", run.status, run.log);
+        run
+    }
+
+    /// SIGKILL.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Waits until the log holds these words.
+    pub async fn says(&mut self, words: &str) {
+        let until = Instant::now() + DEADLINE;
+        while !read(&self.log).contains(words) {
+            assert!(Instant::now() < until, "never said {words:?}:\n{}", read(&self.log));
+            assert!(self.child.try_wait().unwrap().is_none(), "ended:\n{}", read(&self.log));
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+fn read(path: &Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()
+}
