@@ -57,7 +57,9 @@ impl KvsSink {
         drop(track);
         self.beginnings.fetch_add(1, Ordering::Relaxed);
         if let Some(shared) = self.shared() {
-            shared.lock().producer.add_track(kind);
+            let mut inner = shared.lock();
+            inner.finished = None;
+            inner.producer.add_track(kind);
         }
     }
 
@@ -117,7 +119,7 @@ impl KvsSink {
         if pads.is_empty() || !pads.iter().all(ended) {
             return;
         }
-        shared.lock().producer.finish(Instant::now());
+        shared.lock().finish();
         shared.wake();
         let patience = self.stop_timeout();
         let (weak, shared) = (self.obj().downgrade(), shared.clone());

@@ -74,11 +74,22 @@ pub(super) struct Inner {
     pub(super) stopping: bool,
     /// The element has left PAUSED: nobody waits any longer.
     pub(super) over: bool,
+    /// The input has ended, at this time: whoever waits for the last acknowledgement has waited since then.
+    pub(super) finished: Option<Instant>,
+}
+
+impl Inner {
+    /// Ends the input.
+    pub(super) fn finish(&mut self) {
+        let now = Instant::now();
+        self.finished.get_or_insert(now);
+        self.producer.finish(now);
+    }
 }
 
 impl Shared {
     pub(super) fn new(producer: Producer, waits: bool, handler: Handler) -> Self {
-        let inner = Inner { producer, waits, failed: false, stopping: false, over: false };
+        let inner = Inner { producer, waits, failed: false, stopping: false, over: false, finished: None };
         Self {
             inner: Mutex::new(inner),
             wake: Notify::new(),
@@ -120,7 +131,7 @@ impl Shared {
     pub(super) fn stop(&self) {
         let mut inner = self.lock();
         inner.stopping = true;
-        inner.producer.finish(Instant::now());
+        inner.finish();
         drop(inner);
         self.look_again();
         self.wake();
@@ -136,10 +147,11 @@ impl Shared {
         self.lock().over
     }
 
-    /// Waits until everything is acknowledged. False when that did not happen in time, or never will.
+    /// Waits until everything is acknowledged, for so long after the end of the input. False when that did not happen in time, or never will.
     pub(super) fn wait_drained(&self, patience: Duration) -> bool {
-        let deadline = Instant::now() + patience;
         let mut inner = self.lock();
+        // An end of stream has waited already when the element is stopped after it.
+        let deadline = inner.finished.unwrap_or_else(Instant::now) + patience;
         while !inner.producer.is_drained() && !inner.failed && !inner.over {
             if self.progress.wait_until(&mut inner, deadline).timed_out() {
                 break;
