@@ -27,6 +27,11 @@ pub struct Cli {
     #[arg(long, value_name = "IP[:PORT]")]
     pub ice_bind: Vec<String>,
 
+    /// Folder for fragments that memory does not hold. The operator gives one; on a laptop a manifest with
+    /// spec.buffering.spool needs this.
+    #[arg(long, value_name = "FOLDER")]
+    pub spool_dir: Option<PathBuf>,
+
     /// Form of the log on standard error.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,

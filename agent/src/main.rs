@@ -16,6 +16,7 @@ use kvs_ingest_agent::session::{Session, Timing};
 use kvs_ingest_agent::settings::Settings;
 use kvs_ingest_agent::state::State;
 use kvs_ingest_agent::{bind, http, logging, prepare};
+use kvs_ingest_api::SpoolSpec;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -44,7 +45,8 @@ fn main() -> ExitCode {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn run(cli: Cli) -> Result<()> {
     let config = std::env::var(kvs_ingest_api::CONFIG_ENV).ok().filter(|text| !text.trim().is_empty());
-    let settings = Settings::load(cli.ingest.as_deref(), config.as_deref())?;
+    let settings =
+        Settings::load(cli.ingest.as_deref(), config.as_deref())?.with_spool_dir(cli.spool_dir.as_deref())?;
     let level = cli
         .log_level
         .clone()
@@ -64,7 +66,9 @@ async fn run(cli: Cli) -> Result<()> {
         region: settings.region.clone(),
         stream,
         memory_mib: settings.buffering.memory_mib,
+        spool: settings.spool_dir.clone().zip(settings.buffering.spool.as_ref().map(SpoolSpec::bytes)),
         fragment: FRAGMENT,
+        deliver_within: DELIVER_WITHIN,
     };
     let listener = tokio::net::TcpListener::bind(cli.listen)
         .await
@@ -101,6 +105,9 @@ async fn run(cli: Cli) -> Result<()> {
             let sink = Arc::new(KvsSink::new(storage(stream.to_string()), aws.clone())?);
             let _ = figures.0.set(Arc::clone(&sink) as Arc<dyn SinkFigures>);
             sink
+        }
+        Sink::Plugin if settings.spool_dir.is_some() => {
+            anyhow::bail!("spec.buffering.spool: the kvssink of the AWS producer SDK has no spool")
         }
         Sink::Plugin => Arc::new(PluginSink::new(storage(stream.to_string()), aws.clone(), folder.path())),
     };

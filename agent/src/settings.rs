@@ -31,6 +31,8 @@ pub struct Settings {
     pub relay_only: bool,
     /// What to keep while KVS does not take it.
     pub buffering: BufferingSpec,
+    /// Where the spool is, if there is one.
+    pub spool_dir: Option<PathBuf>,
     /// A role to assume: ARN and external id.
     pub role: Option<(String, Option<String>)>,
     /// How much is logged.
@@ -68,6 +70,12 @@ pub enum SettingsError {
     /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] kvs_ingest_api::ConfigError),
+    /// There is a size, and no folder.
+    #[error("spec.buffering.spool needs a folder: --spool-dir FOLDER")]
+    NoSpoolFolder,
+    /// There is a folder, and no size.
+    #[error("--spool-dir needs a size: spec.buffering.spool: {{sizeMiB: 512}}")]
+    NoSpoolSize,
     /// A name or ARN is invalid.
     #[error("{field}: {error}")]
     Id {
@@ -128,14 +136,25 @@ impl Settings {
             media: spec.media,
             relay_only: spec.ice.transport_policy == IceTransportPolicy::Relay,
             buffering: spec.buffering,
+            spool_dir: None,
             role: spec.role_arn.map(|arn| (arn, spec.external_id)),
             log_level: spec.log_level,
         })
     }
 
     fn from_config(config: AgentConfig) -> Result<Self, SettingsError> {
-        let AgentConfig { name, region, channel_arn, stream, media, ice, buffering, role, log_level } =
-            config;
+        let AgentConfig {
+            name,
+            region,
+            channel_arn,
+            stream,
+            media,
+            ice,
+            buffering,
+            spool_dir,
+            role,
+            log_level,
+        } = config;
         Ok(Self {
             name,
             region,
@@ -147,9 +166,24 @@ impl Settings {
             media,
             relay_only: ice.transport_policy == IceTransportPolicy::Relay,
             buffering,
+            spool_dir: spool_dir.map(PathBuf::from),
             role: role.map(|role| (role.arn, role.external_id)),
             log_level,
         })
+    }
+
+    /// Takes the folder of `--spool-dir`, which goes before that of the configuration.
+    ///
+    /// # Errors
+    ///
+    /// A folder without a size, or a size without a folder.
+    pub fn with_spool_dir(mut self, folder: Option<&Path>) -> Result<Self, SettingsError> {
+        self.spool_dir = folder.map(Path::to_owned).or(self.spool_dir);
+        match (&self.buffering.spool, &self.spool_dir) {
+            (Some(_), None) => Err(SettingsError::NoSpoolFolder),
+            (None, Some(_)) => Err(SettingsError::NoSpoolSize),
+            _ => Ok(self),
+        }
     }
 
     /// The way to AWS.
@@ -203,6 +237,19 @@ spec:
         assert_eq!(settings.channel, ChannelId::Name("front-door-camera".parse().unwrap()));
         assert_eq!(settings.create_stream.unwrap().retention_hours, 48);
         assert!(settings.relay_only && settings.media.video.enabled);
+    }
+
+    #[test]
+    fn a_spool_has_a_size_and_a_folder() {
+        let spooling = MANIFEST.replace("  ice:", "  buffering: {spool: {sizeMiB: 512}}\n  ice:");
+        let folder = Some(Path::new("/var/spool/x"));
+        let settings = load(&spooling).unwrap().with_spool_dir(folder).unwrap();
+        assert_eq!(settings.spool_dir.as_deref(), folder);
+        assert!(load(MANIFEST).unwrap().with_spool_dir(None).is_ok());
+        let error = load(&spooling).unwrap().with_spool_dir(None).unwrap_err().to_string();
+        assert!(error.contains("--spool-dir"), "{error}");
+        let error = load(MANIFEST).unwrap().with_spool_dir(folder).unwrap_err().to_string();
+        assert!(error.contains("{sizeMiB: 512}"), "{error}");
     }
 
     #[test]

@@ -23,6 +23,8 @@ use crate::names;
 
 /// The user and group of the agent's image.
 const NON_ROOT: i64 = 65_532;
+/// What a spool takes beside its fragments: damaged files that were set aside, folders.
+const SPOOL_MARGIN_MIB: u32 = 64;
 /// Where the Secret of `credentialsSecretRef` is mounted.
 const CREDENTIALS: &str = "/var/run/secrets/kvs-ingest.dev/aws";
 
@@ -177,7 +179,7 @@ fn template(
         deletion_policy: DeletionPolicy::Retain | DeletionPolicy::Delete,
         media: _,
         ice: _,
-        buffering: _,
+        buffering,
         suspend: _,
         service_account_name,
         credentials_secret_ref,
@@ -225,6 +227,24 @@ fn template(
     }];
     let mut mounts =
         vec![VolumeMount { name: "tmp".to_owned(), mount_path: "/tmp".to_owned(), ..VolumeMount::default() }];
+    if let Some(spool) = &buffering.spool {
+        // The agent keeps to its size. The kubelet, which ends a pod that does not, also counts folders and what is being
+        // written.
+        let limit = spool.size_mib.saturating_add(SPOOL_MARGIN_MIB);
+        volumes.push(Volume {
+            name: "spool".to_owned(),
+            empty_dir: Some(EmptyDirVolumeSource {
+                size_limit: Some(Quantity(format!("{limit}Mi"))),
+                ..EmptyDirVolumeSource::default()
+            }),
+            ..Volume::default()
+        });
+        mounts.push(VolumeMount {
+            name: "spool".to_owned(),
+            mount_path: names::SPOOL_DIR.to_owned(),
+            ..VolumeMount::default()
+        });
+    }
     if let Some(CredentialsSecretRef { name, key }) = credentials_secret_ref {
         // Files, not environment: a Secret that changes changes them.
         volumes.push(Volume {
@@ -345,6 +365,7 @@ fn agent_config(ingest: &KvsIngest, resolved: &ResolvedNames, name: &str) -> Age
         media: spec.media.clone(),
         ice: spec.ice.clone(),
         buffering: spec.buffering.clone(),
+        spool_dir: spec.buffering.spool.as_ref().map(|_| names::SPOOL_DIR.to_owned()),
         role: spec.role_arn.clone().map(|arn| RoleConfig { arn, external_id: spec.external_id.clone() }),
         log_level: spec.log_level,
     }

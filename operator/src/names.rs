@@ -21,6 +21,9 @@ pub const PORT_NAME: &str = "http";
 /// That port.
 pub const PORT: u16 = 8080;
 
+/// Where the agent's spool is mounted.
+pub const SPOOL_DIR: &str = "/var/spool/kvs-ingest";
+
 /// AWS tag: which cluster made it.
 pub const TAG_CLUSTER: &str = "kvs-ingest.dev/cluster";
 /// AWS tag: uid of the `KvsIngest` it was made for.

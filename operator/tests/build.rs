@@ -48,6 +48,7 @@ fn golden(name: &str, built: &Built) {
 const EVERYTHING: &str = "  deletionPolicy: Delete
   media: {video: {startBitrateKbps: 2000}, audio: {enabled: false}}
   ice: {transportPolicy: Relay}
+  buffering: {spool: {sizeMiB: 512}}
   serviceAccountName: cameras
   credentialsSecretRef: {name: aws}
   roleArn: arn:aws:iam::111122223333:role/cameras
@@ -84,6 +85,8 @@ fn the_agent_reads_its_configuration() {
     let config = env.iter().find(|env| env.name == CONFIG_ENV).unwrap().value.clone().unwrap();
     let config = AgentConfig::from_json(&config).unwrap();
     assert_eq!(config.name, "front-door");
+    let mounts = container.volume_mounts.as_ref().unwrap();
+    assert!(mounts.iter().any(|mount| Some(&mount.mount_path) == config.spool_dir.as_ref()), "{mounts:?}");
     assert_eq!(config.role.unwrap().external_id.as_deref(), Some("ours"));
 }
 

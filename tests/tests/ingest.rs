@@ -5,12 +5,13 @@
 use std::time::Duration;
 
 use kvs_ingest_tests::agent::{AgentProcess, AgentSettings};
+use kvs_ingest_tests::http::post_json;
 use kvs_ingest_tests::impair::Impairment;
 use kvs_ingest_tests::master::channel::Access;
 use kvs_ingest_tests::master::{Answering, Master, Sent, Settings};
 use kvs_ingest_tests::stored::{self, Stored, most_is_there, nothing_lost};
 use kvs_local::{AccessKey, Config, Server};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -47,6 +48,10 @@ impl World {
     }
 
     async fn agent(&self, more: &str) -> AgentProcess {
+        self.agent_with(more, &[]).await
+    }
+
+    async fn agent_with(&self, more: &str, arguments: &[&str]) -> AgentProcess {
         let manifest = format!(
             "apiVersion: kvs-ingest.dev/v1alpha1
 kind: KvsIngest
@@ -63,7 +68,7 @@ spec:
             endpoint: &self.access.endpoint,
             access_key: &self.access.access_key,
             secret_key: &self.access.secret_key,
-            arguments: &[],
+            arguments,
         })
         .await
         .unwrap()
@@ -199,6 +204,48 @@ async fn the_agent_waits_for_a_master_and_for_its_return() {
     world.persisted(&mut agent, Duration::from_millis(before + 3_000), DEADLINE).await;
     let stored = world.finish(agent).await;
     assert!(stored.frames[0].idr);
+    master.stop().await;
+    world.local.shutdown().await;
+}
+
+/// The service takes nothing any more and the agent is stopped: its successor finds the rest on disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_agent_could_not_deliver_the_next_one_does() {
+    let world = World::new().await;
+    let master = world.master(Settings::default()).await;
+    let spool = world.folder.path().join("spool");
+    let (more, arguments) =
+        ("  buffering: {spool: {sizeMiB: 64}}\n", ["--spool-dir", spool.to_str().unwrap()]);
+    let mut agent = world.agent_with(more, &arguments).await;
+    world.persisted(&mut agent, Duration::from_secs(3), DEADLINE).await;
+    let fault = |mut fault: Value| {
+        fault["stream"] = STREAM.into();
+        let url = format!("{}/_kvs/faults", world.access.endpoint);
+        async move { assert_eq!(post_json(&url, &fault).await.unwrap().0, 200) }
+    };
+    fault(json!({"action": "http_error", "status": 503, "times": 0})).await;
+    fault(json!({"action": "reset"})).await;
+    agent
+        .wait_for("the outage", DEADLINE, |status| status["kvs"]["bufferedSeconds"].as_f64() > Some(5.0))
+        .await
+        .unwrap();
+    let log = agent.log();
+    // Fifteen seconds for the acknowledgement that does not come, and the disk.
+    let status = agent.stop(Duration::from_secs(30)).await.unwrap();
+    assert!(status.success(), "{status}\n{log}");
+
+    fault(json!({"action": "clear"})).await;
+    let before = stored::state(&world.access.endpoint, STREAM).await.unwrap()["durationMs"].as_u64().unwrap();
+    let mut agent = world.agent_with(more, &arguments).await;
+    world.persisted(&mut agent, Duration::from_millis(before + 8_000), DEADLINE).await;
+    let stored = world.finish(agent).await;
+    let sent = master.sent();
+    let first = sent.iter().max_by_key(|sent| std::cmp::Reverse(sent.frames.first().unwrap().at)).unwrap();
+    // Each viewer has frames from 0 on.
+    let again = stored.frames.windows(2).position(|pair| pair[1].number < pair[0].number).unwrap() + 1;
+    let of_the_first = Stored { frames: stored.frames[..again].to_vec(), ..stored };
+    nothing_lost(&of_the_first, first);
+    most_is_there(&of_the_first, first);
     master.stop().await;
     world.local.shutdown().await;
 }

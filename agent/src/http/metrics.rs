@@ -48,6 +48,7 @@ struct Inner {
     /// Sums that are kept elsewhere, and never shrink.
     counts: Vec<(Read, Counter)>,
     buffered_bytes: Gauge,
+    spooled_bytes: Gauge,
     buffered_seconds: Float,
     last_persisted: Float,
 }
@@ -71,7 +72,14 @@ impl Metrics {
         let buffered_seconds = Float::default();
         registry.register("buffered_seconds", "Media that waits to be persisted", buffered_seconds.clone());
         let buffered_bytes = Gauge::default();
-        registry.register("buffered_bytes", "Bytes that wait to be persisted", buffered_bytes.clone());
+        registry.register(
+            "buffered_bytes",
+            "Bytes in memory that wait to be persisted",
+            buffered_bytes.clone(),
+        );
+        let spooled_bytes = Gauge::default();
+        let help = "Bytes in the spool on disk that wait to be persisted";
+        registry.register("spooled_bytes", help, spooled_bytes.clone());
         let last_persisted = Float::default();
         registry.register(
             "last_persisted_timestamp_seconds",
@@ -101,6 +109,7 @@ impl Metrics {
         });
         count("fragments_replayed", "Fragments sent again", |_, sink| sink.fragments_replayed);
         count("fragments_dropped", "Fragments given up", |_, sink| sink.fragments_dropped);
+        count("spool_failures", "What the disk of the spool could not do", |_, sink| sink.spool_failures);
         count("putmedia_sessions", "PutMedia sessions", |_, sink| sink.sessions);
         Self {
             inner: Mutex::new(Inner {
@@ -111,6 +120,7 @@ impl Metrics {
                 round_trip_time,
                 counts,
                 buffered_bytes,
+                spooled_bytes,
                 buffered_seconds,
                 last_persisted,
             }),
@@ -132,6 +142,7 @@ impl Metrics {
             counter.inner().store(read(now, sink), Ordering::Relaxed);
         }
         inner.buffered_bytes.set(i64::try_from(sink.buffered_bytes).unwrap_or(i64::MAX));
+        inner.spooled_bytes.set(i64::try_from(sink.spooled_bytes).unwrap_or(i64::MAX));
         inner.buffered_seconds.set(sink.buffered.as_secs_f64());
         let persisted =
             sink.last_persisted_at.and_then(|at| at.duration_since(std::time::SystemTime::UNIX_EPOCH).ok());

@@ -1,6 +1,6 @@
 //! Our own `kvssink`, linked into the agent.
 
-use super::elements::{PipelineError, make};
+use super::elements::{PipelineError, make, set};
 use super::sink::{SinkFactory, SinkFigures, SinkStatistics};
 use super::storage::Storage;
 use gst::prelude::*;
@@ -8,6 +8,9 @@ use gstkvssink::{AckKind, Event, SinkEvent};
 use kvs_aws::AwsContext;
 use parking_lot::Mutex;
 use std::time::{Duration, SystemTime};
+
+/// Media that memory may hold, if its bytes fit: a day.
+const BUFFER_SECONDS: u32 = 24 * 60 * 60;
 
 /// Makes `kvssink` elements that sign with an [`AwsContext`].
 pub struct KvsSink {
@@ -43,6 +46,12 @@ impl SinkFactory for KvsSink {
         // Another plugin's element of this name has none of this; its credentials come from the environment.
         if let Some(sink) = element.downcast_ref::<gstkvssink::KvsSink>() {
             sink.set_aws_context(self.context.clone());
+            // The bound is bytes; by default there would be one of two minutes, too.
+            set(&element, "buffer-duration", BUFFER_SECONDS)?;
+            if let Some((folder, bytes)) = &self.storage.spool {
+                set(&element, "spool-directory", folder.to_string_lossy().as_ref())?;
+                set(&element, "spool-size", *bytes)?;
+            }
             sink.set_event_handler(log);
             pipeline.add(&element)?;
             self.sinks.lock().live.push(sink.clone());
@@ -79,6 +88,15 @@ fn log(event: SinkEvent) {
                 "media was given up"
             );
         }
+        SinkEvent::Producer(Event::Restored { fragments, frames }) => {
+            tracing::info!(
+                fragments,
+                video = frames[0],
+                audio = frames[1],
+                "the spool held media from before"
+            );
+        }
+        SinkEvent::Producer(Event::SpoolFailed { message }) => tracing::warn!("{message}"),
         SinkEvent::Producer(Event::Error { code, message, fatal }) => {
             tracing::warn!(code, fatal, "{message}");
         }
@@ -97,6 +115,7 @@ impl SinkFigures for KvsSink {
                 add(retired, &sink.statistics());
                 retired.buffered = Duration::ZERO;
                 retired.buffered_bytes = 0;
+                retired.spooled_bytes = 0;
             }
             !gone
         });
@@ -113,6 +132,8 @@ fn add(sum: &mut SinkStatistics, one: &gstkvssink::Statistics) {
     sum.fragments_replayed += one.fragments_replayed;
     sum.fragments_dropped += one.fragments_dropped;
     sum.buffered_bytes += one.buffered_bytes;
+    sum.spooled_bytes += one.spooled_bytes;
+    sum.spool_failures += one.spool_failures;
     sum.buffered += one.buffered_duration;
     sum.sessions += one.sessions;
     let last = one.last_persisted_timecode_ms.map(|ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms));

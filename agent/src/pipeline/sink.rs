@@ -30,8 +30,12 @@ pub struct SinkStatistics {
     pub fragments_replayed: u64,
     /// Fragments given up.
     pub fragments_dropped: u64,
-    /// Bytes that wait to be persisted.
+    /// Bytes in memory that wait to be persisted.
     pub buffered_bytes: u64,
+    /// Bytes on disk that wait to be persisted.
+    pub spooled_bytes: u64,
+    /// What the disk could not do.
+    pub spool_failures: u64,
     /// Media that waits to be persisted.
     pub buffered: Duration,
     /// PutMedia sessions.

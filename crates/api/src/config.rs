@@ -28,6 +28,9 @@ pub struct AgentConfig {
     /// What to keep.
     #[serde(default)]
     pub buffering: BufferingSpec,
+    /// Folder of the spool, where the operator mounts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spool_dir: Option<String>,
     /// A role to assume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RoleConfig>,
@@ -85,7 +88,8 @@ impl AgentConfig {
     /// The rules of the spec, under the names that the fields have here.
     fn validate(&self) -> Result<(), Vec<FieldError>> {
         // Without `..`: a new field must not be forgotten here.
-        let Self { name: _, region, channel_arn, stream, media, ice, buffering, role, log_level } = self;
+        let Self { name: _, region, channel_arn, stream, media, ice, buffering, spool_dir, role, log_level } =
+            self;
         let spec = KvsIngestSpec {
             region: region.clone(),
             channel: ChannelSpec { arn: Some(channel_arn.clone()), ..ChannelSpec::default() },
@@ -112,6 +116,10 @@ impl AgentConfig {
             let message = format!("{:?} is not the name in stream.arn", stream.name);
             errors.push(FieldError { path: "stream.name".to_owned(), message });
         }
+        if spool_dir.is_some() != buffering.spool.is_some() {
+            let message = "it goes with buffering.spool, and that with it".to_owned();
+            errors.push(FieldError { path: "spoolDir".to_owned(), message });
+        }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
@@ -126,6 +134,7 @@ impl AgentConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::SpoolSpec;
 
     #[test]
     fn json_comes_back_as_it_went_and_unknown_fields_are_named() {
@@ -139,7 +148,8 @@ mod tests {
             },
             media: MediaSpec::default(),
             ice: IceSpec::default(),
-            buffering: BufferingSpec::default(),
+            buffering: BufferingSpec { spool: Some(SpoolSpec { size_mib: 512 }), ..BufferingSpec::default() },
+            spool_dir: Some("/spool".to_owned()),
             role: Some(RoleConfig { arn: "arn:aws:iam::111122223333:role/r".to_owned(), external_id: None }),
             log_level: LogLevel::Debug,
         };
@@ -160,6 +170,8 @@ mod tests {
             (r#""name":"s""#, r#""name":"t""#, r#"stream.name: "t" is not the name in stream.arn"#),
             ("role/r", "r", "role.arn: "),
             (r#""memoryMiB":64"#, r#""memoryMiB":1"#, "buffering.memoryMiB: 1 is not between"),
+            (r#""sizeMiB":512"#, r#""sizeMiB":1"#, "buffering.spool.sizeMiB: 1 is not between"),
+            (r#""spoolDir":"/spool","#, "", "spoolDir: it goes with buffering.spool"),
             ("}}", "}", "line 1"),
         ] {
             let text = json.replacen(from, to, 1);

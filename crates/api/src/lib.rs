@@ -24,7 +24,7 @@ pub use self::object::{
 pub use self::spec::KvsIngest;
 pub use self::spec::{
     AudioCodec, AudioSpec, BufferingSpec, ChannelSpec, CredentialsSecretRef, DeletionPolicy, IceSpec,
-    IceTransportPolicy, KvsIngestSpec, LogLevel, MediaSpec, StreamSpec, VideoCodec, VideoSpec,
+    IceTransportPolicy, KvsIngestSpec, LogLevel, MediaSpec, SpoolSpec, StreamSpec, VideoCodec, VideoSpec,
 };
 pub use self::status::{AgentStatus, AudioStatus, Phase, StreamStatus, VideoStatus};
 pub use self::validate::FieldError;

@@ -403,11 +403,34 @@ pub struct BufferingSpec {
     #[serde(rename = "memoryMiB")]
     #[cfg_attr(feature = "crd", schemars(rename = "memoryMiB", range(min = 16, max = 10_240)))]
     pub memory_mib: u32,
+    /// A folder on disk for what memory does not hold; beyond it the oldest fragments are dropped. It outlives the
+    /// agent's container, and ends with its pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spool: Option<SpoolSpec>,
 }
 
 impl Default for BufferingSpec {
     fn default() -> Self {
-        Self { memory_mib: 64 }
+        Self { memory_mib: 64, spool: None }
+    }
+}
+
+/// Fragments on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub struct SpoolSpec {
+    /// Disk for fragments that are not persisted yet: 512 are half an hour at 2 Mbit/s.
+    #[serde(rename = "sizeMiB")]
+    #[cfg_attr(feature = "crd", schemars(rename = "sizeMiB", range(min = 16, max = 1_048_576)))]
+    pub size_mib: u32,
+}
+
+impl SpoolSpec {
+    /// In bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        u64::from(self.size_mib) << 20
     }
 }
 

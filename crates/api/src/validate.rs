@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::pod::{EnvVar, PodSpec};
 use crate::spec::{
-    AudioSpec, BufferingSpec, ChannelSpec, CredentialsSecretRef, KvsIngestSpec, MediaSpec, StreamSpec,
-    VideoSpec,
+    AudioSpec, BufferingSpec, ChannelSpec, CredentialsSecretRef, KvsIngestSpec, MediaSpec, SpoolSpec,
+    StreamSpec, VideoSpec,
 };
 
 /// A field that breaks a rule.
@@ -100,8 +100,11 @@ impl KvsIngestSpec {
             errors.within("spec.media.video.startBitrateKbps", rate, 50, 20_000);
         }
         errors.within("spec.media.audio.aacBitrateKbps", *aac_bitrate_kbps, 16, 320);
-        let BufferingSpec { memory_mib } = buffering;
+        let BufferingSpec { memory_mib, spool } = buffering;
         errors.within("spec.buffering.memoryMiB", *memory_mib, 16, 10_240);
+        if let Some(SpoolSpec { size_mib }) = spool {
+            errors.within("spec.buffering.spool.sizeMiB", *size_mib, 16, 1_048_576);
+        }
         match role_arn {
             Some(arn) if !is_role(arn) => {
                 errors.add("spec.roleArn", format!("{arn:?} is not arn:aws:iam::ACCOUNT:role/NAME"));
@@ -325,6 +328,8 @@ spec:
                 "spec.media.video.startBitrateKbps",
             ),
             ("  channel:", "  buffering: {memoryMiB: 1}\n  channel:", "spec.buffering.memoryMiB"),
+            ("  channel:", "  buffering: {spool: {sizeMiB: 1}}\n  channel:", "spec.buffering.spool.sizeMiB"),
+            ("  channel:", "  buffering: {spool: {}}\n  channel:", "spec.buffering.spool.sizeMiB"),
             ("  channel:", "  roleArn: admin\n  channel:", "spec.roleArn"),
             ("  channel:", "  externalId: xyz\n  channel:", "spec.externalId"),
             (

@@ -4,7 +4,7 @@
 use kvs_ingest_api::{
     API_VERSION, AgentConfig, AgentStatus, AudioSpec, AudioStatus, BufferingSpec, ChannelSpec, IceSpec,
     IceTransportPolicy, KIND, KvsIngestManifest, KvsIngestSpec, LogLevel, MediaSpec, Phase, RoleConfig,
-    StreamConfig, StreamSpec, VideoSpec, VideoStatus,
+    SpoolSpec, StreamConfig, StreamSpec, VideoSpec, VideoStatus,
 };
 use proptest::option::of;
 use proptest::prelude::*;
@@ -83,8 +83,12 @@ fn spec() -> impl Strategy<Value = KvsIngestSpec> {
             of((Just("arn:aws:iam::123456789012:role/kvs".to_owned()), of("[a-zA-Z0-9_+=,.@:/-]{2,64}")));
         let level = prop::sample::select(vec![LogLevel::Error, LogLevel::Info, LogLevel::Trace]);
         let policy = prop::sample::select(vec![IceTransportPolicy::All, IceTransportPolicy::Relay]);
-        (channel(region.clone()), stream(region.clone()), media(), policy, role, 16u32..=10_240, level)
-            .prop_map(move |(channel, stream, media, transport_policy, role, memory_mib, log_level)| {
+        let buffering = (16u32..=10_240, of(16u32..=1_048_576)).prop_map(|(memory_mib, size)| {
+            let spool = size.map(|size_mib| SpoolSpec { size_mib });
+            BufferingSpec { memory_mib, spool }
+        });
+        (channel(region.clone()), stream(region.clone()), media(), policy, role, buffering, level).prop_map(
+            move |(channel, stream, media, transport_policy, role, buffering, log_level)| {
                 let (role_arn, external_id) = role.map_or((None, None), |(arn, id)| (Some(arn), id));
                 KvsIngestSpec {
                     region: region.clone(),
@@ -92,13 +96,14 @@ fn spec() -> impl Strategy<Value = KvsIngestSpec> {
                     stream,
                     media,
                     ice: IceSpec { transport_policy },
-                    buffering: BufferingSpec { memory_mib },
+                    buffering,
                     role_arn,
                     external_id,
                     log_level,
                     ..KvsIngestSpec::default()
                 }
-            })
+            },
+        )
     })
 }
 
@@ -128,6 +133,7 @@ proptest! {
             media: spec.media.clone(),
             ice: spec.ice.clone(),
             buffering: spec.buffering.clone(),
+            spool_dir: spec.buffering.spool.as_ref().map(|_| "/spool".to_owned()),
             role: spec.role_arn.clone().map(|arn| RoleConfig { arn, external_id: spec.external_id.clone() }),
             log_level: spec.log_level,
         };
