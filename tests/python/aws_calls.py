@@ -58,6 +58,9 @@ def agent():
         actions.add("kinesisvideo:PutMedia")
     sink = sources("crates/gst-kvssink/src/kvssink")
     actions |= {action(method) for method in re.findall(r"\bclient\s*\.(\w+)\(\)", sink)}
+    if "stream-tags" not in code:
+        # The sink tags a stream when it is told to.
+        actions.discard("kinesisvideo:TagStream")
     resolved = read("agent/src/settings.rs").split("fn from_config")[1].split("\n    }\n")[0]
     assert "create_channel: false" in resolved and "create_stream: None" in resolved, resolved
     return {name for name in actions if not name.startswith("kinesisvideo:Create")}

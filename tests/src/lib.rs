@@ -14,4 +14,5 @@ pub mod master;
 pub mod nal;
 pub mod numbered;
 pub mod packets;
+pub mod pods;
 pub mod stored;

@@ -5,6 +5,7 @@ mod bench;
 mod cluster;
 mod crds;
 mod demo;
+mod images;
 mod packages;
 mod process;
 mod suites;
@@ -44,6 +45,8 @@ enum Task {
     Bench(bench::Options),
     /// A Kubernetes control plane on this machine
     Cluster(cluster::Options),
+    /// The container images of operator, agent and kvs-local
+    Images(images::Options),
     /// Installs the system packages that demo and test need, and does nothing else
     Packages,
 }
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
             Task::Crds(options) => crds::run(&options),
             Task::Bench(options) => bench::run(&options),
             Task::Cluster(options) => cluster::run(&options),
+            Task::Images(options) => images::run_command(&options),
             Task::Packages => packages::ensure(&packages::Group::ALL).map(|()| ExitCode::SUCCESS),
         });
     result.unwrap_or_else(|error| {

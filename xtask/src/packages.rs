@@ -21,12 +21,21 @@ pub enum Group {
     Browser,
     Cluster,
     Node,
+    Images,
     Test,
 }
 
 impl Group {
-    pub const ALL: [Group; 7] =
-        [Group::Build, Group::Media, Group::Web, Group::Browser, Group::Cluster, Group::Node, Group::Test];
+    pub const ALL: [Group; 8] = [
+        Group::Build,
+        Group::Media,
+        Group::Web,
+        Group::Browser,
+        Group::Cluster,
+        Group::Node,
+        Group::Images,
+        Group::Test,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -36,6 +45,7 @@ impl Group {
             Group::Browser => "browser",
             Group::Cluster => "cluster",
             Group::Node => "node",
+            Group::Images => "images",
             Group::Test => "test",
         }
     }

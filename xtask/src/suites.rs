@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every suite in order, each with a budget, and one closing line.
 
 mod node;
+mod pods;
 mod workflows;
 
 use std::collections::BTreeSet;
@@ -16,7 +17,7 @@ use crate::cluster::{self, assets, helm};
 use crate::packages::{self, Group, on_path};
 use crate::process::{Outcome, interrupted, run_within};
 use crate::workspace::{binary, build, cargo, root, target};
-use crate::{demo, say, workspace};
+use crate::{demo, images, say, workspace};
 
 /// Names the suites (comma-separated, or `all`) for which a skip is a failure. CI sets it.
 const REQUIRE: &str = "KVS_INGEST_REQUIRE";
@@ -67,29 +68,29 @@ const SUITES: &[Suite] = &[
     Suite {
         name: "policies",
         about: "IAM policies, Argo CD's health check, and what the pages say of them",
-        minutes: 5,
+        minutes: 10,
         missing: no_lua,
         run: policies,
     },
     Suite {
         name: "workflows",
         about: "actionlint of .github/workflows",
-        minutes: 5,
+        minutes: 10,
         missing: workflows::missing,
         run: workflows::run,
     },
-    Suite { name: "unit", about: "unit, property and crate tests", minutes: 15, missing: nothing, run: unit },
+    Suite { name: "unit", about: "unit, property and crate tests", minutes: 25, missing: nothing, run: unit },
     Suite {
         name: "e2e",
         about: "kvs-local, a synthetic master, the agent",
-        minutes: 12,
+        minutes: 20,
         missing: no_ffmpeg,
         run: e2e,
     },
     Suite {
         name: "delivery",
         about: "kvssink under every fault: what it stores and what it counts",
-        minutes: 8,
+        minutes: 15,
         missing: no_ffmpeg,
         run: delivery,
     },
@@ -103,7 +104,7 @@ const SUITES: &[Suite] = &[
     Suite {
         name: "node",
         about: "pods run on a node of our own, which leaves nothing",
-        minutes: 4,
+        minutes: 25,
         missing: no_pods,
         run: node::run,
     },
@@ -113,6 +114,20 @@ const SUITES: &[Suite] = &[
         minutes: 25,
         missing: no_helm,
         run: chart,
+    },
+    Suite {
+        name: "images",
+        about: "the container images: their size, their user, and that they start",
+        minutes: 30,
+        missing: images::missing,
+        run: images,
+    },
+    Suite {
+        name: "pods",
+        about: "images and chart on a real node, and media while things go away",
+        minutes: 40,
+        missing: no_chart_in_pods,
+        run: pods::run,
     },
     Suite { name: "boto3", about: "kvs-local driven by boto3", minutes: 12, missing: no_python, run: boto3 },
     Suite {
@@ -319,6 +334,10 @@ fn no_helm() -> Option<String> {
     helm::missing().or_else(|| assets::missing(false))
 }
 
+fn no_chart_in_pods() -> Option<String> {
+    no_pods().or_else(helm::missing).or_else(images::missing)
+}
+
 fn no_browser() -> Option<String> {
     lacks(&["chromium", "node", "npm", "ffmpeg"])
 }
@@ -407,7 +426,7 @@ fn e2e(suite: &mut Run) -> Result<()> {
         "--test-threads=1",
     ]))?;
     // These have suites of their own.
-    let others = ["browser", "chart", "chart_install", "delivery", "operator"];
+    let others = ["browser", "chart", "chart_install", "delivery", "operator", "pods"];
     for test in tests()?.iter().filter(|test| !others.contains(&test.as_str())) {
         suite.command(cargo().args([
             "test",
@@ -526,6 +545,14 @@ fn chart(suite: &mut Run) -> Result<()> {
         cluster.end_all();
     }
     result
+}
+
+fn images(suite: &mut Run) -> Result<()> {
+    suite.command(
+        Command::new(env::current_exe()?)
+            .args(["images", "--check", "--profile", images::QUICK])
+            .current_dir(root()),
+    )
 }
 
 fn boto3(suite: &mut Run) -> Result<()> {

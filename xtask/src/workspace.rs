@@ -76,12 +76,12 @@ pub fn npm_ci(folder: &Path) -> Result<()> {
         .current_dir(folder))
 }
 
-fn modified(path: &Path) -> Option<std::time::SystemTime> {
+pub fn modified(path: &Path) -> Option<std::time::SystemTime> {
     fs::metadata(path).and_then(|data| data.modified()).ok()
 }
 
 /// When the youngest file under `folder` was changed; `node_modules` and `dist` do not count.
-fn newest(folder: &Path) -> Result<Option<std::time::SystemTime>> {
+pub fn newest(folder: &Path) -> Result<Option<std::time::SystemTime>> {
     let mut newest = None;
     for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
         let path = entry?.path();

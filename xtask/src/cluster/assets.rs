@@ -239,11 +239,16 @@ fn cache() -> PathBuf {
 
 /// Where this version of something that is built once is kept.
 pub fn cache_of(what: &str, version: &str) -> PathBuf {
-    let base = env::var_os("XDG_CACHE_HOME")
+    cache_root().join(what).join(version)
+}
+
+/// Where what takes minutes to make is kept, for all clones of the repository.
+pub fn cache_root() -> PathBuf {
+    env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
-        .unwrap_or_else(env::temp_dir);
-    base.join("kvs-ingest").join(what).join(version)
+        .unwrap_or_else(env::temp_dir)
+        .join("kvs-ingest")
 }
 
 /// The parts that `folder` does not have.

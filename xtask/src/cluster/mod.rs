@@ -217,6 +217,12 @@ fn anew(folder: &Path, audit_log: bool, with_node: bool) -> Result<ControlPlane>
     start(folder, &assets, audit_log, with_node)
 }
 
+/// Takes down what runs in this folder, or what is left of it.
+pub fn down(folder: &Path) -> Result<()> {
+    // Not `turn`: it gives up when interrupted.
+    control_plane::clear(folder).map(drop)
+}
+
 fn start(folder: &Path, assets: &Assets, audit_log: bool, with_node: bool) -> Result<ControlPlane> {
     control_plane::clear(folder)?;
     control_plane::claim(folder)?;

@@ -86,10 +86,6 @@ impl LocalKvs {
         ]
     }
 
-    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
-        get(&format!("{}{path}", self.url))
-    }
-
     pub fn check(&mut self) -> Result<()> {
         self.process.check()
     }

@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: the main job on one machine. KVS on localhost, a browser as master, the agent as viewer, and
 //! the fragments that arrive in the stream.
 
+mod cluster;
 mod local_kvs;
 mod progress;
 mod state;
@@ -37,6 +38,9 @@ const FIRST_FRAGMENT: Duration = Duration::from_secs(60);
 
 #[derive(Args)]
 pub struct Options {
+    /// In pods, on a Kubernetes of this machine: kvs-local, the operator by Helm, one KvsIngest
+    #[arg(long, conflicts_with = "data")]
+    cluster: bool,
     /// Use headless Chromium with a synthetic camera and microphone instead of a person
     #[arg(long)]
     headless: bool,
@@ -58,6 +62,9 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> Result<ExitCode> {
+    if options.cluster {
+        return cluster::run(options);
+    }
     let mut groups = vec![Group::Build, Group::Media, Group::Web];
     if options.headless {
         groups.push(Group::Browser);

@@ -70,7 +70,12 @@ pub struct Stored {
 
 impl Stored {
     pub fn read(local: &LocalKvs, stream: &str) -> Result<Self> {
-        let state: State = local.get("/_kvs/state")?;
+        Self::read_at(&local.url, stream)
+    }
+
+    /// Of the kvs-local at this address.
+    pub fn read_at(url: &str, stream: &str) -> Result<Self> {
+        let state: State = get(&format!("{url}/_kvs/state"))?;
         let found = state.streams.into_iter().find(|state| state.name == stream).unwrap_or_default();
         Ok(Self {
             fragments: found.fragments,
