@@ -23,6 +23,8 @@ pub(crate) struct Cutting {
     pub(crate) every_key_frame: bool,
     pub(crate) min: Duration,
     pub(crate) max: Duration,
+    /// Unit of timecodes.
+    pub(crate) scale_ms: u64,
 }
 
 /// What became of a frame.
@@ -170,7 +172,8 @@ impl Fragmenter {
             self.close(store);
         }
         if store.open().is_none() {
-            let start = self.latest_ms.map_or(from_ms, |latest| from_ms.max(latest + 1));
+            // Later than everything before by a whole unit, so that it still is when both are rounded.
+            let start = self.latest_ms.map_or(from_ms, |latest| from_ms.max(latest + self.cutting.scale_ms));
             let fragment = Fragment::new(store.next_id(), self.epoch, start, self.take_tags(), now);
             store.push(fragment);
             self.video_floor_ms = start;

@@ -65,6 +65,7 @@ impl Producer {
             every_key_frame: config.key_frame_fragmentation,
             min: config.min_fragment,
             max: config.max_fragment,
+            scale_ms: u64::from(config.timecode_scale_ms),
         };
         Self {
             leading: Leading::new(config.interleave_wait),
