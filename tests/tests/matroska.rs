@@ -79,7 +79,7 @@ fn format(track: TrackKind, h265: bool, number: u8) -> TrackFormat {
     let private = Bytes::from(vec![1, 0x42, 0, number]);
     let width = 16 + u32::from(number);
     match (track, h265) {
-        (TrackKind::Audio, _) if number % 3 == 0 => {
+        (TrackKind::Audio, _) if number.is_multiple_of(3) => {
             TrackFormat::g711(Codec::Alaw, 8000, 1 + u32::from(number % 2))
         }
         (TrackKind::Audio, _) => TrackFormat::aac(private, 48_000, 1 + u32::from(number)),
