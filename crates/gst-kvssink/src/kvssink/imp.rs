@@ -14,9 +14,10 @@ use tokio::task::JoinHandle;
 
 use super::metrics::Metrics;
 use super::properties::{SPECS, StreamingType, Values};
+use super::shared::Shared;
 use super::timeline::Timeline;
 use super::track::{Track, index, kind_of};
-use super::uploader::{self, RUNTIME, Shared};
+use super::uploader::{self, RUNTIME};
 use super::{Handler, caps, report, settings};
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {

@@ -10,9 +10,9 @@ use gst::subclass::prelude::*;
 use kvs_putmedia::{Frame, MediaTime, TrackKind, is_random_access};
 
 use super::imp::{CAT, KvsSink};
+use super::shared::Shared;
 use super::timeline::{Now, Source};
 use super::track::{Track, index, kind_of};
-use super::uploader::Shared;
 use super::{caps, metadata, report};
 
 /// A live buffer may come this much later than upstream says that it does.

@@ -11,6 +11,7 @@ mod metrics;
 mod properties;
 mod report;
 mod settings;
+mod shared;
 mod spool;
 mod status;
 mod timeline;

@@ -9,7 +9,7 @@ use kvs_putmedia::{AckKind, CloseReason, Event, MediaTime, Statistics};
 use super::abi::FragmentAck;
 use super::imp::{CAT, KvsSink};
 use super::metrics::{Pressure, Sample};
-use super::uploader::Shared;
+use super::shared::Shared;
 use super::{SinkEvent, ack_name, status};
 
 impl KvsSink {

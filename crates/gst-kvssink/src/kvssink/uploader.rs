@@ -2,29 +2,25 @@
 //! put a frame in, and wake this task: no state change and no buffer ever waits for the network.
 
 use std::path::PathBuf;
-use std::sync::mpsc::Receiver;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use kvs_aws::AwsContext;
 use kvs_putmedia::transport::{Connection, SessionEvent, SessionTarget};
 use kvs_putmedia::{
-    Backoff, CloseReason, Event, Output, Producer, SessionId, SessionStart, Timecodes, TrackKind, Transmit,
+    Backoff, CloseReason, Event, Output, SessionId, SessionStart, Timecodes, TrackKind, Transmit,
 };
-use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::runtime::Runtime;
-use tokio::sync::Notify;
 use tokio::time::sleep_until;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::control::{ControlError, StreamSettings, StreamTarget, resolve};
+use super::shared::Shared;
 use super::spool::{Command, Report, Spool};
-use super::{Handler, SinkEvent, log};
+use super::{SinkEvent, log};
 
 /// An endpoint is asked for again with the first session after this long, as the SDKs do it.
 const TARGET_LIFE: Duration = Duration::from_secs(40 * 60);
-/// How long the end waits for the disk.
-const SAVE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// One small runtime for all sinks of the process. It is made when the first one starts.
 pub(super) static RUNTIME: LazyLock<Result<Runtime, std::io::Error>> = LazyLock::new(|| {
@@ -51,144 +47,13 @@ pub(super) struct UploadSettings {
     pub(super) spool: Option<PathBuf>,
 }
 
-/// What streaming threads and the upload task share.
-pub(super) struct Shared {
-    inner: Mutex<Inner>,
-    /// There is something to send, or to stop for.
-    wake: Notify,
-    /// Room in the storage, everything acknowledged, given up, flushed, stopped: whoever waits should look again.
-    progress: Condvar,
-    handler: Handler,
-    /// Disconnected when the spool's thread has ended.
-    spool_ended: Mutex<Option<Receiver<()>>>,
-}
-
-/// The producer, and what keeps it from going on.
-pub(super) struct Inner {
-    pub(super) producer: Producer,
-    /// A streaming thread waits for room, instead of the oldest fragment being dropped.
-    pub(super) waits: bool,
-    /// A fatal error: nothing will be stored any more.
-    pub(super) failed: bool,
-    /// No more frames are taken.
-    pub(super) stopping: bool,
-    /// The element has left PAUSED: nobody waits any longer.
-    pub(super) over: bool,
-    /// The input has ended, at this time: whoever waits for the last acknowledgement has waited since then.
-    pub(super) finished: Option<Instant>,
-}
-
-impl Inner {
-    /// Ends the input.
-    pub(super) fn finish(&mut self) {
-        let now = Instant::now();
-        self.finished.get_or_insert(now);
-        self.producer.finish(now);
-    }
-}
-
-impl Shared {
-    pub(super) fn new(producer: Producer, waits: bool, handler: Handler) -> Self {
-        let inner = Inner { producer, waits, failed: false, stopping: false, over: false, finished: None };
-        Self {
-            inner: Mutex::new(inner),
-            wake: Notify::new(),
-            progress: Condvar::new(),
-            handler,
-            spool_ended: Mutex::default(),
-        }
-    }
-
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock()
-    }
-
-    /// The producer got something.
-    pub(super) fn wake(&self) {
-        self.wake.notify_one();
-    }
-
-    /// Whoever waits should look again.
-    pub(super) fn look_again(&self) {
-        // Whoever has looked already waits by now, and hears it.
-        drop(self.lock());
-        self.progress.notify_all();
-    }
-
-    /// Waits until it is time to look again.
-    pub(super) fn wait(&self, inner: &mut MutexGuard<'_, Inner>) {
-        self.progress.wait(inner);
-    }
-
-    /// Nothing will be stored any more. False when that is so already.
-    pub(super) fn fail(&self) -> bool {
-        let first = !std::mem::replace(&mut self.lock().failed, true);
-        self.look_again();
-        first
-    }
-
-    /// Takes no more frames, and sends what there is.
-    pub(super) fn stop(&self) {
-        let mut inner = self.lock();
-        inner.stopping = true;
-        inner.finish();
-        drop(inner);
-        self.look_again();
-        self.wake();
-    }
-
-    /// Nobody sends any more.
-    pub(super) fn end(&self) {
-        self.lock().over = true;
-        self.look_again();
-    }
-
-    pub(super) fn is_over(&self) -> bool {
-        self.lock().over
-    }
-
-    /// Waits until everything is acknowledged, for so long after the end of the input. False when that did not happen in time, or never will.
-    pub(super) fn wait_drained(&self, patience: Duration) -> bool {
-        let mut inner = self.lock();
-        // An end of stream has waited already when the element is stopped after it.
-        let deadline = inner.finished.unwrap_or_else(Instant::now) + patience;
-        while !inner.producer.is_drained() && !inner.failed && !inner.over {
-            if self.progress.wait_until(&mut inner, deadline).timed_out() {
-                break;
-            }
-        }
-        inner.producer.is_drained()
-    }
-
-    /// Writes what is not acknowledged into the spool, and waits for the disk.
-    pub(super) fn save_rest(&self) {
-        let deadline = Instant::now() + SAVE_PATIENCE;
-        let mut inner = self.lock();
-        inner.producer.spill_rest(Instant::now());
-        self.wake();
-        while inner.producer.is_spilling() && !inner.over {
-            if self.progress.wait_until(&mut inner, deadline).timed_out() {
-                break;
-            }
-        }
-    }
-
-    /// Waits until the spool has done what it was told, and is free for the next sink.
-    pub(super) fn wait_spool(&self) {
-        if let Some(ended) = self.spool_ended.lock().take() {
-            // Nothing is ever sent: it hears of the end, or gives up.
-            let _ = ended.recv_timeout(SAVE_PATIENCE);
-        }
-    }
-}
-
 /// Runs until its task is aborted.
 pub(super) async fn run(shared: Arc<Shared>, context: AwsContext, settings: UploadSettings) {
     let spool = settings.spool.clone().and_then(|root| {
         let stream = format!("{}/{}", context.region(), settings.stream.name);
         match Spool::start(root, stream) {
             Ok((spool, ended)) => {
-                *shared.spool_ended.lock() = Some(ended);
+                shared.spool_started(ended);
                 Some(spool)
             }
             Err(error) => {
@@ -278,7 +143,7 @@ impl Upload {
         let due = [producer, stuck, self.resolve_at].into_iter().flatten().min();
         let full = self.full_since.is_some();
         tokio::select! {
-            () = self.shared.wake.notified() => Next::Woken,
+            () = self.shared.woken() => Next::Woken,
             () = at(due) => Next::Due,
             next = network(self.connection.as_mut(), full) => next,
             result = resolution(self.resolving.as_mut()) => Next::Resolved(result),
@@ -420,7 +285,7 @@ impl Upload {
             _ => {}
         }
         self.shared.look_again();
-        (self.shared.handler)(SinkEvent::Producer(event));
+        self.shared.tell(SinkEvent::Producer(event));
     }
 
     /// Opens the session that waits, if it is known where.
@@ -460,7 +325,7 @@ impl Upload {
         let error = match result {
             Ok(Some(target)) => {
                 self.shared.lock().producer.set_retention(target.retention_hours > 0);
-                (self.shared.handler)(SinkEvent::StreamReady {
+                self.shared.tell(SinkEvent::StreamReady {
                     stream: self.settings.stream.name.clone(),
                     retention_hours: target.retention_hours,
                 });

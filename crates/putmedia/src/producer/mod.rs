@@ -1,5 +1,6 @@
 //! The producer: input, retention and the session's life in one state machine.
 
+mod acks;
 mod config;
 mod event;
 mod session;

@@ -7,20 +7,14 @@ use bytes::BytesMut;
 use super::event::{CloseReason, DropReason, Event, Output, Refusal, SessionId, SessionStart, Transmit};
 use super::{Producer, Timecodes};
 use crate::fragment::Sent;
-use crate::{Ack, AckKind, AckParser, Remedy, TrackKind, error_name, remedy};
+use crate::{AckParser, TrackKind};
 
 /// Bytes gathered into one piece for the connection: few system calls and TLS records in a replay, no delay
 /// for a live frame.
 const PIECE: usize = 32 << 10;
 
-/// A fragment that was answered with this many "try again" errors over this time is given up, so that one that the
-/// service cannot digest does not stop all that follow.
-const MAX_FAILURES: u32 = 8;
-const FAILING_FOR: Duration = Duration::from_secs(5 * 60);
 /// So many failures in a row: perhaps the endpoint is another now.
 const FAILURES_BEFORE_REFRESH: u32 = 3;
-/// FRAGMENT_METADATA_LIMIT_REACHED
-const TOO_MANY_TAGS: u32 = 4009;
 /// How long the service may take to end its answer after the end of the body.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// A session is replaced this long before its credentials end, or in the last quarter of what is left of them: by
@@ -40,13 +34,15 @@ pub(super) enum Link {
 
 #[derive(Debug)]
 pub(super) struct Session {
-    id: SessionId,
+    pub(super) id: SessionId,
     opened: bool,
     started: Instant,
     /// At the first cut after this another session takes its place.
     replace_at: Instant,
     replace_why: &'static str,
-    acks: AckParser,
+    pub(super) acks: AckParser,
+    /// What its timecodes are relative to, if they are.
+    base_ms: Option<u64>,
     /// Id of the header that was sent.
     header: Option<u64>,
     /// Fragment in transmission and its next part.
@@ -54,7 +50,7 @@ pub(super) struct Session {
     /// The fragment whose end was marked with a tag.
     marked_end: Option<u64>,
     /// Sent data waits for an acknowledgement since then.
-    unacknowledged_since: Option<Instant>,
+    pub(super) unacknowledged_since: Option<Instant>,
     ending: Option<Ending>,
 }
 
@@ -128,28 +124,6 @@ impl Producer {
         }
     }
 
-    /// Bytes of the response body.
-    pub fn handle_acks(&mut self, id: SessionId, bytes: &[u8], now: Instant) {
-        let Link::Up(session) = &mut self.link else { return };
-        if session.id != id {
-            return;
-        }
-        let skipped = session.acks.skipped();
-        let acks = session.acks.push(bytes);
-        self.statistics.acks_skipped += session.acks.skipped() - skipped;
-        for ack in acks {
-            // An error may have closed the session in between.
-            if !matches!(&self.link, Link::Up(session) if session.id == id) {
-                break;
-            }
-            self.handle_ack(ack, now);
-        }
-        self.check_drained();
-        self.connect_if_needed(now);
-        // Deletions made room.
-        self.spool_due(now);
-    }
-
     /// What the session's connection should send next. Ask only when it can take it: what is returned counts
     /// as sent.
     pub fn poll_transmit(&mut self, id: SessionId, now: Instant) -> Transmit {
@@ -196,10 +170,8 @@ impl Producer {
             self.link = Link::Down { retry_at: Some(at) };
             return;
         }
-        let start_timestamp_ms = match self.config.timecodes {
-            Timecodes::Absolute => fragment.start_ms,
-            Timecodes::Relative => header.base_ms,
-        };
+        let relative = self.relative();
+        let start_timestamp_ms = if relative { header.base_ms } else { fragment.start_ms };
         let id = SessionId(self.next_session);
         self.next_session += 1;
         self.last_session_start = Some(now);
@@ -210,6 +182,7 @@ impl Producer {
             replace_at: now + self.config.session_max,
             replace_why: "it is old",
             acks: AckParser::default(),
+            base_ms: relative.then_some(header.base_ms),
             header: None,
             cursor: None,
             marked_end: None,
@@ -289,11 +262,11 @@ impl Producer {
         self.last_frame_at.map(|last| last + self.config.idle)
     }
 
-    fn all_acknowledged(&self) -> bool {
+    pub(super) fn all_acknowledged(&self) -> bool {
         self.store.iter().all(|fragment| fragment.sent == Sent::No)
     }
 
-    fn relative(&self) -> bool {
+    pub(super) fn relative(&self) -> bool {
         self.config.timecodes == Timecodes::Relative
     }
 
@@ -304,6 +277,11 @@ impl Producer {
         let Some((id, part)) = session.cursor else {
             let Some(fragment) = self.store.next_to_send(None) else { return Step::Wait };
             let Some(header) = &fragment.header else { return Step::Wait };
+            if session.base_ms.is_some_and(|base| base != header.base_ms) {
+                // What the session was opened for has been dropped in the meantime, and this counts from another time.
+                session.ending = Some(Ending { why: "another start", until: None, over_at: None });
+                return Step::Wrote;
+            }
             out.extend_from_slice(&header.encode(&self.config.segment_uid, scale));
             session.header = Some(header.id);
             session.cursor = Some((fragment.id, 0));
@@ -369,162 +347,14 @@ impl Producer {
         Step::Wrote
     }
 
-    fn handle_ack(&mut self, ack: Ack, now: Instant) {
-        let (relative, scale) = (self.relative(), self.config.timecode_scale_ms);
-        let target = ack.timecode.and_then(|timecode| {
-            self.store
-                .iter()
-                .filter(|fragment| {
-                    fragment.sent != Sent::No && fragment.timecode(relative, scale) == timecode
-                })
-                .map(|fragment| (fragment.id, fragment.start_ms))
-                .next()
-        });
-        let timecode_ms = target.map(|(_, start)| start).or(ack.timecode.filter(|_| !relative));
-        self.event(Event::Ack {
-            kind: ack.kind.clone(),
-            timecode_ms,
-            fragment_number: ack.fragment_number.clone(),
-        });
-        let target = target.map(|(id, _)| id);
-        if let Link::Up(session) = &mut self.link {
-            // Any sign of life counts, except that nothing arrives.
-            if ack.kind != AckKind::Idle {
-                session.unacknowledged_since = Some(now);
-            }
-        }
-        match ack.kind {
-            AckKind::Buffering | AckKind::Idle => {}
-            AckKind::Received => {
-                self.statistics.fragments_received += 1;
-                if let Some(fragment) = target.and_then(|id| self.store.get_mut(id)) {
-                    fragment.received = Some(now);
-                    if !self.retention && fragment.sent == Sent::Whole {
-                        let id = fragment.id;
-                        self.acknowledged(id, now);
-                    }
-                }
-            }
-            AckKind::Persisted => {
-                if let Some(fragment) = target.and_then(|id| self.store.get(id))
-                    && fragment.sent == Sent::Whole
-                {
-                    let id = fragment.id;
-                    self.acknowledged(id, now);
-                }
-            }
-            AckKind::Error { id, code } => self.handle_error(id, &code, target, now),
-        }
-        if self.all_acknowledged()
-            && let Link::Up(session) = &mut self.link
-        {
-            session.unacknowledged_since = None;
-        }
-    }
-
-    /// The service has the fragment for good.
-    fn acknowledged(&mut self, id: u64, now: Instant) {
-        let Some(fragment) = self.take(id) else { return };
-        // Only this is progress: a service that takes everything and stores nothing is not asked ever faster.
-        self.backoff.reset();
-        self.failures = 0;
-        self.statistics.fragments_persisted += 1;
-        for (sum, frames) in self.statistics.frames_persisted.iter_mut().zip(fragment.frames) {
-            *sum += frames;
-        }
-        self.statistics.last_persisted_timecode_ms = Some(fragment.start_ms);
-        self.statistics.persisted_lag = Some(now.saturating_duration_since(fragment.last_frame_at));
-    }
-
-    fn handle_error(&mut self, error: u32, code: &str, target: Option<u64>, now: Instant) {
-        let name = if code.is_empty() { error_name(error) } else { code };
-        // Without a timecode it is about the fragment that the service was reading.
-        let target = target.or_else(|| {
-            self.store
-                .iter()
-                .find(|fragment| fragment.sent != Sent::No && fragment.received.is_none())
-                .map(|f| f.id)
-        });
-        let about = target.and_then(|id| self.store.get(id)).map_or_else(
-            || "the session".to_owned(),
-            |fragment| format!("the fragment with timecode {}", fragment.start_ms),
-        );
-        let remedy = remedy(error);
-        let fatal = remedy == Remedy::Fatal;
-        let message = format!("Kinesis Video Streams answered error {error} {name} to {about}");
-        self.event(Event::Error { code: error, message, fatal });
-        match remedy {
-            // Once more, as the first of a session: it may have been the session, and not the fragment.
-            Remedy::SkipFragment => {
-                if let Some(fragment) = target.and_then(|id| self.store.get_mut(id)) {
-                    if std::mem::replace(&mut fragment.refused, true) {
-                        let id = fragment.id;
-                        self.give_up(id, error);
-                    } else if error == TOO_MANY_TAGS {
-                        fragment.drop_tags();
-                    }
-                }
-            }
-            Remedy::Resend | Remedy::RefreshStream => {
-                if remedy == Remedy::RefreshStream {
-                    self.event(Event::RefreshStream);
-                }
-                if let Some(fragment) = target.and_then(|id| self.store.get_mut(id)) {
-                    fragment.failures += 1;
-                    let first = *fragment.first_failure.get_or_insert(now);
-                    if fragment.failures >= MAX_FAILURES && now >= first + FAILING_FOR {
-                        let id = fragment.id;
-                        self.give_up(id, error);
-                    }
-                }
-            }
-            Remedy::Fatal => {}
-        }
-        self.abort_session(CloseReason::ErrorAck(error), now);
-        if fatal {
-            self.fail(now);
-        }
-    }
-
-    fn give_up(&mut self, id: u64, error: u32) {
-        let Some(fragment) = self.take(id) else { return };
-        if !fragment.closed {
-            self.fragmenter.await_key();
-        }
-        self.dropped(1, fragment.frames, fragment.payload, DropReason::Refused(error));
-    }
-
-    /// Nothing can be delivered any more: let everything go that has no spool to wait in for the next run.
-    fn fail(&mut self, now: Instant) {
-        if self.has_spool() {
-            self.flush_interleaver(now);
-            self.fragmenter.close(&mut self.store);
-        } else {
-            let lost: Vec<u64> = self.store.iter().map(|fragment| fragment.id).collect();
-            for id in lost {
-                if let Some(fragment) = self.take(id) {
-                    self.dropped(1, fragment.frames, fragment.payload, DropReason::Failed);
-                }
-            }
-        }
-        let mut frames = self.interleaver.clear();
-        frames[TrackKind::Video.index()] += self.leading.clear();
-        if frames.iter().any(|frames| *frames > 0) {
-            self.dropped(0, frames, 0, DropReason::Failed);
-        }
-        self.link = Link::Failed;
-        self.spool_due(now);
-        self.check_drained();
-    }
-
-    fn abort_session(&mut self, reason: CloseReason, now: Instant) {
+    pub(super) fn abort_session(&mut self, reason: CloseReason, now: Instant) {
         if let Link::Up(session) = &self.link {
             self.outputs.push_back(Output::Abort(session.id));
             self.close_session(reason, now);
         }
     }
 
-    fn close_session(&mut self, reason: CloseReason, now: Instant) {
+    pub(super) fn close_session(&mut self, reason: CloseReason, now: Instant) {
         let Link::Up(session) = &self.link else { return };
         let id = session.id;
         let retry_at = match &reason {

@@ -1,0 +1,159 @@
+//! What streaming threads, state changes and the upload task share: the producer, and who waits for what.
+
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use kvs_putmedia::Producer;
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use tokio::sync::Notify;
+
+use super::{Handler, SinkEvent};
+
+/// How long the end waits for the disk.
+const SAVE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What streaming threads and the upload task share.
+pub(super) struct Shared {
+    inner: Mutex<Inner>,
+    /// There is something to send, or to stop for.
+    wake: Notify,
+    /// Room in the storage, everything acknowledged, given up, flushed, stopped: whoever waits should look again.
+    progress: Condvar,
+    handler: Handler,
+    /// Disconnected when the spool's thread has ended.
+    spool_ended: Mutex<Option<Receiver<()>>>,
+}
+
+/// The producer, and what keeps it from going on.
+pub(super) struct Inner {
+    pub(super) producer: Producer,
+    /// A streaming thread waits for room, instead of the oldest fragment being dropped.
+    pub(super) waits: bool,
+    /// A fatal error: nothing will be stored any more.
+    pub(super) failed: bool,
+    /// No more frames are taken.
+    pub(super) stopping: bool,
+    /// The element has left PAUSED: nobody waits any longer.
+    pub(super) over: bool,
+    /// The input has ended, at this time: whoever waits for the last acknowledgement has waited since then.
+    pub(super) finished: Option<Instant>,
+}
+
+impl Inner {
+    /// Ends the input.
+    pub(super) fn finish(&mut self) {
+        let now = Instant::now();
+        self.finished.get_or_insert(now);
+        self.producer.finish(now);
+    }
+}
+
+impl Shared {
+    pub(super) fn new(producer: Producer, waits: bool, handler: Handler) -> Self {
+        let inner = Inner { producer, waits, failed: false, stopping: false, over: false, finished: None };
+        Self {
+            inner: Mutex::new(inner),
+            wake: Notify::new(),
+            progress: Condvar::new(),
+            handler,
+            spool_ended: Mutex::default(),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock()
+    }
+
+    /// Hears of it when the producer got something.
+    pub(super) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Tells the application.
+    pub(super) fn tell(&self, event: SinkEvent) {
+        (self.handler)(event);
+    }
+
+    /// The producer got something.
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Whoever waits should look again.
+    pub(super) fn look_again(&self) {
+        // Whoever has looked already waits by now, and hears it.
+        drop(self.lock());
+        self.progress.notify_all();
+    }
+
+    /// Waits until it is time to look again.
+    pub(super) fn wait(&self, inner: &mut MutexGuard<'_, Inner>) {
+        self.progress.wait(inner);
+    }
+
+    /// Nothing will be stored any more. False when that is so already.
+    pub(super) fn fail(&self) -> bool {
+        let first = !std::mem::replace(&mut self.lock().failed, true);
+        self.look_again();
+        first
+    }
+
+    /// Takes no more frames, and sends what there is.
+    pub(super) fn stop(&self) {
+        let mut inner = self.lock();
+        inner.stopping = true;
+        inner.finish();
+        drop(inner);
+        self.look_again();
+        self.wake();
+    }
+
+    /// Nobody sends any more.
+    pub(super) fn end(&self) {
+        self.lock().over = true;
+        self.look_again();
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.lock().over
+    }
+
+    /// Waits until everything is acknowledged, for so long after the end of the input. False when that did not happen in time, or never will.
+    pub(super) fn wait_drained(&self, patience: Duration) -> bool {
+        let mut inner = self.lock();
+        // An end of stream has waited already when the element is stopped after it.
+        let deadline = inner.finished.unwrap_or_else(Instant::now) + patience;
+        while !inner.producer.is_drained() && !inner.failed && !inner.over {
+            if self.progress.wait_until(&mut inner, deadline).timed_out() {
+                break;
+            }
+        }
+        inner.producer.is_drained()
+    }
+
+    /// Writes what is not acknowledged into the spool, and waits for the disk.
+    pub(super) fn save_rest(&self) {
+        let deadline = Instant::now() + SAVE_PATIENCE;
+        let mut inner = self.lock();
+        inner.producer.spill_rest(Instant::now());
+        self.wake();
+        while inner.producer.is_spilling() && !inner.over {
+            if self.progress.wait_until(&mut inner, deadline).timed_out() {
+                break;
+            }
+        }
+    }
+
+    /// A spool's thread runs; `ended` is disconnected when it does not any more.
+    pub(super) fn spool_started(&self, ended: Receiver<()>) {
+        *self.spool_ended.lock() = Some(ended);
+    }
+
+    /// Waits until the spool has done what it was told, and is free for the next sink.
+    pub(super) fn wait_spool(&self) {
+        if let Some(ended) = self.spool_ended.lock().take() {
+            // Nothing is ever sent: it hears of the end, or gives up.
+            let _ = ended.recv_timeout(SAVE_PATIENCE);
+        }
+    }
+}
