@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock::{Kind, SenderClock};
-use crate::h264::{Assembler, Broken, H264Depacketizer, Unit, VideoFormat, announces_key_frame};
+use crate::h264::{Assembler, Broken, H264Depacketizer, H264Error, Unit, VideoFormat, announces_key_frame};
 use crate::inbound::{Inbound, Inflow};
 use crate::keyframe::{KeyFrameConfig, KeyFrameGate};
 use crate::output::{AccessUnit, MalformedPacket, Outputs, PayloadError, VideoOutput};
@@ -132,9 +132,16 @@ impl VideoReceiver {
             let (ssrc, sequence) = (packet.ssrc, packet.sequence);
             receiver.outputs.push(VideoOutput::Malformed(MalformedPacket { ssrc, sequence, error }));
         };
-        if let Err(error) = pushed {
-            self.assembler.damage(Broken::Malformed);
-            malformed(self, error.into());
+        match pushed {
+            Ok(()) => {}
+            // A viewer that comes in the middle of a picture, or behind a loss.
+            Err(H264Error::NoStart) if self.depacketizer.is_out_of_step() => {
+                self.assembler.damage(Broken::Missing);
+            }
+            Err(error) => {
+                self.assembler.damage(Broken::Malformed);
+                malformed(self, error.into());
+            }
         }
         for unit in units {
             if let Err(error) = self.assembler.push(unit) {

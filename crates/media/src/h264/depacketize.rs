@@ -56,15 +56,28 @@ struct Fragments {
 }
 
 /// Takes payloads in order, gives NAL units without start codes.
-#[derive(Default)]
 pub struct H264Depacketizer {
     fragments: Option<Fragments>,
+    out_of_step: bool,
+}
+
+impl Default for H264Depacketizer {
+    fn default() -> Self {
+        Self { fragments: None, out_of_step: true }
+    }
 }
 
 impl H264Depacketizer {
     /// Forgets a NAL unit that was begun; to be called when a packet is missing.
     pub fn reset(&mut self) {
         self.fragments = None;
+        self.out_of_step = true;
+    }
+
+    /// Since the beginning or the last missing packet no NAL unit has begun: what continues one is not malformed, its start
+    /// is missing.
+    pub fn is_out_of_step(&self) -> bool {
+        self.out_of_step
     }
 
     /// True while a fragmented NAL unit waits for its end.
@@ -76,6 +89,12 @@ impl H264Depacketizer {
     /// the packet's. On an error nothing of this payload is used, except that a complete unit behind an unfinished
     /// fragment is ([`H264Error::NoEnd`]).
     pub fn push(&mut self, payload: &Bytes, timestamp: u32, nals: &mut Vec<Bytes>) -> Result<(), H264Error> {
+        let result = self.take(payload, timestamp, nals);
+        self.out_of_step &= result == Err(H264Error::NoStart);
+        result
+    }
+
+    fn take(&mut self, payload: &Bytes, timestamp: u32, nals: &mut Vec<Bytes>) -> Result<(), H264Error> {
         let Some(&first) = payload.first() else { return Err(H264Error::TooShort(0)) };
         if payload.starts_with(&[0, 0, 1]) || payload.starts_with(&[0, 0, 0, 1]) {
             // Some cameras put whole byte streams into packets.

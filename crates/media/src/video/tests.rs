@@ -304,6 +304,24 @@ fn a_malformed_packet_is_named_and_costs_its_picture() {
 }
 
 #[test]
+fn who_comes_in_the_middle_of_a_picture_finds_no_packet_malformed() {
+    let (mut bench, mut encoder) = (Bench::new(), Encoder::new());
+    // Continuation and end of an IDR, and a slice behind it: none of it can be used, and none of it is wrong.
+    bench.send(encoder.packet(vec![0x7c, 0x05, 1], false), ms(0));
+    bench.send(encoder.packet(vec![0x7c, 0x45, 2], false), ms(1));
+    bench.send(encoder.packet(vec![0x65, 3], true), ms(2));
+    let outputs = bench.outputs(ms(20));
+    assert!(!outputs.iter().any(|output| matches!(output, VideoOutput::AccessUnit(_))), "{outputs:?}");
+    assert_eq!(bench.receiver.stats().packets_malformed, 0, "{outputs:?}");
+    encoder.timestamp = encoder.timestamp.wrapping_add(3000);
+    assert_eq!(bench.frames(encoder.frame(true), ms(33)), [0]);
+    // In step, it is wrong.
+    bench.send(encoder.packet(vec![0x7c, 0x05, 1], true), ms(66));
+    bench.outputs(ms(80));
+    assert_eq!(bench.receiver.stats().packets_malformed, 1);
+}
+
+#[test]
 fn a_new_ssrc_takes_over_once_it_is_proved() {
     let (mut bench, mut encoder) = (Bench::new(), Encoder::new());
     assert_eq!(bench.frames(encoder.frame(true), ms(0)), [0]);
