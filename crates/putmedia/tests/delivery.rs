@@ -6,7 +6,7 @@ mod simulation;
 
 use std::time::Duration;
 
-use kvs_putmedia::{DropReason, Event, ProducerConfig, SpoolConfig};
+use kvs_putmedia::{DropReason, Event, ProducerConfig, SpoolConfig, WhenFull};
 use proptest::prelude::*;
 use simulation::{Disk, GOP, Network, Simulation};
 
@@ -209,6 +209,24 @@ fn a_service_in_trouble_for_minutes_gets_everything_in_the_end() {
         assert!(simulation.connects < 60, "{network:?}: {} sessions are a hot loop", simulation.connects);
         nothing_lost(&mut simulation);
     }
+}
+
+#[test]
+fn input_that_can_wait_fills_memory_and_spool_and_waits_then() {
+    let mut simulation = Simulation::new(ProducerConfig { when_full: WhenFull::Block, ..config(4, 10) });
+    simulation.network = Network::Absent;
+    let mut seconds = 0;
+    while simulation.producer.has_room() {
+        simulation.play(1);
+        seconds += 1;
+        assert!(seconds < 100, "{:?}", simulation.statistics());
+    }
+    // Fourteen fragments of two seconds, give or take the one that is being made.
+    assert!((26..=32).contains(&seconds), "{seconds} s fitted");
+    simulation.network = Network::Good;
+    assert!(simulation.wait(60, |simulation| simulation.producer.has_room()));
+    simulation.play(10);
+    nothing_lost(&mut simulation);
 }
 
 #[derive(Clone, Debug)]

@@ -18,7 +18,7 @@ fn outage() -> Duration {
 const ROOMY: &str = "storage-size=128 buffer-duration=600";
 
 pub fn rows() -> Vec<Row> {
-    vec![
+    let mut rows = vec![
         row("credentials end every 20 s", |clips| async move { credentials_that_end(&clips.long).await }),
         row("a slow uplink: half the bitrate", |clips| async move { slow_uplink(&clips.fat).await }),
         row("outage, memory only", |clips| async move {
@@ -65,7 +65,33 @@ pub fn rows() -> Vec<Row> {
             world.stop().await;
             kept
         }),
-    ]
+    ];
+    if may_mount() {
+        rows.push(row("outage, the disk is full", |clips| async move { full_disk(&clips.small).await }));
+    } else {
+        println!("a full disk is left out: this machine does not let `unshare` mount one");
+    }
+    rows
+}
+
+fn may_mount() -> bool {
+    let mut command = std::process::Command::new("unshare");
+    command.args(["-Urm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]);
+    command.output().is_ok_and(|output| output.status.success())
+}
+
+/// Memory holds what the disk does not.
+async fn full_disk(clip: &Clip) -> Kept {
+    let mut world = World::absent();
+    let mut playing = world.launch_on_disk(200, &[clip], "retention-period=1");
+    playing.says("No space left on device").await;
+    world.start().await;
+    let run = playing.succeed().await;
+    let kept = Kept::of(&world, &[clip], &run).await;
+    assert_eq!((kept.stored.missing.len(), kept.dropped, kept.stored.duplicates), (0, 0, 0));
+    assert!(run.figure("spool-failures") >= 1 && run.figure("fragments-spooled") >= 1);
+    world.stop().await;
+    kept
 }
 
 /// So long that the clip is over: everything that was played after the beginning is held, or was dropped.

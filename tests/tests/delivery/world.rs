@@ -183,6 +183,20 @@ impl World {
 
     /// Plays clips, one after the other, with these properties of `kvssink`.
     pub fn launch(&mut self, clips: &[&Clip], properties: &str) -> Playing {
+        self.launch_by("gst-launch-1.0", &[], clips, properties)
+    }
+
+    /// The same with a disk of so many KiB for the spool, in a file system that only the pipeline sees.
+    pub fn launch_on_disk(&mut self, kib: u32, clips: &[&Clip], properties: &str) -> Playing {
+        let spool = self.spool();
+        std::fs::create_dir_all(&spool).unwrap();
+        let mount =
+            format!("mount -t tmpfs -o size={kib}k tmpfs {} && exec gst-launch-1.0 \"$@\"", spool.display());
+        let properties = format!("spool-directory={} {properties}", spool.display());
+        self.launch_by("unshare", &["-Urm", "sh", "-c", &mount, "sh"], clips, &properties)
+    }
+
+    fn launch_by(&mut self, program: &str, before: &[&str], clips: &[&Clip], properties: &str) -> Playing {
         self.runs += 1;
         let log = self.folder.path().join(format!("run-{}.log", self.runs));
         let output = std::fs::File::create(&log).unwrap();
@@ -192,7 +206,8 @@ impl World {
             pipeline
                 .push_str(&format!(" filesrc location={} ! qtdemux ! h264parse ! c.", clip.path.display()));
         }
-        let mut command = Command::new("gst-launch-1.0");
+        let mut command = Command::new(program);
+        command.args(before);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("AWS_") {
                 command.env_remove(name);
