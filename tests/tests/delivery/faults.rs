@@ -70,6 +70,18 @@ pub fn rows() -> Vec<Row> {
             simple(format!("error {id}"), vec![fault], "", 1)
         });
     }
+    // The SDK tries what is the service's fault three times by itself.
+    for (call, status, kind, times) in [
+        ("DescribeStream", 403, "AccessDeniedException", 3),
+        ("DescribeStream", 503, "ServiceUnavailableException", 7),
+        ("GetDataEndpoint", 400, "ClientLimitExceededException", 3),
+        ("GetDataEndpoint", 500, "InternalFailure", 7),
+    ] {
+        let refusal =
+            json!({"action": "http_error", "call": call, "status": status, "type": kind, "times": times});
+        let name = format!("{status} {kind} of {call}");
+        rows.push(row(name, move |clips| async move { control_plane(&clips.small, refusal).await }));
+    }
     for (status, kind) in [
         (400, "ClientLimitExceededException"),
         (400, "InvalidArgumentException"),
@@ -86,6 +98,24 @@ pub fn rows() -> Vec<Row> {
         rows.push(simple(format!("{status} {kind} midway"), vec![refusal(1), reset], "", 1));
     }
     rows
+}
+
+/// The stream cannot be looked up at the start, and not again after a failure: nothing is sent meanwhile, and nothing lost.
+async fn control_plane(clip: &Clip, refusal: Value) -> Kept {
+    let mut world = World::new().await;
+    world.fault(refusal.clone()).await;
+    let playing = world.launch(&[clip], "");
+    world.fragments(2).await;
+    world.fault(refusal).await;
+    // Asks for a new look-up.
+    world.fault(json!({"action": "error", "id": 5000})).await;
+    let run = playing.succeed().await;
+    let kept = Kept::of(&world, &[clip], &run).await;
+    assert_eq!((kept.stored.missing.len(), kept.dropped), (0, 0));
+    assert!(kept.stored.duplicates <= 1 && kept.stored.sessions == 2, "{kept:?}");
+    assert_eq!(world.state().await["faults"], json!([]), "all of them happened");
+    world.stop().await;
+    kept
 }
 
 /// The service says that it is no use. What was complete waits in the spool for the next start.

@@ -57,18 +57,18 @@ async fn the_fault_table() {
         .buffered(TOGETHER)
         .collect()
         .await;
-    println!("{:44} frames                                fragments", "");
-    println!("{:44} played  persisted  lost  dropped     twice  sessions", "");
+    println!("{:52} frames                                fragments", "");
+    println!("{:52} played  persisted  lost  dropped     twice  sessions", "");
     let mut failed = Vec::new();
     for (name, result) in results {
         match result {
             Ok(Kept { played, stored, dropped }) => {
                 let (lost, twice) = (played - stored.frames, stored.duplicates);
                 let (frames, sessions) = (stored.frames, stored.sessions);
-                println!("{name:44} {played:6} {frames:10} {lost:5} {dropped:8} {twice:9} {sessions:9}");
+                println!("{name:52} {played:6} {frames:10} {lost:5} {dropped:8} {twice:9} {sessions:9}");
             }
             Err(error) => {
-                println!("{name:44} FAILED");
+                println!("{name:52} FAILED");
                 failed.push(format!("{name}: {error}"));
             }
         }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use serde_json::json;
 
 use super::{Answer, Json, channels, streams};
@@ -10,6 +13,7 @@ use crate::{
     App,
     auth::Signed,
     error::{ErrorKind, ServiceError},
+    putmedia::{Call, misbehave},
 };
 
 /// GetSignalingChannelEndpoint. Master and viewer get the same address: no client takes a path in it, and some take no
@@ -39,7 +43,10 @@ pub(super) async fn signaling(State(app): State<Arc<App>>, Signed { caller, memb
 }
 
 /// GetDataEndpoint.
-pub(super) async fn data(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
+pub(super) async fn data(
+    State(app): State<Arc<App>>,
+    Signed { caller, members }: Signed,
+) -> Result<Response, ServiceError> {
     let names = [
         "PUT_MEDIA",
         "GET_MEDIA",
@@ -51,6 +58,9 @@ pub(super) async fn data(State(app): State<Arc<App>>, Signed { caller, members }
         "GET_IMAGES",
     ];
     members.required("APIName", members.one_of("APIName", &names)?)?;
-    streams::find(&app, &caller.region, &members)?;
-    Ok(Json(json!({"DataEndpoint": caller.http_url()})))
+    let stream = streams::find(&app, &caller.region, &members)?;
+    if let Some(response) = misbehave(&app, &stream.folder(), Call::GetDataEndpoint).await {
+        return Ok(response);
+    }
+    Ok(Json(json!({"DataEndpoint": caller.http_url()})).into_response())
 }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -16,6 +19,7 @@ use crate::{
     auth::Signed,
     error::{ErrorKind, ServiceError},
     members::Members,
+    putmedia::{Call, misbehave},
 };
 
 /// Ten years.
@@ -105,8 +109,15 @@ pub(crate) fn find(app: &App, region: &str, members: &Members) -> Result<Stream,
     app.control.find_stream(region, rules::name(members, "StreamName")?, members.string("StreamARN")?)
 }
 
-pub(super) async fn describe(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
-    Ok(Json(json!({"StreamInfo": find(&app, &caller.region, &members)?.describe()})))
+pub(super) async fn describe(
+    State(app): State<Arc<App>>,
+    Signed { caller, members }: Signed,
+) -> Result<Response, ServiceError> {
+    let stream = find(&app, &caller.region, &members)?;
+    if let Some(response) = misbehave(&app, &stream.folder(), Call::DescribeStream).await {
+        return Ok(response);
+    }
+    Ok(Json(json!({"StreamInfo": stream.describe()})).into_response())
 }
 
 pub(super) async fn list(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {

@@ -92,11 +92,30 @@ impl Fault {
     }
 }
 
+/// A call that can be answered with an error, or late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs, reason = "each is named by the service")]
+pub enum Call {
+    #[default]
+    PutMedia,
+    DescribeStream,
+    GetDataEndpoint,
+}
+
+/// The names that `call` may have.
+const CALLS: [(&str, Call); 3] = [
+    ("PutMedia", Call::PutMedia),
+    ("DescribeStream", Call::DescribeStream),
+    ("GetDataEndpoint", Call::GetDataEndpoint),
+];
+
 /// A fault and to whom it happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
     /// What.
     pub fault: Fault,
+    /// Whose answer, for `http_error` and `delay_response`.
+    pub call: Call,
     /// How many go unharmed first: requests for `http_error` and `delay_response`, else complete fragments of the stream.
     pub after: u64,
     /// How often it happens; `None` until it is cleared.
@@ -170,12 +189,21 @@ impl Order {
                 Fault::SlowReading(members.required("bytesPerSecond", (speed > 0).then_some(speed))?)
             }
         };
+        let call = match members.one_of("call", &CALLS.map(|(name, _)| name))? {
+            None => Call::default(),
+            Some(_) if fault.place() != Place::Start => {
+                return Err(members.invalid("call", "goes with http_error and delay_response only"));
+            }
+            Some(wanted) => {
+                CALLS.iter().find(|(name, _)| *name == wanted).map(|(_, call)| *call).unwrap_or_default()
+            }
+        };
         let after = u64::from(number("after", 0, 1_000_000, 0)?);
         let times = match number("times", 0, 1_000_000, 1)? {
             0 => None,
             times => Some(u64::from(times)),
         };
-        Ok(Some(Self { fault, after, times }))
+        Ok(Some(Self { fault, call, after, times }))
     }
 }
 
@@ -278,11 +306,11 @@ impl Faults {
     }
 
     /// A request has come.
-    pub fn at_start(&self, stream: &str) -> AtStart {
+    pub fn at_start(&self, stream: &str, call: Call) -> AtStart {
         let mut found = AtStart::default();
         let mut streams = self.streams.lock();
         for armed in streams.get_mut(stream).into_iter().flatten() {
-            if armed.order.fault.place() != Place::Start || armed.spent() {
+            if armed.order.fault.place() != Place::Start || armed.order.call != call || armed.spent() {
                 continue;
             }
             if armed.after > 0 {
@@ -371,7 +399,7 @@ mod tests {
     use super::*;
 
     fn order(fault: Fault, after: u64, times: Option<u64>) -> Order {
-        Order { fault, after, times }
+        Order { fault, call: Call::PutMedia, after, times }
     }
 
     #[test]
@@ -418,8 +446,19 @@ mod tests {
         let faults = Faults::default();
         let refusal = Fault::HttpError { status: 403, error_type: "A".to_owned(), message: "b".to_owned() };
         faults.order("s", order(refusal, 1, Some(2)));
-        let seen: Vec<_> = (0..4).map(|_| faults.at_start("s").error.is_some()).collect();
+        let seen: Vec<_> = (0..4).map(|_| faults.at_start("s", Call::PutMedia).error.is_some()).collect();
         assert_eq!(seen, [false, true, true, false]);
+    }
+
+    #[test]
+    fn a_call_is_refused_and_no_other() {
+        let faults = Faults::default();
+        let refusal = Fault::HttpError { status: 503, error_type: "A".to_owned(), message: "b".to_owned() };
+        faults.order("s", Order { call: Call::GetDataEndpoint, ..order(refusal, 0, Some(1)) });
+        assert_eq!(faults.at_start("s", Call::PutMedia), AtStart::default());
+        assert_eq!(faults.at_start("s", Call::DescribeStream), AtStart::default());
+        assert!(faults.at_start("s", Call::GetDataEndpoint).error.is_some());
+        assert_eq!(faults.at_start("s", Call::GetDataEndpoint), AtStart::default());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{head::Head, session::Session};
+use super::{faults::Call, head::Head, session::Session};
 use crate::{
     Abort, App,
     auth::{PayloadHash, authorize},
@@ -42,13 +42,9 @@ async fn put_media(State(app): State<Arc<App>>, request: Request) -> Response {
         Err(error) => return refuse(error.into_response(), body),
     };
     let stream = head.stream.folder();
-    let fault = app.put_media.faults.at_start(&stream);
-    if let Some(delay) = fault.delay {
-        tokio::time::sleep(delay).await;
-    }
-    if let Some((status, error_type, message)) = fault.error {
+    if let Some(response) = misbehave(&app, &stream, Call::PutMedia).await {
         app.put_media.sessions.count(&stream, |counters| counters.refused += 1);
-        return refuse(on_purpose(status, &error_type, &message), body);
+        return refuse(response, body);
     }
     let limit = app.config.put_media.connections;
     let Some(open) = app.put_media.sessions.open(&stream, limit) else {
@@ -84,6 +80,15 @@ fn refuse(response: Response, body: BodyDataStream) -> Response {
 /// Reads a body to its end, for a while.
 pub(super) async fn drain(mut body: BodyDataStream, limit: Duration) {
     let _ = tokio::time::timeout(limit, async { while let Some(Ok(_)) = body.next().await {} }).await;
+}
+
+/// What a call that is about a stream suffers before it is answered, and the error that it gets instead of its answer.
+pub(crate) async fn misbehave(app: &App, stream: &str, call: Call) -> Option<Response> {
+    let fault = app.put_media.faults.at_start(stream, call);
+    if let Some(delay) = fault.delay {
+        tokio::time::sleep(delay).await;
+    }
+    fault.error.map(|(status, error_type, message)| on_purpose(status, &error_type, &message))
 }
 
 fn on_purpose(status: u16, error_type: &str, message: &str) -> Response {

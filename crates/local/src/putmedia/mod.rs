@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 pub use self::ack::{Ack, ErrorId};
 pub(crate) use self::expiry::expire;
-pub use self::faults::{Fault, Faults, Order};
-pub(crate) use self::http::routes;
+pub use self::faults::{Call, Fault, Faults, Order};
+pub(crate) use self::http::{misbehave, routes};
 pub use self::ingest::{Fragment, Ingest, Limits, Output};
 pub use self::sessions::{Counters, Sessions};
 
