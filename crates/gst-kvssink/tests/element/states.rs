@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use gst::prelude::*;
-use kvs_local::putmedia::{Fault, Order};
+use kvs_local::putmedia::{Call, Fault, Order};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -183,7 +183,12 @@ fn an_end_that_was_flushed_away_is_not_told() {
     video.push(0, true).unwrap();
     let key = wait_for("the stream", || local.key());
     let fault = Fault::DelayPersisted(Duration::from_millis(300));
-    local.server().app().put_media.faults.order(&key, Order { fault, after: 0, times: None });
+    local
+        .server()
+        .app()
+        .put_media
+        .faults
+        .order(&key, Order { fault, call: Call::PutMedia, after: 0, times: None });
     for round in 1..=3 {
         if round > 1 {
             video.pad.push_event(gst::event::FlushStart::new());
@@ -217,7 +222,12 @@ fn a_wait_for_room_ends_with_a_flush_and_with_a_stop() {
     video.push(0, true).unwrap();
     let key = wait_for("the stream", || local.key());
     let fault = Fault::NoPersisted { store: false };
-    local.server().app().put_media.faults.order(&key, Order { fault, after: 0, times: None });
+    local
+        .server()
+        .app()
+        .put_media
+        .faults
+        .order(&key, Order { fault, call: Call::PutMedia, after: 0, times: None });
     let blocked = |video: &Feed| {
         let (sender, receiver) = mpsc::channel();
         let pad = video.pad.clone();
