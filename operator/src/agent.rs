@@ -9,6 +9,7 @@ use hyper::{Request, StatusCode, Uri};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use kvs_ingest_api::AgentStatus;
+use tracing::Instrument;
 
 use crate::names;
 
@@ -59,7 +60,13 @@ impl Asker {
             .map_err(|_| AskError::Unreachable(address.to_string()))?;
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = uri;
-        tokio::time::timeout(WITHIN, async {
+        let span = tracing::debug_span!(
+            "agent",
+            otel.name = "GET /status",
+            otel.kind = "client",
+            server.address = %address.ip(),
+        );
+        let asked = async {
             let answer = self.client.request(request).await.map_err(unreachable)?;
             // A redirect is such a status, too.
             if answer.status() != StatusCode::OK {
@@ -68,9 +75,8 @@ impl Asker {
             let body = Limited::new(answer.into_body(), LONGEST).collect().await;
             let body = body.map_err(|error| AskError::Document(error.to_string()))?.to_bytes();
             serde_json::from_slice(&body).map_err(|error| AskError::Document(error.to_string()))
-        })
-        .await
-        .unwrap_or(Err(AskError::TimedOut))
+        };
+        tokio::time::timeout(WITHIN, asked).instrument(span).await.unwrap_or(Err(AskError::TimedOut))
     }
 }
 

@@ -8,6 +8,8 @@ use kube::runtime::events::{Event, EventType};
 use kube::{Resource, ResourceExt};
 use kvs_ingest_api::{API_VERSION, KIND, KvsIngest, KvsIngestStatus};
 use serde_json::json;
+use tracing::Instrument;
+use tracing::field::{Empty, display};
 
 use crate::build::Built;
 use crate::context::{Context, Guarded};
@@ -52,10 +54,21 @@ pub(crate) async fn within<T>(
     what: &'static str,
     request: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, ApplyError> {
-    match tokio::time::timeout(WITHIN, request).await {
+    let span = tracing::debug_span!(
+        "kubernetes",
+        otel.name = what,
+        otel.kind = "client",
+        otel.status_code = Empty,
+        otel.status_description = Empty,
+    );
+    let result = match tokio::time::timeout(WITHIN, request).instrument(span.clone()).await {
         Ok(result) => result.map_err(|source| ApplyError::Api { what, source: Box::new(source) }),
         Err(_) => Err(ApplyError::TimedOut(what)),
+    };
+    if let Err(error) = &result {
+        span.record("otel.status_code", "ERROR").record("otel.status_description", display(error));
     }
+    result
 }
 
 impl Context {

@@ -8,6 +8,8 @@ use kvs::{ChannelId, ChannelInfo, ControlPlane, MediaStorage, NewStream, StreamI
 use kvs_aws::{AwsContext, ErrorClass};
 use kvs_ingest_api::{KvsIngestSpec, ResolvedChannel, ResolvedStream};
 use parking_lot::Mutex;
+use tracing::Instrument;
+use tracing::field::{Empty, display};
 
 use crate::metrics::Metrics;
 use crate::names;
@@ -99,10 +101,26 @@ impl Aws {
             let bucket = buckets.entry(operation).or_insert_with(|| Bucket::new(rate, rate.max(1.0), now));
             bucket.reserve(now)
         };
+        let span = tracing::debug_span!(
+            "aws",
+            otel.name = operation,
+            otel.kind = "client",
+            rpc.system = "aws-api",
+            rpc.service = "KinesisVideo",
+            rpc.method = operation,
+            waited_seconds = wait.as_secs_f64(),
+            error.r#type = Empty,
+            otel.status_code = Empty,
+            otel.status_description = Empty,
+        );
         // At most as many wait as objects are reconciled at once.
         tokio::time::sleep(wait).await;
-        let result = call.await;
+        let result = call.instrument(span.clone()).await;
         let code = result.as_ref().map_or_else(|error| error.class.as_str(), |_| "ok");
+        if let Err(error) = &result {
+            span.record("error.type", code);
+            span.record("otel.status_code", "ERROR").record("otel.status_description", display(error));
+        }
         self.metrics.aws_request(operation, code);
         result
     }

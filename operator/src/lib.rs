@@ -15,5 +15,6 @@ pub mod owners;
 pub mod pace;
 pub mod reconcile;
 pub mod report;
+pub mod telemetry;
 pub mod watches;
 pub mod workload;

@@ -14,6 +14,7 @@ use kvs_ingest_api::pod::ImagePullPolicy;
 use kvs_ingest_operator::context::{Context, Settings};
 use kvs_ingest_operator::lease::{Elector, LeaseConfig};
 use kvs_ingest_operator::metrics::Metrics;
+use kvs_ingest_operator::telemetry::Telemetry;
 use kvs_ingest_operator::{admin, controller};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -80,6 +81,9 @@ struct Cli {
     /// What is logged: error, warn, info, debug, trace, or RUST_LOG's syntax
     #[arg(long, env = "RUST_LOG", default_value = "info")]
     log_level: String,
+    /// Collector that traces are sent to, OTLP over HTTP: http://collector:4318. The other OTEL_ variables count, too
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    otlp_endpoint: Option<String>,
 }
 
 /// As Kubernetes writes them.
@@ -123,10 +127,24 @@ fn main() -> ExitCode {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn start(cli: Cli) -> Result<ExitCode> {
-    log(&cli)?;
     // kube and the AWS SDK bring rustls; it panics when no provider is chosen.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let settings = settings(&cli)?;
+    let identity =
+        cli.identity.clone().unwrap_or_else(|| format!("{}-{:08x}", host(), rand::random::<u32>()));
+    let telemetry = Telemetry {
+        filter: &cli.log_level,
+        json: matches!(cli.log_format, LogFormat::Json),
+        endpoint: cli.otlp_endpoint.as_deref(),
+        identity: &identity,
+    };
+    let traces = telemetry.init()?;
+    let ended = operate(&cli, identity).await;
+    traces.end().await;
+    ended
+}
+
+async fn operate(cli: &Cli, identity: String) -> Result<ExitCode> {
+    let settings = settings(cli)?;
     let mut config =
         Config::infer().await.context("no way to the API server: neither a kubeconfig nor a pod")?;
     // Retries are the reconcile's, with a delay for each object: a slot must not be held by one.
@@ -147,8 +165,6 @@ async fn start(cli: Cli) -> Result<ExitCode> {
     let router = admin::router(context.clone());
     tokio::spawn(async move { axum::serve(listener, router).await });
 
-    let identity =
-        cli.identity.clone().unwrap_or_else(|| format!("{}-{:08x}", host(), rand::random::<u32>()));
     let lease = LeaseConfig::new(&cli.lease_namespace, &cli.lease_name, identity);
     // The lease is given back when the last write is done, not before.
     let resign = CancellationToken::new();
@@ -212,16 +228,4 @@ fn settings(cli: &Cli) -> Result<Settings> {
 fn host() -> String {
     std::fs::read_to_string("/etc/hostname")
         .map_or_else(|_| "operator".to_owned(), |name| name.trim().to_owned())
-}
-
-fn log(cli: &Cli) -> Result<()> {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_new(&cli.log_level)
-        .with_context(|| format!("--log-level {:?} is no filter", cli.log_level))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match cli.log_format {
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-        LogFormat::Text => builder.init(),
-    }
-    Ok(())
 }

@@ -12,11 +12,13 @@ use kvs_ingest_api::{
     DeletionPolicy, KvsIngest, KvsIngestStatus, Phase, ResolvedChannel, ResolvedStream, annotations,
     condition,
 };
+use tracing::field::{Empty, display};
+use tracing::{Instrument, instrument};
 
 use crate::apply::{ApplyError, within};
 use crate::aws::Subject;
 use crate::build::{Built, ResolvedNames, build};
-use crate::context::{Context, Guarded, claim};
+use crate::context::{Caches, Context, Guarded, claim};
 use crate::names;
 use crate::report::{AgentView, Next, Observed, Truth, Verdict, find, report};
 use crate::workload::{self, DeploymentLite};
@@ -66,6 +68,23 @@ pub async fn reconcile(object: &Guarded, context: &Arc<Context>) -> Result<Actio
     let Some(object) = caches.objects.get(&here) else {
         return Ok(Action::await_change());
     };
+    let span = tracing::debug_span!(
+        "reconcile",
+        k8s.namespace.name = object.namespace(),
+        kvs_ingest.name = object.name_any(),
+        kvs_ingest.uid = object.uid(),
+        kvs_ingest.generation = object.meta_generation(),
+        otel.status_code = Empty,
+        otel.status_description = Empty,
+    );
+    let result = pass(&object, &caches, context).instrument(span.clone()).await;
+    if let Err(error) = &result {
+        span.record("otel.status_code", "ERROR").record("otel.status_description", display(error));
+    }
+    result
+}
+
+async fn pass(object: &Guarded, caches: &Caches, context: &Arc<Context>) -> Result<Action, ReconcileError> {
     let ingest = match &object.0 {
         Ok(ingest) => ingest,
         Err(invalid) => {
@@ -74,14 +93,14 @@ pub async fn reconcile(object: &Guarded, context: &Arc<Context>) -> Result<Actio
                 ..nothing(object.meta_generation())
             };
             let status = report(None, observed, &now());
-            context.apply_status(&object, &status).await?;
+            context.apply_status(object, &status).await?;
             return Ok(Action::await_change());
         }
     };
     let name = names::deployment(&ingest.name_any());
     let deployment =
         caches.deployments.get(&ObjectRef::new(&name).within(&ingest.namespace().unwrap_or_default()));
-    let pass = Pass { context, object: &object, ingest, deployment, uid: ingest.uid().unwrap_or_default() };
+    let pass = Pass { context, object, ingest, deployment, uid: ingest.uid().unwrap_or_default() };
     if ingest.metadata.deletion_timestamp.is_some() { pass.delete().await } else { pass.run().await }
 }
 
@@ -207,6 +226,7 @@ impl Pass<'_> {
     }
 
     /// Channel and stream: from the status while they are as they were, from AWS otherwise.
+    #[instrument(level = "debug", skip_all)]
     async fn resolve(
         &self,
         before: Option<&KvsIngestStatus>,
@@ -289,6 +309,7 @@ impl Pass<'_> {
     }
 
     /// Applies what was built, unless it is there.
+    #[instrument(level = "debug", skip_all)]
     async fn apply(
         &self,
         built: &Built,
@@ -354,6 +375,7 @@ impl Pass<'_> {
     }
 
     /// What Kubernetes and the agent say; and when to look again.
+    #[instrument(level = "debug", skip_all)]
     async fn look(
         &self,
         deployment: &DeploymentLite,
@@ -467,6 +489,7 @@ impl Pass<'_> {
         }
     }
 
+    #[instrument(name = "report", level = "debug", skip_all)]
     async fn finish(
         &self,
         before: Option<KvsIngestStatus>,
@@ -568,6 +591,7 @@ impl Pass<'_> {
     }
 
     /// The object goes: first the agent, which must not write to what is deleted, then what was created in AWS.
+    #[instrument(level = "debug", skip_all)]
     async fn delete(&self) -> Result<Action, ReconcileError> {
         if !self.ingest.finalizers().iter().any(|name| name == names::FINALIZER) {
             return Ok(Action::await_change());

@@ -236,6 +236,10 @@ impl World {
         self.api("kvs-ingest.dev", "v1alpha1", "KvsIngest")
     }
 
+    pub fn configmaps(&self) -> Api<DynamicObject> {
+        self.api("", "v1", "ConfigMap")
+    }
+
     pub fn deployments(&self) -> Api<DynamicObject> {
         self.api("apps", "v1", "Deployment")
     }

@@ -13,6 +13,7 @@ pub mod kubernetes;
 pub mod master;
 pub mod nal;
 pub mod numbered;
+pub mod otlp;
 pub mod packets;
 pub mod pods;
 pub mod stored;

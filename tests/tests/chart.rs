@@ -209,6 +209,7 @@ fn what_is_set_arrives() -> Result<()> {
         "--lease-name=east",
         "--log-format=text",
         "--log-level=info,kvs_ingest_operator=debug",
+        "--otlp-endpoint=http://collector.monitoring:4318",
     ];
     assert_eq!(rendered.arguments()?, expected);
     let deployment = rendered.one("Deployment")?;
@@ -340,6 +341,16 @@ fn network_policies_are_off_and_let_the_operator_ask_its_agents() -> Result<()> 
     });
     assert_eq!(to_agents.unwrap()["ports"], json!([{"protocol": "TCP", "port": port}]));
 
+    for (collector, port) in
+        [("http://c.monitoring:4318/x", 4318), ("https://c.test", 443), ("http://c.test", 80)]
+    {
+        let set = format!("tracing.otlpEndpoint={collector}");
+        let rendered = render(&["--set=networkPolicy.enabled=true", "--set", &set])?;
+        let rules = rendered.named("NetworkPolicy", "kvs-ingest-operator")?["spec"]["egress"].clone();
+        let rule = json!({"ports": [{"protocol": "TCP", "port": port}]});
+        assert!(rules.as_array().unwrap().contains(&rule), "{collector}: {rules:#}");
+    }
+
     let mut places = Vec::new();
     for policy in rendered.all("NetworkPolicy") {
         if policy["metadata"]["name"] != "kvs-ingest-agents" {
@@ -444,6 +455,7 @@ fn bad_values_are_refused_by_name() -> Result<()> {
         ("rolloutsPerMinute=0", "at '/rolloutsPerMinute': exclusiveMinimum: got 0, want 0"),
         ("aws.quotaShare=-1", "at '/aws/quotaShare': "),
         ("log.format=xml", "at '/log/format': value must be one of 'json', 'text'"),
+        ("tracing.otlpEndpoint=collector:4318", "at '/tracing/otlpEndpoint': "),
         ("crds.keep=maybe", "at '/crds/keep': got string, want boolean"),
         ("podDisruptionBudget.maxUnavailable=0", "at '/podDisruptionBudget/maxUnavailable': "),
         ("listenAddress=localhost", "at '/listenAddress': "),

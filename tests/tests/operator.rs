@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use aws_sdk_kinesisvideo::types::{MediaStorageConfiguration, MediaStorageConfigurationStatus};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kvs::{ChannelId, ControlPlane, NewStream, StreamId, Tags};
 use kvs_aws::{AwsContext, ErrorClass};
 use kvs_ingest_tests::kubernetes::{REGION, World, condition, says};
 use kvs_ingest_tests::master::channel::Access;
 use kvs_ingest_tests::master::{Master, Settings};
+use kvs_ingest_tests::otlp::{Collector, Span};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -486,9 +487,19 @@ async fn the_api_server_may_go_and_come_back() {
     let operator = world.operator("one", &[]).await.unwrap();
     world.create(world.manifest("one", json!({}))).await.unwrap();
     world.until(&world.deployments(), "one-agent", "a Deployment", Value::is_object).await.unwrap();
+    writes(&world).await;
+    // What the watch saw last is older than anything that the new API server remembers: it expires.
+    world.patch("one", json!({"metadata": {"labels": {"a": "b"}}})).await.unwrap();
+    let noise = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "noise"}});
+    world.configmaps().create(&PostParams::default(), &serde_json::from_value(noise).unwrap()).await.unwrap();
     world.cluster.restart_apiserver().await.unwrap();
     world.create(world.manifest("two", json!({}))).await.unwrap();
     world.until(&world.deployments(), "two-agent", "a Deployment", Value::is_object).await.unwrap();
+    let gone = |resource: &str| {
+        let requests = world.cluster.requests(&world.namespace).unwrap();
+        requests.contains(&("watch".to_owned(), resource.to_owned(), 410))
+    };
+    assert!(gone("kvsingests") && gone("deployments"), "{}", operator.log());
     assert!(!operator.log().contains("panicked"), "{}", operator.log());
     world.end().await.unwrap();
 }
@@ -634,4 +645,65 @@ async fn an_upgrade_restarts_no_more_agents_than_the_budget_allows() {
         sleep(Duration::from_millis(200)).await;
     }
     world.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reconcile_is_a_trace() {
+    let world = World::new("traces").await.unwrap();
+    let collector = Collector::start().await.unwrap();
+    let operator = world.operator("one", &["--otlp-endpoint", &collector.url]).await.unwrap();
+    world.create(world.manifest("door", json!({}))).await.unwrap();
+    world.says("door", "ChannelResolved", "True", "Created").await.unwrap();
+    let missing = json!({"channel": {"createIfMissing": false}, "stream": {"createIfMissing": false}});
+    world.create(world.manifest("lost", missing)).await.unwrap();
+    world.says("lost", "Ready", "False", "ChannelNotFound").await.unwrap();
+    let started = Instant::now();
+    // What the processor still holds is sent before the process ends.
+    operator.stop().await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    let spans = collector.spans();
+    let of = |ingest: &str| {
+        let roots = spans.iter().filter(|span| {
+            span.name == "reconcile"
+                && span.attributes.get("kvs_ingest.name").is_some_and(|name| name == ingest)
+        });
+        roots.cloned().collect::<Vec<Span>>()
+    };
+    let below = |root: &Span, path: &[&str]| -> Vec<Span> {
+        path.iter().fold(vec![root.clone()], |parents, name| {
+            let child = |span: &&Span| {
+                span.name == *name
+                    && parents.iter().any(|parent| span.parent == parent.id && span.trace == parent.trace)
+            };
+            spans.iter().filter(child).cloned().collect()
+        })
+    };
+    let door = of("door");
+    let applied: Vec<_> = door.iter().flat_map(|root| below(root, &["apply", "apply Deployment"])).collect();
+    assert_eq!(applied.len(), 1, "{spans:#?}");
+    let asked: Vec<_> = door.iter().flat_map(|root| below(root, &["resolve", "CreateStream"])).collect();
+    assert_eq!(asked.len(), 1, "{spans:#?}");
+    assert_eq!(asked[0].attributes["rpc.system"], "aws-api");
+    assert!(door.iter().any(|root| !below(root, &["report", "apply status"]).is_empty()), "{spans:#?}");
+    let root = &door[0];
+    assert!(root.parent.is_empty());
+    assert_eq!(root.attributes["k8s.namespace.name"], world.namespace);
+    assert_eq!(root.resource["service.name"], "kvs-ingest-operator");
+    assert_eq!(root.resource["service.instance.id"], "one");
+    let lost = of("lost");
+    let failed = lost.iter().flat_map(|root| below(root, &["resolve", "DescribeSignalingChannel"]));
+    let failed: Vec<_> = failed.filter(|span| span.status == 2).collect();
+    assert!(
+        failed.first().is_some_and(|span| span.attributes["error.type"] == "not_found"),
+        "{lost:#?} {failed:#?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_is_not_there_changes_nothing() {
+    let world = World::new("untraced").await.unwrap();
+    let operator = world.operator("one", &["--otlp-endpoint=http://127.0.0.1:9"]).await.unwrap();
+    world.create(world.manifest("door", json!({}))).await.unwrap();
+    world.says("door", "ChannelResolved", "True", "Created").await.unwrap();
+    operator.stop().await.unwrap();
 }

@@ -634,11 +634,22 @@ fn virtual_environment(requirements: &Path) -> Result<PathBuf> {
 
 fn the_demo(suite: &mut Run) -> Result<()> {
     binaries()?;
+    let folder = target().join("suites/demo");
+    let picture = folder.join("page.png");
+    let _ = std::fs::remove_file(&picture);
     suite.command(
         Command::new(binary("xtask"))
-            .args(["demo", "--headless", "--seconds", "20", "--port", "0", "--no-build"])
+            .args(["demo", "--headless", "--seconds", "20", "--port", "0", "--no-build", "--record"])
+            .arg(&folder)
             .current_dir(root()),
-    )
+    )?;
+    let picture = std::fs::read(&picture).with_context(|| format!("no picture {}", picture.display()))?;
+    // Width and height are the first words of the header: PNG 11.2.1 IHDR.
+    if !picture.starts_with(b"\x89PNG\r\n\x1a\n") || picture.get(16..24) != Some(&[0, 0, 4, 76, 0, 0, 3, 92])
+    {
+        bail!("the demo's picture of its page is no PNG of 1100 by 860 pixels");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

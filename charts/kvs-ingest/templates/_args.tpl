@@ -23,4 +23,7 @@
 - {{ printf "--lease-name=%s" (default (include "kvs-ingest.operator" .) .Values.leaderElection.leaseName) | quote }}
 - {{ printf "--log-format=%s" .Values.log.format | quote }}
 - {{ printf "--log-level=%s" .Values.log.level | quote }}
+{{- with .Values.tracing.otlpEndpoint }}
+- {{ printf "--otlp-endpoint=%s" . | quote }}
+{{- end }}
 {{- end -}}

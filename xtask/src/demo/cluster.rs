@@ -13,10 +13,11 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::browser::{Browser, recorded};
 use super::local_kvs::{fresh_folder, get};
 use super::progress::Progress;
 use super::state::{Ingest, Stored};
-use super::{CHANNEL, FIRST_FRAGMENT, Options, PORT, STREAM, open_in_browser, start_browser, summarize};
+use super::{CHANNEL, FIRST_FRAGMENT, Options, PORT, STREAM, open_in_browser, summarize};
 use crate::cluster::{self, ControlPlane, helm};
 use crate::packages::{self, Group};
 use crate::process::{Running, interrupted};
@@ -91,7 +92,7 @@ impl Demo {
         let (mut forward, url) = self.forward(options)?;
         let page = format!("{url}/?channel={CHANNEL}");
         let mut browser = if options.headless {
-            Some(start_browser(&format!("{page}&start=1"), &self.folder)?)
+            Some(Browser::start(&format!("{page}&start=1"), &self.folder)?)
         } else {
             None
         };
@@ -104,9 +105,16 @@ impl Demo {
         if options.headless {
             self.until_it_says_so()?;
         }
+        let wide = said(&mut self.kubectl(&["get", "kvsi", "-o", "wide"]))?;
+        let shown = format!("$ kubectl get kvsi -o wide\n{}", wide.trim_end());
         say!("");
-        say!("$ kubectl get kvsi -o wide");
-        say!("{}", said(&mut self.kubectl(&["get", "kvsi", "-o", "wide"]))?.trim_end());
+        say!("{shown}");
+        if let Some(record) = &options.record {
+            fs::write(recorded(record, "kubectl.txt")?, format!("{shown}\n"))?;
+            if let Some(browser) = &browser {
+                browser.picture(&recorded(record, "page.png")?)?;
+            }
+        }
         self.list(&url)?;
         let file = self.folder.join(format!("{STREAM}.mkv"));
         download(&format!("{url}/_kvs/streams/{STREAM}/media.mkv"), &file)?;
@@ -203,7 +211,7 @@ impl Demo {
         options: &Options,
         url: &str,
         forward: &mut Running,
-        mut browser: Option<&mut Running>,
+        mut browser: Option<&mut Browser>,
     ) -> Result<Stored> {
         let mut progress = Progress::new();
         let started = Instant::now();

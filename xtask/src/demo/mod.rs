@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: the main job on one machine. KVS on localhost, a browser as master, the agent as viewer, and
 //! the fragments that arrive in the stream.
 
+mod browser;
 mod cluster;
 mod local_kvs;
 mod progress;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use self::browser::{Browser, recorded};
 pub use self::local_kvs::{LocalKvs, REGION};
 use self::local_kvs::{Settings, fresh_folder};
 use self::progress::Progress;
@@ -56,6 +58,9 @@ pub struct Options {
     /// Take the binaries as they are in the target folder
     #[arg(long, hide = true)]
     no_build: bool,
+    /// Leave a screenshot of the page in this folder (page.png), and with --cluster what kubectl says (kubectl.txt)
+    #[arg(long, value_name = "DIR", requires = "headless")]
+    record: Option<PathBuf>,
     /// Keep what is stored in this folder (default: an empty folder under target/demo)
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -83,7 +88,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 
     let page_url = format!("{}/?channel={CHANNEL}", local.url);
     let mut browser =
-        if options.headless { Some(start_browser(&format!("{page_url}&start=1"), &folder)?) } else { None };
+        if options.headless { Some(Browser::start(&format!("{page_url}&start=1"), &folder)?) } else { None };
     introduce(options, &page_url, &manifest, &data, &folder);
 
     let mut progress = Progress::new();
@@ -110,6 +115,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     };
     progress.end();
     let lag = stored.lag;
+    if let (Some(record), Some(browser)) = (&options.record, &browser) {
+        browser.picture(&recorded(record, "page.png")?)?;
+    }
 
     // The agent first: its last fragment is finished and acknowledged while everything else still runs.
     let status = agent.stop(AGENT_PATIENCE);
@@ -160,23 +168,6 @@ fn start_agent(local: &LocalKvs, manifest: &Path, folder: &Path) -> Result<(Runn
         .find(|word| word.starts_with("http://"))
         .with_context(|| format!("the agent's first line holds no address: {line:?}"))?;
     Ok((agent, url.trim_end_matches('/').to_owned()))
-}
-
-/// Chromium with a synthetic camera and microphone, on the page that starts by itself.
-fn start_browser(url: &str, folder: &Path) -> Result<Running> {
-    let mut command = Command::new("chromium");
-    command
-        .arg("--headless=new")
-        .arg("--use-fake-device-for-media-stream=fps=30")
-        .args(["--use-fake-ui-for-media-stream", "--autoplay-policy=no-user-gesture-required"])
-        .args(["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"])
-        .args(["--disable-background-networking", "--disable-component-update"])
-        .arg(format!("--user-data-dir={}", folder.join("chromium").display()));
-    if nix::unistd::geteuid().is_root() {
-        // Chromium's sandbox refuses to run as root.
-        command.arg("--no-sandbox");
-    }
-    Running::start("chromium", command.arg(url), &folder.join("chromium.log"))
 }
 
 fn introduce(options: &Options, page: &str, manifest: &Path, data: &Path, folder: &Path) {
