@@ -23,10 +23,22 @@ enum What {
         #[arg(long, default_value_t = 10_000)]
         objects: u32,
     },
+    /// kvssink over TLS, beside a fakesink at the end of the same pipeline and the element for C++
+    Kvssink {
+        /// Length of each run: three bitrates, three times
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
 }
 
 pub fn run(options: &Options) -> Result<ExitCode> {
-    let What::Operator { objects } = options.what;
+    match options.what {
+        What::Operator { objects } => operator(objects),
+        What::Kvssink { seconds } => kvssink(seconds),
+    }
+}
+
+fn operator(objects: u32) -> Result<ExitCode> {
     packages::ensure(&[packages::Group::Build, packages::Group::Cluster])?;
     // Before the long build: whether there will be a cluster.
     assets::ensure(false)?;
@@ -43,4 +55,16 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     );
     cluster.stop();
     result.map(|()| ExitCode::SUCCESS)
+}
+
+fn kvssink(seconds: u32) -> Result<ExitCode> {
+    packages::ensure(&[packages::Group::Build, packages::Group::Media])?;
+    run_command(cargo().args(["build", "--locked", "--release", "-p", "gst-plugin-kvssink"]))?;
+    run_command(
+        cargo()
+            .args(["bench", "--locked", "-p", "kvs-ingest-tests", "--bench", "kvssink"])
+            .env("KVS_INGEST_BENCH_SECONDS", seconds.to_string())
+            .env("KVS_INGEST_BIN_DIR", target().join("release")),
+    )?;
+    Ok(ExitCode::SUCCESS)
 }
