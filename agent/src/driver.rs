@@ -199,7 +199,8 @@ impl Driver {
                 }
             }
         }
-        let view = self.session.view(Instant::now());
+        let now = Instant::now();
+        let view = self.config.receive.delivery.view(self.session.view(now), now);
         let before = self.state.set_view(view.clone());
         for failure in failures {
             // Said once: by the transition, if it leads to one.

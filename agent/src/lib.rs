@@ -5,6 +5,7 @@
 pub mod bind;
 pub mod channel;
 pub mod cli;
+pub mod delivery;
 pub mod driver;
 pub mod events;
 mod failure;

@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use kvs_aws::AwsContext;
 use kvs_ingest_agent::cli::{Cli, Sink};
+use kvs_ingest_agent::delivery::Delivery;
 use kvs_ingest_agent::driver::{Driver, DriverConfig};
 use kvs_ingest_agent::events::Events;
 use kvs_ingest_agent::peer::PeerConfig;
@@ -56,7 +57,7 @@ async fn run(cli: Cli) -> Result<()> {
     // Two TLS providers may be in the graph; rustls panics when none is chosen.
     let _ = rustls::crypto::ring::default_provider().install_default();
     gst::init().context("GStreamer does not start")?;
-    pipeline::check_installed()?;
+    pipeline::check_installed(matches!(cli.kvssink, Sink::Plugin))?;
     let aws = settings.aws().await?;
     let stop = stop_on_signal()?;
 
@@ -100,9 +101,11 @@ async fn run(cli: Cli) -> Result<()> {
         stream = prepare::stream(&settings, &control, &state, &events) => stream,
     };
     let folder = tempfile::tempdir().context("no folder for temporary files (TMPDIR chooses another)")?;
+    let delivery = Arc::new(Delivery::default());
     let factory: Arc<dyn SinkFactory> = match cli.kvssink {
         Sink::Builtin => {
-            let sink = Arc::new(KvsSink::new(storage(stream.to_string()), aws.clone())?);
+            let sink =
+                Arc::new(KvsSink::new(storage(stream.to_string()), aws.clone(), Arc::clone(&delivery))?);
             let _ = figures.0.set(Arc::clone(&sink) as Arc<dyn SinkFigures>);
             sink
         }
@@ -111,9 +114,15 @@ async fn run(cli: Cli) -> Result<()> {
         }
         Sink::Plugin => Arc::new(PluginSink::new(storage(stream.to_string()), aws.clone(), folder.path())),
     };
-    Driver::new(driver_config(&cli, &settings, &aws, factory), aws, session(&settings), events, state)
-        .run(stop)
-        .await;
+    Driver::new(
+        driver_config(&cli, &settings, &aws, factory, delivery),
+        aws,
+        session(&settings),
+        events,
+        state,
+    )
+    .run(stop)
+    .await;
     server.abort();
     tracing::info!("stopped");
     Ok(())
@@ -140,6 +149,7 @@ fn driver_config(
     settings: &Settings,
     aws: &AwsContext,
     factory: Arc<dyn SinkFactory>,
+    delivery: Arc<Delivery>,
 ) -> DriverConfig {
     let audio = &settings.media.audio;
     DriverConfig {
@@ -158,6 +168,7 @@ fn driver_config(
             aac_bitrate: i32::try_from(audio.aac_bitrate_kbps.saturating_mul(1000)).unwrap_or(64_000),
             retire_within: DELIVER_WITHIN,
             factory,
+            delivery,
         },
         stop_within: DELIVER_WITHIN + Duration::from_secs(2),
     }

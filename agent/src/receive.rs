@@ -1,5 +1,6 @@
 //! Moves the media of one peer connection: RTP in, loss repaired, frames into the pipeline.
 
+use crate::delivery::Delivery;
 use crate::events::{Event, Events};
 use crate::peer::{MediaEvent, MediaKind, Peer, PeerStats};
 use crate::pipeline::{Picture, Relay, RelayEvent, RelayFigures, SinkFactory, Sound, Tracks};
@@ -48,6 +49,8 @@ pub struct ReceiveConfig {
     pub retire_within: Duration,
     /// Makes the ends of pipelines.
     pub factory: Arc<dyn SinkFactory>,
+    /// Hears of pipelines that break.
+    pub delivery: Arc<Delivery>,
 }
 
 /// The media of one peer connection.
@@ -216,9 +219,11 @@ impl Receive {
                     // A master whose video never comes is stored as audio: that is media flowing.
                     state.flowing = true;
                     self.tell(true);
+                    self.config.delivery.opened(Instant::now());
                     self.events.emit(Event::PipelineOpened { tracks });
                 }
                 RelayEvent::Broken { message, retry_in } => {
+                    self.config.delivery.broken(&message, Instant::now());
                     self.events.emit(Event::PipelineBroken { message, retry_in });
                 }
                 RelayEvent::Warning(message) => self.events.emit(Event::PipelineWarning { message }),

@@ -30,6 +30,9 @@ const SOON: Duration = Duration::from_secs(2);
 /// A pod that does not run yet is given so long before it is asked why.
 const STARTING: Duration = Duration::from_secs(5);
 
+/// The agent's word for media that waits.
+const STORAGE_INTERRUPTED: &str = "StorageInterrupted";
+
 /// Why a reconcile did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
@@ -561,7 +564,10 @@ impl Pass<'_> {
             let broke = was.is_some_and(|was| was.status == "True") && ready.status != "True";
             let healed = was.is_some_and(|was| was.status != "True" && was.reason != "AgentStarting")
                 && ready.status == "True";
-            if changed && (needs_a_person || broke) {
+            // Ready all the same: the agent holds what KVS does not take.
+            let interrupted = ready.reason == STORAGE_INTERRUPTED;
+            let healed = healed || was.is_some_and(|was| was.reason == STORAGE_INTERRUPTED);
+            if changed && (needs_a_person || broke || interrupted) {
                 self.context.tell(self.ingest, false, &ready.reason, &ready.message).await;
             } else if changed && healed {
                 self.context.tell(self.ingest, true, &ready.reason, &ready.message).await;

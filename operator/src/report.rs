@@ -250,7 +250,6 @@ fn media(before: &KvsIngestStatus, observed: &Observed) -> Verdict {
                 _ => Truth::No,
             };
             let reason = match status.phase {
-                Phase::Streaming => "Streaming",
                 // Whether it is just now being called makes no difference to who waits for it.
                 Phase::WaitingForMaster | Phase::Connecting => "WaitingForMaster",
                 _ => word(&status.reason),

@@ -46,6 +46,8 @@ pub struct AgentSettings<'a> {
     pub access_key: &'a str,
     pub secret_key: &'a str,
     pub arguments: &'a [&'a str],
+    /// More environment.
+    pub env: &'a [(&'a str, &'a str)],
 }
 
 /// A running agent; killed when dropped.
@@ -78,6 +80,7 @@ pub fn command(settings: &AgentSettings<'_>) -> Result<(Command, PathBuf)> {
         .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
         .env("AWS_ENDPOINT_URL_KINESIS_VIDEO", settings.endpoint)
         .env("AWS_ENDPOINT_URL_KINESIS_VIDEO_SIGNALING", settings.endpoint)
+        .envs(settings.env.iter().copied())
         .stdin(Stdio::null())
         .kill_on_drop(true);
     Ok((command, log))

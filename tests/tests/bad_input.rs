@@ -47,6 +47,7 @@ async fn agent(server: &Server, folder: &tempfile::TempDir, manifest: &str, secr
         access_key: "AKIDTEST",
         secret_key: secret,
         arguments: &[],
+        env: &[],
     })
     .await
     .unwrap()
@@ -96,6 +97,7 @@ async fn an_invalid_manifest_ends_with_the_path_of_the_field() {
         access_key: "AKIDTEST",
         secret_key: "secret",
         arguments: &[],
+        env: &[],
     };
     let (mut command, _) = command(&settings).unwrap();
     let output = command.stdout(Stdio::null()).stderr(Stdio::piped()).output().await.unwrap();
@@ -135,6 +137,7 @@ async fn a_missing_plugin_ends_with_the_package_to_install() {
         access_key: "AKIDTEST",
         secret_key: "secret",
         arguments: &[],
+        env: &[],
     };
     let (mut command, _) = command(&settings).unwrap();
     let output = command

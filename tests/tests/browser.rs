@@ -38,6 +38,7 @@ spec:
         access_key: "AKIDTEST",
         secret_key: "secret",
         arguments: &[],
+        env: &[],
     })
     .await
     .unwrap();

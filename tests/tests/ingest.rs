@@ -2,9 +2,10 @@
 //! looked for in what was stored.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+use std::path::Path;
 use std::time::Duration;
 
-use kvs_ingest_tests::agent::{AgentProcess, AgentSettings};
+use kvs_ingest_tests::agent::{AgentProcess, AgentSettings, binary, command};
 use kvs_ingest_tests::http::post_json;
 use kvs_ingest_tests::impair::Impairment;
 use kvs_ingest_tests::master::channel::Access;
@@ -19,6 +20,8 @@ const CHANNEL: &str = "door";
 const STREAM: &str = "door-stream";
 const REGION: &str = "eu-central-1";
 const DEADLINE: Duration = Duration::from_secs(40);
+/// Path of the AWS producer SDK's libgstkvssink.so, where there is one.
+const CPP: &str = "KVS_INGEST_CPP_KVSSINK";
 
 struct World {
     local: Server,
@@ -52,23 +55,18 @@ impl World {
     }
 
     async fn agent_with(&self, more: &str, arguments: &[&str]) -> AgentProcess {
-        let manifest = format!(
-            "apiVersion: kvs-ingest.dev/v1alpha1
-kind: KvsIngest
-metadata: {{name: door}}
-spec:
-  region: {REGION}
-  channel: {{name: {CHANNEL}}}
-  stream: {{name: {STREAM}, createIfMissing: true, retentionHours: 1}}
-{more}"
-        );
+        self.agent_in(more, arguments, &[]).await
+    }
+
+    async fn agent_in(&self, more: &str, arguments: &[&str], env: &[(&str, &str)]) -> AgentProcess {
         AgentProcess::start(&AgentSettings {
-            manifest: &manifest,
+            manifest: &manifest(more),
             folder: self.folder.path(),
             endpoint: &self.access.endpoint,
             access_key: &self.access.access_key,
             secret_key: &self.access.secret_key,
             arguments,
+            env,
         })
         .await
         .unwrap()
@@ -92,6 +90,13 @@ spec:
         }
     }
 
+    /// The stream misbehaves (docs/kvs-local.md).
+    async fn fault(&self, mut fault: Value) {
+        fault["stream"] = STREAM.into();
+        let url = format!("{}/_kvs/faults", self.access.endpoint);
+        assert_eq!(post_json(&url, &fault).await.unwrap().0, 200);
+    }
+
     /// SIGTERM, exit code 0, and what is stored then.
     async fn finish(&self, agent: AgentProcess) -> Stored {
         let log = agent.log();
@@ -99,6 +104,19 @@ spec:
         assert!(status.success(), "{status}\n{log}");
         stored::read(&self.access.endpoint, STREAM, self.folder.path()).await.unwrap()
     }
+}
+
+fn manifest(more: &str) -> String {
+    format!(
+        "apiVersion: kvs-ingest.dev/v1alpha1
+kind: KvsIngest
+metadata: {{name: door}}
+spec:
+  region: {REGION}
+  channel: {{name: {CHANNEL}}}
+  stream: {{name: {STREAM}, createIfMissing: true, retentionHours: 1}}
+{more}"
+    )
 }
 
 fn tracks_cover_the_same_span(stored: &Stored) {
@@ -218,13 +236,8 @@ async fn what_one_agent_could_not_deliver_the_next_one_does() {
         ("  buffering: {spool: {sizeMiB: 64}}\n", ["--spool-dir", spool.to_str().unwrap()]);
     let mut agent = world.agent_with(more, &arguments).await;
     world.persisted(&mut agent, Duration::from_secs(3), DEADLINE).await;
-    let fault = |mut fault: Value| {
-        fault["stream"] = STREAM.into();
-        let url = format!("{}/_kvs/faults", world.access.endpoint);
-        async move { assert_eq!(post_json(&url, &fault).await.unwrap().0, 200) }
-    };
-    fault(json!({"action": "http_error", "status": 503, "times": 0})).await;
-    fault(json!({"action": "reset"})).await;
+    world.fault(json!({"action": "http_error", "status": 503, "times": 0})).await;
+    world.fault(json!({"action": "reset"})).await;
     agent
         .wait_for("the outage", DEADLINE, |status| status["kvs"]["bufferedSeconds"].as_f64() > Some(5.0))
         .await
@@ -234,7 +247,7 @@ async fn what_one_agent_could_not_deliver_the_next_one_does() {
     let status = agent.stop(Duration::from_secs(30)).await.unwrap();
     assert!(status.success(), "{status}\n{log}");
 
-    fault(json!({"action": "clear"})).await;
+    world.fault(json!({"action": "clear"})).await;
     let before = stored::state(&world.access.endpoint, STREAM).await.unwrap()["durationMs"].as_u64().unwrap();
     let mut agent = world.agent_with(more, &arguments).await;
     world.persisted(&mut agent, Duration::from_millis(before + 8_000), DEADLINE).await;
@@ -246,6 +259,108 @@ async fn what_one_agent_could_not_deliver_the_next_one_does() {
     let of_the_first = Stored { frames: stored.frames[..again].to_vec(), ..stored };
     nothing_lost(&of_the_first, first);
     most_is_there(&of_the_first, first);
+    master.stop().await;
+    world.local.shutdown().await;
+}
+
+/// `--kvssink=plugin` with the element of `plugin`, which finds its service as the one for C++ does.
+async fn through(plugin: &Path, deadline: Duration) -> (World, Stored, Sent) {
+    let world = World::new().await;
+    let master = world.master(Settings::default()).await;
+    // Alone in its folder: all that GStreamer scans there is tried.
+    let folder = world.folder.path().join("plugins");
+    std::fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(std::fs::canonicalize(plugin).unwrap(), folder.join("libgstkvssink.so"))
+        .unwrap();
+    let registry = world.folder.path().join("registry.bin");
+    let env = [
+        ("GST_PLUGIN_PATH", folder.to_str().unwrap()),
+        ("GST_REGISTRY", registry.to_str().unwrap()),
+        ("CONTROL_PLANE_URI", world.access.endpoint.as_str()),
+    ];
+    let mut agent = world.agent_in("", &["--kvssink=plugin"], &env).await;
+    world.persisted(&mut agent, Duration::from_secs(8), deadline).await;
+    let stored = world.finish(agent).await;
+    let sent = master.sent().pop().unwrap();
+    master.stop().await;
+    (world, stored, sent)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_element_as_a_plugin_loses_nothing() {
+    let (world, stored, sent) = through(&binary("libgstkvssink.so").unwrap(), DEADLINE).await;
+    nothing_lost(&stored, &sent);
+    most_is_there(&stored, &sent);
+    tracks_cover_the_same_span(&stored);
+    world.local.shutdown().await;
+}
+
+/// What it loses is its own affair: that the agent drives it, and that it stores what it stores in order, is ours.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "KVS_INGEST_CPP_KVSSINK names no libgstkvssink.so of the AWS producer SDK"]
+async fn the_element_for_cpp_stores_what_it_is_given() {
+    let plugin = std::env::var_os(CPP).unwrap_or_else(|| panic!("{CPP} is not set"));
+    let (world, stored, sent) = through(Path::new(&plugin), 2 * DEADLINE).await;
+    assert!(stored.frames.len() > 100, "{} frames", stored.frames.len());
+    for frame in &stored.frames {
+        let as_sent = sent.frames.iter().find(|sent| sent.number == frame.number);
+        assert!(as_sent.is_some_and(|sent| sent.hash == frame.hash), "frame {} is not as sent", frame.number);
+    }
+    world.local.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_is_not_there_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = folder.path().join("registry.bin");
+    let settings = AgentSettings {
+        manifest: &manifest(""),
+        folder: folder.path(),
+        endpoint: "http://127.0.0.1:9",
+        access_key: "AKIDTEST",
+        secret_key: "secret",
+        arguments: &["--kvssink=plugin"],
+        env: &[
+            ("GST_PLUGIN_PATH", folder.path().to_str().unwrap()),
+            ("GST_REGISTRY", registry.to_str().unwrap()),
+        ],
+    };
+    let output = command(&settings).unwrap().0.output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(text.contains("`kvssink` is missing") && text.contains("libgstkvssink.so"), "{text}");
+}
+
+/// Media arrives and KVS refuses it: that is no health, and nothing is lost when a person has mended it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_kvs_refuses_is_told_and_stored_later() {
+    let world = World::new().await;
+    let master = world.master(Settings::default()).await;
+    let mut agent = world.agent("").await;
+    world.persisted(&mut agent, Duration::from_secs(2), DEADLINE).await;
+    let told = |phase: &'static str, reason: &'static str, word: &'static str| {
+        move |status: &Value| {
+            status["phase"] == phase
+                && status["reason"] == reason
+                && status["message"].as_str().is_some_and(|message| message.contains(word))
+        }
+    };
+    world.fault(json!({"action": "http_error", "status": 503, "times": 0})).await;
+    world.fault(json!({"action": "reset"})).await;
+    agent.wait_for("the outage", DEADLINE, told("Streaming", "StorageInterrupted", "503")).await.unwrap();
+    let denied = json!({"action": "http_error", "status": 403, "type": "AccessDeniedException", "times": 0});
+    world.fault(json!({"action": "clear"})).await;
+    world.fault(denied).await;
+    world.fault(json!({"action": "reset"})).await;
+    agent.wait_for("the refusal", DEADLINE, told("Failed", "AccessDenied", "403")).await.unwrap();
+    assert_eq!(agent.get("/readyz").await.unwrap().0, 503);
+    world.fault(json!({"action": "clear"})).await;
+    agent.wait_for("health", DEADLINE, told("Streaming", "Streaming", "media flows")).await.unwrap();
+    assert_eq!(agent.get("/readyz").await.unwrap().0, 200);
+    let stored = world.finish(agent).await;
+    let sent = master.sent().pop().unwrap();
+    nothing_lost(&stored, &sent);
+    most_is_there(&stored, &sent);
     master.stop().await;
     world.local.shutdown().await;
 }

@@ -3,11 +3,13 @@
 use super::elements::{PipelineError, make, set};
 use super::sink::{SinkFactory, SinkFigures, SinkStatistics};
 use super::storage::Storage;
+use crate::delivery::Delivery;
 use gst::prelude::*;
 use gstkvssink::{AckKind, Event, SinkEvent};
 use kvs_aws::AwsContext;
 use parking_lot::Mutex;
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 /// Media that memory may hold, if its bytes fit: a day.
 const BUFFER_SECONDS: u32 = 24 * 60 * 60;
@@ -16,6 +18,7 @@ const BUFFER_SECONDS: u32 = 24 * 60 * 60;
 pub struct KvsSink {
     storage: Storage,
     context: AwsContext,
+    delivery: Arc<Delivery>,
     sinks: Mutex<Sinks>,
 }
 
@@ -28,14 +31,18 @@ struct Sinks {
 }
 
 impl KvsSink {
-    /// Registers the element.
+    /// Registers the element. `delivery` hears what happens to the media.
     ///
     /// # Errors
     ///
     /// When GStreamer refuses it.
-    pub fn new(storage: Storage, context: AwsContext) -> Result<Self, PipelineError> {
+    pub fn new(
+        storage: Storage,
+        context: AwsContext,
+        delivery: Arc<Delivery>,
+    ) -> Result<Self, PipelineError> {
         gstkvssink::plugin_register_static()?;
-        Ok(Self { storage, context, sinks: Mutex::default() })
+        Ok(Self { storage, context, delivery, sinks: Mutex::default() })
     }
 }
 
@@ -52,7 +59,11 @@ impl SinkFactory for KvsSink {
                 set(&element, "spool-directory", folder.to_string_lossy().as_ref())?;
                 set(&element, "spool-size", *bytes)?;
             }
-            sink.set_event_handler(log);
+            let delivery = Arc::clone(&self.delivery);
+            sink.set_event_handler(move |event| {
+                delivery.hear(&event, Instant::now());
+                log(event);
+            });
             pipeline.add(&element)?;
             self.sinks.lock().live.push(sink.clone());
         } else {
@@ -97,7 +108,7 @@ fn log(event: SinkEvent) {
             );
         }
         SinkEvent::Producer(Event::SpoolFailed { message }) => tracing::warn!("{message}"),
-        SinkEvent::Producer(Event::Error { code, message, fatal }) => {
+        SinkEvent::Producer(Event::Error { code, message, fatal, .. }) => {
             tracing::warn!(code, fatal, "{message}");
         }
         SinkEvent::Producer(other) => tracing::debug!(?other, "kvssink"),

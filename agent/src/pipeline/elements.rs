@@ -7,15 +7,10 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum PipelineError {
     /// The element is not installed.
-    #[error(
-        "GStreamer element `{element}` is missing: install the Debian package {package} \
-         (`apt-get install {package}`), or set GST_PLUGIN_PATH to where the plugin is"
-    )]
+    #[error("GStreamer element `{element}` is missing: {}", remedy(element))]
     MissingElement {
         /// Factory name.
         element: &'static str,
-        /// Debian package.
-        package: &'static str,
     },
     /// The element does not have a property or pad that is needed.
     #[error("GStreamer element `{element}`: {reason}")]
@@ -36,30 +31,35 @@ pub enum PipelineError {
     State(#[from] gst::StateChangeError),
 }
 
-/// The Debian package that holds an element of ours.
-fn package(element: &str) -> &'static str {
-    match element {
+/// What to do without an element of ours.
+fn remedy(element: &str) -> String {
+    let package = match element {
         "h264parse" | "voaacenc" => "gstreamer1.0-plugins-bad",
         "aacparse" => "gstreamer1.0-plugins-good",
-        "kvssink" => "of the AWS KVS producer SDK (or leave --kvssink at its default, builtin)",
+        "kvssink" => {
+            return "set GST_PLUGIN_PATH to the folder of the AWS producer SDK's libgstkvssink.so, or leave --kvssink at \
+                    its default, builtin"
+                .to_owned();
+        }
         _ => "gstreamer1.0-plugins-base",
-    }
+    };
+    format!(
+        "install the Debian package {package} (`apt-get install {package}`), or set GST_PLUGIN_PATH to where the plugin is"
+    )
 }
 
 /// A new element, by factory name.
 pub(super) fn make(element: &'static str) -> Result<gst::Element, PipelineError> {
-    gst::ElementFactory::make(element)
-        .build()
-        .map_err(|_| PipelineError::MissingElement { element, package: package(element) })
+    gst::ElementFactory::make(element).build().map_err(|_| PipelineError::MissingElement { element })
 }
 
-/// Checks that everything the pipeline is made of is installed.
+/// Checks that everything the pipeline is made of is installed; with `plugin` also a `kvssink`.
 ///
 /// # Errors
 ///
 /// The first element that is missing.
-pub fn check_installed() -> Result<(), PipelineError> {
-    for element in [
+pub fn check_installed(plugin: bool) -> Result<(), PipelineError> {
+    let elements = [
         "appsrc",
         "capsfilter",
         "h264parse",
@@ -69,9 +69,10 @@ pub fn check_installed() -> Result<(), PipelineError> {
         "audiorate",
         "voaacenc",
         "aacparse",
-    ] {
+    ];
+    for element in elements.into_iter().chain(plugin.then_some("kvssink")) {
         if gst::ElementFactory::find(element).is_none() {
-            return Err(PipelineError::MissingElement { element, package: package(element) });
+            return Err(PipelineError::MissingElement { element });
         }
     }
     Ok(())

@@ -98,7 +98,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         gst::init().unwrap();
-        check_installed().unwrap();
+        check_installed(false).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let files = Arc::new(Files { folder: folder.path().to_owned(), next: AtomicU32::new(0) });
         Self { folder, files, start: SystemTime::now(), now: Instant::now() }

@@ -9,4 +9,4 @@ mod plugin;
 
 pub use self::kvssink::{KvsSink, SinkEvent, Statistics, abi};
 pub use self::plugin::plugin_register_static;
-pub use kvs_putmedia::{AckKind, Event};
+pub use kvs_putmedia::{AckKind, CloseReason, Event};

@@ -76,6 +76,11 @@ fn from_nothing_to_streaming() {
     let streaming = Observed { agent: says(Phase::Streaming, "Streaming", "H.264 1280x720"), ..good() };
     let status = report(Some(&status), streaming, &at("2026-01-01T00:01:00Z"));
     assert_eq!(ready(&status), ("True", "Streaming"));
+    // It is kept, and will be stored: neither healthy nor broken.
+    let kept = Observed { agent: says(Phase::Streaming, "StorageInterrupted", "HTTP 503"), ..good() };
+    let kept = report(Some(&status), kept, &at("2026-01-01T00:02:00Z"));
+    assert_eq!(ready(&kept), ("True", "StorageInterrupted"));
+    assert_eq!(find(&kept, condition::MEDIA_FLOWING).unwrap().reason, "StorageInterrupted");
     // Ready did not change its status: since when it is ready did not change either.
     assert_eq!(find(&status, condition::READY).unwrap().last_transition_time, at("2026-01-01T00:00:05Z"));
     assert_eq!(

@@ -43,7 +43,7 @@ impl KvsSink {
                 self.obj().emit_by_name::<()>("fragment-acknowledged", &[&structure]);
                 self.post_if_wanted(structure);
             }
-            Event::Error { code, message, fatal } => {
+            Event::Error { code, message, fatal, .. } => {
                 if *fatal {
                     self.obj().emit_by_name::<()>("stream-error", &[&u64::from(status::of(*code))]);
                     gst::element_imp_error!(self, gst::ResourceError::Failed, ["{message}"]);

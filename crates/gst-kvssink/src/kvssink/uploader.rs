@@ -335,7 +335,7 @@ impl Upload {
                 self.target = Some((target, Instant::now()));
                 self.connect();
                 if let Some(message) = warning {
-                    self.event(Event::Error { code: 0, message, fatal: false }).await;
+                    self.event(Event::Error { code: 0, message, fatal: false, denied: false }).await;
                 }
                 return;
             }
@@ -351,7 +351,8 @@ impl Upload {
         if error.refused {
             self.context.forget_credentials().await;
         }
-        self.event(Event::Error { code: error.code, message: error.message, fatal }).await;
+        let (code, denied) = (error.code, error.refused);
+        self.event(Event::Error { code, message: error.message, fatal, denied }).await;
         if fatal {
             self.pending = None;
         } else if let Some((_, since)) = &mut self.target {

@@ -121,7 +121,9 @@ impl Producer {
         let remedy = remedy(error);
         let fatal = remedy == Remedy::Fatal;
         let message = format!("Kinesis Video Streams answered error {error} {name} to {about}");
-        self.event(Event::Error { code: error, message, fatal });
+        // KMS_KEY_ACCESS_DENIED
+        let denied = error == 4500;
+        self.event(Event::Error { code: error, message, fatal, denied });
         match remedy {
             // Once more, as the first of a session: it may have been the session, and not the fragment.
             Remedy::SkipFragment => {

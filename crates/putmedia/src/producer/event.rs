@@ -100,6 +100,8 @@ pub enum Event {
         message: String,
         /// The producer has given up.
         fatal: bool,
+        /// Other credentials, or more permissions, are needed.
+        denied: bool,
     },
     /// After `finish`: everything is acknowledged (or dropped).
     Drained,

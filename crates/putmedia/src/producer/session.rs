@@ -386,7 +386,8 @@ impl Producer {
                 "PutMedia was refused with HTTP {status} {}: {message}",
                 error_type.as_deref().unwrap_or_default()
             );
-            self.event(Event::Error { code: u32::from(*status), message, fatal: false });
+            let denied = refusal == Refusal::NotAuthorized;
+            self.event(Event::Error { code: u32::from(*status), message, fatal: false, denied });
             match refusal {
                 Refusal::NotAuthorized => self.event(Event::RefreshCredentials),
                 Refusal::NotFound => self.event(Event::RefreshStream),
