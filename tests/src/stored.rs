@@ -165,13 +165,11 @@ pub async fn pictures(file: &Path) -> Result<Vec<(bool, String)>> {
 
 /// The video of a file as a byte stream, without decoding it.
 async fn annex_b(file: &Path) -> Result<Vec<u8>> {
-    output(
-        Command::new("ffmpeg")
-            .args(["-v", "error", "-i"])
-            .arg(file)
-            .args(["-map", "0:v:0", "-c", "copy", "-f", "h264", "pipe:1"]),
-    )
-    .await
+    // A raw stream has no times. The muxer would count in ticks of a frame rate that it guesses, see `decode`.
+    let copy =
+        ["-map", "0:v:0", "-c", "copy", "-bsf:v", "h264_mp4toannexb,setts=ts=N", "-f", "h264", "pipe:1"];
+    let mut ffmpeg = Command::new("ffmpeg");
+    output(ffmpeg.args(["-v", "error", "-i"]).arg(file).args(copy)).await
 }
 
 /// The numbered frames of a file, without decoding them.

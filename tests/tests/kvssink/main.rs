@@ -4,6 +4,7 @@
 mod codecs;
 mod credentials;
 mod files;
+mod rtsp;
 
 use std::process::Stdio;
 use std::time::Duration;
