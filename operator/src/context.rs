@@ -91,6 +91,8 @@ pub(crate) struct Memory {
     /// When to look at the agent again, and the delay after that.
     pub(crate) ask_at: Option<Instant>,
     pub(crate) ask_delay: Duration,
+    /// It was looked at by this process.
+    pub(crate) asked: bool,
     /// What was found then.
     pub(crate) trouble: Option<crate::report::Verdict>,
     /// When AWS is asked again.

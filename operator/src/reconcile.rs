@@ -422,10 +422,11 @@ impl Pass<'_> {
             (memory.ask_at.is_none_or(|at| at <= now), memory.address)
         });
         if !ask {
-            if puzzling
-                && let Some(trouble) = self.context.remember(&self.uid, |memory| memory.trouble.clone())
-            {
-                verdict = trouble;
+            if puzzling {
+                let (asked, found) =
+                    self.context.remember(&self.uid, |memory| (memory.asked, memory.trouble.clone()));
+                let trouble = if asked { found } else { self.told(deployment) };
+                verdict = trouble.unwrap_or(verdict);
             }
             return Ok((verdict, AgentView::NotAsked, self.next_look()));
         }
@@ -437,6 +438,19 @@ impl Pass<'_> {
             memory.ask_at = Some(now + delay.mul_f64(0.8 + 0.4 * rand::random::<f64>()));
         });
         Ok((verdict, view, self.next_look()))
+    }
+
+    /// What the status says of the pods of this very Deployment: until this process has looked, that still holds.
+    fn told(&self, deployment: &DeploymentLite) -> Option<Verdict> {
+        let status = self.ingest.status.as_ref().filter(|status| {
+            status.observed_generation == self.ingest.metadata.generation
+                && status.deployment_generation == deployment.metadata.generation
+        })?;
+        let told = find(status, condition::AGENT_AVAILABLE).filter(|told| told.status == "False")?;
+        Some(match find(status, condition::STALLED) {
+            Some(_) => Verdict::stalled(&told.reason, told.message.clone()),
+            None => Verdict::waiting(&told.reason, told.message.clone()),
+        })
     }
 
     fn next_look(&self) -> Option<Duration> {
@@ -464,7 +478,10 @@ impl Pass<'_> {
         let look = workload::newest_pod(&self.context.client, &namespace, &name, &uid);
         let pod = within("list pods", look).await?;
         let trouble = pod.as_ref().and_then(|pod| pod.trouble.clone()).filter(|_| puzzling);
-        self.context.remember(&self.uid, |memory| memory.trouble.clone_from(&trouble));
+        self.context.remember(&self.uid, |memory| {
+            memory.asked = true;
+            memory.trouble.clone_from(&trouble);
+        });
         if let Some(trouble) = trouble {
             *verdict = trouble;
         }
@@ -548,13 +565,16 @@ impl Pass<'_> {
             (channel, stream)
         };
         let (was, is) = (created(before), created(Some(after)));
-        for (made, reason, kind) in [
-            (is.0 && !was.0, "ChannelCreated", condition::CHANNEL_RESOLVED),
-            (is.1 && !was.1, "StreamCreated", condition::STREAM_RESOLVED),
-        ] {
-            if made && let Some(condition) = find(after, kind) {
-                self.context.tell(self.ingest, true, reason, &condition.message).await;
+        let message = |kind| find(after, kind).map_or("", |condition| condition.message.as_str());
+        let (channel, stream) = (message(condition::CHANNEL_RESOLVED), message(condition::STREAM_RESOLVED));
+        // One event for both: each is a request.
+        match (is.0 && !was.0, is.1 && !was.1) {
+            (true, true) => {
+                self.context.tell(self.ingest, true, "Created", &format!("{channel}; {stream}")).await;
             }
+            (true, false) => self.context.tell(self.ingest, true, "ChannelCreated", channel).await,
+            (false, true) => self.context.tell(self.ingest, true, "StreamCreated", stream).await,
+            (false, false) => {}
         }
         let old = |kind| before.and_then(|status| find(status, kind));
         if let Some(ready) = find(after, condition::READY) {

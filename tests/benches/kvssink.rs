@@ -9,8 +9,9 @@ use std::time::Duration;
 use kvs_ingest_tests::agent::binary;
 use kvs_ingest_tests::master::clip::cache;
 use kvs_ingest_tests::stored;
+use kvs_ingest_tests::usage::Usage;
 use kvs_local::{AccessKey, Config, Server};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::time::sleep;
 
 const MEGABITS: [u64; 3] = [2, 8, 20];
@@ -129,26 +130,13 @@ async fn run(clip: &Path, seconds: u64, world: Option<&World>) -> Cost {
         .unwrap();
     let (mut cpu, mut peak) = (0.0, 0.0);
     while child.try_wait().unwrap().is_none() {
-        if let Some(now) = look(&child) {
-            (cpu, peak) = now;
+        if let Some(now) = child.id().and_then(|id| Usage::of(id).ok()) {
+            (cpu, peak) = (now.cpu, now.peak / 1e6);
         }
         sleep(LOOK).await;
     }
     assert!(child.wait().await.unwrap().success());
     Cost { cpu: cpu * 60.0 / seconds as f64, peak }
-}
-
-/// CPU seconds so far, and the most memory so far in megabytes.
-fn look(child: &Child) -> Option<(f64, f64)> {
-    let id = child.id()?;
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // Behind the name, which may hold anything: utime and stime, in ticks of which Linux has 100 a second.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: f64 = peak.split_whitespace().next()?.parse().ok()?;
-    Some((ticks / 100.0, kib * 1024.0 / 1e6))
 }
 
 /// Made once: a moving picture with so much noise that it has its bitrate.

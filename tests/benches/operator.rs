@@ -1,54 +1,86 @@
 //! `cargo xtask bench operator`: N objects on a real API server, the operator beside a bare client that writes the same.
+//!
+//! The controller manager is held: what is measured is the operator, the API server and etcd. When all Deployments are
+//! there, agents come up: each has a ReplicaSet, a pod with an address of its own on loopback, and a `/status`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a benchmark")]
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt};
-use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
-use kvs_ingest_tests::kubernetes::{Operator, World};
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kvs::ControlPlane;
+use kvs_aws::AwsContext;
+use kvs_ingest_tests::kubernetes::{Operator, REGION, World, says};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 /// As many as the operator reconciles at once.
 const CONCURRENCY: usize = 32;
 const FLAGS: [&str; 3] = ["--aws-quota-share=1000", "--concurrency=32", "--log-level=warn"];
+/// How often the operator's state is looked at.
+const LOOK: Duration = Duration::from_millis(200);
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let count: usize = std::env::var("KVS_INGEST_BENCH_OBJECTS").map_or(10_000, |text| text.parse().unwrap());
     let world = World::new("bench").await.unwrap();
+    hold_controllers(&world);
+    let _agents = tokio::spawn(agents(TcpListener::bind("0.0.0.0:8080").await.unwrap()));
+    println!("objects                         {count}");
+    channels(&world, count).await;
     create(&world, count).await;
 
     let started = Instant::now();
     let operator = world.operator_with("cold", &FLAGS).await.unwrap();
     let statuses = settled(&world, count, &operator).await;
     let ours = started.elapsed();
-    sleep(Duration::from_secs(30)).await;
-    println!("objects                         {count}");
-    println!("operator: time to converge      {:.1} s", ours.as_secs_f64());
-    let requests = verbs(&world, &BTreeMap::new());
-    for (verb, times) in &requests {
-        println!("operator: {verb:30} {:.2} an object", *times as f64 / count as f64);
-    }
-    let written: u64 = requests.iter().filter(|(verb, _)| is_write(verb)).map(|(_, times)| times).sum();
-    println!("operator: writes                {:.2} an object", written as f64 / count as f64);
-    println!("operator: peak RSS              {:.0} MiB", operator.peak_rss_mib().unwrap());
-    let minute = since(&world, &requests, Duration::from_secs(60)).await;
-    println!("operator: steady state          {minute:?} in a minute");
+    println!("creation: time to converge      {:.1} s", ours.as_secs_f64());
+    let creation = verbs(&world);
+    show("creation", &creation, count);
+    println!("creation: peak RSS              {:.0} MiB", mib(operator.usage().unwrap().peak));
+
+    let started = Instant::now();
+    come_up(&world).await;
+    until_streaming(&world, count).await;
+    println!("agents up: time until all flow  {:.1} s", started.elapsed().as_secs_f64());
+    let up = verbs(&world);
+    show("agents up", &difference(&up, &creation), count);
+    println!("agents up: peak RSS             {:.0} MiB", mib(operator.usage().unwrap().peak));
+
+    // Past the longest delay between two looks at an agent, then two minutes of it.
+    sleep(Duration::from_secs(60)).await;
+    let before = verbs(&world);
+    let cpu = operator.usage().unwrap().cpu;
+    sleep(Duration::from_secs(120)).await;
+    let steady = difference(&verbs(&world), &before);
+    println!(
+        "steady: requests a minute       {:.1}  {steady:?} in two",
+        steady.values().sum::<u64>() as f64 / 2.0
+    );
+    println!(
+        "steady: CPU                     {:.0} m",
+        (operator.usage().unwrap().cpu - cpu) / 120.0 * 1000.0
+    );
+    println!("steady: RSS                     {:.0} MiB", mib(operator.usage().unwrap().resident));
     operator.stop().await.unwrap();
 
-    let before = verbs(&world, &BTreeMap::new());
+    let before = verbs(&world);
     let started = Instant::now();
     let operator = world.operator_with("warm", &FLAGS).await.unwrap();
     while reconciles(&operator).await < count as f64 {
-        sleep(Duration::from_millis(100)).await;
+        sleep(LOOK).await;
     }
     println!("restart: everything looked at   {:.1} s", started.elapsed().as_secs_f64());
-    let after = verbs(&world, &before);
-    let written: u64 = after.iter().filter(|(verb, _)| is_write(verb)).map(|(_, times)| times).sum();
-    println!("restart: writes                 {written}  (leases are in another namespace)");
-    println!("restart: peak RSS               {:.0} MiB", operator.peak_rss_mib().unwrap());
+    // What somebody might have forgotten to be sure of would be written now.
+    sleep(Duration::from_secs(15)).await;
+    let after = difference(&verbs(&world), &before);
+    println!("restart: writes                 {}", writes(&after));
+    println!("restart: requests               {after:?}");
+    println!("restart: peak RSS               {:.0} MiB", mib(operator.usage().unwrap().peak));
     operator.stop().await.unwrap();
 
     let bare = World::new("bare").await.unwrap();
@@ -76,6 +108,125 @@ async fn main() {
     println!("ratio                           {:.2}", ours.as_secs_f64() / theirs.as_secs_f64());
 }
 
+/// The controller manager and the scheduler would take both cores.
+fn hold_controllers(world: &World) {
+    for name in ["kube-controller-manager", "kube-scheduler"] {
+        let id = world.cluster.process(name).unwrap();
+        let status = std::process::Command::new("kill").args(["-STOP", &id.to_string()]).status();
+        assert!(status.unwrap().success(), "{name}");
+    }
+}
+
+/// The channels are the cameras' own.
+async fn channels(world: &World, count: usize) {
+    let context = AwsContext::builder()
+        .region(REGION)
+        .static_credentials("AKIDTEST", "secret", None)
+        .endpoint_url(world.local.url())
+        .build()
+        .await
+        .unwrap();
+    let aws = ControlPlane::new(&context);
+    stream::iter(0..count)
+        .for_each_concurrent(CONCURRENCY, |index| {
+            let aws = &aws;
+            async move {
+                let tags = kvs::Tags::default();
+                aws.begin_channel(&name(index).parse().unwrap(), &tags).await.unwrap();
+            }
+        })
+        .await;
+}
+
+fn mib(bytes: f64) -> f64 {
+    bytes / 1024.0 / 1024.0
+}
+
+fn name(index: usize) -> String {
+    format!("camera-{index:05}")
+}
+
+/// An agent's address, by which the server below knows who is asked for.
+fn address(index: usize) -> Ipv4Addr {
+    let [_, high, middle, low] = u32::try_from(index).unwrap().to_be_bytes();
+    Ipv4Addr::new(127, 64 + high, middle, low)
+}
+
+/// All agents at once: `GET /status`, one request a connection.
+async fn agents(listener: TcpListener) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).await;
+            let Ok(SocketAddr::V4(here)) = stream.local_addr() else { return };
+            let [_, high, middle, low] = here.ip().octets();
+            let index = u32::from_be_bytes([0, high - 64, middle, low]);
+            let status = json!({"phase": "Streaming", "reason": "Streaming", "message": "media flows",
+                "stream": name(index as usize)});
+            let body = status.to_string();
+            let head =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all((head + &body).as_bytes()).await;
+        });
+    }
+}
+
+/// What controllers and kubelets would have done.
+async fn come_up(world: &World) {
+    let found = all(&world.deployments()).await;
+    stream::iter(found)
+        .for_each_concurrent(CONCURRENCY, |deployment| async move {
+            come_up_one(world, deployment).await;
+        })
+        .await;
+}
+
+async fn come_up_one(world: &World, deployment: DynamicObject) {
+    let create = PostParams::default();
+    let name = deployment.metadata.name.clone().unwrap();
+    let index: usize = name.trim_start_matches("camera-").trim_end_matches("-agent").parse().unwrap();
+    let owner = |kind: &str, name: &str, uid: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true}]);
+    let spec = &deployment.data["spec"];
+    let set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet",
+        "metadata": {"name": name, "ownerReferences": owner("Deployment", &name, deployment.metadata.uid.as_ref().unwrap())},
+        "spec": {"replicas": 1, "selector": spec["selector"], "template": spec["template"]}});
+    let set = world.replicasets().create(&create, &serde_json::from_value(set).unwrap()).await.unwrap();
+    let pod = json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "labels": spec["template"]["metadata"]["labels"],
+            "ownerReferences": owner("ReplicaSet", &name, set.metadata.uid.as_ref().unwrap())},
+        "spec": spec["template"]["spec"]});
+    world.pods().create(&create, &serde_json::from_value(pod).unwrap()).await.unwrap();
+    let merge = PatchParams::default();
+    let running = json!({"status": {"phase": "Running", "podIP": address(index).to_string()}});
+    world.pods().patch_status(&name, &merge, &Patch::Merge(running)).await.unwrap();
+    let available = json!({"status": {"observedGeneration": deployment.metadata.generation, "replicas": 1,
+        "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}});
+    world.deployments().patch_status(&name, &merge, &Patch::Merge(available)).await.unwrap();
+}
+
+async fn until_streaming(world: &World, count: usize) {
+    loop {
+        let objects = all(&world.ingests()).await;
+        let flow =
+            objects.iter().filter(|object| says(&object.data, "MediaFlowing", "True", "Streaming")).count();
+        if flow >= count {
+            return;
+        }
+        sleep(5 * LOOK).await;
+    }
+}
+
+fn show(step: &str, requests: &BTreeMap<String, u64>, count: usize) {
+    for (verb, times) in requests {
+        println!("{:31} {:.2} an object", format!("{step}: {verb}"), *times as f64 / count as f64);
+    }
+    println!("{:31} {:.2} an object", format!("{step}: writes"), writes(requests) as f64 / count as f64);
+}
+
+fn writes(requests: &BTreeMap<String, u64>) -> u64 {
+    requests.iter().filter(|(verb, _)| is_write(verb)).map(|(_, times)| times).sum()
+}
+
 fn is_write(verb: &str) -> bool {
     !["get ", "list ", "watch "].iter().any(|read| verb.starts_with(read))
 }
@@ -83,7 +234,8 @@ fn is_write(verb: &str) -> bool {
 async fn create(world: &World, count: usize) {
     stream::iter(0..count)
         .for_each_concurrent(CONCURRENCY, |index| async move {
-            world.create(world.manifest(&format!("camera-{index:05}"), json!({}))).await.unwrap();
+            let own = json!({"channel": {"createIfMissing": false}});
+            world.create(world.manifest(&name(index), own)).await.unwrap();
         })
         .await;
 }
@@ -102,7 +254,7 @@ async fn settled(world: &World, count: usize, operator: &Operator) -> Vec<(Strin
                 return done;
             }
         }
-        sleep(Duration::from_millis(200)).await;
+        sleep(LOOK).await;
     }
 }
 
@@ -132,25 +284,18 @@ async fn templates(world: &World) -> Vec<Value> {
         .collect()
 }
 
-/// Requests of the operator in the namespace by verb and resource, without those of `before`.
-fn verbs(world: &World, before: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+/// Requests of the operator in the namespace by verb and resource.
+fn verbs(world: &World) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
     for (verb, resource, _) in world.cluster.requests(&world.namespace).unwrap() {
         *counts.entry(format!("{verb} {resource}")).or_default() += 1;
     }
-    for (verb, times) in before {
-        if let Some(count) = counts.get_mut(verb) {
-            *count -= times;
-        }
-    }
-    counts.retain(|_, times| *times > 0);
     counts
 }
 
-async fn since(world: &World, _before: &BTreeMap<String, u64>, time: Duration) -> BTreeMap<String, u64> {
-    let before = verbs(world, &BTreeMap::new());
-    sleep(time).await;
-    verbs(world, &before)
+fn difference(after: &BTreeMap<String, u64>, before: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let less = after.iter().map(|(verb, times)| (verb.clone(), times - before.get(verb).unwrap_or(&0)));
+    less.filter(|(_, times)| *times > 0).collect()
 }
 
 async fn reconciles(operator: &Operator) -> f64 {

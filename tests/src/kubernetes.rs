@@ -21,6 +21,7 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
 
 use crate::agent::binary;
+use crate::usage::Usage;
 
 const DEADLINE: Duration = Duration::from_secs(45);
 const OPERATOR: &str = "system:serviceaccount:kvs-ingest:kvs-ingest-operator";
@@ -63,6 +64,13 @@ impl Cluster {
 
     fn text(&self, field: &str) -> &str {
         self.info[field].as_str().unwrap_or_default()
+    }
+
+    /// Process id of a part of the control plane.
+    pub fn process(&self, name: &str) -> Result<i64> {
+        let parts = self.info["processes"].as_array().into_iter().flatten();
+        let id = parts.filter(|part| part[0] == name).find_map(|part| part[1].as_i64());
+        id.with_context(|| format!("the cluster has no {name}"))
     }
 
     /// kubectl as the administrator.
@@ -244,6 +252,10 @@ impl World {
         self.api("apps", "v1", "Deployment")
     }
 
+    pub fn replicasets(&self) -> Api<DynamicObject> {
+        self.api("apps", "v1", "ReplicaSet")
+    }
+
     pub fn pods(&self) -> Api<DynamicObject> {
         self.api("", "v1", "Pod")
     }
@@ -412,13 +424,9 @@ impl Operator {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// The most memory that was resident so far, MiB.
-    pub fn peak_rss_mib(&self) -> Result<f64> {
-        let id = self.child.id().context("the operator has ended")?;
-        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-        let kib: f64 = line.split_whitespace().next().context("no figure")?.parse()?;
-        Ok(kib / 1024.0)
+    /// What it has used so far.
+    pub fn usage(&self) -> Result<Usage> {
+        Usage::of(self.child.id().context("the operator has ended")?)
     }
 
     /// The value of a metric, by its name with labels; 0 when it is not there yet.

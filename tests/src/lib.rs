@@ -17,3 +17,4 @@ pub mod otlp;
 pub mod packets;
 pub mod pods;
 pub mod stored;
+pub mod usage;
