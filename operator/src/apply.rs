@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, Patch, PatchParams};
-use kube::runtime::events::{Event, EventType};
 use kube::{Resource, ResourceExt};
 use kvs_ingest_api::{API_VERSION, KIND, KvsIngest, KvsIngestStatus};
 use serde_json::json;
@@ -12,8 +11,9 @@ use tracing::Instrument;
 use tracing::field::{Empty, display};
 
 use crate::build::Built;
-use crate::context::{Context, Guarded};
+use crate::context::Context;
 use crate::names::{FINALIZER, MANAGER};
+use crate::stored::StoredIngest;
 use crate::workload::DeploymentLite;
 
 /// For every request.
@@ -122,10 +122,11 @@ impl Context {
     /// Server-side apply of the status.
     pub(crate) async fn apply_status(
         &self,
-        object: &Guarded,
+        object: &StoredIngest,
         status: &KvsIngestStatus,
     ) -> Result<(), ApplyError> {
-        let api: Api<Guarded> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
+        let api: Api<StoredIngest> =
+            Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
         let body = json!({
             "apiVersion": API_VERSION,
             "kind": KIND,
@@ -152,7 +153,8 @@ impl Context {
         if wanted {
             after.push(FINALIZER.to_owned());
         }
-        let api: Api<Guarded> = Api::namespaced(self.client.clone(), &ingest.namespace().unwrap_or_default());
+        let api: Api<StoredIngest> =
+            Api::namespaced(self.client.clone(), &ingest.namespace().unwrap_or_default());
         let body = json!({"metadata": {
             "uid": ingest.uid(),
             "resourceVersion": ingest.resource_version(),
@@ -182,17 +184,11 @@ impl Context {
 
     /// A Kubernetes event. That it cannot be written is logged, and no more.
     pub(crate) async fn tell(&self, ingest: &KvsIngest, normal: bool, reason: &str, message: &str) {
-        let event = Event {
-            type_: if normal { EventType::Normal } else { EventType::Warning },
-            reason: reason.to_owned(),
-            note: Some(message.chars().take(1000).collect()),
-            action: "Reconcile".to_owned(),
-            secondary: None,
-        };
         if !*self.leading.borrow() {
             return;
         }
-        match tokio::time::timeout(WITHIN, self.recorder.publish(&event, &ingest.object_ref(&()))).await {
+        let published = self.events.publish(ingest.object_ref(&()), normal, reason, message);
+        match tokio::time::timeout(WITHIN, published).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, reason, "event not written"),
             Err(_) => tracing::warn!(reason, "event not written in time"),

@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
-use kube::core::DeserializeGuard;
-use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt};
 use kvs_ingest_api::{KvsIngest, KvsIngestStatus};
@@ -17,15 +15,16 @@ use tokio::sync::{mpsc, watch};
 use crate::agent::Asker;
 use crate::aws::Aws;
 use crate::build::AgentDefaults;
+use crate::events::Events;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
-use crate::names;
 use crate::owners::{Claim, Owners};
 use crate::pace::{Backoff, Bucket};
+use crate::stored::StoredIngest;
 use crate::workload::DeploymentLite;
 
-/// One object that does not deserialize must not stall the others.
-pub type Guarded = DeserializeGuard<KvsIngest>;
+/// How long a status that was just written may be newer than the cache.
+pub(crate) const STATUS_LAG: Duration = Duration::from_secs(10);
 
 /// What a person sets for the operator.
 #[derive(Clone, Debug)]
@@ -72,7 +71,7 @@ impl Settings {
 #[derive(Clone)]
 pub struct Caches {
     /// The objects.
-    pub objects: Store<Guarded>,
+    pub objects: Store<StoredIngest>,
     /// Their Deployments.
     pub deployments: Store<DeploymentLite>,
 }
@@ -82,8 +81,8 @@ pub struct Caches {
 pub(crate) struct Memory {
     /// Hash and generation of the last apply, until the cache shows it.
     pub(crate) applied: Option<(String, Option<i64>)>,
-    /// The last status written, and when: the cache may be older.
-    pub(crate) status: Option<(KvsIngestStatus, Instant)>,
+    /// The last status written, and when: the cache may be older for a while.
+    pub(crate) status: Option<Box<(KvsIngestStatus, Instant)>>,
     /// The agent's address, of the Deployment's version beside it.
     pub(crate) address: Option<IpAddr>,
     /// `resourceVersion` of the Deployment when the agent or its pods were last looked at.
@@ -94,7 +93,7 @@ pub(crate) struct Memory {
     /// It was looked at by this process.
     pub(crate) asked: bool,
     /// What was found then.
-    pub(crate) trouble: Option<crate::report::Verdict>,
+    pub(crate) trouble: Option<Box<crate::report::Verdict>>,
     /// When AWS is asked again.
     pub(crate) aws_at: Option<Instant>,
 }
@@ -104,7 +103,7 @@ pub struct Context {
     /// For objects, Deployments, pods.
     pub client: Client,
     /// For events.
-    pub recorder: Recorder,
+    pub events: Events,
     /// AWS.
     pub aws: Aws,
     /// Agents.
@@ -123,7 +122,7 @@ pub struct Context {
     pub(crate) memories: Mutex<HashMap<String, Memory>>,
     pub(crate) rollout: Mutex<(Bucket, HashSet<String>)>,
     /// Objects to be looked at now. Bounded; when it is full they are found at their next requeue.
-    pub(crate) wake: mpsc::Sender<ObjectRef<Guarded>>,
+    pub(crate) wake: mpsc::Sender<ObjectRef<StoredIngest>>,
     pub(crate) ready: watch::Sender<bool>,
 }
 
@@ -134,16 +133,15 @@ impl Context {
         settings: Settings,
         metrics: Arc<Metrics>,
         leading: Leadership,
-    ) -> (Self, mpsc::Receiver<ObjectRef<Guarded>>) {
+    ) -> (Self, mpsc::Receiver<ObjectRef<StoredIngest>>) {
         let (wake, woken) = mpsc::channel(1024);
-        let reporter = Reporter { controller: names::MANAGER.to_owned(), instance: None };
         let budget = Bucket::new(
             settings.rollouts_per_minute / 60.0,
             (settings.rollouts_per_minute / 12.0).max(1.0),
             Instant::now(),
         );
         let context = Self {
-            recorder: Recorder::new(client.clone(), reporter),
+            events: Events::new(client.clone()),
             client,
             aws: Aws::new(settings.cluster.clone(), settings.aws_quota_share, metrics.clone()),
             asker: Asker::default(),
@@ -177,7 +175,7 @@ impl Context {
     }
 
     /// The object is gone.
-    pub(crate) fn forget(&self, object: &Guarded) {
+    pub(crate) fn forget(&self, object: &StoredIngest) {
         let Some(uid) = object.uid() else { return };
         self.memories.lock().remove(&uid);
         self.backoff.forget(&uid);
@@ -195,6 +193,13 @@ impl Context {
                 name = claim.name,
                 "not woken: it is looked at later"
             );
+        }
+    }
+
+    /// By now the cache shows what was written.
+    pub(crate) fn forget_statuses(&self) {
+        for memory in self.memories.lock().values_mut() {
+            memory.status.take_if(|status| status.1.elapsed() >= STATUS_LAG);
         }
     }
 

@@ -1,36 +1,60 @@
 //! The controller: watches, caches, and the loop that reconciles what changed.
 
+use std::collections::HashMap;
+use std::future::ready;
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::{ObjectRef, store};
 use kube::runtime::watcher::{self, Event};
-use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, predicates, reflector};
+use kube::runtime::{Controller, WatchStreamExt, reflector};
 use kube::{Api, Resource, ResourceExt};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::context::{Caches, Context, Guarded};
+use crate::context::{Caches, Context};
 use crate::metrics::Metrics;
 use crate::names;
 use crate::reconcile::{ReconcileError, reconcile};
+use crate::stored::StoredIngest;
 use crate::watches::watches;
 use crate::workload::DeploymentLite;
 
-/// `kubectl apply` keeps a copy of the object in it.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-/// An unchanged object is let through again after so long without an event; a relist must not reconcile everything.
-const UNCHANGED: Duration = Duration::from_secs(48 * 3600);
+/// What was last seen of each object, by hashes: a relist, or our own write of a status, must not reconcile everything.
+#[derive(Default)]
+struct Seen(Mutex<HashMap<u64, u64>>);
+
+impl Seen {
+    fn is_news<K: Resource>(&self, object: &K, now: u64) -> bool {
+        self.0.lock().insert(Self::key(object), now) != Some(now)
+    }
+
+    fn forget<K: Resource>(&self, object: &K) {
+        self.0.lock().remove(&Self::key(object));
+    }
+
+    fn key<K: Resource>(object: &K) -> u64 {
+        hash(&(&object.meta().namespace, &object.meta().name))
+    }
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    // One for the process, so that nobody can choose names that collide.
+    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    KEYS.hash_one(value)
+}
 
 /// Runs until `stop`. `namespaces` empty: the whole cluster.
 pub async fn run(
     context: Arc<Context>,
     namespaces: Vec<String>,
-    woken: mpsc::Receiver<ObjectRef<Guarded>>,
+    woken: mpsc::Receiver<ObjectRef<StoredIngest>>,
     stop: CancellationToken,
 ) {
     let scopes: Vec<Option<String>> =
@@ -56,8 +80,8 @@ pub async fn run(
 }
 
 async fn distribute(
-    mut woken: mpsc::Receiver<ObjectRef<Guarded>>,
-    wakers: Vec<(Option<String>, mpsc::Sender<ObjectRef<Guarded>>)>,
+    mut woken: mpsc::Receiver<ObjectRef<StoredIngest>>,
+    wakers: Vec<(Option<String>, mpsc::Sender<ObjectRef<StoredIngest>>)>,
 ) {
     while let Some(object) = woken.recv().await {
         let waker = wakers.iter().find(|(scope, _)| scope.is_none() || *scope == object.namespace);
@@ -82,10 +106,10 @@ async fn filled(context: Arc<Context>) {
     // Before anybody decides who owns a stream, everybody who already has one says so.
     let caches: Vec<Caches> = context.caches.lock().values().cloned().collect();
     for object in caches.iter().flat_map(|cache| cache.objects.state()) {
-        if let Ok(ingest) = &object.0
+        if let Ok(ingest) = object.read()
             && let Some(arn) = ingest.status.as_ref().and_then(|status| status.stream.as_ref()?.arn.clone())
         {
-            context.owners.claim(&arn, crate::context::claim(ingest));
+            context.owners.claim(&arn, crate::context::claim(&ingest));
         }
     }
     context.ready.send_replace(true);
@@ -94,7 +118,10 @@ async fn filled(context: Arc<Context>) {
     let mut gauges = tokio::time::interval(Duration::from_secs(10));
     loop {
         tokio::select! {
-            _ = gauges.tick() => context.backing_off(),
+            _ = gauges.tick() => {
+                context.backing_off();
+                context.forget_statuses();
+            }
             changed = leading.changed() => match changed {
                 // What others write while they lead is in the caches, not in our memory.
                 Ok(()) => context.memories.lock().clear(),
@@ -107,11 +134,11 @@ async fn filled(context: Arc<Context>) {
 async fn one(
     context: Arc<Context>,
     scope: Option<String>,
-    woken: mpsc::Receiver<ObjectRef<Guarded>>,
+    woken: mpsc::Receiver<ObjectRef<StoredIngest>>,
     stop: CancellationToken,
 ) {
     let client = context.client.clone();
-    let (objects_api, deployments_api): (Api<Guarded>, Api<DeploymentLite>) = match &scope {
+    let (objects_api, deployments_api): (Api<StoredIngest>, Api<DeploymentLite>) = match &scope {
         None => (Api::all(client.clone()), Api::all(client)),
         Some(namespace) => (Api::namespaced(client.clone(), namespace), Api::namespaced(client, namespace)),
     };
@@ -127,32 +154,32 @@ async fn one(
     let caches = Caches { objects: objects.clone(), deployments };
     context.caches.lock().insert(scope, caches);
 
-    let ctx = context.clone();
+    let (changed, touched) = (Arc::new(Seen::default()), Arc::new(Seen::default()));
+    let (ctx, gone) = (context.clone(), changed.clone());
     let objects_stream = reflector(
         objects_writer,
-        counted(watches(objects_api, selected), context.clone(), "KvsIngest").modify(prune).inspect_ok(
-            move |event| {
-                if let Event::Delete(object) = event {
-                    ctx.forget(object);
-                }
-            },
-        ),
+        counted(watches(objects_api, selected), context.clone(), "KvsIngest").inspect_ok(move |event| {
+            if let Event::Delete(object) = event {
+                ctx.forget(object);
+                gone.forget(object);
+            }
+        }),
     )
     .applied_objects()
-    .predicate_filter(
-        predicates::generation
-            .combine(predicates::annotations)
-            .combine(predicates::finalizers)
-            .combine(predicates::labels),
-        PredicateConfig::default().ttl(UNCHANGED),
-    );
-    let ctx = context.clone();
+    .try_filter(move |object| {
+        let meta = object.meta();
+        let leaving = meta.deletion_timestamp.is_some();
+        let now = (&meta.uid, meta.generation, leaving, &meta.annotations, &meta.finalizers);
+        ready(changed.is_news(object, hash(&now)))
+    });
+    let (ctx, gone) = (context.clone(), touched.clone());
     let deployments_stream = reflector(
         deployments_writer,
-        counted(watches(deployments_api, children), context.clone(), "Deployment").modify(prune).inspect_ok(
-            move |event| match event {
+        counted(watches(deployments_api, children), context.clone(), "Deployment").inspect_ok(move |event| {
+            match event {
                 // It is not there any more, whatever we remember to have applied.
                 Event::Delete(deployment) => {
+                    gone.forget(deployment);
                     for owner in deployment.owner_references() {
                         ctx.remember(&owner.uid, |memory| memory.applied = None);
                     }
@@ -163,11 +190,14 @@ async fn one(
                     }
                 }
                 Event::Apply(_) | Event::Init | Event::InitApply(_) => {}
-            },
-        ),
+            }
+        }),
     )
     .touched_objects()
-    .predicate_filter(predicates::resource_version, PredicateConfig::default().ttl(UNCHANGED));
+    .try_filter(move |deployment| {
+        let meta = deployment.meta();
+        ready(touched.is_news(deployment, hash(&(&meta.uid, &meta.resource_version))))
+    });
 
     let config =
         Config::default().concurrency(context.settings.concurrency).debounce(context.settings.debounce);
@@ -190,14 +220,6 @@ async fn one(
             }
         })
         .await;
-}
-
-/// Most of what an object holds is of no use here.
-fn prune<K: Resource>(object: &mut K) {
-    object.meta_mut().managed_fields = None;
-    if let Some(annotations) = &mut object.meta_mut().annotations {
-        annotations.remove(LAST_APPLIED);
-    }
 }
 
 fn counted<K>(
@@ -223,7 +245,7 @@ fn counted<K>(
 }
 
 /// One reconcile, counted; a panic is an error of this object alone.
-async fn caught(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+async fn caught(object: Arc<StoredIngest>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     counted_and_caught(&context.metrics, reconcile(&object, &context)).await
 }
 
@@ -253,7 +275,7 @@ async fn counted_and_caught(
     result
 }
 
-fn failed(object: Arc<Guarded>, error: &ReconcileError, context: Arc<Context>) -> Action {
+fn failed(object: Arc<StoredIngest>, error: &ReconcileError, context: Arc<Context>) -> Action {
     if let ReconcileError::Apply(error) = error
         && error.is_gone()
     {

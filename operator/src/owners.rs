@@ -1,6 +1,7 @@
 //! Which object owns a stream: the oldest that names it. Pure, in memory, made anew from the statuses after a restart.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
@@ -25,8 +26,8 @@ pub struct Owners {
 
 #[derive(Debug, Default)]
 struct Claims {
-    by_stream: HashMap<String, Vec<Claim>>,
-    stream_of: HashMap<String, String>,
+    by_stream: HashMap<Arc<str>, Vec<Claim>>,
+    stream_of: HashMap<String, Arc<str>>,
 }
 
 impl Owners {
@@ -35,11 +36,14 @@ impl Owners {
     /// The second value is who has to be looked at again, because this claim took the stream from it.
     pub fn claim(&self, stream: &str, claim: Claim) -> (Claim, Option<Claim>) {
         let mut claims = self.claims.lock();
-        if claims.stream_of.get(&claim.uid).is_some_and(|old| old != stream) {
+        if claims.stream_of.get(&claim.uid).is_some_and(|old| **old != *stream) {
             claims.remove(&claim.uid);
         }
-        claims.stream_of.insert(claim.uid.clone(), stream.to_owned());
-        let list = claims.by_stream.entry(stream.to_owned()).or_default();
+        let stream =
+            claims.by_stream.get_key_value(stream).map_or_else(|| stream.into(), |(key, _)| key.clone());
+        claims.stream_of.insert(claim.uid.clone(), stream.clone());
+        // There is one, nearly always.
+        let list = claims.by_stream.entry(stream).or_insert_with(|| Vec::with_capacity(1));
         let before = list.first().cloned();
         if !list.iter().any(|other| other.uid == claim.uid) {
             list.push(claim.clone());

@@ -18,13 +18,12 @@ use tracing::{Instrument, instrument};
 use crate::apply::{ApplyError, within};
 use crate::aws::Subject;
 use crate::build::{Built, ResolvedNames, build};
-use crate::context::{Caches, Context, Guarded, claim};
+use crate::context::{Caches, Context, STATUS_LAG, claim};
 use crate::names;
 use crate::report::{AgentView, Next, Observed, Truth, Verdict, find, report};
+use crate::stored::StoredIngest;
 use crate::workload::{self, DeploymentLite};
 
-/// How long a status that was just written may be newer than the cache.
-const STATUS_LAG: Duration = Duration::from_secs(10);
 /// Between looks at something that is being created or deleted.
 const SOON: Duration = Duration::from_secs(2);
 /// A pod that does not run yet is given so long before it is asked why.
@@ -54,7 +53,7 @@ pub enum ReconcileError {
 ///
 /// # Errors
 /// [`ReconcileError`]: it is tried again, with growing delays.
-pub async fn reconcile(object: &Guarded, context: &Arc<Context>) -> Result<Action, ReconcileError> {
+pub async fn reconcile(object: &StoredIngest, context: &Arc<Context>) -> Result<Action, ReconcileError> {
     let mut leading = context.leading.clone();
     // A standby waits here; when it leads, the object may have changed.
     if leading.wait_for(|leads| *leads).await.is_err() {
@@ -87,12 +86,16 @@ pub async fn reconcile(object: &Guarded, context: &Arc<Context>) -> Result<Actio
     result
 }
 
-async fn pass(object: &Guarded, caches: &Caches, context: &Arc<Context>) -> Result<Action, ReconcileError> {
-    let ingest = match &object.0 {
+async fn pass(
+    object: &StoredIngest,
+    caches: &Caches,
+    context: &Arc<Context>,
+) -> Result<Action, ReconcileError> {
+    let ingest = match object.read() {
         Ok(ingest) => ingest,
-        Err(invalid) => {
+        Err(error) => {
             let observed = Observed {
-                invalid: Some(format!("the object cannot be read by this operator: {}", invalid.error)),
+                invalid: Some(format!("the object cannot be read by this operator: {error}")),
                 ..nothing(object.meta_generation())
             };
             let status = report(None, observed, &now());
@@ -103,7 +106,7 @@ async fn pass(object: &Guarded, caches: &Caches, context: &Arc<Context>) -> Resu
     let name = names::deployment(&ingest.name_any());
     let deployment =
         caches.deployments.get(&ObjectRef::new(&name).within(&ingest.namespace().unwrap_or_default()));
-    let pass = Pass { context, object, ingest, deployment, uid: ingest.uid().unwrap_or_default() };
+    let pass = Pass { context, object, ingest: &ingest, deployment, uid: ingest.uid().unwrap_or_default() };
     if ingest.metadata.deletion_timestamp.is_some() { pass.delete().await } else { pass.run().await }
 }
 
@@ -111,7 +114,7 @@ trait Generation {
     fn meta_generation(&self) -> Option<i64>;
 }
 
-impl Generation for Guarded {
+impl Generation for StoredIngest {
     fn meta_generation(&self) -> Option<i64> {
         kube::Resource::meta(self).generation
     }
@@ -141,7 +144,7 @@ fn nothing(generation: Option<i64>) -> Observed {
 
 struct Pass<'a> {
     context: &'a Arc<Context>,
-    object: &'a Guarded,
+    object: &'a StoredIngest,
     ingest: &'a KvsIngest,
     /// Of this name, in the cache.
     deployment: Option<Arc<DeploymentLite>>,
@@ -155,8 +158,8 @@ impl Pass<'_> {
             memory
                 .status
                 .as_ref()
-                .filter(|(_, at)| at.elapsed() < STATUS_LAG)
-                .map(|(status, _)| status.clone())
+                .filter(|written| written.1.elapsed() < STATUS_LAG)
+                .map(|written| written.0.clone())
         });
         written.or_else(|| self.ingest.status.clone())
     }
@@ -360,8 +363,8 @@ impl Pass<'_> {
     /// Neither the spec nor an annotation of the object asks for the change: the operator itself does, after an upgrade.
     fn is_operators_own(&self, cached: &DeploymentLite, before: Option<&KvsIngestStatus>) -> bool {
         let spec = before.is_some_and(|status| status.observed_generation == self.ingest.metadata.generation);
-        let restart = cached.annotations().get(annotations::RESTARTED_AT)
-            == self.ingest.annotations().get(annotations::RESTARTED_AT);
+        let asked = self.ingest.annotations().get(annotations::RESTARTED_AT);
+        let restart = cached.restarted_at() == asked.map(String::as_str);
         let runs = cached.status.as_ref().is_some_and(|status| status.replicas.unwrap_or(0) > 0);
         spec && restart && runs
     }
@@ -389,6 +392,10 @@ impl Pass<'_> {
             self.context.remember(&self.uid, |memory| (memory.ask_at, memory.seen) = (None, None));
             let wait = (verdict.next == Next::Waiting).then_some(SOON * 5);
             return Ok((verdict, AgentView::NotAsked, wait));
+        }
+        if verdict.truth != Truth::Yes && !puzzling {
+            // There is no pod to look at.
+            return Ok((verdict, AgentView::NotAsked, None));
         }
         let (shortest, longest) = self.context.settings.ask;
         let version = deployment.metadata.resource_version.clone();
@@ -423,8 +430,9 @@ impl Pass<'_> {
         });
         if !ask {
             if puzzling {
-                let (asked, found) =
-                    self.context.remember(&self.uid, |memory| (memory.asked, memory.trouble.clone()));
+                let (asked, found) = self
+                    .context
+                    .remember(&self.uid, |memory| (memory.asked, memory.trouble.as_deref().cloned()));
                 let trouble = if asked { found } else { self.told(deployment) };
                 verdict = trouble.unwrap_or(verdict);
             }
@@ -480,7 +488,7 @@ impl Pass<'_> {
         let trouble = pod.as_ref().and_then(|pod| pod.trouble.clone()).filter(|_| puzzling);
         self.context.remember(&self.uid, |memory| {
             memory.asked = true;
-            memory.trouble.clone_from(&trouble);
+            memory.trouble = trouble.clone().map(Box::new);
         });
         if let Some(trouble) = trouble {
             *verdict = trouble;
@@ -530,7 +538,9 @@ impl Pass<'_> {
         let after = report(before.as_ref(), observed, &now());
         if before.as_ref() != Some(&after) {
             self.context.apply_status(self.object, &after).await?;
-            self.context.remember(&self.uid, |memory| memory.status = Some((after.clone(), Instant::now())));
+            self.context.remember(&self.uid, |memory| {
+                memory.status = Some(Box::new((after.clone(), Instant::now())))
+            });
             self.tell_transitions(before.as_ref(), &after).await;
         }
         if invalid || stalled {

@@ -7,27 +7,67 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{ListParams, ObjectMeta};
 use kube::{Api, Client};
+use kvs_ingest_api::annotations;
 use serde::Deserialize;
 
 use crate::names;
 use crate::report::Verdict;
+use crate::stored::prune;
 
 /// A Deployment without its spec: 10,000 of them are held in memory.
 #[derive(Clone, Debug, Default, Deserialize, kube::Resource)]
 #[resource(inherit = Deployment)]
+#[serde(from = "Whole")]
 pub struct DeploymentLite {
-    /// Its metadata, without managed fields.
+    /// Its metadata, pruned; the annotations that are read are below.
     pub metadata: ObjectMeta,
-    /// What became of it.
-    #[serde(default)]
+    /// What became of it, as far as [`verdict`] reads it.
     pub status: Option<DeploymentStatus>,
+    hash: Option<Box<str>>,
+    restarted_at: Option<Box<str>>,
+}
+
+/// As it comes.
+#[derive(Deserialize)]
+struct Whole {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    status: Option<DeploymentStatus>,
+}
+
+impl From<Whole> for DeploymentLite {
+    fn from(Whole { metadata, status }: Whole) -> Self {
+        let mut lite = Self { metadata, status, hash: None, restarted_at: None };
+        if let Some(mut annotations) = lite.metadata.annotations.take() {
+            let mut take = |name: &str| annotations.remove(name).map(String::into_boxed_str);
+            (lite.hash, lite.restarted_at) = (take(names::HASH), take(annotations::RESTARTED_AT));
+        }
+        prune(&mut lite);
+        if let Some(status) = &mut lite.status {
+            status.conditions = status.conditions.take().and_then(|mut conditions| {
+                conditions.retain(|found| match found.type_.as_str() {
+                    "Progressing" => found.status == "False",
+                    "ReplicaFailure" => found.status == "True",
+                    _ => false,
+                });
+                (!conditions.is_empty()).then_some(conditions)
+            });
+        }
+        lite
+    }
 }
 
 impl DeploymentLite {
     /// The hash of what was last applied.
     #[must_use]
     pub fn hash(&self) -> Option<&str> {
-        self.metadata.annotations.as_ref()?.get(names::HASH).map(String::as_str)
+        self.hash.as_deref()
+    }
+
+    /// The object's annotation of that name when it was applied.
+    #[must_use]
+    pub fn restarted_at(&self) -> Option<&str> {
+        self.restarted_at.as_deref()
     }
 
     /// Does it belong to the object with this uid?
@@ -84,7 +124,8 @@ pub fn verdict(deployment: &DeploymentLite, run: bool) -> (Verdict, bool) {
         let reason = if message.contains("exceeded quota") { "QuotaExceeded" } else { "PodNotCreated" };
         return (Verdict::stalled(reason, message), false);
     }
-    (Verdict::waiting("AgentStarting", "the agent is being started"), true)
+    // Before the Deployment's controller has acted on it there are no pods to ask.
+    (Verdict::waiting("AgentStarting", "the agent is being started"), current)
 }
 
 /// A pod of our own ReplicaSet.

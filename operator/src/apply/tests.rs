@@ -43,6 +43,10 @@ fn context(leads: bool, answers: Vec<(u16, Value)>) -> (Context, Seen, watch::Se
     (context, seen, leading)
 }
 
+fn stored() -> StoredIngest {
+    serde_json::from_value(serde_json::to_value(ingest()).unwrap()).unwrap()
+}
+
 fn ingest() -> KvsIngest {
     serde_json::from_value(json!({
         "apiVersion": API_VERSION, "kind": KIND,
@@ -111,7 +115,7 @@ async fn a_deployment_is_taken_by_force_only_when_it_is_ours() {
 async fn a_status_is_of_exactly_this_object() {
     let (context, seen, _leading) = context(true, vec![(200, serde_json::to_value(ingest()).unwrap())]);
     let status = KvsIngestStatus { observed_generation: Some(3), ..KvsIngestStatus::default() };
-    context.apply_status(&kube::core::DeserializeGuard(Ok(ingest())), &status).await.unwrap();
+    context.apply_status(&stored(), &status).await.unwrap();
     let (method, path, body) = seen.lock().unwrap()[0].clone();
     assert_eq!(method, "PATCH");
     assert!(
@@ -141,8 +145,7 @@ async fn who_does_not_lead_writes_nothing() {
     let (context, seen, leading) = context(false, vec![deployment("u-1")]);
     let error = context.apply_deployment(&built(), true, "u-1").await.unwrap_err();
     assert!(matches!(error, ApplyError::NotLeading(_)), "{error}");
-    let guarded = kube::core::DeserializeGuard(Ok(ingest()));
-    context.apply_status(&guarded, &KvsIngestStatus::default()).await.unwrap_err();
+    context.apply_status(&stored(), &KvsIngestStatus::default()).await.unwrap_err();
     context.set_finalizer(&ingest(), true).await.unwrap_err();
     context.tell(&ingest(), true, "Nothing", "is written").await;
     assert!(seen.lock().unwrap().is_empty());

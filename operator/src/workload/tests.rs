@@ -30,6 +30,11 @@ fn what_a_deployment_says() {
     assert_eq!(brief(&verdict(&deployment(surge), true)), (Truth::Yes, "RolloutStuck", Next::Person, false));
     assert_eq!(
         brief(&verdict(&deployment(json!({})), true)),
+        (Truth::No, "AgentStarting", Next::Waiting, false)
+    );
+    // Only now there may be pods that say why.
+    assert_eq!(
+        brief(&verdict(&deployment(json!({"observedGeneration": 2})), true)),
         (Truth::No, "AgentStarting", Next::Waiting, true)
     );
     let quota = json!({"observedGeneration": 2, "conditions": [

@@ -263,6 +263,8 @@ impl ControlPlane {
             )?;
             arguments.push(format!("--audit-policy-file={}", policy.display()));
             arguments.push(format!("--audit-log-path={}", log.display()));
+            // Megabytes; a log that is cut cannot be counted.
+            arguments.push("--audit-log-maxsize=100000".to_owned());
         }
         self.spawn("kube-apiserver", assets, &arguments)?;
         self.wait("kube-apiserver", "/readyz", |plane| plane.kubectl(&["get", "--raw=/readyz"]).is_ok())

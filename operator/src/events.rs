@@ -1,0 +1,167 @@
+//! Kubernetes events, of which the same one within minutes is counted and not written anew.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use parking_lot::Mutex;
+use serde_json::json;
+
+use crate::names::MANAGER;
+
+/// The same again within so long is a series.
+const SERIES: Duration = Duration::from_secs(6 * 60);
+/// So many events are remembered: a series is one of those that repeat often.
+const REMEMBERED: usize = 256;
+
+/// Writes events of objects.
+pub struct Events {
+    client: Client,
+    recent: Mutex<VecDeque<Recent>>,
+}
+
+struct Recent {
+    uid: String,
+    reason: String,
+    /// The event's own name.
+    name: String,
+    count: i32,
+    at: Instant,
+}
+
+impl Events {
+    /// With this client.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client, recent: Mutex::default() }
+    }
+
+    /// Says what happened to an object. A note is cut at the 1,024 bytes that Kubernetes takes.
+    ///
+    /// # Errors
+    /// The API server's.
+    pub async fn publish(
+        &self,
+        about: ObjectReference,
+        normal: bool,
+        reason: &str,
+        note: &str,
+    ) -> Result<(), kube::Error> {
+        let api: Api<Event> =
+            Api::namespaced(self.client.clone(), about.namespace.as_deref().unwrap_or("default"));
+        let uid = about.uid.clone().unwrap_or_default();
+        let now = MicroTime(Timestamp::now());
+        if let Some((name, count)) = self.again(&uid, reason) {
+            let series = json!({"series": {"count": count, "lastObservedTime": now}});
+            match api.patch(&name, &PatchParams::default(), &Patch::Merge(&series)).await {
+                Err(kube::Error::Api(status)) if status.is_not_found() => {}
+                other => return other.map(drop),
+            }
+        }
+        let name =
+            format!("{}.{:x}", about.name.as_deref().unwrap_or(MANAGER), Timestamp::now().as_nanosecond());
+        let event = Event {
+            metadata: ObjectMeta {
+                name: Some(name.clone()),
+                namespace: about.namespace.clone(),
+                ..ObjectMeta::default()
+            },
+            action: Some("Reconcile".to_owned()),
+            event_time: Some(now),
+            note: Some(cut(note).to_owned()),
+            reason: Some(reason.to_owned()),
+            regarding: Some(about),
+            reporting_controller: Some(MANAGER.to_owned()),
+            reporting_instance: Some(MANAGER.to_owned()),
+            type_: Some(if normal { "Normal" } else { "Warning" }.to_owned()),
+            ..Event::default()
+        };
+        api.create(&PostParams::default(), &event).await?;
+        self.remember(Recent { uid, reason: reason.to_owned(), name, count: 1, at: Instant::now() });
+        Ok(())
+    }
+
+    /// Name and count of the event that this one repeats.
+    fn again(&self, uid: &str, reason: &str) -> Option<(String, i32)> {
+        let mut recent = self.recent.lock();
+        let found = recent.iter_mut().find(|found| found.uid == uid && found.reason == reason)?;
+        if found.at.elapsed() >= SERIES {
+            return None;
+        }
+        found.count += 1;
+        found.at = Instant::now();
+        Some((found.name.clone(), found.count))
+    }
+
+    fn remember(&self, event: Recent) {
+        let mut recent = self.recent.lock();
+        recent.retain(|found| !(found.uid == event.uid && found.reason == event.reason));
+        if recent.len() >= REMEMBERED {
+            recent.pop_front();
+        }
+        recent.push_back(event);
+    }
+}
+
+fn cut(note: &str) -> &str {
+    &note[..note.floor_char_boundary(1024)]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http::{Request, Response};
+    use http_body_util::BodyExt;
+    use kube::client::Body;
+    use serde_json::Value;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_same_again_is_counted() {
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let log = requests.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let log = log.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let body: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
+                log.lock().push((parts.method.to_string(), body));
+                Ok::<_, std::convert::Infallible>(Response::new(Body::from(b"{\"metadata\":{}}".to_vec())))
+            }
+        });
+        let events = Events::new(Client::new(service, "default"));
+        let about = |uid: &str| ObjectReference {
+            name: Some("door".to_owned()),
+            namespace: Some("n".to_owned()),
+            uid: Some(uid.to_owned()),
+            ..ObjectReference::default()
+        };
+        let long = "ä".repeat(1000);
+        events.publish(about("u"), false, "AccessDenied", &long).await.unwrap();
+        events.publish(about("u"), false, "AccessDenied", "again").await.unwrap();
+        events.publish(about("u"), true, "Streaming", "media flows").await.unwrap();
+        for number in 0..REMEMBERED {
+            events.publish(about(&number.to_string()), true, "Streaming", "x").await.unwrap();
+        }
+        // Forgotten by now.
+        events.publish(about("u"), false, "AccessDenied", "new").await.unwrap();
+        let requests = requests.lock();
+        let methods: Vec<_> = requests.iter().map(|(method, _)| method.as_str()).collect();
+        assert_eq!(methods[..3], ["POST", "PATCH", "POST"]);
+        assert_eq!(methods.last(), Some(&"POST"));
+        assert_eq!(requests[0].1["note"].as_str().unwrap().len(), 1024);
+        assert_eq!(
+            (&requests[0].1["type"], &requests[0].1["regarding"]["uid"]),
+            (&json!("Warning"), &json!("u"))
+        );
+        assert_eq!(requests[1].1["series"]["count"], 2);
+        assert_eq!(events.recent.lock().len(), REMEMBERED);
+    }
+}

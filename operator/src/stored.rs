@@ -1,0 +1,117 @@
+//! What the caches hold: 10,000 of each, so nothing that no reconcile reads.
+
+use kube::Resource;
+use kube::api::ObjectMeta;
+use kvs_ingest_api::{KvsIngest, KvsIngestSpec, KvsIngestStatus, annotations};
+use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+/// Annotations that somebody reads.
+const READ: [&str; 3] = [annotations::PAUSED, annotations::RESTARTED_AT, annotations::RECONCILE_REQUESTED_AT];
+
+/// A `KvsIngest`: its metadata, and spec and status as the text that came, compressed to a third. One that this operator cannot read is an
+/// error of its own reconcile, not of the watch.
+#[derive(Clone, Debug, Default, kube::Resource)]
+#[resource(inherit = KvsIngest)]
+pub struct StoredIngest {
+    /// Its metadata, pruned.
+    pub metadata: ObjectMeta,
+    /// Spec and status, compressed.
+    text: Box<[u8]>,
+}
+
+/// What most objects say: a dictionary for their text. Any text will do; the more alike, the smaller.
+const DICTIONARY: &[u8] = include_bytes!("stored.dictionary.json");
+
+impl<'de> Deserialize<'de> for StoredIngest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Whole {
+            #[serde(default)]
+            metadata: ObjectMeta,
+            #[serde(flatten)]
+            rest: Rest<Value>,
+        }
+        let Whole { metadata, rest } = Whole::deserialize(deserializer)?;
+        let text = serde_json::to_string(&rest).map_err(serde::de::Error::custom)?;
+        let text = compress_prepend_size_with_dict(text.as_bytes(), DICTIONARY);
+        let mut stored = Self { metadata, text: text.into_boxed_slice() };
+        prune(&mut stored);
+        Ok(stored)
+    }
+}
+
+/// What is kept as text.
+#[derive(Deserialize, Serialize)]
+struct Rest<T, S = T> {
+    spec: Option<T>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<S>,
+}
+
+impl StoredIngest {
+    /// The object.
+    ///
+    /// # Errors
+    /// What does not fit, with its field: a newer operator's object, say.
+    pub fn read(&self) -> Result<KvsIngest, String> {
+        let said = |error: serde_json::Error| error.to_string();
+        let text = decompress_size_prepended_with_dict(&self.text, DICTIONARY);
+        let text = text.map_err(|error| format!("this operator's cache: {error}"))?;
+        let rest: Rest<KvsIngestSpec, KvsIngestStatus> = serde_json::from_slice(&text).map_err(said)?;
+        let spec = rest.spec.ok_or("it has no spec")?;
+        Ok(KvsIngest { metadata: self.metadata.clone(), spec, status: rest.status })
+    }
+}
+
+/// Leaves of the metadata what is read: maps of strings are most of an object's memory.
+pub fn prune<K: Resource>(object: &mut K) {
+    let meta = object.meta_mut();
+    meta.managed_fields = None;
+    meta.labels = None;
+    meta.annotations = meta.annotations.take().and_then(|mut all| {
+        all.retain(|name, _| READ.contains(&name.as_str()));
+        (!all.is_empty()).then_some(all)
+    });
+    meta.owner_references = meta.owner_references.take().and_then(|mut all| {
+        all.retain(|owner| owner.controller == Some(true));
+        (!all.is_empty()).then_some(all)
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_read_stays_and_what_cannot_be_read_is_said_when_it_is() {
+        let object = json!({
+            "apiVersion": "kvs-ingest.dev/v1alpha1", "kind": "KvsIngest",
+            "metadata": {"name": "door", "namespace": "n", "uid": "u", "generation": 3, "finalizers": ["f"],
+                "labels": {"team": "doors"}, "managedFields": [{"manager": "kubectl"}],
+                "annotations": {"kvs-ingest.dev/paused": "true", "kubectl.kubernetes.io/last-applied-configuration": "{}"}},
+            "spec": {"region": "eu-central-1", "channel": {"name": "c"}, "stream": {"name": "s"}},
+            "status": {"observedGeneration": 3, "deploymentGeneration": 1},
+        });
+        let stored: StoredIngest = serde_json::from_value(object.clone()).unwrap();
+        let whole: KvsIngest = serde_json::from_value(object.clone()).unwrap();
+        let read = stored.read().unwrap();
+        assert_eq!((&read.spec, &read.status), (&whole.spec, &whole.status));
+        let meta = read.metadata;
+        assert_eq!(
+            (meta.name, meta.generation, meta.finalizers),
+            (Some("door".into()), Some(3), Some(vec!["f".into()]))
+        );
+        assert_eq!((meta.labels, meta.managed_fields), (None, None));
+        assert_eq!(meta.annotations.unwrap().into_keys().collect::<Vec<_>>(), ["kvs-ingest.dev/paused"]);
+
+        let mut newer = object;
+        newer["spec"]["region"] = json!({"of": "another kind"});
+        let stored: StoredIngest = serde_json::from_value(newer).unwrap();
+        assert_eq!(stored.metadata.name.as_deref(), Some("door"));
+        assert!(stored.read().unwrap_err().contains("expected a string"));
+    }
+}
