@@ -183,15 +183,9 @@ impl Context {
     }
 
     /// A Kubernetes event. That it cannot be written is logged, and no more.
-    pub(crate) async fn tell(&self, ingest: &KvsIngest, normal: bool, reason: &str, message: &str) {
-        if !*self.leading.borrow() {
-            return;
-        }
-        let published = self.events.publish(ingest.object_ref(&()), normal, reason, message);
-        match tokio::time::timeout(WITHIN, published).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, reason, "event not written"),
-            Err(_) => tracing::warn!(reason, "event not written in time"),
+    pub(crate) fn tell(&self, ingest: &KvsIngest, normal: bool, reason: &str, message: &str) {
+        if *self.leading.borrow() {
+            self.events.tell(ingest.object_ref(&()), normal, reason, message);
         }
     }
 }

@@ -26,6 +26,9 @@ use crate::stored::StoredIngest;
 use crate::watches::watches;
 use crate::workload::DeploymentLite;
 
+/// For the events that are still to be written at the end.
+const LAST_EVENTS: Duration = Duration::from_secs(3);
+
 /// What was last seen of each object, by hashes: a relist, or our own write of a status, must not reconcile everything.
 #[derive(Default)]
 struct Seen(Mutex<HashMap<u64, u64>>);
@@ -68,6 +71,11 @@ pub async fn run(
         wakers.push((scope.clone(), waker));
         loops.push(one(context.clone(), scope, woken, stop.clone()));
     }
+    let finish = CancellationToken::new();
+    let events = tokio::spawn({
+        let (context, finish) = (context.clone(), finish.clone());
+        async move { context.events.run(context.leading.clone(), finish).await }
+    });
     let distribute = distribute(woken, wakers);
     let filled = filled(context.clone());
     tokio::select! {
@@ -77,6 +85,9 @@ pub async fn run(
         () = distribute => {}
         () = filled => {}
     }
+    // What the last reconciles had to say.
+    finish.cancel();
+    let _ = tokio::time::timeout(LAST_EVENTS, events).await;
 }
 
 async fn distribute(

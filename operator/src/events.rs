@@ -11,18 +11,38 @@ use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use parking_lot::Mutex;
 use serde_json::json;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
+use crate::lease::Leadership;
 use crate::names::MANAGER;
+use crate::pace::Bucket;
 
 /// The same again within so long is a series.
 const SERIES: Duration = Duration::from_secs(6 * 60);
 /// So many events are remembered: a series is one of those that repeat often.
 const REMEMBERED: usize = 256;
 
+/// So many wait at most: one for each object of an account, when all of them have something to say at once.
+const WAITING: usize = 16 * 1024;
+/// Written a second, and at once. They are for people: 10,000 of them must not stand in the way of what is reconciled.
+const PACE: (f64, f64) = (25.0, 100.0);
+/// For one of them.
+const WITHIN: Duration = Duration::from_secs(10);
+
 /// Writes events of objects.
 pub struct Events {
     client: Client,
     recent: Mutex<VecDeque<Recent>>,
+    queue: mpsc::Sender<Told>,
+    inbox: Mutex<Option<mpsc::Receiver<Told>>>,
+}
+
+struct Told {
+    about: ObjectReference,
+    normal: bool,
+    reason: String,
+    note: String,
 }
 
 struct Recent {
@@ -38,14 +58,54 @@ impl Events {
     /// With this client.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client, recent: Mutex::default() }
+        let (queue, inbox) = mpsc::channel(WAITING);
+        Self { client, recent: Mutex::default(), queue, inbox: Mutex::new(Some(inbox)) }
     }
 
-    /// Says what happened to an object. A note is cut at the 1,024 bytes that Kubernetes takes.
+    /// Says what happened to an object, soon: [`Events::run`] writes it.
+    pub fn tell(&self, about: ObjectReference, normal: bool, reason: &str, note: &str) {
+        let told = Told { about, normal, reason: reason.to_owned(), note: note.to_owned() };
+        if self.queue.try_send(told).is_err() {
+            tracing::warn!(reason, note, "event not written: {WAITING} wait already");
+        }
+    }
+
+    /// Writes what is told, at a pace, until `finish`; then what is left, as fast as it goes. Without leadership nothing is
+    /// written.
+    pub async fn run(&self, leading: Leadership, finish: CancellationToken) {
+        let Some(mut inbox) = self.inbox.lock().take() else { return };
+        let mut bucket = Bucket::new(PACE.0, PACE.1, Instant::now());
+        loop {
+            let told = tokio::select! {
+                told = inbox.recv() => told,
+                () = finish.cancelled() => {
+                    inbox.close();
+                    inbox.recv().await
+                }
+            };
+            let Some(told) = told else { return };
+            let wait = bucket.reserve(Instant::now());
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = finish.cancelled() => {}
+            }
+            if !*leading.borrow() {
+                continue;
+            }
+            let published = self.publish(told.about, told.normal, &told.reason, &told.note);
+            match tokio::time::timeout(WITHIN, published).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, reason = told.reason, "event not written"),
+                Err(_) => tracing::warn!(reason = told.reason, "event not written in time"),
+            }
+        }
+    }
+
+    /// Writes what happened to an object. A note is cut at the 1,024 bytes that Kubernetes takes.
     ///
     /// # Errors
     /// The API server's.
-    pub async fn publish(
+    async fn publish(
         &self,
         about: ObjectReference,
         normal: bool,

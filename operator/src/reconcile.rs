@@ -541,7 +541,7 @@ impl Pass<'_> {
             self.context.remember(&self.uid, |memory| {
                 memory.status = Some(Box::new((after.clone(), Instant::now())))
             });
-            self.tell_transitions(before.as_ref(), &after).await;
+            self.tell_transitions(before.as_ref(), &after);
         }
         if invalid || stalled {
             self.context.metrics.stalled();
@@ -567,7 +567,7 @@ impl Pass<'_> {
     }
 
     /// Events: when something stops working, works again, was created, or media comes and goes. Not each step of a start.
-    async fn tell_transitions(&self, before: Option<&KvsIngestStatus>, after: &KvsIngestStatus) {
+    fn tell_transitions(&self, before: Option<&KvsIngestStatus>, after: &KvsIngestStatus) {
         let created = |status: Option<&KvsIngestStatus>| {
             let channel =
                 status.and_then(|status| status.channel.as_ref()).is_some_and(|found| found.created);
@@ -580,10 +580,10 @@ impl Pass<'_> {
         // One event for both: each is a request.
         match (is.0 && !was.0, is.1 && !was.1) {
             (true, true) => {
-                self.context.tell(self.ingest, true, "Created", &format!("{channel}; {stream}")).await;
+                self.context.tell(self.ingest, true, "Created", &format!("{channel}; {stream}"));
             }
-            (true, false) => self.context.tell(self.ingest, true, "ChannelCreated", channel).await,
-            (false, true) => self.context.tell(self.ingest, true, "StreamCreated", stream).await,
+            (true, false) => self.context.tell(self.ingest, true, "ChannelCreated", channel),
+            (false, true) => self.context.tell(self.ingest, true, "StreamCreated", stream),
             (false, false) => {}
         }
         let old = |kind| before.and_then(|status| find(status, kind));
@@ -598,9 +598,9 @@ impl Pass<'_> {
             let interrupted = ready.reason == STORAGE_INTERRUPTED;
             let healed = healed || was.is_some_and(|was| was.reason == STORAGE_INTERRUPTED);
             if changed && (needs_a_person || broke || interrupted) {
-                self.context.tell(self.ingest, false, &ready.reason, &ready.message).await;
+                self.context.tell(self.ingest, false, &ready.reason, &ready.message);
             } else if changed && healed {
-                self.context.tell(self.ingest, true, &ready.reason, &ready.message).await;
+                self.context.tell(self.ingest, true, &ready.reason, &ready.message);
             }
             let first = was.is_none_or(|was| was.status != "True") && ready.status == "True";
             if first
@@ -622,7 +622,7 @@ impl Pass<'_> {
             && was.status != "Unknown"
             && media.status != "Unknown"
         {
-            self.context.tell(self.ingest, true, &media.reason, &media.message).await;
+            self.context.tell(self.ingest, true, &media.reason, &media.message);
         }
     }
 
@@ -649,9 +649,12 @@ impl Pass<'_> {
             );
             if let Err(verdict) = created.await {
                 let hint = "set spec.deletionPolicy: Retain to let it go without";
-                self.context
-                    .tell(self.ingest, false, &verdict.reason, &format!("{}; {hint}", verdict.message))
-                    .await;
+                self.context.tell(
+                    self.ingest,
+                    false,
+                    &verdict.reason,
+                    &format!("{}; {hint}", verdict.message),
+                );
                 return Err(ReconcileError::Delete(verdict.message));
             }
         }

@@ -108,6 +108,26 @@ mod tests {
         assert_eq!((meta.labels, meta.managed_fields), (None, None));
         assert_eq!(meta.annotations.unwrap().into_keys().collect::<Vec<_>>(), ["kvs-ingest.dev/paused"]);
 
+        // An object that runs is a third of its text.
+        let condition = |kind: &str, reason: &str, message: &str| {
+            json!({"type": kind, "status": "True", "reason": reason, "message": message, "observedGeneration": 3,
+                "lastTransitionTime": "2027-03-04T05:06:07Z"})
+        };
+        let arn =
+            |kind: &str| format!("arn:aws:kinesisvideo:eu-west-3:998877665544:{kind}/gate-07/1790000000000");
+        let mut running = object.clone();
+        running["status"] = json!({"observedGeneration": 3, "deploymentGeneration": 1,
+            "image": "registry.test/agent:1.2.3", "conditions": [
+                condition("Ready", "Streaming", "media flows"), condition("ChannelResolved", "Found", &arn("channel")),
+                condition("StreamResolved", "Found", &arn("stream")),
+                condition("AgentAvailable", "AgentAvailable", "the agent runs"),
+                condition("MediaFlowing", "Streaming", "media flows")],
+            "channel": {"name": "gate-07", "arn": arn("channel"), "created": false},
+            "stream": {"name": "gate-07", "arn": arn("stream"), "created": false, "retentionHours": 24}});
+        let text = json!({"spec": running["spec"], "status": running["status"]}).to_string().len();
+        let stored: StoredIngest = serde_json::from_value(running).unwrap();
+        assert!(stored.text.len() * 3 < text, "{} of {text} bytes", stored.text.len());
+
         let mut newer = object;
         newer["spec"]["region"] = json!({"of": "another kind"});
         let stored: StoredIngest = serde_json::from_value(newer).unwrap();

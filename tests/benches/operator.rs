@@ -51,19 +51,16 @@ async fn main() {
     show("agents up", &difference(&up, &creation), count);
     println!("agents up: peak RSS             {:.0} MiB", mib(operator.usage().unwrap().peak));
 
-    // Past the longest delay between two looks at an agent, then two minutes of it.
-    sleep(Duration::from_secs(60)).await;
+    let minute = Duration::from_secs((count as u64 / 100).clamp(10, 60));
+    sleep(minute).await;
     let before = verbs(&world);
     let cpu = operator.usage().unwrap().cpu;
-    sleep(Duration::from_secs(120)).await;
+    sleep(2 * minute).await;
     let steady = difference(&verbs(&world), &before);
-    println!(
-        "steady: requests a minute       {:.1}  {steady:?} in two",
-        steady.values().sum::<u64>() as f64 / 2.0
-    );
+    println!("steady: requests a minute       {:.1}  {steady:?}", steady.values().sum::<u64>() as f64 / 2.0);
     println!(
         "steady: CPU                     {:.0} m",
-        (operator.usage().unwrap().cpu - cpu) / 120.0 * 1000.0
+        (operator.usage().unwrap().cpu - cpu) / (2 * minute).as_secs_f64() * 1000.0
     );
     println!("steady: RSS                     {:.0} MiB", mib(operator.usage().unwrap().resident));
     operator.stop().await.unwrap();

@@ -147,7 +147,7 @@ async fn who_does_not_lead_writes_nothing() {
     assert!(matches!(error, ApplyError::NotLeading(_)), "{error}");
     context.apply_status(&stored(), &KvsIngestStatus::default()).await.unwrap_err();
     context.set_finalizer(&ingest(), true).await.unwrap_err();
-    context.tell(&ingest(), true, "Nothing", "is written").await;
+    context.tell(&ingest(), true, "Nothing", "is written");
     assert!(seen.lock().unwrap().is_empty());
     leading.send_replace(true);
     context.apply_deployment(&built(), true, "u-1").await.unwrap();

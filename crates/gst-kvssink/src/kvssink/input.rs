@@ -174,8 +174,9 @@ impl KvsSink {
         let frame = Frame { track: kind, time, random_access, data };
         // Only in offline mode is there ever no room: elsewhere the oldest fragment makes it.
         let flushing = || self.tracks[index(kind)].lock().flushing;
+        let bytes = frame.data.len();
         shared.push(frame, flushing)?;
-        shared.wake();
+        shared.arrived(bytes, random_access && kind == TrackKind::Video);
         // At key frames of video; of audio alone, which has nothing else, every second.
         let every_second = kind == TrackKind::Audio && self.obj().static_pad("video_0").is_none();
         let due = match self.metrics.lock().since_last(Instant::now()) {

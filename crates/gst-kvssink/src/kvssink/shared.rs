@@ -1,5 +1,6 @@
 //! What streaming threads, state changes and the upload task share: the producer, and who waits for what.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,9 @@ use super::{Handler, SinkEvent};
 /// How long the end waits for the disk.
 const SAVE_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Bytes that are worth being sent at once: two TLS records.
+const ENOUGH: usize = 32 * 1024;
+
 /// What streaming threads and the upload task share.
 pub(super) struct Shared {
     inner: Mutex<Inner>,
@@ -19,6 +23,10 @@ pub(super) struct Shared {
     wake: Notify,
     /// Room in the storage, everything acknowledged, given up, flushed, stopped: whoever waits should look again.
     progress: Condvar,
+    /// The upload task has just sent something, and looks again by itself in a moment.
+    holding: AtomicBool,
+    /// Bytes that came since.
+    held: AtomicUsize,
     handler: Handler,
     /// Disconnected when the spool's thread has ended.
     spool_ended: Mutex<Option<Receiver<()>>>,
@@ -55,6 +63,8 @@ impl Shared {
             inner: Mutex::new(inner),
             wake: Notify::new(),
             progress: Condvar::new(),
+            holding: AtomicBool::new(false),
+            held: AtomicUsize::new(0),
             handler,
             spool_ended: Mutex::default(),
         }
@@ -77,6 +87,21 @@ impl Shared {
     /// The producer got something.
     pub(super) fn wake(&self) {
         self.wake.notify_one();
+    }
+
+    /// The producer got a frame. Frames that come within a moment are sent together: waking the task, a TLS record and a
+    /// packet for each would cost more than all the rest. What ends a fragment is `urgent`.
+    pub(super) fn arrived(&self, bytes: usize, urgent: bool) {
+        let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if urgent || held >= ENOUGH || !self.holding.swap(true, Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    /// The task looks at the producer now, and again by itself if `hold`.
+    pub(super) fn hold(&self, hold: bool) {
+        self.held.store(0, Ordering::Relaxed);
+        self.holding.store(hold, Ordering::SeqCst);
     }
 
     /// Whoever waits should look again.

@@ -21,6 +21,8 @@ use super::{SinkEvent, log};
 
 /// An endpoint is asked for again with the first session after this long, as the SDKs do it.
 const TARGET_LIFE: Duration = Duration::from_secs(40 * 60);
+/// Frames that come within so long after others were sent go together, unless one of them begins a fragment.
+const HOLD: Duration = Duration::from_millis(120);
 
 /// One small runtime for all sinks of the process. It is made when the first one starts.
 pub(super) static RUNTIME: LazyLock<Result<Runtime, std::io::Error>> = LazyLock::new(|| {
@@ -75,6 +77,7 @@ pub(super) async fn run(shared: Arc<Shared>, context: AwsContext, settings: Uplo
         backoff: Backoff::new(Duration::from_millis(250), Duration::from_secs(30), seed()),
         connection: None,
         full_since: None,
+        hold_until: None,
         ready: false,
         spool,
     };
@@ -100,6 +103,8 @@ struct Upload {
     connection: Option<(SessionId, Connection)>,
     /// The connection has had no room since then: ask for it before the producer.
     full_since: Option<Instant>,
+    /// The task looks again then, and is not woken for each frame before.
+    hold_until: Option<Instant>,
     /// TCP and TLS stand.
     ready: bool,
     spool: Option<Spool>,
@@ -140,7 +145,7 @@ impl Upload {
     async fn next(&mut self) -> Next {
         let producer = self.shared.lock().producer.poll_timeout();
         let stuck = self.full_since.filter(|_| self.ready).map(|since| since + self.settings.staleness);
-        let due = [producer, stuck, self.resolve_at].into_iter().flatten().min();
+        let due = [producer, stuck, self.resolve_at, self.hold_until].into_iter().flatten().min();
         let full = self.full_since.is_some();
         tokio::select! {
             () = self.shared.woken() => Next::Woken,
@@ -154,6 +159,9 @@ impl Upload {
     fn due(&mut self) {
         let now = Instant::now();
         self.shared.lock().producer.handle_timeout(now);
+        if self.hold_until.is_some_and(|until| now >= until) {
+            self.hold_until = None;
+        }
         if self.resolve_at.is_some_and(|at| now >= at) {
             self.resolve_at = None;
             self.resolve();
@@ -197,25 +205,41 @@ impl Upload {
 
     /// Sends what the connection takes.
     fn transmit(&mut self) {
-        let Some((id, connection)) = &mut self.connection else { return };
+        if self.hold_until.is_none() {
+            // Before it looks: a frame that saw the hold is in the producer by now, one that did not wakes the task.
+            self.shared.hold(false);
+        }
+        if self.send() {
+            self.hold_until = Some(Instant::now() + HOLD);
+            self.shared.hold(true);
+        }
+    }
+
+    /// Says whether anything was sent.
+    fn send(&mut self) -> bool {
+        let mut sent = false;
+        let Some((id, connection)) = &mut self.connection else { return sent };
         if !self.ready {
-            return;
+            return sent;
         }
         loop {
             let Some(room) = connection.try_reserve() else {
                 if !connection.is_ended() {
                     self.full_since.get_or_insert_with(Instant::now);
                 }
-                return;
+                return sent;
             };
             match self.shared.lock().producer.poll_transmit(*id, Instant::now()) {
-                Transmit::Data(data) => room.send(data),
-                Transmit::Wait => return,
+                Transmit::Data(data) => {
+                    room.send(data);
+                    sent = true;
+                }
+                Transmit::Wait => return sent,
                 Transmit::End => {
                     drop(room);
                     connection.end();
                     self.full_since = None;
-                    return;
+                    return sent;
                 }
             }
         }
