@@ -16,7 +16,7 @@ use tracing::field::{Empty, display};
 use tracing::{Instrument, instrument};
 
 use crate::apply::{ApplyError, within};
-use crate::aws::Subject;
+use crate::aws::{Resolution, Subject};
 use crate::build::{Built, ResolvedNames, build};
 use crate::context::{Caches, Context, STATUS_LAG, claim};
 use crate::names;
@@ -237,7 +237,7 @@ impl Pass<'_> {
         &self,
         before: Option<&KvsIngestStatus>,
         requested: Option<&String>,
-    ) -> Result<((ResolvedChannel, Verdict), (ResolvedStream, Verdict)), ReconcileError> {
+    ) -> Result<(Resolution<ResolvedChannel>, Resolution<ResolvedStream>), ReconcileError> {
         let spec = &self.ingest.spec;
         let known = before.filter(|status| {
             status.observed_generation == self.ingest.metadata.generation

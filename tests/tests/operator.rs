@@ -495,11 +495,16 @@ async fn the_api_server_may_go_and_come_back() {
     world.cluster.restart_apiserver().await.unwrap();
     world.create(world.manifest("two", json!({}))).await.unwrap();
     world.until(&world.deployments(), "two-agent", "a Deployment", Value::is_object).await.unwrap();
-    let gone = |resource: &str| {
-        let requests = world.cluster.requests(&world.namespace).unwrap();
-        requests.contains(&("watch".to_owned(), resource.to_owned(), 410))
-    };
-    assert!(gone("kvsingests") && gone("deployments"), "{}", operator.log());
+    let deadline = Instant::now() + DEADLINE;
+    for kind in ["KvsIngest", "Deployment"] {
+        let expired = |line: &str| {
+            line.contains("too old resource version") && line.contains(&format!("kind=\"{kind}\""))
+        };
+        while !operator.log().lines().any(expired) {
+            assert!(Instant::now() < deadline, "no watch of {kind} expired:\n{}", operator.log());
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
     assert!(!operator.log().contains("panicked"), "{}", operator.log());
     world.end().await.unwrap();
 }
