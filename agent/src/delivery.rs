@@ -1,5 +1,6 @@
 //! What keeps received media from being stored: it flows, and yet a person has to know.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use gstkvssink::{AckKind, CloseReason, Event, SinkEvent};
@@ -11,6 +12,8 @@ use crate::session::{Phase, View};
 const PATIENCE: Duration = Duration::from_secs(8);
 /// A pipeline that has run for so long is whole again, whatever its sink tells of acknowledgements.
 const WHOLE: Duration = Duration::from_secs(30);
+/// Worse trouble that was not heard of for so long is not what is in the way now.
+const STALE: Duration = Duration::from_secs(60);
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +44,8 @@ struct Trouble {
     kind: Kind,
     message: String,
     since: Instant,
+    /// When it was last heard of.
+    heard: Instant,
     /// The pipeline was built again then, and has not complained since.
     reopened: Option<Instant>,
 }
@@ -49,14 +54,27 @@ struct Trouble {
 #[derive(Debug, Default)]
 pub struct Delivery {
     trouble: Mutex<Option<Trouble>>,
+    /// The stream has no retention: nothing is ever PERSISTED.
+    keeps_nothing: AtomicBool,
 }
 
 impl Delivery {
     /// Something happened in the sink.
     pub fn hear(&self, event: &SinkEvent, now: Instant) {
-        let SinkEvent::Producer(event) = event else { return };
+        let event = match event {
+            SinkEvent::StreamReady { retention_hours, .. } => {
+                return self.keeps_nothing.store(*retention_hours == 0, Ordering::Relaxed);
+            }
+            SinkEvent::Producer(event) => event,
+        };
         match event {
-            Event::Ack { kind: AckKind::Received | AckKind::Persisted, .. } => *self.trouble.lock() = None,
+            // RECEIVED alone is no news: what is wrong with a key, say, is found when the fragment is to be stored.
+            Event::Ack { kind, .. }
+                if *kind == AckKind::Persisted
+                    || (*kind == AckKind::Received && self.keeps_nothing.load(Ordering::Relaxed)) =>
+            {
+                *self.trouble.lock() = None;
+            }
             // Complaints about what is stored all the same have no code.
             Event::Error { code: 1.., message, fatal, denied } => {
                 let kind = match (denied, fatal) {
@@ -90,21 +108,25 @@ impl Delivery {
         match &mut *trouble {
             Some(before) => {
                 // What follows from the worse thing is no news.
-                if kind >= before.kind {
-                    (before.kind, before.message) = (kind, message);
+                if kind >= before.kind || now.saturating_duration_since(before.heard) >= STALE {
+                    (before.kind, before.message, before.heard) = (kind, message, now);
                 }
                 before.reopened = None;
             }
-            None => *trouble = Some(Trouble { kind, message, since: now, reopened: None }),
+            None => *trouble = Some(Trouble { kind, message, since: now, heard: now, reopened: None }),
         }
     }
 
     /// What to say, when the session says `view`.
     pub fn view(&self, view: View, now: Instant) -> View {
+        let mut trouble = self.trouble.lock();
         if view.phase != Phase::Streaming {
+            // What was wrong with the last recording is not yet wrong with the next.
+            if let Some(trouble) = &mut *trouble {
+                trouble.since = now;
+            }
             return view;
         }
-        let mut trouble = self.trouble.lock();
         trouble.take_if(|trouble| {
             trouble.kind == Kind::Pipeline
                 && trouble.reopened.is_some_and(|at| now.saturating_duration_since(at) >= WHOLE)
@@ -141,14 +163,6 @@ mod tests {
         SinkEvent::Producer(Event::Error { code, message: format!("error {code}"), fatal: false, denied })
     }
 
-    fn persisted() -> SinkEvent {
-        SinkEvent::Producer(Event::Ack {
-            kind: AckKind::Persisted,
-            timecode_ms: Some(1),
-            fragment_number: None,
-        })
-    }
-
     #[test]
     fn a_refusal_that_lasts_is_told_until_something_is_stored() {
         let (delivery, start) = (Delivery::default(), Instant::now());
@@ -162,8 +176,22 @@ mod tests {
         // Without media there is nothing to store.
         let waiting = View { phase: Phase::WaitingForMaster, ..streaming() };
         assert_eq!(delivery.view(waiting.clone(), start + PATIENCE), waiting);
-        delivery.hear(&persisted(), start + PATIENCE);
-        assert_eq!(delivery.view(streaming(), start + 2 * PATIENCE), streaming());
+        assert_eq!(delivery.view(streaming(), start + 2 * PATIENCE - Duration::from_secs(1)), streaming());
+        // In time another thing is in the way.
+        delivery.hear(&error(503, false), start + STALE);
+        assert_eq!(delivery.view(streaming(), start + STALE).reason, "StorageInterrupted");
+        let ack =
+            |kind| SinkEvent::Producer(Event::Ack { kind, timecode_ms: Some(1), fragment_number: None });
+        delivery.hear(&ack(AckKind::Received), start + STALE);
+        assert_eq!(delivery.view(streaming(), start + STALE).reason, "StorageInterrupted");
+        delivery.hear(&ack(AckKind::Persisted), start + STALE);
+        assert_eq!(delivery.view(streaming(), start + STALE), streaming());
+
+        let ready = SinkEvent::StreamReady { stream: "s".to_owned(), retention_hours: 0 };
+        delivery.hear(&ready, start);
+        delivery.hear(&error(403, true), start);
+        delivery.hear(&ack(AckKind::Received), start);
+        assert_eq!(delivery.view(streaming(), start + PATIENCE), streaming());
     }
 
     #[test]

@@ -176,11 +176,17 @@ impl Context {
 
     /// The object is gone.
     pub(crate) fn forget(&self, object: &StoredIngest) {
-        let Some(uid) = object.uid() else { return };
-        self.memories.lock().remove(&uid);
-        self.backoff.forget(&uid);
-        self.rollout.lock().1.remove(&uid);
-        if let Some(heir) = self.owners.release(&uid) {
+        if let Some(uid) = object.uid() {
+            self.forget_uid(&uid);
+        }
+    }
+
+    /// As [`Context::forget`].
+    pub(crate) fn forget_uid(&self, uid: &str) {
+        self.memories.lock().remove(uid);
+        self.backoff.forget(uid);
+        self.rollout.lock().1.remove(uid);
+        if let Some(heir) = self.owners.release(uid) {
             self.wake_up(&heir);
         }
     }

@@ -1,6 +1,6 @@
 //! The controller: watches, caches, and the loop that reconciles what changed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::ready;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::panic::AssertUnwindSafe;
@@ -25,6 +25,52 @@ use crate::reconcile::{ReconcileError, reconcile};
 use crate::stored::StoredIngest;
 use crate::watches::watches;
 use crate::workload::DeploymentLite;
+
+/// An object of an event, or all of a list, changed.
+trait ModifyEach<K> {
+    fn modify_each(self, change: impl FnOnce(K) -> K) -> Self;
+}
+
+impl<K> ModifyEach<K> for Event<K> {
+    fn modify_each(self, change: impl FnOnce(K) -> K) -> Self {
+        match self {
+            Event::Apply(object) => Event::Apply(change(object)),
+            Event::Delete(object) => Event::Delete(change(object)),
+            Event::InitApply(object) => Event::InitApply(change(object)),
+            other => other,
+        }
+    }
+}
+
+/// The objects of a watch behind a reflector; those of a list when it is complete, because the cache shows none of them
+/// before. `deleted` ones too, or not.
+fn shown<K>(
+    events: impl Stream<Item = watcher::Result<Event<K>>> + Send,
+    deleted: bool,
+) -> impl Stream<Item = watcher::Result<K>> + Send
+where
+    K: Send,
+{
+    let mut listed = Vec::new();
+    events
+        .map_ok(move |event| {
+            let objects = match event {
+                Event::Init => {
+                    listed.clear();
+                    Vec::new()
+                }
+                Event::InitApply(object) => {
+                    listed.push(object);
+                    Vec::new()
+                }
+                Event::InitDone => std::mem::take(&mut listed),
+                Event::Delete(_) if !deleted => Vec::new(),
+                Event::Apply(object) | Event::Delete(object) => vec![object],
+            };
+            futures::stream::iter(objects.into_iter().map(Ok))
+        })
+        .try_flatten()
+}
 
 /// For the events that are still to be written at the end.
 const LAST_EVENTS: Duration = Duration::from_secs(3);
@@ -167,22 +213,39 @@ async fn one(
 
     let (changed, touched) = (Arc::new(Seen::default()), Arc::new(Seen::default()));
     let (ctx, gone) = (context.clone(), changed.clone());
+    let (mut known, mut listed) = (HashSet::new(), HashSet::new());
     let objects_stream = reflector(
         objects_writer,
         counted(watches(objects_api, selected), context.clone(), "KvsIngest").inspect_ok(move |event| {
-            if let Event::Delete(object) = event {
-                ctx.forget(object);
-                gone.forget(object);
+            match event {
+                Event::Init => listed.clear(),
+                Event::InitApply(object) => listed.extend(object.uid()),
+                Event::InitDone => {
+                    let before = std::mem::replace(&mut known, std::mem::take(&mut listed));
+                    // Nobody has told of their end.
+                    for uid in before.difference(&known) {
+                        ctx.forget_uid(uid);
+                    }
+                }
+                Event::Apply(object) => known.extend(object.uid()),
+                Event::Delete(object) => {
+                    if let Some(uid) = object.uid() {
+                        known.remove(&uid);
+                    }
+                    ctx.forget(object);
+                    gone.forget(object);
+                }
             }
         }),
-    )
-    .applied_objects()
-    .try_filter(move |object| {
-        let meta = object.meta();
-        let leaving = meta.deletion_timestamp.is_some();
-        let now = (&meta.uid, meta.generation, leaving, &meta.annotations, &meta.finalizers);
-        ready(changed.is_news(object, hash(&now)))
-    });
+    );
+    let objects_stream =
+        shown(objects_stream.map_ok(|event| event.modify_each(StoredIngest::without_text)), false)
+            .try_filter(move |object| {
+                let meta = object.meta();
+                let leaving = meta.deletion_timestamp.is_some();
+                let now = (&meta.uid, meta.generation, leaving, &meta.annotations, &meta.finalizers);
+                ready(changed.is_news(object, hash(&now)))
+            });
     let (ctx, gone) = (context.clone(), touched.clone());
     let deployments_stream = reflector(
         deployments_writer,
@@ -302,6 +365,27 @@ fn failed(object: Arc<StoredIngest>, error: &ReconcileError, context: Arc<Contex
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_listed_is_told_when_the_cache_shows_it() {
+        let events = [
+            Event::Init,
+            Event::InitApply(1),
+            Event::Init,
+            Event::InitApply(2),
+            Event::InitApply(3),
+            Event::InitDone,
+            Event::Apply(4),
+            Event::Delete(5),
+        ];
+        let told = |deleted, count| {
+            let events = futures::stream::iter(events.clone().into_iter().take(count).map(Ok));
+            shown(events, deleted).try_collect::<Vec<i32>>()
+        };
+        assert_eq!(told(false, 5).await.unwrap(), Vec::<i32>::new());
+        assert_eq!(told(false, 8).await.unwrap(), [2, 3, 4]);
+        assert_eq!(told(true, 8).await.unwrap(), [2, 3, 4, 5]);
+    }
 
     /// kube ends the whole controller when a reconcile panics.
     #[tokio::test]

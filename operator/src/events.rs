@@ -43,6 +43,7 @@ struct Told {
     normal: bool,
     reason: String,
     note: String,
+    at: MicroTime,
 }
 
 struct Recent {
@@ -64,7 +65,8 @@ impl Events {
 
     /// Says what happened to an object, soon: [`Events::run`] writes it.
     pub fn tell(&self, about: ObjectReference, normal: bool, reason: &str, note: &str) {
-        let told = Told { about, normal, reason: reason.to_owned(), note: note.to_owned() };
+        let at = MicroTime(Timestamp::now());
+        let told = Told { about, normal, reason: reason.to_owned(), note: note.to_owned(), at };
         if self.queue.try_send(told).is_err() {
             tracing::warn!(reason, note, "event not written: {WAITING} wait already");
         }
@@ -92,7 +94,7 @@ impl Events {
             if !*leading.borrow() {
                 continue;
             }
-            let published = self.publish(told.about, told.normal, &told.reason, &told.note);
+            let published = self.publish(told.about, told.normal, &told.reason, &told.note, told.at);
             match tokio::time::timeout(WITHIN, published).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::warn!(%error, reason = told.reason, "event not written"),
@@ -111,13 +113,13 @@ impl Events {
         normal: bool,
         reason: &str,
         note: &str,
+        at: MicroTime,
     ) -> Result<(), kube::Error> {
         let api: Api<Event> =
             Api::namespaced(self.client.clone(), about.namespace.as_deref().unwrap_or("default"));
         let uid = about.uid.clone().unwrap_or_default();
-        let now = MicroTime(Timestamp::now());
         if let Some((name, count)) = self.again(&uid, reason) {
-            let series = json!({"series": {"count": count, "lastObservedTime": now}});
+            let series = json!({"series": {"count": count, "lastObservedTime": at}});
             match api.patch(&name, &PatchParams::default(), &Patch::Merge(&series)).await {
                 Err(kube::Error::Api(status)) if status.is_not_found() => {}
                 other => return other.map(drop),
@@ -132,7 +134,7 @@ impl Events {
                 ..ObjectMeta::default()
             },
             action: Some("Reconcile".to_owned()),
-            event_time: Some(now),
+            event_time: Some(at),
             note: Some(cut(note).to_owned()),
             reason: Some(reason.to_owned()),
             regarding: Some(about),
@@ -203,15 +205,16 @@ mod tests {
             uid: Some(uid.to_owned()),
             ..ObjectReference::default()
         };
+        let at = || MicroTime(Timestamp::now());
         let long = "ä".repeat(1000);
-        events.publish(about("u"), false, "AccessDenied", &long).await.unwrap();
-        events.publish(about("u"), false, "AccessDenied", "again").await.unwrap();
-        events.publish(about("u"), true, "Streaming", "media flows").await.unwrap();
+        events.publish(about("u"), false, "AccessDenied", &long, at()).await.unwrap();
+        events.publish(about("u"), false, "AccessDenied", "again", at()).await.unwrap();
+        events.publish(about("u"), true, "Streaming", "media flows", at()).await.unwrap();
         for number in 0..REMEMBERED {
-            events.publish(about(&number.to_string()), true, "Streaming", "x").await.unwrap();
+            events.publish(about(&number.to_string()), true, "Streaming", "x", at()).await.unwrap();
         }
         // Forgotten by now.
-        events.publish(about("u"), false, "AccessDenied", "new").await.unwrap();
+        events.publish(about("u"), false, "AccessDenied", "new", at()).await.unwrap();
         let requests = requests.lock();
         let methods: Vec<_> = requests.iter().map(|(method, _)| method.as_str()).collect();
         assert_eq!(methods[..3], ["POST", "PATCH", "POST"]);

@@ -441,7 +441,14 @@ impl Pass<'_> {
         let view = self.ask(deployment, address, puzzling, &mut verdict).await?;
         self.context.remember(&self.uid, |memory| {
             let healthy = matches!(&view, AgentView::Says(status) if status.phase == Phase::Streaming);
-            let delay = if healthy && !puzzling { longest } else { memory.ask_delay };
+            // What waits at the agent is over soon, or does not go by itself.
+            let interrupted =
+                matches!(&view, AgentView::Says(status) if status.reason == STORAGE_INTERRUPTED);
+            let delay = match healthy && !puzzling {
+                true if interrupted => (shortest * 3).min(longest),
+                true => longest,
+                false => memory.ask_delay,
+            };
             memory.ask_delay = (memory.ask_delay * 2).min(longest);
             memory.ask_at = Some(now + delay.mul_f64(0.8 + 0.4 * rand::random::<f64>()));
         });

@@ -204,6 +204,9 @@ fn ready(
         {
             return Verdict::stalled(word(&status.reason), status.message.clone());
         }
+        if let Some(ready) = find(before, condition::READY).filter(|_| still_fails(before, observed)) {
+            return Verdict::stalled(&ready.reason, ready.message.clone());
+        }
         return agent.clone();
     }
     match &observed.agent {
@@ -226,6 +229,16 @@ fn ready(
             _ => available(agent),
         },
     }
+}
+
+/// The agent runs, is not ready, and said why: until it is asked again that still holds.
+fn still_fails(before: &KvsIngestStatus, observed: &Observed) -> bool {
+    let (Some(agent), Some(told)) = (&observed.workload, find(before, condition::AGENT_AVAILABLE)) else {
+        return false;
+    };
+    observed.agent == AgentView::NotAsked
+        && (told.status.as_str(), &told.reason) == (agent.truth.as_str(), &agent.reason)
+        && find(before, condition::STALLED).is_some_and(|stalled| stalled.reason != agent.reason)
 }
 
 fn available(agent: &Verdict) -> Verdict {
@@ -258,16 +271,18 @@ fn media(before: &KvsIngestStatus, observed: &Observed) -> Verdict {
         }
         AgentView::Silent(why) => settled(Truth::Unknown, "AgentSilent", why),
         AgentView::NotAsked => match (find(before, condition::MEDIA_FLOWING), &observed.workload) {
-            (Some(old), Some(agent)) if agent.truth == Truth::Yes => Verdict {
-                truth: match old.status.as_str() {
-                    "True" => Truth::Yes,
-                    "False" => Truth::No,
-                    _ => Truth::Unknown,
-                },
-                reason: old.reason.clone(),
-                message: old.message.clone(),
-                next: Next::Settled,
-            },
+            (Some(old), Some(agent)) if agent.truth == Truth::Yes || still_fails(before, observed) => {
+                Verdict {
+                    truth: match old.status.as_str() {
+                        "True" => Truth::Yes,
+                        "False" => Truth::No,
+                        _ => Truth::Unknown,
+                    },
+                    reason: old.reason.clone(),
+                    message: old.message.clone(),
+                    next: Next::Settled,
+                }
+            }
             _ => settled(Truth::Unknown, "AgentUnavailable", "there is no agent to ask"),
         },
     }

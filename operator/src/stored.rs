@@ -65,6 +65,14 @@ impl StoredIngest {
     }
 }
 
+impl StoredIngest {
+    /// Who it is, for a queue that asks for no more.
+    #[must_use]
+    pub fn without_text(self) -> Self {
+        Self { text: Box::default(), ..self }
+    }
+}
+
 /// Leaves of the metadata what is read: maps of strings are most of an object's memory.
 pub fn prune<K: Resource>(object: &mut K) {
     let meta = object.meta_mut();

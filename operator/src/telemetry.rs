@@ -31,6 +31,8 @@ const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
 /// A collector says little.
 const LONGEST_ANSWER: usize = 256 * 1024;
+/// As the specification has it.
+const WITHIN: Duration = Duration::from_secs(10);
 /// For what is still to be sent at the end.
 const LAST: Duration = Duration::from_secs(3);
 
@@ -74,8 +76,8 @@ impl Telemetry<'_> {
                 .with_filter(Targets::new().with_target("kvs_ingest_operator", LevelFilter::DEBUG))
         });
         registry().with(lines.with_filter(filter)).with(spans).init();
-        if self.endpoint.is_some() && provider.is_some() {
-            tracing::info!(endpoint = self.endpoint, "traces are sent over OTLP");
+        if provider.is_some() {
+            tracing::info!("traces are sent over OTLP");
         }
         Ok(Traces(provider))
     }
@@ -123,10 +125,15 @@ impl Telemetry<'_> {
 }
 
 fn checked(address: &str, name: &str) -> Result<String> {
-    let uri: hyper::Uri = address.parse().with_context(|| format!("{name} {address:?} is no address"))?;
+    // What it is is not said: somebody may have put a password into it.
+    let uri: hyper::Uri = address.parse().with_context(|| format!("{name} is no address"))?;
     anyhow::ensure!(
         matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty()),
-        "{name} {address:?} is not http://HOST:PORT or https://HOST:PORT"
+        "{name} is not http://HOST:PORT or https://HOST:PORT"
+    );
+    anyhow::ensure!(
+        uri.authority().is_some_and(|authority| !authority.as_str().contains('@')),
+        "{name} holds credentials: they belong into OTEL_EXPORTER_OTLP_HEADERS"
     );
     Ok(address.to_owned())
 }
@@ -146,6 +153,8 @@ impl Traces {
 #[derive(Debug)]
 struct Sender {
     runtime: Handle,
+    /// For a request with its answer: a collector that says nothing must not stop what comes after.
+    within: Duration,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
@@ -158,7 +167,9 @@ impl Sender {
             .enable_http1()
             .build();
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector);
-        Ok(Self { runtime: Handle::current(), client })
+        let said = |name: &str| env::var(name).ok()?.trim().parse().ok();
+        let within = said("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT").or_else(|| said("OTEL_EXPORTER_OTLP_TIMEOUT"));
+        Ok(Self { runtime: Handle::current(), within: within.map_or(WITHIN, Duration::from_millis), client })
     }
 }
 
@@ -166,12 +177,13 @@ impl Sender {
 impl HttpClient for Sender {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let client = self.client.clone();
-        let sent = self.runtime.spawn(async move {
+        let within = self.within;
+        let sent = self.runtime.spawn(tokio::time::timeout(within, async move {
             let answer = client.request(request.map(Full::new)).await?;
             let (head, body) = answer.into_parts();
             let body = Limited::new(body, LONGEST_ANSWER).collect().await?.to_bytes();
-            Ok(Response::from_parts(head, body))
-        });
-        sent.await?
+            Ok::<_, HttpError>(Response::from_parts(head, body))
+        }));
+        sent.await?.map_err(|_| format!("the collector did not answer within {within:?}"))?
     }
 }

@@ -188,3 +188,21 @@ fn paused_says_so_and_leaves_the_rest() {
     assert!(is_true(&paused, condition::PAUSED));
     assert_eq!(report(Some(&paused), good(), &at("2026-01-01T00:02:00Z")), run);
 }
+
+/// An agent that is not ready because of what it says is asked again after a restart of the operator, not at once.
+#[test]
+fn what_an_unready_agent_said_holds_until_it_is_asked_again() {
+    let unready = |agent| Observed {
+        workload: Some(Verdict::waiting("AgentStarting", "the agent is being started")),
+        agent,
+        ..good()
+    };
+    let said = unready(says(Phase::Failed, "AccessDenied", "PutMedia may not"));
+    let said = report(None, said, &at("2026-01-01T00:00:00Z"));
+    assert_eq!(ready(&said), ("False", "AccessDenied"));
+    let later = report(Some(&said), unready(AgentView::NotAsked), &at("2026-01-01T01:00:00Z"));
+    assert_eq!(later, said);
+    // Asked, it is silent: then nothing is known.
+    let silent = unready(AgentView::Silent("refused".to_owned()));
+    assert_eq!(ready(&report(Some(&said), silent, &at("2026-01-01T02:00:00Z"))), ("False", "AgentStarting"));
+}
