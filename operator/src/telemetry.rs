@@ -178,12 +178,16 @@ impl HttpClient for Sender {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let client = self.client.clone();
         let within = self.within;
-        let sent = self.runtime.spawn(tokio::time::timeout(within, async move {
-            let answer = client.request(request.map(Full::new)).await?;
-            let (head, body) = answer.into_parts();
-            let body = Limited::new(body, LONGEST_ANSWER).collect().await?.to_bytes();
-            Ok::<_, HttpError>(Response::from_parts(head, body))
-        }));
+        // The timer, too, is made where there is a runtime.
+        let sent = self.runtime.spawn(async move {
+            let exchange = async move {
+                let answer = client.request(request.map(Full::new)).await?;
+                let (head, body) = answer.into_parts();
+                let body = Limited::new(body, LONGEST_ANSWER).collect().await?.to_bytes();
+                Ok::<_, HttpError>(Response::from_parts(head, body))
+            };
+            tokio::time::timeout(within, exchange).await
+        });
         sent.await?.map_err(|_| format!("the collector did not answer within {within:?}"))?
     }
 }
