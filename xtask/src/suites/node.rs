@@ -35,7 +35,7 @@ pub fn run(suite: &mut Run) -> Result<()> {
     let id = cluster.node.as_ref().context("it has a node")?.id.clone();
     let words = [path.as_str(), id.as_str()];
     let result = pods(&cluster).and_then(|()| {
-        ensure!(before.compare(&words, "").is_err(), "of a cluster that runs nothing is found");
+        ensure!(before.compare_now(&words, "").is_err(), "of a cluster that runs nothing is found");
         Ok(())
     });
     if result.is_err() {

@@ -4,8 +4,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+
+/// For what ends by itself.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Lines, each of which names one thing.
 pub struct Remains {
@@ -37,7 +42,8 @@ impl Remains {
             }
         }
         for process in processes(words) {
-            own.insert(format!("process {process}"));
+            let name = fs::read_to_string(format!("/proc/{process}/cmdline")).unwrap_or_default();
+            own.insert(format!("process {process} {}", name.replace('\0', " ")));
         }
         for name in names("/run/kvs-ingest").into_iter().filter(|name| ours(name)) {
             own.insert(format!("file /run/kvs-ingest/{name}"));
@@ -59,8 +65,20 @@ impl Remains {
         Ok(Self { own, shared: if alone { Some(shared()?) } else { None } })
     }
 
-    /// An error when there is something now that was not there then.
+    /// An error when there is something in a while that was not there then: a helper that was just being started when its
+    /// parent was killed ends by itself.
     pub fn compare(&self, words: &[&str], when: &str) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.compare_now(words, when) {
+                Err(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(100)),
+                result => return result,
+            }
+        }
+    }
+
+    /// An error when there is something now that was not there then.
+    pub fn compare_now(&self, words: &[&str], when: &str) -> Result<()> {
         let now = Self::of(words)?;
         let mut left: Vec<_> = now.own.difference(&self.own).map(String::as_str).collect();
         if let (Some(then), Some(now)) = (&self.shared, &now.shared) {
