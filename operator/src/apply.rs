@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use http::HeaderValue;
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, Patch, PatchParams, Request};
 use kube::{Resource, ResourceExt};
 use kvs_ingest_api::{API_VERSION, KIND, KvsIngest, KvsIngestStatus};
+use serde::de::IgnoredAny;
 use serde_json::json;
 use tracing::Instrument;
 use tracing::field::{Empty, display};
@@ -16,6 +18,9 @@ use crate::names::{FINALIZER, MANAGER};
 use crate::stored::StoredIngest;
 use crate::workload::DeploymentLite;
 
+/// An answer without spec and status.
+const METADATA: HeaderValue =
+    HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
 /// For every request.
 const WITHIN: Duration = Duration::from_secs(10);
 
@@ -125,8 +130,6 @@ impl Context {
         object: &StoredIngest,
         status: &KvsIngestStatus,
     ) -> Result<(), ApplyError> {
-        let api: Api<StoredIngest> =
-            Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
         let body = json!({
             "apiVersion": API_VERSION,
             "kind": KIND,
@@ -134,10 +137,21 @@ impl Context {
             "metadata": {"name": object.name_any(), "uid": object.uid()},
             "status": status,
         });
+        let namespace = object.namespace().unwrap_or_default();
+        let path = Request::new(StoredIngest::url_path(&(), Some(&namespace)));
         let params = PatchParams::apply(MANAGER).force();
-        let result = self
-            .write("apply status", api.patch_status(&object.name_any(), &params, &Patch::Apply(&body)))
-            .await;
+        let request = path.patch_subresource("status", &object.name_any(), &params, &Patch::Apply(&body));
+        let result = match request {
+            Ok(mut request) => {
+                // What the object is then, the watch says: the answer need not.
+                request.headers_mut().insert(http::header::ACCEPT, METADATA);
+                self.write("apply status", self.client.request::<IgnoredAny>(request)).await
+            }
+            Err(error) => Err(ApplyError::Api {
+                what: "apply status",
+                source: Box::new(kube::Error::BuildRequest(error)),
+            }),
+        };
         self.metrics.status_written(if result.is_ok() { "changed" } else { "error" });
         result.map(|_| ())
     }
@@ -185,7 +199,7 @@ impl Context {
     /// A Kubernetes event. That it cannot be written is logged, and no more.
     pub(crate) fn tell(&self, ingest: &KvsIngest, normal: bool, reason: &str, message: &str) {
         if *self.leading.borrow() {
-            self.events.tell(ingest.object_ref(&()), normal, reason, message);
+            self.events.tell(ingest, normal, reason, message);
         }
     }
 }

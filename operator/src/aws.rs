@@ -176,6 +176,7 @@ impl Aws {
                 region.control.describe_channel(&id),
             )
         };
+        let mut made = false;
         let info = match (describe().await, &id) {
             (Err(error), ChannelId::Name(name))
                 if error.class == ErrorClass::NotFound && spec.create_if_missing =>
@@ -187,8 +188,11 @@ impl Aws {
                 let begin = region.control.begin_channel(name, &tags);
                 match self.call(&region, Quota::Change, "CreateSignalingChannel", begin).await {
                     Err(error) => return (resolved, failed("channel", &error, subject, false)),
-                    Ok(_) => match describe().await {
-                        Ok(info) => info,
+                    Ok(new) => match describe().await {
+                        Ok(info) => {
+                            made = new;
+                            info
+                        }
                         Err(error) if error.class == ErrorClass::NotFound => {
                             return (resolved, Verdict::waiting("Creating", "the channel is being created"));
                         }
@@ -204,7 +208,8 @@ impl Aws {
         if !info.active {
             return (resolved, Verdict::waiting("Creating", "the channel is being created"));
         }
-        if spec.create_if_missing {
+        resolved.created = made;
+        if spec.create_if_missing && !made {
             // Also what an operator made that stopped before it could write it down.
             let tags = region.control.channel_tags(&info.arn);
             resolved.created = match self.call(&region, Quota::Change, "ListTagsForResource", tags).await {
@@ -269,6 +274,7 @@ impl Aws {
         };
         let describe =
             || self.call(&region, Quota::Describe, "DescribeStream", region.control.describe_stream(&id));
+        let mut made = false;
         let mut info = match (describe().await, &id) {
             (Err(error), StreamId::Name(name))
                 if error.class == ErrorClass::NotFound && spec.create_if_missing =>
@@ -286,8 +292,11 @@ impl Aws {
                 let begin = region.control.begin_stream(name, &new);
                 match self.call(&region, Quota::Change, "CreateStream", begin).await {
                     Err(error) => return (resolved, failed("stream", &error, subject, false)),
-                    Ok(_) => match describe().await {
-                        Ok(info) => info,
+                    Ok(new) => match describe().await {
+                        Ok(info) => {
+                            made = new;
+                            info
+                        }
                         Err(error) if error.class == ErrorClass::NotFound => {
                             return (resolved, Verdict::waiting("Creating", "the stream is being created"));
                         }
@@ -304,7 +313,8 @@ impl Aws {
         if !info.active {
             return (resolved, Verdict::waiting("Creating", "the stream is being created"));
         }
-        if spec.create_if_missing {
+        resolved.created = made;
+        if spec.create_if_missing && !made {
             let tags = region.control.stream_tags(&info.arn);
             resolved.created = match self.call(&region, Quota::Change, "ListTagsForStream", tags).await {
                 Ok(tags) => self.ours(&tags, subject),

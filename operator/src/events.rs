@@ -9,7 +9,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
+use kvs_ingest_api::{API_VERSION, KIND, KvsIngest};
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::lease::Leadership;
 use crate::names::MANAGER;
 use crate::pace::Bucket;
+use crate::stored::{pack, unpack};
 
 /// The same again within so long is a series.
 const SERIES: Duration = Duration::from_secs(6 * 60);
@@ -26,7 +29,7 @@ const REMEMBERED: usize = 256;
 /// So many wait at most: one for each object of an account, when all of them have something to say at once.
 const WAITING: usize = 16 * 1024;
 /// Written a second, and at once. They are for people: 10,000 of them must not stand in the way of what is reconciled.
-const PACE: (f64, f64) = (25.0, 100.0);
+const PACE: (f64, f64) = (10.0, 100.0);
 /// For one of them.
 const WITHIN: Duration = Duration::from_secs(10);
 
@@ -38,12 +41,37 @@ pub struct Events {
     inbox: Mutex<Option<mpsc::Receiver<Told>>>,
 }
 
+/// As small as it can be: 10,000 of them may wait.
 struct Told {
-    about: ObjectReference,
+    /// A [`Saying`], compressed.
+    packed: Box<[u8]>,
+    at: Timestamp,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Saying {
+    /// A `KvsIngest`.
+    namespace: Option<String>,
+    name: Option<String>,
+    uid: Option<String>,
+    version: Option<String>,
     normal: bool,
     reason: String,
     note: String,
-    at: MicroTime,
+}
+
+impl Saying {
+    fn about(&self) -> ObjectReference {
+        ObjectReference {
+            api_version: Some(API_VERSION.to_owned()),
+            kind: Some(KIND.to_owned()),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            uid: self.uid.clone(),
+            resource_version: self.version.clone(),
+            field_path: None,
+        }
+    }
 }
 
 struct Recent {
@@ -64,10 +92,13 @@ impl Events {
     }
 
     /// Says what happened to an object, soon: [`Events::run`] writes it.
-    pub fn tell(&self, about: ObjectReference, normal: bool, reason: &str, note: &str) {
-        let at = MicroTime(Timestamp::now());
-        let told = Told { about, normal, reason: reason.to_owned(), note: note.to_owned(), at };
-        if self.queue.try_send(told).is_err() {
+    pub fn tell(&self, about: &KvsIngest, normal: bool, reason: &str, note: &str) {
+        let ObjectMeta { namespace, name, uid, resource_version, .. } = about.metadata.clone();
+        let (reason, note) = (reason.to_owned(), note.to_owned());
+        let saying = Saying { namespace, name, uid, version: resource_version, normal, reason, note };
+        let Ok(packed) = pack(&saying) else { return };
+        if self.queue.try_send(Told { packed, at: Timestamp::now() }).is_err() {
+            let Saying { reason, note, .. } = saying;
             tracing::warn!(reason, note, "event not written: {WAITING} wait already");
         }
     }
@@ -94,11 +125,13 @@ impl Events {
             if !*leading.borrow() {
                 continue;
             }
-            let published = self.publish(told.about, told.normal, &told.reason, &told.note, told.at);
+            let Ok(saying) = unpack::<Saying>(&told.packed) else { continue };
+            let Saying { normal, reason, note, .. } = &saying;
+            let published = self.publish(saying.about(), *normal, reason, note, MicroTime(told.at));
             match tokio::time::timeout(WITHIN, published).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(%error, reason = told.reason, "event not written"),
-                Err(_) => tracing::warn!(reason = told.reason, "event not written in time"),
+                Ok(Err(error)) => tracing::warn!(%error, reason, "event not written"),
+                Err(_) => tracing::warn!(reason, "event not written in time"),
             }
         }
     }

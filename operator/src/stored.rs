@@ -4,6 +4,7 @@ use kube::Resource;
 use kube::api::ObjectMeta;
 use kvs_ingest_api::{KvsIngest, KvsIngestSpec, KvsIngestStatus, annotations};
 use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -24,6 +25,19 @@ pub struct StoredIngest {
 /// What most objects say: a dictionary for their text. Any text will do; the more alike, the smaller.
 const DICTIONARY: &[u8] = include_bytes!("stored.dictionary.json");
 
+/// As compressed text.
+pub(crate) fn pack(value: &impl Serialize) -> Result<Box<[u8]>, serde_json::Error> {
+    let text = serde_json::to_string(value)?;
+    Ok(compress_prepend_size_with_dict(text.as_bytes(), DICTIONARY).into_boxed_slice())
+}
+
+/// What [`pack`] made.
+pub(crate) fn unpack<T: DeserializeOwned>(packed: &[u8]) -> Result<T, String> {
+    let text = decompress_size_prepended_with_dict(packed, DICTIONARY);
+    let text = text.map_err(|error| format!("this operator's cache: {error}"))?;
+    serde_json::from_slice(&text).map_err(|error| error.to_string())
+}
+
 impl<'de> Deserialize<'de> for StoredIngest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
@@ -34,9 +48,8 @@ impl<'de> Deserialize<'de> for StoredIngest {
             rest: Rest<Value>,
         }
         let Whole { metadata, rest } = Whole::deserialize(deserializer)?;
-        let text = serde_json::to_string(&rest).map_err(serde::de::Error::custom)?;
-        let text = compress_prepend_size_with_dict(text.as_bytes(), DICTIONARY);
-        let mut stored = Self { metadata, text: text.into_boxed_slice() };
+        let text = pack(&rest).map_err(serde::de::Error::custom)?;
+        let mut stored = Self { metadata, text };
         prune(&mut stored);
         Ok(stored)
     }
@@ -56,10 +69,7 @@ impl StoredIngest {
     /// # Errors
     /// What does not fit, with its field: a newer operator's object, say.
     pub fn read(&self) -> Result<KvsIngest, String> {
-        let said = |error: serde_json::Error| error.to_string();
-        let text = decompress_size_prepended_with_dict(&self.text, DICTIONARY);
-        let text = text.map_err(|error| format!("this operator's cache: {error}"))?;
-        let rest: Rest<KvsIngestSpec, KvsIngestStatus> = serde_json::from_slice(&text).map_err(said)?;
+        let rest: Rest<KvsIngestSpec, KvsIngestStatus> = unpack(&self.text)?;
         let spec = rest.spec.ok_or("it has no spec")?;
         Ok(KvsIngest { metadata: self.metadata.clone(), spec, status: rest.status })
     }

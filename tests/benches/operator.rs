@@ -13,6 +13,7 @@ use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kvs::ControlPlane;
 use kvs_aws::AwsContext;
 use kvs_ingest_tests::kubernetes::{Operator, REGION, World, says};
+use kvs_ingest_tests::usage::Usage;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -31,14 +32,19 @@ async fn main() {
     hold_controllers(&world);
     let _agents = tokio::spawn(agents(TcpListener::bind("0.0.0.0:8080").await.unwrap()));
     println!("objects                         {count}");
+    let sample = sample().await;
     channels(&world, count).await;
     create(&world, count).await;
 
+    let first = bare(&sample, "bare-before", count / 2).await;
+
+    let used = used(&world);
     let started = Instant::now();
     let operator = world.operator_with("cold", &FLAGS).await.unwrap();
-    let statuses = settled(&world, count, &operator).await;
-    let ours = started.elapsed();
+    let ours = settled(&world, count, &operator).await - started;
     println!("creation: time to converge      {:.1} s", ours.as_secs_f64());
+    println!("creation: CPU of the operator   {:.1} s", operator.usage().unwrap().cpu);
+    show_used("creation", &world, &used);
     let creation = verbs(&world);
     show("creation", &creation, count);
     println!("creation: peak RSS              {:.0} MiB", mib(operator.usage().unwrap().peak));
@@ -80,29 +86,58 @@ async fn main() {
     println!("restart: peak RSS               {:.0} MiB", mib(operator.usage().unwrap().peak));
     operator.stop().await.unwrap();
 
-    let bare = World::new("bare").await.unwrap();
-    create(&bare, count).await;
-    let deployments = templates(&world).await;
+    // Half of them before and half after: a machine that does other things, too, is not always as fast.
+    let theirs = first + bare(&sample, "bare-after", count - count / 2).await;
+    println!("bare client: the same writes    {:.1} s", theirs.as_secs_f64());
+    println!("ratio                           {:.2}", ours.as_secs_f64() / theirs.as_secs_f64());
+}
+
+/// What the operator writes for the first object: its Deployment and its status, as a bare client would apply them.
+async fn sample() -> (Value, Value) {
+    let sample = World::new("sample").await.unwrap();
+    channels(&sample, 1).await;
+    create(&sample, 1).await;
+    let operator = sample.operator_with("sample", &FLAGS).await.unwrap();
+    settled(&sample, 1, &operator).await;
+    operator.stop().await.unwrap();
+    let deployment = sample.deployments().get(&format!("{}-agent", name(0))).await.unwrap();
+    let ingest = sample.ingests().get(&name(0)).await.unwrap();
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": deployment.metadata.name, "labels": deployment.metadata.labels,
+            "annotations": deployment.metadata.annotations},
+        "spec": deployment.data["spec"]});
+    let status = json!({"apiVersion": "kvs-ingest.dev/v1alpha1", "kind": "KvsIngest",
+        "metadata": {"name": name(0)}, "status": ingest.data["status"]});
+    (deployment, status)
+}
+
+/// So many objects by a client that knows what to write: how long it takes.
+async fn bare(sample: &(Value, Value), kind: &str, count: usize) -> Duration {
+    let world = World::new(kind).await.unwrap();
+    create(&world, count).await;
+    let client = world.operators_client().await.unwrap();
+    let (deployments, ingests) = (world.deployments_of(&client), world.ingests_of(&client));
+    let (deployment, status) = (sample.0.to_string(), sample.1.to_string());
+    let of =
+        |text: &str, index| -> Value { serde_json::from_str(&text.replace(&name(0), &name(index))).unwrap() };
+    let used = used(&world);
     let started = Instant::now();
-    stream::iter(deployments.into_iter().zip(statuses))
-        .for_each_concurrent(CONCURRENCY, |(mut deployment, (name, status))| {
-            let (bare, deployments) = (&bare, bare.deployments());
+    stream::iter(0..count)
+        .for_each_concurrent(CONCURRENCY, |index| {
+            let (deployment, status) = (of(&deployment, index), of(&status, index));
+            let (deployments, ingests) = (&deployments, &ingests);
             async move {
-                deployment["metadata"]["name"] = json!(format!("{name}-agent"));
                 let apply = PatchParams::apply("bare").force();
-                deployments
-                    .patch(&format!("{name}-agent"), &apply, &Patch::Apply(&deployment))
-                    .await
-                    .unwrap();
-                let status = json!({"apiVersion": "kvs-ingest.dev/v1alpha1", "kind": "KvsIngest",
-                    "metadata": {"name": name}, "status": status});
-                bare.ingests().patch_status(&name, &apply, &Patch::Apply(&status)).await.unwrap();
+                let agent = format!("{}-agent", name(index));
+                deployments.patch(&agent, &apply, &Patch::Apply(&deployment)).await.unwrap();
+                ingests.patch_status(&name(index), &apply, &Patch::Apply(&status)).await.unwrap();
             }
         })
         .await;
-    let theirs = started.elapsed();
-    println!("bare client: the same writes    {:.1} s", theirs.as_secs_f64());
-    println!("ratio                           {:.2}", ours.as_secs_f64() / theirs.as_secs_f64());
+    let time = started.elapsed();
+    println!("{:31} {:.1} s for {count}", format!("{kind}: the same writes"), time.as_secs_f64());
+    show_used(kind, &world, &used);
+    time
 }
 
 /// The controller manager and the scheduler would take both cores.
@@ -213,6 +248,19 @@ async fn until_streaming(world: &World, count: usize) {
     }
 }
 
+/// CPU seconds of the others so far: of the API server, of etcd, and of this process, which is also KVS.
+fn used(world: &World) -> [(&'static str, f64); 3] {
+    let cpu = |id: u32| Usage::of(id).unwrap().cpu;
+    let part = |name| cpu(world.cluster.process(name).unwrap().try_into().unwrap());
+    [("API server", part("kube-apiserver")), ("etcd", part("etcd")), ("this", cpu(std::process::id()))]
+}
+
+fn show_used(step: &str, world: &World, before: &[(&str, f64); 3]) {
+    for ((name, after), (_, before)) in used(world).iter().zip(before) {
+        println!("{:31} {:.1} s", format!("{step}: CPU of {name}"), after - before);
+    }
+}
+
 fn show(step: &str, requests: &BTreeMap<String, u64>, count: usize) {
     for (verb, times) in requests {
         println!("{:31} {:.2} an object", format!("{step}: {verb}"), *times as f64 / count as f64);
@@ -237,18 +285,20 @@ async fn create(world: &World, count: usize) {
         .await;
 }
 
-/// Waits until every object has its Deployment and a status that says so; the statuses by name.
-async fn settled(world: &World, count: usize, operator: &Operator) -> Vec<(String, Value)> {
+/// Waits until every object has its Deployment and a status that says so; since when.
+async fn settled(world: &World, count: usize, operator: &Operator) -> Instant {
     loop {
-        if operator.metric("kvsingest_apply_total{outcome=\"changed\"}").await.unwrap() >= count as f64 {
+        let mut all_written = true;
+        for what in ["apply", "status_update"] {
+            let name = format!("kvsingest_{what}_total{{outcome=\"changed\"}}");
+            all_written &= operator.metric(&name).await.unwrap() >= count as f64;
+        }
+        if all_written {
+            let since = Instant::now();
             let objects = all(&world.ingests()).await;
-            let done: Vec<_> = objects
-                .into_iter()
-                .filter(|object| object.data["status"]["deploymentGeneration"].is_number())
-                .map(|object| (object.metadata.name.unwrap(), object.data["status"].clone()))
-                .collect();
-            if done.len() >= count {
-                return done;
+            let told = |object: &DynamicObject| object.data["status"]["deploymentGeneration"].is_number();
+            if objects.iter().filter(|object| told(object)).count() >= count {
+                return since;
             }
         }
         sleep(LOOK).await;
@@ -267,18 +317,6 @@ async fn all(api: &kube::Api<DynamicObject>) -> Vec<DynamicObject> {
             return found;
         }
     }
-}
-
-/// What the operator applied, as a bare client would apply it.
-async fn templates(world: &World) -> Vec<Value> {
-    all(&world.deployments())
-        .await
-        .into_iter()
-        .map(|found| {
-            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"labels": found.metadata.labels},
-                "spec": found.data["spec"]})
-        })
-        .collect()
 }
 
 /// Requests of the operator in the namespace by verb and resource.

@@ -92,10 +92,7 @@ impl Cluster {
 
     /// A client of the administrator. Each test has a runtime of its own, and so needs a client of its own.
     pub async fn client(&self) -> Result<Client> {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let kubeconfig = Kubeconfig::read_from(self.text("kubeconfig"))?;
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-        Ok(Client::try_from(config)?)
+        client(Path::new(self.text("kubeconfig"))).await
     }
 
     /// Ends the API server and starts it again.
@@ -143,6 +140,13 @@ impl Cluster {
         std::fs::write(&path, serde_json::to_vec(&config)?)?;
         Ok(path)
     }
+}
+
+async fn client(kubeconfig: &Path) -> Result<Client> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
 }
 
 /// A namespace with its own operator and its own KVS.
@@ -235,13 +239,30 @@ impl World {
         }
     }
 
+    /// A client with the rights of the operator, no more.
+    pub async fn operators_client(&self) -> Result<Client> {
+        client(&self.kubeconfig).await
+    }
+
     fn api(&self, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
+        self.api_of(&self.client, group, version, kind)
+    }
+
+    fn api_of(&self, client: &Client, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
+        Api::namespaced_with(client.clone(), &self.namespace, &resource)
+    }
+
+    pub fn ingests_of(&self, client: &Client) -> Api<DynamicObject> {
+        self.api_of(client, "kvs-ingest.dev", "v1alpha1", "KvsIngest")
+    }
+
+    pub fn deployments_of(&self, client: &Client) -> Api<DynamicObject> {
+        self.api_of(client, "apps", "v1", "Deployment")
     }
 
     pub fn ingests(&self) -> Api<DynamicObject> {
-        self.api("kvs-ingest.dev", "v1alpha1", "KvsIngest")
+        self.ingests_of(&self.client)
     }
 
     pub fn configmaps(&self) -> Api<DynamicObject> {
@@ -249,7 +270,7 @@ impl World {
     }
 
     pub fn deployments(&self) -> Api<DynamicObject> {
-        self.api("apps", "v1", "Deployment")
+        self.deployments_of(&self.client)
     }
 
     pub fn replicasets(&self) -> Api<DynamicObject> {

@@ -133,6 +133,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
                 say!("stopped");
             } else {
                 say!("there is none in {}", folder.display());
+                for other in node::folders() {
+                    say!("there is one that `cargo xtask cluster down --dir {}` ends", other.display());
+                }
             }
         }
         Task::Status { dir } => {

@@ -11,6 +11,8 @@ mod network;
 mod runtime;
 mod sysctls;
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -89,6 +91,19 @@ const RUN: &str = "/run/kvs-ingest";
 
 fn run_folder(dir: &Path) -> PathBuf {
     Path::new(RUN).join(id(dir))
+}
+
+/// The folders of all clusters with a node on this machine, running or left by a crash.
+pub fn folders() -> Vec<PathBuf> {
+    let mut folders: Vec<_> = std::fs::read_dir(RUN)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| std::fs::read(entry.path().join("dir")).ok())
+        .map(|bytes| PathBuf::from(OsString::from_vec(bytes)))
+        .collect();
+    folders.sort();
+    folders
 }
 
 /// Has this machine a node of ours, of whichever folder?
