@@ -2,9 +2,10 @@
 
 use std::fmt::{self, Write};
 
-use gst::DebugLevel;
+use gst::{DebugLevel, DebugLogger};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::subscriber::Interest;
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use super::imp::CAT;
@@ -22,22 +23,35 @@ pub(super) fn bridge() {
 struct ToGStreamer;
 
 impl<S: Subscriber> Layer<S> for ToGStreamer {
+    /// Asked once for each place that logs or opens a span: the SDK, HTTP and TLS have hundreds, and what nobody hears of
+    /// must cost nothing. The SDK would also show requests, and what authorizes them.
+    fn register_callsite(&self, meta: &'static Metadata<'static>) -> Interest {
+        if is_ours(meta) { Interest::sometimes() } else { Interest::never() }
+    }
+
+    fn enabled(&self, meta: &Metadata<'_>, _context: Context<'_, S>) -> bool {
+        is_ours(meta) && CAT.above_threshold(level(meta))
+    }
+
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let meta = event.metadata();
-        // The SDK below would show requests, and what authorizes them.
-        if !meta.target().starts_with("kvs_") {
-            return;
-        }
-        let level = match *meta.level() {
-            Level::ERROR => DebugLevel::Error,
-            Level::WARN => DebugLevel::Warning,
-            Level::INFO => DebugLevel::Info,
-            Level::DEBUG => DebugLevel::Debug,
-            Level::TRACE => DebugLevel::Trace,
-        };
         let mut text = Text::default();
         event.record(&mut text);
-        gst::log_with_level!(CAT, level, "{}: {}{}", meta.target(), text.message, text.fields);
+        gst::log_with_level!(CAT, level(meta), "{}: {}{}", meta.target(), text.message, text.fields);
+    }
+}
+
+fn is_ours(meta: &Metadata<'_>) -> bool {
+    meta.target().starts_with("kvs_")
+}
+
+fn level(meta: &Metadata<'_>) -> DebugLevel {
+    match *meta.level() {
+        Level::ERROR => DebugLevel::Error,
+        Level::WARN => DebugLevel::Warning,
+        Level::INFO => DebugLevel::Info,
+        Level::DEBUG => DebugLevel::Debug,
+        Level::TRACE => DebugLevel::Trace,
     }
 }
 
