@@ -13,8 +13,8 @@ use super::{Handler, SinkEvent};
 /// How long the end waits for the disk.
 const SAVE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Bytes that are worth being sent at once: two TLS records.
-const ENOUGH: usize = 32 * 1024;
+/// Bytes that are worth being sent at once: four TLS records.
+const ENOUGH: usize = 64 * 1024;
 
 /// What streaming threads and the upload task share.
 pub(super) struct Shared {

@@ -22,7 +22,7 @@ use super::{SinkEvent, log};
 /// An endpoint is asked for again with the first session after this long, as the SDKs do it.
 const TARGET_LIFE: Duration = Duration::from_secs(40 * 60);
 /// Frames that come within so long after others were sent go together, unless one of them begins a fragment.
-const HOLD: Duration = Duration::from_millis(120);
+const HOLD: Duration = Duration::from_millis(250);
 
 /// One small runtime for all sinks of the process. It is made when the first one starts.
 pub(super) static RUNTIME: LazyLock<Result<Runtime, std::io::Error>> = LazyLock::new(|| {
