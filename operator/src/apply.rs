@@ -140,18 +140,14 @@ impl Context {
         let namespace = object.namespace().unwrap_or_default();
         let path = Request::new(StoredIngest::url_path(&(), Some(&namespace)));
         let params = PatchParams::apply(MANAGER).force();
-        let request = path.patch_subresource("status", &object.name_any(), &params, &Patch::Apply(&body));
-        let result = match request {
-            Ok(mut request) => {
-                // What the object is then, the watch says: the answer need not.
-                request.headers_mut().insert(http::header::ACCEPT, METADATA);
-                self.write("apply status", self.client.request::<IgnoredAny>(request)).await
-            }
-            Err(error) => Err(ApplyError::Api {
-                what: "apply status",
-                source: Box::new(kube::Error::BuildRequest(error)),
-            }),
+        let request = async {
+            let request = path.patch_subresource("status", &object.name_any(), &params, &Patch::Apply(&body));
+            let mut request = request.map_err(kube::Error::BuildRequest)?;
+            // What the object is then, the watch says: the answer need not.
+            request.headers_mut().insert(http::header::ACCEPT, METADATA);
+            self.client.request::<IgnoredAny>(request).await
         };
+        let result = self.write("apply status", request).await;
         self.metrics.status_written(if result.is_ok() { "changed" } else { "error" });
         result.map(|_| ())
     }

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use crate::agent::Asker;
 use crate::aws::Aws;
 use crate::build::AgentDefaults;
+use crate::controller::Seen;
 use crate::events::Events;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
@@ -74,6 +75,8 @@ pub struct Caches {
     pub objects: Store<StoredIngest>,
     /// Their Deployments.
     pub deployments: Store<DeploymentLite>,
+    /// Versions of Deployments that no reconcile has to look at any more.
+    pub(crate) touched: Arc<Seen>,
 }
 
 /// What is remembered of an object between two reconciles; lost with the process, and not missed then.

@@ -75,13 +75,19 @@ where
 /// For the events that are still to be written at the end.
 const LAST_EVENTS: Duration = Duration::from_secs(3);
 
-/// What was last seen of each object, by hashes: a relist, or our own write of a status, must not reconcile everything.
-#[derive(Default)]
-struct Seen(Mutex<HashMap<u64, u64>>);
+/// What was last seen of each object, by hashes: a relist, or our own write, must not reconcile everything.
+#[derive(Debug, Default)]
+pub(crate) struct Seen(Mutex<HashMap<u64, u64>>);
 
 impl Seen {
     fn is_news<K: Resource>(&self, object: &K, now: u64) -> bool {
         self.0.lock().insert(Self::key(object), now) != Some(now)
+    }
+
+    /// For objects of which any write is news.
+    pub(crate) fn is_new_version<K: Resource>(&self, object: &K) -> bool {
+        let meta = object.meta();
+        self.is_news(object, hash(&(&meta.uid, &meta.resource_version)))
     }
 
     fn forget<K: Resource>(&self, object: &K) {
@@ -120,7 +126,11 @@ pub async fn run(
     let finish = CancellationToken::new();
     let events = tokio::spawn({
         let (context, finish) = (context.clone(), finish.clone());
-        async move { context.events.run(context.leading.clone(), finish).await }
+        async move {
+            // What is reconciled goes before what is told of it.
+            let busy = || context.metrics.active_now() * 2 > i64::from(context.settings.concurrency);
+            context.events.run(context.leading.clone(), busy, finish).await;
+        }
     });
     let distribute = distribute(woken, wakers);
     let filled = filled(context.clone());
@@ -208,10 +218,10 @@ async fn one(
 
     let (objects, objects_writer) = store();
     let (deployments, deployments_writer) = store();
-    let caches = Caches { objects: objects.clone(), deployments };
+    let (changed, touched) = (Arc::new(Seen::default()), Arc::new(Seen::default()));
+    let caches = Caches { objects: objects.clone(), deployments, touched: touched.clone() };
     context.caches.lock().insert(scope, caches);
 
-    let (changed, touched) = (Arc::new(Seen::default()), Arc::new(Seen::default()));
     let (ctx, gone) = (context.clone(), changed.clone());
     let (mut known, mut listed) = (HashSet::new(), HashSet::new());
     let objects_stream = reflector(
@@ -268,10 +278,7 @@ async fn one(
         }),
     )
     .touched_objects()
-    .try_filter(move |deployment| {
-        let meta = deployment.meta();
-        ready(touched.is_news(deployment, hash(&(&meta.uid, &meta.resource_version))))
-    });
+    .try_filter(move |deployment| ready(touched.is_new_version(deployment)));
 
     let config =
         Config::default().concurrency(context.settings.concurrency).debounce(context.settings.debounce);

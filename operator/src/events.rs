@@ -28,8 +28,13 @@ const REMEMBERED: usize = 256;
 
 /// So many wait at most: one for each object of an account, when all of them have something to say at once.
 const WAITING: usize = 16 * 1024;
-/// Written a second, and at once. They are for people: 10,000 of them must not stand in the way of what is reconciled.
-const PACE: (f64, f64) = (10.0, 100.0);
+/// Written a second, and at once.
+const PACE: (f64, f64) = (20.0, 100.0);
+/// They are for people: 10,000 of them must not stand in the way of what is reconciled. While much is, one waits so long, and then for
+/// its turn by the pace.
+const YIELD: Duration = Duration::from_secs(1);
+/// How often it looks whether much still is.
+const LOOK: Duration = Duration::from_millis(100);
 /// For one of them.
 const WITHIN: Duration = Duration::from_secs(10);
 
@@ -96,16 +101,19 @@ impl Events {
         let ObjectMeta { namespace, name, uid, resource_version, .. } = about.metadata.clone();
         let (reason, note) = (reason.to_owned(), note.to_owned());
         let saying = Saying { namespace, name, uid, version: resource_version, normal, reason, note };
-        let Ok(packed) = pack(&saying) else { return };
+        let packed = match pack(&saying) {
+            Ok(packed) => packed,
+            Err(error) => return tracing::warn!(%error, reason = saying.reason, "event not written"),
+        };
         if self.queue.try_send(Told { packed, at: Timestamp::now() }).is_err() {
             let Saying { reason, note, .. } = saying;
             tracing::warn!(reason, note, "event not written: {WAITING} wait already");
         }
     }
 
-    /// Writes what is told, at a pace, until `finish`; then what is left, as fast as it goes. Without leadership nothing is
-    /// written.
-    pub async fn run(&self, leading: Leadership, finish: CancellationToken) {
+    /// Writes what is told, at a pace, and slower while `busy`, until `finish`; then what is left, as fast as it goes. Without
+    /// leadership nothing is written.
+    pub async fn run(&self, leading: Leadership, busy: impl Fn() -> bool, finish: CancellationToken) {
         let Some(mut inbox) = self.inbox.lock().take() else { return };
         let mut bucket = Bucket::new(PACE.0, PACE.1, Instant::now());
         loop {
@@ -117,15 +125,28 @@ impl Events {
                 }
             };
             let Some(told) = told else { return };
-            let wait = bucket.reserve(Instant::now());
+            let turn = async {
+                let asked = tokio::time::Instant::now();
+                while busy() && asked.elapsed() < YIELD {
+                    tokio::time::sleep(LOOK).await;
+                }
+                let wait = bucket.reserve(Instant::now());
+                tokio::time::sleep(wait).await;
+            };
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
+                () = turn => {}
                 () = finish.cancelled() => {}
             }
             if !*leading.borrow() {
                 continue;
             }
-            let Ok(saying) = unpack::<Saying>(&told.packed) else { continue };
+            let saying: Saying = match unpack(&told.packed) {
+                Ok(saying) => saying,
+                Err(error) => {
+                    tracing::warn!(error, "event not written");
+                    continue;
+                }
+            };
             let Saying { normal, reason, note, .. } = &saying;
             let published = self.publish(saying.about(), *normal, reason, note, MicroTime(told.at));
             match tokio::time::timeout(WITHIN, published).await {
@@ -259,5 +280,40 @@ mod tests {
         );
         assert_eq!(requests[1].1["series"]["count"], 2);
         assert_eq!(events.recent.lock().len(), REMEMBERED);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn they_wait_a_little_for_what_is_reconciled() {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let log = written.clone();
+        let service = tower::service_fn(move |_: Request<Body>| {
+            log.lock().push(tokio::time::Instant::now());
+            async {
+                Ok::<_, std::convert::Infallible>(Response::new(Body::from(b"{\"metadata\":{}}".to_vec())))
+            }
+        });
+        let events = Events::new(Client::new(service, "default"));
+        let about: KvsIngest = serde_json::from_value(json!({
+            "metadata": {"name": "door", "namespace": "n", "uid": "u"},
+            "spec": {"region": "eu-central-1", "channel": {"name": "c"}, "stream": {"name": "s"}},
+        }))
+        .unwrap();
+        for reason in ["Found", "Created", "Streaming"] {
+            events.tell(&about, true, reason, "note");
+        }
+        let start = tokio::time::Instant::now();
+        // Much is reconciled for one and a half seconds.
+        let busy = || start.elapsed() < Duration::from_millis(1500);
+        let (_leads, leading) = tokio::sync::watch::channel(true);
+        let run = events.run(leading, busy, CancellationToken::new());
+        assert!(
+            tokio::time::timeout(Duration::from_secs(60), run).await.is_err(),
+            "it runs until it is told"
+        );
+        let after: Vec<_> = written.lock().iter().map(|at| at.duration_since(start).as_millis()).collect();
+        assert_eq!(after.len(), 3);
+        assert!((1000..1200).contains(&after[0]), "{after:?}");
+        assert!((1500..1700).contains(&after[1]), "{after:?}");
+        assert!(after[2] - after[1] < 100, "{after:?}");
     }
 }

@@ -156,6 +156,12 @@ impl Metrics {
         self.active.get_or_create(&one(CONTROLLER.0, CONTROLLER.1)).inc_by(change);
     }
 
+    /// Reconciles under way.
+    #[must_use]
+    pub fn active_now(&self) -> i64 {
+        self.active.get_or_create(&one(CONTROLLER.0, CONTROLLER.1)).get()
+    }
+
     /// Do we lead?
     pub fn leading(&self, leads: bool) {
         self.leader.get_or_create(&one("name", crate::names::MANAGER)).set(i64::from(leads));

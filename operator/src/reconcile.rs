@@ -19,6 +19,7 @@ use crate::apply::{ApplyError, within};
 use crate::aws::{Resolution, Subject};
 use crate::build::{Built, ResolvedNames, build};
 use crate::context::{Caches, Context, STATUS_LAG, claim};
+use crate::controller::Seen;
 use crate::names;
 use crate::report::{AgentView, Next, Observed, Truth, Verdict, find, report};
 use crate::stored::StoredIngest;
@@ -106,7 +107,8 @@ async fn pass(
     let name = names::deployment(&ingest.name_any());
     let deployment =
         caches.deployments.get(&ObjectRef::new(&name).within(&ingest.namespace().unwrap_or_default()));
-    let pass = Pass { context, object, ingest: &ingest, deployment, uid: ingest.uid().unwrap_or_default() };
+    let uid = ingest.uid().unwrap_or_default();
+    let pass = Pass { context, object, ingest: &ingest, deployment, touched: &caches.touched, uid };
     if ingest.metadata.deletion_timestamp.is_some() { pass.delete().await } else { pass.run().await }
 }
 
@@ -148,6 +150,7 @@ struct Pass<'a> {
     ingest: &'a KvsIngest,
     /// Of this name, in the cache.
     deployment: Option<Arc<DeploymentLite>>,
+    touched: &'a Seen,
     uid: String,
 }
 
@@ -351,6 +354,8 @@ impl Pass<'_> {
         }
         let deployment = self.context.apply_deployment(built, cached.is_some(), &self.uid).await?;
         let generation = deployment.metadata.generation;
+        // The watch will tell of this write, too.
+        self.touched.is_new_version(&deployment);
         self.context.remember(&self.uid, |memory| memory.applied = Some((built.hash.clone(), generation)));
         tracing::info!(
             generation,
