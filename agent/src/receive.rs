@@ -93,6 +93,7 @@ impl Receive {
                 ..VideoConfig::default()
             }),
             audio: self.expected.audio.then(AudioConfig::default),
+            ..MediaConfig::default()
         });
         let mut state = State { flowing: false, arrived: false, format: None, key_frame_wanted: false };
         let mut report = tokio::time::interval(REPORT);
@@ -124,7 +125,7 @@ impl Receive {
                                 state.arrived = true;
                                 receiver.handle_rtp(kind_of(kind), packet, now, wall);
                             }
-                            MediaEvent::SenderReport(report) => receiver.handle_sender_report(report),
+                            MediaEvent::SenderReport(report) => receiver.handle_sender_report(report, now),
                         }
                         self.drain(&mut receiver, &mut relay, &mut state, now).await;
                     }

@@ -1,8 +1,9 @@
 //! One Opus track (RFC 7587).
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::clock::{Kind, SenderClock};
+use crate::clock::{Kind, SenderClock, Stamp};
 use crate::inbound::{Inbound, Inflow};
 use crate::opus::opus_duration;
 use crate::output::{AudioOutput, AudioPacket, MalformedPacket, Outputs, PayloadError};
@@ -12,6 +13,11 @@ use crate::stats::InboundStats;
 
 /// The shortest Opus frame: less is rounding.
 const LEAST_GAP: u64 = 120;
+/// Packets that wait for their capture time: more than a second of the shortest. When it is full the oldest no longer
+/// waits.
+const MAX_HELD: usize = 512;
+/// Silence is reported in pieces of this length.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// How audio is received.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,18 +26,15 @@ pub struct AudioConfig {
     pub reorder: ReorderConfig,
     /// The payload types that are Opus; others of the same SSRC are skipped. Empty: all are.
     pub payload_types: Vec<u8>,
-    /// After so much silence of the sender (DTX, a muted or broken microphone), gaps are reported while it lasts, up to
-    /// half of this before now. Packets that were only late may overlap them. `None`: only when the next packet comes.
-    pub idle: Option<Duration>,
+    /// While the sender sends nothing (DTX, a muted or broken microphone) gaps are reported, each up to a point that
+    /// no packet that is still to come can lie before: as long before now as a capture time can be before its packet's
+    /// arrival ([`SenderClock::BOUND`]) and a packet can wait in here. `false`: only when the next packet comes.
+    pub silence: bool,
 }
 
 impl Default for AudioConfig {
     fn default() -> Self {
-        Self {
-            reorder: ReorderConfig::audio(),
-            payload_types: Vec::new(),
-            idle: Some(Duration::from_secs(3)),
-        }
+        Self { reorder: ReorderConfig::audio(), payload_types: Vec::new(), silence: true }
     }
 }
 
@@ -42,16 +45,24 @@ struct End {
     timestamp: Option<u64>,
     /// Capture time behind the last packet or gap.
     covered: SystemTime,
-    /// Capture time behind the last packet,
-    capture: SystemTime,
-    /// which came out then.
-    at: Instant,
+}
+
+/// A packet that waits for its capture time.
+struct Held {
+    packet: RtpPacket,
+    timestamp: u64,
+    arrived: Instant,
+    duration: Duration,
 }
 
 /// Packets of one Opus track in, Opus packets in order out. After each `handle_…`, poll until `None`.
 pub struct AudioReceiver {
     inbound: Inbound,
-    idle: Option<Duration>,
+    /// How long before now nothing can come any more.
+    silence: Option<Duration>,
+    silence_at: Option<Instant>,
+    held: VecDeque<Held>,
+    held_until: Option<Instant>,
     end: Option<End>,
     outputs: Outputs<AudioOutput>,
 }
@@ -60,8 +71,13 @@ impl AudioReceiver {
     /// Waits for the first packet.
     pub fn new(config: AudioConfig) -> Self {
         Self {
+            silence: config
+                .silence
+                .then(|| SenderClock::BOUND + config.reorder.wait_max + SenderClock::JUDGE),
             inbound: Inbound::new(Kind::Audio, config.reorder, config.payload_types),
-            idle: config.idle,
+            silence_at: None,
+            held: VecDeque::new(),
+            held_until: None,
             end: None,
             outputs: Outputs::new(),
         }
@@ -74,19 +90,21 @@ impl AudioReceiver {
     }
 
     /// A sender report; of another stream it is ignored.
-    pub fn handle_sender_report(&mut self, report: SenderReport, clock: &mut SenderClock) {
-        self.inbound.handle_sender_report(report, clock);
+    pub fn handle_sender_report(&mut self, report: SenderReport, now: Instant, clock: &mut SenderClock) {
+        self.inbound.handle_sender_report(report, now, clock);
     }
 
     /// Time has passed: to be called when [`Self::poll_timeout`] says so; more often does no harm.
     pub fn handle_timeout(&mut self, now: Instant, clock: &mut SenderClock) {
-        while let Some(inflow) = self.inbound.poll(now, clock) {
+        while let Some(inflow) = self.inbound.poll(now) {
             match inflow {
-                Inflow::Packet { timestamp, packet } => self.packet(timestamp, packet, now, clock),
+                Inflow::Packet { timestamp, packet, arrived } => self.packet(timestamp, packet, arrived),
                 Inflow::Lost(loss) => {
                     self.outputs.push(AudioOutput::Lost(loss));
                 }
                 Inflow::Restart => {
+                    self.release(now + FOREVER, clock);
+                    clock.reset(Kind::Audio);
                     if let Some(end) = &mut self.end {
                         end.timestamp = None;
                     }
@@ -96,12 +114,16 @@ impl AudioReceiver {
         if let Some((ssrc, sequences)) = self.inbound.nacks(now) {
             self.outputs.push(AudioOutput::Nack { ssrc, sequences });
         }
-        self.idle(now);
+        while self.held.len() > MAX_HELD {
+            self.release_one(now + FOREVER, clock);
+        }
+        self.release(now, clock);
+        self.fill(now, clock);
     }
 
     /// When [`Self::handle_timeout`] has something to do, if nothing arrives before.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.inbound.timeout(), self.idle_at()].into_iter().flatten().min()
+        [self.inbound.timeout(), self.held_until, self.silence_at].into_iter().flatten().min()
     }
 
     /// The next output.
@@ -124,7 +146,7 @@ impl AudioReceiver {
         self.inbound.set_rtt(rtt);
     }
 
-    fn packet(&mut self, timestamp: u64, packet: RtpPacket, now: Instant, clock: &mut SenderClock) {
+    fn packet(&mut self, timestamp: u64, packet: RtpPacket, arrived: Instant) {
         let Some(duration) = opus_duration(&packet.payload) else {
             self.inbound.stats.packets_malformed += 1;
             self.inbound.stats.packets_discarded += 1;
@@ -135,9 +157,36 @@ impl AudioReceiver {
             }));
             return;
         };
-        let capture_time = clock.capture_time(Kind::Audio, timestamp);
+        self.inbound.stats.frames_received += 1;
+        self.held.push_back(Held { packet, timestamp, arrived, duration });
+    }
+
+    /// Hands on what has its capture time.
+    fn release(&mut self, now: Instant, clock: &mut SenderClock) {
+        self.held_until = None;
+        while self.release_one(now, clock) {}
+    }
+
+    fn release_one(&mut self, now: Instant, clock: &mut SenderClock) -> bool {
+        let Some(held) = self.held.front() else { return false };
+        match clock.capture_time(Kind::Audio, held.timestamp, held.arrived, now) {
+            Stamp::Wait(until) => {
+                self.held_until = Some(until);
+                false
+            }
+            Stamp::At(time) => {
+                if let Some(held) = self.held.pop_front() {
+                    self.emit(held, time);
+                }
+                true
+            }
+        }
+    }
+
+    fn emit(&mut self, held: Held, capture_time: SystemTime) {
+        let Held { packet, timestamp, duration, .. } = held;
         if let Some(end) = self.end {
-            // Slewing makes capture times differ a little from the sum of durations: only timestamps tell a gap.
+            // Corrections make capture times differ from the sum of durations: only timestamps tell a gap.
             let is_gap = end.timestamp.is_none_or(|expected| timestamp >= expected + LEAST_GAP);
             if let Ok(duration) = capture_time.duration_since(end.covered)
                 && is_gap
@@ -147,10 +196,9 @@ impl AudioReceiver {
             }
         }
         let samples = duration.as_micros() as u64 * 48 / 1000;
-        let capture = capture_time + duration;
-        let covered = self.end.map_or(capture, |end| end.covered.max(capture));
-        self.end = Some(End { timestamp: Some(timestamp + samples), covered, capture, at: now });
-        self.inbound.stats.frames_received += 1;
+        let behind = capture_time + duration;
+        let covered = self.end.map_or(behind, |end| end.covered.max(behind));
+        self.end = Some(End { timestamp: Some(timestamp + samples), covered });
         let output = AudioPacket { data: packet.payload, capture_time, rtp_timestamp: timestamp, duration };
         if self.outputs.push(AudioOutput::Packet(output)) {
             self.inbound.stats.frames_emitted += 1;
@@ -159,26 +207,29 @@ impl AudioReceiver {
         }
     }
 
-    fn idle_at(&self) -> Option<Instant> {
-        let (end, idle) = self.end.zip(self.idle)?;
-        let covered = end.covered.duration_since(end.capture).unwrap_or_default();
-        Some(end.at + covered + idle)
-    }
-
-    fn idle(&mut self, now: Instant) {
-        if self.idle_at().is_none_or(|at| now < at) {
+    /// Reports silence up to where nothing can come any more.
+    fn fill(&mut self, now: Instant, clock: &mut SenderClock) {
+        self.silence_at = None;
+        // What is held comes first.
+        let Some((end, silence)) = self.end.as_mut().zip(self.silence).filter(|_| self.held.is_empty())
+        else {
             return;
-        }
-        let Some((end, idle)) = self.end.as_mut().zip(self.idle) else { return };
-        let until = end.capture + now.saturating_duration_since(end.at).saturating_sub(idle / 2);
-        if let Ok(duration) = until.duration_since(end.covered)
-            && !duration.is_zero()
-        {
-            let at = std::mem::replace(&mut end.covered, until);
-            self.outputs.push(AudioOutput::Gap { at, duration });
+        };
+        let until = clock.wall(now).checked_sub(silence).unwrap_or(SystemTime::UNIX_EPOCH);
+        match until.duration_since(end.covered) {
+            Ok(duration) if duration >= SILENCE => {
+                let at = std::mem::replace(&mut end.covered, until);
+                self.outputs.push(AudioOutput::Gap { at, duration });
+                self.silence_at = Some(now + SILENCE);
+            }
+            Ok(duration) => self.silence_at = Some(now + (SILENCE - duration)),
+            Err(ahead) => self.silence_at = Some(now + ahead.duration() + SILENCE),
         }
     }
 }
+
+/// Beyond whatever is waited for.
+const FOREVER: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests;

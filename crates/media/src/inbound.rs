@@ -15,7 +15,7 @@ const SWITCH: usize = 3;
 /// What comes in, in order.
 #[derive(Debug)]
 pub(crate) enum Inflow {
-    Packet { timestamp: u64, packet: RtpPacket },
+    Packet { timestamp: u64, packet: RtpPacket, arrived: Instant },
     Lost(LossEvent),
     Restart,
 }
@@ -28,7 +28,7 @@ pub(crate) struct Inbound {
     /// Packets of the SSRC that may be the next one; fewer than `SWITCH`.
     candidate: Vec<RtpPacket>,
     /// The last report of an SSRC that is not received (yet).
-    early_report: Option<SenderReport>,
+    early_report: Option<(SenderReport, Instant)>,
     timestamps: TimestampUnwrapper,
     jitter: Jitter,
     epoch: Option<Instant>,
@@ -67,7 +67,7 @@ impl Inbound {
         wall: SystemTime,
         clock: &mut SenderClock,
     ) -> bool {
-        clock.tick(wall);
+        clock.tick(now, wall);
         let current = *self.ssrc.get_or_insert(packet.ssrc);
         self.stats.ssrc = Some(current);
         if !self.payload_types.is_empty() && !self.payload_types.contains(&packet.payload_type) {
@@ -90,7 +90,7 @@ impl Inbound {
                 self.stats.packets_repaired += u64::from(repaired);
                 // A padding packet repeats an old timestamp.
                 if bytes > 0 && !repaired {
-                    self.stamp(timestamp, now, wall, clock);
+                    self.stamp(timestamp, now, clock);
                 }
                 if repaired {
                     self.stats.round_trip_time = self.buffer.rtt();
@@ -121,11 +121,11 @@ impl Inbound {
         self.stats.packets_padding += u64::from(bytes == 0);
     }
 
-    fn stamp(&mut self, timestamp: u32, now: Instant, wall: SystemTime, clock: &mut SenderClock) {
+    fn stamp(&mut self, timestamp: u32, now: Instant, clock: &mut SenderClock) {
         let extended = self.timestamps.extend(timestamp);
-        clock.arrival(self.kind, extended, now, wall);
-        if let Some(report) = self.early_report.take_if(|report| Some(report.ssrc) == self.ssrc) {
-            self.report(report, clock);
+        clock.arrival(self.kind, extended, now);
+        if let Some((report, at)) = self.early_report.take_if(|(report, _)| Some(report.ssrc) == self.ssrc) {
+            self.report(report, at, clock);
         }
         let epoch = *self.epoch.get_or_insert(now);
         let media = extended as f64 / f64::from(self.kind.clock_rate());
@@ -153,24 +153,30 @@ impl Inbound {
     }
 
     /// Of any SSRC: one that is not this track's is kept, in case it will be.
-    pub(crate) fn handle_sender_report(&mut self, report: SenderReport, clock: &mut SenderClock) {
+    pub(crate) fn handle_sender_report(
+        &mut self,
+        report: SenderReport,
+        now: Instant,
+        clock: &mut SenderClock,
+    ) {
         if Some(report.ssrc) == self.ssrc {
-            self.report(report, clock);
+            self.report(report, now, clock);
         } else {
-            self.early_report = Some(report);
+            self.early_report = Some((report, now));
         }
     }
 
-    fn report(&mut self, report: SenderReport, clock: &mut SenderClock) {
+    fn report(&mut self, report: SenderReport, now: Instant, clock: &mut SenderClock) {
         self.stats.sender_reports += 1;
-        clock.sender_report(self.kind, report.ntp, self.timestamps.peek(report.rtp_timestamp));
+        clock.sender_report(self.kind, report.ntp, self.timestamps.peek(report.rtp_timestamp), now);
     }
 
-    pub(crate) fn poll(&mut self, now: Instant, clock: &mut SenderClock) -> Option<Inflow> {
+    /// What is ready. After a restart the clock is the caller's to reset, when what was before has its times.
+    pub(crate) fn poll(&mut self, now: Instant) -> Option<Inflow> {
         let ssrc = self.ssrc?;
         Some(match self.buffer.poll(now)? {
-            Released::Packet { packet, .. } => {
-                Inflow::Packet { timestamp: self.timestamps.extend(packet.timestamp), packet }
+            Released::Packet { packet, arrived, .. } => {
+                Inflow::Packet { timestamp: self.timestamps.extend(packet.timestamp), packet, arrived }
             }
             Released::Lost { first, count } => {
                 self.stats.packets_lost += count;
@@ -179,7 +185,6 @@ impl Inbound {
             Released::Restart => {
                 self.timestamps = TimestampUnwrapper::default();
                 self.jitter = Jitter::default();
-                clock.reset(self.kind);
                 Inflow::Restart
             }
         })

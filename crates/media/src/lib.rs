@@ -24,7 +24,7 @@ mod unwrap;
 mod video;
 
 pub use audio::{AudioConfig, AudioReceiver};
-pub use clock::{Kind, SenderClock};
+pub use clock::{ClockStats, Kind, SenderClock, Stamp, TimeSource};
 pub use h264::{Broken, H264Depacketizer, H264Error, ParameterError, Sps, SpsError, VideoFormat};
 pub use keyframe::{KeyFrameConfig, KeyFrameReason};
 pub use opus::opus_duration;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::audio::{AudioConfig, AudioReceiver};
-use crate::clock::{Kind, SenderClock};
+use crate::clock::{ClockStats, Kind, SenderClock};
 use crate::output::{AudioOutput, VideoOutput};
 use crate::rtp::{RtpPacket, SenderReport};
 use crate::stats::InboundStats;
@@ -16,11 +16,17 @@ pub struct MediaConfig {
     pub video: Option<VideoConfig>,
     /// Opus.
     pub audio: Option<AudioConfig>,
+    /// How much of a track's beginning is looked at before the first of it gets its capture time.
+    pub settle: Duration,
 }
 
 impl Default for MediaConfig {
     fn default() -> Self {
-        Self { video: Some(VideoConfig::default()), audio: Some(AudioConfig::default()) }
+        Self {
+            video: Some(VideoConfig::default()),
+            audio: Some(AudioConfig::default()),
+            settle: Duration::from_millis(500),
+        }
     }
 }
 
@@ -51,7 +57,7 @@ impl MediaReceiver {
         Self {
             video: config.video.map(VideoReceiver::new),
             audio: config.audio.map(AudioReceiver::new),
-            clock: SenderClock::default(),
+            clock: SenderClock::new(config.settle),
         }
     }
 
@@ -65,18 +71,18 @@ impl MediaReceiver {
     }
 
     /// A sender report of either track; which one, its SSRC tells. It may come before the track's first packet.
-    pub fn handle_sender_report(&mut self, report: SenderReport) {
+    pub fn handle_sender_report(&mut self, report: SenderReport, now: Instant) {
         let of_video = self.video.as_ref().is_some_and(|video| video.ssrc() == Some(report.ssrc));
         let of_audio = self.audio.as_ref().is_some_and(|audio| audio.ssrc() == Some(report.ssrc));
         if let Some(video) = &mut self.video
             && !of_audio
         {
-            video.handle_sender_report(report, &mut self.clock);
+            video.handle_sender_report(report, now, &mut self.clock);
         }
         if let Some(audio) = &mut self.audio
             && !of_video
         {
-            audio.handle_sender_report(report, &mut self.clock);
+            audio.handle_sender_report(report, now, &mut self.clock);
         }
     }
 
@@ -123,9 +129,20 @@ impl MediaReceiver {
         }
     }
 
-    /// Times that the clock of a track was anchored anew, see [`SenderClock`].
-    pub fn reanchored(&self, kind: Kind) -> u64 {
-        self.clock.reanchored(kind)
+    /// What is known of a track's time.
+    pub fn clock(&self, kind: Kind) -> ClockStats {
+        self.clock.stats(kind)
+    }
+
+    /// How far video comes after audio, in milliseconds, for what was captured at the same time; `None` while sender
+    /// reports have not told.
+    pub fn distance_ms(&self) -> Option<i64> {
+        self.clock.distance_ms()
+    }
+
+    /// How far the wall clock that is handed in is ahead of the capture times' clock, in milliseconds: it was set.
+    pub fn wall_clock_off_ms(&self) -> i64 {
+        self.clock.wall_clock_off_ms()
     }
 }
 

@@ -103,7 +103,7 @@ pub(crate) enum Arrival {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Released {
     /// A packet with a payload.
-    Packet { sequence: u64, packet: RtpPacket },
+    Packet { sequence: u64, packet: RtpPacket, arrived: Instant },
     /// These sequence numbers will not come any more.
     Lost { first: u64, count: u64 },
     /// What follows has nothing to do with what was before.
@@ -133,7 +133,7 @@ pub(crate) struct ReorderBuffer {
     highest: u64,
     /// Until then nothing is released, so that the first packets may be out of order.
     hold_until: Option<Instant>,
-    packets: BTreeMap<u64, RtpPacket>,
+    packets: BTreeMap<u64, (RtpPacket, Instant)>,
     bytes: usize,
     missing: BTreeMap<u64, Missing>,
     history: Vec<Fate>,
@@ -221,11 +221,11 @@ impl ReorderBuffer {
                 self.await_missing(number, now);
             }
             self.highest = sequence;
-            self.hold(sequence, packet);
+            self.hold(sequence, packet, now);
             return Arrival::New { repaired: false };
         }
         if sequence >= next {
-            if let Some(held) = self.packets.get(&sequence) {
+            if let Some((held, _)) = self.packets.get(&sequence) {
                 return if held.timestamp == packet.timestamp {
                     Arrival::Duplicate
                 } else {
@@ -233,7 +233,7 @@ impl ReorderBuffer {
                 };
             }
             let repaired = self.arrived(sequence, now);
-            self.hold(sequence, packet);
+            self.hold(sequence, packet, now);
             return Arrival::New { repaired };
         }
         if self.hold_until.is_some() && next - sequence <= START_MISORDER {
@@ -241,7 +241,7 @@ impl ReorderBuffer {
                 self.await_missing(number, now);
             }
             self.next = Some(sequence);
-            self.hold(sequence, packet);
+            self.hold(sequence, packet, now);
             return Arrival::New { repaired: false };
         }
         match self.fate(sequence) {
@@ -261,14 +261,14 @@ impl ReorderBuffer {
         self.highest = sequence;
         self.hold_until = Some(now + self.config.grace);
         self.history = vec![Fate::default(); HISTORY];
-        self.hold(sequence, packet);
+        self.hold(sequence, packet, now);
     }
 
-    fn hold(&mut self, sequence: u64, packet: RtpPacket) {
+    fn hold(&mut self, sequence: u64, packet: RtpPacket, now: Instant) {
         // A packet that fits proves that the old stream goes on.
         self.probation.clear();
         self.bytes += packet.payload.len();
-        self.packets.insert(sequence, packet);
+        self.packets.insert(sequence, (packet, now));
     }
 
     fn await_missing(&mut self, sequence: u64, now: Instant) {
@@ -324,7 +324,7 @@ impl ReorderBuffer {
     /// Everything held goes out with its gaps, and the buffer is as new.
     pub(crate) fn flush(&mut self) {
         let mut next = self.next.take();
-        for (sequence, packet) in std::mem::take(&mut self.packets) {
+        for (sequence, (packet, arrived)) in std::mem::take(&mut self.packets) {
             if let Some(next) = next
                 && sequence > next
             {
@@ -332,7 +332,7 @@ impl ReorderBuffer {
             }
             next = Some(sequence + 1);
             if !packet.payload.is_empty() {
-                self.flushed.push_back(Released::Packet { sequence, packet });
+                self.flushed.push_back(Released::Packet { sequence, packet, arrived });
             }
         }
         self.flushed.push_back(Released::Restart);
@@ -364,14 +364,14 @@ impl ReorderBuffer {
         }
         loop {
             let next = self.next?;
-            if let Some(packet) = self.packets.remove(&next) {
+            if let Some((packet, arrived)) = self.packets.remove(&next) {
                 self.bytes -= packet.payload.len();
                 self.remember(next, packet.timestamp, true);
                 self.next = Some(next + 1);
                 if packet.payload.is_empty() {
                     continue;
                 }
-                return Some(Released::Packet { sequence: next, packet });
+                return Some(Released::Packet { sequence: next, packet, arrived });
             }
             // What was received last is always held or released, so behind a gap there is a packet.
             let (&behind, _) = self.packets.first_key_value()?;

@@ -1,8 +1,9 @@
 //! One H.264 track.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::clock::{Kind, SenderClock};
+use crate::clock::{Kind, SenderClock, Stamp};
 use crate::h264::{Assembler, Broken, H264Depacketizer, H264Error, Unit, VideoFormat, announces_key_frame};
 use crate::inbound::{Inbound, Inflow};
 use crate::keyframe::{KeyFrameConfig, KeyFrameGate};
@@ -10,6 +11,11 @@ use crate::output::{AccessUnit, MalformedPacket, Outputs, PayloadError, VideoOut
 use crate::reorder::ReorderConfig;
 use crate::rtp::{RtpPacket, SenderReport};
 use crate::stats::InboundStats;
+
+/// Access units that wait for their capture time: seconds. When it is full the oldest no longer waits.
+const MAX_HELD: usize = 512;
+/// Beyond whatever is waited for.
+const FOREVER: Duration = Duration::from_secs(3600);
 
 /// How video is received.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +45,10 @@ pub struct VideoReceiver {
     assembler: Assembler,
     gate: KeyFrameGate,
     format: Option<VideoFormat>,
+    /// Timestamp of the access unit that is being received, and when its first packet came.
+    arrived: Option<(u64, Instant)>,
+    held: VecDeque<(Unit, Instant)>,
+    held_until: Option<Instant>,
     outputs: Outputs<VideoOutput>,
 }
 
@@ -51,6 +61,9 @@ impl VideoReceiver {
             assembler: Assembler::default(),
             gate: KeyFrameGate::new(config.key_frames),
             format: None,
+            arrived: None,
+            held: VecDeque::new(),
+            held_until: None,
             outputs: Outputs::new(),
         }
     }
@@ -65,21 +78,26 @@ impl VideoReceiver {
     }
 
     /// A sender report; of another stream it is ignored.
-    pub fn handle_sender_report(&mut self, report: SenderReport, clock: &mut SenderClock) {
-        self.inbound.handle_sender_report(report, clock);
+    pub fn handle_sender_report(&mut self, report: SenderReport, now: Instant, clock: &mut SenderClock) {
+        self.inbound.handle_sender_report(report, now, clock);
     }
 
     /// Time has passed: to be called when [`Self::poll_timeout`] says so; more often does no harm.
     pub fn handle_timeout(&mut self, now: Instant, clock: &mut SenderClock) {
-        while let Some(inflow) = self.inbound.poll(now, clock) {
+        while let Some(inflow) = self.inbound.poll(now) {
             match inflow {
-                Inflow::Packet { timestamp, packet } => self.packet(timestamp, &packet, now, clock),
+                Inflow::Packet { timestamp, packet, arrived } => {
+                    self.packet(timestamp, &packet, arrived, now);
+                }
                 Inflow::Lost(loss) => {
                     self.depacketizer.reset();
                     self.assembler.lost(loss.count);
                     self.outputs.push(VideoOutput::Lost(loss));
                 }
                 Inflow::Restart => {
+                    self.release(now + FOREVER, clock);
+                    clock.reset(Kind::Video);
+                    self.arrived = None;
                     self.depacketizer.reset();
                     self.assembler.restart();
                 }
@@ -92,11 +110,15 @@ impl VideoReceiver {
             self.inbound.stats.pli_count += 1;
             self.outputs.push(VideoOutput::RequestKeyFrame(reason));
         }
+        while self.held.len() > MAX_HELD {
+            self.release_one(now + FOREVER, clock);
+        }
+        self.release(now, clock);
     }
 
     /// When [`Self::handle_timeout`] has something to do, if nothing arrives before.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.inbound.timeout(), self.gate.timeout()].into_iter().flatten().min()
+        [self.inbound.timeout(), self.gate.timeout(), self.held_until].into_iter().flatten().min()
     }
 
     /// The next output.
@@ -120,9 +142,14 @@ impl VideoReceiver {
         self.gate.set_rtt(rtt);
     }
 
-    fn packet(&mut self, timestamp: u64, packet: &RtpPacket, now: Instant, clock: &mut SenderClock) {
+    fn packet(&mut self, timestamp: u64, packet: &RtpPacket, arrived: Instant, now: Instant) {
         if let Some(unit) = self.assembler.begin(timestamp) {
-            self.unit(unit, timestamp, packet.ssrc, now, clock);
+            self.unit(unit, timestamp, packet.ssrc, now);
+        }
+        match &mut self.arrived {
+            // One that was asked for again came later than what is behind it.
+            Some((of, first)) if *of == timestamp => *first = arrived.min(*first),
+            other => *other = Some((timestamp, arrived)),
         }
         let mut units = Vec::new();
         let pushed = self.depacketizer.push(&packet.payload, packet.timestamp, &mut units);
@@ -155,20 +182,13 @@ impl VideoReceiver {
                 self.assembler.damage(Broken::Malformed);
             }
             if let Some(unit) = self.assembler.marker() {
-                self.unit(unit, timestamp, packet.ssrc, now, clock);
+                self.unit(unit, timestamp, packet.ssrc, now);
             }
         }
     }
 
     /// A finished unit, good or not; `near` is a timestamp at or just behind it.
-    fn unit(
-        &mut self,
-        unit: Result<Unit, Broken>,
-        near: u64,
-        ssrc: u32,
-        now: Instant,
-        clock: &mut SenderClock,
-    ) {
+    fn unit(&mut self, unit: Result<Unit, Broken>, near: u64, ssrc: u32, now: Instant) {
         let unit = match unit {
             Ok(unit) => unit,
             Err(reason) => {
@@ -188,6 +208,33 @@ impl VideoReceiver {
             stats.frames_dropped += u64::from(!self.gate.is_first());
             return;
         }
+        let arrived = self.arrived.map_or(now, |(_, arrived)| arrived);
+        self.held.push_back((unit, arrived));
+    }
+
+    /// Hands on what has its capture time.
+    fn release(&mut self, now: Instant, clock: &mut SenderClock) {
+        self.held_until = None;
+        while self.release_one(now, clock) {}
+    }
+
+    fn release_one(&mut self, now: Instant, clock: &mut SenderClock) -> bool {
+        let Some((unit, arrived)) = self.held.front() else { return false };
+        match clock.capture_time(Kind::Video, unit.timestamp, *arrived, now) {
+            Stamp::Wait(until) => {
+                self.held_until = Some(until);
+                false
+            }
+            Stamp::At(time) => {
+                if let Some((unit, _)) = self.held.pop_front() {
+                    self.emit(unit, time, now);
+                }
+                true
+            }
+        }
+    }
+
+    fn emit(&mut self, unit: Unit, capture_time: SystemTime, now: Instant) {
         if let Some(format) = unit.idr
             && self.format != Some(format)
         {
@@ -196,11 +243,12 @@ impl VideoReceiver {
         }
         let pushed = self.outputs.push(VideoOutput::AccessUnit(AccessUnit {
             data: unit.data,
-            capture_time: clock.capture_time(Kind::Video, unit.timestamp),
+            capture_time,
             rtp_timestamp: unit.timestamp,
             idr: unit.idr.is_some(),
             format: unit.idr,
         }));
+        let stats = &mut self.inbound.stats;
         if pushed {
             stats.frames_emitted += 1;
         } else {

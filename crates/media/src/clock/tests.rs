@@ -1,227 +1,455 @@
+//! Senders in virtual time: what they send, when it arrives, and how far the capture times are from the truth.
+
 use super::*;
 use crate::testing::ms;
+use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-/// A sender whose clock is wrong by a day, with random starts of its timestamps.
-struct Sender {
-    clock: SenderClock,
-    start: Instant,
-    wall: SystemTime,
+/// What a track's sender does.
+#[derive(Clone, Copy)]
+struct Sends {
+    /// Real time between pictures or packets, in µs.
+    every: f64,
+    /// Ticks of the media clock between them.
+    ticks: f64,
+    /// Shortest delay to us, ms.
+    delay: f64,
+    /// A jump of the media clock by so many ticks, at this second.
+    jump: (f64, f64),
+    /// Nothing is sent in between, in seconds,
+    off: (f64, f64),
+    /// and the media clock stands still meanwhile.
+    frozen: bool,
+}
+
+const VIDEO: Sends =
+    Sends { every: 33_333.3, ticks: 3000.0, delay: 30.0, jump: (0.0, 0.0), off: (0.0, 0.0), frozen: false };
+const AUDIO: Sends = Sends { every: 20_000.0, ticks: 960.0, delay: 20.0, ..VIDEO };
+
+#[derive(Clone, Copy, PartialEq)]
+enum ReportsBy {
+    Nothing,
+    /// The times of the packets.
+    Packets,
+    /// The wall clock since the first packet, at the nominal rate.
+    WallClock,
+    /// As the packets, and the sender's clock is set by an hour every minute.
+    SetClock,
+    /// Of 1970, standing still.
+    Stale,
+}
+
+#[derive(Clone, Copy)]
+struct Scenario {
+    video: Sends,
+    audio: Sends,
+    reports: ReportsBy,
+    seconds: f64,
+    /// Exponential, mean in ms.
+    jitter: f64,
+    /// Delay of everything on the path, by the time in seconds: ms.
+    queue: fn(f64) -> f64,
+}
+
+const PLAIN: Scenario = Scenario {
+    video: VIDEO,
+    audio: AUDIO,
+    reports: ReportsBy::Nothing,
+    seconds: 60.0,
+    jitter: 3.0,
+    queue: |_| 0.0,
+};
+
+/// Capture time minus truth in ms, by the true time in seconds.
+struct Track {
+    errors: Vec<(f64, f64)>,
+    beyond: usize,
+    lost: usize,
+}
+
+struct Outcome {
+    video: Track,
+    audio: Track,
+    stats: [ClockStats; 2],
+}
+
+enum Item {
+    Media { kind: Kind, timestamp: u64, truth: f64 },
+    Report { kind: Kind, ntp: u64, timestamp: u64 },
+    End,
+}
+
+fn ntp(seconds: f64) -> u64 {
+    let seconds = seconds + NTP_TO_UNIX as f64;
+    ((seconds as u64) << 32) + ((seconds.fract() * 4_294_967_296.0) as u64)
 }
 
 const STARTS: [u64; 2] = [(1 << 32) + 4_000_000_000, (1 << 32) + 77];
 
-impl Sender {
-    fn new() -> Self {
-        let wall = UNIX_EPOCH + Duration::from_secs(1_900_000_000);
-        Self { clock: SenderClock::default(), start: Instant::now(), wall }
-    }
-
-    fn timestamp(kind: Kind, at: Duration) -> u64 {
-        STARTS[kind as usize] + at.as_micros() as u64 * u64::from(kind.clock_rate()) / 1_000_000
-    }
-
-    /// Something captured at `at` arrives `delay` later.
-    fn arrives(&mut self, kind: Kind, at: Duration, delay: Duration) {
-        let arrived = at + delay;
-        let timestamp = Self::timestamp(kind, at);
-        self.clock.arrival(kind, timestamp, self.start + arrived, self.wall + arrived);
-    }
-
-    fn reports(&mut self, kind: Kind, at: Duration) {
-        let seconds = 1_900_000_000.0 + 86_400.0 + NTP_TO_UNIX as f64 + at.as_secs_f64();
-        let ntp = ((seconds as u64) << 32) + ((seconds.fract() * 4_294_967_296.0) as u64);
-        self.clock.sender_report(kind, ntp, Self::timestamp(kind, at));
-    }
-
-    /// Capture time minus the true one, in ms.
-    fn error(&mut self, kind: Kind, at: Duration) -> f64 {
-        let capture = self.clock.capture_time(kind, Self::timestamp(kind, at));
-        let truth = self.wall + at;
-        match capture.duration_since(truth) {
-            Ok(late) => late.as_secs_f64() * 1e3,
-            Err(early) => -early.duration().as_secs_f64() * 1e3,
+fn run(scenario: Scenario) -> Outcome {
+    let mut random = StdRng::seed_from_u64(7);
+    let mut items: Vec<(f64, Item)> = Vec::new();
+    for (kind, sends) in [(Kind::Video, scenario.video), (Kind::Audio, scenario.audio)] {
+        let start = STARTS[kind as usize];
+        let (mut at, mut ticks, mut jumped) = (0.0, 0.0, false);
+        let (mut arrived, mut reported) = (0.0f64, 0.0);
+        while at < scenario.seconds {
+            if at >= sends.jump.0 && !jumped && sends.jump.1 != 0.0 {
+                (ticks, jumped) = (ticks + sends.jump.1, true);
+            }
+            let is_off = (sends.off.0..sends.off.1).contains(&at);
+            let timestamp = (start as i64 + ticks as i64) as u64;
+            if !is_off {
+                let jitter = -scenario.jitter * (1.0 - random.random::<f64>()).ln();
+                let late = sends.delay + jitter + (scenario.queue)(at);
+                // One after the other.
+                arrived = arrived.max(at + late / 1e3);
+                items.push((arrived, Item::Media { kind, timestamp, truth: at }));
+            }
+            if at >= reported {
+                reported = at + if kind == Kind::Audio { 5.0 } else { 1.0 };
+                let nominal = start + (at * f64::from(kind.clock_rate())) as u64;
+                let (clock, timestamp) = match scenario.reports {
+                    ReportsBy::Nothing => (None, 0),
+                    ReportsBy::Packets => (Some(86_400.0 + at), timestamp),
+                    ReportsBy::WallClock => (Some(86_400.0 + at), nominal),
+                    ReportsBy::SetClock => {
+                        let hours = if (at / 60.0) as u64 % 2 == 0 { 24.0 } else { 25.0 };
+                        (Some(hours * 3600.0 + at), timestamp)
+                    }
+                    ReportsBy::Stale => (Some(-1.0), start),
+                };
+                if let Some(clock) = clock {
+                    let late = at + (sends.delay + random.random::<f64>() * scenario.jitter) / 1e3;
+                    let ntp = if clock < 0.0 { 5 } else { ntp(1.9e9 + clock) };
+                    items.push((late, Item::Report { kind, ntp, timestamp }));
+                }
+            }
+            at += sends.every / 1e6;
+            if !(is_off && sends.frozen) {
+                ticks += sends.ticks;
+            }
         }
     }
+    items.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (begin, wall) = (Instant::now(), UNIX_EPOCH + Duration::from_secs(1_900_000_000));
+    let mut clock = SenderClock::new(ms(500));
+    let mut held: [std::collections::VecDeque<(u64, f64, Instant)>; 2] = Default::default();
+    let empty = || Track { errors: Vec::new(), beyond: 0, lost: 0 };
+    let mut tracks = [empty(), empty()];
+    let last = items.last().map_or(0.0, |(at, _)| *at) + 5.0;
+    items.push((last, Item::End));
+    for (at, item) in items {
+        let now = begin + Duration::from_secs_f64(at);
+        clock.tick(now, wall + Duration::from_secs_f64(at));
+        match item {
+            Item::Media { kind, timestamp, truth } => {
+                clock.arrival(kind, timestamp, now);
+                held[kind as usize].push_back((timestamp, truth, now));
+            }
+            Item::Report { kind, ntp, timestamp } => clock.sender_report(kind, ntp, timestamp, now),
+            Item::End => {}
+        }
+        for kind in [Kind::Video, Kind::Audio] {
+            while let Some((timestamp, truth, arrived)) = held[kind as usize].front().copied() {
+                let Stamp::At(time) = clock.capture_time(kind, timestamp, arrived, now) else { break };
+                held[kind as usize].pop_front();
+                let since = |time: SystemTime| time.duration_since(wall).map_or(-1.0, |it| it.as_secs_f64());
+                let track = &mut tracks[kind as usize];
+                track.errors.push((truth, (since(time) - truth) * 1e3));
+                let arrival = arrived.duration_since(begin).as_secs_f64();
+                let early = arrival - since(time);
+                track.beyond += usize::from(!(-0.2001..=2.5001).contains(&early));
+            }
+        }
+    }
+    for kind in [Kind::Video, Kind::Audio] {
+        tracks[kind as usize].lost = held[kind as usize].len();
+    }
+    let stats = [clock.stats(Kind::Video), clock.stats(Kind::Audio)];
+    let [video, audio] = tracks;
+    Outcome { video, audio, stats }
+}
+
+impl Track {
+    /// Least and largest error between two times.
+    fn range(&self, from: f64, to: f64) -> (f64, f64) {
+        let errors = || self.errors.iter().filter(|(at, _)| (from..to).contains(at)).map(|(_, error)| *error);
+        (errors().fold(f64::INFINITY, f64::min), errors().fold(f64::NEG_INFINITY, f64::max))
+    }
+}
+
+impl Outcome {
+    /// Nothing is lost, and the bound holds.
+    fn keeps_the_law(&self, name: &str) {
+        for (track, kind) in [(&self.video, "video"), (&self.audio, "audio")] {
+            assert_eq!(track.lost, 0, "{name}: {kind} waits for ever");
+            assert_eq!(track.beyond, 0, "{name}: {kind} beyond the bound");
+        }
+    }
+
+    /// The largest distance of sound and picture that were captured at the same time.
+    fn sync(&self, from: f64, to: f64) -> f64 {
+        let audio: Vec<_> = self.audio.errors.iter().filter(|(at, _)| (from..to).contains(at)).collect();
+        let mut worst: f64 = 0.0;
+        for (at, error) in self.video.errors.iter().filter(|(at, _)| (from..to).contains(at)) {
+            let place = audio.partition_point(|(other, _)| other < at);
+            if let Some((other, sound)) = audio.get(place)
+                && (other - at).abs() < 0.1
+            {
+                worst = if (error - sound).abs() > worst.abs() { error - sound } else { worst };
+            }
+        }
+        worst
+    }
+}
+
+fn slow(by: f64) -> Sends {
+    Sends { every: AUDIO.every * (1.0 + by), ..AUDIO }
 }
 
 #[test]
 fn ntp_is_seconds_since_1900_and_turns_over_in_2036() {
-    assert_eq!(ntp_nanos((NTP_TO_UNIX + 5) << 32 | 0x8000_0000), 5 * SECOND + SECOND / 2);
-    assert_eq!(ntp_nanos(0), ((1i64 << 32) - NTP_TO_UNIX as i64) * SECOND);
-    assert_eq!(ntp_nanos(u64::MAX) / SECOND, (1i64 << 32) - 1 - NTP_TO_UNIX as i64);
+    assert_eq!(ntp_nanos((NTP_TO_UNIX as u64 + 5) << 32 | 0x8000_0000), 5 * SECOND + SECOND / 2);
+    assert_eq!(ntp_nanos(0), ((1i64 << 32) - NTP_TO_UNIX) * SECOND);
+    assert_eq!(ntp_nanos(u64::MAX) / SECOND, (1i64 << 32) - 1 - NTP_TO_UNIX);
 }
 
+/// The senders of the field. Errors in ms: of each track from its third second on, of both together.
 #[test]
-fn jitter_does_not_reach_the_capture_times() {
-    let mut sender = Sender::new();
-    let mut random = StdRng::seed_from_u64(1);
-    sender.arrives(Kind::Video, ms(0), ms(30));
-    let mut last = sender.error(Kind::Video, ms(0));
-    for frame in 1..600 {
-        let at = ms(frame * 33);
-        sender.arrives(Kind::Video, at, ms(30 + random.random_range(0..60)));
-        let error = sender.error(Kind::Video, at);
-        assert!((error - last).abs() < 0.01 && (error - 30.0).abs() < 5.1, "{error} after {last}");
-        last = error;
+fn whatever_a_sender_stamps_it_is_recorded_when_it_was_captured() {
+    let at_15 = Sends { every: 66_667.0, ticks: 3600.0, ..VIDEO };
+    let rows: Vec<(&str, Scenario, (f64, f64), f64)> = vec![
+        ("honest", PLAIN, (30.0, 30.0), 20.0),
+        ("honest, 20 ms of jitter", Scenario { jitter: 20.0, ..PLAIN }, (60.0, 60.0), 60.0),
+        ("audio 1.4 % slow", Scenario { audio: slow(0.014), ..PLAIN }, (40.0, 80.0), 80.0),
+        ("audio 1 % slow, jitter", Scenario { audio: slow(0.01), jitter: 10.0, ..PLAIN }, (50.0, 80.0), 80.0),
+        ("audio 16 % slow", Scenario { audio: slow(0.16), ..PLAIN }, (40.0, 40.0), 40.0),
+        ("audio 8 % fast", Scenario { audio: slow(-0.08), ..PLAIN }, (40.0, 40.0), 40.0),
+        (
+            "30 fps stamped 40 ms",
+            Scenario { video: Sends { ticks: 3600.0, ..VIDEO }, ..PLAIN },
+            (45.0, 40.0),
+            40.0,
+        ),
+        ("15 fps stamped 40 ms", Scenario { video: at_15, ..PLAIN }, (45.0, 40.0), 40.0),
+        (
+            "video 2 % fast, audio 2 % slow",
+            Scenario { video: Sends { every: 34_000.0, ..VIDEO }, audio: slow(0.02), ..PLAIN },
+            (80.0, 80.0),
+            80.0,
+        ),
+        ("200 ppm", Scenario { audio: slow(0.0002), seconds: 600.0, ..PLAIN }, (40.0, 40.0), 50.0),
+    ];
+    for (name, scenario, (video, audio), sync) in rows {
+        for reports in [
+            ReportsBy::Nothing,
+            ReportsBy::Packets,
+            ReportsBy::WallClock,
+            ReportsBy::SetClock,
+            ReportsBy::Stale,
+        ] {
+            let outcome = run(Scenario { reports, ..scenario });
+            outcome.keeps_the_law(name);
+            let (least, most) = outcome.video.range(3.0, 1e9);
+            assert!(least > -20.0 && most < video + 30.0, "{name}: video {least} to {most}");
+            let (least, most) = outcome.audio.range(3.0, 1e9);
+            assert!(least > -20.0 && most < audio + 30.0, "{name}: audio {least} to {most}");
+            let apart = outcome.sync(3.0, 1e9);
+            assert!(apart.abs() < sync, "{name}: {apart} ms apart");
+        }
     }
 }
 
 #[test]
-fn late_reports_align_the_tracks_without_a_jump() {
-    let mut sender = Sender::new();
-    let (mut last_video, mut last_audio) = (f64::NAN, f64::NAN);
-    let mut skew = 0.0;
-    for step in 0..3_000u64 {
-        let at = ms(step * 20);
-        // Video takes 140 ms at least, audio 20.
-        sender.arrives(Kind::Video, at, ms(140 + step % 7));
-        sender.arrives(Kind::Audio, at, ms(20 + step % 5));
-        if step == 100 {
-            sender.reports(Kind::Video, at);
-        }
-        if step == 300 {
-            sender.reports(Kind::Audio, at);
-        }
-        let (video, audio) = (sender.error(Kind::Video, at), sender.error(Kind::Audio, at));
-        skew = video - audio;
-        assert!(skew.abs() <= 150.0, "{skew} ms at {at:?}");
-        if step > 0 {
-            assert!((video - last_video).abs() < 2.1 && (audio - last_audio).abs() < 2.1, "jump at {at:?}");
-        }
-        (last_video, last_audio) = (video, audio);
+fn confirmed_reports_align_the_tracks_and_others_do_not_move_them() {
+    // Pictures take 140 ms to encode, and the reports know it.
+    let video = Sends { delay: 160.0, ..VIDEO };
+    let scenario = Scenario { video, ..PLAIN };
+    for (reports, aligned) in
+        [(ReportsBy::Packets, true), (ReportsBy::Nothing, false), (ReportsBy::Stale, false)]
+    {
+        let outcome = run(Scenario { reports, ..scenario });
+        outcome.keeps_the_law("aligned");
+        let apart = outcome.sync(40.0, 60.0);
+        assert_eq!(apart.abs() < 25.0, aligned, "{apart} ms apart, {:?}", outcome.stats);
+        let source = if aligned { TimeSource::Reports } else { TimeSource::Rtp };
+        assert_eq!(outcome.stats[0].source, source);
+        // Slowly.
+        let steps = outcome.video.errors.windows(2).map(|pair| (pair[1].1 - pair[0].1).abs());
+        assert!(steps.fold(0.0, f64::max) < 12.0);
     }
-    assert!(skew.abs() < 10.0, "{skew} ms in the end");
-    assert!((last_audio - 20.0).abs() < 10.0, "by the shortest delay: {last_audio}");
-    assert_eq!(sender.clock.reanchored(Kind::Video) + sender.clock.reanchored(Kind::Audio), 0);
+    // By the wall clock, and audio falls behind it.
+    let outcome = run(Scenario { reports: ReportsBy::WallClock, audio: slow(0.014), ..scenario });
+    assert_ne!(outcome.stats[1].source, TimeSource::Reports);
+    assert!((outcome.stats[1].rate_ppm + 13_800).abs() < 500, "{:?}", outcome.stats[1]);
 }
 
 #[test]
-fn reports_that_contradict_the_arrivals_are_not_believed() {
-    let mut sender = Sender::new();
-    for step in 0..1_000u64 {
-        let at = ms(step * 20);
-        sender.arrives(Kind::Video, at, ms(50));
-        sender.arrives(Kind::Audio, at, ms(30));
-        if step % 50 == 0 {
-            sender.reports(Kind::Video, at);
-            // As if the report of the other track had its timestamp from elsewhere.
-            sender.clock.sender_report(Kind::Audio, 1 << 40, Sender::timestamp(Kind::Audio, at));
-        }
-        assert!((sender.error(Kind::Video, at) - 50.0).abs() < 0.1);
-        assert!((sender.error(Kind::Audio, at) - 30.0).abs() < 0.1);
-    }
-}
-
-#[test]
-fn a_drifting_clock_is_followed() {
-    let mut sender = Sender::new();
-    for step in 0..180_000u64 {
-        // The sender's crystal is 100 ppm fast: half a minute of real time per 5 minutes would show at once.
-        let at = ms(step * 20);
-        let media = at.mul_f64(1.0001);
-        let timestamp = Sender::timestamp(Kind::Audio, media);
-        sender.clock.arrival(Kind::Audio, timestamp, sender.start + at + ms(40), sender.wall + at + ms(40));
-        let capture = sender.clock.capture_time(Kind::Audio, timestamp);
-        let error = capture.duration_since(sender.wall + at).unwrap().as_secs_f64() * 1e3;
-        assert!((error - 40.0).abs() < 8.0, "{error} ms after {at:?}");
-    }
-    assert_eq!(sender.clock.reanchored(Kind::Audio), 0);
-}
-
-#[test]
-fn when_the_local_clock_is_set_forward_it_is_anchored_anew_within_seconds() {
-    let mut sender = Sender::new();
-    let mut settled = None;
-    for step in 0..1_000u64 {
-        let at = ms(step * 20);
-        if step == 500 {
-            sender.wall += Duration::from_secs(60);
-        }
-        sender.arrives(Kind::Audio, at, ms(30));
-        let error = sender.error(Kind::Audio, at);
-        if step > 500 && (error - 30.0).abs() < 1.0 && settled.is_none() {
-            settled = Some(step);
-        }
-    }
-    assert!(settled.is_some_and(|step| step <= 605), "{settled:?}");
-    assert_eq!(sender.clock.reanchored(Kind::Audio), 1);
-}
-
-#[test]
-fn when_the_local_clock_is_set_back_capture_times_go_on_at_half_speed() {
-    let mut sender = Sender::new();
-    let mut last = UNIX_EPOCH;
-    for step in 0..2_000u64 {
-        let at = ms(step * 20);
-        if step == 500 {
-            sender.wall -= Duration::from_secs(10);
-        }
-        sender.arrives(Kind::Audio, at, ms(30));
-        let capture = sender.clock.capture_time(Kind::Audio, Sender::timestamp(Kind::Audio, at));
-        if step > 0 {
-            let advance = capture.duration_since(last).unwrap();
+fn timestamps_that_jump_or_stand_still_move_one_track_for_a_moment() {
+    for (name, sends) in [
+        ("+10 s", Sends { jump: (20.0, 900_000.0), ..VIDEO }),
+        ("+3 s", Sends { jump: (20.0, 270_000.0), ..VIDEO }),
+        ("-10 s", Sends { jump: (20.0, -900_000.0), ..VIDEO }),
+        ("-3 s", Sends { jump: (20.0, -270_000.0), ..VIDEO }),
+        ("-1 s", Sends { jump: (20.0, -90_000.0), ..VIDEO }),
+        ("5.5 h", Sends { jump: (20.0, 5.5 * 3600.0 * 90_000.0), ..VIDEO }),
+        ("off for 20 s, frozen", Sends { off: (20.0, 40.0), frozen: true, ..VIDEO }),
+        ("off for 2 s, frozen", Sends { off: (20.0, 22.0), frozen: true, ..VIDEO }),
+        ("off for 20 s", Sends { off: (20.0, 40.0), ..VIDEO }),
+    ] {
+        for reports in [ReportsBy::Nothing, ReportsBy::Packets] {
+            let outcome = run(Scenario { video: sends, reports, ..PLAIN });
+            outcome.keeps_the_law(name);
+            let (least, most) = outcome.video.range(3.0, 1e9);
+            assert!(least > -60.0 && most < 60.0, "{name}: {least} to {most}");
+            let (least, most) = outcome.audio.range(3.0, 1e9);
+            assert!(least > -10.0 && most < 40.0, "{name}: audio {least} to {most}");
             assert!(
-                advance >= Duration::from_micros(9_999) && advance < ms(23),
-                "{advance:?} at step {step}"
+                outcome.stats[0].epochs <= 2 && outcome.stats[1].epochs == 0,
+                "{name}: {:?}",
+                outcome.stats
             );
         }
-        last = capture;
-    }
-    let error = last.duration_since(sender.wall + ms(1_999 * 20)).unwrap();
-    assert!(error < ms(60), "{error:?}");
-}
-
-#[test]
-fn a_burst_after_a_stall_moves_nothing() {
-    let mut sender = Sender::new();
-    for step in 0..1_500u64 {
-        let at = ms(step * 20);
-        // Nothing comes for 8 s; then all of it within a second.
-        let delay = if (500..900).contains(&step) { ms((900 - step) * 20 + step / 20) } else { ms(30) };
-        sender.arrives(Kind::Video, at, delay);
-        let error = sender.error(Kind::Video, at);
-        assert!((error - 30.0).abs() < 0.1, "{error} at {at:?}");
     }
 }
 
+/// A key frame of 1.7 s on a thin path: all behind it is late, and was captured when it was captured.
 #[test]
-fn a_restarted_sender_goes_on_in_time_and_in_order() {
-    let mut sender = Sender::new();
-    for step in 0..500u64 {
-        sender.arrives(Kind::Video, ms(step * 33), ms(30));
-        sender.error(Kind::Video, ms(step * 33));
-    }
-    sender.clock.reset(Kind::Video);
-    let mut last = UNIX_EPOCH;
-    for step in 0..100u64 {
-        let at = ms(500 * 33 + step * 33);
-        let timestamp = (1 << 32) + 5 + step * 2_970;
-        sender.clock.arrival(Kind::Video, timestamp, sender.start + at + ms(30), sender.wall + at + ms(30));
-        let capture = sender.clock.capture_time(Kind::Video, timestamp);
-        assert!(capture > last);
-        assert!(capture.duration_since(sender.wall + at).unwrap() < ms(50));
-        last = capture;
-    }
-}
-
-#[test]
-fn capture_times_increase_strictly_whatever_comes() {
-    let mut random = StdRng::seed_from_u64(3);
-    let mut clock = SenderClock::default();
-    let (start, wall) = (Instant::now(), UNIX_EPOCH + Duration::from_secs(1_900_000_000));
-    let mut last = UNIX_EPOCH;
-    for step in 0..5_000u64 {
-        let timestamp = (1 << 33) + random.random_range(0..1u64 << 32);
-        let arrived = ms(step * 20 + random.random_range(0..10_000));
-        clock.arrival(Kind::Video, timestamp, start + arrived, wall + arrived);
-        if step % 50 == 0 {
-            clock.sender_report(Kind::Video, random.random(), timestamp);
-            clock.sender_report(Kind::Audio, random.random(), timestamp);
+fn a_queue_that_drains_moves_nothing() {
+    let drains: fn(f64) -> f64 = |at| if at < 20.0 { 0.0 } else { (1_700.0 - (at - 20.0) * 640.0).max(0.0) };
+    let stalls: fn(f64) -> f64 = |at| if (20.0..22.0).contains(&at) { (22.0 - at) * 1e3 } else { 0.0 };
+    for (name, queue) in [("drains", drains), ("stalls", stalls)] {
+        let outcome = run(Scenario { queue, ..PLAIN });
+        outcome.keeps_the_law(name);
+        for track in [&outcome.video, &outcome.audio] {
+            let (least, most) = track.range(3.0, 1e9);
+            assert!(least > -20.0 && most < 60.0, "{name}: {least} to {most}");
         }
-        let capture = clock.capture_time(Kind::Video, timestamp);
-        assert!(capture > last, "step {step}");
-        last = capture;
+    }
+}
+
+#[test]
+fn a_burst_at_the_start_is_put_where_it_belongs() {
+    let burst: fn(f64) -> f64 = |at| (1_500.0 - at * 1e3).max(0.0);
+    let outcome = run(Scenario { queue: burst, ..PLAIN });
+    outcome.keeps_the_law("burst");
+    let (least, most) = outcome.video.range(0.0, 1e9);
+    assert!(least > -20.0 && most < 60.0, "{least} to {most}");
+}
+
+#[test]
+fn a_rate_that_changes_is_followed() {
+    // From 30 to 15 pictures a second, each stamped 40 ms, as a camera at nightfall.
+    let mut clock = SenderClock::new(ms(500));
+    let (begin, wall) = (Instant::now(), UNIX_EPOCH + Duration::from_secs(1_900_000_000));
+    let (mut at, mut worst) = (0.0, 0.0f64);
+    for number in 0..2_400u64 {
+        at += if (number / 600) % 2 == 0 { 1.0 / 30.0 } else { 1.0 / 15.0 };
+        let now = begin + Duration::from_secs_f64(at);
+        clock.tick(now, wall + Duration::from_secs_f64(at));
+        clock.arrival(Kind::Video, STARTS[0] + number * 3600, now);
+        // A second later, as it would wait.
+        let Stamp::At(time) =
+            clock.capture_time(Kind::Video, STARTS[0] + number * 3600, now, now + Duration::from_secs(1))
+        else {
+            panic!("it waits for ever")
+        };
+        let error = (time.duration_since(wall).unwrap().as_secs_f64() - at).abs();
+        if number > 60 {
+            worst = worst.max(error);
+        }
+    }
+    assert!(worst < 0.6, "{worst}");
+}
+
+#[test]
+fn ten_hours_are_as_the_first_minute() {
+    for (name, audio, video) in [
+        ("+200 ppm", slow(-0.0002), VIDEO),
+        ("-1.4 %", slow(0.014), VIDEO),
+        ("+20 %", AUDIO, Sends { ticks: 3600.0, ..VIDEO }),
+    ] {
+        let outcome =
+            run(Scenario { video, audio, seconds: 36_000.0, reports: ReportsBy::WallClock, ..PLAIN });
+        outcome.keeps_the_law(name);
+        let (least, most) = outcome.video.range(10.0, 1e9);
+        assert!(least > -20.0 && most < 60.0, "{name}: video {least} to {most}");
+        let (least, most) = outcome.audio.range(10.0, 1e9);
+        assert!(least > -20.0 && most < 60.0, "{name}: audio {least} to {most}");
+        let apart = outcome.sync(10.0, 1e9);
+        assert!(apart.abs() < 40.0, "{name}: {apart} ms apart");
+    }
+}
+
+/// I B B P in the order of decoding: timestamps are presentation times.
+#[test]
+fn pictures_that_are_presented_before_others_keep_their_times() {
+    let mut clock = SenderClock::new(ms(500));
+    let (begin, wall) = (Instant::now(), UNIX_EPOCH + Duration::from_secs(1_900_000_000));
+    let mut random = StdRng::seed_from_u64(3);
+    let mut sent = Vec::new();
+    for group in 0..400u64 {
+        // P, B, B are sent when the P is there.
+        for number in [group * 3 + 3, group * 3 + 1, group * 3 + 2] {
+            let at = (group * 3 + 3) as f64 / 30.0 + 0.02 + random.random::<f64>() * 0.01;
+            sent.push((number, at + sent.len() as f64 * 1e-9));
+        }
+    }
+    sent.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let mut first = None;
+    for (number, at) in sent {
+        let now = begin + Duration::from_secs_f64(at);
+        clock.tick(now, wall + Duration::from_secs_f64(at));
+        clock.arrival(Kind::Video, STARTS[0] + number * 3000, now);
+        let later = now + Duration::from_secs(1);
+        let Stamp::At(time) = clock.capture_time(Kind::Video, STARTS[0] + number * 3000, now, later) else {
+            panic!("it waits for ever")
+        };
+        let error = time.duration_since(wall).unwrap().as_secs_f64() - number as f64 / 30.0;
+        let first = *first.get_or_insert(error);
+        assert!((error - first).abs() < 0.021, "picture {number}: {error} s, the first {first} s");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100_000))]
+
+    /// Whatever comes, in whatever order: a capture time for everything, within the bound.
+    #[test]
+    fn any_arrivals_timestamps_and_reports_keep_the_bound(
+        steps in prop::collection::vec(
+            (0u64..4_000, prop_oneof![0u64..200_000, any::<u64>()], any::<u64>(), 0u8..8), 1..48
+        ),
+        far in any::<bool>(),
+    ) {
+        let mut clock = SenderClock::new(ms(500));
+        let (begin, mut wall) = (Instant::now(), UNIX_EPOCH + Duration::from_secs(1_900_000_000));
+        let (mut at, mut media) = (Duration::ZERO, [1u64 << 33; 2]);
+        let mut anchor = None;
+        for (pause, ticks, word, what) in steps {
+            at += if far { ms(pause * 100) } else { Duration::from_micros(pause * 30) };
+            let now = begin + at;
+            if what == 7 {
+                wall = UNIX_EPOCH + Duration::from_secs(word % 4_000_000_000);
+            }
+            clock.tick(now, wall + at);
+            let kind = if what & 1 == 0 { Kind::Video } else { Kind::Audio };
+            if what >= 6 {
+                clock.sender_report(kind, word, media[kind as usize].wrapping_add(word % 1_000_000), now);
+                continue;
+            }
+            let media = &mut media[kind as usize];
+            *media = if what < 4 { media.saturating_add(ticks % (1 << 31)) } else { media.saturating_sub(ticks % (1 << 31)) };
+            clock.arrival(kind, *media, now);
+            let stamp = clock.capture_time(kind, *media, now, now + Duration::from_secs(3600));
+            let Stamp::At(time) = stamp else { panic!("it waits for ever") };
+            let arrival = clock.wall(now);
+            let anchor = *anchor.get_or_insert(arrival);
+            prop_assert!(arrival >= anchor);
+            prop_assert!(time >= arrival - SenderClock::BOUND, "{:?} early", arrival.duration_since(time));
+            prop_assert!(time <= arrival + SenderClock::AHEAD, "{:?} ahead", time.duration_since(arrival));
+        }
     }
 }

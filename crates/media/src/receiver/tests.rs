@@ -48,12 +48,12 @@ fn run(reports: Option<u64>) -> Times {
         }
         if reports.is_some_and(|every| step % every == every - 1) {
             let (video, audio) = (video_start.wrapping_add(step as u32 * 90), audio_start + step as u32 * 48);
-            receiver.handle_sender_report(SenderReport { ssrc: 2, ntp: ntp(step), rtp_timestamp: audio });
-            receiver.handle_sender_report(SenderReport {
-                ssrc: 0xcafe,
-                ntp: ntp(step),
-                rtp_timestamp: video,
-            });
+            receiver
+                .handle_sender_report(SenderReport { ssrc: 2, ntp: ntp(step), rtp_timestamp: audio }, now);
+            receiver.handle_sender_report(
+                SenderReport { ssrc: 0xcafe, ntp: ntp(step), rtp_timestamp: video },
+                now,
+            );
         }
         receiver.handle_timeout(now);
         while let Some(output) = receiver.poll_output() {

@@ -323,7 +323,7 @@ proptest! {
             while buffer.poll(now).is_some() {}
             buffer.nacks(now);
             prop_assert!(buffer.packets.len() <= 21 && buffer.missing.len() <= 16);
-            prop_assert_eq!(buffer.bytes, buffer.packets.values().map(|it| it.payload.len()).sum::<usize>());
+            prop_assert_eq!(buffer.bytes, buffer.packets.values().map(|it| it.0.payload.len()).sum::<usize>());
             prop_assert!(buffer.timeout().is_none_or(|timeout| timeout > now), "it would spin");
         }
     }

@@ -98,9 +98,9 @@ fn an_idr_is_its_parameter_sets_and_slices_and_tells_its_format() {
     assert!(matches!(outputs[at + 1], VideoOutput::AccessUnit(_)));
 
     for packet in encoder.frame(false) {
-        bench.send(packet, ms(33));
+        bench.send(packet, ms(34));
     }
-    let outputs = bench.outputs(ms(48));
+    let outputs = bench.outputs(ms(49));
     let unit = units(&outputs).next().unwrap();
     assert_eq!(unit.data, annex_b(&[slice(false, 1, 0, 1, 3000)]));
     assert_eq!((unit.idr, unit.format), (false, None));
@@ -202,6 +202,8 @@ fn a_marker_on_every_packet_is_not_believed_twice() {
         }
         got.extend(bench.outputs(ms(2015)));
     }
+    // Two seconds passed that the timestamps do not tell: what that means is waited for.
+    got.extend(bench.outputs(ms(2500)));
     assert_eq!(numbers(&got), [1, 2, 3]);
     let slices = annex_b(&[slice(false, 1, 0, 2, 50), slice(false, 1, 1800, 2, 50)]);
     assert_eq!(units(&got).nth(1).unwrap().data, slices);
