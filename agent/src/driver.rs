@@ -329,7 +329,11 @@ impl Driver {
         let receive = Receive {
             generation,
             peer: Arc::clone(&slot.peer) as Arc<dyn Peer>,
-            expected: Tracks { video: negotiated.video.is_some(), audio: negotiated.audio },
+            expected: Tracks {
+                video: negotiated.video.is_some(),
+                audio: negotiated.audio,
+                ..Tracks::default()
+            },
             config: self.config.receive.clone(),
             session: self.inputs.clone(),
             figures: self.state.new_peer(generation),

@@ -3,7 +3,7 @@
 use crate::delivery::Delivery;
 use crate::events::{Event, Events};
 use crate::peer::{MediaEvent, MediaKind, Peer, PeerStats};
-use crate::pipeline::{Picture, Relay, RelayEvent, RelayFigures, SinkFactory, Sound, Tracks};
+use crate::pipeline::{Picture, PictureFormat, Relay, RelayEvent, RelayFigures, SinkFactory, Sound, Tracks};
 use crate::session::Input;
 use kvs_media::{
     AudioConfig, AudioOutput, InboundStats, KeyFrameConfig, Kind, MediaConfig, MediaOutput, MediaReceiver,
@@ -154,7 +154,13 @@ impl Receive {
                         state.flowing = true;
                         self.tell(true);
                     }
-                    let picture = Picture { data: unit.data, at: unit.capture_time, idr: unit.idr };
+                    let format = unit.format.zip(unit.configuration_record);
+                    let format = format.map(|(format, configuration_record)| PictureFormat {
+                        configuration_record,
+                        width: format.width,
+                        height: format.height,
+                    });
+                    let picture = Picture { data: unit.data, format, at: unit.capture_time, idr: unit.idr };
                     let events = relay.picture(picture, now);
                     self.relay_events(events, state);
                 }

@@ -34,7 +34,7 @@ pub enum PipelineError {
 /// What to do without an element of ours.
 fn remedy(element: &str) -> String {
     let package = match element {
-        "h264parse" | "voaacenc" => "gstreamer1.0-plugins-bad",
+        "voaacenc" => "gstreamer1.0-plugins-bad",
         "aacparse" => "gstreamer1.0-plugins-good",
         "kvssink" => {
             return "set GST_PLUGIN_PATH to the folder of the AWS producer SDK's libgstkvssink.so, or leave --kvssink at \
@@ -59,17 +59,7 @@ pub(super) fn make(element: &'static str) -> Result<gst::Element, PipelineError>
 ///
 /// The first element that is missing.
 pub fn check_installed(plugin: bool) -> Result<(), PipelineError> {
-    let elements = [
-        "appsrc",
-        "capsfilter",
-        "h264parse",
-        "opusdec",
-        "audioconvert",
-        "audioresample",
-        "audiorate",
-        "voaacenc",
-        "aacparse",
-    ];
+    let elements = ["appsrc", "capsfilter", "h264parse", "opusdec", "voaacenc", "aacparse"];
     for element in elements.into_iter().chain(plugin.then_some("kvssink")) {
         if gst::ElementFactory::find(element).is_none() {
             return Err(PipelineError::MissingElement { element });

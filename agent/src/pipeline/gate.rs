@@ -13,6 +13,8 @@ pub struct Tracks {
     pub video: bool,
     /// Opus, stored as AAC.
     pub audio: bool,
+    /// In two channels.
+    pub stereo: bool,
 }
 
 /// How long the first track waits for the second.
@@ -29,12 +31,14 @@ pub(super) struct Gate {
     first: Option<Instant>,
     video: Option<Instant>,
     audio: Option<Instant>,
+    /// A packet had two channels. It stays so: a track is widened at most once.
+    stereo: bool,
 }
 
 impl Gate {
     /// `expected`: what was negotiated.
     pub(super) fn new(expected: Tracks) -> Self {
-        Self { expected, first: None, video: None, audio: None }
+        Self { expected, first: None, video: None, audio: None, stereo: false }
     }
 
     /// An access unit came out.
@@ -43,8 +47,9 @@ impl Gate {
         self.video = Some(now);
     }
 
-    /// An audio packet came out.
-    pub(super) fn audio(&mut self, now: Instant) {
+    /// An audio packet came out, of one channel or two.
+    pub(super) fn audio(&mut self, stereo: bool, now: Instant) {
+        self.stereo |= stereo;
         self.first.get_or_insert(now);
         self.audio = Some(now);
     }
@@ -55,7 +60,7 @@ impl Gate {
         let video = self.video.is_some_and(|last| {
             self.audio.is_none_or(|audio| audio.saturating_duration_since(last) < VIDEO_SILENT)
         });
-        let tracks = Tracks { video, audio: self.audio.is_some() };
+        let tracks = Tracks { video, audio: self.audio.is_some(), stereo: self.stereo };
         let complete = (tracks.video || !self.expected.video) && (tracks.audio || !self.expected.audio);
         (complete || now.saturating_duration_since(first) >= PATIENCE).then_some(tracks)
     }
@@ -68,17 +73,18 @@ impl Gate {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use super::*;
 
-    const BOTH: Tracks = Tracks { video: true, audio: true };
+    const BOTH: Tracks = Tracks { video: true, audio: true, stereo: false };
 
     #[test]
     fn both_tracks_open_it_at_once() {
         let now = Instant::now();
         let mut gate = Gate::new(BOTH);
         assert_eq!(gate.tracks(now), None);
-        gate.audio(now);
+        gate.audio(false, now);
         assert_eq!(gate.tracks(now), None);
         assert_eq!(gate.poll_timeout(now), Some(now + PATIENCE));
         gate.video(now + Duration::from_millis(300));
@@ -91,19 +97,30 @@ mod tests {
         let mut gate = Gate::new(BOTH);
         gate.video(now);
         assert_eq!(gate.tracks(now + Duration::from_millis(999)), None);
-        let video = Tracks { video: true, audio: false };
+        let video = Tracks { video: true, ..Tracks::default() };
         assert_eq!(gate.tracks(now + PATIENCE), Some(video));
-        gate.audio(now + Duration::from_secs(60));
+        gate.audio(false, now + Duration::from_secs(60));
         gate.video(now + Duration::from_secs(60));
         assert_eq!(gate.tracks(now + Duration::from_secs(60)), Some(BOTH));
     }
 
     #[test]
+    fn two_channels_once_are_two_channels_for_good() {
+        let now = Instant::now();
+        let mut gate = Gate::new(Tracks { audio: true, ..Tracks::default() });
+        let heard = |gate: &mut Gate, stereo| {
+            gate.audio(stereo, now);
+            gate.tracks(now).unwrap().stereo
+        };
+        assert_eq!([false, true, false].map(|stereo| heard(&mut gate, stereo)), [false, true, true]);
+    }
+
+    #[test]
     fn what_was_not_negotiated_is_not_waited_for() {
         let now = Instant::now();
-        let mut gate = Gate::new(Tracks { video: false, audio: true });
-        gate.audio(now);
-        assert_eq!(gate.tracks(now), Some(Tracks { video: false, audio: true }));
+        let mut gate = Gate::new(Tracks { audio: true, ..Tracks::default() });
+        gate.audio(false, now);
+        assert_eq!(gate.tracks(now), Some(Tracks { audio: true, ..Tracks::default() }));
     }
 
     #[test]
@@ -111,12 +128,12 @@ mod tests {
         let now = Instant::now();
         let mut gate = Gate::new(BOTH);
         gate.video(now);
-        gate.audio(now);
-        gate.audio(now + Duration::from_secs(9));
+        gate.audio(false, now);
+        gate.audio(false, now + Duration::from_secs(9));
         assert_eq!(gate.tracks(now + Duration::from_secs(9)), Some(BOTH));
-        gate.audio(now + VIDEO_SILENT);
+        gate.audio(false, now + VIDEO_SILENT);
         let later = now + VIDEO_SILENT;
-        assert_eq!(gate.tracks(later), Some(Tracks { video: false, audio: true }));
+        assert_eq!(gate.tracks(later), Some(Tracks { audio: true, ..Tracks::default() }));
         gate.video(later);
         assert_eq!(gate.tracks(later), Some(BOTH));
     }

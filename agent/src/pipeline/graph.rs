@@ -1,12 +1,14 @@
 //! One GStreamer pipeline for one set of tracks.
 
+use super::audio::{RATE, Retime, RetimeFigures};
 use super::backlog::Backlog;
 use super::elements::{PipelineError, make, set};
 use super::gate::Tracks;
-use super::silence::Silence;
 use super::sink::SinkFactory;
 use bytes::Bytes;
 use gst::prelude::*;
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 
@@ -14,11 +16,11 @@ use tokio::sync::mpsc;
 /// are dropped and counted.
 const VIDEO_QUEUE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Opus packets that may wait: about twenty minutes. When it is full they are dropped and counted;
-/// `audiorate` fills the hole with silence.
+/// Opus packets that may wait: about twenty minutes. When it is full they are dropped and counted, and the hole is
+/// filled.
 const AUDIO_QUEUE_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Concealed audio reaches this far beyond the newest picture at most.
+/// Silence reaches this far beyond the newest picture at most.
 const AHEAD: Duration = Duration::from_millis(300);
 
 /// Messages of one pipeline's bus that may wait. When it is full they are dropped: the first error
@@ -46,11 +48,24 @@ pub enum GraphEvent {
     EndOfStream,
 }
 
-/// An access unit as the pipeline takes it: Annex B, parameter sets in front of an IDR.
+/// What a decoder of the pictures that follow must know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PictureFormat {
+    /// AVCDecoderConfigurationRecord (ISO/IEC 14496-15, section 5.3.3.1).
+    pub configuration_record: Bytes,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+}
+
+/// An access unit.
 #[derive(Clone, Debug)]
 pub struct Picture {
-    /// Annex B bytes.
+    /// NAL units behind lengths of four bytes.
     pub data: Bytes,
+    /// Of an IDR.
+    pub format: Option<PictureFormat>,
     /// When it was captured.
     pub at: SystemTime,
     /// Decoding can start here.
@@ -68,6 +83,26 @@ pub struct Sound {
     pub duration: Duration,
 }
 
+/// What was done to sound so that it fits its capture times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SoundFigures {
+    /// Written where none was received.
+    pub silence: Duration,
+    /// Played a little slower or faster.
+    pub bent: Duration,
+    /// Stored behind what was written after it.
+    pub late: Duration,
+}
+
+impl SoundFigures {
+    /// Adds those of another pipeline.
+    pub fn add(&mut self, other: Self) {
+        self.silence += other.silence;
+        self.bent += other.bent;
+        self.late += other.late;
+    }
+}
+
 /// A running pipeline.
 pub struct Graph {
     pipeline: gst::Pipeline,
@@ -75,9 +110,14 @@ pub struct Graph {
     video: Option<gst_app::AppSrc>,
     audio: Option<gst_app::AppSrc>,
     backlog: Backlog,
-    silence: Silence,
+    format: Option<PictureFormat>,
     last_picture: Option<SystemTime>,
+    /// A picture is presented before one that came before it.
+    reorders: bool,
     audio_dropped: u64,
+    retimed: Arc<Mutex<RetimeFigures>>,
+    /// Of the pauses that were reported.
+    silence: Duration,
 }
 
 impl Graph {
@@ -94,7 +134,12 @@ impl Graph {
         let pipeline = gst::Pipeline::new();
         let sink = factory.attach(&pipeline)?;
         let video = if tracks.video { Some(video_branch(&pipeline, &sink)?) } else { None };
-        let audio = if tracks.audio { Some(audio_branch(&pipeline, &sink, aac_bitrate)?) } else { None };
+        let retimed = Arc::default();
+        let audio = if tracks.audio {
+            Some(audio_branch(&pipeline, &sink, aac_bitrate, tracks.stereo, Arc::clone(&retimed))?)
+        } else {
+            None
+        };
         let (sender, events) = mpsc::channel(EVENT_QUEUE);
         if let Some(bus) = pipeline.bus() {
             bus.set_sync_handler(move |_, message| {
@@ -114,9 +159,12 @@ impl Graph {
             video,
             audio,
             backlog: Backlog::new(VIDEO_QUEUE_BYTES),
-            silence: Silence::default(),
+            format: None,
             last_picture: None,
+            reorders: false,
             audio_dropped: 0,
+            retimed,
+            silence: Duration::ZERO,
         };
         Ok((graph, events))
     }
@@ -135,16 +183,20 @@ impl Graph {
         if !self.backlog.admit(picture.idr, size, source.current_level_bytes()) {
             return false;
         }
+        if let Some(format) = picture.format.as_ref().filter(|format| self.format.as_ref() != Some(format)) {
+            // It takes effect with the buffer that follows.
+            source.set_caps(Some(&h264(format)));
+            self.format = Some(format.clone());
+        }
         let mut buffer = gst::Buffer::from_slice(picture.data.clone());
-        stamp(&mut buffer, picture.at, None);
+        // With B pictures there is a DTS that nobody sent: only where none of them has come is it the PTS.
+        self.reorders |= self.last_picture.is_some_and(|last| picture.at < last);
+        stamp(&mut buffer, picture.at, !self.reorders, None);
         if let (false, Some(buffer)) = (picture.idr, buffer.get_mut()) {
             buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
         }
         let taken = source.push_buffer(buffer).is_ok();
-        self.last_picture = Some(picture.at);
-        for (at, duration) in self.silence.video(picture.at) {
-            self.conceal(at, duration);
-        }
+        self.last_picture = self.last_picture.max(Some(picture.at));
         taken
     }
 
@@ -153,20 +205,14 @@ impl Graph {
         let Some(source) = &self.audio else {
             return true;
         };
-        // What was filled with silence already cannot be taken back.
-        if self.silence.end().is_some_and(|end| sound.at + sound.duration <= end) {
-            return true;
-        }
         let Some(data) = &sound.data else {
-            // When the master vanishes both tracks fall silent: audio must not go on alone. If
-            // only audio did, the pictures to come fill it.
+            // When the master vanishes both tracks fall silent: audio must not go on alone.
             let ahead = self.tracks.video
                 && self.last_picture.is_none_or(|last| sound.at + sound.duration > last + AHEAD);
-            if ahead {
-                return true;
+            if !ahead {
+                self.silence += sound.duration;
+                self.conceal(sound.at, sound.duration);
             }
-            self.silence.audio(sound.at + sound.duration);
-            self.conceal(sound.at, sound.duration);
             return true;
         };
         if source.current_level_bytes() > AUDIO_QUEUE_BYTES {
@@ -174,10 +220,8 @@ impl Graph {
             return false;
         }
         let mut buffer = gst::Buffer::from_slice(data.clone());
-        stamp(&mut buffer, sound.at, Some(sound.duration));
-        let taken = source.push_buffer(buffer).is_ok();
-        self.silence.audio(sound.at + sound.duration);
-        taken
+        stamp(&mut buffer, sound.at, true, Some(sound.duration));
+        source.push_buffer(buffer).is_ok()
     }
 
     fn conceal(&self, at: SystemTime, duration: Duration) {
@@ -191,6 +235,16 @@ impl Graph {
     /// Access units and Opus packets dropped so far because the pipeline did not keep up.
     pub fn dropped(&self) -> (u64, u64) {
         (self.backlog.dropped(), self.audio_dropped)
+    }
+
+    /// What was done to the sound of this pipeline.
+    pub fn sound_figures(&self) -> SoundFigures {
+        let retimed = *self.retimed.lock();
+        SoundFigures {
+            silence: self.silence + Duration::from_nanos(retimed.filled),
+            bent: Duration::from_nanos(retimed.bent),
+            late: Duration::from_nanos(retimed.late),
+        }
     }
 
     /// No more input: what is inside is written out, then [`GraphEvent::EndOfStream`] follows.
@@ -207,48 +261,46 @@ impl Graph {
 }
 
 fn video_branch(pipeline: &gst::Pipeline, sink: &gst::Element) -> Result<gst_app::AppSrc, PipelineError> {
-    let source = source(
-        gst::Caps::builder("video/x-h264")
-            .field("stream-format", "byte-stream")
-            .field("alignment", "au")
-            .build(),
-    );
-    let parse = make("h264parse")?;
-    let filter = make("capsfilter")?;
-    set(
-        &filter,
-        "caps",
-        gst::Caps::builder("video/x-h264").field("stream-format", "avc").field("alignment", "au").build(),
-    )?;
-    link(pipeline, &source, &[parse, filter], sink, "video_%u")?;
+    // With the first picture come its caps.
+    let source = source(None);
+    link(pipeline, &source, &[], sink, "video_%u")?;
     Ok(source)
+}
+
+/// The caps of pictures as they are handed in. Nothing of what a stranger sent is parsed in C.
+fn h264(format: &PictureFormat) -> gst::Caps {
+    gst::Caps::builder("video/x-h264")
+        .field("stream-format", "avc")
+        .field("alignment", "au")
+        .field("codec_data", gst::Buffer::from_slice(format.configuration_record.clone()))
+        .field("width", i32::try_from(format.width).unwrap_or(i32::MAX))
+        .field("height", i32::try_from(format.height).unwrap_or(i32::MAX))
+        .build()
 }
 
 fn audio_branch(
     pipeline: &gst::Pipeline,
     sink: &gst::Element,
     aac_bitrate: i32,
+    stereo: bool,
+    retimed: Arc<Mutex<RetimeFigures>>,
 ) -> Result<gst_app::AppSrc, PipelineError> {
-    let source = source(
-        gst::Caps::builder("audio/x-opus")
-            .field("channel-mapping-family", 0i32)
-            .field("channels", 2i32)
-            .field("rate", 48_000i32)
-            .build(),
-    );
+    let channels = if stereo { 2i32 } else { 1i32 };
+    let opus = gst::Caps::builder("audio/x-opus")
+        .field("channel-mapping-family", 0i32)
+        .field("channels", channels)
+        .field("rate", RATE as i32)
+        .build();
+    let source = source(Some(&opus));
     let decode = make("opusdec")?;
     set(&decode, "plc", true)?;
-    let convert = make("audioconvert")?;
-    let resample = make("audioresample")?;
-    let rate = make("audiorate")?;
-    // Else it fills from 1970 on.
-    set(&rate, "skip-to-first", true)?;
     let pin = make("capsfilter")?;
     set(
         &pin,
         "caps",
-        gst::Caps::builder("audio/x-raw").field("rate", 48_000i32).field("channels", 2i32).build(),
+        gst::Caps::builder("audio/x-raw").field("rate", RATE as i32).field("channels", channels).build(),
     )?;
+    let retime = Retime::new(retimed).upcast();
     let encode = make("voaacenc")?;
     set(&encode, "bitrate", aac_bitrate)?;
     let parse = make("aacparse")?;
@@ -258,19 +310,12 @@ fn audio_branch(
         "caps",
         gst::Caps::builder("audio/mpeg").field("mpegversion", 4i32).field("stream-format", "raw").build(),
     )?;
-    link(
-        pipeline,
-        &source,
-        &[decode, convert, resample, rate, pin, encode, parse, filter],
-        sink,
-        "audio_%u",
-    )?;
+    link(pipeline, &source, &[decode, pin, retime, encode, parse, filter], sink, "audio_%u")?;
     Ok(source)
 }
 
-fn source(caps: gst::Caps) -> gst_app::AppSrc {
-    gst_app::AppSrc::builder()
-        .caps(&caps)
+fn source(caps: Option<&gst::Caps>) -> gst_app::AppSrc {
+    let source = gst_app::AppSrc::builder()
         .format(gst::Format::Time)
         .is_live(true)
         .do_timestamp(false)
@@ -278,7 +323,9 @@ fn source(caps: gst::Caps) -> gst_app::AppSrc {
         // We look at the level before each push and drop what may be dropped; appsrc does not know.
         .max_bytes(0)
         .max_buffers(0)
-        .build()
+        .build();
+    source.set_caps(caps);
+    source
 }
 
 fn link(
@@ -305,12 +352,13 @@ fn link(
     Ok(())
 }
 
-fn stamp(buffer: &mut gst::Buffer, at: SystemTime, duration: Option<Duration>) {
+/// `dts`: it is decoded when it is presented; the C++ element's `use-original-pts` reads the DTS.
+fn stamp(buffer: &mut gst::Buffer, at: SystemTime, dts: bool, duration: Option<Duration>) {
     if let Some(buffer) = buffer.get_mut() {
-        let time = clock_time(at);
-        buffer.set_pts(time);
-        // use-original-pts of kvssink reads the DTS.
-        buffer.set_dts(time);
+        buffer.set_pts(clock_time(at));
+        if dts {
+            buffer.set_dts(clock_time(at));
+        }
         buffer.set_duration(duration.map(nanoseconds));
     }
 }

@@ -2,7 +2,7 @@
 //! tracks there are, replaces it when that changes, rebuilds it when it breaks.
 
 use super::gate::{Gate, Tracks};
-use super::graph::{Graph, GraphEvent, Picture, Sound};
+use super::graph::{Graph, GraphEvent, Picture, Sound, SoundFigures};
 use super::sink::SinkFactory;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -48,6 +48,8 @@ pub struct RelayFigures {
     pub sounds_dropped: u64,
     /// Pipelines that were started.
     pub pipelines: u64,
+    /// What was done to the sound.
+    pub sound: SoundFigures,
 }
 
 enum Item {
@@ -129,8 +131,10 @@ impl Relay {
     /// An Opus packet, or the place of one.
     pub fn sound(&mut self, sound: Sound, now: Instant) -> Vec<RelayEvent> {
         let mut events = Vec::new();
-        if sound.data.is_some() {
-            self.gate.audio(now);
+        if let Some(data) = &sound.data {
+            // The bit `s` of the table-of-contents byte (RFC 6716 section 3.1).
+            let stereo = data.first().is_some_and(|toc| toc & 0x04 != 0);
+            self.gate.audio(stereo, now);
             // Without video nothing has to wait for an IDR.
             if let (Some(graph), Some(tracks)) = (&self.graph, self.gate.tracks(now))
                 && graph.tracks() != tracks
@@ -192,7 +196,11 @@ impl Relay {
 
     /// What was counted so far.
     pub fn figures(&self) -> RelayFigures {
-        self.figures
+        let mut figures = self.figures;
+        if let Some(graph) = &self.graph {
+            figures.sound.add(graph.sound_figures());
+        }
+        figures
     }
 
     /// The tracks that are being stored.
@@ -340,6 +348,7 @@ impl Relay {
         let (Some(graph), Some(mut bus)) = (self.graph.take(), self.bus.take()) else {
             return;
         };
+        self.figures.sound.add(graph.sound_figures());
         graph.finish();
         let within = self.retire_within;
         self.retiring.spawn(async move {

@@ -34,7 +34,10 @@ impl SinkFactory for Files {
     }
 }
 
-fn encode(description: &str) -> Vec<(bytes::Bytes, bool)> {
+/// Bytes, whether decoding can start there, and of video what a decoder must know.
+type Unit = (bytes::Bytes, bool, Option<PictureFormat>);
+
+fn encode(description: &str) -> Vec<Unit> {
     let pipeline = gst::parse::launch(&format!("{description} ! appsink name=out sync=false"))
         .unwrap()
         .downcast::<gst::Pipeline>()
@@ -48,24 +51,37 @@ fn encode(description: &str) -> Vec<(bytes::Bytes, bool)> {
             continue;
         }
         let idr = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
-        units.push((bytes::Bytes::copy_from_slice(&buffer.map_readable().unwrap()), idr));
+        let data = bytes::Bytes::copy_from_slice(&buffer.map_readable().unwrap());
+        units.push((data, idr, format(&sample).filter(|_| idr)));
     }
     pipeline.set_state(gst::State::Null).unwrap();
     units
 }
 
+fn format(sample: &gst::Sample) -> Option<PictureFormat> {
+    let caps = sample.caps()?;
+    let caps = caps.structure(0)?;
+    let record = caps.get::<gst::Buffer>("codec_data").ok()?;
+    let number = |field: &str| caps.get::<i32>(field).ok()?.try_into().ok();
+    Some(PictureFormat {
+        configuration_record: bytes::Bytes::copy_from_slice(&record.map_readable().ok()?),
+        width: number("width")?,
+        height: number("height")?,
+    })
+}
+
 /// One second of 30 pictures with an IDR at 0 and 15.
-fn pictures(width: u32) -> Vec<(bytes::Bytes, bool)> {
+fn pictures(width: u32) -> Vec<Unit> {
     let units = encode(&format!(
         "videotestsrc num-buffers=30 ! video/x-raw,width={width},height=180,framerate=30/1 \
-         ! x264enc tune=zerolatency key-int-max=15 speed-preset=ultrafast byte-stream=true \
-         ! video/x-h264,stream-format=byte-stream,alignment=au"
+         ! x264enc tune=zerolatency key-int-max=15 speed-preset=ultrafast \
+         ! video/x-h264,stream-format=avc,alignment=au"
     ));
     assert_eq!(units.len(), 30);
     units
 }
 
-fn sounds(seconds: u32) -> Vec<(bytes::Bytes, bool)> {
+fn sounds(seconds: u32) -> Vec<Unit> {
     encode(&format!(
         "audiotestsrc num-buffers={} samplesperbuffer=960 ! audio/x-raw,rate=48000,channels=2 ! opusenc frame-size=20",
         seconds * 50
@@ -110,30 +126,25 @@ impl Bench {
     }
 
     /// Feeds pictures from `from` milliseconds on, in real order with sounds.
-    fn feed(
-        &self,
-        relay: &mut Relay,
-        from: u64,
-        video: &[(bytes::Bytes, bool)],
-        audio: &[(bytes::Bytes, bool)],
-    ) -> Vec<String> {
+    fn feed(&self, relay: &mut Relay, from: u64, video: &[Unit], audio: &[Unit]) -> Vec<String> {
         let mut events = Vec::new();
         let mut sounds = audio.iter().enumerate().peekable();
         let end = (video.len() as u64 * 100 / 3).max(audio.len() as u64 * 20);
         let mut pictures = video.iter().enumerate().peekable();
         for millis in 0..=end {
             let now = self.now + Duration::from_millis(from + millis);
-            while let Some((index, (data, idr))) =
+            while let Some((index, (data, idr, format))) =
                 pictures.next_if(|(index, _)| *index as u64 * 100 / 3 <= millis)
             {
                 let picture = Picture {
                     data: data.clone(),
+                    format: format.clone(),
                     at: at(self.start, from + index as u64 * 100 / 3),
                     idr: *idr,
                 };
                 events.extend(relay.picture(picture, now));
             }
-            while let Some((index, (data, _))) = sounds.next_if(|(index, _)| *index as u64 * 20 <= millis) {
+            while let Some((index, (data, ..))) = sounds.next_if(|(index, _)| *index as u64 * 20 <= millis) {
                 let sound = Sound {
                     data: Some(data.clone()),
                     at: at(self.start, from + index as u64 * 20),
@@ -147,7 +158,7 @@ impl Bench {
     }
 }
 
-const BOTH: Tracks = Tracks { video: true, audio: true };
+const BOTH: Tracks = Tracks { video: true, audio: true, stereo: false };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_frame_of_both_tracks_is_stored() {
@@ -190,12 +201,12 @@ async fn silence_follows_the_pictures_and_ends_with_them() {
     let mut relay = bench.relay(BOTH);
     let video = pictures(320);
     bench.feed(&mut relay, 0, &video, &sounds(1));
-    // Three seconds muted, as kvs-media reports it, then the master vanishes.
+    // Three seconds muted, as kvs-media reports it: behind the pictures. Then the master vanishes.
     for second in 1..4 {
+        bench.feed(&mut relay, second * 1000, &video, &[]);
         let gap =
             Sound { data: None, at: at(bench.start, second * 1000), duration: Duration::from_millis(1000) };
-        relay.sound(gap, bench.now + Duration::from_millis(second * 1000));
-        bench.feed(&mut relay, second * 1000, &video, &[]);
+        relay.sound(gap, bench.now + Duration::from_millis(second * 1000 + 3_500));
     }
     for second in 4..9 {
         let gap =
@@ -213,12 +224,12 @@ async fn silence_follows_the_pictures_and_ends_with_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_track_alone_is_stored() {
     let bench = Bench::new();
-    let mut relay = bench.relay(Tracks { video: false, audio: true });
+    let mut relay = bench.relay(Tracks { audio: true, ..Tracks::default() });
     bench.feed(&mut relay, 0, &[], &sounds(2));
     relay.finish().await;
     let audio = frames(&bench.files.file(0), "a:0");
     assert!((92..=97).contains(&audio), "{audio}");
-    let mut relay = bench.relay(Tracks { video: true, audio: false });
+    let mut relay = bench.relay(Tracks { video: true, ..Tracks::default() });
     bench.feed(&mut relay, 0, &pictures(320), &[]);
     relay.finish().await;
     assert_eq!(frames(&bench.files.file(1), "v:0"), 30);
@@ -227,7 +238,7 @@ async fn one_track_alone_is_stored() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_pipeline_is_reported_and_rebuilt_with_an_idr() {
     let bench = Bench::new();
-    let mut relay = bench.relay(Tracks { video: true, audio: false });
+    let mut relay = bench.relay(Tracks { video: true, ..Tracks::default() });
     let video = pictures(320);
     bench.feed(&mut relay, 0, &video, &[]);
     // Another resolution: Matroska files cannot change theirs, so the pipeline fails.
@@ -245,4 +256,135 @@ async fn a_broken_pipeline_is_reported_and_rebuilt_with_an_idr() {
     relay.finish().await;
     // What came during the half second of waiting was kept.
     assert_eq!(frames(&bench.files.file(1), "v:0"), 30);
+}
+
+/// Times of a track's packets in seconds, in the order of storage.
+fn packet_times(file: &Path, track: &str) -> Vec<f64> {
+    let output = std::process::Command::new("ffprobe")
+        .args(["-v", "error", "-select_streams", track, "-show_entries", "packet=pts_time", "-of", "csv=p=0"])
+        .arg(file)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).collect()
+}
+
+/// When the sound of a file begins after silence, in seconds on the clock of its packets.
+fn onsets(file: &Path) -> Vec<f64> {
+    let output = std::process::Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(file)
+        .args(["-map", "0:a:0", "-ac", "1", "-f", "s16le", "-"])
+        .output()
+        .unwrap();
+    let samples: Vec<i16> =
+        output.stdout.chunks_exact(2).map(|bytes| i16::from_le_bytes([bytes[0], bytes[1]])).collect();
+    let times = packet_times(file, "a:0");
+    let mut found = Vec::new();
+    let mut quiet = 10_000;
+    for (index, sample) in samples.iter().enumerate() {
+        if sample.unsigned_abs() > 6_000 {
+            if quiet > 9_600 {
+                found.push(times[index / 1024] + (index % 1024) as f64 / 48_000.0);
+            }
+            quiet = 0;
+        } else {
+            quiet += 1;
+        }
+    }
+    found
+}
+
+/// A kilohertz for 50 ms each second, in Opus packets of 20 ms. The first at 0, the others from 0.98 s on: what this source
+/// calls a second.
+fn beeps(seconds: u32, channels: u32) -> Vec<Unit> {
+    encode(&format!(
+        "audiotestsrc wave=ticks freq=1000 sine-periods-per-tick=50 num-buffers={} samplesperbuffer=960 \
+         ! audio/x-raw,rate=48000,channels={channels} ! opusenc frame-size=20 bitrate=64000",
+        seconds * 50
+    ))
+}
+
+/// The delays of Opus and AAC are taken off: a sound is stored under the time at which it sounded.
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_is_stored_when_it_sounded() {
+    for channels in [1, 2] {
+        let bench = Bench::new();
+        let mut relay = bench.relay(BOTH);
+        let video: Vec<_> = (0..5).flat_map(|_| pictures(320)).collect();
+        bench.feed(&mut relay, 0, &video, &beeps(5, channels));
+        relay.finish().await;
+        let file = bench.files.file(0);
+        let start = packet_times(&file, "v:0")[0];
+        let heard: Vec<_> = onsets(&file).iter().map(|at| at - start).collect();
+        assert_eq!(heard.len(), 5, "{heard:?}");
+        for (number, heard) in heard.iter().enumerate() {
+            let sounded = if number == 0 { 0.0 } else { number as f64 - 958.0 / 48_000.0 };
+            // A picture's time in this file is in milliseconds.
+            assert!((heard - sounded).abs() < 0.0015, "{channels} channels: {number} at {heard}");
+        }
+    }
+}
+
+/// One in, one out, of channels: and what is widened once stays so.
+#[tokio::test(flavor = "multi_thread")]
+async fn mono_is_stored_as_mono_and_stereo_joins_at_a_key_frame() {
+    let channels = |file: &Path| {
+        let output = std::process::Command::new("ffprobe")
+            .args(["-v", "error", "-select_streams", "a:0", "-show_entries", "stream=channels"])
+            .args(["-of", "csv=p=0"])
+            .arg(file)
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().trim_end_matches(',').to_owned()
+    };
+    let bench = Bench::new();
+    let mut relay = bench.relay(BOTH);
+    let video = pictures(320);
+    bench.feed(&mut relay, 0, &video, &beeps(1, 1));
+    let events = bench.feed(&mut relay, 1000, &video, &beeps(1, 2));
+    assert!(events.iter().any(|event| event.contains("stereo: true")), "{events:?}");
+    bench.feed(&mut relay, 2000, &video, &beeps(1, 1));
+    assert_eq!(relay.figures().pipelines, 2);
+    relay.finish().await;
+    let files = [bench.files.file(0), bench.files.file(1)];
+    assert_eq!(files.each_ref().map(|file| channels(file)), ["1", "2"]);
+    assert_eq!(frames(&files[0], "v:0") + frames(&files[1], "v:0"), 90);
+}
+
+/// Pictures that are presented before others keep their times and their place in the order of decoding.
+#[tokio::test(flavor = "multi_thread")]
+async fn b_pictures_keep_times_and_order() {
+    let bench = Bench::new();
+    let mut relay = bench.relay(Tracks { video: true, ..Tracks::default() });
+    let pipeline = gst::parse::launch(
+        "videotestsrc num-buffers=60 ! video/x-raw,width=320,height=180,framerate=30/1 \
+         ! x264enc bframes=2 b-adapt=false key-int-max=30 speed-preset=ultrafast \
+         ! video/x-h264,profile=main,stream-format=avc,alignment=au ! appsink name=out sync=false",
+    );
+    let pipeline = pipeline.unwrap().downcast::<gst::Pipeline>().unwrap();
+    let out = pipeline.by_name("out").unwrap().downcast::<gst_app::AppSink>().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let mut times = Vec::new();
+    while let Ok(sample) = out.pull_sample() {
+        let buffer = sample.buffer().unwrap();
+        // x264enc counts from a thousand hours on.
+        let pts = buffer.pts().unwrap().nseconds() - 3_600_000_000_000_000;
+        let idr = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        let data = bytes::Bytes::copy_from_slice(&buffer.map_readable().unwrap());
+        times.push(pts as f64 / 1e9);
+        let format = format(&sample).filter(|_| idr);
+        let picture = Picture { data, format, at: bench.start + Duration::from_nanos(pts), idr };
+        relay.picture(picture, bench.now + Duration::from_millis(1_000 + times.len() as u64));
+    }
+    pipeline.set_state(gst::State::Null).unwrap();
+    assert!(times.windows(2).any(|pair| pair[1] < pair[0]), "no B pictures");
+    relay.tick(bench.now + Duration::from_secs(3));
+    relay.finish().await;
+    let stored = packet_times(&bench.files.file(0), "v:0");
+    assert_eq!(stored.len(), 60);
+    let start = stored[0] - times[0];
+    for (stored, sent) in stored.iter().zip(&times) {
+        assert!((stored - start - sent).abs() < 0.002, "{stored} {sent}");
+    }
 }

@@ -45,9 +45,10 @@ pub enum VideoOutput {
 /// One picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessUnit {
-    /// Annex B with four-byte start codes. An IDR begins with its SPS and PPS; delimiters and filler are left out.
+    /// NAL units, each behind its length of four bytes (ISO/IEC 14496-15, `avc1`). Delimiters and filler are left out,
+    /// and of an IDR its parameter sets.
     pub data: Bytes,
-    /// When it was captured, on the local wall clock; increases strictly.
+    /// When it was captured, on the local wall clock: a time of presentation, so that it goes back with B pictures.
     pub capture_time: SystemTime,
     /// 90 kHz, continued past 2^32. Starts anew when the sender starts anew.
     pub rtp_timestamp: u64,
@@ -55,6 +56,8 @@ pub struct AccessUnit {
     pub idr: bool,
     /// What its SPS says; of an IDR only.
     pub format: Option<VideoFormat>,
+    /// Its parameter sets, as an AVCDecoderConfigurationRecord (ISO/IEC 14496-15, section 5.3.3.1); of an IDR only.
+    pub configuration_record: Option<Bytes>,
 }
 
 /// What an [`crate::AudioReceiver`] has to say.
@@ -88,7 +91,7 @@ pub enum AudioOutput {
 pub struct AudioPacket {
     /// As it came.
     pub data: Bytes,
-    /// When its first sample was captured, on the local wall clock; increases strictly.
+    /// When its first sample was captured, on the local wall clock.
     pub capture_time: SystemTime,
     /// 48 kHz, continued past 2^32. Starts anew when the sender starts anew.
     pub rtp_timestamp: u64,

@@ -235,7 +235,9 @@ impl VideoReceiver {
     }
 
     fn emit(&mut self, unit: Unit, capture_time: SystemTime, now: Instant) {
-        if let Some(format) = unit.idr
+        let idr = unit.idr.is_some();
+        let (format, configuration_record) = unit.idr.unzip();
+        if let Some(format) = format
             && self.format != Some(format)
         {
             self.format = Some(format);
@@ -245,8 +247,9 @@ impl VideoReceiver {
             data: unit.data,
             capture_time,
             rtp_timestamp: unit.timestamp,
-            idr: unit.idr.is_some(),
-            format: unit.idr,
+            idr,
+            format,
+            configuration_record,
         }));
         let stats = &mut self.inbound.stats;
         if pushed {

@@ -36,11 +36,11 @@ pub enum Broken {
 /// A complete access unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unit {
-    /// Annex B.
+    /// Each NAL unit behind its length.
     pub(crate) data: Bytes,
     pub(crate) timestamp: u64,
-    /// Of an IDR only.
-    pub(crate) idr: Option<VideoFormat>,
+    /// Of an IDR only: what its SPS says, and its parameter sets.
+    pub(crate) idr: Option<(VideoFormat, Bytes)>,
 }
 
 #[derive(Default)]
@@ -231,20 +231,22 @@ impl Assembler {
             self.sps_with_idr = current.has_sps;
             self.reference = number;
             let own = current.units.iter().filter(|unit| !matches!(nal::kind(unit), nal::SPS | nal::PPS));
-            let data = annex_b(self.parameters.units(sps.id).chain(own));
-            return Ok(Unit { data, timestamp: current.timestamp, idr: Some(sps.format) });
+            let record = self.parameters.configuration_record(sps.id).ok_or(Broken::NoParameterSets)?;
+            let idr = Some((sps.format, record));
+            return Ok(Unit { data: length_prefixed(own), timestamp: current.timestamp, idr });
         }
         if is_reference {
             self.reference = number;
         }
-        Ok(Unit { data: annex_b(current.units.iter()), timestamp: current.timestamp, idr: None })
+        Ok(Unit { data: length_prefixed(current.units.iter()), timestamp: current.timestamp, idr: None })
     }
 }
 
-fn annex_b<'a>(units: impl Iterator<Item = &'a Bytes> + Clone) -> Bytes {
+/// As ISO/IEC 14496-15 has it, section 5.3.4.2: lengths of four bytes. No unit is longer than `MAX_BYTES`.
+fn length_prefixed<'a>(units: impl Iterator<Item = &'a Bytes> + Clone) -> Bytes {
     let mut data = BytesMut::with_capacity(units.clone().map(|unit| unit.len() + 4).sum());
     for unit in units {
-        data.put_slice(&[0, 0, 0, 1]);
+        data.put_u32(u32::try_from(unit.len()).unwrap_or(u32::MAX));
         data.put_slice(unit);
     }
     data.freeze()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 
 use super::bits::{BitReader, unescape};
 use super::nal;
@@ -67,12 +67,28 @@ impl ParameterSets {
         self.sps.get(sps_id).map(|(_, sps)| sps)
     }
 
-    /// An SPS, then every PPS that refers to it.
-    pub(crate) fn units(&self, sps_id: u8) -> impl Iterator<Item = &Bytes> + Clone {
-        let sps = self.sps.get(&sps_id).map(|(unit, _)| unit);
-        let pps = self.pps.values().filter(move |(_, of)| *of == sps_id).map(|(unit, _)| unit);
-        sps.into_iter().chain(pps)
+    /// The AVCDecoderConfigurationRecord (ISO/IEC 14496-15, section 5.3.3.1) of an SPS and every PPS that refers to it.
+    pub(crate) fn configuration_record(&self, sps_id: u8) -> Option<Bytes> {
+        let (sps, _) = self.sps.get(&sps_id)?;
+        let pps = || self.pps.values().filter(|(_, of)| *of == sps_id).map(|(unit, _)| unit).take(255);
+        let mut record = BytesMut::new();
+        // Version; profile, constraints and level as the SPS has them; lengths of four bytes; one SPS.
+        record.put_u8(1);
+        record.put_slice(sps.get(1..4)?);
+        record.put_slice(&[0xff, 0xe1]);
+        put_set(&mut record, sps);
+        record.put_u8(u8::try_from(pps().count()).unwrap_or(u8::MAX));
+        for unit in pps() {
+            put_set(&mut record, unit);
+        }
+        Some(record.freeze())
     }
+}
+
+/// At most `MAX_LENGTH` bytes.
+fn put_set(record: &mut BytesMut, unit: &[u8]) {
+    record.put_u16(u16::try_from(unit.len()).unwrap_or(u16::MAX));
+    record.put_slice(unit);
 }
 
 fn pps_ids(unit: &[u8]) -> Option<(u8, u8)> {

@@ -62,8 +62,14 @@ fn has(outputs: &[VideoOutput], reason: KeyFrameReason) -> bool {
     outputs.contains(&VideoOutput::RequestKeyFrame(reason))
 }
 
-fn annex_b(units: &[Vec<u8>]) -> Vec<u8> {
-    units.iter().flat_map(|unit| [&[0, 0, 0, 1], &unit[..]].concat()).collect()
+fn with_lengths(units: &[Vec<u8>]) -> Vec<u8> {
+    units.iter().flat_map(|unit| [&(unit.len() as u32).to_be_bytes()[..], unit].concat()).collect()
+}
+
+/// ISO/IEC 14496-15, section 5.3.3.1.
+fn record(sps: &[u8], pps: &[u8]) -> Vec<u8> {
+    let (sps_length, pps_length) = ((sps.len() as u16).to_be_bytes(), (pps.len() as u16).to_be_bytes());
+    [&[1, sps[1], sps[2], sps[3], 0xff, 0xe1][..], &sps_length, sps, &[1], &pps_length, pps].concat()
 }
 
 #[test]
@@ -91,7 +97,8 @@ fn an_idr_is_its_parameter_sets_and_slices_and_tells_its_format() {
     let format =
         VideoFormat { profile_idc: 66, constraint_flags: 0xc0, level_idc: 31, width: 1280, height: 720 };
     let unit = units(&outputs).next().unwrap();
-    assert_eq!(unit.data, annex_b(&[sps(80, 45), pps(), slice(true, 0, 0, 0, 3000)]));
+    assert_eq!(unit.data, with_lengths(&[slice(true, 0, 0, 0, 3000)]));
+    assert_eq!(unit.configuration_record.as_deref(), Some(&record(&sps(80, 45), &pps())[..]));
     assert_eq!((unit.idr, unit.format), (true, Some(format)));
     assert_eq!(unit.capture_time, bench.wall);
     let at = outputs.iter().position(|output| *output == VideoOutput::FormatChanged(format)).unwrap();
@@ -102,7 +109,7 @@ fn an_idr_is_its_parameter_sets_and_slices_and_tells_its_format() {
     }
     let outputs = bench.outputs(ms(49));
     let unit = units(&outputs).next().unwrap();
-    assert_eq!(unit.data, annex_b(&[slice(false, 1, 0, 1, 3000)]));
+    assert_eq!(unit.data, with_lengths(&[slice(false, 1, 0, 1, 3000)]));
     assert_eq!((unit.idr, unit.format), (false, None));
     assert_eq!(unit.capture_time.duration_since(bench.wall).unwrap().as_micros(), 33_333);
 }
@@ -149,7 +156,8 @@ fn parameter_sets_of_their_own_timestamp_or_marker_are_put_in_front() {
     bench.send(slices, ms(33));
     let outputs = bench.outputs(ms(48));
     let unit = units(&outputs).next().unwrap();
-    assert_eq!(unit.data, annex_b(&[sps(60, 34), pps(), slice(true, 0, 0, 8, 50)]));
+    assert_eq!(unit.data, with_lengths(&[slice(true, 0, 0, 8, 50)]));
+    assert_eq!(unit.configuration_record.as_deref(), Some(&record(&sps(60, 34), &pps())[..]));
     assert_eq!(unit.format.unwrap().width, 960);
 }
 
@@ -205,7 +213,7 @@ fn a_marker_on_every_packet_is_not_believed_twice() {
     // Two seconds passed that the timestamps do not tell: what that means is waited for.
     got.extend(bench.outputs(ms(2500)));
     assert_eq!(numbers(&got), [1, 2, 3]);
-    let slices = annex_b(&[slice(false, 1, 0, 2, 50), slice(false, 1, 1800, 2, 50)]);
+    let slices = with_lengths(&[slice(false, 1, 0, 2, 50), slice(false, 1, 1800, 2, 50)]);
     assert_eq!(units(&got).nth(1).unwrap().data, slices);
 }
 
