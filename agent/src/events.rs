@@ -3,7 +3,7 @@
 use crate::peer::{MediaKind, SelectedPair};
 use crate::pipeline::Tracks;
 use crate::session::{Failure, Phase, View};
-use kvs_media::{LossEvent, MalformedPacket, VideoFormat};
+use kvs_media::{ClockStats, LossEvent, MalformedPacket, VideoFormat};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -78,6 +78,18 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A track's timestamps are not what they should be.
+    TimeDoubted {
+        /// Which track.
+        kind: MediaKind,
+        /// What was found out.
+        time: ClockStats,
+    },
+    /// This machine's clock was set; what is recorded goes on as before.
+    ClockSet {
+        /// By so much, milliseconds.
+        ahead_ms: i64,
+    },
     /// A pipeline runs.
     PipelineOpened {
         /// With these tracks.
@@ -128,6 +140,7 @@ pub struct Events {
     transitions: Family<ReasonLabel, Counter>,
     malformed: Family<KindLabel, Counter>,
     format_changes: Counter,
+    time_doubted: Family<KindLabel, Counter>,
     pictures_incomplete: Counter,
     pipelines_opened: Counter,
     pipelines_broken: Counter,
@@ -145,6 +158,11 @@ impl Events {
             self.malformed.clone(),
         );
         registry.register("video_format_changes", "Changes of the SPS", self.format_changes.clone());
+        registry.register(
+            "time_doubted",
+            "Times that the timestamps of a track were found not to be what they should be",
+            self.time_doubted.clone(),
+        );
         registry.register(
             "pictures_incomplete",
             "Access units that were given up",
@@ -221,6 +239,25 @@ impl Events {
             Event::PictureIncomplete { ssrc, rtp_timestamp, reason } => {
                 self.pictures_incomplete.inc();
                 tracing::debug!(ssrc, rtp_timestamp, reason, "picture given up");
+            }
+            Event::TimeDoubted { kind, time } => {
+                let kind = kind.as_str();
+                let before = self.time_doubted.get_or_create(&KindLabel { kind: kind.to_owned() }).inc();
+                warn_seldom!(
+                    before,
+                    kind,
+                    source = time.source.as_str(),
+                    rate_ppm = time.rate_ppm,
+                    epochs = time.epochs,
+                    reports_refused = time.reports_refused,
+                    "the master's timestamps do not agree with when its packets come: capture times follow the packets"
+                );
+            }
+            Event::ClockSet { ahead_ms } => {
+                tracing::warn!(
+                    ahead_ms,
+                    "this machine's clock was set: the recording goes on with the time it had"
+                );
             }
             Event::PipelineOpened { tracks } => {
                 self.pipelines_opened.inc();

@@ -169,6 +169,10 @@ fn driver_config(
             retire_within: DELIVER_WITHIN,
             factory,
             delivery,
+            clock: {
+                let aws = aws.clone();
+                Arc::new(move || aws.now())
+            },
         },
         stop_within: DELIVER_WITHIN + Duration::from_secs(2),
     }

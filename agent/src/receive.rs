@@ -6,8 +6,8 @@ use crate::peer::{MediaEvent, MediaKind, Peer, PeerStats};
 use crate::pipeline::{Picture, PictureFormat, Relay, RelayEvent, RelayFigures, SinkFactory, Sound, Tracks};
 use crate::session::Input;
 use kvs_media::{
-    AudioConfig, AudioOutput, InboundStats, KeyFrameConfig, Kind, MediaConfig, MediaOutput, MediaReceiver,
-    VideoConfig, VideoFormat, VideoOutput,
+    AudioConfig, AudioOutput, ClockStats, InboundStats, KeyFrameConfig, Kind, MediaConfig, MediaOutput,
+    MediaReceiver, TimeSource, VideoConfig, VideoFormat, VideoOutput,
 };
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -36,6 +36,21 @@ pub struct Received {
     pub tracks: Option<Tracks>,
     /// Figures of the connection.
     pub peer: PeerStats,
+    /// Where capture times come from.
+    pub time: Times,
+}
+
+/// What is known of the time of what is received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// Of the video track.
+    pub video: ClockStats,
+    /// Of the audio track.
+    pub audio: ClockStats,
+    /// How far video comes after audio, milliseconds.
+    pub distance_ms: Option<i64>,
+    /// How far this machine's clock was set ahead meanwhile, milliseconds.
+    pub clock_step_ms: i64,
 }
 
 /// How media is received and stored.
@@ -51,6 +66,8 @@ pub struct ReceiveConfig {
     pub factory: Arc<dyn SinkFactory>,
     /// Hears of pipelines that break.
     pub delivery: Arc<Delivery>,
+    /// The time as AWS has it.
+    pub clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
 }
 
 /// The media of one peer connection.
@@ -95,7 +112,13 @@ impl Receive {
             audio: self.expected.audio.then(AudioConfig::default),
             ..MediaConfig::default()
         });
-        let mut state = State { flowing: false, arrived: false, format: None, key_frame_wanted: false };
+        let mut state = State {
+            flowing: false,
+            arrived: false,
+            format: None,
+            key_frame_wanted: false,
+            time: Times::default(),
+        };
         let mut report = tokio::time::interval(REPORT);
         report.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut burst = Vec::with_capacity(BURST);
@@ -118,7 +141,7 @@ impl Receive {
                     if count == 0 {
                         break;
                     }
-                    let (now, wall) = (Instant::now(), SystemTime::now());
+                    let (now, wall) = (Instant::now(), (self.config.clock)());
                     for event in burst.drain(..) {
                         match event {
                             MediaEvent::Rtp { kind, packet } => {
@@ -261,6 +284,13 @@ impl Receive {
         if let Some(rtt) = peer.round_trip_time {
             receiver.set_rtt(rtt);
         }
+        let time = Times {
+            video: receiver.clock(Kind::Video),
+            audio: receiver.clock(Kind::Audio),
+            distance_ms: receiver.distance_ms(),
+            clock_step_ms: receiver.wall_clock_off_ms(),
+        };
+        self.tell_time(state, time);
         let mut figures = self.figures.lock();
         if figures.peer.pair != peer.pair
             && let Some(pair) = &peer.pair
@@ -276,7 +306,27 @@ impl Receive {
             relay: relay.figures(),
             tracks: relay.tracks(),
             peer,
+            time,
         };
+    }
+
+    /// A sender whose timestamps are not believed as they are is named when that is found out.
+    fn tell_time(&self, state: &mut State, time: Times) {
+        let before = std::mem::replace(&mut state.time, time);
+        for (kind, was, is) in
+            [(MediaKind::Video, before.video, time.video), (MediaKind::Audio, before.audio, time.audio)]
+        {
+            let believed = |stats: ClockStats| stats.source != TimeSource::Arrival;
+            if is.epochs > was.epochs
+                || is.reports_refused > 0 && was.reports_refused == 0
+                || believed(is) != believed(was)
+            {
+                self.events.emit(Event::TimeDoubted { kind, time: is });
+            }
+        }
+        if (before.clock_step_ms - time.clock_step_ms).abs() > 1_000 {
+            self.events.emit(Event::ClockSet { ahead_ms: time.clock_step_ms });
+        }
     }
 }
 
@@ -285,6 +335,7 @@ struct State {
     arrived: bool,
     format: Option<VideoFormat>,
     key_frame_wanted: bool,
+    time: Times,
 }
 
 fn kind_of(kind: MediaKind) -> Kind {

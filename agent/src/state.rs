@@ -1,5 +1,6 @@
 //! What the HTTP server and the metrics look at.
 
+use crate::pipeline::SoundFigures;
 use crate::receive::Received;
 use crate::session::{Phase, View};
 use parking_lot::Mutex;
@@ -43,6 +44,12 @@ pub struct Totals {
     pub key_frames_received: u64,
     /// Access units dropped.
     pub frames_dropped: u64,
+    /// What was done to sound so that it fits its capture times.
+    pub sound: SoundFigures,
+    /// Times that a track's timestamps jumped, stood still or changed their rate.
+    pub epochs: u64,
+    /// Sender reports that contradicted the packets.
+    pub reports_refused: u64,
     /// Peer connections that were answered.
     pub peers: u64,
 }
@@ -63,6 +70,11 @@ impl Totals {
             self.frames_dropped += video.frames_dropped;
         }
         self.frames_dropped += received.relay.pictures_dropped;
+        self.sound.add(received.relay.sound);
+        for time in [received.time.video, received.time.audio] {
+            self.epochs += time.epochs;
+            self.reports_refused += time.reports_refused;
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::events::Events;
 use crate::pipeline::SinkStatistics;
 use crate::session::Phase;
 use crate::state::Snapshot;
+use kvs_media::TimeSource;
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -29,10 +30,28 @@ struct PhaseLabel {
     phase: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct TrackLabel {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SourceLabel {
+    kind: &'static str,
+    source: &'static str,
+}
+
+/// Where capture times come from, in the words of `/status`.
+const SOURCES: [TimeSource; 3] = [TimeSource::Reports, TimeSource::Rtp, TimeSource::Arrival];
+
 type Float = Gauge<f64, AtomicU64>;
 
 /// Reads one sum.
 type Read = fn(&Snapshot, &SinkStatistics) -> u64;
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// The registry with the gauges that are set when it is read.
 pub(super) struct Metrics {
@@ -45,6 +64,9 @@ struct Inner {
     signaling: Gauge,
     jitter: Float,
     round_trip_time: Float,
+    time_source: Family<SourceLabel, Gauge>,
+    rate: Family<TrackLabel, Gauge>,
+    distance: Float,
     /// Sums that are kept elsewhere, and never shrink.
     counts: Vec<(Read, Counter)>,
     buffered_bytes: Gauge,
@@ -69,6 +91,15 @@ impl Metrics {
             "Round trip of the newest ICE check",
             round_trip_time.clone(),
         );
+        let time_source = Family::<SourceLabel, Gauge>::default();
+        let help = "1 for where a track's capture times come from: reports, rtp, arrival";
+        registry.register("time_source", help, time_source.clone());
+        let rate = Family::<TrackLabel, Gauge>::default();
+        let help = "By how many millionths a track's RTP timestamps go faster than time";
+        registry.register("rtp_rate_ppm", help, rate.clone());
+        let distance = Float::default();
+        let help = "How far video comes after audio by the sender's reports; it is taken off";
+        registry.register("track_distance_seconds", help, distance.clone());
         let buffered_seconds = Float::default();
         registry.register("buffered_seconds", "Media that waits to be persisted", buffered_seconds.clone());
         let buffered_bytes = Gauge::default();
@@ -103,6 +134,23 @@ impl Metrics {
         count("frames_received", "Complete access units", |now, _| now.totals.frames_received);
         count("key_frames_received", "IDR pictures", |now, _| now.totals.key_frames_received);
         count("frames_dropped", "Access units that were not stored", |now, _| now.totals.frames_dropped);
+        count(
+            "time_epochs",
+            "Times that RTP timestamps jumped, stood still or changed their rate",
+            |now, _| now.totals.epochs,
+        );
+        count("sender_reports_refused", "Sender reports that contradicted the packets", |now, _| {
+            now.totals.reports_refused
+        });
+        count("silence_milliseconds", "Silence written where no sound was received", |now, _| {
+            millis(now.totals.sound.silence)
+        });
+        count("sound_retimed_milliseconds", "Sound played a little slower or faster", |now, _| {
+            millis(now.totals.sound.bent)
+        });
+        count("sound_late_milliseconds", "Sound stored behind what sounded after it", |now, _| {
+            millis(now.totals.sound.late)
+        });
         count("peer_connections", "Peer connections that a master answered", |now, _| now.totals.peers);
         count("fragments_persisted", "Fragments acknowledged as persisted", |_, sink| {
             sink.fragments_persisted
@@ -118,6 +166,9 @@ impl Metrics {
                 signaling,
                 jitter,
                 round_trip_time,
+                time_source,
+                rate,
+                distance,
                 counts,
                 buffered_bytes,
                 spooled_bytes,
@@ -138,6 +189,15 @@ impl Metrics {
         inner.jitter.set(video.map_or(0.0, |video| video.jitter));
         let round_trip = now.received.as_ref().and_then(|received| received.peer.round_trip_time);
         inner.round_trip_time.set(round_trip.map_or(0.0, |time| time.as_secs_f64()));
+        let time = now.received.as_ref().map(|received| received.time).unwrap_or_default();
+        for (kind, stats) in [("video", time.video), ("audio", time.audio)] {
+            for source in SOURCES {
+                let label = SourceLabel { kind, source: source.as_str() };
+                inner.time_source.get_or_create(&label).set(i64::from(stats.source == source));
+            }
+            inner.rate.get_or_create(&TrackLabel { kind }).set(stats.rate_ppm);
+        }
+        inner.distance.set(time.distance_ms.map_or(0.0, |ms| ms as f64 / 1e3));
         for (read, counter) in &inner.counts {
             counter.inner().store(read(now, sink), Ordering::Relaxed);
         }

@@ -3,9 +3,9 @@
 use super::Context;
 use crate::session::Phase;
 use crate::state::Snapshot;
-use kvs_ingest_api::{AgentStatus, AudioStatus, StreamStatus, VideoStatus};
-use kvs_media::VideoFormat;
-use std::time::SystemTime;
+use kvs_ingest_api::{AgentStatus, AudioStatus, StreamStatus, TimeStatus, VideoStatus};
+use kvs_media::{ClockStats, VideoFormat};
+use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -27,6 +27,7 @@ pub(super) fn document(context: &Context) -> AgentStatus {
             packets_lost: stats.packets_lost,
             nack_count: stats.nack_count,
             pli_count: stats.pli_count,
+            time: time(received.time.video),
         })
     });
     let audio = received.as_ref().and_then(|received| {
@@ -35,6 +36,10 @@ pub(super) fn document(context: &Context) -> AgentStatus {
             codec: "opus".to_owned(),
             packets_received: stats.packets_received,
             packets_lost: stats.packets_lost,
+            time: time(received.time.audio),
+            silence_ms: millis(totals.sound.silence),
+            retimed_ms: millis(totals.sound.bent),
+            late_ms: millis(totals.sound.late),
         })
     });
     AgentStatus {
@@ -53,6 +58,8 @@ pub(super) fn document(context: &Context) -> AgentStatus {
         }),
         video,
         audio,
+        track_distance_ms: received.as_ref().and_then(|received| received.time.distance_ms),
+        clock_step_ms: received.as_ref().map_or(0, |received| received.time.clock_step_ms),
         kvs: StreamStatus {
             fragments_persisted: sink.fragments_persisted,
             last_persisted_at: sink.last_persisted_at.map(rfc3339),
@@ -75,6 +82,19 @@ fn phase(phase: Phase) -> kvs_ingest_api::Phase {
         Phase::Stopping => Api::Stopping,
         Phase::Failed => Api::Failed,
     }
+}
+
+fn time(stats: ClockStats) -> TimeStatus {
+    TimeStatus {
+        source: stats.source.as_str().to_owned(),
+        rate_ppm: stats.rate_ppm,
+        epochs: stats.epochs,
+        reports_refused: stats.reports_refused,
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn rfc3339(time: SystemTime) -> String {

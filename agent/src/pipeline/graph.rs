@@ -314,6 +314,10 @@ fn audio_branch(
     Ok(source)
 }
 
+/// How late media comes in at most: a capture time is up to 2.5 s before its packet's arrival, which may wait for others
+/// and for its judgement, and silence is reported behind all that, in pieces.
+const LATENESS: gst::ClockTime = gst::ClockTime::from_mseconds(4_000);
+
 fn source(caps: Option<&gst::Caps>) -> gst_app::AppSrc {
     let source = gst_app::AppSrc::builder()
         .format(gst::Format::Time)
@@ -325,6 +329,8 @@ fn source(caps: Option<&gst::Caps>) -> gst_app::AppSrc {
         .max_buffers(0)
         .build();
     source.set_caps(caps);
+    // kvssink waits for one track with the other so long.
+    source.set_latency(LATENESS, gst::ClockTime::NONE);
     source
 }
 

@@ -52,6 +52,10 @@ pub struct AgentStatus {
     pub video: Option<VideoStatus>,
     /// Audio, once some has arrived.
     pub audio: Option<AudioStatus>,
+    /// How far video comes after audio, by the sender's reports, milliseconds: it is taken off.
+    pub track_distance_ms: Option<i64>,
+    /// How far this machine's clock has been set ahead of the one that the recording goes by, milliseconds.
+    pub clock_step_ms: i64,
     /// The stream's side.
     pub kvs: StreamStatus,
 }
@@ -82,6 +86,23 @@ pub struct VideoStatus {
     pub nack_count: u64,
     /// Key frames asked for.
     pub pli_count: u64,
+    /// Where its capture times come from.
+    pub time: TimeStatus,
+}
+
+/// Where a track's capture times come from (`docs/time.md`).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TimeStatus {
+    /// `reports`: RTP timestamps, and sender reports that the packets confirm; `rtp`: RTP timestamps; `arrival`: RTP
+    /// timestamps whose rate is wrong, scaled by when packets arrive; `none` before the first.
+    pub source: String,
+    /// By how many millionths the track's RTP timestamps go faster than time.
+    pub rate_ppm: i64,
+    /// Times that its RTP timestamps jumped, stood still or changed their rate.
+    pub epochs: u64,
+    /// Sender reports that contradicted the packets.
+    pub reports_refused: u64,
 }
 
 /// Received audio.
@@ -94,6 +115,14 @@ pub struct AudioStatus {
     pub packets_received: u64,
     /// RTP packets that never came.
     pub packets_lost: u64,
+    /// Where its capture times come from.
+    pub time: TimeStatus,
+    /// Silence that was written where no sound was received, milliseconds.
+    pub silence_ms: u64,
+    /// Sound that was played a little slower or faster to follow the sender's clock, milliseconds.
+    pub retimed_ms: u64,
+    /// Sound that was stored behind what sounded after it, milliseconds.
+    pub late_ms: u64,
 }
 
 /// What became of the media at KVS.
