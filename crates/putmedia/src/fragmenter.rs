@@ -217,7 +217,9 @@ impl Fragmenter {
                 if matches!(place, Place::NewEpoch) {
                     self.begin_epoch();
                 }
-                ms.max(self.open(pushed.number, from_ms, store, now))
+                // Audio that opens a key frame's fragment came after it.
+                let number = tracks.next_key.map_or(pushed.number, |key| pushed.number.min(key));
+                ms.max(self.open(number, from_ms, store, now))
             }
         };
         if kind == TrackKind::Video {

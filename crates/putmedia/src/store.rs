@@ -220,7 +220,9 @@ impl Store {
     /// Moves everything that no connection has had, and that this process has recorded, to another time: into epochs
     /// of its own, which `next_epoch` numbers. Says whether the open fragment is among it, and its new epoch.
     pub(crate) fn shift_time(&mut self, delta_ms: i64, next_epoch: &mut u64) -> Option<u64> {
-        let (mut epoch, mut header): (Option<(u64, u64)>, Option<(u64, Arc<Header>)>) = (None, None);
+        // What the last epoch and the last header were, and what they are now.
+        let mut epoch: Option<(u64, u64)> = None;
+        let mut header: Option<(u64, Arc<Header>)> = None;
         let mut open = None;
         for fragment in &mut self.fragments {
             if fragment.was_started() || fragment.restored {
