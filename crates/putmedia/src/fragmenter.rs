@@ -329,22 +329,22 @@ impl Fragmenter {
     /// Finds the frame's place in the open fragment, if it has one there.
     fn join(&self, ms: u64, audio: bool, store: &mut Store) -> Place {
         let Some(open) = store.open_mut() else { return Place::New };
-        let (start, at) = (self.unit(open.start_ms), self.unit(ms));
-        if at >= start {
-            return Place::Open(ms.max(open.start_ms));
+        let mut start = open.start_ms;
+        if !open.was_started() {
+            // As low as it may be: behind what was before, and not before what timecodes count from.
+            let after = self.floor_ms.map_or(0, |floor| (self.unit(floor) + 1) * self.cutting.scale_ms);
+            let base =
+                open.header.as_ref().filter(|_| self.cutting.relative).map_or(0, |header| header.base_ms);
+            let lowest = ms.max(after).max(base);
+            if Duration::from_millis(open.latest_ms.saturating_sub(lowest)) < self.cutting.max {
+                start = start.min(lowest);
+            }
         }
-        let lowest = open.header.as_ref().filter(|_| self.cutting.relative).map(|header| header.base_ms);
-        let free = !open.was_started()
-            && self.floor_ms.is_none_or(|floor| at > self.unit(floor))
-            && lowest.is_none_or(|lowest| ms >= lowest)
-            && Duration::from_millis(open.latest_ms.saturating_sub(ms)) < self.cutting.max;
-        if free {
-            open.lower(ms);
-            return Place::Open(ms);
-        }
-        // Rounding has put it there, or the start was bumped.
-        if at + 1 == start || (!audio && open.start_ms - ms <= NEAR_MS) {
-            return Place::Open(open.start_ms);
+        // Rounding has put it there, or the start was bumped; or it is too near for a session of its own.
+        let rounded = self.unit(ms) + 1 >= self.unit(start);
+        if rounded || (!audio && start.saturating_sub(ms) <= NEAR_MS) {
+            open.lower(start);
+            return Place::Open(ms.max(start));
         }
         if audio { Place::Aside } else { Place::NewEpoch }
     }

@@ -46,7 +46,10 @@ impl Input {
                 let (kind, ms, _) = self.pushed[number as usize];
                 // The one documented exception, beside rounding.
                 let near = kind == Video && *at == cluster.start_ms && (ms..=ms + 50).contains(at);
-                assert!(at.abs_diff(ms) <= self.scale_ms || near, "frame {number} of {ms} is at {at}");
+                assert!(
+                    at.abs_diff(ms) <= self.scale_ms || near,
+                    "{kind:?} {number} of {ms} is at {at}: {cluster:?}"
+                );
             }
         }
         let first = self.pushed.iter().position(|(_, _, key)| *key).unwrap_or(self.pushed.len()) as u64;
@@ -78,8 +81,8 @@ fn live(seconds: u64, video: (u64, u64), audio: (u64, u64)) -> Input {
     // Both end at the same time of theirs.
     for now in (0..end + 8_000).step_by(20) {
         let at = |(delay, behind): (u64, u64)| (now >= delay).then(|| base + now - delay - behind);
-        if let Some(at) = at(video).filter(|at| *at < base + end && (at + video.1) % 40 == 0) {
-            input.push(Video, at, (at + video.1 - base) % 2000 == 0);
+        if let Some(at) = at(video).filter(|at| *at < base + end && (at + video.1).is_multiple_of(40)) {
+            input.push(Video, at, (at + video.1 - base).is_multiple_of(2000));
         }
         if let Some(at) = at(audio).filter(|at| *at < base + end) {
             input.push(Audio, at, false);
