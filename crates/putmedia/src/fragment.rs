@@ -114,6 +114,8 @@ pub(crate) struct Fragment {
     pub(crate) formats: [Option<Arc<TrackFormat>>; 2],
     pub(crate) start_ms: u64,
     pub(crate) latest_ms: u64,
+    /// From its last frame to the fragment that follows it: how long that frame lasts.
+    gap_ms: u64,
     tags: Vec<(String, String)>,
     /// Empty unless `resident`.
     blocks: Vec<Block>,
@@ -147,6 +149,9 @@ pub(crate) struct Fragment {
 /// Bookkeeping of a block, counted against the storage bound beside its payload.
 pub(crate) const BLOCK_OVERHEAD: usize = 64;
 
+/// A frame that lasts longer counts for nothing: the service accepts fragments of 20 s.
+const MAX_GAP_MS: u64 = 20_000;
+
 impl Fragment {
     pub(crate) fn new(id: u64, epoch: u64, start_ms: u64, tags: Vec<(String, String)>, now: Instant) -> Self {
         Self {
@@ -156,6 +161,7 @@ impl Fragment {
             formats: [None, None],
             start_ms,
             latest_ms: start_ms,
+            gap_ms: 0,
             tags,
             blocks: Vec::new(),
             frames: [0; 2],
@@ -224,9 +230,17 @@ impl Fragment {
         Some(SpooledFragment { head: self.spool_head(segment_uid)?, blocks: self.blocks.clone() })
     }
 
-    /// Media time from its first frame to its last.
+    /// Media time from its first frame to the end of its last, as far as that is known.
     pub(crate) fn duration(&self) -> Duration {
-        Duration::from_millis(self.latest_ms.saturating_sub(self.start_ms))
+        Duration::from_millis(self.latest_ms.saturating_sub(self.start_ms) + self.gap_ms)
+    }
+
+    /// Another one begins. What is further away does not follow it: a clock was set, or nothing came.
+    pub(crate) fn followed_by(&mut self, next: &Self) {
+        let gap = next.start_ms.saturating_sub(self.latest_ms);
+        if next.epoch == self.epoch && gap <= MAX_GAP_MS {
+            self.gap_ms = gap;
+        }
     }
 
     /// Its timecode has been on a connection: it stays as it is.

@@ -62,6 +62,9 @@ impl Store {
     pub(crate) fn push(&mut self, fragment: Fragment) {
         self.bytes += fragment.bytes;
         self.resident.insert(fragment.id);
+        if let Some(last) = self.fragments.back_mut() {
+            last.followed_by(&fragment);
+        }
         self.fragments.push_back(fragment);
     }
 
@@ -71,7 +74,10 @@ impl Store {
     }
 
     /// Puts a fragment that the spool has before all others.
-    pub(crate) fn push_oldest(&mut self, fragment: Fragment) {
+    pub(crate) fn push_oldest(&mut self, mut fragment: Fragment) {
+        if let Some(next) = self.fragments.front() {
+            fragment.followed_by(next);
+        }
         self.spooled_bytes += fragment.spooled.bytes();
         self.fragments.push_front(fragment);
     }

@@ -83,8 +83,16 @@ impl Rounds {
             .begun
             .iter()
             .find(|(round, offset)| *round > lane.round && stamp.running + offset >= end - RESTART);
-        if let Some(known) = known {
-            return *known;
+        if let Some((round, offset)) = known.copied() {
+            // It began where the other track had ended; this one has gone further: the rest of the round is later.
+            let offset = offset + (end - stamp.running - offset).max(0);
+            for known in self.begun.iter_mut().filter(|known| known.0 == round) {
+                known.1 = offset;
+            }
+            for lane in self.lanes.iter_mut().filter(|lane| lane.round == round) {
+                lane.offset = offset;
+            }
+            return (round, offset);
         }
         let end = self.lanes.iter().filter_map(Lane::end).max().unwrap_or(0);
         // The source has waited, and not only come as late as always.
