@@ -137,6 +137,11 @@ impl Interleaver {
         queued.find(|pushed| pushed.frame.random_access).map(|pushed| pushed.number)
     }
 
+    /// Whether frames of the track wait.
+    pub(crate) fn waits(&self, kind: TrackKind) -> bool {
+        !self.lanes[kind.index()].queue.is_empty()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.lanes.iter().all(|lane| lane.queue.is_empty())
     }

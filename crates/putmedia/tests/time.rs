@@ -162,6 +162,29 @@ fn video_that_is_late_keeps_its_time_in_an_epoch_of_its_own() {
     assert!(statistics.epochs <= 3, "{}", statistics.epochs);
 }
 
+/// A queue in front of the element is drained at the end of the stream: sound has ended long before picture.
+#[test]
+fn a_track_that_ends_first_is_in_the_fragments_that_it_belongs_to() {
+    let mut input = Input::new(ProducerConfig::default());
+    for now in (0..8_000).step_by(20) {
+        if now >= 4_000 && now % 40 == 0 {
+            input.push(Video, 10_000 + now - 4_000, now % 2000 == 0);
+        }
+        input.push(Audio, 10_000 + now, false);
+        input.bench.wait(20);
+    }
+    let now = input.bench.now;
+    input.bench.producer.end_track(Audio, now);
+    input.bench.wait(1);
+    for at in (4_000..8_000).step_by(40) {
+        input.push(Video, 10_000 + at, at % 2000 == 0);
+        input.bench.wait(1);
+    }
+    let clusters = input.finish();
+    assert_eq!(sessions(&clusters), 1);
+    assert_eq!(input.bench.producer.statistics().frames_late, [0, 0]);
+}
+
 #[test]
 fn a_clock_that_is_set_loses_nothing_even_without_a_connection() {
     for step in [3_600_000_i64, -3_600_000, 400_000, -5_000] {

@@ -125,8 +125,9 @@ impl Producer {
             self.release_leading(now);
         }
         self.interleaver.set_expected(kind, false);
-        self.store.decide_header(self.expected(), false);
         self.pump(now);
+        self.store.decide_header(self.expected(), false);
+        self.connect_if_needed(now);
     }
 
     /// How much later than their time frames may come, as far as the host knows (a LATENCY query, a jitter buffer): so
@@ -339,8 +340,9 @@ impl Producer {
         }
     }
 
+    /// Tracks of which frames come: a track that has ended may still wait for its turn.
     fn expected(&self) -> [bool; 2] {
-        TrackKind::ALL.map(|kind| self.interleaver.is_expected(kind))
+        TrackKind::ALL.map(|kind| self.interleaver.is_expected(kind) || self.interleaver.waits(kind))
     }
 
     fn silence_deadline(&self) -> Option<Instant> {
