@@ -59,6 +59,8 @@ pub(crate) struct Tracks {
     pub(crate) video_awaited: bool,
     /// Number of the first random-access point that was pushed and not placed.
     pub(crate) next_key: Option<u64>,
+    /// The frame is over before that begins, or there is none.
+    pub(crate) over_before_key: bool,
 }
 
 #[derive(Debug)]
@@ -197,9 +199,12 @@ impl Fragmenter {
         if self.awaiting_key {
             match kind {
                 TrackKind::Video if !key => return Placed::BeforeKeyFrame,
-                // Behind a key frame that is on its way it is not too early, whatever its time.
+                // Not too early is what came behind the key frame that is on its way, whatever its time, and what can
+                // be heard with it.
                 TrackKind::Audio
-                    if tracks.video_awaited && tracks.next_key.is_none_or(|key| pushed.number < key) =>
+                    if tracks.video_awaited
+                        && tracks.over_before_key
+                        && tracks.next_key.is_none_or(|key| pushed.number < key) =>
                 {
                     return Placed::BeforeKeyFrame;
                 }

@@ -137,6 +137,14 @@ impl Interleaver {
         queued.find(|pushed| pushed.frame.random_access).map(|pushed| pushed.number)
     }
 
+    /// Whether the track's frame that was popped last ends no later than the first random-access point that waits
+    /// begins: its next frame begins where it ends.
+    pub(crate) fn ended_before_key(&self, kind: TrackKind) -> bool {
+        let mut video = self.lanes[TrackKind::Video.index()].queue.iter();
+        let Some(key) = video.find(|queued| queued.pushed.frame.random_access) else { return true };
+        self.lanes[kind.index()].queue.front().is_some_and(|next| next.from <= key.from)
+    }
+
     /// Whether frames of the track wait.
     pub(crate) fn waits(&self, kind: TrackKind) -> bool {
         !self.lanes[kind.index()].queue.is_empty()

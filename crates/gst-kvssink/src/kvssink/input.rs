@@ -19,6 +19,11 @@ use super::{caps, metadata, report};
 /// A live buffer may come this much later than upstream says that it does.
 const LIVE_MARGIN: gst::ClockTime = gst::ClockTime::SECOND;
 
+/// Two readings of the clock that are no further apart are one.
+const SAME_MOMENT: Duration = Duration::from_micros(200);
+/// How often that is tried.
+const TRIES: usize = 5;
+
 impl KvsSink {
     pub(super) fn event(&self, kind: TrackKind, pad: &gst::Pad, event: gst::Event) -> bool {
         match event.view() {
@@ -233,7 +238,6 @@ impl KvsSink {
         (key, duration): (bool, Duration),
         track: &Track,
     ) -> MediaTime {
-        let wall = self.clock.lock().now();
         let mut timeline = self.timeline.lock();
         // The time of presentation: that is what a block's is.
         let stamp = buffer.pts().or(buffer.dts());
@@ -243,13 +247,12 @@ impl KvsSink {
             // As in the C++ element, which clips to running time unless it is told not to.
             if raw { i128::from(time.nseconds()) } else { running_time(segment, time) }
         });
+        let (wall, clock) = self.clocks(timeline.is_fresh());
         match (stamp, track.next_time(), timeline.source()) {
             (None, Some(next), _) => next,
             (None, None, Source::Original) => wall,
             (stamp, _, source) => {
-                let clock = self.obj().current_running_time();
-                let running = clock.map(|time| i128::from(time.nseconds()));
-                let running = running.filter(|_| self.obj().current_state() == gst::State::Playing);
+                let running = clock.filter(|_| self.obj().current_state() == gst::State::Playing);
                 let unstamped = if source == Source::WallClock { running } else { None };
                 let stamp = Stamp {
                     track: index(kind),
@@ -260,6 +263,21 @@ impl KvsSink {
                 timeline.place(stamp, Now { wall, running, live_latency: track.live_latency })
             }
         }
+    }
+
+    /// The wall clock and the pipeline's running time of the same moment, which is not known if that cannot be had:
+    /// where the thread is put aside between the two readings, they would look like drift. Unless it is `needed`.
+    fn clocks(&self, needed: bool) -> (MediaTime, Option<i128>) {
+        for _ in 0..TRIES {
+            let before = self.clock.lock().now();
+            let running = self.obj().current_running_time().map(|time| i128::from(time.nseconds()));
+            let wall = self.clock.lock().now();
+            if wall.since(before) < SAME_MOMENT {
+                return (wall, running);
+            }
+        }
+        let running = self.obj().current_running_time().filter(|_| needed);
+        (self.clock.lock().now(), running.map(|time| i128::from(time.nseconds())))
     }
 
     /// Asks upstream how late its buffers may come: the tracks wait for each other so long.

@@ -74,6 +74,11 @@ impl Timeline {
         Self { source, latch: None, paused: None, rounds: Rounds::default() }
     }
 
+    /// Whether nothing is known yet of how running time and wall clock go together.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.latch.is_none()
+    }
+
     /// Whether the host's clock tells its times.
     pub(super) fn follows_clock(&self) -> bool {
         matches!(self.source, Source::WallClock | Source::Arrival)

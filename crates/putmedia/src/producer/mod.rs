@@ -381,6 +381,7 @@ impl Producer {
             expected: self.expected(),
             video_awaited: self.interleaver.video_is_awaited(),
             next_key,
+            over_before_key: next_key.is_none() || self.interleaver.ended_before_key(kind),
         };
         let placed = self.fragmenter.place(queued, tracks, &mut self.store, now);
         self.tell_fragmenter();
