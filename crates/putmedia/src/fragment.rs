@@ -1,7 +1,7 @@
 //! A fragment: one Matroska cluster with everything that is needed to send it, again if need be.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
@@ -24,6 +24,12 @@ pub(crate) struct Header {
 impl Header {
     pub(crate) fn new(id: u64, epoch: u64, formats: [Option<Arc<TrackFormat>>; 2], base_ms: u64) -> Self {
         Self { id, epoch, was: None, formats, base_ms }
+    }
+
+    /// The same at another time, in another epoch.
+    pub(crate) fn moved(&self, id: u64, epoch: u64, delta_ms: i64, scale_ms: u64) -> Self {
+        let base = self.base_ms.saturating_add_signed(delta_ms);
+        Self::new(id, epoch, self.formats.clone(), base - base % scale_ms)
     }
 
     /// The header of fragments that a spool has had since before.
@@ -64,7 +70,8 @@ impl Header {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Block {
     pub(crate) kind: TrackKind,
-    /// Milliseconds after the fragment's start. Negative never: earlier frames are moved or dropped.
+    /// Milliseconds after the fragment's start. Negative never: for an earlier frame the start is lowered, or it goes
+    /// into a fragment of its own.
     pub(crate) offset_ms: u32,
     pub(crate) key: bool,
     pub(crate) data: Bytes,
@@ -107,6 +114,8 @@ pub(crate) struct Fragment {
     pub(crate) formats: [Option<Arc<TrackFormat>>; 2],
     pub(crate) start_ms: u64,
     pub(crate) latest_ms: u64,
+    /// From its last frame to the fragment that follows it: how long that frame lasts.
+    gap_ms: u64,
     tags: Vec<(String, String)>,
     /// Empty unless `resident`.
     blocks: Vec<Block>,
@@ -120,6 +129,8 @@ pub(crate) struct Fragment {
     pub(crate) spooled: Spooled,
     /// Its file, once the spool has had it.
     pub(crate) file: Option<FileName>,
+    /// It was recorded by a process before this one.
+    pub(crate) restored: bool,
     /// It was asked for from the spool.
     pub(crate) loading: bool,
     pub(crate) closed: bool,
@@ -136,7 +147,10 @@ pub(crate) struct Fragment {
 }
 
 /// Bookkeeping of a block, counted against the storage bound beside its payload.
-const BLOCK_OVERHEAD: usize = 64;
+pub(crate) const BLOCK_OVERHEAD: usize = 64;
+
+/// A frame that lasts longer counts for nothing: the service accepts fragments of 20 s.
+const MAX_GAP_MS: u64 = 20_000;
 
 impl Fragment {
     pub(crate) fn new(id: u64, epoch: u64, start_ms: u64, tags: Vec<(String, String)>, now: Instant) -> Self {
@@ -147,6 +161,7 @@ impl Fragment {
             formats: [None, None],
             start_ms,
             latest_ms: start_ms,
+            gap_ms: 0,
             tags,
             blocks: Vec::new(),
             frames: [0; 2],
@@ -155,6 +170,7 @@ impl Fragment {
             resident: true,
             spooled: Spooled::No,
             file: None,
+            restored: false,
             loading: false,
             closed: false,
             sent: Sent::No,
@@ -181,6 +197,7 @@ impl Fragment {
             resident: false,
             spooled: Spooled::Yes(bytes),
             file: Some(file),
+            restored: true,
             closed: true,
             ..Self::new(id, epoch, start_ms, tags, now)
         }
@@ -193,7 +210,8 @@ impl Fragment {
             segment_uid,
             header_id: header.id,
             epoch: self.epoch,
-            base_ms: header.base_ms,
+            // The start of a session's first fragment may have been lowered since.
+            base_ms: header.base_ms.min(self.start_ms),
             start_ms: self.start_ms,
             latest_ms: self.latest_ms,
             frames: self.frames,
@@ -210,6 +228,40 @@ impl Fragment {
     /// What the spool is to keep.
     pub(crate) fn to_spool(&self, segment_uid: [u8; 16]) -> Option<SpooledFragment> {
         Some(SpooledFragment { head: self.spool_head(segment_uid)?, blocks: self.blocks.clone() })
+    }
+
+    /// Media time from its first frame to the end of its last, as far as that is known.
+    pub(crate) fn duration(&self) -> Duration {
+        Duration::from_millis(self.latest_ms.saturating_sub(self.start_ms) + self.gap_ms)
+    }
+
+    /// Another one begins. What is further away does not follow it: a clock was set, or nothing came.
+    pub(crate) fn followed_by(&mut self, next: &Self) {
+        let gap = next.start_ms.saturating_sub(self.latest_ms);
+        if next.epoch == self.epoch && gap <= MAX_GAP_MS {
+            self.gap_ms = gap;
+        }
+    }
+
+    /// Its timecode has been on a connection: it stays as it is.
+    pub(crate) fn was_started(&self) -> bool {
+        self.times_started > 0
+    }
+
+    /// Lets it begin earlier; every frame keeps its time.
+    pub(crate) fn lower(&mut self, start_ms: u64) {
+        let by = u32::try_from(self.start_ms.saturating_sub(start_ms)).unwrap_or(u32::MAX);
+        for block in &mut self.blocks {
+            block.offset_ms = block.offset_ms.saturating_add(by);
+        }
+        self.start_ms = self.start_ms.min(start_ms);
+    }
+
+    /// Moves it to another time, and with it all its frames.
+    pub(crate) fn shift_time(&mut self, delta_ms: i64) {
+        let duration = self.latest_ms.saturating_sub(self.start_ms);
+        self.start_ms = self.start_ms.saturating_add_signed(delta_ms);
+        self.latest_ms = self.start_ms.saturating_add(duration);
     }
 
     pub(crate) fn has(&self, kind: TrackKind) -> bool {

@@ -1,21 +1,32 @@
 //! Decides where fragments begin and end.
+//!
+//! A frame keeps its time, whatever that is. What the service demands of the order of fragments in a session is met by
+//! where a fragment begins: it may be lowered until it is on a connection; a fragment that would begin before what was
+//! in the one before it begins an *epoch*, which is a session of its own; audio that is late goes [there](Late), too.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::fragment::Fragment;
-use crate::fragment_event::{EventRefused, FragmentEvent};
-use crate::interleave::Queued;
+use crate::interleave::{Pushed, Queued};
+use crate::late::Late;
 use crate::store::Store;
+use crate::tags::Tags;
 use crate::{Frame, TrackFormat, TrackKind};
 
 /// The service accepts 50 MB per fragment.
-const MAX_FRAGMENT_BYTES: usize = 48_000_000;
+pub(crate) const MAX_FRAGMENT_BYTES: usize = 48_000_000;
 
 /// Longest fragment of audio alone, which can be cut anywhere. The service's pages give 10 s and 20 s as what it
 /// accepts; only video without key frames has a reason to go beyond the lower one.
-const MAX_AUDIO: Duration = Duration::from_secs(10);
+pub(crate) const MAX_AUDIO: Duration = Duration::from_secs(10);
+
+/// Video that lies before the start of a fragment whose timecode is out, by no more than this, takes the fragment's
+/// start: the one case in which a time is not kept, beside rounding. A session of its own would cost more.
+const NEAR_MS: u64 = 50;
+
+/// Video that came so recently still runs: audio that is far ahead of it does not end its fragment.
+const RUNNING: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Cutting {
@@ -25,6 +36,8 @@ pub(crate) struct Cutting {
     pub(crate) max: Duration,
     /// Unit of timecodes.
     pub(crate) scale_ms: u64,
+    /// Timecodes count from the header's base: no fragment of its session can begin before.
+    pub(crate) relative: bool,
 }
 
 /// What became of a frame.
@@ -33,10 +46,21 @@ pub(crate) enum Placed {
     Stored,
     /// Nothing can be decoded before the first random-access point.
     BeforeKeyFrame,
-    /// Its fragment is closed already.
+    /// Its fragment is closed, and too much of that kind waits.
     Late,
-    /// The open fragment's header is out and does not have its track.
-    NoTrack,
+}
+
+/// What is known of the tracks when a frame is placed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tracks {
+    /// Frames can come.
+    pub(crate) expected: [bool; 2],
+    /// Video is being produced, or may begin any moment.
+    pub(crate) video_awaited: bool,
+    /// Number of the first random-access point that was pushed and not placed.
+    pub(crate) next_key: Option<u64>,
+    /// The frame is over before that begins, or there is none.
+    pub(crate) over_before_key: bool,
 }
 
 #[derive(Debug)]
@@ -45,23 +69,36 @@ pub(crate) struct Fragmenter {
     /// Nothing is stored until the next random-access point (or audio, when no video is awaited).
     awaiting_key: bool,
     epoch: u64,
-    /// Latest timecode of the epoch: the next fragment begins after it.
+    /// The highest number of an epoch.
+    last_epoch: u64,
+    /// Latest time of the epoch: the next fragment begins after it.
     latest_ms: Option<u64>,
-    /// The lowest time that a video frame of the open fragment may get.
-    video_floor_ms: u64,
+    /// The same when the open fragment began: it may not begin earlier.
+    floor_ms: Option<u64>,
     /// Where the last random-access point began.
     last_key_ms: Option<u64>,
     /// Format of the last video frame: under another one decoding starts anew.
     video_format: Option<Arc<TrackFormat>>,
-    pending_tags: VecDeque<(String, String)>,
-    pending_event: FragmentEvent,
-    persistent_tags: Vec<(String, String)>,
+    video_at: Option<Instant>,
+    pub(crate) tags: Tags,
+    late: Late,
+    /// Frames that were stored late, and epochs that began because time went back: not told yet.
+    pub(crate) stored_late: [u64; 2],
+    pub(crate) epochs_begun: u64,
+    /// A fragment's video begins with a picture that refers to what is not in it: not told yet.
+    pub(crate) wants_key: bool,
 }
 
-/// The service accepts ten tags per fragment. More wait for the next one; beyond `MAX_PENDING_TAGS` they are
-/// refused.
-const MAX_TAGS: usize = 10;
-const MAX_PENDING_TAGS: usize = 25;
+/// Where a frame goes.
+enum Place {
+    /// Into the open fragment, at this time.
+    Open(u64),
+    /// Into a new one.
+    New,
+    /// Into a new one, in an epoch of its own.
+    NewEpoch,
+    Aside,
+}
 
 impl Fragmenter {
     pub(crate) fn new(cutting: Cutting) -> Self {
@@ -69,13 +106,17 @@ impl Fragmenter {
             cutting,
             awaiting_key: true,
             epoch: 0,
+            last_epoch: 0,
             latest_ms: None,
-            video_floor_ms: 0,
+            floor_ms: None,
             last_key_ms: None,
             video_format: None,
-            pending_tags: VecDeque::new(),
-            pending_event: FragmentEvent::default(),
-            persistent_tags: Vec::new(),
+            video_at: None,
+            tags: Tags::default(),
+            late: Late::default(),
+            stored_late: [0; 2],
+            epochs_begun: 0,
+            wants_key: false,
         }
     }
 
@@ -84,172 +125,232 @@ impl Fragmenter {
         self.awaiting_key = true;
     }
 
-    /// Latest timecode since the time line last started over, in milliseconds since the epoch.
-    pub(crate) fn latest_ms(&self) -> Option<u64> {
-        self.latest_ms
+    pub(crate) fn awaits_key(&self) -> bool {
+        self.awaiting_key
     }
 
     /// The time line starts over: what follows may lie before what was.
-    pub(crate) fn restart_time(&mut self) {
-        self.epoch += 1;
-        self.latest_ms = None;
+    pub(crate) fn restart_time(&mut self, store: &mut Store, now: Instant) {
+        self.close(store, now);
+        self.begin_epoch();
+    }
+
+    fn begin_epoch(&mut self) {
+        if self.latest_ms.take().is_some() {
+            self.epochs_begun += 1;
+        }
+        self.last_epoch += 1;
+        self.epoch = self.last_epoch;
         self.last_key_ms = None;
     }
 
-    /// Takes a tag for the next fragment, or for every following one until its value is set to nothing.
-    pub(crate) fn add_tag(&mut self, name: String, value: String, persist: bool) -> bool {
-        if persist {
-            self.persistent_tags.retain(|(known, _)| *known != name);
-            if value.is_empty() {
-                return true;
-            }
-            if self.persistent_tags.len() + self.pending_event.tags().len() >= MAX_TAGS {
-                return false;
-            }
-            self.persistent_tags.push((name, value));
-            return true;
+    /// Moves all times that no connection has had. What follows is in another epoch.
+    pub(crate) fn shift_time(&mut self, delta_ms: i64, store: &mut Store, now: Instant) {
+        if store.open().is_some_and(Fragment::was_started) {
+            self.close(store, now);
         }
-        if self.pending_tags.len() >= MAX_PENDING_TAGS {
-            return false;
+        let by = |ms: &mut u64| *ms = ms.saturating_add_signed(delta_ms);
+        self.late.shift_time(delta_ms);
+        let open = store.shift_time(delta_ms, &mut self.last_epoch);
+        match open {
+            Some(epoch) => {
+                self.epoch = epoch;
+                let times = [&mut self.latest_ms, &mut self.floor_ms, &mut self.last_key_ms];
+                times.into_iter().flatten().for_each(by);
+            }
+            None => {
+                self.begin_epoch();
+            }
         }
-        self.pending_tags.push_back((name, value));
-        true
     }
 
-    /// Takes an event for the next fragment; several become one.
-    pub(crate) fn add_event(&mut self, event: FragmentEvent) -> Result<(), EventRefused> {
-        let merged = self.pending_event.clone().merge(event)?;
-        let tags = merged.tags().len() + self.persistent_tags.len();
-        if tags > MAX_TAGS {
-            return Err(EventRefused::TooManyTags { tags, limit: MAX_TAGS });
-        }
-        self.pending_event = merged;
-        Ok(())
-    }
-
-    /// Closes the open fragment, if there is one.
-    pub(crate) fn close(&mut self, store: &mut Store) {
+    /// Closes the open fragment, if there is one, and writes what came late behind it.
+    pub(crate) fn close(&mut self, store: &mut Store, now: Instant) {
         store.decide_header([false; 2], true);
         if let Some(open) = store.open_mut() {
             open.closed = true;
         }
+        let late = self.late.write(store, &mut self.last_epoch, self.cutting.scale_ms, now);
+        for (sum, late) in self.stored_late.iter_mut().zip(late) {
+            *sum += late;
+        }
+    }
+
+    /// Forgets what came late and is not in a fragment yet, and says how many frames of each track that were.
+    pub(crate) fn clear_late(&mut self) -> [u64; 2] {
+        self.late.clear()
     }
 
     pub(crate) fn place(
         &mut self,
         queued: Queued,
-        expected: [bool; 2],
-        video_awaited: bool,
+        tracks: Tracks,
         store: &mut Store,
         now: Instant,
     ) -> Placed {
-        let Queued { frame, format, from, .. } = queued;
-        let key = frame.track == TrackKind::Video && frame.random_access;
-        if frame.track == TrackKind::Video {
-            let changed = self.video_format.as_ref().is_some_and(|known| **known != *format);
+        let Queued { pushed, from, .. } = queued;
+        let kind = pushed.frame.track;
+        let key = kind == TrackKind::Video && pushed.frame.random_access;
+        if kind == TrackKind::Video {
+            let changed = self.video_format.as_ref().is_some_and(|known| **known != *pushed.format);
             self.awaiting_key |= changed && !key;
-            self.video_format = Some(Arc::clone(&format));
+            self.video_format = Some(Arc::clone(&pushed.format));
         }
         if self.awaiting_key {
-            match frame.track {
+            match kind {
                 TrackKind::Video if !key => return Placed::BeforeKeyFrame,
-                TrackKind::Audio if video_awaited => return Placed::BeforeKeyFrame,
+                // Not too early is what came behind the key frame that is on its way, whatever its time, and what can
+                // be heard with it.
+                TrackKind::Audio
+                    if tracks.video_awaited
+                        && tracks.over_before_key
+                        && tracks.next_key.is_none_or(|key| pushed.number < key) =>
+                {
+                    return Placed::BeforeKeyFrame;
+                }
                 _ => {}
             }
         }
-        let (ms, from_ms) = (frame.time.millis(), from.millis());
-        if self.must_cut(&frame, from_ms, key, &format, store) {
-            self.close(store);
-        }
-        if frame.track == TrackKind::Audio && self.is_late(ms, store) {
-            return Placed::Late;
-        }
-        // A video frame always finds room: its track is waited for, or its random-access point cuts.
-        if !store.accepts(frame.track) {
-            if frame.track == TrackKind::Audio {
-                return Placed::NoTrack;
+        let (ms, from_ms) = (pushed.frame.time.millis(), from.millis());
+        let at = match self.choose(&pushed, from_ms, tracks, store, now) {
+            Place::Aside => {
+                return if self.late.push(pushed) { Placed::Stored } else { Placed::Late };
             }
-            self.close(store);
-        }
-        if store.open().is_none() {
-            // Later than everything before by a whole unit, so that it still is when both are rounded.
-            let start = self.latest_ms.map_or(from_ms, |latest| from_ms.max(latest + self.cutting.scale_ms));
-            let fragment = Fragment::new(store.next_id(), self.epoch, start, self.take_tags(), now);
-            store.push(fragment);
-            self.video_floor_ms = start;
-        }
-        if frame.track == TrackKind::Video {
+            Place::Open(at) => at,
+            place => {
+                self.close(store, now);
+                if matches!(place, Place::NewEpoch) {
+                    self.begin_epoch();
+                }
+                // Audio that opens a key frame's fragment came after it.
+                let number = tracks.next_key.map_or(pushed.number, |key| pushed.number.min(key));
+                ms.max(self.open(number, from_ms, store, now))
+            }
+        };
+        if kind == TrackKind::Video {
             self.awaiting_key = false;
+            self.video_at = Some(now);
+            self.wants_key |= !key && store.open().is_some_and(|open| !open.has(TrackKind::Video));
         }
         if key {
             self.last_key_ms = Some(from_ms);
         }
-        self.append(frame, ms, format, store, now);
-        store.decide_header(expected, false);
+        self.append(pushed, at, store, now);
+        store.decide_header(tracks.expected, false);
         Placed::Stored
     }
 
-    fn append(&mut self, frame: Frame, ms: u64, format: Arc<TrackFormat>, store: &mut Store, now: Instant) {
+    /// Begins a fragment, and says when it begins.
+    fn open(&mut self, number: u64, from_ms: u64, store: &mut Store, now: Instant) -> u64 {
+        let (from, latest) = (self.unit(from_ms), self.latest_ms.map(|latest| self.unit(latest)));
+        if latest.is_some_and(|latest| from < latest) {
+            self.begin_epoch();
+        }
+        // Equal once rounded: later by the least that can be told.
+        let start = if latest == Some(from) { (from + 1) * self.cutting.scale_ms } else { from_ms };
+        self.floor_ms = self.latest_ms;
+        let (id, tags) = (store.next_id(), self.tags.take(number));
+        store.push(Fragment::new(id, self.epoch, start, tags, now));
+        start
+    }
+
+    fn unit(&self, ms: u64) -> u64 {
+        ms / self.cutting.scale_ms
+    }
+
+    fn append(&mut self, pushed: Pushed, at: u64, store: &mut Store, now: Instant) {
         let Some(open) = store.open_mut() else { return };
-        let at = if frame.track == TrackKind::Video && ms < self.video_floor_ms {
-            // Timestamps that fall behind what is already sent are squeezed together rather than dropped:
-            // later frames depend on these.
-            let at = self.video_floor_ms;
-            self.video_floor_ms += 1;
-            at
-        } else {
-            ms.max(open.start_ms)
-        };
+        let Pushed { frame, format, .. } = pushed;
         let bytes = open.append(frame.track, format, at, frame.random_access, frame.data, now);
-        self.latest_ms = Some(self.latest_ms.unwrap_or(0).max(at));
+        self.latest_ms = self.latest_ms.max(Some(at));
         store.bytes += bytes;
     }
 
-    fn must_cut(&self, frame: &Frame, ms: u64, key: bool, format: &Arc<TrackFormat>, store: &Store) -> bool {
-        let Some(open) = store.open() else { return false };
+    fn choose(
+        &self,
+        pushed: &Pushed,
+        from_ms: u64,
+        tracks: Tracks,
+        store: &mut Store,
+        now: Instant,
+    ) -> Place {
+        let Pushed { frame, format, .. } = pushed;
+        let Some(open) = store.open() else { return Place::New };
+        let audio = frame.track == TrackKind::Audio;
         if !store.format_fits(frame.track, format) || open.epoch != self.epoch {
-            return true;
+            return Place::New;
         }
-        let elapsed = Duration::from_millis(ms.saturating_sub(open.start_ms));
+        if open.bytes + frame.data.len() > MAX_FRAGMENT_BYTES {
+            return Place::New;
+        }
         // Also keeps block times, signed 16-bit milliseconds, from overflowing.
-        if elapsed >= self.cutting.max || open.bytes + frame.data.len() > MAX_FRAGMENT_BYTES {
-            return true;
+        if Duration::from_millis(from_ms.saturating_sub(open.start_ms)) >= self.cutting.max {
+            let runs = open.has(TrackKind::Video)
+                && self.video_at.is_some_and(|at| now.saturating_duration_since(at) < RUNNING);
+            return if audio && runs { Place::Aside } else { Place::New };
         }
+        // A video frame always finds room: its track is waited for, or its random-access point cuts.
+        if !store.accepts(frame.track) {
+            return if audio { Place::Aside } else { Place::New };
+        }
+        if self.cuts(frame, from_ms, tracks, open) {
+            return Place::New;
+        }
+        self.join(frame.time.millis(), audio, store)
+    }
+
+    /// Whether a new fragment should begin, although the frame would fit into the open one.
+    fn cuts(&self, frame: &Frame, from_ms: u64, tracks: Tracks, open: &Fragment) -> bool {
+        let elapsed = Duration::from_millis(from_ms.saturating_sub(open.start_ms));
+        let overlaps = self.latest_ms.is_some_and(|latest| self.unit(from_ms) < self.unit(latest));
         match frame.track {
-            TrackKind::Video if key && elapsed >= self.cutting.min => {
+            TrackKind::Video if frame.random_access && elapsed >= self.cutting.min => {
                 // The next one may come too late for the service.
-                let spacing = self.last_key_ms.map_or(0, |last| ms.saturating_sub(last));
-                self.cutting.every_key_frame
-                    || !open.has(TrackKind::Video)
+                let spacing = self.last_key_ms.map_or(0, |last| from_ms.saturating_sub(last));
+                let next = elapsed + Duration::from_millis(spacing);
+                if !open.has(TrackKind::Video) {
+                    // Audio that came behind this frame and lies before it: they belong together.
+                    return open.header.is_some() || elapsed >= MAX_AUDIO;
+                }
+                let due = self.cutting.every_key_frame
                     || elapsed >= self.cutting.target
-                    || elapsed + Duration::from_millis(spacing) >= self.cutting.max
+                    || next >= self.cutting.max;
+                // With audio that is ahead of it, it would need a session of its own: the next one may not.
+                due && !(overlaps && next < MAX_AUDIO)
             }
             TrackKind::Video => false,
             // With video in the fragment audio follows its cuts.
             TrackKind::Audio => {
-                let target = self.cutting.target.max(self.cutting.min).min(MAX_AUDIO);
-                !open.has(TrackKind::Video) && elapsed >= target
+                let target = match tracks.next_key {
+                    // It will be the fragment's first.
+                    Some(_) if self.awaiting_key => MAX_AUDIO,
+                    _ => self.cutting.target.max(self.cutting.min).min(MAX_AUDIO),
+                };
+                !open.has(TrackKind::Video) && elapsed >= target && !overlaps
             }
         }
     }
 
-    fn is_late(&self, ms: u64, store: &Store) -> bool {
-        match store.open() {
-            Some(open) => ms < open.start_ms,
-            None => self.latest_ms.is_some_and(|latest| ms <= latest),
+    /// Finds the frame's place in the open fragment, if it has one there.
+    fn join(&self, ms: u64, audio: bool, store: &mut Store) -> Place {
+        let Some(open) = store.open_mut() else { return Place::New };
+        let mut start = open.start_ms;
+        if !open.was_started() {
+            // As low as it may be: behind what was before, and not before what timecodes count from.
+            let after = self.floor_ms.map_or(0, |floor| (self.unit(floor) + 1) * self.cutting.scale_ms);
+            let base =
+                open.header.as_ref().filter(|_| self.cutting.relative).map_or(0, |header| header.base_ms);
+            let lowest = ms.max(after).max(base);
+            if Duration::from_millis(open.latest_ms.saturating_sub(lowest)) < self.cutting.max {
+                start = start.min(lowest);
+            }
         }
-    }
-
-    fn take_tags(&mut self) -> Vec<(String, String)> {
-        let mut event = std::mem::take(&mut self.pending_event).tags();
-        let mut tags = self.persistent_tags.clone();
-        while tags.len() + event.len() < MAX_TAGS
-            && let Some(tag) = self.pending_tags.pop_front()
-        {
-            tags.push(tag);
+        // Rounding has put it there, or the start was bumped; or it is too near for a session of its own.
+        let rounded = self.unit(ms) + 1 >= self.unit(start);
+        if rounded || (!audio && start.saturating_sub(ms) <= NEAR_MS) {
+            open.lower(start);
+            return Place::Open(ms.max(start));
         }
-        // Behind the others, as `matroska::put_tags` wants it.
-        tags.append(&mut event);
-        tags
+        if audio { Place::Aside } else { Place::NewEpoch }
     }
 }

@@ -38,6 +38,12 @@ impl MediaTime {
         self.0 / 1_000_000
     }
 
+    /// So many milliseconds later, or earlier; within what can be told.
+    pub const fn shifted(self, delta_ms: i64) -> Self {
+        let nanos = delta_ms.unsigned_abs().saturating_mul(1_000_000);
+        Self(if delta_ms < 0 { self.0.saturating_sub(nanos) } else { self.0.saturating_add(nanos) })
+    }
+
     /// How much later `self` is than `earlier`; zero when it is not.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

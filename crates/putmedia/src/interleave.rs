@@ -1,8 +1,8 @@
 //! Puts the frames of two tracks into one order of time.
 //!
-//! Tracks arrive on different threads with different delay (an audio encoder lags by 100 to 300 ms), but a
-//! fragment must hold the audio of its own span. So a frame is handed on when the other track has shown that
-//! nothing earlier can come, or when it has waited long enough.
+//! Tracks arrive on different threads with different delay (an audio encoder lags by 100 to 300 ms, an H.264 encoder
+//! that looks ahead by seconds), but a fragment must hold the audio of its own span. So a frame is handed on when the
+//! other track has shown that nothing earlier can come, or when it has waited as long as is known to make sense.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,11 +10,18 @@ use std::time::{Duration, Instant};
 
 use crate::{Frame, MediaTime, TrackFormat, TrackKind};
 
-/// A frame with the format that was in force when it arrived.
+/// A frame as it was pushed: the how-manieth it was over all tracks, and the format that was in force.
 #[derive(Debug)]
-pub(crate) struct Queued {
+pub(crate) struct Pushed {
     pub(crate) frame: Frame,
     pub(crate) format: Arc<TrackFormat>,
+    pub(crate) number: u64,
+}
+
+/// A frame that waits for its turn.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) pushed: Pushed,
     arrived: Instant,
     /// The earliest time of this frame and of those behind it that are presented before it: where a fragment
     /// that begins here begins.
@@ -32,15 +39,57 @@ struct Lane {
     expected: bool,
     /// The others have waited for it in vain and no longer do, until it speaks again.
     stalled: bool,
+    distance: Distance,
 }
+
+/// How far the frames of a track lie behind the other track's newest when they arrive: the peak, raised at once and
+/// lowered slowly.
+#[derive(Debug, Default)]
+struct Distance {
+    peak: Duration,
+    since: Option<Instant>,
+    looked: Option<Instant>,
+}
+
+impl Distance {
+    fn observe(&mut self, behind: Duration, now: Instant) {
+        let peak = self.at(now);
+        self.looked = Some(now);
+        // Tracks that are further apart are not brought together by waiting.
+        if behind > peak && behind <= MAX_WAIT {
+            self.peak = behind;
+            self.since = Some(now);
+        }
+    }
+
+    /// One percent less for each second.
+    fn at(&self, now: Instant) -> Duration {
+        let age = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        self.peak.mul_f64((-age.as_secs_f64() / 100.0).exp())
+    }
+
+    /// How long a frame of this track is worth waiting for.
+    fn wait(&self, now: Instant) -> Duration {
+        let peak = self.at(now);
+        if peak.is_zero() { peak } else { peak + peak / 4 + DISTANCE_MARGIN }
+    }
+}
+
+/// No track is waited for longer, whatever upstream says and the tracks show: the service wants data every 30 s.
+const MAX_WAIT: Duration = Duration::from_secs(20);
+/// Added to the observed distance of the tracks, and a quarter of it.
+const DISTANCE_MARGIN: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(crate) struct Interleaver {
     lanes: [Lane; 2],
-    wait: Duration,
-    /// How long audio waits for the first video frame, so that a recording does not begin with a stretch of
-    /// audio that has a session of its own.
-    first_video_wait: Duration,
+    /// Latency of the input, as far as the host knows it.
+    latency: Duration,
+    /// How much later than that a frame may come.
+    margin: Duration,
+    /// How long a track is waited for that has never spoken, so that a recording does not begin with a stretch that
+    /// has a session of its own.
+    first_wait: Duration,
     /// Payload bytes in the queues. When `max_bytes` is exceeded frames are handed on without waiting;
     /// nothing is dropped here.
     bytes: usize,
@@ -48,8 +97,20 @@ pub(crate) struct Interleaver {
 }
 
 impl Interleaver {
-    pub(crate) fn new(wait: Duration, first_video_wait: Duration, max_bytes: usize) -> Self {
-        Self { lanes: Default::default(), wait, first_video_wait, bytes: 0, max_bytes }
+    pub(crate) fn new(margin: Duration, first_wait: Duration, max_bytes: usize) -> Self {
+        let latency = Duration::ZERO;
+        Self { lanes: Default::default(), latency, margin, first_wait, bytes: 0, max_bytes }
+    }
+
+    /// How late the input's frames may come, as upstream says.
+    pub(crate) fn set_latency(&mut self, latency: Duration) {
+        self.latency = latency;
+    }
+
+    /// How far the track's frames lie behind the other track's when they arrive .
+    pub(crate) fn distance(&self, kind: TrackKind) -> Duration {
+        let distance = &self.lanes[kind.index()].distance;
+        distance.looked.map_or(Duration::ZERO, |now| distance.at(now))
     }
 
     pub(crate) fn set_expected(&mut self, kind: TrackKind, expected: bool) {
@@ -70,15 +131,50 @@ impl Interleaver {
         !video.queue.is_empty() || (video.expected && !video.stalled)
     }
 
+    /// Number of the first random-access point that waits.
+    pub(crate) fn first_key(&self) -> Option<u64> {
+        let mut queued = self.lanes[TrackKind::Video.index()].queue.iter().map(|queued| &queued.pushed);
+        queued.find(|pushed| pushed.frame.random_access).map(|pushed| pushed.number)
+    }
+
+    /// Whether the track's frame that was popped last ends no later than the first random-access point that waits
+    /// begins: its next frame begins where it ends.
+    pub(crate) fn ended_before_key(&self, kind: TrackKind) -> bool {
+        let mut video = self.lanes[TrackKind::Video.index()].queue.iter();
+        let Some(key) = video.find(|queued| queued.pushed.frame.random_access) else { return true };
+        self.lanes[kind.index()].queue.front().is_some_and(|next| next.from <= key.from)
+    }
+
+    /// Whether frames of the track wait.
+    pub(crate) fn waits(&self, kind: TrackKind) -> bool {
+        !self.lanes[kind.index()].queue.is_empty()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.queue.is_empty())
+    }
+
+    /// The track has come to this time, with a frame that is not stored.
+    pub(crate) fn pass(&mut self, kind: TrackKind, time: MediaTime) {
+        let lane = &mut self.lanes[kind.index()];
+        lane.newest = lane.newest.max(Some(time.nanos()));
+        lane.stalled = false;
+    }
+
     /// `from` is at most the frame's own time.
-    pub(crate) fn push(&mut self, frame: Frame, from: MediaTime, format: Arc<TrackFormat>, now: Instant) {
-        let lane = &mut self.lanes[frame.track.index()];
+    pub(crate) fn push(&mut self, pushed: Pushed, from: MediaTime, now: Instant) {
+        let (kind, time) = (pushed.frame.track, pushed.frame.time.nanos());
+        let other = self.lanes[other(kind).index()].newest;
+        let lane = &mut self.lanes[kind.index()];
+        if let Some(other) = other {
+            lane.distance.observe(Duration::from_nanos(other.saturating_sub(time)), now);
+        }
         let newest = lane.newest.unwrap_or(0);
         let key = from.nanos().max(newest);
-        lane.newest = Some(frame.time.nanos().max(newest));
+        lane.newest = Some(time.max(newest));
         lane.stalled = false;
-        self.bytes += frame.data.len();
-        lane.queue.push_back(Queued { frame, format, arrived: now, from, key });
+        self.bytes += pushed.frame.data.len();
+        lane.queue.push_back(Queued { pushed, arrived: now, from, key });
     }
 
     /// The next frame in order, once it is certain or has waited long enough.
@@ -125,6 +221,19 @@ impl Interleaver {
         }
     }
 
+    /// Moves the times of all that waits.
+    pub(crate) fn shift_time(&mut self, delta_ms: i64) {
+        let nanos = |nanos: u64| MediaTime::from_nanos(nanos).shifted(delta_ms).nanos();
+        for lane in &mut self.lanes {
+            lane.newest = lane.newest.map(nanos);
+            for queued in &mut lane.queue {
+                queued.pushed.frame.time = queued.pushed.frame.time.shifted(delta_ms);
+                queued.from = queued.from.shifted(delta_ms);
+                queued.key = nanos(queued.key);
+            }
+        }
+    }
+
     /// How far the track has come, in nanoseconds since the epoch.
     pub(crate) fn newest(&self, kind: TrackKind) -> Option<u64> {
         self.lanes[kind.index()].newest
@@ -142,26 +251,31 @@ impl Interleaver {
     /// When the head of `kind` may go although the other track has said nothing, and which track that is.
     fn blocked(&self, kind: TrackKind) -> Option<(Instant, TrackKind)> {
         let head = self.lanes[kind.index()].queue.front()?;
-        let other = match kind {
-            TrackKind::Video => TrackKind::Audio,
-            TrackKind::Audio => TrackKind::Video,
-        };
+        let other = other(kind);
         let lane = &self.lanes[other.index()];
         if !lane.expected || lane.stalled || !lane.queue.is_empty() {
             return None;
         }
+        let told = self.latency + self.margin;
         let wait = match lane.newest {
             Some(newest) if newest >= head.key => return None,
-            None if other == TrackKind::Video => self.first_video_wait,
-            _ => self.wait,
+            None => told.max(self.first_wait),
+            Some(_) => told.max(lane.distance.wait(head.arrived)),
         };
-        Some((head.arrived + wait, other))
+        Some((head.arrived + wait.min(MAX_WAIT), other))
     }
 
     fn take(&mut self, kind: TrackKind) -> Option<Queued> {
         let queued = self.lanes[kind.index()].queue.pop_front()?;
-        self.bytes -= queued.frame.data.len();
+        self.bytes -= queued.pushed.frame.data.len();
         Some(queued)
+    }
+}
+
+fn other(kind: TrackKind) -> TrackKind {
+    match kind {
+        TrackKind::Video => TrackKind::Audio,
+        TrackKind::Audio => TrackKind::Video,
     }
 }
 
@@ -171,15 +285,11 @@ mod tests {
     use super::*;
     use bytes::Bytes;
 
-    fn frame(track: TrackKind, ms: u64) -> (Frame, Arc<TrackFormat>) {
-        let format = TrackFormat::aac(Bytes::new(), 48_000, 2);
-        let time = MediaTime::from_millis(ms);
-        (Frame { track, time, random_access: false, data: Bytes::from_static(b"x") }, Arc::new(format))
-    }
-
     fn push(interleaver: &mut Interleaver, track: TrackKind, ms: u64, now: Instant) {
-        let (frame, format) = frame(track, ms);
-        interleaver.push(frame, MediaTime::from_millis(ms), format, now);
+        let time = MediaTime::from_millis(ms);
+        let frame = Frame { track, time, random_access: false, data: Bytes::from_static(b"x") };
+        let format = Arc::new(TrackFormat::aac(Bytes::new(), 48_000, 2));
+        interleaver.push(Pushed { frame, format, number: 0 }, time, now);
     }
 
     fn interleaver() -> Interleaver {
@@ -190,7 +300,9 @@ mod tests {
     }
 
     fn drain(it: &mut Interleaver, now: Instant) -> Vec<(TrackKind, u64)> {
-        std::iter::from_fn(|| it.pop(now)).map(|q| (q.frame.track, q.frame.time.millis())).collect()
+        std::iter::from_fn(|| it.pop(now))
+            .map(|q| (q.pushed.frame.track, q.pushed.frame.time.millis()))
+            .collect()
     }
 
     #[test]
@@ -209,9 +321,12 @@ mod tests {
 
     #[test]
     fn a_silent_track_is_waited_for_once() {
-        use TrackKind::Video;
+        use TrackKind::{Audio, Video};
         let (mut it, now) = (interleaver(), Instant::now());
+        push(&mut it, Audio, 0, now);
         push(&mut it, Video, 0, now);
+        assert_eq!(drain(&mut it, now).len(), 2);
+        push(&mut it, Video, 20, now);
         assert_eq!(it.poll_timeout(), Some(now + Duration::from_secs(1)));
         assert!(it.pop(now).is_none());
         let later = now + Duration::from_secs(1);
@@ -221,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn audio_waits_longer_for_the_first_video_frame() {
+    fn a_track_that_never_spoke_is_waited_for_longer() {
         let (mut it, now) = (interleaver(), Instant::now());
         push(&mut it, TrackKind::Audio, 0, now);
         assert!(it.pop(now + Duration::from_secs(4)).is_none());
@@ -238,5 +353,62 @@ mod tests {
             push(&mut it, TrackKind::Video, ms, now);
         }
         assert_eq!(drain(&mut it, now).len(), 3);
+    }
+
+    /// Audio whose times are `behind` video's, both in real time. Everything comes in order, and how much later than
+    /// it arrived at most.
+    fn apart(behind: u64) -> (bool, Duration) {
+        use TrackKind::{Audio, Video};
+        let (mut it, start) = (interleaver(), Instant::now());
+        let (mut order, mut arrived, mut held) = (Vec::new(), Vec::new(), Duration::ZERO);
+        for ms in (0..60_000).step_by(20) {
+            let now = start + Duration::from_millis(ms);
+            if ms % 40 == 0 {
+                push(&mut it, Video, 100_000 + ms, now);
+            }
+            push(&mut it, Audio, 100_000 + ms - behind, now);
+            arrived.push(now);
+            while let Some(queued) = it.pop(now) {
+                order.push(queued.key);
+                held = held.max(now - queued.arrived);
+            }
+        }
+        (order.is_sorted() && order.len() > 4000, held)
+    }
+
+    #[test]
+    fn tracks_that_are_apart_are_put_in_order() {
+        for behind in [0, 700, 2_000, 4_000, 15_000] {
+            let (sorted, held) = apart(behind);
+            assert!(sorted, "{behind} ms");
+            let behind = Duration::from_millis(behind);
+            assert!(held <= behind + Duration::from_millis(40), "held for {held:?}");
+        }
+    }
+
+    #[test]
+    fn what_upstream_says_of_its_latency_is_waited_for() {
+        use TrackKind::{Audio, Video};
+        let (mut it, now) = (interleaver(), Instant::now());
+        it.set_latency(Duration::from_secs(3));
+        push(&mut it, Audio, 0, now);
+        push(&mut it, Video, 0, now);
+        push(&mut it, Audio, 20, now);
+        drain(&mut it, now);
+        assert_eq!(it.poll_timeout(), Some(now + Duration::from_secs(4)));
+        it.set_latency(Duration::from_secs(30));
+        assert_eq!(it.poll_timeout(), Some(now + MAX_WAIT));
+    }
+
+    #[test]
+    fn the_observed_distance_is_forgotten_slowly() {
+        let (mut distance, now) = (Distance::default(), Instant::now());
+        assert_eq!(distance.wait(now), Duration::ZERO);
+        distance.observe(Duration::from_secs(4), now);
+        assert_eq!(distance.wait(now), Duration::from_millis(5_500));
+        distance.observe(Duration::from_secs(1), now + Duration::from_secs(10));
+        assert!(distance.at(now + Duration::from_secs(10)) > Duration::from_millis(3_600));
+        distance.observe(Duration::from_secs(3_600), now + Duration::from_secs(10));
+        assert!(distance.at(now + Duration::from_secs(300)) < Duration::from_millis(200));
     }
 }

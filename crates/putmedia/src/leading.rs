@@ -5,21 +5,21 @@
 //! that of its earliest frame, so an IRAP picture waits here until its leading pictures are known. H.264 has
 //! nothing of the kind: what follows an IDR is presented after it.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::{Codec, Frame, MediaTime, TrackFormat, TrackKind};
+use crate::interleave::Pushed;
+use crate::{Codec, MediaTime, TrackKind};
 
 /// No decoder holds more pictures back (ITU-T H.265, A.4.2).
 const MAX_LEADING: usize = 16;
 
-/// A frame with its format, and the earliest time of it and its leading pictures.
-pub(crate) type Ready = (Frame, MediaTime, Arc<TrackFormat>);
+/// A frame, and the earliest time of it and its leading pictures.
+pub(crate) type Ready = (Pushed, MediaTime);
 
 #[derive(Debug)]
 pub(crate) struct Leading {
     /// An IRAP picture and the leading pictures that have come.
-    held: Vec<(Frame, Arc<TrackFormat>)>,
+    held: Vec<Pushed>,
     since: Option<Instant>,
     /// The next frame is waited for no longer than this.
     wait: Duration,
@@ -31,23 +31,24 @@ impl Leading {
     }
 
     /// Takes a frame, and hands on those that are not held.
-    pub(crate) fn push(&mut self, frame: Frame, format: Arc<TrackFormat>, now: Instant) -> Vec<Ready> {
+    pub(crate) fn push(&mut self, pushed: Pushed, now: Instant) -> Vec<Ready> {
+        let frame = &pushed.frame;
         if frame.track != TrackKind::Video {
-            return vec![as_it_is(frame, format)];
+            return vec![as_it_is(pushed)];
         }
         let mut ready = Vec::new();
-        if let Some((irap, _)) = self.held.first() {
-            if !frame.random_access && frame.time < irap.time && self.held.len() <= MAX_LEADING {
-                self.held.push((frame, format));
+        if let Some(irap) = self.held.first() {
+            if !frame.random_access && frame.time < irap.frame.time && self.held.len() <= MAX_LEADING {
+                self.held.push(pushed);
                 return ready;
             }
             ready = self.release();
         }
-        if frame.random_access && format.codec == Codec::H265 {
+        if pushed.frame.random_access && pushed.format.codec == Codec::H265 {
             self.since = Some(now);
-            self.held.push((frame, format));
+            self.held.push(pushed);
         } else {
-            ready.push(as_it_is(frame, format));
+            ready.push(as_it_is(pushed));
         }
         ready
     }
@@ -55,13 +56,24 @@ impl Leading {
     /// Hands on what is held.
     pub(crate) fn release(&mut self) -> Vec<Ready> {
         self.since = None;
-        let earliest = self.held.iter().map(|(frame, _)| frame.time).min();
-        let mut ready: Vec<Ready> =
-            self.held.drain(..).map(|(frame, format)| as_it_is(frame, format)).collect();
-        if let (Some((_, from, _)), Some(earliest)) = (ready.first_mut(), earliest) {
+        let earliest = self.held.iter().map(|pushed| pushed.frame.time).min();
+        let mut ready: Vec<Ready> = self.held.drain(..).map(as_it_is).collect();
+        if let (Some((_, from)), Some(earliest)) = (ready.first_mut(), earliest) {
             *from = earliest;
         }
         ready
+    }
+
+    /// Number of the IRAP picture that is held.
+    pub(crate) fn first_key(&self) -> Option<u64> {
+        self.held.first().map(|pushed| pushed.number)
+    }
+
+    /// Moves the times of all that is held.
+    pub(crate) fn shift_time(&mut self, delta_ms: i64) {
+        for pushed in &mut self.held {
+            pushed.frame.time = pushed.frame.time.shifted(delta_ms);
+        }
     }
 
     /// Forgets what is held, and says how many frames that were.
@@ -77,16 +89,19 @@ impl Leading {
     }
 }
 
-fn as_it_is(frame: Frame, format: Arc<TrackFormat>) -> Ready {
-    let from = frame.time;
-    (frame, from, format)
+fn as_it_is(pushed: Pushed) -> Ready {
+    let from = pushed.frame.time;
+    (pushed, from)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use bytes::Bytes;
 
     use super::*;
+    use crate::{Frame, TrackFormat};
 
     fn push(leading: &mut Leading, ms: u64, random_access: bool, format: TrackFormat) -> Vec<(u64, u64)> {
         let frame = Frame {
@@ -95,11 +110,11 @@ mod tests {
             random_access,
             data: Bytes::from_static(b"x"),
         };
-        times(leading.push(frame, Arc::new(format), Instant::now()))
+        times(leading.push(Pushed { frame, format: Arc::new(format), number: 0 }, Instant::now()))
     }
 
     fn times(ready: Vec<Ready>) -> Vec<(u64, u64)> {
-        ready.into_iter().map(|(frame, from, _)| (frame.time.millis(), from.millis())).collect()
+        ready.into_iter().map(|(pushed, from)| (pushed.frame.time.millis(), from.millis())).collect()
     }
 
     fn h265() -> TrackFormat {

@@ -36,12 +36,14 @@ mod fragment_event;
 mod fragmenter;
 mod frame;
 mod interleave;
+mod late;
 mod leading;
 mod matroska;
 mod nal;
 mod producer;
 pub mod spool;
 mod store;
+mod tags;
 mod track;
 #[cfg(feature = "transport")]
 pub mod transport;

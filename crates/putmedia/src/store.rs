@@ -28,10 +28,12 @@ pub(crate) struct Store {
     next_fragment: u64,
     next_header: u64,
     last_header: Option<Arc<Header>>,
+    /// Unit of timecodes: what they are relative to is a multiple of it, so that they are rounded as absolute ones are.
+    scale_ms: u64,
 }
 
 impl Store {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(scale_ms: u64) -> Self {
         Self {
             fragments: VecDeque::new(),
             resident: BTreeSet::new(),
@@ -41,6 +43,7 @@ impl Store {
             next_fragment: FIRST,
             next_header: 1,
             last_header: None,
+            scale_ms,
         }
     }
 
@@ -59,6 +62,9 @@ impl Store {
     pub(crate) fn push(&mut self, fragment: Fragment) {
         self.bytes += fragment.bytes;
         self.resident.insert(fragment.id);
+        if let Some(last) = self.fragments.back_mut() {
+            last.followed_by(&fragment);
+        }
         self.fragments.push_back(fragment);
     }
 
@@ -68,7 +74,10 @@ impl Store {
     }
 
     /// Puts a fragment that the spool has before all others.
-    pub(crate) fn push_oldest(&mut self, fragment: Fragment) {
+    pub(crate) fn push_oldest(&mut self, mut fragment: Fragment) {
+        if let Some(next) = self.fragments.front() {
+            fragment.followed_by(next);
+        }
         self.spooled_bytes += fragment.spooled.bytes();
         self.fragments.push_front(fragment);
     }
@@ -185,17 +194,74 @@ impl Store {
                 // Relative timecodes keep one origin as long as time does not go backwards.
                 let base = match last {
                     Some(header) if header.epoch == fragment.epoch => header.base_ms,
-                    _ => fragment.start_ms,
+                    _ => fragment.start_ms - fragment.start_ms % self.scale_ms,
                 };
-                let id = self.next_header;
-                self.next_header += 1;
-                Arc::new(Header::new(id, fragment.epoch, fragment.formats.clone(), base))
+                let (epoch, formats) = (fragment.epoch, fragment.formats.clone());
+                Arc::new(Header::new(self.next_header_id(), epoch, formats, base))
             }
         };
         self.last_header = Some(Arc::clone(&header));
         if let Some(fragment) = self.fragments.back_mut() {
             fragment.header = Some(header);
         }
+    }
+
+    /// Takes a fragment that is whole and belongs to no session of the others: `last` is the header of the one before
+    /// it, which it shares if it can.
+    pub(crate) fn push_aside(&mut self, mut fragment: Fragment, last: &mut Option<Arc<Header>>) {
+        let header = match last.take() {
+            Some(header) if header.matches(fragment.epoch, &fragment.formats) => header,
+            _ => {
+                let base = fragment.start_ms - fragment.start_ms % self.scale_ms;
+                let (epoch, formats) = (fragment.epoch, fragment.formats.clone());
+                Arc::new(Header::new(self.next_header_id(), epoch, formats, base))
+            }
+        };
+        *last = Some(Arc::clone(&header));
+        fragment.header = Some(header);
+        fragment.closed = true;
+        self.push(fragment);
+    }
+
+    /// Moves everything that no connection has had, and that this process has recorded, to another time: into epochs
+    /// of its own, which `next_epoch` numbers. Says whether the open fragment is among it, and its new epoch.
+    pub(crate) fn shift_time(&mut self, delta_ms: i64, next_epoch: &mut u64) -> Option<u64> {
+        // What the last epoch and the last header were, and what they are now.
+        let mut epoch: Option<(u64, u64)> = None;
+        let mut header: Option<(u64, Arc<Header>)> = None;
+        let mut open = None;
+        for fragment in &mut self.fragments {
+            if fragment.was_started() || fragment.restored {
+                continue;
+            }
+            let moved = match epoch {
+                Some((was, is)) if was == fragment.epoch => is,
+                _ => {
+                    *next_epoch += 1;
+                    *next_epoch
+                }
+            };
+            epoch = Some((fragment.epoch, moved));
+            fragment.epoch = moved;
+            fragment.shift_time(delta_ms);
+            if let Some(old) = fragment.header.clone() {
+                let new = match &header {
+                    Some((was, is)) if *was == old.id && is.epoch == moved => Arc::clone(is),
+                    _ => {
+                        let id = self.next_header;
+                        self.next_header += 1;
+                        Arc::new(old.moved(id, moved, delta_ms, self.scale_ms))
+                    }
+                };
+                header = Some((old.id, Arc::clone(&new)));
+                if self.last_header.as_ref().is_some_and(|last| last.id == old.id) {
+                    self.last_header = Some(Arc::clone(&new));
+                }
+                fragment.header = Some(new);
+            }
+            open = (!fragment.closed).then_some(moved);
+        }
+        open
     }
 
     /// Whether `kind` may join the open fragment: always before its header is decided, afterwards only a
@@ -213,15 +279,17 @@ impl Store {
         })
     }
 
-    /// Time between the first and the last frame that are kept.
+    /// Media time that is kept: that of the fragments together, whatever lies between them.
     pub(crate) fn span(&self) -> Duration {
-        span(self.fragments.iter().filter(|fragment| !fragment.is_released()))
+        self.fragments.iter().filter(|fragment| !fragment.is_released()).map(Fragment::duration).sum()
     }
 
     /// Whether memory holds more than this, without what is on its way to the spool.
     pub(crate) fn exceeds(&self, bytes: usize, duration: Duration) -> bool {
-        let staying = self.residents().filter(|fragment| fragment.spooled == Spooled::No);
-        self.bytes - self.writing > bytes || span(staying) > duration
+        let staying = || self.residents().filter(|fragment| fragment.spooled == Spooled::No);
+        // Memory holds few fragments: a minute or two.
+        self.bytes - self.writing > bytes
+            || (duration < Duration::MAX && staying().map(Fragment::duration).sum::<Duration>() > duration)
     }
 
     /// Whether memory holds nothing but one fragment.
@@ -279,21 +347,6 @@ impl Store {
             Some(fragment) => Shed::Dropped(Box::new(fragment)),
             None => Shed::Nothing,
         }
-    }
-}
-
-fn span<'a>(kept: impl DoubleEndedIterator<Item = &'a Fragment> + Clone) -> Duration {
-    let mut ends = kept.clone();
-    match (ends.next(), ends.next_back()) {
-        (Some(first), Some(last)) if first.epoch == last.epoch => {
-            Duration::from_millis(last.latest_ms.saturating_sub(first.start_ms))
-        }
-        (Some(only), None) => Duration::from_millis(only.latest_ms.saturating_sub(only.start_ms)),
-        // Times before and after a jump do not compare: add up the fragments.
-        (Some(_), Some(_)) => {
-            kept.map(|f| Duration::from_millis(f.latest_ms.saturating_sub(f.start_ms))).sum()
-        }
-        (None, _) => Duration::ZERO,
     }
 }
 

@@ -4,6 +4,7 @@
 mod codecs;
 mod credentials;
 mod files;
+mod live;
 mod rtsp;
 
 use std::process::Stdio;

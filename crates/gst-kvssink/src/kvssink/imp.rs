@@ -1,17 +1,18 @@
 //! The element's GObject side: pads, properties, state changes.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use kvs_aws::AwsContext;
-use kvs_putmedia::{MediaTime, Producer, Statistics, TrackKind};
+use kvs_putmedia::{Producer, Statistics, TrackKind};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
+use super::clock::WallClock;
 use super::metrics::Metrics;
 use super::properties::{SPECS, StreamingType, Values};
 use super::shared::Shared;
@@ -38,6 +39,11 @@ pub struct KvsSink {
     running: Mutex<Option<Running>>,
     pub(super) timeline: Mutex<Timeline>,
     pub(super) tracks: [Mutex<Track>; 2],
+    pub(super) clock: Mutex<WallClock>,
+    /// What upstream says of its latency has changed, or is not known yet: to be asked before the next buffer.
+    pub(super) ask_latency: AtomicBool,
+    /// The producer would like a key frame.
+    pub(super) key_wanted: AtomicBool,
     pub(super) metrics: Mutex<Metrics>,
     /// Counts beginnings: an end that waits to be told is none any more when a track has begun since.
     pub(super) beginnings: AtomicU64,
@@ -160,6 +166,7 @@ impl ElementImpl for KvsSink {
             gst::PadProbeReturn::Ok
         });
         *self.tracks[index(kind)].lock() = Track::default();
+        self.ask_latency.store(true, Ordering::Relaxed);
         self.obj().add_pad(&pad).ok()?;
         if let Some(shared) = self.shared() {
             shared.lock().producer.add_track(kind);
@@ -182,6 +189,18 @@ impl ElementImpl for KvsSink {
             // It may have been the last that others waited for.
             self.finish_if_ended(&shared, None);
         }
+    }
+
+    /// The pipeline's latency has changed: what upstream's is, is asked before the next buffer.
+    fn send_event(&self, event: gst::Event) -> bool {
+        if event.type_() != gst::EventType::Latency {
+            return self.parent_send_event(event);
+        }
+        self.ask_latency.store(true, Ordering::Relaxed);
+        for pad in self.obj().sink_pads() {
+            let _ = pad.push_event(event.clone());
+        }
+        true
     }
 
     fn change_state(
@@ -246,8 +265,14 @@ impl KvsSink {
         for track in &self.tracks {
             *track.lock() = Track::default();
         }
-        *self.timeline.lock() =
-            Timeline::new(settings::source(&values, MediaTime::from_system(SystemTime::now())));
+        let mut clock = WallClock::default();
+        let source = settings::source(&values, clock.now());
+        *self.clock.lock() = clock;
+        let timeline = Timeline::new(source);
+        let follows_clock = timeline.follows_clock() || settings::begins_now(&values);
+        *self.timeline.lock() = timeline;
+        self.ask_latency.store(true, Ordering::Relaxed);
+        self.key_wanted.store(false, Ordering::Relaxed);
         *self.metrics.lock() = Metrics::start(settings::bounds(&values), Instant::now());
         let weak = self.obj().downgrade();
         let handler: Handler = Arc::new(move |event| {
@@ -259,6 +284,14 @@ impl KvsSink {
         let shared = Arc::new(Shared::new(producer, waits, handler));
         let upload = settings::upload_settings(&values);
         let context = self.context.lock().clone();
+        {
+            let mut inner = shared.lock();
+            inner.follows_clock = follows_clock;
+            // The application's context may have asked AWS already. That it knows of no difference may mean that not.
+            if let Some(skew) = context.as_ref().map(AwsContext::skew_ms).filter(|skew| *skew != 0) {
+                inner.learn_skew(skew);
+            }
+        }
         let task = runtime.spawn({
             let (shared, weak) = (shared.clone(), self.obj().downgrade());
             async move {

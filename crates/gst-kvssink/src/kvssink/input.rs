@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gst::prelude::*;
@@ -10,6 +10,7 @@ use gst::subclass::prelude::*;
 use kvs_putmedia::{Frame, MediaTime, TrackKind, is_random_access};
 
 use super::imp::{CAT, KvsSink};
+use super::rounds::Stamp;
 use super::shared::Shared;
 use super::timeline::{Now, Source};
 use super::track::{Track, index, kind_of};
@@ -17,6 +18,11 @@ use super::{caps, metadata, report};
 
 /// A live buffer may come this much later than upstream says that it does.
 const LIVE_MARGIN: gst::ClockTime = gst::ClockTime::SECOND;
+
+/// Two readings of the clock that are no further apart are one.
+const SAME_MOMENT: Duration = Duration::from_micros(200);
+/// How often that is tried.
+const TRIES: usize = 5;
 
 impl KvsSink {
     pub(super) fn event(&self, kind: TrackKind, pad: &gst::Pad, event: gst::Event) -> bool {
@@ -43,8 +49,14 @@ impl KvsSink {
                 return true;
             }
             gst::EventView::CustomDownstream(event) => return self.custom_event(event),
+            gst::EventView::Gap(event) => {
+                if kind == TrackKind::Video && event.gap_flags().contains(gst::GapFlags::DATA) {
+                    self.missing(pad);
+                }
+                return true;
+            }
             // Sinks keep their events to themselves.
-            gst::EventView::Gap(_) | gst::EventView::Tag(_) => return true,
+            gst::EventView::Tag(_) => return true,
             _ => {}
         }
         gst::Pad::event_default(pad, Some(&*self.obj()), event)
@@ -52,9 +64,8 @@ impl KvsSink {
 
     /// Frames of this track are expected, from now on.
     fn begin(&self, kind: TrackKind) {
-        let mut track = self.tracks[index(kind)].lock();
-        (track.ended, track.flushing) = (false, false);
-        drop(track);
+        self.tracks[index(kind)].lock().begin();
+        self.ask_latency.store(true, Ordering::Relaxed);
         self.beginnings.fetch_add(1, Ordering::Relaxed);
         if let Some(shared) = self.shared() {
             let mut inner = shared.lock();
@@ -161,21 +172,26 @@ impl KvsSink {
             let map = buffer.map_readable().map_err(|_| gst::FlowError::Error)?;
             Bytes::copy_from_slice(&map)
         };
-        let (time, random_access) = {
+        if self.ask_latency.swap(false, Ordering::Relaxed) {
+            self.latency(&shared);
+        }
+        let bytes = data.len();
+        let nal = self.tracks[index(kind)].lock().nal();
+        let random_access = nal.is_none_or(|(codec, length)| is_random_access(codec, length, &data));
+        if kind == TrackKind::Video {
+            self.watch(pad, &shared, random_access, buffer.flags());
+        }
+        let time = {
             let mut track = self.tracks[index(kind)].lock();
-            let time = self.time(pad, buffer, segment, &track);
-            track.took(time, data.len(), buffer.duration().map(Duration::from));
-            let random_access = match track.nal() {
-                Some((codec, length)) => is_random_access(codec, length, &data),
-                None => true,
-            };
-            (time, random_access)
+            let duration = track.duration(bytes, buffer.duration().map(Duration::from));
+            let time = self.time(kind, buffer, segment, (random_access, duration), &track);
+            track.took(time, duration);
+            time
         };
         let frame = Frame { track: kind, time, random_access, data };
         // Only in offline mode is there ever no room: elsewhere the oldest fragment makes it.
         let flushing = || self.tracks[index(kind)].lock().flushing;
-        let bytes = frame.data.len();
-        shared.push(frame, flushing)?;
+        let time = shared.push(frame, flushing)?;
         shared.arrived(bytes, random_access && kind == TrackKind::Video);
         // At key frames of video; of audio alone, which has nothing else, every second.
         let every_second = kind == TrackKind::Audio && self.obj().static_pad("video_0").is_none();
@@ -216,33 +232,115 @@ impl KvsSink {
     /// When a buffer was captured. What has no time comes when the last one ended.
     fn time(
         &self,
-        pad: &gst::Pad,
+        kind: TrackKind,
         buffer: &gst::BufferRef,
         segment: Option<&gst::FormattedSegment<gst::ClockTime>>,
+        (key, duration): (bool, Duration),
         track: &Track,
     ) -> MediaTime {
-        let wall = MediaTime::from_system(SystemTime::now());
-        // The answer counts when the first buffer comes. Asked without the lock, since upstream may take its time.
-        let live_latency = if self.timeline.lock().needs_latency() { live_latency(pad) } else { None };
         let mut timeline = self.timeline.lock();
-        let stamp = match timeline.source() {
-            // The C++ element reads the DTS.
-            Source::Original => buffer.dts().or(buffer.pts()).map(|time| i128::from(time.nseconds())),
-            _ => buffer.pts().or(buffer.dts()).map(|time| running_time(segment, time)),
-        };
+        // The time of presentation: that is what a block's is.
+        let stamp = buffer.pts().or(buffer.dts());
+        let raw =
+            timeline.source() == Source::Original && self.values.lock().boolean("disable-buffer-clipping");
+        let stamp = stamp.map(|time| {
+            // As in the C++ element, which clips to running time unless it is told not to.
+            if raw { i128::from(time.nseconds()) } else { running_time(segment, time) }
+        });
+        let (wall, clock) = self.clocks(timeline.is_fresh());
         match (stamp, track.next_time(), timeline.source()) {
             (None, Some(next), _) => next,
             (None, None, Source::Original) => wall,
             (stamp, _, source) => {
-                let clock = self.obj().current_running_time();
-                let running = clock.map(|time| i128::from(time.nseconds()));
-                let running = running.filter(|_| self.obj().current_state() == gst::State::Playing);
+                let running = clock.filter(|_| self.obj().current_state() == gst::State::Playing);
                 let unstamped = if source == Source::WallClock { running } else { None };
-                let stamp = stamp.or(unstamped).unwrap_or(0);
-                timeline.at(stamp, Now { wall, running, live_latency })
+                let stamp = Stamp {
+                    track: index(kind),
+                    running: stamp.or(unstamped).unwrap_or(0),
+                    key: key || kind == TrackKind::Audio,
+                    duration: i128::try_from(duration.as_nanos()).unwrap_or(0),
+                };
+                timeline.place(stamp, Now { wall, running, live_latency: track.live_latency })
             }
         }
     }
+
+    /// The wall clock and the pipeline's running time of the same moment, which is not known if that cannot be had:
+    /// where the thread is put aside between the two readings, they would look like drift. Unless it is `needed`.
+    fn clocks(&self, needed: bool) -> (MediaTime, Option<i128>) {
+        for _ in 0..TRIES {
+            let before = self.clock.lock().now();
+            let running = self.obj().current_running_time().map(|time| i128::from(time.nseconds()));
+            let wall = self.clock.lock().now();
+            if wall.since(before) < SAME_MOMENT {
+                return (wall, running);
+            }
+        }
+        let running = self.obj().current_running_time().filter(|_| needed);
+        (self.clock.lock().now(), running.map(|time| i128::from(time.nseconds())))
+    }
+
+    /// Asks upstream how late its buffers may come: the tracks wait for each other so long.
+    fn latency(&self, shared: &Shared) {
+        let mut latest = gst::ClockTime::ZERO;
+        for pad in self.obj().sink_pads() {
+            let mut query = gst::query::Latency::new();
+            // Without a lock, since upstream may take its time.
+            if !pad.peer_query(&mut query) {
+                continue;
+            }
+            let (live, latency, _) = query.result();
+            latest = latest.max(latency);
+            let late = live.then(|| i128::from((latency + LIVE_MARGIN).nseconds()));
+            self.tracks[index(kind_of(&pad.name()))].lock().live_latency = late;
+        }
+        gst::debug!(CAT, imp = self, "upstream's latency is {latest}");
+        shared.lock().producer.set_latency(latest.into());
+    }
+
+    /// Looks at a frame of video for what was lost before it, and for a key frame that is wanted.
+    fn watch(&self, pad: &gst::Pad, shared: &Shared, key: bool, flags: gst::BufferFlags) {
+        let wanted = self.key_wanted.swap(false, Ordering::Relaxed);
+        let ask = {
+            let mut track = self.tracks[index(TrackKind::Video)].lock();
+            let lost = track.has_lost(key, flags.contains(gst::BufferFlags::DISCONT));
+            if lost {
+                gst::info!(CAT, imp = self, "video was lost: it goes on with the next key frame");
+                shared.lock().producer.await_key();
+            }
+            if key {
+                track.got_key();
+            }
+            !key && (lost || wanted || track.has_asked()) && track.asks(Instant::now())
+        };
+        if ask {
+            force_key_unit(pad);
+        }
+    }
+
+    /// Upstream knows that video is missing.
+    fn missing(&self, pad: &gst::Pad) {
+        let ask = {
+            let mut track = self.tracks[index(TrackKind::Video)].lock();
+            // Before the first frame nothing was there that anything could refer to.
+            let begun = track.next_time().is_some();
+            track.missing |= begun;
+            begun && track.asks(Instant::now())
+        };
+        if ask {
+            force_key_unit(pad);
+        }
+    }
+}
+
+/// Asks upstream for a key frame, as soon as it can: the event of `gst_video_event_new_upstream_force_key_unit`.
+fn force_key_unit(pad: &gst::Pad) {
+    let structure = gst::Structure::builder("GstForceKeyUnit")
+        .field("running-time", gst::ClockTime::NONE)
+        .field("all-headers", true)
+        .field("count", 0_u32)
+        .build();
+    let _ = pad.push_event(gst::event::CustomUpstream::new(structure));
 }
 
 /// Running time, negative before the segment's begin.
@@ -255,19 +353,9 @@ fn running_time(segment: Option<&gst::FormattedSegment<gst::ClockTime>>, time: g
     }
 }
 
-/// How late a buffer of a live source comes at most; `None` when the source is not live.
-fn live_latency(pad: &gst::Pad) -> Option<i128> {
-    let mut query = gst::query::Latency::new();
-    if !pad.peer_query(&mut query) {
-        return None;
-    }
-    let (live, latency, _) = query.result();
-    live.then(|| i128::from((latency + LIVE_MARGIN).nseconds()))
-}
-
 impl Shared {
-    /// Hands a frame to the producer, when it has room.
-    fn push(&self, frame: Frame, flushing: impl Fn() -> bool) -> Result<(), gst::FlowError> {
+    /// Hands a frame to the producer, when it has room. Returns its time by AWS's clock, if that tells it.
+    fn push(&self, mut frame: Frame, flushing: impl Fn() -> bool) -> Result<MediaTime, gst::FlowError> {
         let mut inner = self.lock();
         loop {
             if inner.over || inner.stopping || flushing() {
@@ -281,7 +369,9 @@ impl Shared {
             }
             self.wait(&mut inner);
         }
+        let time = frame.time.shifted(inner.skew_ms());
+        frame.time = time;
         inner.producer.push_frame(frame, Instant::now());
-        Ok(())
+        Ok(time)
     }
 }

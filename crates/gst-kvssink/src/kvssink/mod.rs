@@ -2,6 +2,7 @@
 
 pub mod abi;
 mod caps;
+mod clock;
 mod control;
 mod imp;
 mod input;
@@ -10,6 +11,7 @@ mod metadata;
 mod metrics;
 mod properties;
 mod report;
+mod rounds;
 mod settings;
 mod shared;
 mod spool;

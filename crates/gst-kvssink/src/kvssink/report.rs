@@ -1,5 +1,6 @@
 //! What happens, told to everyone who may want it.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use gst::prelude::*;
@@ -67,6 +68,19 @@ impl KvsSink {
                     .field("bytes", *bytes)
                     .field("reason", format!("{reason:?}"));
                 self.post(structure.build());
+            }
+            Event::KeyFrameWanted => {
+                // By the streaming thread, before its next frame: upstream's locks are no business of this thread.
+                self.key_wanted.store(true, Ordering::Relaxed);
+            }
+            Event::StoredLate { frames } => {
+                gst::warning!(
+                    CAT,
+                    imp = self,
+                    "{} video and {} audio frames came late: they are stored in a session of their own",
+                    frames[0],
+                    frames[1]
+                );
             }
             Event::SpoolFailed { message } => {
                 gst::element_imp_warning!(self, gst::ResourceError::OpenWrite, ["{message}"]);
@@ -167,6 +181,11 @@ pub(super) fn structure(statistics: &Statistics) -> gst::Structure {
         .field("audio-frames-in", statistics.frames_in[1])
         .field("video-frames-dropped", statistics.frames_dropped[0])
         .field("audio-frames-dropped", statistics.frames_dropped[1])
+        .field("video-frames-late", statistics.frames_late[0])
+        .field("audio-frames-late", statistics.frames_late[1])
+        .field("epochs", statistics.epochs)
+        .field("video-distance", statistics.track_distance[0].as_nanos() as u64)
+        .field("audio-distance", statistics.track_distance[1].as_nanos() as u64)
         .field("fragments-sent", statistics.fragments_sent)
         .field("fragments-received", statistics.fragments_received)
         .field("fragments-persisted", statistics.fragments_persisted)

@@ -128,6 +128,12 @@ pub(super) fn source(values: &Values, now: MediaTime) -> Source {
     }
 }
 
+/// Whether a file begins at the time of the start, because nobody has said when it does.
+pub(super) fn begins_now(values: &Values) -> bool {
+    let file = values.streaming_type() == StreamingType::Offline && !values.boolean("use-original-pts");
+    file && values.uint64("file-start-time").is_none()
+}
+
 /// A context of properties and environment, as the C++ element reads them.
 pub(super) async fn own_context(values: &Values) -> Result<AwsContext, String> {
     let mut builder = AwsContext::builder();

@@ -43,11 +43,32 @@ pub(super) struct Inner {
     pub(super) stopping: bool,
     /// The element has left PAUSED: nobody waits any longer.
     pub(super) over: bool,
+    /// Milliseconds by which AWS's clock is ahead of the host's: latched for the element's session when it is first
+    /// known, and added to times that the host's clock has told.
+    pub(super) skew_ms: Option<i64>,
+    /// The host's clock tells the times of frames.
+    pub(super) follows_clock: bool,
     /// The input has ended, at this time: whoever waits for the last acknowledgement has waited since then.
     pub(super) finished: Option<Instant>,
 }
 
 impl Inner {
+    /// AWS's clock is known now: times that the host's clock has told are put right, if nobody has had them.
+    pub(super) fn learn_skew(&mut self, skew_ms: i64) {
+        if !self.follows_clock || self.skew_ms.is_some() || self.producer.has_sent() {
+            return;
+        }
+        self.skew_ms = Some(skew_ms);
+        if skew_ms != 0 {
+            self.producer.shift_time(skew_ms, Instant::now());
+        }
+    }
+
+    /// By how much the times that the host's clock tells are moved.
+    pub(super) fn skew_ms(&self) -> i64 {
+        self.skew_ms.unwrap_or(0)
+    }
+
     /// Ends the input.
     pub(super) fn finish(&mut self) {
         let now = Instant::now();
@@ -58,7 +79,16 @@ impl Inner {
 
 impl Shared {
     pub(super) fn new(producer: Producer, waits: bool, handler: Handler) -> Self {
-        let inner = Inner { producer, waits, failed: false, stopping: false, over: false, finished: None };
+        let inner = Inner {
+            producer,
+            waits,
+            failed: false,
+            stopping: false,
+            over: false,
+            skew_ms: None,
+            follows_clock: false,
+            finished: None,
+        };
         Self {
             inner: Mutex::new(inner),
             wake: Notify::new(),

@@ -2,6 +2,8 @@
 
 use kvs_putmedia::MediaTime;
 
+use super::rounds::{Rounds, Stamp};
+
 /// Nanoseconds; wall-clock times since 1970.
 type Nanos = i128;
 
@@ -58,6 +60,7 @@ pub(super) struct Timeline {
     latch: Option<Latch>,
     /// Running time of the last pause.
     paused: Option<Nanos>,
+    rounds: Rounds,
 }
 
 impl Default for Timeline {
@@ -68,12 +71,17 @@ impl Default for Timeline {
 
 impl Timeline {
     pub(super) fn new(source: Source) -> Self {
-        Self { source, latch: None, paused: None }
+        Self { source, latch: None, paused: None, rounds: Rounds::default() }
     }
 
-    /// Whether `live_latency` counts for the next buffer.
-    pub(super) fn needs_latency(&self) -> bool {
-        self.source == Source::WallClock && self.latch.is_none()
+    /// Whether nothing is known yet of how running time and wall clock go together.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.latch.is_none()
+    }
+
+    /// Whether the host's clock tells its times.
+    pub(super) fn follows_clock(&self) -> bool {
+        matches!(self.source, Source::WallClock | Source::Arrival)
     }
 
     pub(super) fn source(&self) -> Source {
@@ -83,6 +91,7 @@ impl Timeline {
     /// The running time starts over: a flush.
     pub(super) fn restart(&mut self) {
         (self.latch, self.paused) = (None, None);
+        self.rounds = Rounds::default();
     }
 
     /// The pipeline pauses, at this running time. What was captured before may still come afterwards.
@@ -90,8 +99,23 @@ impl Timeline {
         self.paused = Some(running);
     }
 
+    /// The time of a buffer. A source that counts from the beginning again goes on in a new round.
+    pub(super) fn place(&mut self, stamp: Stamp, now: Now) -> MediaTime {
+        let running = match self.source {
+            Source::WallClock => {
+                let wall = Nanos::from(now.wall.nanos());
+                let clock = self.latch.as_ref().map(|latch| wall - latch.anchor);
+                self.rounds.place(stamp, clock)
+            }
+            Source::File { .. } => self.rounds.place(stamp, None),
+            // What the buffers say is their time, and no count.
+            Source::Original | Source::Arrival => stamp.running,
+        };
+        self.at(running, now)
+    }
+
     /// The time of a buffer with this running time.
-    pub(super) fn at(&mut self, running: Nanos, now: Now) -> MediaTime {
+    fn at(&mut self, running: Nanos, now: Now) -> MediaTime {
         match self.source {
             Source::WallClock => time(self.anchor(running, now) + running),
             Source::File { start } => time(Nanos::from(start.nanos()) + running),

@@ -1,8 +1,11 @@
 //! What a pad knows of its track.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kvs_putmedia::{Codec, MediaTime, NalCodec, TrackDetails, TrackFormat, TrackKind, nal_length_size};
+
+/// A key frame that does not come is asked for again after this long.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 /// A sink pad's track.
 #[derive(Debug, Default)]
@@ -12,6 +15,14 @@ pub(super) struct Track {
     /// Of video, as caps or the property `framerate` have it.
     frame: Duration,
     last: Option<(MediaTime, Duration)>,
+    /// How late a buffer comes at most, in nanoseconds; `None` when its source is not live, or nobody has asked.
+    pub(super) live_latency: Option<i128>,
+    /// Upstream says that data is missing before the next buffer.
+    pub(super) missing: bool,
+    /// A key frame was asked for, at this time, and has not come.
+    asked: Option<Instant>,
+    /// Nothing has come since its stream began.
+    fresh: bool,
     /// Its end has come.
     pub(super) ended: bool,
     /// Between FLUSH_START and FLUSH_STOP.
@@ -41,10 +52,46 @@ impl Track {
         self.last.map(|(time, duration)| time + duration)
     }
 
-    /// Remembers a buffer: its time, its bytes, and how long it lasts, if it says so.
-    pub(super) fn took(&mut self, time: MediaTime, bytes: usize, duration: Option<Duration>) {
-        let duration = duration.filter(|duration| !duration.is_zero()).unwrap_or_else(|| self.lasts(bytes));
+    /// Remembers a buffer: its time, and how long it lasts.
+    pub(super) fn took(&mut self, time: MediaTime, duration: Duration) {
         self.last = Some((time, duration));
+    }
+
+    /// A stream begins: what comes next need not go on from what was.
+    pub(super) fn begin(&mut self) {
+        (self.ended, self.flushing, self.missing, self.asked) = (false, false, false, None);
+        (self.fresh, self.live_latency) = (true, None);
+    }
+
+    /// Whether media was lost before this buffer, without which it cannot be decoded.
+    pub(super) fn has_lost(&mut self, key: bool, discont: bool) -> bool {
+        let missing = std::mem::take(&mut self.missing);
+        let fresh = std::mem::take(&mut self.fresh);
+        !key && (missing || (discont && !fresh && self.last.is_some()))
+    }
+
+    /// Whether to ask for a key frame now: not again and again.
+    pub(super) fn asks(&mut self, now: Instant) -> bool {
+        let due = self.asked.is_none_or(|asked| now.saturating_duration_since(asked) >= ASK_AGAIN);
+        if due {
+            self.asked = Some(now);
+        }
+        due
+    }
+
+    /// A key frame was asked for, and has not come.
+    pub(super) fn has_asked(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// The key frame has come.
+    pub(super) fn got_key(&mut self) {
+        self.asked = None;
+    }
+
+    /// How long a buffer of so many bytes lasts, which says that itself or not.
+    pub(super) fn duration(&self, bytes: usize, said: Option<Duration>) -> Duration {
+        said.filter(|duration| !duration.is_zero()).unwrap_or_else(|| self.lasts(bytes))
     }
 
     /// How long this many bytes of the track last.
@@ -88,7 +135,7 @@ mod tests {
         let mut track = Track::default();
         track.set_format(format, Duration::from_millis(40));
         assert_eq!(track.next_time(), None);
-        track.took(MediaTime::from_millis(1000), bytes, None);
+        track.took(MediaTime::from_millis(1000), track.duration(bytes, None));
         track.next_time().unwrap().since(MediaTime::from_millis(1000))
     }
 
@@ -98,7 +145,30 @@ mod tests {
         assert_eq!(second(TrackFormat::aac(Bytes::new(), 16_000, 1), 9), Duration::from_millis(64));
         assert_eq!(second(TrackFormat::g711(Codec::Mulaw, 8000, 2), 320), Duration::from_millis(20));
         let mut track = Track::default();
-        track.took(MediaTime::from_millis(5), 1, Some(Duration::from_millis(7)));
+        track.took(MediaTime::from_millis(5), track.duration(1, Some(Duration::from_millis(7))));
         assert_eq!(track.next_time(), Some(MediaTime::from_millis(12)));
+    }
+
+    #[test]
+    fn what_is_flagged_in_the_middle_is_a_loss() {
+        let mut track = Track::default();
+        track.begin();
+        assert!(!track.has_lost(false, true), "the first buffer");
+        track.took(MediaTime::from_millis(5), Duration::from_millis(7));
+        assert!(!track.has_lost(false, false) && !track.has_lost(true, true));
+        assert!(track.has_lost(false, true));
+        track.missing = true;
+        assert!(!track.has_lost(true, false) && !track.has_lost(false, false));
+        track.begin();
+        assert!(!track.has_lost(false, true), "the first of another stream");
+    }
+
+    #[test]
+    fn a_key_frame_is_asked_for_again_after_a_while() {
+        let (mut track, now) = (Track::default(), Instant::now());
+        assert!(track.asks(now) && !track.asks(now + Duration::from_secs(1)));
+        assert!(track.asks(now + Duration::from_secs(2)));
+        track.got_key();
+        assert!(track.asks(now + Duration::from_secs(2)));
     }
 }

@@ -348,7 +348,12 @@ impl Upload {
     async fn resolved(&mut self, result: Resolved) {
         let error = match result {
             Ok(Some(target)) => {
-                self.shared.lock().producer.set_retention(target.retention_hours > 0);
+                {
+                    let mut inner = self.shared.lock();
+                    inner.producer.set_retention(target.retention_hours > 0);
+                    // AWS has answered, so its time is known.
+                    inner.learn_skew(self.context.skew_ms());
+                }
                 self.shared.tell(SinkEvent::StreamReady {
                     stream: self.settings.stream.name.clone(),
                     retention_hours: target.retention_hours,

@@ -1,6 +1,7 @@
 //! The element among pads that the tests hold themselves, against kvs-local.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod input;
 mod signals;
 mod states;
 mod time;

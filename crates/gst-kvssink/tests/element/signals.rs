@@ -120,7 +120,7 @@ fn a_fatal_error_is_the_sdk_s_status_and_an_error_on_the_bus() {
 }
 
 /// Names and values of the tags of each fragment, and how many elements they came in.
-fn tags(local: &Local) -> Vec<(usize, Vec<(String, String)>)> {
+pub fn tags(local: &Local) -> Vec<(usize, Vec<(String, String)>)> {
     let (key, app) = (local.key().unwrap(), local.server().app());
     let fragments = app.archive.fragments(&key);
     let of = |info| {

@@ -169,7 +169,7 @@ impl Producer {
     fn fail(&mut self, now: Instant) {
         if self.has_spool() {
             self.flush_interleaver(now);
-            self.fragmenter.close(&mut self.store);
+            self.close_fragment(now);
         } else {
             let lost: Vec<u64> = self.store.iter().map(|fragment| fragment.id).collect();
             for id in lost {
@@ -180,6 +180,9 @@ impl Producer {
         }
         let mut frames = self.interleaver.clear();
         frames[TrackKind::Video.index()] += self.leading.clear();
+        for (sum, late) in frames.iter_mut().zip(self.fragmenter.clear_late()) {
+            *sum += late;
+        }
         if frames.iter().any(|frames| *frames > 0) {
             self.dropped(0, frames, 0, DropReason::Failed);
         }

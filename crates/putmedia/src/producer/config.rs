@@ -65,10 +65,11 @@ pub struct ProducerConfig {
     pub spool: Option<SpoolConfig>,
     /// Acknowledgements are asked for. Without them a fragment counts as stored once it is sent.
     pub fragment_acks: bool,
-    /// How long a frame waits for earlier ones of the other track.
+    /// How much longer than the input's latency a frame waits for earlier ones of the other track, at least. When the
+    /// tracks show that they are further apart, it waits for that.
     pub interleave_wait: Duration,
-    /// How long audio waits for the first video frame.
-    pub first_video_wait: Duration,
+    /// How long a track waits for the first frame of the other one.
+    pub first_frame_wait: Duration,
     /// After this long without frames the open fragment is ended.
     pub silence: Duration,
     /// After this long without frames, and with everything acknowledged, the session is ended (the service
@@ -106,7 +107,7 @@ impl Default for ProducerConfig {
             spool: None,
             fragment_acks: true,
             interleave_wait: Duration::from_secs(1),
-            first_video_wait: Duration::from_secs(5),
+            first_frame_wait: Duration::from_secs(5),
             silence: Duration::from_secs(20),
             idle: Duration::from_secs(25),
             staleness: Duration::from_secs(60),

@@ -76,6 +76,14 @@ pub enum Event {
         /// Why.
         reason: DropReason,
     },
+    /// These frames of video and of audio came when the fragment of their time was closed already, or could not take
+    /// their track: they are stored, in a session of their own.
+    StoredLate {
+        /// How many.
+        frames: [u64; 2],
+    },
+    /// The video of a fragment begins with a picture that refers to what is not in it: a key frame would help.
+    KeyFrameWanted,
     /// The spool held these fragments from before; they are sent first.
     Restored {
         /// How many.
@@ -118,12 +126,13 @@ pub enum DropReason {
     SpoolDamaged,
     /// Nothing can be decoded before the first random-access point.
     BeforeKeyFrame,
-    /// It arrived after the fragment of its time was closed.
+    /// It arrived after the fragment of its time was closed, or the open fragment cannot take its track, and no more
+    /// of that kind can wait.
     Late,
+    /// Media was lost before it, and it cannot be decoded without.
+    AfterLoss,
     /// Its track had no format yet.
     NoFormat,
-    /// The open fragment's session does not have its track.
-    NoTrack,
     /// The service refuses the fragment, with this `ErrorId`.
     Refused(u32),
     /// The input was flushed.
@@ -229,6 +238,12 @@ pub struct Statistics {
     pub frames_dropped: [u64; 2],
     /// Frames in fragments that were acknowledged: video, audio.
     pub frames_persisted: [u64; 2],
+    /// Frames that are stored in a session of their own, because they came late: video (never), audio.
+    pub frames_late: [u64; 2],
+    /// Sessions that began because time went back (a clock, a track that came later than it was waited for).
+    pub epochs: u64,
+    /// How far the frames of video and of audio lie behind the other track when they arrive, lately at most.
+    pub track_distance: [Duration; 2],
     /// Fragments sent whole, replays included.
     pub fragments_sent: u64,
     /// RECEIVED acknowledgements.

@@ -15,19 +15,20 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::fragment::Sent;
-use crate::fragmenter::{Cutting, Fragmenter, Placed};
-use crate::interleave::Interleaver;
+use crate::fragment::{Fragment, Sent};
+use crate::fragmenter::{Cutting, Fragmenter, Placed, Tracks};
+use crate::interleave::{Interleaver, Pushed};
 use crate::leading::{Leading, Ready};
 use crate::store::Store;
 use crate::{Backoff, EventRefused, FragmentEvent, Frame, TrackFormat, TrackKind};
 use session::Link;
 use spool::Spool;
 
-/// Payload that may wait in the interleaver. Beyond it frames are handed on without waiting.
-const INTERLEAVE_BYTES: usize = 8 << 20;
+/// Payload that may wait in the interleaver: 20 s at 12 Mbit/s. Beyond it frames are handed on without waiting.
+const INTERLEAVE_BYTES: usize = 32 << 20;
 
-/// A track's time that falls back by more than this has started over; by less it is put right in place.
+/// A track's time that falls back by more than this has started over, and an epoch begins. What falls back by less is
+/// put where its time belongs.
 const TIME_RESTART: Duration = Duration::from_secs(3);
 
 /// A PutMedia producer without IO. See the [crate's page](crate).
@@ -45,6 +46,10 @@ pub struct Producer {
     /// Sessions that failed since the last fragment was acknowledged.
     failures: u32,
     next_session: u64,
+    /// Number of the next frame.
+    next_frame: u64,
+    /// Video that cannot be decoded is left out until the next random-access point.
+    after_loss: bool,
     last_session_start: Option<Instant>,
     /// The stream keeps media: a fragment is stored when PERSISTED, not already when RECEIVED.
     retention: bool,
@@ -67,18 +72,21 @@ impl Producer {
             min: config.min_fragment,
             max: config.max_fragment,
             scale_ms: u64::from(config.timecode_scale_ms),
+            relative: config.timecodes == Timecodes::Relative,
         };
         Self {
             leading: Leading::new(config.interleave_wait),
-            interleaver: Interleaver::new(config.interleave_wait, config.first_video_wait, INTERLEAVE_BYTES),
+            interleaver: Interleaver::new(config.interleave_wait, config.first_frame_wait, INTERLEAVE_BYTES),
             fragmenter: Fragmenter::new(cutting),
-            store: Store::new(),
+            store: Store::new(u64::from(config.timecode_scale_ms)),
             spool: config.spool.clone().map(Spool::new),
             link: Link::Down { retry_at: None },
             failures: 0,
             backoff: Backoff::new(config.backoff.0, config.backoff.1, config.seed),
             formats: [None, None],
             next_session: 1,
+            next_frame: 0,
+            after_loss: false,
             last_session_start: None,
             retention: true,
             finishing: false,
@@ -117,8 +125,37 @@ impl Producer {
             self.release_leading(now);
         }
         self.interleaver.set_expected(kind, false);
-        self.store.decide_header(self.expected(), false);
         self.pump(now);
+        self.store.decide_header(self.expected(), false);
+        self.connect_if_needed(now);
+    }
+
+    /// How much later than their time frames may come, as far as the host knows (a LATENCY query, a jitter buffer): so
+    /// long, and a second more, the tracks wait for each other before it shows how far they are apart.
+    pub fn set_latency(&mut self, latency: Duration) {
+        self.interleaver.set_latency(latency);
+    }
+
+    /// Media was lost before it came here: video frames that follow are left out and counted
+    /// ([`DropReason::AfterLoss`]) until the next random-access point; audio goes on.
+    pub fn await_key(&mut self) {
+        self.after_loss = true;
+    }
+
+    /// The host's clock was wrong by so many milliseconds: moves the times of all frames that were pushed in this
+    /// process and that no session has had yet. Frames that follow must be stamped by the right clock; an epoch
+    /// begins, if some were sent already.
+    pub fn shift_time(&mut self, delta_ms: i64, now: Instant) {
+        self.leading.shift_time(delta_ms);
+        self.interleaver.shift_time(delta_ms);
+        self.fragmenter.shift_time(delta_ms, &mut self.store, now);
+        self.tell_fragmenter();
+        self.connect_if_needed(now);
+    }
+
+    /// Whether a session has had something of what was pushed.
+    pub fn has_sent(&self) -> bool {
+        self.statistics.bytes_sent > 0
     }
 
     /// Whether the stream keeps media (its DataRetentionInHours is not 0). True until told otherwise.
@@ -126,20 +163,21 @@ impl Producer {
         self.retention = retention;
     }
 
-    /// Adds metadata to the next fragment, or with `persist` to all that follow (an empty value ends that).
+    /// Adds metadata to the next fragment that begins with a frame pushed after this call, or with `persist` to all that follow (an empty value ends that).
     /// False when it cannot be taken: a name that is empty, longer than 128 bytes or begins with `AWS`, a
     /// value longer than 256 bytes, or more tags than the service accepts.
     pub fn put_metadata(&mut self, name: &str, value: &str, persist: bool) -> bool {
         let valid = !name.is_empty() && name.len() <= 128 && value.len() <= 256 && !name.starts_with("AWS");
-        valid && self.fragmenter.add_tag(name.to_owned(), value.to_owned(), persist)
+        valid && self.fragmenter.tags.add(name.to_owned(), value.to_owned(), persist, self.next_frame)
     }
 
-    /// Puts an event on the next fragment. Several before it begins become one.
+    /// Puts an event on the next fragment that begins with a frame pushed after this call. Several before it begins
+    /// become one.
     ///
     /// # Errors
     /// [`EventRefused`] says what the service would not take.
     pub fn put_event(&mut self, event: FragmentEvent) -> Result<(), EventRefused> {
-        self.fragmenter.add_event(event)
+        self.fragmenter.tags.add_event(event, self.next_frame)
     }
 
     /// Whether a frame can be taken without exceeding the storage bound. Matters with [`WhenFull::Block`].
@@ -167,24 +205,31 @@ impl Producer {
             self.drop_frame(&frame, DropReason::NoFormat);
             return;
         };
-        let reached = self
-            .interleaver
-            .newest(kind)
-            .or(self.fragmenter.latest_ms().map(|ms| ms.saturating_mul(1_000_000)));
+        let number = self.next_frame;
+        self.next_frame += 1;
+        if kind == TrackKind::Video {
+            self.after_loss &= !frame.random_access;
+            if self.after_loss {
+                self.interleaver.pass(kind, frame.time);
+                self.drop_frame(&frame, DropReason::AfterLoss);
+                self.pump(now);
+                return;
+            }
+        }
+        let reached = self.interleaver.newest(kind);
         if reached.is_some_and(|reached| reached.saturating_sub(frame.time.nanos()) > nanos(TIME_RESTART)) {
             self.flush_interleaver(now);
-            self.fragmenter.close(&mut self.store);
-            self.fragmenter.restart_time();
+            self.fragmenter.restart_time(&mut self.store, now);
             self.interleaver.restart_time();
         }
-        let ready = self.leading.push(frame, format, now);
+        let ready = self.leading.push(Pushed { frame, format, number }, now);
         self.interleave(ready, now);
         self.pump(now);
     }
 
     fn interleave(&mut self, ready: Vec<Ready>, now: Instant) {
-        for (frame, from, format) in ready {
-            self.interleaver.push(frame, from, format, now);
+        for (pushed, from) in ready {
+            self.interleaver.push(pushed, from, now);
         }
     }
 
@@ -200,7 +245,7 @@ impl Producer {
         if frames != [0; 2] {
             self.dropped(0, frames, 0, DropReason::Flushed);
         }
-        self.fragmenter.close(&mut self.store);
+        self.close_fragment(now);
         self.fragmenter.await_key();
         self.connect_if_needed(now);
     }
@@ -209,7 +254,7 @@ impl Producer {
     /// A frame that is pushed later starts it again.
     pub fn finish(&mut self, now: Instant) {
         self.flush_interleaver(now);
-        self.fragmenter.close(&mut self.store);
+        self.close_fragment(now);
         // What follows is a new recording.
         self.fragmenter.await_key();
         self.finishing = true;
@@ -245,7 +290,7 @@ impl Producer {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.silence_deadline().is_some_and(|deadline| now >= deadline) {
-            self.fragmenter.close(&mut self.store);
+            self.close_fragment(now);
         }
         if self.leading.poll_timeout().is_some_and(|deadline| now >= deadline) {
             self.release_leading(now);
@@ -262,6 +307,7 @@ impl Producer {
             buffered_duration: self.store.span(),
             buffered_fragments: self.store.len() as u64,
             spooled_bytes: self.store.spooled_bytes,
+            track_distance: TrackKind::ALL.map(|kind| self.interleaver.distance(kind)),
             ..self.statistics.clone()
         }
     }
@@ -270,15 +316,40 @@ impl Producer {
     pub fn unsent(&self) -> (u64, Duration) {
         let unsent = || self.store.iter().filter(|fragment| fragment.sent != Sent::Whole);
         let bytes = unsent().map(|fragment| fragment.payload).sum();
-        let spans = unsent().map(|f| Duration::from_millis(f.latest_ms.saturating_sub(f.start_ms)));
-        (bytes, spans.sum())
+        (bytes, unsent().map(Fragment::duration).sum())
     }
 
+    /// Ends the open fragment.
+    pub(super) fn close_fragment(&mut self, now: Instant) {
+        self.fragmenter.close(&mut self.store, now);
+        self.tell_fragmenter();
+    }
+
+    /// Tells what the fragmenter has had to do.
+    fn tell_fragmenter(&mut self) {
+        self.statistics.epochs += std::mem::take(&mut self.fragmenter.epochs_begun);
+        let late = std::mem::take(&mut self.fragmenter.stored_late);
+        if late != [0; 2] {
+            for (sum, late) in self.statistics.frames_late.iter_mut().zip(late) {
+                *sum += late;
+            }
+            self.event(Event::StoredLate { frames: late });
+        }
+        if std::mem::take(&mut self.fragmenter.wants_key) {
+            self.event(Event::KeyFrameWanted);
+        }
+    }
+
+    /// Tracks of which frames come: a track that has ended may still wait for its turn.
     fn expected(&self) -> [bool; 2] {
-        TrackKind::ALL.map(|kind| self.interleaver.is_expected(kind))
+        TrackKind::ALL.map(|kind| self.interleaver.is_expected(kind) || self.interleaver.waits(kind))
     }
 
     fn silence_deadline(&self) -> Option<Instant> {
+        // What waits for the other track is on its way.
+        if !self.interleaver.is_empty() {
+            return None;
+        }
         Some(self.store.open()?.last_frame_at + self.config.silence)
     }
 
@@ -300,17 +371,27 @@ impl Producer {
     }
 
     fn place(&mut self, queued: crate::interleave::Queued, now: Instant) {
-        let (kind, bytes) = (queued.frame.track, queued.frame.data.len() as u64);
-        let video_awaited = self.interleaver.video_is_awaited();
-        let expected = self.expected();
-        let reason = match self.fragmenter.place(queued, expected, video_awaited, &mut self.store, now) {
+        let frame = &queued.pushed.frame;
+        let (kind, bytes) = (frame.track, frame.data.len() as u64);
+        let next_key = match self.fragmenter.awaits_key() {
+            true => self.interleaver.first_key().or(self.leading.first_key()),
+            false => None,
+        };
+        let tracks = Tracks {
+            expected: self.expected(),
+            video_awaited: self.interleaver.video_is_awaited(),
+            next_key,
+            over_before_key: next_key.is_none() || self.interleaver.ended_before_key(kind),
+        };
+        let placed = self.fragmenter.place(queued, tracks, &mut self.store, now);
+        self.tell_fragmenter();
+        let reason = match placed {
             Placed::Stored => {
                 self.last_frame_at = Some(now);
                 return;
             }
             Placed::BeforeKeyFrame => DropReason::BeforeKeyFrame,
             Placed::Late => DropReason::Late,
-            Placed::NoTrack => DropReason::NoTrack,
         };
         let mut frames = [0; 2];
         frames[kind.index()] = 1;

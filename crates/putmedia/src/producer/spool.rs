@@ -190,7 +190,7 @@ impl Producer {
 
     /// Writes everything that is not written yet, because the process is about to end.
     pub fn spill_rest(&mut self, now: Instant) {
-        self.fragmenter.close(&mut self.store);
+        self.close_fragment(now);
         let Some(spool) = &mut self.spool else { return };
         // All of it is in memory already: to wait for a place in the queue would save nothing.
         spool.rest = true;
@@ -372,7 +372,7 @@ impl Producer {
                     // Only the fragment in transmission is left. It ends here; what belongs to it and is
                     // still to come is dropped.
                     if self.store.open().is_some_and(|open| open.sent == Sent::Partly) {
-                        self.fragmenter.close(&mut self.store);
+                        self.close_fragment(now);
                         self.fragmenter.await_key();
                     }
                     break;

@@ -1,0 +1,122 @@
+//! The wall clock of one run of the element: read once, and monotonic since. A host's clock that is set while media is
+//! recorded (NTP at boot, a person) moves no timecode; time in which the machine slept is made up for. What AWS says of
+//! the host's clock is added where times leave the element. Pure but for [`WallClock::now`].
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use kvs_putmedia::MediaTime;
+
+/// Nanoseconds.
+type Nanos = i128;
+
+/// What the clocks differ by when a machine has slept is looked into from here on.
+const WORTH_A_LOOK: Nanos = 2_000_000_000;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WallClock {
+    wall: Nanos,
+    monotonic: Instant,
+    /// Time since boot, sleep included.
+    boot: Option<Duration>,
+    /// How long the machine has slept since.
+    slept: Nanos,
+    /// By how much the wall clock was ahead when that was looked into.
+    looked_at: Nanos,
+}
+
+fn nanos(time: SystemTime) -> Nanos {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(since) => since.as_nanos() as Nanos,
+        Err(before) => -(before.duration().as_nanos() as Nanos),
+    }
+}
+
+impl Default for WallClock {
+    fn default() -> Self {
+        Self::at(SystemTime::now(), Instant::now(), boot_time())
+    }
+}
+
+impl WallClock {
+    fn at(wall: SystemTime, monotonic: Instant, boot: Option<Duration>) -> Self {
+        Self { wall: nanos(wall), monotonic, boot, slept: 0, looked_at: 0 }
+    }
+
+    /// The time that it is now.
+    pub(super) fn now(&mut self) -> MediaTime {
+        self.read(SystemTime::now(), Instant::now(), boot_time)
+    }
+
+    fn read(
+        &mut self,
+        wall: SystemTime,
+        monotonic: Instant,
+        boot: impl FnOnce() -> Option<Duration>,
+    ) -> MediaTime {
+        let elapsed = monotonic.saturating_duration_since(self.monotonic);
+        let awake = self.wall + elapsed.as_nanos() as Nanos;
+        let ahead = nanos(wall) - awake - self.slept;
+        // Once for each step: a clock that was set stays so.
+        if (ahead - self.looked_at).abs() >= WORTH_A_LOOK {
+            let since = self.boot.zip(boot()).map(|(then, now)| now.saturating_sub(then));
+            let slept = since.map_or(0, |since| since.as_nanos() as Nanos - elapsed.as_nanos() as Nanos);
+            if slept - self.slept >= WORTH_A_LOOK {
+                self.slept = slept;
+            }
+            self.looked_at = nanos(wall) - awake - self.slept;
+        }
+        MediaTime::from_nanos(u64::try_from((awake + self.slept).max(0)).unwrap_or(u64::MAX))
+    }
+}
+
+/// Time since boot, sleep included; where the system tells it.
+fn boot_time() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/uptime").ok()?;
+    Duration::try_from_secs_f64(text.split_whitespace().next()?.parse().ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Duration = Duration::from_secs(1_795_000_000);
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// What it says after so many seconds, when the wall clock was set by `step` and the machine slept for `slept`.
+    fn after(clock: &mut WallClock, start: Instant, elapsed: u64, step: i64, slept: u64) -> u64 {
+        let wall = (START + seconds(elapsed + slept)).as_secs().saturating_add_signed(step);
+        let boot = || Some(seconds(100 + elapsed + slept));
+        clock.read(UNIX_EPOCH + seconds(wall), start + seconds(elapsed), boot).millis() / 1000
+            - START.as_secs()
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_set_moves_nothing() {
+        let start = Instant::now();
+        let mut clock = WallClock::at(UNIX_EPOCH + START, start, Some(seconds(100)));
+        assert_eq!(after(&mut clock, start, 10, 0, 0), 10);
+        assert_eq!(after(&mut clock, start, 20, 3600, 0), 20);
+        assert_eq!(after(&mut clock, start, 30, -86_400, 0), 30);
+        assert_eq!(after(&mut clock, start, 40, 0, 0), 40);
+    }
+
+    #[test]
+    fn sleep_is_time_that_passes() {
+        let start = Instant::now();
+        let mut clock = WallClock::at(UNIX_EPOCH + START, start, Some(seconds(100)));
+        assert_eq!(after(&mut clock, start, 10, 0, 600), 610);
+        // And the clock is set when it wakes up.
+        assert_eq!(after(&mut clock, start, 11, 50, 600), 611);
+        assert_eq!(after(&mut clock, start, 12, 50, 900), 912);
+    }
+
+    #[test]
+    fn without_a_boot_clock_it_goes_on() {
+        let start = Instant::now();
+        let mut clock = WallClock::at(UNIX_EPOCH + START, start, None);
+        assert_eq!(after(&mut clock, start, 10, 7, 0), 10);
+    }
+}
