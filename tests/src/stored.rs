@@ -17,6 +17,8 @@ pub struct StoredFrame {
     pub number: u64,
     pub idr: bool,
     pub hash: String,
+    /// Its presentation time: milliseconds since 1970.
+    pub time_ms: i64,
 }
 
 /// A stream's content.
@@ -62,7 +64,7 @@ pub async fn read(endpoint: &str, stream: &str, folder: &Path) -> Result<Stored>
         let has_h264 =
             probe["streams"].as_array().is_some_and(|s| s.iter().any(|s| s["codec_name"] == "h264"));
         if has_h264 {
-            stored.frames.extend(frames(&file).await?);
+            stored.frames.extend(frames(&file, &times(&probe, "video")).await?);
         }
         for stream in probe["streams"].as_array().into_iter().flatten() {
             if let (Some(width), Some(height)) = (stream["width"].as_u64(), stream["height"].as_u64()) {
@@ -119,7 +121,7 @@ pub fn most_is_there(stored: &Stored, sent: &Sent) {
     assert!(last + 45 >= count, "the last stored frame is {last} of {count}");
 }
 
-async fn output(command: &mut Command) -> Result<Vec<u8>> {
+pub(crate) async fn output(command: &mut Command) -> Result<Vec<u8>> {
     let output = command.stdin(Stdio::null()).output().await.context("cannot run ffmpeg")?;
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(
@@ -149,6 +151,16 @@ async fn probe(file: &Path) -> Result<Value> {
     Ok(serde_json::from_slice(&json)?)
 }
 
+/// Presentation times of a file's packets of a kind, in the order of storage: milliseconds.
+fn times(probe: &Value, kind: &str) -> Vec<Option<i64>> {
+    let packets = probe["packets"].as_array().into_iter().flatten();
+    let seconds = |packet: &Value| packet["pts_time"].as_str()?.parse::<f64>().ok();
+    packets
+        .filter(|packet| packet["codec_type"] == kind)
+        .map(|packet| seconds(packet).map(|seconds| (seconds * 1e3).round() as i64))
+        .collect()
+}
+
 /// Hashes of the pictures of a file, in the order of storage, each with whether it is an IDR. A picture starts with the
 /// slice whose `first_mb_in_slice` is 0, which is one bit that is set (ITU-T H.264 section 7.3.3).
 pub async fn pictures(file: &Path) -> Result<Vec<(bool, String)>> {
@@ -172,19 +184,25 @@ async fn annex_b(file: &Path) -> Result<Vec<u8>> {
     output(ffmpeg.args(["-v", "error", "-i"]).arg(file).args(copy)).await
 }
 
-/// The numbered frames of a file, without decoding them.
-async fn frames(file: &Path) -> Result<Vec<StoredFrame>> {
+/// The numbered frames of a file, without decoding them; `times` are those of its pictures.
+async fn frames(file: &Path, times: &[Option<i64>]) -> Result<Vec<StoredFrame>> {
     let stream = annex_b(file).await?;
     let mut frames = Vec::new();
     let mut number = None;
+    let mut times = times.iter();
+    let mut time = None;
     for unit in split_annex_b(&stream) {
         match nal_type(unit) {
             6 => number = frame_number(&[unit]).or(number),
-            // The master's clips have one slice a frame.
             1 | 5 => {
-                // A browser's frames have none.
+                // The first slice of a picture, as in `pictures`.
+                if unit.get(1).is_some_and(|byte| byte & 0x80 != 0) {
+                    time = *times.next().context("more pictures than packets")?;
+                }
+                // The master's clips have one slice a frame. A browser's frames have no number.
                 let Some(number) = number.take() else { continue };
-                frames.push(StoredFrame { number, idr: is_idr(&[unit]), hash: slice_hash(&[unit]) });
+                let time_ms = time.context("a packet without a time")?;
+                frames.push(StoredFrame { number, idr: is_idr(&[unit]), hash: slice_hash(&[unit]), time_ms });
             }
             _ => {}
         }
