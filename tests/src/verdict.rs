@@ -73,7 +73,7 @@ impl Verdict {
             late: sent.late.as_secs_f64() * 1e3,
             ..Self::default()
         };
-        let start = sent.frames.iter().map(|frame| seconds(frame.at)).fold(f64::INFINITY, f64::min);
+        let start = sent.started.map_or(0.0, seconds);
         let steady = |at: f64| !unsteady.iter().any(|range| range.contains(&(at - start)));
         let video = verdict.video_errors(stored, sent);
         for (at, error) in &video {
@@ -250,7 +250,12 @@ mod tests {
             at: at(number as f64 / 30.0),
         });
         let beeps = (0..20).map(|number| Beep { tone: number % TONES, at: at(number as f64 + 0.5) });
-        let sent = Sent { frames: frames.collect(), beeps: beeps.collect(), ..Sent::default() };
+        let sent = Sent {
+            frames: frames.collect(),
+            beeps: beeps.collect(),
+            started: Some(at(0.0)),
+            ..Sent::default()
+        };
         let stored = sent.frames.iter().map(|frame| StoredFrame {
             number: frame.number,
             idr: frame.idr,
@@ -276,7 +281,7 @@ mod tests {
         let (sent, stored, heard) = world(|_| 0);
         let verdict = Verdict::new("right", &stored, &heard, &sent, &[]);
         assert_eq!(verdict.failures(&Limits::default()), Vec::<String>::new(), "{verdict}");
-        assert_eq!((verdict.frames_in, verdict.frames_lost, verdict.beeps_sent), (600, 0, 15));
+        assert_eq!((verdict.frames_in, verdict.frames_lost, verdict.beeps_sent), (600, 0, 16));
         assert!((verdict.lip_median - 20.0).abs() < 2.0, "{verdict:?}");
     }
 
@@ -287,7 +292,7 @@ mod tests {
         heard.remove(10);
         heard.push(heard[9]);
         let verdict = Verdict::new("wrong", &stored, &heard, &sent, &[0.0..3.0]);
-        assert_eq!((verdict.frames_lost, verdict.beeps_heard, verdict.beeps_twice), (1, 14, 1));
+        assert_eq!((verdict.frames_lost, verdict.beeps_heard, verdict.beeps_twice), (1, 15, 1));
         assert!((verdict.video.worst - 2_000.0).abs() < 2.0 && (verdict.video.steady + 100.0).abs() < 2.0);
         assert!((verdict.lip_sync.steady - 120.0).abs() < 2.0, "{verdict:?}");
         assert_eq!(

@@ -48,6 +48,8 @@ pub struct Beep {
 pub struct Sent {
     pub viewer: String,
     pub connected: bool,
+    /// The first frame was captured then.
+    pub started: Option<SystemTime>,
     pub ended: bool,
     pub frames: Vec<SentFrame>,
     pub audio_packets: u64,
@@ -210,6 +212,7 @@ impl Session {
             Event::Connected => {
                 sent.connected = true;
                 player.start(&self.settings.time);
+                sent.started = player.started.map(|(_, system)| system);
             }
             Event::MediaAdded(added) => match added.kind {
                 MediaKind::Video => player.video = Some(added.mid),
