@@ -48,6 +48,15 @@ pub async fn state(endpoint: &str, stream: &str) -> Result<Value> {
 
 /// Downloads everything into `folder`, and decodes all of it: an error of ffmpeg is an error here.
 pub async fn read(endpoint: &str, stream: &str, folder: &Path) -> Result<Stored> {
+    let stored = read_undecoded(endpoint, stream, folder).await?;
+    for file in &stored.files {
+        decode(file).await?;
+    }
+    Ok(stored)
+}
+
+/// As [`read`], whatever a decoder would say.
+pub async fn read_undecoded(endpoint: &str, stream: &str, folder: &Path) -> Result<Stored> {
     let mut stored =
         Stored { files: Vec::new(), frames: Vec::new(), video: None, audio: None, sizes: Vec::new() };
     for part in 1.. {
@@ -59,7 +68,6 @@ pub async fn read(endpoint: &str, stream: &str, folder: &Path) -> Result<Stored>
         ensure!(status == 200, "GET {url} was answered {status}: {}", String::from_utf8_lossy(&body));
         let file = folder.join(format!("{stream}-{part}.mkv"));
         std::fs::write(&file, body)?;
-        decode(&file).await?;
         let probe = probe(&file).await?;
         let has_h264 =
             probe["streams"].as_array().is_some_and(|s| s.iter().any(|s| s["codec_name"] == "h264"));
@@ -133,7 +141,8 @@ pub(crate) async fn output(command: &mut Command) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-async fn decode(file: &Path) -> Result<()> {
+/// Decodes a file: an error of ffmpeg is an error here, as is a time that goes back.
+pub async fn decode(file: &Path) -> Result<()> {
     // Frames go out at the milliseconds that are stored. Otherwise ffmpeg counts in ticks of a frame rate that it guesses,
     // and complains about two frames in one tick: a camera on a busy machine is not that regular.
     let times = ["-fps_mode", "passthrough", "-enc_time_base:v", "1/1000"];

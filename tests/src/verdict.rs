@@ -39,6 +39,8 @@ pub struct Verdict {
     pub lip_median: f64,
     /// What the master itself was late, on a busy machine.
     pub late: f64,
+    /// The first thing that a decoder has to say against what is stored.
+    pub damage: Option<String>,
 }
 
 /// The largest errors: of all, and of those that are steady.
@@ -151,6 +153,7 @@ impl Verdict {
             }
         };
         check(self.frames_stored > 0, "nothing stored".to_owned());
+        check(self.damage.is_none(), self.damage.clone().unwrap_or_default());
         check(self.frames_lost == 0, format!("{} frames lost", self.frames_lost));
         check(self.out_of_order == 0, format!("{} frames out of order", self.out_of_order));
         check(self.missing_ends.0 <= 45, format!("the first stored frame is {}", self.missing_ends.0));

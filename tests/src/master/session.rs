@@ -337,7 +337,11 @@ impl Session {
         let wallclock = self.sender_time(moment.wallclock);
         if let Some(writer) = self.rtc.writer(mid) {
             writer.write(pt, wallclock, MediaTime::from_90khz(moment.rtp), data)?;
-            self.link.frame(frame.idr);
+            if self.settings.time.slow_key_frames.is_some() {
+                // The link is to have this frame's packets, and no others with them.
+                self.rtc.handle_input(Input::Timeout(self.sender_time(Instant::now())))?;
+                self.link.frame(frame.idr);
+            }
             self.sent.lock().expect("not poisoned").frames.push(sent);
         }
         Ok(())

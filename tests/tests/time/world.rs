@@ -65,13 +65,18 @@ pub async fn record(row: &Row, seconds: u64) -> Verdict {
     assert!(status.success(), "{status}\n{log}");
     let sent = master.sent().pop().unwrap();
     master.stop().await;
-    let stored = stored::read(&access.endpoint, "door-stream", folder.path()).await.unwrap();
+    let stored = stored::read_undecoded(&access.endpoint, "door-stream", folder.path()).await.unwrap();
     let heard = sound::beeps(&stored.files).await.unwrap();
     local.shutdown().await;
     if std::env::var_os("KVS_INGEST_KEEP").is_some() {
         println!("{}: {}", row.name, folder.keep().display());
     }
-    Verdict { silence, ..Verdict::new(row.name, &stored, &heard, &sent, &row.unsteady()) }
+    let mut damage = None;
+    for file in &stored.files {
+        let error = stored::decode(file).await.err().map(|error| format!("{error:#}"));
+        damage = damage.or_else(|| error.and_then(|text| text.lines().next().map(str::to_owned)));
+    }
+    Verdict { silence, damage, ..Verdict::new(row.name, &stored, &heard, &sent, &row.unsteady()) }
 }
 
 /// Whatever the agent says of silence that it wrote, in milliseconds.
