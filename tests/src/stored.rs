@@ -22,7 +22,7 @@ pub struct StoredFrame {
 }
 
 /// A stream's content.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Stored {
     /// One playable file for each run of fragments with the same header.
     pub files: Vec<PathBuf>,
@@ -33,6 +33,8 @@ pub struct Stored {
     pub audio: Option<(f64, f64)>,
     /// Width and height of each file.
     pub sizes: Vec<(u64, u64)>,
+    /// Channels of each file with sound.
+    pub channels: Vec<u64>,
 }
 
 /// The stream's entry in `GET /_kvs/state`.
@@ -57,8 +59,7 @@ pub async fn read(endpoint: &str, stream: &str, folder: &Path) -> Result<Stored>
 
 /// As [`read`], whatever a decoder would say.
 pub async fn read_undecoded(endpoint: &str, stream: &str, folder: &Path) -> Result<Stored> {
-    let mut stored =
-        Stored { files: Vec::new(), frames: Vec::new(), video: None, audio: None, sizes: Vec::new() };
+    let mut stored = Stored::default();
     for part in 1.. {
         let url = format!("{endpoint}/_kvs/streams/{stream}/media.mkv?part={part}");
         let (status, body) = get_bytes(&url).await?;
@@ -75,6 +76,7 @@ pub async fn read_undecoded(endpoint: &str, stream: &str, folder: &Path) -> Resu
             stored.frames.extend(frames(&file, &times(&probe, "video")).await?);
         }
         for stream in probe["streams"].as_array().into_iter().flatten() {
+            stored.channels.extend(stream["channels"].as_u64());
             if let (Some(width), Some(height)) = (stream["width"].as_u64(), stream["height"].as_u64()) {
                 stored.sizes.push((width, height));
             }
@@ -152,7 +154,7 @@ pub async fn decode(file: &Path) -> Result<()> {
 }
 
 async fn probe(file: &Path) -> Result<Value> {
-    let entries = "packet=codec_type,pts_time:stream=codec_type,codec_name,width,height";
+    let entries = "packet=codec_type,pts_time:stream=codec_type,codec_name,width,height,channels";
     let json = output(
         Command::new("ffprobe").args(["-v", "error", "-show_entries", entries, "-of", "json"]).arg(file),
     )

@@ -39,6 +39,8 @@ pub struct Verdict {
     pub lip_median: f64,
     /// What the master itself was late, on a busy machine.
     pub late: f64,
+    /// Of each file with sound.
+    pub channels: Vec<u64>,
     /// The first thing that a decoder has to say against what is stored.
     pub damage: Option<String>,
 }
@@ -71,6 +73,7 @@ impl Verdict {
     pub fn new(name: &str, stored: &Stored, heard: &[Heard], sent: &Sent, unsteady: &Unsteady) -> Self {
         let mut verdict = Self {
             name: name.to_owned(),
+            channels: stored.channels.clone(),
             packets_in: sent.audio_packets,
             late: sent.late.as_secs_f64() * 1e3,
             ..Self::default()
@@ -162,6 +165,10 @@ impl Verdict {
             format!("the last {} frames are missing", self.missing_ends.1),
         );
         check(self.beeps_sent > 0, "no beeps sent".to_owned());
+        if let Some(wanted) = limits.channels {
+            let right = self.channels.iter().all(|channels| *channels == wanted);
+            check(right, format!("{:?} channels, not {wanted}", self.channels));
+        }
         let silent = self.beeps_sent - self.beeps_heard;
         check(silent == 0, format!("{silent} of {} beeps not heard", self.beeps_sent));
         check(self.beeps_twice == 0, format!("{} beeps heard twice", self.beeps_twice));
@@ -189,11 +196,13 @@ pub struct Limits {
     pub lip_sync: f64,
     /// Frames at the end that may still be under way when the agent is stopped.
     pub tail: usize,
+    /// What sound must have, where that matters.
+    pub channels: Option<u64>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { worst: 2_500.0, steady: 80.0, lip_sync: 80.0, tail: 45 }
+        Self { worst: 2_500.0, steady: 80.0, lip_sync: 80.0, tail: 45, channels: None }
     }
 }
 
@@ -271,6 +280,7 @@ mod tests {
             video: None,
             audio: None,
             sizes: Vec::new(),
+            channels: Vec::new(),
         };
         let heard = sent.beeps.iter().map(|beep| Heard { tone: beep.tone, at: seconds(beep.at) + 0.02 });
         let heard = heard.collect();

@@ -5,6 +5,9 @@
 mod rows;
 mod world;
 
+use std::sync::Once;
+
+use kvs_ingest_tests::verdict;
 use rows::{ROWS, Row};
 use world::record;
 
@@ -16,7 +19,9 @@ async fn row(name: &str) {
 
 async fn judge(row: &Row, seconds: u64) {
     let verdict = record(row, seconds).await;
-    println!("{}\n{verdict}", kvs_ingest_tests::verdict::HEADER);
+    static HEADER: Once = Once::new();
+    HEADER.call_once(|| println!("{}", verdict::HEADER));
+    println!("{verdict}");
     let failures = verdict.failures(&row.limits);
     assert!(failures.is_empty(), "{}: {}", row.name, failures.join("; "));
 }
@@ -39,6 +44,7 @@ macro_rules! rows {
 rows! {
     a_sender_that_is_right: "all right";
     stereo: "all right, stereo";
+    crystals: "crystals 200 ppm apart";
     slow_audio: "audio 20 ms per 20.28";
     very_slow_audio: "audio 20 ms per 23.2";
     fast_stamps: "video 40 ms per 33.3";
