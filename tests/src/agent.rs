@@ -114,6 +114,11 @@ impl AgentProcess {
         Ok(Self { child, url, log })
     }
 
+    /// Its process, unless it has ended.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Its `/status` document.
     pub async fn status(&self) -> Result<Value> {
         get_json(&format!("{}/status", self.url)).await

@@ -16,5 +16,7 @@ pub mod numbered;
 pub mod otlp;
 pub mod packets;
 pub mod pods;
+pub mod sound;
 pub mod stored;
 pub mod usage;
+pub mod verdict;

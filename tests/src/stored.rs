@@ -17,10 +17,12 @@ pub struct StoredFrame {
     pub number: u64,
     pub idr: bool,
     pub hash: String,
+    /// Its presentation time: milliseconds since 1970.
+    pub time_ms: i64,
 }
 
 /// A stream's content.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Stored {
     /// One playable file for each run of fragments with the same header.
     pub files: Vec<PathBuf>,
@@ -31,6 +33,8 @@ pub struct Stored {
     pub audio: Option<(f64, f64)>,
     /// Width and height of each file.
     pub sizes: Vec<(u64, u64)>,
+    /// Channels of each file with sound.
+    pub channels: Vec<u64>,
 }
 
 /// The stream's entry in `GET /_kvs/state`.
@@ -46,8 +50,16 @@ pub async fn state(endpoint: &str, stream: &str) -> Result<Value> {
 
 /// Downloads everything into `folder`, and decodes all of it: an error of ffmpeg is an error here.
 pub async fn read(endpoint: &str, stream: &str, folder: &Path) -> Result<Stored> {
-    let mut stored =
-        Stored { files: Vec::new(), frames: Vec::new(), video: None, audio: None, sizes: Vec::new() };
+    let stored = read_undecoded(endpoint, stream, folder).await?;
+    for file in &stored.files {
+        decode(file).await?;
+    }
+    Ok(stored)
+}
+
+/// As [`read`], whatever a decoder would say.
+pub async fn read_undecoded(endpoint: &str, stream: &str, folder: &Path) -> Result<Stored> {
+    let mut stored = Stored::default();
     for part in 1.. {
         let url = format!("{endpoint}/_kvs/streams/{stream}/media.mkv?part={part}");
         let (status, body) = get_bytes(&url).await?;
@@ -57,14 +69,14 @@ pub async fn read(endpoint: &str, stream: &str, folder: &Path) -> Result<Stored>
         ensure!(status == 200, "GET {url} was answered {status}: {}", String::from_utf8_lossy(&body));
         let file = folder.join(format!("{stream}-{part}.mkv"));
         std::fs::write(&file, body)?;
-        decode(&file).await?;
         let probe = probe(&file).await?;
         let has_h264 =
             probe["streams"].as_array().is_some_and(|s| s.iter().any(|s| s["codec_name"] == "h264"));
         if has_h264 {
-            stored.frames.extend(frames(&file).await?);
+            stored.frames.extend(frames(&file, &times(&probe, "video")).await?);
         }
         for stream in probe["streams"].as_array().into_iter().flatten() {
+            stored.channels.extend(stream["channels"].as_u64());
             if let (Some(width), Some(height)) = (stream["width"].as_u64(), stream["height"].as_u64()) {
                 stored.sizes.push((width, height));
             }
@@ -119,7 +131,7 @@ pub fn most_is_there(stored: &Stored, sent: &Sent) {
     assert!(last + 45 >= count, "the last stored frame is {last} of {count}");
 }
 
-async fn output(command: &mut Command) -> Result<Vec<u8>> {
+pub(crate) async fn output(command: &mut Command) -> Result<Vec<u8>> {
     let output = command.stdin(Stdio::null()).output().await.context("cannot run ffmpeg")?;
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(
@@ -131,7 +143,8 @@ async fn output(command: &mut Command) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-async fn decode(file: &Path) -> Result<()> {
+/// Decodes a file: an error of ffmpeg is an error here, as is a time that goes back.
+pub async fn decode(file: &Path) -> Result<()> {
     // Frames go out at the milliseconds that are stored. Otherwise ffmpeg counts in ticks of a frame rate that it guesses,
     // and complains about two frames in one tick: a camera on a busy machine is not that regular.
     let times = ["-fps_mode", "passthrough", "-enc_time_base:v", "1/1000"];
@@ -141,12 +154,22 @@ async fn decode(file: &Path) -> Result<()> {
 }
 
 async fn probe(file: &Path) -> Result<Value> {
-    let entries = "packet=codec_type,pts_time:stream=codec_type,codec_name,width,height";
+    let entries = "packet=codec_type,pts_time:stream=codec_type,codec_name,width,height,channels";
     let json = output(
         Command::new("ffprobe").args(["-v", "error", "-show_entries", entries, "-of", "json"]).arg(file),
     )
     .await?;
     Ok(serde_json::from_slice(&json)?)
+}
+
+/// Presentation times of a file's packets of a kind, in the order of storage: milliseconds.
+fn times(probe: &Value, kind: &str) -> Vec<Option<i64>> {
+    let packets = probe["packets"].as_array().into_iter().flatten();
+    let seconds = |packet: &Value| packet["pts_time"].as_str()?.parse::<f64>().ok();
+    packets
+        .filter(|packet| packet["codec_type"] == kind)
+        .map(|packet| seconds(packet).map(|seconds| (seconds * 1e3).round() as i64))
+        .collect()
 }
 
 /// Hashes of the pictures of a file, in the order of storage, each with whether it is an IDR. A picture starts with the
@@ -172,19 +195,25 @@ async fn annex_b(file: &Path) -> Result<Vec<u8>> {
     output(ffmpeg.args(["-v", "error", "-i"]).arg(file).args(copy)).await
 }
 
-/// The numbered frames of a file, without decoding them.
-async fn frames(file: &Path) -> Result<Vec<StoredFrame>> {
+/// The numbered frames of a file, without decoding them; `times` are those of its pictures.
+async fn frames(file: &Path, times: &[Option<i64>]) -> Result<Vec<StoredFrame>> {
     let stream = annex_b(file).await?;
     let mut frames = Vec::new();
     let mut number = None;
+    let mut times = times.iter();
+    let mut time = None;
     for unit in split_annex_b(&stream) {
         match nal_type(unit) {
             6 => number = frame_number(&[unit]).or(number),
-            // The master's clips have one slice a frame.
             1 | 5 => {
-                // A browser's frames have none.
+                // The first slice of a picture, as in `pictures`.
+                if unit.get(1).is_some_and(|byte| byte & 0x80 != 0) {
+                    time = *times.next().context("more pictures than packets")?;
+                }
+                // The master's clips have one slice a frame. A browser's frames have no number.
                 let Some(number) = number.take() else { continue };
-                frames.push(StoredFrame { number, idr: is_idr(&[unit]), hash: slice_hash(&[unit]) });
+                let time_ms = time.context("a packet without a time")?;
+                frames.push(StoredFrame { number, idr: is_idr(&[unit]), hash: slice_hash(&[unit]), time_ms });
             }
             _ => {}
         }

@@ -1,5 +1,7 @@
 //! What a process has used so far, from /proc.
 
+use std::collections::HashMap;
+
 use anyhow::{Context, Result};
 
 /// CPU time and memory of a process.
@@ -36,4 +38,47 @@ impl Usage {
             peak: memory("VmHWM:")?,
         })
     }
+}
+
+/// What a process holds, and how often its threads have slept.
+#[derive(Clone, Debug)]
+pub struct Footprint {
+    /// Bytes that are its own and written to.
+    pub private_dirty: f64,
+    /// `voluntary_ctxt_switches` of each thread: it has waited, and was woken, so often.
+    threads: HashMap<u32, u64>,
+}
+
+impl Footprint {
+    /// # Errors
+    /// The process has ended.
+    pub fn of(id: u32) -> Result<Self> {
+        let rollup = std::fs::read_to_string(format!("/proc/{id}/smaps_rollup"))?;
+        let mut threads = HashMap::new();
+        for thread in std::fs::read_dir(format!("/proc/{id}/task"))? {
+            let thread = thread?;
+            // A thread may end while it is looked at.
+            let Ok(status) = std::fs::read_to_string(thread.path().join("status")) else { continue };
+            let number = thread.file_name().to_string_lossy().parse()?;
+            threads.insert(number, figure(&status, "voluntary_ctxt_switches:")? as u64);
+        }
+        Ok(Self { private_dirty: figure(&rollup, "Private_Dirty:")? * 1024.0, threads })
+    }
+
+    pub fn threads(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Of the threads that live now.
+    pub fn wake_ups_since(&self, before: &Self) -> u64 {
+        let since =
+            |(id, count): (&u32, &u64)| count.saturating_sub(before.threads.get(id).copied().unwrap_or(0));
+        self.threads.iter().map(since).sum()
+    }
+}
+
+/// The first figure of the line that begins with `name`.
+fn figure(text: &str, name: &str) -> Result<f64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"))?;
+    Ok(line.split_whitespace().next().context("no figure")?.parse()?)
 }

@@ -23,6 +23,12 @@ enum What {
         #[arg(long, default_value_t = 10_000)]
         objects: u32,
     },
+    /// One agent over TLS, with a master in another process
+    Agent {
+        /// Length of each run: with and without sound, three times
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// kvssink over TLS, beside a fakesink at the end of the same pipeline and the element for C++
     Kvssink {
         /// Length of each run: three bitrates, three times
@@ -34,6 +40,7 @@ enum What {
 pub fn run(options: &Options) -> Result<ExitCode> {
     match options.what {
         What::Operator { objects } => operator(objects),
+        What::Agent { seconds } => agent(seconds),
         What::Kvssink { seconds } => kvssink(seconds),
     }
 }
@@ -63,6 +70,19 @@ fn kvssink(seconds: u32) -> Result<ExitCode> {
     run_command(
         cargo()
             .args(["bench", "--locked", "-p", "kvs-ingest-tests", "--bench", "kvssink"])
+            .env("KVS_INGEST_BENCH_SECONDS", seconds.to_string())
+            .env("KVS_INGEST_BIN_DIR", target().join("release")),
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn agent(seconds: u32) -> Result<ExitCode> {
+    packages::ensure(&[packages::Group::Build, packages::Group::Media])?;
+    run_command(cargo().args(["build", "--locked", "--release", "-p", "kvs-ingest-agent"]))?;
+    run_command(
+        cargo()
+            // Only the agent is measured; master and KVS need no such long build.
+            .args(["bench", "--locked", "--profile", "dev", "-p", "kvs-ingest-tests", "--bench", "agent"])
             .env("KVS_INGEST_BENCH_SECONDS", seconds.to_string())
             .env("KVS_INGEST_BIN_DIR", target().join("release")),
     )?;

@@ -8,6 +8,7 @@ mod demo;
 mod images;
 mod packages;
 mod process;
+mod soak;
 mod suites;
 mod workspace;
 
@@ -43,6 +44,8 @@ enum Task {
     Crds(crds::Options),
     /// Speed and memory, side by side with a peer
     Bench(bench::Options),
+    /// Recordings of minutes or hours, from senders whose clocks drift
+    Soak(soak::Options),
     /// A Kubernetes control plane on this machine
     Cluster(cluster::Options),
     /// The container images of operator, agent and kvs-local
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
             Task::Test(options) => suites::run(&options),
             Task::Crds(options) => crds::run(&options),
             Task::Bench(options) => bench::run(&options),
+            Task::Soak(options) => soak::run(&options),
             Task::Cluster(options) => cluster::run(&options),
             Task::Images(options) => images::run_command(&options),
             Task::Packages => packages::ensure(&packages::Group::ALL).map(|()| ExitCode::SUCCESS),

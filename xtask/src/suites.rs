@@ -90,6 +90,13 @@ const SUITES: &[Suite] = &[
         run: e2e,
     },
     Suite {
+        name: "time",
+        about: "senders whose clocks are wrong: when what they send is stored, and whether it is heard",
+        minutes: 10,
+        missing: no_ffmpeg,
+        run: time,
+    },
+    Suite {
         name: "delivery",
         about: "kvssink under every fault: what it stores and what it counts",
         minutes: 15,
@@ -411,7 +418,7 @@ fn unit(suite: &mut Run) -> Result<()> {
 
 /// The binaries that the end-to-end suites start. All of them at once, whichever the suite needs: what is built together
 /// shares the features of its dependencies, which cargo would otherwise compile again for each set.
-fn binaries() -> Result<()> {
+pub fn binaries() -> Result<()> {
     build(&["kvs-local", "kvs-ingest-agent", "kvs-ingest-operator", "gst-plugin-kvssink"])
 }
 
@@ -428,7 +435,7 @@ fn e2e(suite: &mut Run) -> Result<()> {
         "--test-threads=1",
     ]))?;
     // These have suites of their own.
-    let others = ["browser", "chart", "chart_install", "delivery", "operator", "pods"];
+    let others = ["browser", "chart", "chart_install", "delivery", "operator", "pods", "time"];
     for test in tests()?.iter().filter(|test| !others.contains(&test.as_str())) {
         let mut command = cargo();
         command.args([
@@ -447,6 +454,16 @@ fn e2e(suite: &mut Run) -> Result<()> {
         suite.command(&mut command)?;
     }
     Ok(())
+}
+
+fn time(suite: &mut Run) -> Result<()> {
+    binaries()?;
+    // Mostly waiting: two at a time. The table is what it has to say.
+    suite.command(
+        cargo()
+            .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", "time", "--"])
+            .args(["--test-threads=2", "--nocapture"]),
+    )
 }
 
 fn delivery(suite: &mut Run) -> Result<()> {

@@ -22,6 +22,20 @@ const GROUPS: usize = 6;
 pub struct Frame {
     pub units: Vec<Vec<u8>>,
     pub idr: bool,
+    /// It is shown so many frames later than it is decoded; earlier when negative.
+    pub lead: i32,
+}
+
+/// What the pictures are like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Picture {
+    /// Cheap to make and to send.
+    #[default]
+    Plain,
+    /// Main profile with two B pictures between others.
+    BFrames,
+    /// So much noise that it has this bitrate, in kbit/s.
+    Noise(u32),
 }
 
 /// Groups of pictures, each starting with an IDR and decodable on its own.
@@ -30,6 +44,8 @@ pub struct VideoClip {
     pub width: u32,
     pub height: u32,
     pub groups: Vec<Vec<Frame>>,
+    /// Frames that the encoder waits for before it gives away the first.
+    pub reorder: u32,
 }
 
 /// A folder of made clips, shared by all tests of this target folder.
@@ -67,45 +83,33 @@ async fn made(name: &str, arguments: &[&str]) -> Result<PathBuf> {
 
 impl VideoClip {
     /// A moving test picture of this size.
-    pub async fn made(width: u32, height: u32) -> Result<Self> {
-        let source = format!("testsrc2=size={width}x{height}:rate={FRAME_RATE}");
+    pub async fn made(width: u32, height: u32, picture: Picture) -> Result<Self> {
+        let mut source = format!("testsrc2=size={width}x{height}:rate={FRAME_RATE}");
+        let mut x264 = "sliced-threads=0:slices=1:aud=1:repeat-headers=1:annexb=1".to_owned();
+        let baseline = ["-preset", "ultrafast", "-profile:v", "baseline", "-tune", "zerolatency"];
+        let (kind, encoder, reorder) = match picture {
+            Picture::Plain => (String::new(), baseline, 0),
+            Picture::BFrames => {
+                x264.push_str(":bframes=2:b-adapt=0:b-pyramid=none:open-gop=0:weightp=0");
+                ("-b-frames".to_owned(), ["-preset", "veryfast", "-profile:v", "main", "-tune", "grain"], 2)
+            }
+            Picture::Noise(kilobits) => {
+                source.push_str(",noise=alls=60:allf=t");
+                x264.push_str(&format!(":bitrate={kilobits}:vbv-maxrate={kilobits}:vbv-bufsize={kilobits}"));
+                (format!("-{kilobits}k"), baseline, 0)
+            }
+        };
         let frames = (GROUP * GROUPS).to_string();
         let group = GROUP.to_string();
-        let path = made(
-            &format!("video-{width}x{height}-{GROUP}x{GROUPS}-one-slice.h264"),
-            &[
-                "-f",
-                "lavfi",
-                "-i",
-                &source,
-                "-frames:v",
-                &frames,
-                "-c:v",
-                "libx264",
-                "-preset",
-                "ultrafast",
-                "-profile:v",
-                "baseline",
-                "-pix_fmt",
-                "yuv420p",
-                "-tune",
-                "zerolatency",
-                "-g",
-                &group,
-                "-keyint_min",
-                &group,
-                "-sc_threshold",
-                "0",
-                "-x264-params",
-                "sliced-threads=0:slices=1:aud=1:repeat-headers=1:annexb=1",
-                "-f",
-                "h264",
-            ],
-        )
-        .await?;
+        let name = format!("video-{width}x{height}-{GROUP}x{GROUPS}{kind}-one-slice.h264");
+        let mut arguments = vec!["-f", "lavfi", "-i", &source, "-frames:v", &frames, "-c:v", "libx264"];
+        arguments.extend(encoder);
+        arguments.extend(["-pix_fmt", "yuv420p", "-g", &group, "-keyint_min", &group]);
+        arguments.extend(["-sc_threshold", "0", "-x264-params", &x264, "-f", "h264"]);
+        let path = made(&name, &arguments).await?;
         let groups = groups(&fs::read(&path)?)?;
         ensure!(groups.len() == GROUPS, "{} holds {} groups, not {GROUPS}", path.display(), groups.len());
-        Ok(Self { width, height, groups })
+        Ok(Self { width, height, groups, reorder })
     }
 }
 
@@ -118,7 +122,7 @@ fn groups(stream: &[u8]) -> Result<Vec<Vec<Frame>>> {
             return Ok(());
         }
         let idr = units.iter().any(|unit| nal_type(unit) == 5);
-        let frame = Frame { units: std::mem::take(units), idr };
+        let frame = Frame { units: std::mem::take(units), idr, lead: 0 };
         if idr {
             groups.push(Vec::new());
         }
@@ -134,36 +138,77 @@ fn groups(stream: &[u8]) -> Result<Vec<Vec<Frame>>> {
         }
     }
     finish(&mut units)?;
+    groups.iter_mut().for_each(|group| lead(group));
     Ok(groups)
+}
+
+impl Frame {
+    /// No other picture refers to it (`nal_ref_idc`): a B picture of these clips.
+    pub fn disposable(&self) -> bool {
+        self.units.iter().any(|unit| nal_type(unit) == 1 && unit[0] & 0x60 == 0)
+    }
+}
+
+/// B pictures follow the picture that is shown after them.
+fn lead(group: &mut [Frame]) {
+    let mut behind = 0;
+    for frame in group.iter_mut().rev() {
+        if frame.disposable() {
+            frame.lead = -1;
+            behind += 1;
+        } else {
+            frame.lead = behind;
+            behind = 0;
+        }
+    }
 }
 
 /// Milliseconds of one Opus packet of [`opus_packets`].
 pub const OPUS_PACKET_MS: u64 = 20;
 
-/// Ten seconds of a stereo tone in Opus packets of 20 ms.
-pub async fn opus_packets() -> Result<Vec<Vec<u8>>> {
-    let path = made(
-        "tone.ogg",
-        &[
-            "-f",
-            "lavfi",
-            "-i",
-            "sine=frequency=440:sample_rate=48000:duration=10",
-            "-ac",
-            "2",
-            "-c:a",
-            "libopus",
-            "-b:a",
-            "48k",
-            "-frame_duration",
-            "20",
-            "-vbr",
-            "off",
-            "-f",
-            "ogg",
-        ],
-    )
-    .await?;
+/// What is heard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sound {
+    /// A stereo tone without end.
+    #[default]
+    Tone,
+    /// Half a second after each full second a beep of 100 ms that begins with a packet, each of [`TONES`] in turn, on a
+    /// floor of quiet noise; mono or, twice as quiet on the right, stereo.
+    Beeps { stereo: bool },
+}
+
+/// Frequencies of the beeps, in Hz: so far apart that a sound that is played 18 % too fast or too slow is known.
+pub const TONES: [f64; 8] = [300.0, 435.0, 631.0, 915.0, 1326.0, 1923.0, 2788.0, 4043.0];
+/// Packets from one beep to the next, and from a full second to its beep.
+const PACKETS_A_BEEP: u64 = 1000 / OPUS_PACKET_MS;
+const PACKETS_BEFORE: u64 = 500 / OPUS_PACKET_MS;
+
+/// The tone that begins with the first sample of this packet of [`Sound::Beeps`].
+pub fn beep(packet: u64) -> Option<usize> {
+    (packet % PACKETS_A_BEEP == PACKETS_BEFORE).then_some((packet / PACKETS_A_BEEP) as usize % TONES.len())
+}
+
+/// The filter that makes [`Sound::Beeps`].
+pub(crate) fn beeps(stereo: bool) -> String {
+    let frequency = format!("{}*pow(1.45\\,floor(t))", TONES[0]);
+    let phase = "(t-floor(t)-0.5)";
+    let left = format!("0.5*between({phase}\\,0\\,0.1)*sin(2*PI*{frequency}*{phase})+0.0005*(2*random(0)-1)");
+    match stereo {
+        false => format!("aevalsrc={left}:s=48000:d={}:c=mono", TONES.len()),
+        true => format!("aevalsrc={left}|0.5*({left}):s=48000:d={}:c=stereo", TONES.len()),
+    }
+}
+
+/// Opus packets of 20 ms, played again from the start after 8 or 10 seconds.
+pub async fn opus_packets(sound: Sound) -> Result<Vec<Vec<u8>>> {
+    let (name, source, channels) = match sound {
+        Sound::Tone => ("tone.ogg", "sine=frequency=440:sample_rate=48000:duration=10".to_owned(), "2"),
+        Sound::Beeps { stereo: false } => ("beeps-mono.ogg", beeps(false), "1"),
+        Sound::Beeps { stereo: true } => ("beeps-stereo.ogg", beeps(true), "2"),
+    };
+    let opus = ["-c:a", "libopus", "-b:a", "48k", "-frame_duration", "20", "-vbr", "off", "-f", "ogg"];
+    let arguments: Vec<_> = ["-f", "lavfi", "-i", &source, "-ac", channels].into_iter().chain(opus).collect();
+    let path = made(name, &arguments).await?;
     let mut reader = ogg::PacketReader::new(std::io::Cursor::new(fs::read(path)?));
     let mut packets = Vec::new();
     while let Some(packet) = reader.read_packet()? {
@@ -172,7 +217,11 @@ pub async fn opus_packets() -> Result<Vec<Vec<u8>>> {
             packets.push(packet.data);
         }
     }
-    ensure!(packets.len() >= 400, "the tone has only {} packets", packets.len());
+    ensure!(packets.len() >= 400, "the sound has only {} packets", packets.len());
+    if sound != Sound::Tone {
+        // Behind them is only what the encoder held back.
+        packets.truncate(TONES.len() * PACKETS_A_BEEP as usize);
+    }
     Ok(packets)
 }
 
@@ -182,7 +231,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_clip_is_groups_that_start_with_an_idr_and_its_parameter_sets() {
-        let clip = VideoClip::made(320, 240).await.unwrap();
+        let clip = VideoClip::made(320, 240, Picture::Plain).await.unwrap();
         for group in &clip.groups {
             assert_eq!(group.len(), GROUP);
             assert!(group[0].idr && group[1..].iter().all(|frame| !frame.idr));
@@ -194,8 +243,27 @@ mod tests {
     #[tokio::test]
     async fn the_tone_is_packets_of_20_ms() {
         // Configuration number and frame count code of the TOC byte (RFC 6716 section 3.1).
-        for packet in opus_packets().await.unwrap() {
-            assert_eq!(packet[0] & 3, 0, "one frame a packet");
+        for sound in [Sound::Tone, Sound::Beeps { stereo: false }, Sound::Beeps { stereo: true }] {
+            for packet in opus_packets(sound).await.unwrap() {
+                assert_eq!(packet[0] & 3, 0, "one frame a packet");
+                assert_eq!(packet[0] & 4 != 0, sound != Sound::Beeps { stereo: false }, "stereo");
+            }
         }
+        assert_eq!(
+            [beep(0), beep(25), beep(26), beep(75), beep(425)],
+            [None, Some(0), None, Some(1), Some(0)]
+        );
+    }
+
+    #[tokio::test]
+    async fn two_b_pictures_lie_between_others() {
+        let clip = VideoClip::made(320, 240, Picture::BFrames).await.unwrap();
+        for group in &clip.groups {
+            let mut shown: Vec<_> = (0i32..).zip(group).map(|(index, frame)| index + frame.lead).collect();
+            assert_eq!(shown[..7], [0, 3, 1, 2, 6, 4, 5]);
+            shown.sort_unstable();
+            assert_eq!(shown, Vec::from_iter(0..GROUP as i32));
+        }
+        assert_eq!(clip.reorder, 2);
     }
 }

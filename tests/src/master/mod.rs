@@ -4,6 +4,7 @@
 pub mod channel;
 pub mod clip;
 mod session;
+pub mod time;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -16,9 +17,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{interval, sleep};
 
 use self::channel::{Access, Channel, Incoming, ensure_channel};
-use self::clip::{VideoClip, opus_packets};
+use self::clip::{Picture, Sound, VideoClip, opus_packets};
+pub use self::session::{Beep, Sent, SentFrame};
 use self::session::{Command, Media, Session};
-pub use self::session::{Sent, SentFrame};
+use self::time::Time;
 use crate::impair::Impairment;
 
 /// What the master has to give.
@@ -55,6 +57,10 @@ pub struct Settings {
     pub clip_seconds: u64,
     /// A STAP-A whose length points behind its end rides in the last packet of this frame.
     pub malformed_frame: Option<u64>,
+    pub picture: Picture,
+    pub sound: Sound,
+    /// What is sent when, and under which times.
+    pub time: Time,
     /// Its one host candidate.
     pub address: IpAddr,
     /// Of either direction.
@@ -71,6 +77,9 @@ impl Default for Settings {
             sizes: vec![(640, 360)],
             clip_seconds: 0,
             malformed_frame: None,
+            picture: Picture::Plain,
+            sound: Sound::Tone,
+            time: Time::default(),
             address: Ipv4Addr::LOCALHOST.into(),
             impairment: Impairment::default(),
             seed: 1,
@@ -93,9 +102,9 @@ impl Master {
         let _ = std::panic::catch_unwind(|| str0m::crypto::from_feature_flags().install_process_default());
         let mut clips = Vec::new();
         for &(width, height) in &settings.sizes {
-            clips.push(VideoClip::made(width, height).await?);
+            clips.push(VideoClip::made(width, height, settings.picture).await?);
         }
-        let media = Arc::new(Media { clips, opus: opus_packets().await? });
+        let media = Arc::new(Media { clips, opus: opus_packets(settings.sound).await? });
         let arn = ensure_channel(access, channel).await?;
         let connected = Channel::connect(access, &arn).await?;
         let sessions = Arc::new(Mutex::new(Vec::new()));

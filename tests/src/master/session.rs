@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use str0m::change::SdpOffer;
-use str0m::format::Codec;
+use str0m::format::{Codec, PayloadParams};
 use str0m::media::{Frequency, MediaKind, MediaTime, Mid, Pt};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcConfig};
@@ -14,7 +14,8 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::{Instant as TokioInstant, sleep_until};
 
-use super::clip::{FRAME_RATE, Frame, OPUS_PACKET_MS, VideoClip};
+use super::clip::{FRAME_RATE, Frame, Sound, VideoClip, beep};
+use super::time::{Clock, Link, Moment, Time};
 use super::{Answering, Settings};
 use crate::impair::Impairer;
 use crate::nal::{frame_number, number_sei, slice_hash};
@@ -29,6 +30,16 @@ pub struct SentFrame {
     pub hash: String,
     pub width: u32,
     pub height: u32,
+    /// It was captured then.
+    pub at: SystemTime,
+}
+
+/// A beep that was given to RTP.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Beep {
+    /// Its place in [`super::clip::TONES`].
+    pub tone: usize,
+    /// Its first sample was captured then.
     pub at: SystemTime,
 }
 
@@ -37,9 +48,15 @@ pub struct SentFrame {
 pub struct Sent {
     pub viewer: String,
     pub connected: bool,
+    /// The first frame was captured then.
+    pub started: Option<SystemTime>,
     pub ended: bool,
     pub frames: Vec<SentFrame>,
     pub audio_packets: u64,
+    /// With [`Sound::Beeps`].
+    pub beeps: Vec<Beep>,
+    /// The most that a frame or packet was written later than it should have been: a busy machine.
+    pub late: Duration,
     pub key_frame_requests: u64,
     /// Datagrams that the impaired network swallowed, both directions.
     pub datagrams_dropped: u64,
@@ -69,6 +86,7 @@ pub struct Session {
     settings: Settings,
     media: Arc<Media>,
     sent: Arc<Mutex<Sent>>,
+    link: Link<Datagram>,
 }
 
 impl Session {
@@ -84,7 +102,12 @@ impl Session {
             Answering::Vp8Only => config.enable_vp8(true),
             _ => config.enable_h264(true),
         };
-        let mut rtc = config.set_send_buffer_video(2000).build(Instant::now());
+        let config = match settings.time.reports_every {
+            None => config,
+            Some(every) => config.set_rtcp_report_interval_audio(every).set_rtcp_report_interval_video(every),
+        };
+        let start = Instant::now() + settings.time.clock_ahead;
+        let mut rtc = config.set_send_buffer_video(2000).build(start);
         let socket = UdpSocket::bind((settings.address, 0)).await?;
         let local = socket.local_addr()?;
         let candidate = Candidate::host(local, "udp")?;
@@ -104,6 +127,7 @@ impl Session {
             settings: settings.clone(),
             media,
             sent,
+            link: Link::new(settings.time.slow_key_frames),
         })
     }
 
@@ -116,7 +140,10 @@ impl Session {
         loop {
             let timeout = match self.rtc.poll_output()? {
                 Output::Transmit(transmit) => {
-                    outward.enter((transmit.contents.to_vec(), transmit.destination), Instant::now());
+                    let datagram = (transmit.contents.to_vec(), transmit.destination);
+                    if let Some(datagram) = self.link.enter(datagram) {
+                        outward.enter(datagram, Instant::now());
+                    }
                     continue;
                 }
                 Output::Event(event) => {
@@ -125,8 +152,11 @@ impl Session {
                     }
                     continue;
                 }
-                Output::Timeout(timeout) => timeout,
+                Output::Timeout(timeout) => timeout - self.settings.time.clock_ahead,
             };
+            for (datagram, at) in self.link.leave(Instant::now()) {
+                outward.enter(datagram, at);
+            }
             while let Some((datagram, to)) = outward.leave(Instant::now()) {
                 // A full socket buffer is loss like any other.
                 let _ = self.socket.try_send_to(&datagram, to);
@@ -142,7 +172,7 @@ impl Session {
                 continue;
             }
             if timeout <= now {
-                self.rtc.handle_input(Input::Timeout(now))?;
+                self.rtc.handle_input(Input::Timeout(self.sender_time(now)))?;
                 continue;
             }
             let due =
@@ -166,8 +196,13 @@ impl Session {
     fn receive(&mut self, datagram: &[u8], source: SocketAddr) -> Result<()> {
         let Ok(contents) = datagram.try_into() else { return Ok(()) };
         let receive = Receive { proto: Protocol::Udp, source, destination: self.local, contents };
-        self.rtc.handle_input(Input::Receive(Instant::now(), receive))?;
+        self.rtc.handle_input(Input::Receive(self.sender_time(Instant::now()), receive))?;
         Ok(())
+    }
+
+    /// What str0m is told: its reports show the time of day of that instant.
+    fn sender_time(&self, now: Instant) -> Instant {
+        now + self.settings.time.clock_ahead
     }
 
     /// False when the viewer is gone.
@@ -176,7 +211,8 @@ impl Session {
         match event {
             Event::Connected => {
                 sent.connected = true;
-                player.started = Some(Instant::now());
+                player.start(&self.settings.time);
+                sent.started = player.started.map(|(_, system)| system);
             }
             Event::MediaAdded(added) => match added.kind {
                 MediaKind::Video => player.video = Some(added.mid),
@@ -197,57 +233,79 @@ impl Session {
 
     /// Writes the frame or packet that is due; false when none is.
     fn play(&mut self, player: &mut Player, now: Instant) -> Result<bool> {
-        let Some(started) = player.started else { return Ok(false) };
         let video = self.settings.answering.has_video() && self.settings.sends_video;
         let audio = self.settings.answering.has_audio() && self.settings.sends_audio;
-        if video && let Some(mid) = player.video {
-            let due = started + frame_time(player.frames);
-            if now >= due {
-                if let Some(pt) = self.payload_type(mid, Codec::H264) {
-                    let clip = match self.settings.clip_seconds {
-                        0 => 0,
-                        seconds => {
-                            (player.frames / u64::from(FRAME_RATE) / seconds) as usize
-                                % self.media.clips.len()
-                        }
-                    };
-                    let media = self.media.clone();
-                    let (frame, size) = player.next(&media.clips, clip);
-                    self.write_frame(mid, pt, due, player.frames, frame, size)?;
-                }
-                player.frames += 1;
-                return Ok(true);
-            }
+        if video && let Some(mid) = player.video.filter(|_| player.video_due().is_some_and(|due| due <= now))
+        {
+            self.late(player.video_due(), now);
+            self.play_frame(player, mid)?;
+            return Ok(true);
         }
-        if audio && let Some(mid) = player.audio {
-            let due = started + Duration::from_millis(player.packets * OPUS_PACKET_MS);
-            if now >= due {
-                if let Some(pt) = self.payload_type(mid, Codec::Opus) {
-                    let packet = &self.media.opus[player.packets as usize % self.media.opus.len()];
-                    let time =
-                        MediaTime::new(player.packets * 48 * OPUS_PACKET_MS, Frequency::FORTY_EIGHT_KHZ);
-                    if let Some(writer) = self.rtc.writer(mid) {
-                        writer.write(pt, due, time, packet.clone())?;
-                    }
-                    self.sent.lock().expect("not poisoned").audio_packets += 1;
-                }
-                player.packets += 1;
-                return Ok(true);
-            }
+        if audio && let Some(mid) = player.audio.filter(|_| player.audio_due().is_some_and(|due| due <= now))
+        {
+            self.late(player.audio_due(), now);
+            self.play_packet(player, mid)?;
+            return Ok(true);
         }
         Ok(false)
     }
 
-    fn payload_type(&mut self, mid: Mid, codec: Codec) -> Option<Pt> {
+    fn late(&self, due: Option<Instant>, now: Instant) {
+        let late = due.map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
+        let mut sent = self.sent.lock().expect("not poisoned");
+        sent.late = sent.late.max(late);
+    }
+
+    fn play_frame(&mut self, player: &mut Player, mid: Mid) -> Result<()> {
+        let clip = match self.settings.clip_seconds {
+            0 => 0,
+            seconds => (player.frames / u64::from(FRAME_RATE) / seconds) as usize % self.media.clips.len(),
+        };
+        let media = self.media.clone();
+        let Some((moment, frame, size)) = player.next(&media.clips, clip) else { return Ok(()) };
+        let profile = if media.clips[clip].reorder > 0 { Some(MAIN) } else { None };
+        if let Some(pt) = self.payload_type(mid, Codec::H264, profile) {
+            let at = player.system(moment.at);
+            self.write_frame(mid, pt, (moment, at), player.frames, frame, size)?;
+        }
+        player.frames += 1;
+        Ok(())
+    }
+
+    fn play_packet(&mut self, player: &mut Player, mid: Mid) -> Result<()> {
+        let Some(moment) = player.audio_clock.as_mut().map(|clock| clock.take(0, 0)) else { return Ok(()) };
+        if let Some(pt) = self.payload_type(mid, Codec::Opus, None) {
+            let packet = &self.media.opus[player.packets as usize % self.media.opus.len()];
+            let time = MediaTime::new(moment.rtp, Frequency::FORTY_EIGHT_KHZ);
+            let wallclock = self.sender_time(moment.wallclock);
+            if let Some(writer) = self.rtc.writer(mid) {
+                writer.write(pt, wallclock, time, packet.clone())?;
+            }
+            let mut sent = self.sent.lock().expect("not poisoned");
+            sent.audio_packets += 1;
+            let tone = beep(player.packets).filter(|_| self.settings.sound != Sound::Tone);
+            sent.beeps.extend(tone.map(|tone| Beep { tone, at: player.system(moment.at) }));
+        }
+        player.packets += 1;
+        Ok(())
+    }
+
+    /// The first of this codec, and of this H.264 profile if one is wanted.
+    fn payload_type(&mut self, mid: Mid, codec: Codec, profile: Option<u32>) -> Option<Pt> {
         let writer = self.rtc.writer(mid)?;
-        writer.payload_params().find(|params| params.spec().codec == codec).map(|params| params.pt())
+        let is_it = |params: &&PayloadParams| {
+            let spec = params.spec();
+            let has = spec.format.profile_level_id.map(|id| id >> 16);
+            spec.codec == codec && (profile.is_none() || has == profile)
+        };
+        writer.payload_params().find(is_it).map(PayloadParams::pt)
     }
 
     fn write_frame(
         &mut self,
         mid: Mid,
         pt: Pt,
-        at: Instant,
+        (moment, at): (Moment, SystemTime),
         number: u64,
         frame: &Frame,
         (width, height): (u32, u32),
@@ -269,31 +327,39 @@ impl Session {
             data.extend_from_slice(&[0, 0, 0, 1]);
             data.extend_from_slice(unit);
         }
-        let sent = SentFrame { number, idr: frame.idr, hash, width, height, at: SystemTime::now() };
+        let sent = SentFrame { number, idr: frame.idr, hash, width, height, at };
         if number == 0
             && let Some(stream) = self.rtc.direct_api().stream_tx_by_mid(mid, None)
         {
             // Everything that NACK may ask for again: the default drops repeats beyond 15 % of the bitrate.
             stream.set_rtx_cache(4096, Duration::from_secs(10), None);
         }
+        let wallclock = self.sender_time(moment.wallclock);
         if let Some(writer) = self.rtc.writer(mid) {
-            writer.write(pt, at, MediaTime::from_90khz(number * u64::from(90_000 / FRAME_RATE)), data)?;
+            writer.write(pt, wallclock, MediaTime::from_90khz(moment.rtp), data)?;
+            if self.settings.time.slow_key_frames.is_some() {
+                // The link is to have this frame's packets, and no others with them.
+                self.rtc.handle_input(Input::Timeout(self.sender_time(Instant::now())))?;
+                self.link.frame(frame.idr);
+            }
             self.sent.lock().expect("not poisoned").frames.push(sent);
         }
         Ok(())
     }
 }
 
-fn frame_time(frames: u64) -> Duration {
-    Duration::from_micros(frames * 1_000_000 / u64::from(FRAME_RATE))
-}
+/// `profile_idc` of main profile (ITU-T H.264 A.2.2), which B pictures need.
+const MAIN: u32 = 77;
 
 /// Where the clips stand.
 #[derive(Default)]
 struct Player {
-    started: Option<Instant>,
+    /// The same moment twice.
+    started: Option<(Instant, SystemTime)>,
     video: Option<Mid>,
     audio: Option<Mid>,
+    video_clock: Option<Clock>,
+    audio_clock: Option<Clock>,
     frames: u64,
     packets: u64,
     key_frame_wanted: bool,
@@ -303,9 +369,27 @@ struct Player {
 }
 
 impl Player {
+    fn start(&mut self, time: &Time) {
+        let now = Instant::now();
+        self.started = Some((now, SystemTime::now()));
+        self.video_clock = Some(Clock::new(time.video, 90_000, now));
+        self.audio_clock = Some(Clock::new(time.audio, 48_000, now));
+    }
+
+    fn system(&self, at: Instant) -> SystemTime {
+        let Some((instant, system)) = self.started else { return SystemTime::now() };
+        match at.checked_duration_since(instant) {
+            Some(after) => system + after,
+            None => system - (instant - at),
+        }
+    }
+
     /// The next frame: of the next group when a key frame is wanted or another clip is on.
-    fn next<'a>(&mut self, clips: &'a [VideoClip], clip: usize) -> (&'a Frame, (u32, u32)) {
-        if clip != self.clip || std::mem::take(&mut self.key_frame_wanted) && self.frame > 0 {
+    fn next<'a>(&mut self, clips: &'a [VideoClip], clip: usize) -> Option<(Moment, &'a Frame, (u32, u32))> {
+        let playing = &clips[self.clip];
+        // B pictures are never left out: they would be missing among the pictures that are shown.
+        let whole = !playing.groups[self.group % playing.groups.len()][self.frame].disposable();
+        if clip != self.clip || whole && std::mem::take(&mut self.key_frame_wanted) && self.frame > 0 {
             self.clip = clip;
             self.group += 1;
             self.frame = 0;
@@ -313,23 +397,29 @@ impl Player {
         let clip = &clips[self.clip];
         let group = &clip.groups[self.group % clip.groups.len()];
         let frame = &group[self.frame];
+        let moment = self.video_clock.as_mut()?.take(frame.lead, clip.reorder);
         self.frame += 1;
         if self.frame == group.len() {
             self.group += 1;
             self.frame = 0;
         }
-        (frame, (clip.width, clip.height))
+        Some((moment, frame, (clip.width, clip.height)))
+    }
+
+    fn video_due(&self) -> Option<Instant> {
+        self.video_clock.as_ref().map(Clock::due)
+    }
+
+    fn audio_due(&self) -> Option<Instant> {
+        self.audio_clock.as_ref().map(Clock::due)
     }
 
     fn due(&self) -> Option<Instant> {
-        let started = self.started?;
-        let frame = started + frame_time(self.frames);
-        let packet = started + Duration::from_millis(self.packets * OPUS_PACKET_MS);
         // A track that is not sent never advances: it must not make the loop spin.
-        [(frame, self.video.is_some()), (packet, self.audio.is_some())]
+        [self.video_due().filter(|_| self.video.is_some()), self.audio_due().filter(|_| self.audio.is_some())]
             .into_iter()
-            .filter(|(due, on)| *on && *due > Instant::now())
-            .map(|(due, _)| due)
+            .flatten()
+            .filter(|due| *due > Instant::now())
             .min()
     }
 }

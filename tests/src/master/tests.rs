@@ -15,7 +15,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::{Instant as TokioInstant, sleep_until};
 
-use super::clip::{GROUP, VideoClip, opus_packets};
+use super::clip::{GROUP, Picture, Sound, VideoClip, opus_packets};
 use super::session::{Command, Media, Session};
 use super::{Answering, Sent, Settings};
 use crate::impair::Impairment;
@@ -231,9 +231,9 @@ async fn play_to(
     let _ = std::panic::catch_unwind(|| str0m::crypto::from_feature_flags().install_process_default());
     let mut clips = Vec::new();
     for &(width, height) in &settings.sizes {
-        clips.push(VideoClip::made(width, height).await.unwrap());
+        clips.push(VideoClip::made(width, height, settings.picture).await.unwrap());
     }
-    let media = Arc::new(Media { clips, opus: opus_packets().await.unwrap() });
+    let media = Arc::new(Media { clips, opus: opus_packets(settings.sound).await.unwrap() });
     let sent = Arc::new(Mutex::new(Sent::default()));
     let (mut viewer, offer, pending) = Viewer::new(stack).await;
     let session = Session::accept(&offer, &settings, media, sent.clone()).await.unwrap();
@@ -341,8 +341,8 @@ async fn answers_only_what_it_has() {
 async fn a_master_without_h264_answers_vp8_or_nothing() {
     let _ = std::panic::catch_unwind(|| str0m::crypto::from_feature_flags().install_process_default());
     let (_, offer, _) = Viewer::new(None).await;
-    let clip = VideoClip::made(640, 360).await.unwrap();
-    let media = Arc::new(Media { clips: vec![clip], opus: opus_packets().await.unwrap() });
+    let clip = VideoClip::made(640, 360, Picture::Plain).await.unwrap();
+    let media = Arc::new(Media { clips: vec![clip], opus: opus_packets(Sound::Tone).await.unwrap() });
     let settings = Settings { answering: Answering::Vp8Only, ..Settings::default() };
     let session = Session::accept(&offer, &settings, media, Arc::default()).await.unwrap();
     assert!(!session.answer.contains("H264"), "{}", session.answer);

@@ -1,0 +1,53 @@
+//! `cargo xtask soak`: what takes real minutes or hours. The same rows as in `test time`, for as long as one likes.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::packages::{self, Group};
+use crate::suites::binaries;
+use crate::workspace::{cargo, run as run_command};
+use crate::{process, say};
+
+#[derive(Args)]
+pub struct Options {
+    /// Length of each recording; without it, ten minutes of beeps and an hour of drift
+    #[arg(long)]
+    minutes: Option<u32>,
+    /// Name of a row of `cargo xtask test time`; without it, those that drift
+    #[arg(long)]
+    scenario: Option<String>,
+}
+
+/// Audio that runs 1.4 % slow behind reports by wall clock, and crystals that differ.
+const DEFAULT: [(&str, u32); 2] = [("audio 20 ms per 20.28", 10), ("crystals 200 ppm apart", 60)];
+
+pub fn run(options: &Options) -> Result<ExitCode> {
+    packages::ensure(&[Group::Build, Group::Media])?;
+    binaries()?;
+    let mut failed = 0;
+    for (scenario, minutes) in DEFAULT {
+        let name = options.scenario.as_deref().unwrap_or(scenario);
+        let minutes = options.minutes.unwrap_or(minutes);
+        if process::interrupted() {
+            bail!("interrupted");
+        }
+        say!("\n==== {name}: {minutes} min");
+        let result = run_command(
+            cargo()
+                .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", "time", "--"])
+                .args(["--ignored", "--exact", "soak", "--nocapture"])
+                .env("KVS_INGEST_SOAK_SCENARIO", name)
+                .env("KVS_INGEST_SOAK_MINUTES", minutes.to_string()),
+        );
+        if let Err(error) = result {
+            say!("FAILED   {error:#}");
+            failed += 1;
+        }
+        if options.scenario.is_some() {
+            break;
+        }
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
