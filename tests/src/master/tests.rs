@@ -19,7 +19,7 @@ use super::clip::{GROUP, Picture, Sound, VideoClip, opus_packets};
 use super::session::{Command, Media, Session};
 use super::{Answering, Sent, Settings};
 use crate::impair::Impairment;
-use crate::nal::{frame_number, is_idr, nal_type, slice_hash, split_annex_b};
+use crate::nal::{frame_number, is_idr, nal_type, slice_hash, split_annex_b, split_lengths};
 
 /// A picture as the viewer got it.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,7 +102,7 @@ impl Viewer {
             let ntp = (since_1900.as_secs() << 32) + fraction;
             let rtp_timestamp = info.rtp_time.numer() as u32;
             self.got.reports = true;
-            stack.handle_sender_report(SenderReport { ssrc, ntp, rtp_timestamp });
+            stack.handle_sender_report(SenderReport { ssrc, ntp, rtp_timestamp }, Instant::now());
         }
         let kind = if of_video { Kind::Video } else { Kind::Audio };
         let packet = RtpPacket {
@@ -123,7 +123,7 @@ impl Viewer {
             match output {
                 MediaOutput::Video(VideoOutput::AccessUnit(unit)) => {
                     self.got.frame_times.push(unit.capture_time);
-                    self.frame(&unit.data);
+                    self.frame(&split_lengths(&unit.data), unit.configuration_record.is_some());
                 }
                 MediaOutput::Video(VideoOutput::RequestKeyFrame(_)) => {
                     if let Some(stream) = self.rtc.direct_api().stream_rx_by_mid(self.video, None) {
@@ -145,16 +145,17 @@ impl Viewer {
             self.got.audio.push(data.data.to_vec());
             return;
         }
-        self.frame(&data.data);
+        let units = split_annex_b(&data.data);
+        let parameter_sets = units.iter().any(|unit| nal_type(unit) == 7);
+        self.frame(&units, parameter_sets);
     }
 
-    fn frame(&mut self, data: &[u8]) {
-        let units = split_annex_b(data);
+    fn frame(&mut self, units: &[&[u8]], parameter_sets: bool) {
         self.got.frames.push(Seen {
-            number: frame_number(&units).expect("every picture has a number"),
-            idr: is_idr(&units),
-            hash: slice_hash(&units),
-            parameter_sets: units.iter().any(|unit| nal_type(unit) == 7),
+            number: frame_number(units).expect("every picture has a number"),
+            idr: is_idr(units),
+            hash: slice_hash(units),
+            parameter_sets,
         });
     }
 
