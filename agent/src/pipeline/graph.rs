@@ -23,6 +23,12 @@ const AUDIO_QUEUE_BYTES: u64 = 8 * 1024 * 1024;
 /// Silence reaches this far beyond the newest picture at most.
 const AHEAD: Duration = Duration::from_millis(300);
 
+/// Opus conceals at most 120 ms at a time.
+const CONCEALED: Duration = Duration::from_millis(60);
+
+/// A longer gap is a pause of everything, and is left empty.
+const PAUSE: Duration = Duration::from_secs(5);
+
 /// Messages of one pipeline's bus that may wait. When it is full they are dropped: the first error
 /// already ends the pipeline.
 const EVENT_QUEUE: usize = 64;
@@ -209,7 +215,7 @@ impl Graph {
             // When the master vanishes both tracks fall silent: audio must not go on alone.
             let ahead = self.tracks.video
                 && self.last_picture.is_none_or(|last| sound.at + sound.duration > last + AHEAD);
-            if !ahead {
+            if !ahead && sound.duration < PAUSE {
                 self.silence += sound.duration;
                 self.conceal(sound.at, sound.duration);
             }
@@ -224,11 +230,14 @@ impl Graph {
         source.push_buffer(buffer).is_ok()
     }
 
-    fn conceal(&self, at: SystemTime, duration: Duration) {
-        if let Some(source) = &self.audio {
-            let event =
-                gst::event::Gap::builder(clock_time(at)).duration(Some(nanoseconds(duration))).build();
+    /// Lets Opus conceal a gap, which fades to silence.
+    fn conceal(&self, mut at: SystemTime, mut duration: Duration) {
+        let Some(source) = &self.audio else { return };
+        while !duration.is_zero() {
+            let piece = duration.min(CONCEALED);
+            let event = gst::event::Gap::builder(clock_time(at)).duration(Some(nanoseconds(piece))).build();
             source.send_event(event);
+            (at, duration) = (at + piece, duration - piece);
         }
     }
 
