@@ -10,7 +10,11 @@
 //! - **One cluster is one fragment**, cut on random-access points only, never shorter than a second where
 //!   that can be helped, never longer than the service accepts; every track of the session's header has a
 //!   frame in every fragment; the first timestamp of a fragment is later than the last one of the fragment
-//!   before, over all tracks.
+//!   before in its session, over all tracks.
+//! - **A frame keeps its time**, and its place in the order of decoding; none is moved, dropped or overwritten
+//!   because of what its time is. Tracks that come with different delay wait for each other as long as is known
+//!   to make sense. Where the order of a session does not allow a time (a clock was set back, video came late) an
+//!   *epoch* begins, which is a session of its own; audio that is late is stored in one, too.
 //! - **A session has one header.** New codec data, or another set of tracks, ends the fragment and the
 //!   session, and a new one begins with the right header; a replayed fragment travels in a session with the
 //!   header that it was recorded under.

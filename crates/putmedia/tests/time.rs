@@ -264,6 +264,24 @@ fn after_a_loss_video_waits_for_a_key_frame_and_audio_goes_on() {
 }
 
 #[test]
+fn video_that_goes_on_after_a_silence_is_stored_and_a_key_frame_is_asked_for() {
+    let mut input = Input::new(ProducerConfig::default());
+    for n in 0..50 {
+        let now = n * 40 + if n < 25 { 0 } else { 30_000 };
+        if n == 25 {
+            input.bench.wait(30_000);
+        }
+        input.push(Video, 10_000 + now, n == 0);
+        input.push(Audio, 10_000 + now, false);
+        input.bench.wait(40);
+    }
+    let clusters = input.finish();
+    assert_eq!(clusters.len(), 2);
+    let asked = input.bench.events.iter().filter(|event| **event == Event::KeyFrameWanted).count();
+    assert_eq!(asked, 1);
+}
+
+#[test]
 fn metadata_belongs_to_the_fragment_that_begins_after_it() {
     let mut bench = Bench::new(ProducerConfig::default(), vec![h264(), aac()]);
     for n in 0..300_u64 {

@@ -212,3 +212,35 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kvs_putmedia::ProducerConfig;
+
+    use super::*;
+
+    fn inner(follows_clock: bool) -> Shared {
+        let producer = Producer::new(ProducerConfig::default());
+        let shared = Shared::new(producer, false, std::sync::Arc::new(|_| {}));
+        shared.lock().follows_clock = follows_clock;
+        shared
+    }
+
+    #[test]
+    fn the_first_that_is_known_of_aws_s_clock_holds() {
+        let shared = inner(true);
+        let mut inner = shared.lock();
+        assert_eq!(inner.skew_ms(), 0);
+        inner.learn_skew(1_700_000_000_000);
+        inner.learn_skew(5_000);
+        assert_eq!(inner.skew_ms(), 1_700_000_000_000);
+    }
+
+    #[test]
+    fn times_that_are_not_the_host_s_are_left_alone() {
+        let shared = inner(false);
+        let mut inner = shared.lock();
+        inner.learn_skew(1_700_000_000_000);
+        assert_eq!(inner.skew_ms(), 0);
+    }
+}

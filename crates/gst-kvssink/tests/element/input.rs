@@ -193,6 +193,40 @@ fn metadata_after_a_key_frame_is_on_the_next_fragment_with_sound_too() {
     assert_eq!(names, [vec![], vec!["n0".to_owned()], vec!["n10".to_owned()]]);
 }
 
+/// Upstream says that its buffers may come three seconds late: tracks wait for each other so long.
+#[test]
+fn upstream_s_latency_is_waited_for() {
+    let local = Local::new();
+    let sink = local.sink();
+    let (video, audio) = (Feed::new(&sink, "video_%u"), Feed::new(&sink, "audio_%u"));
+    audio.pad.add_probe(gst::PadProbeType::QUERY_UPSTREAM, |_, info| {
+        let Some(gst::QueryViewMut::Latency(query)) = info.query_mut().map(|query| query.view_mut()) else {
+            return gst::PadProbeReturn::Ok;
+        };
+        query.set(true, gst::ClockTime::from_seconds(3), None);
+        gst::PadProbeReturn::Handled
+    });
+    sink.set_state(gst::State::Playing).unwrap();
+    assert!(video.begin(H264) && audio.begin(ALAW));
+    audio.push(0, true).unwrap();
+    for n in 0..30 {
+        video.push(n * 100, n.is_multiple_of(10)).unwrap();
+    }
+    // More than a second, less than what was said.
+    std::thread::sleep(Duration::from_millis(2500));
+    for n in 1..30 {
+        audio.push(n * 100, true).unwrap();
+    }
+    video.end();
+    audio.end();
+    let statistics: gst::Structure = sink.property("statistics");
+    sink.set_state(gst::State::Null).unwrap();
+    assert_eq!(stored(&local, 2).0.len(), 30);
+    assert_eq!(stored(&local, 1).1, 1, "one session");
+    assert_eq!(statistics.get::<u64>("audio-frames-late").unwrap(), 0);
+    assert!(statistics.get::<u64>("audio-distance").unwrap() > 2_700_000_000);
+}
+
 /// What is known of AWS's clock when the element starts holds until it stops, whatever is learnt of it meanwhile.
 #[test]
 fn times_follow_aws_s_clock() {
