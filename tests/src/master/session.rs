@@ -169,6 +169,9 @@ impl Session {
                 continue;
             }
             if self.play(&mut player, now)? {
+                // Each by itself: what waits together goes out in the order of its wall clock, which is not that of decoding;
+                // and the link is to have the packets of one frame, and no others with them.
+                self.rtc.handle_input(Input::Timeout(self.sender_time(now)))?;
                 continue;
             }
             if timeout <= now {
@@ -337,11 +340,7 @@ impl Session {
         let wallclock = self.sender_time(moment.wallclock);
         if let Some(writer) = self.rtc.writer(mid) {
             writer.write(pt, wallclock, MediaTime::from_90khz(moment.rtp), data)?;
-            if self.settings.time.slow_key_frames.is_some() {
-                // The link is to have this frame's packets, and no others with them.
-                self.rtc.handle_input(Input::Timeout(self.sender_time(Instant::now())))?;
-                self.link.frame(frame.idr);
-            }
+            self.link.frame(frame.idr);
             self.sent.lock().expect("not poisoned").frames.push(sent);
         }
         Ok(())
