@@ -157,6 +157,14 @@ impl Metrics {
         });
         count("fragments_replayed", "Fragments sent again", |_, sink| sink.fragments_replayed);
         count("fragments_dropped", "Fragments given up", |_, sink| sink.fragments_dropped);
+        count(
+            "frames_stored_late",
+            "Frames in a session of their own, too late for their fragment",
+            |_, sink| sink.frames_late,
+        );
+        count("putmedia_epochs", "PutMedia sessions that began because time went back", |_, sink| {
+            sink.epochs
+        });
         count("spool_failures", "What the disk of the spool could not do", |_, sink| sink.spool_failures);
         count("putmedia_sessions", "PutMedia sessions", |_, sink| sink.sessions);
         Self {

@@ -65,6 +65,7 @@ pub(super) fn document(context: &Context) -> AgentStatus {
             last_persisted_at: sink.last_persisted_at.map(rfc3339),
             fragments_replayed: sink.fragments_replayed,
             fragments_dropped: sink.fragments_dropped,
+            frames_late: sink.frames_late,
             buffered_seconds: sink.buffered.as_secs_f64(),
             sessions: sink.sessions,
         },

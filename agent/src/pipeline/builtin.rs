@@ -99,6 +99,13 @@ fn log(event: SinkEvent) {
                 "media was given up"
             );
         }
+        SinkEvent::Producer(Event::StoredLate { frames }) => {
+            tracing::warn!(
+                video = frames[0],
+                audio = frames[1],
+                "media came too late for its fragment, and is stored in a session of its own"
+            );
+        }
         SinkEvent::Producer(Event::Restored { fragments, frames }) => {
             tracing::info!(
                 fragments,
@@ -134,6 +141,10 @@ impl SinkFigures for KvsSink {
         for sink in live {
             add(&mut figures, &sink.statistics());
         }
+        // What an agent whose clock was wrong left in the spool may be of another year: an alert on the age of this must
+        // still be able to fire.
+        let now = self.context.now();
+        figures.last_persisted_at = figures.last_persisted_at.map(|at| at.min(now));
         figures
     }
 }
@@ -142,6 +153,8 @@ fn add(sum: &mut SinkStatistics, one: &gstkvssink::Statistics) {
     sum.fragments_persisted += one.fragments_persisted;
     sum.fragments_replayed += one.fragments_replayed;
     sum.fragments_dropped += one.fragments_dropped;
+    sum.frames_late += one.frames_late.iter().sum::<u64>();
+    sum.epochs += one.epochs;
     sum.buffered_bytes += one.buffered_bytes;
     sum.spooled_bytes += one.spooled_bytes;
     sum.spool_failures += one.spool_failures;

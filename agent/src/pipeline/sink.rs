@@ -30,6 +30,10 @@ pub struct SinkStatistics {
     pub fragments_replayed: u64,
     /// Fragments given up.
     pub fragments_dropped: u64,
+    /// Frames that came too late for their fragment, and are stored in a session of their own.
+    pub frames_late: u64,
+    /// PutMedia sessions that began because time went back.
+    pub epochs: u64,
     /// Bytes in memory that wait to be persisted.
     pub buffered_bytes: u64,
     /// Bytes on disk that wait to be persisted.

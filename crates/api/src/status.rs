@@ -137,6 +137,8 @@ pub struct StreamStatus {
     pub fragments_replayed: u64,
     /// Given up because the buffer was full.
     pub fragments_dropped: u64,
+    /// Frames that came too late for their fragment, and are stored in a session of their own.
+    pub frames_late: u64,
     /// Media that waits to be persisted.
     pub buffered_seconds: f64,
     /// PutMedia sessions since the start.
