@@ -263,6 +263,35 @@ async fn what_one_agent_could_not_deliver_the_next_one_does() {
     world.local.shutdown().await;
 }
 
+/// A device without a battery: its clock begins in 1970, and what it records is of today.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_boots_in_1970_records_under_todays_date() {
+    let world = World::new().await;
+    let master = world.master(Settings::default()).await;
+    let library = Path::new("/usr/lib")
+        .join(format!("{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH));
+    assert!(library.exists(), "install the Debian package faketime: there is no {}", library.display());
+    let env = [
+        ("LD_PRELOAD", library.to_str().unwrap()),
+        ("FAKETIME", "@1970-01-02 00:00:00"),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ];
+    let mut agent = world.agent_in("", &[], &env).await;
+    world.persisted(&mut agent, Duration::from_secs(5), DEADLINE).await;
+    let status = agent.status().await.unwrap();
+    let stored = world.finish(agent).await;
+    let sent = master.sent().pop().unwrap();
+    nothing_lost(&stored, &sent);
+    let first = sent.frames.iter().find(|frame| frame.number == stored.frames[0].number).unwrap();
+    let at = first.at.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    // The Date header has whole seconds.
+    assert!((stored.video.unwrap().0 - at).abs() < 2.0, "{:?} {at}", stored.video);
+    let persisted = status["kvs"]["lastPersistedAt"].as_str().unwrap();
+    assert!(persisted.starts_with("20"), "{persisted}");
+    master.stop().await;
+    world.local.shutdown().await;
+}
+
 /// `--kvssink=plugin` with the element of `plugin`, which finds its service as the one for C++ does.
 async fn through(plugin: &Path, deadline: Duration) -> (World, Stored, Sent) {
     let world = World::new().await;

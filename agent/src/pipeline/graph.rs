@@ -50,6 +50,8 @@ pub enum GraphEvent {
         /// What it says.
         message: String,
     },
+    /// What is stored cannot be decoded, or not from its beginning, without a key frame.
+    KeyFrameWanted,
     /// Everything that was put in has come out.
     EndOfStream,
 }
@@ -139,14 +141,14 @@ impl Graph {
     ) -> Result<(Self, mpsc::Receiver<GraphEvent>), PipelineError> {
         let pipeline = gst::Pipeline::new();
         let sink = factory.attach(&pipeline)?;
-        let video = if tracks.video { Some(video_branch(&pipeline, &sink)?) } else { None };
+        let (sender, events) = mpsc::channel(EVENT_QUEUE);
+        let video = if tracks.video { Some(video_branch(&pipeline, &sink, sender.clone())?) } else { None };
         let retimed = Arc::default();
         let audio = if tracks.audio {
             Some(audio_branch(&pipeline, &sink, aac_bitrate, tracks.stereo, Arc::clone(&retimed))?)
         } else {
             None
         };
-        let (sender, events) = mpsc::channel(EVENT_QUEUE);
         if let Some(bus) = pipeline.bus() {
             bus.set_sync_handler(move |_, message| {
                 if let Some(event) = event(message) {
@@ -269,10 +271,27 @@ impl Graph {
     }
 }
 
-fn video_branch(pipeline: &gst::Pipeline, sink: &gst::Element) -> Result<gst_app::AppSrc, PipelineError> {
+fn video_branch(
+    pipeline: &gst::Pipeline,
+    sink: &gst::Element,
+    events: mpsc::Sender<GraphEvent>,
+) -> Result<gst_app::AppSrc, PipelineError> {
     // With the first picture come its caps.
     let source = source(None);
     link(pipeline, &source, &[], sink, "video_%u")?;
+    if let Some(pad) = source.static_pad("src") {
+        pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
+            let wanted = info
+                .event()
+                .and_then(|event| event.structure())
+                .is_some_and(|structure| structure.name() == "GstForceKeyUnit");
+            if wanted {
+                // Full: kvssink asks again.
+                let _ = events.try_send(GraphEvent::KeyFrameWanted);
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
     Ok(source)
 }
 

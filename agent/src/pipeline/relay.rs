@@ -189,6 +189,7 @@ impl Relay {
             GraphEvent::Warning { element, message } => {
                 events.push(RelayEvent::Warning(format!("{element}: {message}")));
             }
+            GraphEvent::KeyFrameWanted => events.push(RelayEvent::NeedKeyFrame),
             GraphEvent::EndOfStream => {}
         }
         events
@@ -354,7 +355,7 @@ impl Relay {
         self.retiring.spawn(async move {
             let ended = tokio::time::timeout(within, async {
                 while let Some(event) = bus.recv().await {
-                    if !matches!(event, GraphEvent::Warning { .. }) {
+                    if !matches!(event, GraphEvent::Warning { .. } | GraphEvent::KeyFrameWanted) {
                         break;
                     }
                 }
