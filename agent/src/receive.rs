@@ -165,6 +165,9 @@ impl Receive {
                 self.request_key_frame(&receiver).await;
             }
         }
+        let now = Instant::now();
+        receiver.finish(now);
+        self.drain(&mut receiver, &mut relay, &mut state, now).await;
         self.report(&mut receiver, &relay, &mut state).await;
         relay.finish().await;
     }
@@ -194,6 +197,10 @@ impl Receive {
                 }
                 MediaOutput::Video(VideoOutput::Nack { ssrc, sequences })
                 | MediaOutput::Audio(AudioOutput::Nack { ssrc, sequences }) => {
+                    // The peer that is being left has nothing more to send.
+                    if self.stop.is_cancelled() {
+                        continue;
+                    }
                     if let Err(error) = self.peer.send_nack(ssrc, &sequences).await {
                         tracing::debug!(%error, "NACK not sent");
                     }
@@ -266,6 +273,9 @@ impl Receive {
         let Some(ssrc) = receiver.stats(Kind::Video).and_then(|stats| stats.ssrc) else {
             return;
         };
+        if self.stop.is_cancelled() {
+            return;
+        }
         if let Err(error) = self.peer.send_pli(ssrc).await {
             tracing::debug!(%error, "PLI not sent");
         }

@@ -14,6 +14,9 @@ use tokio::task::JoinSet;
 /// it is full the oldest go, up to the next IDR.
 const MAX_PENDING: usize = 1024;
 
+/// Beyond whatever is waited for.
+const FOREVER: Duration = Duration::from_secs(3600);
+
 /// Between attempts to build a pipeline.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 
@@ -211,6 +214,8 @@ impl Relay {
 
     /// Ends the input and waits until everything is written out, up to `retire_within`.
     pub async fn finish(mut self) {
+        // What waits to hear which tracks there are, or for a pipeline that broke to be tried again, waits no longer.
+        self.flow(Instant::now() + FOREVER, &mut Vec::new());
         self.retire();
         while self.retiring.join_next().await.is_some() {}
     }

@@ -222,6 +222,17 @@ async fn silence_follows_the_pictures_and_ends_with_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_recording_that_ends_before_its_tracks_are_known_is_stored() {
+    let bench = Bench::new();
+    let mut relay = bench.relay(BOTH);
+    let video = pictures(320);
+    bench.feed(&mut relay, 0, &video[..20], &[]);
+    assert_eq!(relay.tracks(), None);
+    relay.finish().await;
+    assert_eq!(frames(&bench.files.file(0), "v:0"), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_track_alone_is_stored() {
     let bench = Bench::new();
     let mut relay = bench.relay(Tracks { audio: true, ..Tracks::default() });

@@ -121,6 +121,12 @@ impl AudioReceiver {
         self.fill(now, clock);
     }
 
+    /// Nothing follows: what waits for packets or for its capture time comes out now.
+    pub fn finish(&mut self, now: Instant, clock: &mut SenderClock) {
+        self.inbound.finish();
+        self.handle_timeout(now, clock);
+    }
+
     /// When [`Self::handle_timeout`] has something to do, if nothing arrives before.
     pub fn poll_timeout(&self) -> Option<Instant> {
         [self.inbound.timeout(), self.held_until, self.silence_at].into_iter().flatten().min()

@@ -171,6 +171,11 @@ impl Inbound {
         clock.sender_report(self.kind, report.ntp, self.timestamps.peek(report.rtp_timestamp), now);
     }
 
+    /// Nothing follows: what is held comes out, with its gaps and a restart behind it.
+    pub(crate) fn finish(&mut self) {
+        self.buffer.flush();
+    }
+
     /// What is ready. After a restart the clock is the caller's to reset, when what was before has its times.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<Inflow> {
         let ssrc = self.ssrc?;

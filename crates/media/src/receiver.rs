@@ -96,6 +96,16 @@ impl MediaReceiver {
         }
     }
 
+    /// Nothing follows: what waits for packets or for its capture time comes out now.
+    pub fn finish(&mut self, now: Instant) {
+        if let Some(video) = &mut self.video {
+            video.finish(now, &mut self.clock);
+        }
+        if let Some(audio) = &mut self.audio {
+            audio.finish(now, &mut self.clock);
+        }
+    }
+
     /// When [`Self::handle_timeout`] has something to do, if nothing arrives before.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let video = self.video.as_ref().and_then(VideoReceiver::poll_timeout);

@@ -106,6 +106,33 @@ fn reports_align_the_tracks_whenever_they_come() {
 }
 
 #[test]
+fn what_waits_comes_out_at_the_end() {
+    let mut receiver = MediaReceiver::new(MediaConfig::default());
+    let (start, wall) = (Instant::now(), UNIX_EPOCH + Duration::from_secs(1_900_000_000));
+    let mut encoder = Encoder::new();
+    let mut lost = None;
+    for frame in 0..6u64 {
+        for packet in encoder.frame(frame == 0) {
+            // The first packet of the last picture but one never comes.
+            if frame == 4 && lost.is_none() {
+                lost = Some(packet.sequence);
+                continue;
+            }
+            receiver.handle_rtp(Kind::Video, packet, start + ms(frame * 33), wall + ms(frame * 33));
+        }
+    }
+    assert!(
+        std::iter::from_fn(|| receiver.poll_output())
+            .all(|it| !matches!(it, MediaOutput::Video(VideoOutput::AccessUnit(_))))
+    );
+    receiver.finish(start + ms(180));
+    let pictures = std::iter::from_fn(|| receiver.poll_output())
+        .filter(|it| matches!(it, MediaOutput::Video(VideoOutput::AccessUnit(_))))
+        .count();
+    assert_eq!(pictures, 4);
+}
+
+#[test]
 fn a_track_that_is_not_wanted_is_ignored() {
     let mut receiver = MediaReceiver::new(MediaConfig { video: None, ..MediaConfig::default() });
     for packet in Encoder::new().frame(true) {
