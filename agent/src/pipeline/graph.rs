@@ -29,6 +29,9 @@ const CONCEALED: Duration = Duration::from_millis(60);
 /// A longer gap is a pause of everything, and is left empty.
 const PAUSE: Duration = Duration::from_secs(5);
 
+/// Silence reaches this far beyond the last picture: a frame of AAC, and what the delays of the codecs leave.
+const LAST_SOUND: Duration = Duration::from_millis(40);
+
 /// Messages of one pipeline's bus that may wait. When it is full they are dropped: the first error
 /// already ends the pipeline.
 const EVENT_QUEUE: usize = 64;
@@ -123,6 +126,8 @@ pub struct Graph {
     /// A picture is presented before one that came before it.
     reorders: bool,
     audio_dropped: u64,
+    /// Up to where there is sound, or silence in its place.
+    sound_end: Option<SystemTime>,
     retimed: Arc<Mutex<RetimeFigures>>,
     /// Of the pauses that were reported.
     silence: Duration,
@@ -171,6 +176,7 @@ impl Graph {
             last_picture: None,
             reorders: false,
             audio_dropped: 0,
+            sound_end: None,
             retimed,
             silence: Duration::ZERO,
         };
@@ -218,8 +224,7 @@ impl Graph {
             let ahead = self.tracks.video
                 && self.last_picture.is_none_or(|last| sound.at + sound.duration > last + AHEAD);
             if !ahead && sound.duration < PAUSE {
-                self.silence += sound.duration;
-                self.conceal(sound.at, sound.duration);
+                self.silence(sound.at, sound.duration);
             }
             return true;
         };
@@ -227,9 +232,16 @@ impl Graph {
             self.audio_dropped += 1;
             return false;
         }
+        self.sound_end = self.sound_end.max(Some(sound.at + sound.duration));
         let mut buffer = gst::Buffer::from_slice(data.clone());
         stamp(&mut buffer, sound.at, true, Some(sound.duration));
         source.push_buffer(buffer).is_ok()
+    }
+
+    fn silence(&mut self, at: SystemTime, duration: Duration) {
+        self.silence += duration;
+        self.sound_end = self.sound_end.max(Some(at + duration));
+        self.conceal(at, duration);
     }
 
     /// Lets Opus conceal a gap, which fades to silence.
@@ -259,7 +271,14 @@ impl Graph {
     }
 
     /// No more input: what is inside is written out, then [`GraphEvent::EndOfStream`] follows.
-    pub fn finish(&self) {
+    pub fn finish(&mut self) {
+        // Where sound lags behind pictures the last fragment would have none, and with it another set of tracks.
+        if let Some((end, last)) = self.sound_end.zip(self.last_picture)
+            && let Ok(missing) = (last + LAST_SOUND).duration_since(end)
+            && missing < PAUSE
+        {
+            self.silence(end, missing);
+        }
         for source in [&self.video, &self.audio].into_iter().flatten() {
             let _ = source.end_of_stream();
         }

@@ -351,11 +351,11 @@ impl Relay {
 
     /// Ends the running pipeline's input and lets it write out what it has.
     fn retire(&mut self) {
-        let (Some(graph), Some(mut bus)) = (self.graph.take(), self.bus.take()) else {
+        let (Some(mut graph), Some(mut bus)) = (self.graph.take(), self.bus.take()) else {
             return;
         };
-        self.figures.sound.add(graph.sound_figures());
         graph.finish();
+        self.figures.sound.add(graph.sound_figures());
         let within = self.retire_within;
         self.retiring.spawn(async move {
             let ended = tokio::time::timeout(within, async {

@@ -6,8 +6,8 @@
 //! missing beyond that is **filled**: where it is quiet, or at the latest when 60 ms are missing. What comes faster is
 //! never cut.
 
-use super::RATE;
 use super::resample::Resampler;
+use super::{AAC_DELAY, RATE};
 
 /// Nanoseconds since 1970.
 type Nanos = i64;
@@ -169,7 +169,9 @@ impl Retimer {
         let Some((start, before)) = self.grid else { return };
         self.out.clear();
         let count = self.resampler.finish(&mut self.out);
-        self.grid = Some((start, before + count as u64));
+        // Pushes what the encoder holds out of it: it would not come with the end of the stream.
+        self.out.resize(self.out.len() + AAC_DELAY as usize * self.channels, 0);
+        self.grid = Some((start, before + count as u64 + AAC_DELAY));
         self.piece(start + nanos(before), pieces);
     }
 
@@ -297,7 +299,8 @@ mod tests {
         assert_eq!(clicks(&pieces).len(), 30);
         assert!((figures.filled as Nanos - 3_000 * MS).abs() < MS, "{figures:?}");
         let samples: usize = pieces.iter().map(|piece| piece.samples.len()).sum();
-        assert!(samples.abs_diff(1_500 * 960 + 144_000) < 100, "{samples}");
+        // Each end pushes the encoder's delay out.
+        assert!(samples.abs_diff(1_500 * 960 + 144_000 + 2 * AAC_DELAY as usize) < 100, "{samples}");
     }
 
     #[test]
