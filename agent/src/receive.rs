@@ -18,6 +18,9 @@ use tokio_util::sync::CancellationToken;
 /// How often the session is told that media arrives, and figures are taken.
 const REPORT: Duration = Duration::from_millis(500);
 
+/// A sender's timestamps are complained of once in so long at most; figures and metrics tell the rest.
+const TELL_AGAIN: Duration = Duration::from_secs(600);
+
 /// Packets handled before the figures and the pipeline get their turn.
 const BURST: usize = 256;
 
@@ -118,6 +121,7 @@ impl Receive {
             format: None,
             key_frame_wanted: false,
             time: Times::default(),
+            told: [None; 2],
         };
         let mut report = tokio::time::interval(REPORT);
         report.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -143,13 +147,8 @@ impl Receive {
                     }
                     let (now, wall) = (Instant::now(), (self.config.clock)());
                     for event in burst.drain(..) {
-                        match event {
-                            MediaEvent::Rtp { kind, packet } => {
-                                state.arrived = true;
-                                receiver.handle_rtp(kind_of(kind), packet, now, wall);
-                            }
-                            MediaEvent::SenderReport(report) => receiver.handle_sender_report(report, now),
-                        }
+                        state.arrived |= matches!(event, MediaEvent::Rtp { .. });
+                        handle(&mut receiver, event, now, wall);
                         self.drain(&mut receiver, &mut relay, &mut state, now).await;
                     }
                 }
@@ -165,7 +164,11 @@ impl Receive {
                 self.request_key_frame(&receiver).await;
             }
         }
-        let now = Instant::now();
+        let (now, wall) = (Instant::now(), (self.config.clock)());
+        while let Ok(event) = media.try_recv() {
+            handle(&mut receiver, event, now, wall);
+            self.drain(&mut receiver, &mut relay, &mut state, now).await;
+        }
         receiver.finish(now);
         self.drain(&mut receiver, &mut relay, &mut state, now).await;
         self.report(&mut receiver, &relay, &mut state).await;
@@ -331,6 +334,11 @@ impl Receive {
                 || is.reports_refused > 0 && was.reports_refused == 0
                 || believed(is) != believed(was)
             {
+                let told = &mut state.told[usize::from(kind == MediaKind::Audio)];
+                if told.is_some_and(|told| told.elapsed() < TELL_AGAIN) {
+                    continue;
+                }
+                *told = Some(Instant::now());
                 self.events.emit(Event::TimeDoubted { kind, time: is });
             }
         }
@@ -346,6 +354,15 @@ struct State {
     format: Option<VideoFormat>,
     key_frame_wanted: bool,
     time: Times,
+    /// When the timestamps of video and audio were last complained of.
+    told: [Option<Instant>; 2],
+}
+
+fn handle(receiver: &mut MediaReceiver, event: MediaEvent, now: Instant, wall: SystemTime) {
+    match event {
+        MediaEvent::Rtp { kind, packet } => receiver.handle_rtp(kind_of(kind), packet, now, wall),
+        MediaEvent::SenderReport(report) => receiver.handle_sender_report(report, now),
+    }
 }
 
 fn kind_of(kind: MediaKind) -> Kind {

@@ -252,6 +252,8 @@ impl Relay {
             if self.retry_at.is_some_and(|at| now < at) {
                 return;
             }
+            // From here on it waits for media, and not for time.
+            self.retry_at = None;
             if !self.begin_with_idr(tracks) {
                 if !self.awaiting_idr {
                     self.awaiting_idr = true;

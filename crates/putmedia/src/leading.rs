@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use crate::interleave::Pushed;
 use crate::{Codec, MediaTime, TrackKind};
 
+/// What is presented so long before an IRAP picture does not lead it: one of the two has a stray time.
+const FARTHEST: Duration = Duration::from_secs(5);
 /// No decoder holds more pictures back (ITU-T H.265, A.4.2).
 const MAX_LEADING: usize = 16;
 
@@ -38,7 +40,9 @@ impl Leading {
         }
         let mut ready = Vec::new();
         if let Some(irap) = self.held.first() {
-            if !frame.random_access && frame.time < irap.frame.time && self.held.len() <= MAX_LEADING {
+            let ahead = irap.frame.time.since(frame.time);
+            let leads = !frame.random_access && !ahead.is_zero() && ahead < FARTHEST;
+            if leads && self.held.len() <= MAX_LEADING {
                 self.held.push(pushed);
                 return ready;
             }

@@ -18,6 +18,8 @@ use super::{caps, metadata, report};
 
 /// A live buffer may come this much later than upstream says that it does.
 const LIVE_MARGIN: gst::ClockTime = gst::ClockTime::SECOND;
+/// More is no latency.
+const MOST_LATENCY: gst::ClockTime = gst::ClockTime::from_seconds(3600);
 
 /// Two readings of the clock that are no further apart are one.
 const SAME_MOMENT: Duration = Duration::from_micros(200);
@@ -289,7 +291,13 @@ impl KvsSink {
             if !pad.peer_query(&mut query) {
                 continue;
             }
-            let (live, latency, _) = query.result();
+            // Not `result()`, which panics where upstream answers that it does not know.
+            let structure = query.structure();
+            let live = structure.is_some_and(|answer| answer.get::<bool>("live").unwrap_or(false));
+            let least = structure.and_then(|answer| answer.get::<u64>("min-latency").ok());
+            let latency = least.filter(|nanos| *nanos != u64::MAX).map_or(gst::ClockTime::ZERO, |nanos| {
+                gst::ClockTime::from_nseconds(nanos.min(MOST_LATENCY.nseconds()))
+            });
             latest = latest.max(latency);
             let late = live.then(|| i128::from((latency + LIVE_MARGIN).nseconds()));
             self.tracks[index(kind_of(&pad.name()))].lock().live_latency = late;

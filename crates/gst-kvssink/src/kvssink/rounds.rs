@@ -65,11 +65,16 @@ impl Rounds {
             (lane.round, lane.offset, lane.span) = (round, offset, None);
         }
         let lane = &mut self.lanes[track];
+        let at = running + lane.offset;
+        // A live frame is not of the future: one stray time does not tell how far the track has come.
+        let is_far = lane.span.is_some_and(|(_, newest, _)| running - newest > TOGETHER);
+        if is_far && now.is_some_and(|now| lane.late > -TOGETHER && now - at < -TOGETHER) {
+            return at;
+        }
         lane.span = Some(match lane.span {
             Some((first, newest, end)) => (first, newest.max(running), end.max(running + duration)),
             None => (running, running, running + duration),
         });
-        let at = running + lane.offset;
         lane.late = now.map_or(0, |now| now - at);
         at
     }
@@ -126,6 +131,17 @@ mod tests {
 
     fn at(rounds: &mut Rounds, stamp: Stamp, now: Option<Nanos>) -> Nanos {
         rounds.place(stamp, now.map(|now| now * MS)) / MS
+    }
+
+    #[test]
+    fn one_stray_time_of_a_live_track_moves_nothing() {
+        let mut rounds = Rounds::default();
+        for ms in [0, 20, 40, 60] {
+            assert_eq!(at(&mut rounds, audio(ms), Some(ms)), ms);
+        }
+        assert_eq!(at(&mut rounds, audio(3_000), Some(80)), 3_000);
+        assert_eq!(at(&mut rounds, audio(100), Some(100)), 100);
+        assert_eq!(at(&mut rounds, audio(120), Some(120)), 120);
     }
 
     #[test]

@@ -49,6 +49,10 @@ const ABOVE: Nanos = 250 * MS;
 const FAR: Nanos = 500 * MS;
 /// Longer than any queue that is drained.
 const NO_QUEUE: Nanos = 2_300 * MS;
+/// A sender that vouches for its timestamps is asked for so long before they are doubted.
+const ASK_SENDER: Nanos = 1_500 * MS;
+/// How well it can.
+const VOUCHED: f64 = 0.01;
 /// How long what does not fit is looked back at. At most `MISFITS` points.
 const LOOK_BACK: Nanos = 2_500 * MS;
 const MISFITS: usize = 256;
@@ -57,11 +61,15 @@ pub(super) const JUDGE: Nanos = 450 * MS;
 /// No clock is worth more or less.
 const RATES: std::ops::RangeInclusive<f64> = 1.0 / 32.0..=32.0;
 
+/// What arrived within so long tells how full the path is now; at most so many points.
+const NOW: Nanos = 300 * MS;
+const POINTS_NOW: usize = 16;
+
 /// A first packet of a picture, or a packet of audio: when it arrived and what it is stamped.
 #[derive(Clone, Copy, Debug)]
-struct Point {
-    arrival: Nanos,
-    media: Nanos,
+pub(super) struct Point {
+    pub(super) arrival: Nanos,
+    pub(super) media: Nanos,
 }
 
 /// `arrival = at.arrival + (media − at.media) · rate`.
@@ -73,7 +81,9 @@ struct Model {
 
 impl Model {
     fn time(&self, media: Nanos) -> Nanos {
-        self.at.arrival.saturating_add(scaled(media.saturating_sub(self.at.media), self.rate))
+        let time = self.at.arrival.saturating_add(scaled(media.saturating_sub(self.at.media), self.rate));
+        // Room for sums of what a sender makes up.
+        time.clamp(-Nanos::MAX / 4, Nanos::MAX / 4)
     }
 
     /// How far a point lies above the line.
@@ -108,8 +118,11 @@ pub(super) struct Line {
     started: Nanos,
     /// The start was looked at as a whole.
     settled: bool,
+    vouched: Option<Nanos>,
     /// The largest media time of the present timestamps.
     newest: Nanos,
+    /// What arrived last.
+    now: VecDeque<Point>,
     bins: VecDeque<Point>,
     bin_end: Nanos,
     unfitted: u32,
@@ -133,6 +146,12 @@ impl Line {
     /// Times that the timestamps jumped, or their rate changed at once.
     pub(super) fn changes(&self) -> u64 {
         self.changes
+    }
+
+    /// Of what arrived last, that which waited least.
+    pub(super) fn earliest_now(&self) -> Option<Point> {
+        let model = self.model?;
+        self.now.iter().copied().min_by_key(|point| model.above(*point))
     }
 
     /// How long the points reach back.
@@ -160,9 +179,17 @@ impl Line {
         }
     }
 
-    /// Takes a point, in the order of arrival.
-    pub(super) fn observe(&mut self, arrival: Nanos, media: Nanos, settle: Nanos) {
+    /// Takes a point, in the order of arrival. `vouched`: the sender said then, believably, that its timestamps go on as
+    /// before: what comes late had to queue.
+    pub(super) fn observe(&mut self, arrival: Nanos, media: Nanos, settle: Nanos, vouched: Option<Nanos>) {
+        self.vouched = vouched;
         let point = Point { arrival, media };
+        while self.now.len() >= POINTS_NOW
+            || self.now.front().is_some_and(|first| arrival - first.arrival > NOW)
+        {
+            self.now.pop_front();
+        }
+        self.now.push_back(point);
         let Some(model) = self.model else {
             self.model = Some(Model { at: point, rate: 1.0 });
             (self.started, self.newest) = (arrival, media);
@@ -251,6 +278,11 @@ impl Line {
         let rise = off.saturating_sub(*first_off);
         let is_draining = -rise > elapsed / 5;
         let is_rising = rise > elapsed * 3 / 100 + 30 * MS;
+        if let Some(at) = self.vouched.filter(|_| least <= NO_QUEUE)
+            && (at >= misfits.since || elapsed < ASK_SENDER)
+        {
+            return;
+        }
         let patience = match least {
             _ if least > NO_QUEUE => JUDGE / 2,
             _ if least > FAR || is_rising => JUDGE - BIN,
@@ -287,6 +319,8 @@ impl Line {
 
     fn go_on(&mut self, misfits: Misfits) {
         self.changes += 1;
+        // Of before the change there may be some.
+        self.now.clear();
         self.bin_end = Nanos::MIN;
         self.newest = Nanos::MIN;
         for (point, _) in misfits.points {
@@ -302,6 +336,7 @@ impl Line {
         self.fit_rate();
         self.lower_support();
         if self.has_changed() {
+            self.changes += 1;
             let since = self.bins.back().map_or(0, |last| last.arrival - RECENT);
             self.bins.retain(|point| point.arrival >= since);
             self.fit_rate();
@@ -331,7 +366,8 @@ impl Line {
         let noise = 3.0 * self.scatter * (12.0 / groups.len() as f64).sqrt();
         let explained = ((rate - model.rate) * last.media.saturating_sub(first.media) as f64).abs();
         let wanders = (rate - model.rate).abs() < WANDER && span < WANDER_SPAN;
-        if explained > FLOOR.max(noise) && !wanders {
+        let is_queue = self.vouched.is_some() && (rate - model.rate).abs() > VOUCHED;
+        if explained > FLOOR.max(noise) && !wanders && !is_queue {
             model.rate = rate;
         }
     }
@@ -355,7 +391,7 @@ impl Line {
             .filter(|point| last.arrival - point.arrival <= RECENT)
             .map(|point| model.above(*point) as f64)
             .collect();
-        if recent.len() < FIT_POINTS || self.span() < 2 * RECENT {
+        if self.vouched.is_some() || recent.len() < FIT_POINTS || self.span() < 2 * RECENT {
             return false;
         }
         let (before, after) = recent.split_at(recent.len() / 2);

@@ -219,7 +219,12 @@ impl SenderClock {
     /// A packet with this extended timestamp arrived, for the first time and without having been asked for.
     pub fn arrival(&mut self, kind: Kind, timestamp: u64, now: Instant) {
         let (now, settle) = (self.moment(now), self.settle);
-        self.track(kind).arrival(timestamp, media_nanos(kind, timestamp), now, settle);
+        let raised = self.track(kind).arrival(timestamp, media_nanos(kind, timestamp), now, settle);
+        let Some(distance) = &mut self.distance else { return };
+        // Pictures are where reports and sound put them, so what their own line does moves them no more.
+        let raised = if kind == Kind::Video { raised } else { -raised };
+        *distance = distance.saturating_add(raised);
+        self.video.moved = self.video.moved.saturating_sub(raised);
     }
 
     /// A sender report with this time and this extended timestamp.
@@ -236,15 +241,24 @@ impl SenderClock {
     }
 
     fn compare(&mut self) {
-        let (video, audio) = (self.video.reports.offset(), self.audio.reports.offset());
-        let Some((video, audio)) = video.zip(audio) else {
+        let (video, audio) = (&self.video.reports, &self.audio.reports);
+        if video.is_refused() || audio.is_refused() {
             self.distance = None;
             return;
+        }
+        // What is known stands until both tracks tell anew, after the sender's clock was set or a track began again.
+        let set = video.set_at().max(audio.set_at());
+        let both = video.offset().zip(audio.offset());
+        let Some((of_video, of_audio)) =
+            both.filter(|_| video.confirmed_since(set) && audio.confirmed_since(set))
+        else {
+            return;
         };
-        let distance = video.saturating_sub(audio);
+        let distance = of_video.saturating_sub(of_audio);
         let known = self.distance.unwrap_or(Nanos::MAX);
-        // A sender whose clock was set has told it to one track only: what was known stands until both know.
-        if distance.abs() <= MOST_APART && distance.saturating_sub(known).saturating_abs() > DEAD_BAND {
+        if distance.saturating_abs() <= MOST_APART
+            && distance.saturating_sub(known).saturating_abs() > DEAD_BAND
+        {
             self.distance = Some(distance);
         }
     }
@@ -254,8 +268,7 @@ impl SenderClock {
         let track = self.track(kind);
         let epochs = track.line_changes + track.line.changes() + 1;
         let emitted = track.emitted.map(|emitted| Emitted { media: Nanos::MIN, ..emitted });
-        *track = Track { emitted, line_changes: epochs, ..Track::default() };
-        self.compare();
+        *track = Track { emitted, line_changes: epochs, moved: track.moved, ..Track::default() };
     }
 
     /// What is known of a track's time.
@@ -311,20 +324,26 @@ fn system(nanos: Nanos) -> SystemTime {
 }
 
 impl Track {
-    fn arrival(&mut self, timestamp: u64, media: Nanos, now: Nanos, settle: Nanos) {
+    /// Gives how far the line was raised, if it is still the same line.
+    fn arrival(&mut self, timestamp: u64, media: Nanos, now: Nanos, settle: Nanos) -> Nanos {
         // The first packet of a picture tells when it was sent; how long the others take is the network's affair.
         if self.observed.replace(timestamp) == Some(timestamp) {
-            return;
+            return 0;
         }
-        let changes = self.line.changes();
-        self.line.observe(now, media, settle);
+        let (changes, before) = (self.line.changes(), self.line.time(media));
+        let vouched = self.reports.vouch_for(self.line.rate());
+        self.line.observe(now, media, settle, vouched);
         if self.line.changes() != changes {
             self.reports.forget();
             // What follows is not an earlier picture.
             if let Some(emitted) = &mut self.emitted {
                 emitted.media = Nanos::MIN;
             }
+            return 0;
         }
+        let raised = self.line.time(media).zip(before).map_or(0, |(after, before)| after - before);
+        self.reports.line_was_raised(raised);
+        raised
     }
 
     fn capture(&mut self, media: Nanos, arrival: Nanos, target: Nanos) -> Nanos {

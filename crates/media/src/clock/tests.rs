@@ -17,14 +17,23 @@ struct Sends {
     delay: f64,
     /// A jump of the media clock by so many ticks, at this second.
     jump: (f64, f64),
+    /// A queue of this track alone, at the sender: ms by the time in seconds.
+    pacer: fn(f64) -> f64,
     /// Nothing is sent in between, in seconds,
     off: (f64, f64),
     /// and the media clock stands still meanwhile.
     frozen: bool,
 }
 
-const VIDEO: Sends =
-    Sends { every: 33_333.3, ticks: 3000.0, delay: 30.0, jump: (0.0, 0.0), off: (0.0, 0.0), frozen: false };
+const VIDEO: Sends = Sends {
+    every: 33_333.3,
+    ticks: 3000.0,
+    delay: 30.0,
+    jump: (0.0, 0.0),
+    pacer: |_| 0.0,
+    off: (0.0, 0.0),
+    frozen: false,
+};
 const AUDIO: Sends = Sends { every: 20_000.0, ticks: 960.0, delay: 20.0, ..VIDEO };
 
 #[derive(Clone, Copy, PartialEq)]
@@ -32,6 +41,8 @@ enum ReportsBy {
     Nothing,
     /// The times of the packets.
     Packets,
+    /// The sender's media clock at the moment of the report, as libwebrtc has it.
+    Clock,
     /// The wall clock since the first packet, at the nominal rate.
     WallClock,
     /// As the packets, and the sender's clock is set by an hour every minute.
@@ -102,7 +113,7 @@ fn run(scenario: Scenario) -> Outcome {
             let timestamp = (start as i64 + ticks as i64) as u64;
             if !is_off {
                 let jitter = -scenario.jitter * (1.0 - random.random::<f64>()).ln();
-                let late = sends.delay + jitter + (scenario.queue)(at);
+                let late = sends.delay + jitter + (scenario.queue)(at) + (sends.pacer)(at);
                 // One after the other.
                 arrived = arrived.max(at + late / 1e3);
                 items.push((arrived, Item::Media { kind, timestamp, truth: at }));
@@ -114,6 +125,10 @@ fn run(scenario: Scenario) -> Outcome {
                     ReportsBy::Nothing => (None, 0),
                     ReportsBy::Packets => (Some(86_400.0 + at), timestamp),
                     ReportsBy::WallClock => (Some(86_400.0 + at), nominal),
+                    ReportsBy::Clock => {
+                        let ticks = at * 1e6 / sends.every * sends.ticks;
+                        (Some(86_400.0 + at), start + ticks as u64)
+                    }
                     ReportsBy::SetClock => {
                         let hours = if (at / 60.0) as u64 % 2 == 0 { 24.0 } else { 25.0 };
                         (Some(hours * 3600.0 + at), timestamp)
@@ -121,7 +136,8 @@ fn run(scenario: Scenario) -> Outcome {
                     ReportsBy::Stale => (Some(-1.0), start),
                 };
                 if let Some(clock) = clock {
-                    let late = at + (sends.delay + random.random::<f64>() * scenario.jitter) / 1e3;
+                    let jitter = random.random::<f64>() * scenario.jitter;
+                    let late = at + (sends.delay + jitter + (scenario.queue)(at)) / 1e3;
                     let ntp = if clock < 0.0 { 5 } else { ntp(1.9e9 + clock) };
                     items.push((late, Item::Report { kind, ntp, timestamp }));
                 }
@@ -280,6 +296,29 @@ fn confirmed_reports_align_the_tracks_and_others_do_not_move_them() {
         let steps = outcome.video.errors.windows(2).map(|pair| (pair[1].1 - pair[0].1).abs());
         assert!(steps.fold(0.0, f64::max) < 12.0);
     }
+    // A path that is half full for a while, and later half full for good, changes nothing.
+    let fills: fn(f64) -> f64 = |at| match at {
+        20.0..28.0 => 120.0,
+        60.0.. => 100.0,
+        _ => 0.0,
+    };
+    let outcome = run(Scenario { reports: ReportsBy::Packets, queue: fills, seconds: 180.0, ..scenario });
+    outcome.keeps_the_law("fills");
+    assert_eq!(outcome.stats.map(|stats| stats.source), [TimeSource::Reports; 2]);
+    // While it is being found out, one track may be believed a moment before the other.
+    for (from, to, most) in [(20.0, 75.0, 40.0), (75.0, 102.0, 100.0), (102.0, 180.0, 40.0)] {
+        let apart = outcome.sync(from, to);
+        assert!(apart.abs() < most, "{apart} ms apart from {from} s on");
+    }
+    // So does one that makes pictures wait at the sender, which reports them as they were captured.
+    let pacer: fn(f64) -> f64 = |at| ((at - 40.0) * 100.0).clamp(0.0, 400.0);
+    let outcome = run(Scenario { reports: ReportsBy::Clock, video: Sends { pacer, ..video }, ..scenario });
+    outcome.keeps_the_law("pacer");
+    let apart = outcome.sync(30.0, 60.0);
+    assert!(apart.abs() < 40.0, "{apart} ms apart behind a pacer");
+    // Jitter does not make them unbelievable.
+    let outcome = run(Scenario { reports: ReportsBy::Clock, jitter: 20.0, seconds: 600.0, ..scenario });
+    assert_eq!(outcome.stats.map(|stats| stats.source), [TimeSource::Reports; 2], "jitter");
     // By the wall clock, and audio falls behind it.
     let outcome = run(Scenario { reports: ReportsBy::WallClock, audio: slow(0.014), ..scenario });
     assert_ne!(outcome.stats[1].source, TimeSource::Reports);
@@ -302,7 +341,11 @@ fn timestamps_that_jump_or_stand_still_move_one_track_for_a_moment() {
         for reports in [ReportsBy::Nothing, ReportsBy::Packets] {
             let outcome = run(Scenario { video: sends, reports, ..PLAIN });
             outcome.keeps_the_law(name);
-            let (least, most) = outcome.video.range(3.0, 1e9);
+            // What a queue may be is asked of the sender, if it can be believed.
+            let asks = reports == ReportsBy::Packets;
+            let (least, most) = outcome.video.range(3.0, if asks { 20.0 } else { 1e9 });
+            assert!(least > -60.0 && most < 60.0, "{name}: {least} to {most}");
+            let (least, most) = outcome.video.range(if asks { 24.0 } else { 3.0 }, 1e9);
             assert!(least > -60.0 && most < 60.0, "{name}: {least} to {most}");
             let (least, most) = outcome.audio.range(3.0, 1e9);
             assert!(least > -10.0 && most < 40.0, "{name}: audio {least} to {most}");

@@ -27,6 +27,9 @@ use spool::Spool;
 /// Payload that may wait in the interleaver: 20 s at 12 Mbit/s. Beyond it frames are handed on without waiting.
 const INTERLEAVE_BYTES: usize = 32 << 20;
 
+/// After a loss a key frame is waited for so long.
+const AFTER_LOSS: Duration = Duration::from_secs(10);
+
 /// A track's time that falls back by more than this has started over, and an epoch begins. What falls back by less is
 /// put where its time belongs.
 const TIME_RESTART: Duration = Duration::from_secs(3);
@@ -50,6 +53,8 @@ pub struct Producer {
     next_frame: u64,
     /// Video that cannot be decoded is left out until the next random-access point.
     after_loss: bool,
+    /// Since when a key frame is waited for.
+    lost_at: Option<Instant>,
     last_session_start: Option<Instant>,
     /// The stream keeps media: a fragment is stored when PERSISTED, not already when RECEIVED.
     retention: bool,
@@ -87,6 +92,7 @@ impl Producer {
             next_session: 1,
             next_frame: 0,
             after_loss: false,
+            lost_at: None,
             last_session_start: None,
             retention: true,
             finishing: false,
@@ -209,6 +215,13 @@ impl Producer {
         self.next_frame += 1;
         if kind == TrackKind::Video {
             self.after_loss &= !frame.random_access;
+            if !self.after_loss {
+                self.lost_at = None;
+            } else if now.saturating_duration_since(*self.lost_at.get_or_insert(now)) >= AFTER_LOSS {
+                // There are streams that never have one (intra refresh): better damaged for a moment than gone.
+                (self.after_loss, self.lost_at) = (false, None);
+                self.event(Event::KeyFrameWanted);
+            }
             if self.after_loss {
                 self.interleaver.pass(kind, frame.time);
                 self.drop_frame(&frame, DropReason::AfterLoss);
