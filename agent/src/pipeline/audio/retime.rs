@@ -117,7 +117,7 @@ impl Retimer {
         }
         let length = nanos((samples.len() / self.channels) as u64);
         let mut missing = at - self.end().unwrap_or(at);
-        if self.grid.is_none() || missing > BREAK || missing < -BEHIND {
+        if self.grid.is_none() || !(-BEHIND..=BREAK).contains(&missing) {
             if missing < 0 {
                 self.figures.late += length.unsigned_abs();
             }

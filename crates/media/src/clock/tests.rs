@@ -130,7 +130,7 @@ fn run(scenario: Scenario) -> Outcome {
                         (Some(86_400.0 + at), start + ticks as u64)
                     }
                     ReportsBy::SetClock => {
-                        let hours = if (at / 60.0) as u64 % 2 == 0 { 24.0 } else { 25.0 };
+                        let hours = if ((at / 60.0) as u64).is_multiple_of(2) { 24.0 } else { 25.0 };
                         (Some(hours * 3600.0 + at), timestamp)
                     }
                     ReportsBy::Stale => (Some(-1.0), start),
