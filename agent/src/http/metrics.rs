@@ -1,5 +1,6 @@
 //! The Prometheus text: events as they were counted, and figures as they are.
 
+use super::status::millis;
 use crate::events::Events;
 use crate::pipeline::SinkStatistics;
 use crate::session::Phase;
@@ -48,10 +49,6 @@ type Float = Gauge<f64, AtomicU64>;
 
 /// Reads one sum.
 type Read = fn(&Snapshot, &SinkStatistics) -> u64;
-
-fn millis(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
 
 /// The registry with the gauges that are set when it is read.
 pub(super) struct Metrics {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::clock::{Kind, SenderClock, Stamp};
+use crate::clock::{FOREVER, Kind, SenderClock, Stamp};
 use crate::inbound::{Inbound, Inflow};
 use crate::opus::opus_duration;
 use crate::output::{AudioOutput, AudioPacket, MalformedPacket, Outputs, PayloadError};
@@ -233,9 +233,6 @@ impl AudioReceiver {
         }
     }
 }
-
-/// Beyond whatever is waited for.
-const FOREVER: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests;

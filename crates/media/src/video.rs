@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::clock::{Kind, SenderClock, Stamp};
+use crate::clock::{FOREVER, Kind, SenderClock, Stamp};
 use crate::h264::{Assembler, Broken, H264Depacketizer, H264Error, Unit, VideoFormat, announces_key_frame};
 use crate::inbound::{Inbound, Inflow};
 use crate::keyframe::{KeyFrameConfig, KeyFrameGate};
@@ -14,9 +14,6 @@ use crate::stats::InboundStats;
 
 /// Access units that wait for their capture time: seconds. When it is full the oldest no longer waits.
 const MAX_HELD: usize = 512;
-/// Beyond whatever is waited for.
-const FOREVER: Duration = Duration::from_secs(3600);
-
 /// How video is received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VideoConfig {

@@ -190,16 +190,16 @@ impl Line {
             self.now.pop_front();
         }
         self.now.push_back(point);
-        let Some(model) = self.model else {
+        if self.model.is_none() {
             self.model = Some(Model { at: point, rate: 1.0 });
             (self.started, self.newest) = (arrival, media);
             self.insert(point);
             return;
-        };
+        }
         if !self.settled && arrival - self.started >= settle {
             self.settle();
         }
-        let off = self.model.unwrap_or(model).above(point);
+        let off = self.model.map_or(0, |model| model.above(point));
         let side = match off {
             _ if !self.settled => None,
             ..0 if off < -BELOW => Some(Side::Below),

@@ -53,6 +53,9 @@ const LATER: Nanos = 200 * MS;
 /// A distance that changed by less has not changed.
 const DEAD_BAND: Nanos = 5 * MS;
 
+/// Asked so long after now, a capture time is not waited for any more.
+pub(crate) const FOREVER: Duration = Duration::from_secs(3600);
+
 /// Which of the two tracks of a sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
