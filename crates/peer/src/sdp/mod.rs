@@ -1,8 +1,10 @@
 //! What is offered to a master, and what it answered (RFC 8866, RFC 3264, RFC 8829).
 
 mod answer;
+pub(crate) mod offer;
 
 pub use answer::read_answer;
+pub use offer::{MID_URI, TRANSPORT_CC_URI};
 
 use std::fmt;
 use thiserror::Error;
