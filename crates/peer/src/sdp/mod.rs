@@ -1,9 +1,13 @@
 //! What is offered to a master, and what it answered (RFC 8866, RFC 3264, RFC 8829).
 
 mod answer;
+mod base64;
+mod candidate;
 pub(crate) mod offer;
+mod words;
 
-pub use answer::read_answer;
+pub use answer::{MAX_ANSWER, read_answer};
+pub use candidate::{sendable_candidate, usable_candidate};
 pub use offer::{MID_URI, TRANSPORT_CC_URI};
 
 use std::fmt;
@@ -103,7 +107,8 @@ pub enum HashAlgorithm {
 /// Who begins the DTLS handshake, as the master sees it (RFC 5763, section 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setup {
-    /// The master is the DTLS client (also what a missing or unusable attribute means: an answerer's default).
+    /// The master is the DTLS client; also what a missing attribute and `actpass` or `holdconn`, which no answer may have,
+    /// are taken for: RFC 5763 recommends `active` to answerers.
     Active,
     /// The master waits for our ClientHello.
     Passive,
@@ -145,11 +150,15 @@ pub struct AcceptedSection {
     pub kind: MediaKind,
     /// The mid of the offered section.
     pub mid: String,
+    /// The mid that the answer has for it, where that is another: packets may carry it.
+    pub answered_mid: Option<String>,
     /// Which of [`Answer::transports`] it travels on.
     pub transport: usize,
-    /// What may arrive, in the answer's order. Never empty; holds at least one that is not [`Codec::Rtx`].
+    /// What may arrive, in the answer's order; behind them, under the numbers of the offer, what the answer has other
+    /// numbers for. Never empty; holds at least one that is not [`Codec::Rtx`]; each payload type once.
     pub formats: Vec<PayloadFormat>,
-    /// The header extensions agreed on: ids of the answer when they are the offer's, else the offer's.
+    /// Header extensions of the offer: under the ids of the answer, behind them under those of the offer where the answer
+    /// has none or another. An extension may be there twice, an id once.
     pub extensions: Vec<HeaderExtension>,
     /// SSRCs declared by `a=ssrc`, without those of retransmissions.
     pub ssrcs: Vec<u32>,
@@ -190,6 +199,9 @@ pub enum AnswerError {
     /// There is no SDP in it.
     #[error("the answer is not SDP: it has no media section")]
     NotSdp,
+    /// It has so many bytes, more than [`MAX_ANSWER`].
+    #[error("the answer has {0} bytes, more than the {MAX_ANSWER} that are read")]
+    TooLong(usize),
     /// Nothing that was offered was accepted.
     #[error(
         "no codec in common with the master: {0}. The agent receives H.264 and Opus; make the master send one of them"
