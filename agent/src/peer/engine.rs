@@ -4,11 +4,11 @@
 use super::queue::{MediaQueue, MediaSender, media_queue};
 use super::sockets::{self, Buffers, Socket};
 use super::{
-    MediaEvent, MediaKind, Negotiated, Peer, PeerConfig, PeerError, PeerEvent, PeerStats, SelectedPair, Unbound,
-    candidate, servers,
+    MediaEvent, MediaKind, Negotiated, Peer, PeerConfig, PeerError, PeerEvent, PeerStats, SelectedPair,
+    Unbound, servers,
 };
 use async_trait::async_trait;
-use kvs_peer::{Event, Receiver, ReceiverError, Stage};
+use kvs_peer::{Event, Receiver, ReceiverError, Stage, sdp};
 use mio::{Events, Interest, Poll, Token, Waker};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -65,7 +65,8 @@ impl UdpPeer {
     pub async fn new(config: PeerConfig) -> Result<(Self, mpsc::Receiver<PeerEvent>, MediaQueue), PeerError> {
         let build = |error: &dyn std::fmt::Display| PeerError::Build(error.to_string());
         let ice_servers = servers::resolve(&config.ice_servers).await;
-        let mut sockets = sockets::bind(&config.bind, config.receive_buffer).map_err(|error| build(&error))?;
+        let mut sockets =
+            sockets::bind(&config.bind, config.receive_buffer).map_err(|error| build(&error))?;
         let receiver = Receiver::new(
             &kvs_peer::Config {
                 video: config.video,
@@ -94,12 +95,7 @@ impl UdpPeer {
         let (events, event_receiver) = mpsc::channel(EVENT_QUEUE);
         let (media, queue) = media_queue();
         let stats = Arc::new(Mutex::new(PeerStats { receive_buffer, ..PeerStats::default() }));
-        let peer = Self {
-            offer: receiver.offer().to_owned(),
-            commands,
-            waker,
-            stats: Arc::clone(&stats),
-        };
+        let peer = Self { offer: receiver.offer().to_owned(), commands, waker, stats: Arc::clone(&stats) };
         let engine = Engine {
             receiver,
             sockets,
@@ -149,8 +145,12 @@ impl Peer for UdpPeer {
     }
 
     async fn add_remote_candidate(&self, text: &str) -> Result<bool, PeerError> {
-        let Some(text) = candidate::remote(text) else {
-            return Ok(false);
+        let text = match sdp::usable_candidate(text) {
+            Ok(text) => text,
+            Err(reason) => {
+                tracing::debug!(reason, text, "remote candidate left out");
+                return Ok(false);
+            }
         };
         let (reply, result) = oneshot::channel();
         self.command(Command::Candidate { text, reply })?;
@@ -207,7 +207,8 @@ impl Engine {
         loop {
             let timeout = if self.backlog.is_empty() && !self.sockets.iter().any(|socket| socket.ready) {
                 let now = Instant::now();
-                let due = self.receiver.poll_timeout().map_or(FIGURES, |at| at.saturating_duration_since(now));
+                let due =
+                    self.receiver.poll_timeout().map_or(FIGURES, |at| at.saturating_duration_since(now));
                 due.min(FIGURES)
             } else {
                 Duration::ZERO
@@ -284,7 +285,9 @@ impl Engine {
                 Ok(Command::Nack { media_ssrc, sequences }) => {
                     log_feedback(self.receiver.nack(media_ssrc, &sequences));
                 }
-                Ok(Command::PictureLoss { media_ssrc }) => log_feedback(self.receiver.picture_loss(media_ssrc)),
+                Ok(Command::PictureLoss { media_ssrc }) => {
+                    log_feedback(self.receiver.picture_loss(media_ssrc))
+                }
                 Ok(Command::Close { reply }) => return Some(reply),
                 Err(sync::TryRecvError::Empty) => return None,
                 Err(sync::TryRecvError::Disconnected) => return Some(oneshot::channel().0),
@@ -331,7 +334,7 @@ impl Engine {
                 Event::Rtp { kind, packet } => self.media.send(MediaEvent::Rtp { kind: kind.into(), packet }),
                 Event::SenderReport(report) => self.media.send(MediaEvent::SenderReport(report)),
                 Event::LocalCandidate(text) => {
-                    if let Some(text) = candidate::local(&text) {
+                    if let Some(text) = sdp::sendable_candidate(&text) {
                         self.emit(PeerEvent::LocalCandidate(text));
                     }
                 }
@@ -382,8 +385,7 @@ impl Engine {
         });
         stats.round_trip_time = figures.round_trip_time;
         stats.packets_discarded = self.media.discarded() + figures.early_dropped;
-        stats.unbound =
-            Unbound { by_payload_type: figures.unbound, undecryptable: figures.undecryptable };
+        stats.unbound = Unbound { by_payload_type: figures.unbound, undecryptable: figures.undecryptable };
         if let Some(dropped) = dropped {
             stats.socket_drops = dropped;
         }

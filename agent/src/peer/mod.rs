@@ -2,7 +2,6 @@
 //! feedback. It decides nothing: when to connect, to re-offer and to give up is the session's.
 
 mod answer;
-mod candidate;
 mod engine;
 mod queue;
 mod servers;

@@ -19,7 +19,8 @@ pub(super) async fn resolve(servers: &[IceServer]) -> Vec<kvs_peer::IceServer> {
             };
             let credentials = turn.then(|| (server.username.clone(), server.credential.clone()));
             lookups.spawn(async move {
-                let found = tokio::time::timeout(LOOKUP, tokio::net::lookup_host((host.as_str(), port))).await;
+                let found =
+                    tokio::time::timeout(LOOKUP, tokio::net::lookup_host((host.as_str(), port))).await;
                 let addresses: Vec<SocketAddr> = match found {
                     Ok(Ok(addresses)) => addresses.collect(),
                     Ok(Err(error)) => {
@@ -96,7 +97,9 @@ mod tests {
         assert_eq!(parse("turn:a.example:443?transport=udp"), target(true, "a.example", 443));
         assert_eq!(parse("turn:[2001:db8::1]:443"), target(true, "2001:db8::1", 443));
         assert_eq!(parse("turn:[2001:db8::1]"), target(true, "2001:db8::1", 3478));
-        for url in ["turns:a:443?transport=udp", "turn:a:443?transport=tcp", "turn:", "stun:a:b", "x", "turn:[::1"] {
+        for url in
+            ["turns:a:443?transport=udp", "turn:a:443?transport=tcp", "turn:", "stun:a:b", "x", "turn:[::1"]
+        {
             assert_eq!(parse(url), None, "{url}");
         }
     }
@@ -108,8 +111,14 @@ mod tests {
             username: username.to_owned(),
             credential: "c".to_owned(),
         };
-        let found = resolve(&[server("turn:127.0.0.1:5", "u"), server("stun:127.0.0.1:6", ""), server("stun:no.invalid", "")]).await;
-        let found: Vec<_> = found.iter().map(|server| (server.address.port(), server.credentials.is_some())).collect();
+        let found = resolve(&[
+            server("turn:127.0.0.1:5", "u"),
+            server("stun:127.0.0.1:6", ""),
+            server("stun:no.invalid", ""),
+        ])
+        .await;
+        let found: Vec<_> =
+            found.iter().map(|server| (server.address.port(), server.credentials.is_some())).collect();
         assert_eq!(found, [(5, true), (6, false)]);
     }
 }

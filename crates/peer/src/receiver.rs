@@ -25,6 +25,9 @@ use thiserror::Error;
 /// Between receiver reports while media arrive.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// From the answer to the connection; it says how far it came then.
+const CONNECT: Duration = Duration::from_secs(18);
+
 /// Sources that are reported of.
 const MAX_STATISTICS: usize = 64;
 
@@ -75,6 +78,8 @@ pub struct Receiver {
     ended: BTreeSet<u32>,
     figures: Figures,
     connected: usize,
+    /// When it is given up, until it is connected.
+    deadline: Option<Instant>,
     over: bool,
     events: VecDeque<Event>,
 }
@@ -123,6 +128,7 @@ impl Receiver {
             ended: BTreeSet::new(),
             figures: Figures::default(),
             connected: 0,
+            deadline: None,
             over: false,
             events: VecDeque::new(),
         };
@@ -176,6 +182,7 @@ impl Receiver {
             }
         }
         self.demux = Demux::new(&answer);
+        self.deadline = Some(now + CONNECT);
         self.path_events();
         Ok(self.answer.insert(answer))
     }
@@ -221,7 +228,7 @@ impl Receiver {
             return None;
         }
         let paths = self.paths.iter_mut().filter_map(Path::poll_timeout).min();
-        [paths, self.gatherer.poll_timeout(), self.report_at, self.twcc.poll_timeout()]
+        [paths, self.gatherer.poll_timeout(), self.report_at, self.twcc.poll_timeout(), self.deadline]
             .into_iter()
             .flatten()
             .min()
@@ -238,6 +245,11 @@ impl Receiver {
             path.handle_timeout(now);
         }
         self.path_events();
+        if self.deadline.is_some_and(|at| at <= now) {
+            self.deadline = None;
+            let (stage, reason) = self.standing();
+            self.events.push_back(Event::Failed { stage, reason });
+        }
         if self.report_at.is_some_and(|at| at <= now) {
             let blocks: Vec<_> =
                 self.statistics.values_mut().filter_map(|statistics| statistics.block(now)).collect();
@@ -497,6 +509,7 @@ impl Receiver {
                     PathEvent::Found => Event::PathFound,
                     PathEvent::Connected => {
                         self.connected += 1;
+                        self.deadline = None;
                         if self.connected > 1 {
                             continue;
                         }
