@@ -1,0 +1,465 @@
+//! The receiver against str0m as a master, over a network and in a time that are simulated: nothing waits.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use kvs_peer::{Config, Event, MediaKind, Receiver, Stage};
+use proptest::prelude::*;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use str0m::change::SdpOffer;
+use str0m::media::{Mid, Pt};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::RtpWrite;
+use str0m::{Candidate, Event as MasterEvent, Input, Output, Rtc, RtcConfig};
+
+/// What the network does to a datagram.
+#[derive(Clone, Copy, Debug)]
+struct Network {
+    delay: Duration,
+    jitter: Duration,
+    loss: f64,
+    duplicates: f64,
+}
+
+const PLAIN: Network =
+    Network { delay: Duration::from_millis(20), jitter: Duration::ZERO, loss: 0.0, duplicates: 0.0 };
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Flying {
+    at: std::cmp::Reverse<Instant>,
+    number: u64,
+    to_master: bool,
+    data: Vec<u8>,
+}
+
+struct World {
+    now: Instant,
+    network: Network,
+    rng: StdRng,
+    air: BinaryHeap<Flying>,
+    number: u64,
+    cut: bool,
+    ours: SocketAddr,
+    theirs: SocketAddr,
+    receiver: Receiver,
+    master: Rtc,
+    events: Vec<Event>,
+    master_connected: bool,
+    key_frames_asked: usize,
+}
+
+/// Rewrites an answer.
+type Edit = fn(&str) -> String;
+
+impl World {
+    fn new(network: Network, seed: u64, edit: Edit) -> Self {
+        let now = Instant::now();
+        let ours: SocketAddr = "192.0.2.1:5000".parse().unwrap();
+        let theirs: SocketAddr = "198.51.100.7:6000".parse().unwrap();
+        let config = Config {
+            video: true,
+            audio: true,
+            start_bitrate_kbps: None,
+            relay_only: false,
+            ice_servers: Vec::new(),
+            sockets: vec![ours],
+        };
+        let mut receiver = Receiver::new(&config, now).unwrap();
+        let mut master = RtcConfig::new()
+            .clear_codecs()
+            .enable_h264(true)
+            .enable_opus(true, false)
+            .set_rtp_mode(true)
+            .build(now);
+        master.add_local_candidate(Candidate::host(theirs, "udp").unwrap());
+        master.add_remote_candidate(Candidate::host(ours, "udp").unwrap());
+        let offer = SdpOffer::from_sdp_string(receiver.offer()).unwrap();
+        let answer = master.sdp_api().accept_offer(offer).unwrap().to_sdp_string();
+        let answer = edit(&answer);
+        receiver.accept_answer(&answer, now).unwrap_or_else(|error| panic!("{error}\n{answer}"));
+        let candidate = format!("candidate:1 1 udp 2130706431 {} {} typ host", theirs.ip(), theirs.port());
+        receiver.add_remote_candidate(&candidate, now).unwrap();
+        Self {
+            now,
+            network,
+            rng: StdRng::seed_from_u64(seed),
+            air: BinaryHeap::new(),
+            number: 0,
+            cut: false,
+            ours,
+            theirs,
+            receiver,
+            master,
+            events: Vec::new(),
+            master_connected: false,
+            key_frames_asked: 0,
+        }
+    }
+
+    fn throw(&mut self, to_master: bool, data: Vec<u8>) {
+        let copies = if self.rng.random_bool(self.network.duplicates) { 2 } else { 1 };
+        for _ in 0..copies {
+            if self.cut || self.rng.random_bool(self.network.loss) {
+                continue;
+            }
+            let jitter = self.network.jitter.mul_f64(self.rng.random());
+            self.number += 1;
+            let at = std::cmp::Reverse(self.now + self.network.delay + jitter);
+            self.air.push(Flying { at, number: u64::MAX - self.number, to_master, data: data.clone() });
+        }
+    }
+
+    /// Everything that is due now; when the next thing is due.
+    fn settle(&mut self) -> Instant {
+        loop {
+            let mut busy = false;
+            while let Some(flying) = self.air.peek()
+                && flying.at.0 <= self.now
+            {
+                busy = true;
+                let flying = self.air.pop().unwrap();
+                if flying.to_master {
+                    let contents = flying.data.as_slice().try_into().unwrap();
+                    let receive = Receive {
+                        proto: Protocol::Udp,
+                        source: self.ours,
+                        destination: self.theirs,
+                        contents,
+                    };
+                    // A fatal alert is an error to it, which it survives.
+                    let _ = self.master.handle_input(Input::Receive(self.now, receive));
+                } else {
+                    self.receiver.handle_datagram(self.ours, self.theirs, &flying.data, self.now);
+                }
+            }
+            if self.receiver.poll_timeout().is_some_and(|at| at <= self.now) {
+                busy = true;
+                self.receiver.handle_timeout(self.now);
+            }
+            while let Some(transmit) = self.receiver.poll_transmit(self.now) {
+                assert_eq!(transmit.local, self.ours);
+                if transmit.remote == self.theirs {
+                    self.throw(true, transmit.data.to_vec());
+                }
+            }
+            while let Some(event) = self.receiver.poll_event() {
+                self.events.push(event);
+            }
+            let master_due = loop {
+                match self.master.poll_output().unwrap() {
+                    Output::Timeout(at) => break at,
+                    Output::Transmit(transmit) => {
+                        let data = transmit.contents.to_vec();
+                        self.throw(false, data);
+                    }
+                    Output::Event(MasterEvent::Connected) => self.master_connected = true,
+                    Output::Event(MasterEvent::KeyframeRequest(_)) => self.key_frames_asked += 1,
+                    Output::Event(_) => {}
+                }
+            };
+            if master_due <= self.now {
+                self.master.handle_input(Input::Timeout(self.now)).unwrap();
+                continue;
+            }
+            if !busy {
+                let air = self.air.peek().map(|flying| flying.at.0);
+                return [Some(master_due), self.receiver.poll_timeout(), air]
+                    .into_iter()
+                    .flatten()
+                    .min()
+                    .unwrap();
+            }
+        }
+    }
+
+    /// Lets time pass.
+    fn run(&mut self, time: Duration) {
+        let until = self.now + time;
+        loop {
+            let next = self.settle();
+            if next >= until {
+                self.now = until;
+                self.settle();
+                return;
+            }
+            assert!(next > self.now, "time stands still");
+            self.now = next;
+        }
+    }
+
+    fn connect(&mut self) {
+        for _ in 0..200 {
+            if self.master_connected && self.events.contains(&Event::Connected) {
+                return;
+            }
+            self.run(Duration::from_millis(50));
+        }
+        panic!("no connection: {:?} {:?}", self.events, self.receiver.standing());
+    }
+
+    fn mid(&self, kind: MediaKind) -> Mid {
+        if kind == MediaKind::Audio { "0".into() } else { "1".into() }
+    }
+
+    fn send(&mut self, kind: MediaKind, payload_type: u8, sequence: u64, payload: &[u8]) {
+        let (mid, now) = (self.mid(kind), self.now);
+        let mut api = self.master.direct_api();
+        let stream = api.stream_tx_by_mid(mid, None).unwrap();
+        let write =
+            RtpWrite::new(Pt::from(payload_type), sequence.into(), (sequence * 3000) as u32, now, payload)
+                .marker(true)
+                .nackable(true);
+        stream.write_rtp(write);
+    }
+
+    /// The number in each packet of a kind that came.
+    fn got(&self, wanted: MediaKind) -> Vec<u32> {
+        self.events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Rtp { kind, packet } if *kind == wanted && packet.payload.len() >= 5 => {
+                    Some(u32::from_be_bytes(packet.payload[1..5].try_into().unwrap()))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+fn numbered(number: u32) -> Vec<u8> {
+    [&[0x65][..], &number.to_be_bytes(), &[7; 200]].concat()
+}
+
+fn as_is(answer: &str) -> String {
+    answer.to_owned()
+}
+
+fn without(answer: &str, beginnings: &[&str]) -> String {
+    answer
+        .lines()
+        .filter(|line| !beginnings.iter().any(|beginning| line.starts_with(beginning)))
+        .map(|line| format!("{line}\r\n"))
+        .collect()
+}
+
+fn undeclared(answer: &str) -> String {
+    without(answer, &["a=ssrc", "a=msid", "a=extmap", "a=mid", "a=sendonly"])
+}
+
+/// The H.264 payload type of the offer that str0m takes for this profile.
+const H264: u8 = 102;
+const OPUS: u8 = 111;
+
+#[test]
+fn every_packet_arrives_whatever_is_declared() {
+    for edit in [as_is as Edit, undeclared, |answer| answer.replace("\r\n", "\n")] {
+        let mut world = World::new(PLAIN, 1, edit);
+        world.connect();
+        for number in 0..300 {
+            world.send(MediaKind::Video, H264, u64::from(number), &numbered(number));
+            if number % 3 == 0 {
+                world.send(MediaKind::Audio, OPUS, u64::from(number / 3), &numbered(number));
+            }
+            world.run(Duration::from_millis(33));
+        }
+        world.run(Duration::from_secs(1));
+        assert_eq!(world.got(MediaKind::Video), (0..300).collect::<Vec<_>>());
+        assert_eq!(world.got(MediaKind::Audio), (0..300).step_by(3).collect::<Vec<_>>());
+        let reports = world.events.iter().filter(|event| matches!(event, Event::SenderReport(_))).count();
+        assert!(reports > 0);
+        let figures = world.receiver.figures(world.now);
+        assert_eq!(figures.undecryptable, 0);
+        assert!(figures.unbound.is_empty());
+        let (ours, theirs) = figures.pair.unwrap();
+        assert_eq!((ours.address, theirs.address), (world.ours, world.theirs));
+        assert!(figures.round_trip_time.is_some_and(|rtt| rtt >= Duration::from_millis(40)));
+        world.receiver.picture_loss(1).unwrap();
+    }
+}
+
+#[test]
+fn a_source_that_changes_in_mid_stream_is_the_same_track() {
+    let mut world = World::new(PLAIN, 2, as_is);
+    world.connect();
+    for round in 0..4 {
+        for number in 0..50_u32 {
+            world.send(MediaKind::Video, H264, u64::from(number), &numbered(round * 50 + number));
+            world.run(Duration::from_millis(33));
+        }
+        let mid = world.mid(MediaKind::Video);
+        let mut api = world.master.direct_api();
+        let (ssrc, rtx) = (api.new_ssrc(), api.new_ssrc());
+        api.reset_stream_tx(mid, None, ssrc, Some(rtx)).unwrap();
+    }
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.got(MediaKind::Video), (0..200).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_lost_comes_when_it_is_asked_for_again() {
+    let network = Network { loss: 0.05, jitter: Duration::from_millis(10), duplicates: 0.02, ..PLAIN };
+    let mut world = World::new(network, 3, as_is);
+    world.connect();
+    let mut seen = 0;
+    let mut sequences: BTreeMap<u32, BTreeSet<u16>> = BTreeMap::new();
+    for number in 0..600_u32 {
+        world.send(MediaKind::Video, H264, u64::from(number), &numbered(number));
+        world.run(Duration::from_millis(20));
+        for event in &world.events[seen..] {
+            if let Event::Rtp { packet, .. } = event {
+                sequences.entry(packet.ssrc).or_default().insert(packet.sequence);
+            }
+        }
+        seen = world.events.len();
+        for (ssrc, found) in &sequences {
+            // Every third round, as a receiver does that waits for what is merely late.
+            if number % 3 == 0 {
+                let last = *found.last().unwrap();
+                let missing: Vec<_> =
+                    (0..last.saturating_sub(3)).filter(|sequence| !found.contains(sequence)).collect();
+                if !missing.is_empty() {
+                    world.receiver.nack(*ssrc, &missing).unwrap();
+                }
+            }
+        }
+    }
+    world.run(Duration::from_secs(1));
+    let got: BTreeSet<_> = world.got(MediaKind::Video).into_iter().collect();
+    assert!(got.len() >= 595, "{} of 600", got.len());
+    assert_eq!(sequences.len(), 1, "retransmissions come under the source they repeat");
+}
+
+#[test]
+fn a_certificate_that_is_not_the_answers_is_named() {
+    let mut world = World::new(PLAIN, 4, |answer| {
+        let (before, rest) = answer.split_once("a=fingerprint:sha-256 ").unwrap();
+        let end = rest.find("\r\n").unwrap();
+        format!("{before}a=fingerprint:sha-256 {}{}", ["AB"; 32].join(":"), &rest[end..])
+    });
+    world.run(Duration::from_secs(10));
+    let failures: Vec<_> =
+        world.events.iter().filter(|event| matches!(event, Event::Failed { .. })).collect();
+    let [Event::Failed { stage: Stage::Dtls, reason }] = &failures[..] else {
+        panic!("{:?}", world.events);
+    };
+    assert!(reason.contains("fingerprint"), "{reason}");
+    assert!(world.events.contains(&Event::PathFound) && !world.events.contains(&Event::Connected));
+}
+
+#[test]
+fn a_master_that_cannot_be_reached_is_given_up_and_ice_is_blamed() {
+    let mut world = World::new(PLAIN, 5, as_is);
+    world.cut = true;
+    world.run(Duration::from_secs(20));
+    assert!(
+        world.events.iter().any(|event| matches!(event, Event::Failed { stage: Stage::Ice, .. })),
+        "{:?}",
+        world.events
+    );
+}
+
+#[test]
+fn a_path_that_goes_silent_is_told_and_recovers() {
+    let mut world = World::new(PLAIN, 6, as_is);
+    world.connect();
+    world.cut = true;
+    world.run(Duration::from_secs(8));
+    assert!(world.events.contains(&Event::Disconnected), "{:?}", world.events);
+    world.cut = false;
+    world.run(Duration::from_secs(8));
+    assert!(world.events.contains(&Event::Recovered), "{:?}", world.events);
+}
+
+#[test]
+fn packets_that_belong_to_nobody_are_counted_by_their_type() {
+    // The master sends what the answer does not name.
+    let mut world = World::new(PLAIN, 7, |answer| {
+        let answer = without(
+            answer,
+            &["a=rtpmap:102", "a=fmtp:102", "a=rtcp-fb:102", "a=fmtp:103", "a=rtpmap:103", "a=rtcp-fb:103"],
+        );
+        answer.replace(" 102 103", "").replace(" 102", "").replace(" 103", "")
+    });
+    world.connect();
+    for number in 0..10 {
+        world.send(MediaKind::Video, H264, number, &numbered(number as u32));
+        world.run(Duration::from_millis(33));
+    }
+    world.run(Duration::from_millis(200));
+    let figures = world.receiver.figures(world.now);
+    assert_eq!(figures.unbound.get(&H264), Some(&10), "{figures:?} {:?}", world.receiver.answer());
+}
+
+#[test]
+fn what_it_says_last_is_goodbye() {
+    let mut world = World::new(PLAIN, 8, as_is);
+    world.connect();
+    world.receiver.close(world.now);
+    let mut last = 0;
+    while world.receiver.poll_transmit(world.now).is_some() {
+        last += 1;
+    }
+    assert_eq!(last, 1, "close_notify");
+    assert_eq!(world.receiver.poll_timeout(), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Whatever a network of this kind does, a connection comes up, and what arrives is what was sent.
+    #[test]
+    fn bad_networks(
+        seed in any::<u64>(),
+        delay in 0..150_u64,
+        jitter in 0..60_u64,
+        loss in 0.0..0.25,
+        duplicates in 0.0..0.2,
+    ) {
+        let network = Network {
+            delay: Duration::from_millis(delay),
+            jitter: Duration::from_millis(jitter),
+            loss,
+            duplicates,
+        };
+        let mut world = World::new(network, seed, undeclared);
+        // DTLS repeats a lost flight after one second, two, four …
+        for _ in 0..17 {
+            if world.master_connected && world.events.contains(&Event::Connected) {
+                break;
+            }
+            world.run(Duration::from_secs(1));
+        }
+        prop_assume!(world.events.contains(&Event::Connected) && world.master_connected || loss > 0.1);
+        for number in 0..60 {
+            world.send(MediaKind::Video, H264, number, &numbered(number as u32));
+            world.run(Duration::from_millis(33));
+        }
+        world.run(Duration::from_secs(1));
+        let got = world.got(MediaKind::Video);
+        prop_assert!(got.iter().all(|number| *number < 60));
+        prop_assert!(loss > 0.1 || got.len() >= 40, "{} of 60", got.len());
+        prop_assert_eq!(world.receiver.figures(world.now).undecryptable, 0);
+    }
+
+    /// Datagrams of anybody change nothing.
+    #[test]
+    fn any_datagrams(datagrams in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..120), 0..40), seed in any::<u64>()) {
+        let mut world = World::new(PLAIN, seed, as_is);
+        world.connect();
+        let stranger: SocketAddr = "203.0.113.9:9".parse().unwrap();
+        for datagram in &datagrams {
+            for from in [world.theirs, stranger] {
+                world.receiver.handle_datagram(world.ours, from, datagram, world.now);
+            }
+        }
+        for number in 0..10 {
+            world.send(MediaKind::Video, H264, number, &numbered(number as u32));
+            world.run(Duration::from_millis(33));
+        }
+        world.run(Duration::from_millis(200));
+        prop_assert_eq!(world.got(MediaKind::Video), (0..10).collect::<Vec<_>>());
+    }
+}
