@@ -303,8 +303,8 @@ impl Driver {
                 let input = match event {
                     PeerEvent::LocalCandidate(candidate) => Input::LocalCandidate { generation, candidate },
                     PeerEvent::Connected => Input::PeerConnected { generation },
-                    // It may recover; if not, the session misses media.
-                    PeerEvent::Disconnected => continue,
+                    PeerEvent::Disconnected => Input::PeerDisconnected { generation },
+                    PeerEvent::Goodbye => Input::PeerEnded { generation },
                     PeerEvent::Failed => Input::PeerFailed { generation },
                 };
                 if messages.send(Message::Input(input)).await.is_err() {

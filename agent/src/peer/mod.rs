@@ -80,11 +80,14 @@ impl std::fmt::Debug for IceServer {
 pub enum PeerEvent {
     /// A local candidate to trickle, text beginning with `candidate:`.
     LocalCandidate(String),
-    /// ICE and DTLS are up.
+    /// ICE and DTLS are up; or ICE checks are answered again after [`PeerEvent::Disconnected`].
     Connected,
-    /// ICE consent is failing; it may recover by itself.
+    /// ICE checks have not been answered for about five seconds; it may recover by itself.
     Disconnected,
-    /// ICE or DTLS gave up, or the remote side closed.
+    /// The remote side ended the connection and said so: DTLS close_notify, or RTCP BYE of all its
+    /// sources. All media it sent before is in the media channel.
+    Goodbye,
+    /// ICE or DTLS gave up, or the connection was closed here.
     Failed,
 }
 
