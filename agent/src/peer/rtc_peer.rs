@@ -46,6 +46,10 @@ const EVENT_QUEUE: usize = 256;
 /// Sender SSRC of our feedback: we send no media, and masters match only the media SSRC.
 const FEEDBACK_SSRC: u32 = 1;
 
+/// Checks that go unanswered for so long are told, and how often one is sent.
+const ICE_DISCONNECTED: Duration = Duration::from_secs(4);
+const ICE_CHECK: Duration = Duration::from_secs(1);
+
 /// A [`Peer`] whose engine is the `webrtc` crate.
 pub struct RtcPeer {
     connection: Arc<dyn PeerConnection>,
@@ -81,7 +85,7 @@ impl RtcPeer {
         let (events, event_receiver) = mpsc::channel(EVENT_QUEUE);
         let (media, media_receiver) = mpsc::channel(MEDIA_QUEUE);
         let shared = Arc::new(Shared {
-            events,
+            events: events.clone(),
             media: media.clone(),
             tracks: Mutex::new(HashMap::new()),
             discarded: AtomicU64::new(0),
@@ -97,7 +101,7 @@ impl RtcPeer {
                 Slot::ReceiverReport,
                 ReceiverReportBuilder::new().with_interval(Duration::from_secs(1)).build(),
             )
-            .with(Slot::from(9_500), SenderReportTap::new(media));
+            .with(Slot::from(9_500), SenderReportTap::new(media, events));
         let configuration = RTCConfigurationBuilder::new()
             .with_ice_servers(config.ice_servers.iter().map(usable_server).collect())
             .with_ice_transport_policy(if config.relay_only {
@@ -109,6 +113,7 @@ impl RtcPeer {
         let settings = SettingEngineBuilder::new()
             .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
             .with_include_loopback_candidate(true)
+            .with_ice_timeouts(Some(ICE_DISCONNECTED), None, Some(ICE_CHECK))
             // How long a better pair is waited for before one of this type is taken.
             .with_srflx_acceptance_min_wait(Some(Duration::from_millis(300)))
             .with_prflx_acceptance_min_wait(Some(Duration::from_millis(300)))
