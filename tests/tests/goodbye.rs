@@ -9,6 +9,7 @@ use kvs_ingest_tests::master::channel::{Access, ensure_channel};
 use kvs_ingest_tests::master::{Farewell, Master, Sent, Settings};
 use kvs_ingest_tests::stored::{self, StoredFrame};
 use kvs_local::{AccessKey, Config, Server};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -16,14 +17,35 @@ const CHANNEL: &str = "visits";
 const STREAM: &str = "visits-stream";
 const REGION: &str = "eu-central-1";
 const DEADLINE: Duration = Duration::from_secs(40);
-/// From the goodbye to the end of the recording being on disk.
-const PERSISTED: Duration = Duration::from_secs(2);
-/// From the master's return to its first frame that is recorded.
-const RECORDED: Duration = Duration::from_secs(3);
 /// It is one of the first that were sent: a key frame was asked for.
 const FIRST_FRAME: u64 = 45;
 /// What a busy machine may add.
 const MARGIN: Duration = Duration::from_secs(1);
+
+/// What is promised of a master that leaves and comes back.
+#[derive(Clone, Copy)]
+struct Promise {
+    /// From its leaving to the status saying so.
+    told: Duration,
+    /// From its leaving to the end of the recording being on disk.
+    persisted: Duration,
+    /// From its leaving, or its return if that is later, to its first frame that is recorded.
+    recorded: Duration,
+}
+
+/// It says goodbye.
+const BELIEVED: Promise = Promise {
+    told: Duration::from_millis(200),
+    persisted: Duration::from_secs(2),
+    recorded: Duration::from_secs(3),
+};
+
+/// It does not, and is missed.
+const MISSED: Promise = Promise {
+    told: Duration::from_secs(6),
+    persisted: Duration::from_secs(7),
+    recorded: Duration::from_secs(6),
+};
 
 struct World {
     local: Server,
@@ -72,6 +94,10 @@ spec:
         .unwrap()
     }
 
+    async fn master(&self) -> Master {
+        Master::start(&self.access, CHANNEL, Settings::default()).await.unwrap()
+    }
+
     /// Waits until a fragment that ends no earlier than this is persisted; when it was.
     async fn persisted_up_to(&self, end_ms: u64, agent: &AgentProcess) -> u64 {
         let until = Instant::now() + DEADLINE;
@@ -88,89 +114,101 @@ spec:
     }
 }
 
+fn now() -> u64 {
+    millis(SystemTime::now())
+}
+
 fn millis(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
 }
 
-/// What one visit was to the viewer that recorded it, and when the master was there.
+/// What one visit was to the viewer that recorded it, and from when on it could have been recorded.
 struct Visit {
-    back: SystemTime,
+    since: u64,
     sent: Sent,
 }
 
-/// The master comes, plays for three seconds, and goes with these words.
-async fn visit(world: &World, agent: &mut AgentProcess, farewell: Farewell) -> Visit {
-    let master = Master::start(&world.access, CHANNEL, Settings::default()).await.unwrap();
-    let back = SystemTime::now();
-    let played = |sent: &[Sent]| sent.iter().any(|sent| sent.frames.len() > 90);
-    if let Err(error) = master.wait_for("played", DEADLINE, played).await {
-        panic!("{error:#}\n{}", agent.log());
-    }
-    let left = millis(SystemTime::now());
-    let sent = master.leave(farewell).await.into_iter().max_by_key(|sent| sent.frames.len()).unwrap();
-    agent.wait_for("the goodbye", MARGIN, |status| status["phase"] == "WaitingForMaster").await.unwrap();
-    // The end of a fragment is known to a frame.
-    let persisted = world.persisted_up_to(millis(sent.frames.last().unwrap().at) - 50, agent).await;
-    let took = Duration::from_millis(persisted.saturating_sub(left));
-    println!("{farewell:?}: the end persisted after {took:?}");
-    assert!(took <= PERSISTED + MARGIN, "persisted {took:?} after the goodbye\n{}", agent.log());
-    Visit { back, sent }
-}
-
-/// Every visit is stored from its first frame to its last, and from soon after the master was there.
-fn recorded(visits: &[Visit], mut stored: &[StoredFrame]) {
-    for (number, visit) in visits.iter().enumerate() {
-        let of_it = stored
-            .windows(2)
-            .position(|pair| pair[1].number < pair[0].number)
-            .map_or(stored.len(), |at| at + 1);
-        let (frames, rest) = stored.split_at(of_it);
-        stored = rest;
-        let first = frames.first().unwrap();
-        let begun = Duration::from_millis((first.time_ms as u64).saturating_sub(millis(visit.back)));
-        println!(
-            "visit {number}: recorded after {begun:?}, from frame {}, {} frames",
-            first.number,
-            frames.len()
-        );
-        assert!(first.idr && first.number <= FIRST_FRAME, "visit {number}: the first frame is {}", first.number);
-        assert!(begun <= RECORDED + MARGIN, "visit {number}: recorded after {begun:?}");
-        let sent = &visit.sent.frames[first.number as usize..];
-        let hashes = |frame: &StoredFrame| frame.hash.clone();
-        assert_eq!(
-            frames.iter().map(hashes).collect::<Vec<_>>(),
-            sent.iter().map(|frame| frame.hash.clone()).collect::<Vec<_>>(),
-            "visit {number}"
-        );
-    }
-    assert!(stored.is_empty(), "{} frames too many", stored.len());
-}
-
-async fn comes_and_goes(farewell: Farewell) {
+/// A master that comes, plays for three seconds and leaves, again and again: with these words, or with none.
+async fn comes_and_goes(farewell: Option<Farewell>, promise: Promise) {
     let world = World::new().await;
     ensure_channel(&world.access, CHANNEL).await.unwrap();
     let mut agent = world.agent().await;
     agent.wait_for_phase("WaitingForMaster", DEADLINE).await.unwrap();
     let mut visits = Vec::new();
+    let mut master = world.master().await;
+    let mut since = now();
     for _ in 0..6 {
-        visits.push(visit(&world, &mut agent, farewell).await);
+        let played = |sent: &[Sent]| sent.iter().any(|sent| sent.frames.len() > 90);
+        if let Err(error) = master.wait_for("played", DEADLINE, played).await {
+            panic!("{error:#}\n{}", agent.log());
+        }
+        let left = now();
+        let sent = match farewell {
+            Some(farewell) => master.leave(farewell).await,
+            None => master.stop().await,
+        };
+        let sent = sent.into_iter().max_by_key(|sent| sent.frames.len()).unwrap();
+        // One that is missed is back before it is missed; one that says goodbye is not believed because of its return.
+        if farewell.is_some() {
+            let told = |status: &Value| status["phase"] == "WaitingForMaster";
+            agent.wait_for("the goodbye", promise.told + MARGIN, told).await.unwrap();
+        }
+        master = world.master().await;
+        let end = millis(sent.frames.last().unwrap().at);
+        visits.push(Visit { since, sent });
+        since = now().max(left);
+        // The end of a fragment is known to a frame.
+        let persisted = world.persisted_up_to(end - 50, &agent).await;
+        let took = Duration::from_millis(persisted.saturating_sub(left));
+        println!("{farewell:?}: the end persisted after {took:?}");
+        assert!(took <= promise.persisted + MARGIN, "persisted {took:?} after the end\n{}", agent.log());
     }
+    master.stop().await;
     println!("{}", agent.log());
     assert!(agent.stop(Duration::from_secs(20)).await.unwrap().success());
     let stored = stored::read(&world.access.endpoint, STREAM, world.folder.path()).await.unwrap();
-    recorded(&visits, &stored.frames);
-    // Each visit is one file: no fragment has a set of tracks of its own.
-    println!("{} files, sound in {:?}", stored.files.len(), stored.channels);
+    recorded(&visits, &stored.frames, promise);
+    // No fragment has a set of tracks of its own: each file has sound.
     assert_eq!(stored.channels.len(), stored.files.len());
     world.local.shutdown().await;
 }
 
+/// Every visit is stored from one of its first frames to its very last, and from soon after the master was there.
+fn recorded(visits: &[Visit], mut stored: &[StoredFrame], promise: Promise) {
+    for (number, visit) in visits.iter().enumerate() {
+        let next = stored.windows(2).position(|pair| pair[1].number < pair[0].number);
+        let (frames, rest) = stored.split_at(next.map_or(stored.len(), |at| at + 1));
+        stored = rest;
+        let first = frames.first().unwrap();
+        let begun = Duration::from_millis((first.time_ms as u64).saturating_sub(visit.since));
+        println!(
+            "visit {number}: recorded after {begun:?}, from frame {}, {} frames",
+            first.number,
+            frames.len()
+        );
+        assert!(
+            first.idr && first.number <= FIRST_FRAME,
+            "visit {number}: the first frame is {}",
+            first.number
+        );
+        assert!(begun <= promise.recorded + MARGIN, "visit {number}: recorded after {begun:?}");
+        let sent: Vec<_> =
+            visit.sent.frames[first.number as usize..].iter().map(|frame| &frame.hash).collect();
+        assert_eq!(frames.iter().map(|frame| &frame.hash).collect::<Vec<_>>(), sent, "visit {number}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_master_that_closes_and_comes_back_is_recorded_at_once_every_time() {
-    comes_and_goes(Farewell::Both).await;
+    comes_and_goes(Some(Farewell::Both), BELIEVED).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_master_that_only_says_bye_is_believed() {
-    comes_and_goes(Farewell::Bye).await;
+    comes_and_goes(Some(Farewell::Bye), BELIEVED).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_vanishes_is_missed_as_soon_every_time() {
+    comes_and_goes(None, MISSED).await;
 }

@@ -61,7 +61,7 @@ impl Default for Timing {
             media_timeout_cap: Duration::from_secs(60),
             media_patience: Duration::from_secs(30),
             media_patience_cap: Duration::from_secs(300),
-            stable: Duration::from_secs(5),
+            stable: Duration::from_secs(2),
             rotate_signaling: Duration::from_secs(50 * 60),
             id_window: Duration::from_secs(60),
         }

@@ -149,22 +149,20 @@ impl Master {
         .with_context(|| format!("waited {deadline:?} for the master to have {what}"))
     }
 
-    /// Leaves without a word, as a master that lost its power does.
-    pub async fn stop(self) {
-        let _ = self.stop.send(Some(Leave::Silently));
-        let _ = self.task.await;
+    /// Leaves without a word, as a master that lost its power does. What every viewer was sent, in the end.
+    pub async fn stop(self) -> Vec<Sent> {
+        self.end(Leave::Silently).await
     }
 
     /// Leaves as one that is switched off properly: every viewer is told. What they were sent, in the end.
     pub async fn leave(self, farewell: Farewell) -> Vec<Sent> {
-        let _ = self.stop.send(Some(Leave::With(farewell)));
-        let _ = self.task.await;
-        self.sessions
-            .lock()
-            .expect("not poisoned")
-            .iter()
-            .map(|sent| sent.lock().expect("not poisoned").clone())
-            .collect()
+        self.end(Leave::With(farewell)).await
+    }
+
+    async fn end(mut self, leave: Leave) -> Vec<Sent> {
+        let _ = self.stop.send(Some(leave));
+        let _ = (&mut self.task).await;
+        self.sent()
     }
 }
 

@@ -222,23 +222,19 @@ impl Session {
 
     /// Sends what there is to say at the end. No network swallows it.
     fn leave(mut self, farewell: Farewell) -> Result<()> {
-        let mut now = self.sender_time(Instant::now());
+        let now = self.sender_time(Instant::now());
         self.rtc.close()?;
-        self.rtc.handle_input(Input::Timeout(now))?;
-        // The end is a matter of a few outputs.
-        for _ in 0..1000 {
-            if !self.rtc.is_alive() {
-                break;
-            }
-            match self.rtc.poll_output()? {
-                Output::Transmit(transmit) if farewell.omits(&transmit.contents) => {}
-                Output::Transmit(transmit) => {
-                    let _ = self.socket.try_send_to(&transmit.contents, transmit.destination);
-                }
-                Output::Event(_) => {}
-                Output::Timeout(timeout) => {
-                    now = now.max(timeout);
-                    self.rtc.handle_input(Input::Timeout(now))?;
+        // One round for each layer; the clock stands still meanwhile.
+        for _ in 0..10 {
+            self.rtc.handle_input(Input::Timeout(now))?;
+            loop {
+                match self.rtc.poll_output()? {
+                    Output::Transmit(transmit) if farewell.omits(&transmit.contents) => {}
+                    Output::Transmit(transmit) => {
+                        let _ = self.socket.try_send_to(&transmit.contents, transmit.destination);
+                    }
+                    Output::Event(_) => {}
+                    Output::Timeout(_) => break,
                 }
             }
         }

@@ -93,7 +93,7 @@ fn a_dead_encoder_gets_a_new_connection_in_the_end() {
 
 #[test]
 fn a_master_that_crashes_is_back_as_fast_at_the_tenth_time_as_at_the_first() {
-    for streamed in [12, 6, 300] {
+    for streamed in [12, 3, 300] {
         let mut harness = Harness::new();
         for time in 1..=10 {
             harness.run(streamed * SECOND);
