@@ -1,13 +1,13 @@
 //! A master that says goodbye is believed: the end of the recording is stored at once, and when it comes back it is
-//! recorded at once, at the fifth time as at the first.
+//! recorded at once, at the fifth time as at the first. One that merely pauses is waited for.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kvs_ingest_tests::agent::{AgentProcess, AgentSettings};
 use kvs_ingest_tests::master::channel::{Access, ensure_channel};
-use kvs_ingest_tests::master::{Farewell, Master, Sent, Settings};
-use kvs_ingest_tests::stored::{self, StoredFrame};
+use kvs_ingest_tests::master::{Answering, Farewell, Master, Sent, Settings};
+use kvs_ingest_tests::stored::{self, StoredFrame, nothing_lost};
 use kvs_local::{AccessKey, Config, Server};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -206,6 +206,28 @@ async fn a_master_that_closes_and_comes_back_is_recorded_at_once_every_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_master_that_only_says_bye_is_believed() {
     comes_and_goes(Some(Farewell::Bye), BELIEVED).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_sends_a_frame_in_eight_seconds_is_recorded_over_one_connection() {
+    let world = World::new().await;
+    let mut settings = Settings { answering: Answering::VideoOnly, ..Settings::default() };
+    (settings.time.video.every, settings.time.video.ticks) = (Duration::from_secs(8), 8 * 90_000);
+    let master = Master::start(&world.access, CHANNEL, settings).await.unwrap();
+    let mut agent = world.agent().await;
+    let silent = |status: &Value| status["reason"] == "MasterSilent";
+    agent.wait_for("the silence", DEADLINE, silent).await.unwrap();
+    let sent = master.wait_for("sent", DEADLINE, |sent| sent[0].frames.len() > 4).await.unwrap();
+    assert_eq!(sent.len(), 1, "{}", agent.log());
+    // By now that is what this master is like.
+    agent.wait_for_phase("Streaming", MARGIN).await.unwrap();
+    assert!(agent.stop(Duration::from_secs(20)).await.unwrap().success());
+    let stored = stored::read(&world.access.endpoint, STREAM, world.folder.path()).await.unwrap();
+    let sent = master.stop().await.remove(0);
+    nothing_lost(&stored, &sent);
+    // From the first key frame on, which may have been asked for.
+    assert!(stored.frames.len() >= 3, "{:?}", stored.frames);
+    world.local.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
