@@ -1,6 +1,6 @@
 //! A master that says goodbye is believed: the end of the recording is stored at once, and when it comes back it is
 //! recorded at once, at the fifth time as at the first. One that merely pauses is waited for.
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test, and its figures")]
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -164,7 +164,6 @@ async fn comes_and_goes(farewell: Option<Farewell>, promise: Promise) {
         assert!(took <= promise.persisted + MARGIN, "persisted {took:?} after the end\n{}", agent.log());
     }
     master.stop().await;
-    println!("{}", agent.log());
     assert!(agent.stop(Duration::from_secs(20)).await.unwrap().success());
     let stored = stored::read(&world.access.endpoint, STREAM, world.folder.path()).await.unwrap();
     recorded(&visits, &stored.frames, promise);
