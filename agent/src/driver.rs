@@ -303,11 +303,9 @@ impl Driver {
                 let input = match event {
                     PeerEvent::LocalCandidate(candidate) => Input::LocalCandidate { generation, candidate },
                     PeerEvent::Connected => Input::PeerConnected { generation },
-                    // It may recover; if not, the session misses media.
-                    PeerEvent::Disconnected | PeerEvent::Recovered => continue,
-                    PeerEvent::Goodbye => {
-                        Input::PeerFailed { generation, reason: "the master ended the connection".to_owned() }
-                    }
+                    PeerEvent::Recovered => Input::PeerConnected { generation },
+                    PeerEvent::Disconnected => Input::PeerDisconnected { generation },
+                    PeerEvent::Goodbye => Input::PeerEnded { generation },
                     PeerEvent::Failed { reason } => Input::PeerFailed { generation, reason },
                 };
                 if messages.send(Message::Input(input)).await.is_err() {

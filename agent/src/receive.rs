@@ -24,6 +24,10 @@ const TELL_AGAIN: Duration = Duration::from_secs(600);
 /// Packets handled before the figures and the pipeline get their turn.
 const BURST: usize = 256;
 
+/// At the end, packets are waited for so long each, and all of them.
+const LAST_PACKET: Duration = Duration::from_millis(50);
+const LAST_PACKETS: Duration = Duration::from_millis(200);
+
 /// What one peer connection received.
 #[derive(Clone, Debug, Default)]
 pub struct Received {
@@ -164,11 +168,19 @@ impl Receive {
                 self.request_key_frame(&receiver).await;
             }
         }
-        let (now, wall) = (Instant::now(), (self.config.clock)());
-        while let Some(event) = media.try_recv() {
+        // What the master sent before it left is still on its way through the engine.
+        let until = Instant::now() + LAST_PACKETS;
+        while let Ok(Some(event)) = tokio::time::timeout(
+            LAST_PACKET.min(until.saturating_duration_since(Instant::now())),
+            media.recv(),
+        )
+        .await
+        {
+            let (now, wall) = (Instant::now(), (self.config.clock)());
             handle(&mut receiver, event, now, wall);
             self.drain(&mut receiver, &mut relay, &mut state, now).await;
         }
+        let now = Instant::now();
         receiver.finish(now);
         self.drain(&mut receiver, &mut relay, &mut state, now).await;
         self.report(&mut receiver, &relay, &mut state).await;

@@ -94,7 +94,8 @@ pub enum PeerEvent {
     Disconnected,
     /// It did.
     Recovered,
-    /// The master closed the connection, or ended all its sources (RTCP BYE).
+    /// The master closed the connection (DTLS close_notify), or ended all its sources (RTCP BYE). All media that it
+    /// sent before is in the media queue.
     Goodbye,
     /// ICE or DTLS gave up.
     Failed {

@@ -26,8 +26,4 @@ impl Backoff {
     pub(super) fn reset(&mut self) {
         self.failures = 0;
     }
-
-    pub(super) fn failures(&self) -> u32 {
-        self.failures
-    }
 }

@@ -33,7 +33,7 @@ pub enum FailureKind {
     PeerFailed,
     /// Connected, but no media for too long.
     MediaTimeout,
-    /// The master answered a second time: the first answer's connection is dead.
+    /// The offer was answered a second time, by another connection: the first answer's may be dead.
     AnsweredTwice,
 }
 

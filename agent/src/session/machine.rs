@@ -1,14 +1,19 @@
 //! The transitions.
 
+mod master;
+
+use super::answer::Answer;
 use super::backoff::Backoff;
+use super::ids::ClientIds;
+use super::patience::Patience;
 use super::{Action, Failure, FailureKind, Input, Phase, Timing, View};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// New client ids allowed per [`Timing::id_window`].
-const IDS_PER_WINDOW: usize = 3;
+/// Peers built per [`Timing::id_window`], whatever the world does.
+const PEERS_PER_WINDOW: usize = 12;
 
 /// Local candidates kept per peer. A machine has a handful; more are not sent.
 const MAX_CANDIDATES: usize = 40;
@@ -18,6 +23,12 @@ const CANDIDATE_PACE: Duration = Duration::from_millis(60);
 
 /// A signaling socket that lived this long was a good one.
 const PROVEN: Duration = Duration::from_secs(10);
+
+/// Between requests for a key frame while nothing comes.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+
+/// After a goodbye, so many offers follow each other faster.
+const SOON_OFFERS: u32 = 3;
 
 /// After a refused message.
 const REFUSED_PAUSE: Duration = Duration::from_secs(10);
@@ -38,24 +49,31 @@ enum Peer {
     Creating {
         generation: u64,
         deadline: Instant,
+        borrowed: Option<Instant>,
     },
     Offering {
         generation: u64,
         since: Instant,
         next_offer: Instant,
         offered: bool,
+        /// Under an id that the master knew, until there may be a new one.
+        borrowed: Option<Instant>,
     },
     Connecting {
         generation: u64,
-        sdp: String,
         deadline: Instant,
     },
     Connected {
         generation: u64,
         relayed: bool,
+        /// Or the connection, before any.
         last_media: Instant,
-        asked_key_frame: bool,
+        ask_key_frame: Instant,
         flowing_since: Option<Instant>,
+        /// Since when ICE checks go unanswered.
+        lost: Option<Instant>,
+        /// Media came meanwhile: that they do says nothing.
+        no_witness: bool,
     },
 }
 
@@ -64,12 +82,7 @@ enum Peer {
 pub struct Session {
     timing: Timing,
     rng: StdRng,
-    base_id: String,
-    id_number: u32,
-    /// The master knows the current id: another peer needs another id.
-    id_used: bool,
-    /// When the newest ids were taken, at most [`IDS_PER_WINDOW`].
-    id_times: VecDeque<Instant>,
+    ids: ClientIds,
     signaling: Signaling,
     signaling_backoff: Backoff,
     signaling_failure: Option<Failure>,
@@ -81,6 +94,19 @@ pub struct Session {
     peer_backoff: Backoff,
     peer_failure: Option<Failure>,
     generations: u64,
+    /// When the newest peers were begun, at most [`PEERS_PER_WINDOW`].
+    begun: VecDeque<Instant>,
+    /// The answer to the newest offer that was answered.
+    answer: Option<Answer>,
+    /// It came from a master that does not know what was answered before, it seems.
+    anew: bool,
+    /// When a second answer last led to a new connection.
+    answered_twice: Option<Instant>,
+    /// Silences of a master that answers ICE checks, and of one that does not.
+    patience: Patience,
+    patience_lost: Patience,
+    /// When the master said goodbye, until one answers again; and the offers since.
+    goodbye: Option<(Instant, u32)>,
     /// What the master does not send although it was offered.
     refused: Option<String>,
     /// Since when offers go unanswered.
@@ -100,12 +126,11 @@ impl Session {
     /// appended), `seed` makes its jitter repeatable.
     pub fn new(base_id: impl Into<String>, timing: Timing, seed: u64, now: Instant) -> Self {
         Self {
+            ids: ClientIds::new(base_id.into(), timing.id_window, now),
+            patience: Patience::connected(&timing, now),
+            patience_lost: Patience::lost(&timing, now),
             timing,
             rng: StdRng::seed_from_u64(seed),
-            base_id: base_id.into(),
-            id_number: 1,
-            id_used: false,
-            id_times: VecDeque::from([now]),
             signaling: Signaling::Down { retry_at: now },
             signaling_backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(30)),
             signaling_failure: None,
@@ -116,6 +141,11 @@ impl Session {
             peer_backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(20)),
             peer_failure: None,
             generations: 0,
+            begun: VecDeque::new(),
+            answer: None,
+            anew: false,
+            answered_twice: None,
+            goodbye: None,
             refused: None,
             waiting_since: None,
             candidates: Vec::new(),
@@ -129,7 +159,7 @@ impl Session {
 
     /// The viewer's client id now.
     pub fn client_id(&self) -> String {
-        format!("{}-{}", self.base_id, self.id_number)
+        self.ids.current()
     }
 
     /// Takes an input; returns what is to be done, in order.
@@ -162,18 +192,14 @@ impl Session {
         let peer = match &self.peer {
             Peer::Idle { retry_at } => up.then_some(*retry_at),
             Peer::Creating { deadline, .. } | Peer::Connecting { deadline, .. } => Some(*deadline),
-            Peer::Offering { since, next_offer, .. } => {
+            Peer::Offering { since, next_offer, borrowed, .. } => {
                 let renew = *since + self.timing.peer_waits;
-                Some(if up { renew.min(*next_offer) } else { renew })
+                let next = borrowed.map_or(*next_offer, |until| until.min(*next_offer));
+                Some(if up { renew.min(next) } else { renew })
             }
-            Peer::Connected { last_media, asked_key_frame, .. } => Some(
-                *last_media
-                    + if *asked_key_frame {
-                        self.media_timeout()
-                    } else {
-                        self.timing.media_stalls.min(self.media_timeout())
-                    },
-            ),
+            Peer::Connected { last_media, ask_key_frame, lost, .. } => {
+                Some(self.media_deadline(*last_media, *lost).min(*ask_key_frame))
+            }
         };
         let trickle = (up && self.may_trickle() && self.candidates_sent < self.candidates.len())
             .then_some(self.next_candidate);
@@ -249,12 +275,19 @@ impl Session {
                 }
             }
             Input::PeerCreated { generation, result } => {
-                if matches!(&self.peer, Peer::Creating { generation: current, .. } if *current == generation)
+                if let Peer::Creating { generation: current, borrowed, .. } = &self.peer
+                    && *current == generation
                 {
                     match result {
                         Ok(()) => {
-                            self.peer =
-                                Peer::Offering { generation, since: now, next_offer: now, offered: false };
+                            let borrowed = *borrowed;
+                            self.peer = Peer::Offering {
+                                generation,
+                                since: now,
+                                next_offer: now,
+                                offered: false,
+                                borrowed,
+                            };
                         }
                         Err(failure) => self.peer_failed(failure, now, actions),
                     }
@@ -273,16 +306,41 @@ impl Session {
                     }
                 }
             }
-            Input::PeerConnected { generation } => {
-                if matches!(&self.peer, Peer::Connecting { generation: current, .. } if *current == generation)
-                {
+            Input::PeerConnected { generation } => match &mut self.peer {
+                Peer::Connecting { generation: current, .. } if *current == generation => {
+                    if std::mem::take(&mut self.anew) {
+                        self.ids.forgotten(now);
+                    }
                     self.peer = Peer::Connected {
                         generation,
                         relayed: false,
                         last_media: now,
-                        asked_key_frame: false,
+                        ask_key_frame: now + self.timing.media_stalls,
                         flowing_since: None,
+                        lost: None,
+                        no_witness: false,
                     };
+                }
+                Peer::Connected { generation: current, last_media, lost, no_witness, .. }
+                    if *current == generation =>
+                {
+                    if let Some(lost) = lost.take() {
+                        self.patience_lost.went_on(now.saturating_duration_since(lost.max(*last_media)), now);
+                    }
+                    *no_witness = false;
+                }
+                _ => {}
+            },
+            Input::PeerDisconnected { generation } => {
+                if let Peer::Connected { generation: current, lost, .. } = &mut self.peer
+                    && *current == generation
+                {
+                    lost.get_or_insert(now);
+                }
+            }
+            Input::PeerEnded { generation } => {
+                if self.generation() == Some(generation) {
+                    self.ended(now, actions);
                 }
             }
             Input::PeerFailed { generation, reason } => {
@@ -357,51 +415,6 @@ impl Session {
         }
     }
 
-    fn answered(&mut self, sdp: String, now: Instant, actions: &mut Vec<Action>) {
-        match &self.peer {
-            Peer::Offering { generation, offered: true, .. } => {
-                let generation = *generation;
-                self.id_used = true;
-                self.waiting_since = None;
-                self.peer =
-                    Peer::Connecting { generation, sdp: sdp.clone(), deadline: now + self.timing.connect };
-                actions.push(Action::ApplyAnswer { generation, sdp });
-            }
-            // The master took our second offer, too, and closed what it had made of the first.
-            Peer::Connecting { sdp: first, .. } if *first != sdp => {
-                actions.push(Action::Report(Failure::new(
-                    FailureKind::AnsweredTwice,
-                    "the master answered two offers; beginning anew",
-                )));
-                self.restart_peer(now, actions);
-            }
-            _ => {}
-        }
-    }
-
-    fn media(&mut self, generation: u64, flowing: bool, now: Instant) {
-        let stable = self.timing.stable;
-        let Peer::Connected { generation: current, last_media, asked_key_frame, flowing_since, .. } =
-            &mut self.peer
-        else {
-            return;
-        };
-        if *current != generation {
-            return;
-        }
-        *last_media = now;
-        *asked_key_frame = false;
-        if !flowing {
-            return;
-        }
-        let since = *flowing_since.get_or_insert(now);
-        self.ever_streamed = true;
-        self.peer_failure = None;
-        if now.saturating_duration_since(since) >= stable {
-            self.peer_backoff.reset();
-        }
-    }
-
     /// Closes the peer and begins anew at once (within the limit on client ids).
     fn restart_peer(&mut self, now: Instant, actions: &mut Vec<Action>) {
         if let Some(generation) = self.generation() {
@@ -416,12 +429,6 @@ impl Session {
         self.peer = Peer::Idle { retry_at: now + delay };
         actions.push(Action::Report(failure.clone()));
         self.peer_failure = Some(failure);
-    }
-
-    /// How long media may be missing: doubles while beginning anew does not bring it back.
-    fn media_timeout(&self) -> Duration {
-        let doublings = self.peer_backoff.failures().saturating_sub(1).min(8);
-        self.timing.media_timeout.saturating_mul(1 << doublings).min(self.timing.media_timeout_cap)
     }
 
     fn may_trickle(&self) -> bool {
@@ -491,9 +498,6 @@ impl Session {
                     self.begin_peer(now, actions);
                 }
             }
-            Peer::Offering { next_offer, .. } if up && now >= *next_offer => {
-                self.offer(now, actions);
-            }
             Peer::Connecting { deadline, .. } if now >= *deadline => self.peer_failed(
                 Failure::new(
                     FailureKind::PeerFailed,
@@ -502,24 +506,19 @@ impl Session {
                 now,
                 actions,
             ),
-            Peer::Connected { last_media, .. } => {
-                let silence = now.saturating_duration_since(*last_media);
-                let timeout = self.media_timeout();
-                if silence >= timeout {
-                    self.peer_failed(
-                        Failure::new(
-                            FailureKind::MediaTimeout,
-                            format!("no media from the master for {} s", timeout.as_secs()),
-                        ),
-                        now,
-                        actions,
-                    );
-                } else if let Peer::Connected { generation, asked_key_frame, .. } = &mut self.peer
-                    && silence >= self.timing.media_stalls
-                    && !*asked_key_frame
-                {
-                    *asked_key_frame = true;
-                    actions.push(Action::RequestKeyFrame { generation: *generation });
+            Peer::Offering { borrowed: Some(until), .. } if up && now >= *until => {
+                self.restart_peer(now, actions);
+                self.begin_peer(now, actions);
+            }
+            Peer::Offering { next_offer, .. } if up && now >= *next_offer => self.offer(now, actions),
+            Peer::Connected { last_media, lost, .. } if now >= self.media_deadline(*last_media, *lost) => {
+                self.starved(now, actions);
+            }
+            Peer::Connected { generation, ask_key_frame, .. } if now >= *ask_key_frame => {
+                actions.push(Action::RequestKeyFrame { generation: *generation });
+                let next = now + ASK_AGAIN.max(self.patience.usual(now));
+                if let Peer::Connected { ask_key_frame, .. } = &mut self.peer {
+                    *ask_key_frame = next;
                 }
             }
             _ => {}
@@ -536,31 +535,37 @@ impl Session {
     }
 
     fn begin_peer(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        if self.id_used {
-            if let Some(oldest) = self.id_times.front()
-                && self.id_times.len() >= IDS_PER_WINDOW
-                && now.saturating_duration_since(*oldest) < self.timing.id_window
-            {
-                self.peer = Peer::Idle { retry_at: *oldest + self.timing.id_window };
-                return;
-            }
-            if self.id_times.len() >= IDS_PER_WINDOW {
-                self.id_times.pop_front();
-            }
-            self.id_times.push_back(now);
-            self.id_number = self.id_number.wrapping_add(1);
-            self.id_used = false;
-            // The id is part of the socket's address.
-            self.cycle_signaling(now, actions);
-            self.peer = Peer::Idle { retry_at: now };
+        while self.begun.front().is_some_and(|at| now.saturating_duration_since(*at) >= self.timing.id_window)
+        {
+            self.begun.pop_front();
+        }
+        if let Some(oldest) = self.begun.front()
+            && self.begun.len() >= PEERS_PER_WINDOW
+        {
+            self.peer = Peer::Idle { retry_at: *oldest + self.timing.id_window };
             return;
         }
+        let mut borrowed = None;
+        if self.ids.is_used() {
+            match self.ids.renew(now) {
+                Ok(()) => {
+                    // The id is part of the socket's address.
+                    self.cycle_signaling(now, actions);
+                    self.peer = Peer::Idle { retry_at: now };
+                    return;
+                }
+                // A master that was restarted, or replaces its connection, answers to the old id; to any other it
+                // is no burden.
+                Err(until) => borrowed = Some(until),
+            }
+        }
+        self.begun.push_back(now);
         self.generations += 1;
         let generation = self.generations;
         self.candidates.clear();
         self.candidates_sent = 0;
         self.refused = None;
-        self.peer = Peer::Creating { generation, deadline: now + self.timing.create_peer };
+        self.peer = Peer::Creating { generation, deadline: now + self.timing.create_peer, borrowed };
         actions.push(Action::CreatePeer { generation, client_id: self.client_id() });
     }
 
@@ -570,8 +575,14 @@ impl Session {
             return;
         };
         let young = now.saturating_duration_since(waiting_since) < self.timing.reoffer_for;
+        let soon = self.goodbye.as_mut().is_some_and(|(_, offers)| {
+            *offers = offers.saturating_add(1);
+            *offers < SOON_OFFERS
+        });
         *next_offer = now
-            + if young {
+            + if soon {
+                self.timing.reoffer_soon
+            } else if young {
                 self.timing.reoffer
             } else {
                 self.message_ttl.mul_f64(0.9).max(self.timing.reoffer)
@@ -598,6 +609,16 @@ impl Session {
     fn standing(&self, up: bool, now: Instant) -> (Phase, &'static str, String) {
         if self.stopped {
             return (Phase::Stopping, "Stopping", "stopping".to_owned());
+        }
+        if let Peer::Connected { last_media, lost, .. } = &self.peer
+            && now.saturating_duration_since(*last_media)
+                >= self.timing.media_timeout.max(self.patience.usual(now))
+        {
+            let message = match lost {
+                None => "the master is connected, but sends no media; it is asked for a key frame",
+                Some(_) => "the master sends no media and answers no ICE checks; it is waited for",
+            };
+            return (Phase::WaitingForMaster, "MasterSilent", message.to_owned());
         }
         if let Peer::Connected { flowing_since: Some(_), .. } = &self.peer {
             let mut message = "media flows".to_owned();
@@ -632,6 +653,17 @@ impl Session {
         }
         let again = if self.ever_streamed { Phase::Reconnecting } else { Phase::Connecting };
         match &self.peer {
+            Peer::Offering { .. } | Peer::Creating { .. } | Peer::Idle { .. }
+                if self
+                    .goodbye
+                    .is_some_and(|(at, _)| now.saturating_duration_since(at) < self.timing.no_master) =>
+            {
+                (
+                    Phase::WaitingForMaster,
+                    "MasterEnded",
+                    "the master ended the connection; it is offered another one".to_owned(),
+                )
+            }
             Peer::Offering { .. } | Peer::Creating { .. } | Peer::Idle { .. }
                 if self
                     .waiting_since

@@ -4,9 +4,12 @@
 //! [`Action`]s; between inputs it calls [`Session::handle`] with [`Input::Tick`] at
 //! [`Session::poll_timeout`].
 
+mod answer;
 mod backoff;
 mod failure;
+mod ids;
 mod machine;
+mod patience;
 #[cfg(test)]
 mod tests;
 mod timing;
@@ -87,8 +90,19 @@ pub enum Input {
         /// What the master does not send although it was offered, in words; or why it failed.
         result: Result<Option<String>, Failure>,
     },
-    /// ICE and DTLS are up.
+    /// ICE and DTLS are up; or the master answers ICE checks again after
+    /// [`Input::PeerDisconnected`].
     PeerConnected {
+        /// Which peer.
+        generation: u64,
+    },
+    /// The master has not answered ICE checks for some seconds.
+    PeerDisconnected {
+        /// Which peer.
+        generation: u64,
+    },
+    /// The master has ended the connection and said so.
+    PeerEnded {
         /// Which peer.
         generation: u64,
     },

@@ -5,7 +5,7 @@
 pub enum Phase {
     /// Nothing has worked yet; no reason to worry.
     Starting,
-    /// Signaling is joined, an offer is out, no master answers.
+    /// Signaling is joined; no master answers, or the one that did has left, or sends nothing.
     WaitingForMaster,
     /// A master answered, or is about to.
     Connecting,

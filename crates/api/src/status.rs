@@ -8,7 +8,7 @@ pub enum Phase {
     /// Credentials, channel and stream are being looked up.
     #[default]
     Starting,
-    /// On the channel; no master answers.
+    /// On the channel; no master answers, or the one that did has left, or sends nothing.
     WaitingForMaster,
     /// A master has answered; the peer connection is being made.
     Connecting,

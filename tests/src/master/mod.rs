@@ -18,7 +18,7 @@ use tokio::time::{interval, sleep};
 
 use self::channel::{Access, Channel, Incoming, ensure_channel};
 use self::clip::{Picture, Sound, VideoClip, opus_packets};
-pub use self::session::{Beep, Sent, SentFrame};
+pub use self::session::{Beep, Farewell, Sent, SentFrame};
 use self::session::{Command, Media, Session};
 use self::time::Time;
 use crate::impair::Impairment;
@@ -91,7 +91,7 @@ impl Default for Settings {
 pub struct Master {
     sessions: Arc<Mutex<Vec<Arc<Mutex<Sent>>>>>,
     // Dropping the sender ends the task and, with it, every session.
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Option<Leave>>,
     task: JoinHandle<()>,
 }
 
@@ -108,7 +108,7 @@ impl Master {
         let arn = ensure_channel(access, channel).await?;
         let connected = Channel::connect(access, &arn).await?;
         let sessions = Arc::new(Mutex::new(Vec::new()));
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(None);
         let task = tokio::spawn({
             let (access, sessions) = (access.clone(), sessions.clone());
             async move {
@@ -149,11 +149,28 @@ impl Master {
         .with_context(|| format!("waited {deadline:?} for the master to have {what}"))
     }
 
-    /// Leaves without a word, as a master that lost its power does.
-    pub async fn stop(self) {
-        let _ = self.stop.send(true);
-        let _ = self.task.await;
+    /// Leaves without a word, as a master that lost its power does. What every viewer was sent, in the end.
+    pub async fn stop(self) -> Vec<Sent> {
+        self.end(Leave::Silently).await
     }
+
+    /// Leaves as one that is switched off properly: every viewer is told. What they were sent, in the end.
+    pub async fn leave(self, farewell: Farewell) -> Vec<Sent> {
+        self.end(Leave::With(farewell)).await
+    }
+
+    async fn end(mut self, leave: Leave) -> Vec<Sent> {
+        let _ = self.stop.send(Some(leave));
+        let _ = (&mut self.task).await;
+        self.sent()
+    }
+}
+
+/// How a master ends.
+#[derive(Clone, Copy, Debug)]
+enum Leave {
+    Silently,
+    With(Farewell),
 }
 
 struct Server {
@@ -165,8 +182,25 @@ struct Server {
 }
 
 impl Server {
-    async fn run(&self, mut channel: Channel, mut stopped: watch::Receiver<bool>) {
+    async fn run(&self, channel: Channel, mut stopped: watch::Receiver<Option<Leave>>) {
         let mut viewers: HashMap<String, mpsc::Sender<Command>> = HashMap::new();
+        self.serve(channel, &mut stopped, &mut viewers).await;
+        let leave = *stopped.borrow();
+        if let Some(Leave::With(farewell)) = leave {
+            for commands in viewers.into_values() {
+                let _ = commands.send(Command::Leave(farewell)).await;
+                // Until it has ended.
+                commands.closed().await;
+            }
+        }
+    }
+
+    async fn serve(
+        &self,
+        mut channel: Channel,
+        stopped: &mut watch::Receiver<Option<Leave>>,
+        viewers: &mut HashMap<String, mpsc::Sender<Command>>,
+    ) {
         let mut early: HashMap<String, Vec<String>> = HashMap::new();
         let mut ping = interval(Duration::from_secs(10));
         loop {

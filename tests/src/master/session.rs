@@ -66,6 +66,29 @@ pub struct Sent {
 #[derive(Debug)]
 pub enum Command {
     Candidate(String),
+    /// Ends the session with these words.
+    Leave(Farewell),
+}
+
+/// How a viewer is told that the session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// RTCP BYE (RFC 3550 section 6.6) of all sources and DTLS close_notify (RFC 5246 section 7.2.1), as a browser
+    /// does.
+    Both,
+    Bye,
+    CloseNotify,
+}
+
+impl Farewell {
+    /// Whether the datagram is one that is left out, told by its first byte (RFC 7983).
+    fn omits(self, datagram: &[u8]) -> bool {
+        match datagram.first() {
+            Some(20..=63) => self == Farewell::Bye,
+            Some(128..=191) => self == Farewell::CloseNotify,
+            _ => false,
+        }
+    }
 }
 
 /// What is played.
@@ -190,10 +213,32 @@ impl Session {
                         Ok(candidate) => self.rtc.add_remote_candidate(candidate),
                         Err(error) => tracing::warn!("master: candidate {text:?}: {error}"),
                     },
+                    Some(Command::Leave(farewell)) => return self.leave(farewell),
                     None => return Ok(()),
                 },
             }
         }
+    }
+
+    /// Sends what there is to say at the end. No network swallows it.
+    fn leave(mut self, farewell: Farewell) -> Result<()> {
+        let now = self.sender_time(Instant::now());
+        self.rtc.close()?;
+        // One round for each layer; the clock stands still meanwhile.
+        for _ in 0..10 {
+            self.rtc.handle_input(Input::Timeout(now))?;
+            loop {
+                match self.rtc.poll_output()? {
+                    Output::Transmit(transmit) if farewell.omits(&transmit.contents) => {}
+                    Output::Transmit(transmit) => {
+                        let _ = self.socket.try_send_to(&transmit.contents, transmit.destination);
+                    }
+                    Output::Event(_) => {}
+                    Output::Timeout(_) => break,
+                }
+            }
+        }
+        Ok(())
     }
 
     fn receive(&mut self, datagram: &[u8], source: SocketAddr) -> Result<()> {
