@@ -195,7 +195,8 @@ impl Stranger {
     /// Lets it close its connections, and looks that it ended well.
     pub async fn close(mut self) -> Result<()> {
         drop(self.stdin);
-        let status = timeout(Duration::from_secs(20), self.child.wait()).await.context("it does not end")??;
+        let status =
+            timeout(Duration::from_secs(20), self.child.wait()).await.context("it does not end")??;
         ensure!(status.success(), "{status}\n{}", fs::read_to_string(&self.log).unwrap_or_default());
         Ok(())
     }
