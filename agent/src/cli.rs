@@ -27,6 +27,10 @@ pub struct Cli {
     #[arg(long, value_name = "IP[:PORT]")]
     pub ice_bind: Vec<String>,
 
+    /// Receive buffer to ask the kernel for, for each UDP socket (it may give less: net.core.rmem_max).
+    #[arg(long, value_name = "BYTES", default_value_t = crate::peer::RECEIVE_BUFFER)]
+    pub receive_buffer: usize,
+
     /// Folder for fragments that memory does not hold. The operator gives one; on a laptop a manifest with
     /// spec.buffering.spool needs this.
     #[arg(long, value_name = "FOLDER")]

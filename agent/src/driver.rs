@@ -3,7 +3,7 @@
 use crate::channel::{self, Channel, Outgoing, Socket};
 use crate::events::{Event, Events};
 use crate::failure;
-use crate::peer::{IceServer, MediaEvent, Peer, PeerConfig, PeerError, PeerEvent, RtcPeer};
+use crate::peer::{IceServer, MediaQueue, Peer, PeerConfig, PeerError, PeerEvent, UdpPeer};
 use crate::pipeline::Tracks;
 use crate::receive::{Receive, ReceiveConfig};
 use crate::session::{Action, Failure, FailureKind, Input, Session};
@@ -46,7 +46,7 @@ pub enum Message {
         /// Which.
         generation: u64,
         /// The peer with its media.
-        result: Result<(RtcPeer, mpsc::Receiver<MediaEvent>), Failure>,
+        result: Result<(UdpPeer, MediaQueue), Failure>,
     },
 }
 
@@ -66,8 +66,8 @@ pub struct DriverConfig {
 
 struct PeerSlot {
     generation: u64,
-    peer: Arc<RtcPeer>,
-    media: Option<mpsc::Receiver<MediaEvent>>,
+    peer: Arc<UdpPeer>,
+    media: Option<MediaQueue>,
     nudge: Arc<Notify>,
     stop: CancellationToken,
 }
@@ -286,7 +286,7 @@ impl Driver {
         tokio::spawn(async move {
             let result = async {
                 config.ice_servers = ice_servers(&context, &channel, &client_id).await?;
-                RtcPeer::new(config).await.map_err(|error| failure::peer(&error))
+                UdpPeer::new(config).await.map_err(|error| failure::peer(&error))
             }
             .await;
             let (result, peer_events) = match result {
@@ -304,8 +304,11 @@ impl Driver {
                     PeerEvent::LocalCandidate(candidate) => Input::LocalCandidate { generation, candidate },
                     PeerEvent::Connected => Input::PeerConnected { generation },
                     // It may recover; if not, the session misses media.
-                    PeerEvent::Disconnected => continue,
-                    PeerEvent::Failed => Input::PeerFailed { generation },
+                    PeerEvent::Disconnected | PeerEvent::Recovered => continue,
+                    PeerEvent::Goodbye => {
+                        Input::PeerFailed { generation, reason: "the master ended the connection".to_owned() }
+                    }
+                    PeerEvent::Failed { reason } => Input::PeerFailed { generation, reason },
                 };
                 if messages.send(Message::Input(input)).await.is_err() {
                     return;
@@ -320,6 +323,9 @@ impl Driver {
         };
         tracing::debug!(sdp, "answer");
         let negotiated = slot.peer.accept_answer(sdp).await?;
+        if !negotiated.left_out.is_empty() {
+            tracing::info!(left_out = negotiated.left_out.join("; "), "lines of the answer were passed over");
+        }
         if !negotiated.refused.is_empty() {
             self.events.emit(Event::TracksRefused { what: negotiated.refused.clone() });
         }

@@ -162,6 +162,7 @@ fn driver_config(
             relay_only: settings.relay_only,
             ice_servers: Vec::new(),
             bind: bind::addresses(&cli.ice_bind, aws.has_custom_endpoint()),
+            receive_buffer: cli.receive_buffer,
         },
         receive: ReceiveConfig {
             key_frame_interval: FRAGMENT,

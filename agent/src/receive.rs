@@ -2,7 +2,7 @@
 
 use crate::delivery::Delivery;
 use crate::events::{Event, Events};
-use crate::peer::{MediaEvent, MediaKind, Peer, PeerStats};
+use crate::peer::{MediaEvent, MediaKind, MediaQueue, Peer, PeerStats};
 use crate::pipeline::{Picture, PictureFormat, Relay, RelayEvent, RelayFigures, SinkFactory, Sound, Tracks};
 use crate::session::Input;
 use kvs_media::{
@@ -97,7 +97,7 @@ pub struct Receive {
 
 impl Receive {
     /// Runs until it is stopped or the peer is gone, then delivers what is still inside.
-    pub async fn run(self, mut media: mpsc::Receiver<MediaEvent>) {
+    pub async fn run(self, mut media: MediaQueue) {
         let mut relay = Relay::new(
             self.expected,
             Arc::clone(&self.config.factory),
@@ -165,7 +165,7 @@ impl Receive {
             }
         }
         let (now, wall) = (Instant::now(), (self.config.clock)());
-        while let Ok(event) = media.try_recv() {
+        while let Some(event) = media.try_recv() {
             handle(&mut receiver, event, now, wall);
             self.drain(&mut receiver, &mut relay, &mut state, now).await;
         }

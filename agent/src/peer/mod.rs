@@ -2,21 +2,24 @@
 //! feedback. It decides nothing: when to connect, to re-offer and to give up is the session's.
 
 mod answer;
-mod candidate;
-mod offer;
-mod reports;
-mod rtc_peer;
+mod engine;
+mod queue;
+mod servers;
+mod sockets;
 #[cfg(test)]
 mod tests;
 
 use async_trait::async_trait;
 pub use kvs_media::{RtpPacket, SenderReport};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use thiserror::Error;
 
-pub use answer::{AnswerError, Negotiated, read_answer};
-pub use rtc_peer::RtcPeer;
+pub use answer::Negotiated;
+pub use engine::UdpPeer;
+pub use kvs_peer::sdp::AnswerError;
+pub use queue::MediaQueue;
 
 /// Audio or video.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -55,7 +58,12 @@ pub struct PeerConfig {
     /// Local addresses to bind, `ip` or `ip:port`. A wildcard stands for every interface except
     /// loopback.
     pub bind: Vec<String>,
+    /// Bytes of `SO_RCVBUF` that are asked for, for each socket.
+    pub receive_buffer: usize,
 }
+
+/// `SO_RCVBUF` that is asked for unless a flag says otherwise.
+pub const RECEIVE_BUFFER: usize = sockets::RECEIVE_BUFFER;
 
 /// One STUN or TURN server entry.
 #[derive(Clone)]
@@ -82,10 +90,17 @@ pub enum PeerEvent {
     LocalCandidate(String),
     /// ICE and DTLS are up.
     Connected,
-    /// ICE consent is failing; it may recover by itself.
+    /// Nothing came over the connection for five seconds, ICE checks included; it may recover by itself.
     Disconnected,
-    /// ICE or DTLS gave up, or the remote side closed.
-    Failed,
+    /// It did.
+    Recovered,
+    /// The master closed the connection, or ended all its sources (RTCP BYE).
+    Goodbye,
+    /// ICE or DTLS gave up.
+    Failed {
+        /// Which, and what was seen.
+        reason: String,
+    },
 }
 
 /// What arrives on an established connection.
@@ -125,6 +140,21 @@ pub struct PeerStats {
     pub round_trip_time: Option<Duration>,
     /// RTP packets that were dropped because the media task did not keep up.
     pub packets_discarded: u64,
+    /// Datagrams that the kernel dropped for want of room in our sockets.
+    pub socket_drops: u64,
+    /// The smallest receive buffer of our sockets, bytes as the kernel counts them (twice `SO_RCVBUF`).
+    pub receive_buffer: usize,
+    /// Packets that belong to no track.
+    pub unbound: Unbound,
+}
+
+/// Packets that arrived and belong to no track.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unbound {
+    /// Of payload types that no section agreed to, by payload type.
+    pub by_payload_type: BTreeMap<u8, u64>,
+    /// That the negotiated keys do not open.
+    pub undecryptable: u64,
 }
 
 /// Why a peer could not do what it was asked.
@@ -136,9 +166,12 @@ pub enum PeerError {
     /// The master's answer is unusable.
     #[error(transparent)]
     Answer(#[from] AnswerError),
-    /// The answer was refused by the WebRTC engine.
+    /// The answer cannot be applied.
     #[error("cannot apply the master's answer: {0}")]
     Apply(String),
+    /// The connection was closed meanwhile.
+    #[error("the peer connection is closed")]
+    Gone,
     /// A remote candidate was refused.
     #[error("remote candidate `{candidate}` refused: {reason}")]
     Candidate {
@@ -150,6 +183,18 @@ pub enum PeerError {
     /// Feedback could not be sent.
     #[error("cannot send RTCP feedback: {0}")]
     Feedback(String),
+}
+
+impl From<kvs_peer::ReceiverError> for PeerError {
+    fn from(error: kvs_peer::ReceiverError) -> Self {
+        match error {
+            kvs_peer::ReceiverError::Build(reason) => Self::Build(reason),
+            kvs_peer::ReceiverError::Answer(error) => Self::Answer(error),
+            error @ kvs_peer::ReceiverError::AnsweredBefore => Self::Apply(error.to_string()),
+            kvs_peer::ReceiverError::Candidate { candidate, reason } => Self::Candidate { candidate, reason },
+            kvs_peer::ReceiverError::Feedback(reason) => Self::Feedback(reason),
+        }
+    }
 }
 
 /// A peer connection that offers to receive.

@@ -285,14 +285,11 @@ impl Session {
                     };
                 }
             }
-            Input::PeerFailed { generation } => {
+            Input::PeerFailed { generation, reason } => {
                 if self.generation() == Some(generation) {
                     let message = match &self.peer {
-                        Peer::Connected { .. } => "the connection to the master was lost",
-                        _ => {
-                            "no connection to the master: no pair of ICE candidates works. \
-                             Check that UDP (and TURN over UDP port 443) may leave this network"
-                        }
+                        Peer::Connected { .. } => format!("the connection to the master was lost: {reason}"),
+                        _ => format!("no connection to the master: {reason}"),
                     };
                     self.peer_failed(Failure::new(FailureKind::PeerFailed, message), now, actions);
                 }

@@ -96,6 +96,8 @@ pub enum Input {
     PeerFailed {
         /// Which peer.
         generation: u64,
+        /// Which, and what was seen.
+        reason: String,
     },
     /// Media arrived since the last such input.
     Media {

@@ -324,7 +324,7 @@ fn the_socket_is_replaced_before_its_hour_is_over() {
 fn a_failed_connection_takes_a_new_id_but_at_most_three_a_minute() {
     let mut harness = Harness::new();
     harness.world.connects = false;
-    harness.input(Input::PeerFailed { generation: 1 });
+    harness.input(Input::PeerFailed { generation: 1, reason: "no path".to_owned() });
     for _ in 0..600 {
         harness.run(Duration::from_millis(100));
         let generation = harness
@@ -336,7 +336,7 @@ fn a_failed_connection_takes_a_new_id_but_at_most_three_a_minute() {
                 _ => None,
             })
             .unwrap();
-        harness.input(Input::PeerFailed { generation });
+        harness.input(Input::PeerFailed { generation, reason: "no path".to_owned() });
     }
     let ids = harness.ids().len();
     assert!((2..=4).contains(&ids), "{ids}");
@@ -350,7 +350,7 @@ fn an_answer_that_leads_nowhere_ends_at_its_deadline() {
     let mut harness = Harness::new();
     harness.run(40 * SECOND);
     harness.world.connects = false;
-    harness.input(Input::PeerFailed { generation: 1 });
+    harness.input(Input::PeerFailed { generation: 1, reason: "no path".to_owned() });
     assert_eq!(harness.reason(), "PeerConnectionFailed");
     harness.run(30 * SECOND);
     assert!(harness.ids().len() >= 2);
@@ -383,7 +383,7 @@ fn a_master_that_answers_twice_gets_a_fresh_viewer() {
 #[test]
 fn a_master_with_the_wrong_codec_is_named_and_tried_again_slowly() {
     let mut harness = Harness::new();
-    harness.input(Input::PeerFailed { generation: 1 });
+    harness.input(Input::PeerFailed { generation: 1, reason: "no path".to_owned() });
     harness.world.answer = Err(Failure::new(FailureKind::CodecMismatch, "VP8 only"));
     harness.run(5 * SECOND);
     assert_eq!(harness.phase(), Phase::Failed);
@@ -427,7 +427,7 @@ fn missing_permissions_heal_by_themselves_when_granted() {
     harness.world.master = false;
     let attempt = harness.socket.unwrap();
     harness.input(Input::SignalingClosed { attempt, reason: "1001".to_owned() });
-    harness.input(Input::PeerFailed { generation: 1 });
+    harness.input(Input::PeerFailed { generation: 1, reason: "no path".to_owned() });
     harness.run(120 * SECOND);
     assert_eq!(harness.phase(), Phase::Failed);
     assert_eq!(harness.reason(), "AccessDenied");
@@ -454,7 +454,7 @@ fn a_connection_without_media_is_given_up_ever_more_slowly() {
 fn a_refused_offer_slows_down() {
     let mut harness = Harness::new();
     harness.world.master = false;
-    harness.input(Input::PeerFailed { generation: 1 });
+    harness.input(Input::PeerFailed { generation: 1, reason: "no path".to_owned() });
     harness.run(2 * SECOND);
     let before = harness.offers();
     harness.input(Input::Refused {
@@ -485,7 +485,7 @@ fn what_belongs_to_an_older_peer_is_ignored() {
     let mut harness = Harness::new();
     harness.run(SECOND);
     let before = harness.log.len();
-    harness.input(Input::PeerFailed { generation: 77 });
+    harness.input(Input::PeerFailed { generation: 77, reason: "no path".to_owned() });
     harness.input(Input::Resolved { attempt: 1, result: Err(Failure::new(FailureKind::Network, "late")) });
     harness.input(Input::SignalingClosed { attempt: 77, reason: "late".to_owned() });
     assert_eq!(harness.log.len(), before);

@@ -1,0 +1,414 @@
+//! The thread of one connection: it empties the sockets, runs the engine, and sends what the engine has to say. It does
+//! nothing else, so that a key frame at line rate finds a reader.
+
+use super::queue::{MediaQueue, MediaSender, media_queue};
+use super::sockets::{self, Buffers, Socket};
+use super::{
+    MediaEvent, MediaKind, Negotiated, Peer, PeerConfig, PeerError, PeerEvent, PeerStats, SelectedPair,
+    Unbound, servers,
+};
+use async_trait::async_trait;
+use kvs_peer::{Event, Receiver, ReceiverError, Stage, sdp};
+use mio::{Events, Interest, Poll, Token, Waker};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc as sync;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+/// Remote candidates kept before the answer; a master that sends more is not trusted with memory.
+const MAX_EARLY_CANDIDATES: usize = 100;
+
+/// Candidates and state changes of one connection. When it is full the event is dropped with a warning; a connection
+/// makes a few dozen of them in its life.
+const EVENT_QUEUE: usize = 256;
+
+/// Datagrams taken from the sockets and not looked at yet, bytes.
+const MAX_BACKLOG: usize = 16 << 20;
+
+/// Datagrams handled before the sockets are emptied again.
+const TURN: usize = 32;
+
+/// Between figures.
+const FIGURES: Duration = Duration::from_millis(400);
+
+/// Between looks at what the kernel dropped.
+const DROPS: Duration = Duration::from_secs(2);
+
+const WAKE: Token = Token(usize::MAX);
+
+/// A [`Peer`] on sockets of this machine.
+pub struct UdpPeer {
+    offer: String,
+    commands: sync::Sender<Command>,
+    waker: Arc<Waker>,
+    stats: Arc<Mutex<PeerStats>>,
+}
+
+enum Command {
+    Answer { sdp: String, reply: oneshot::Sender<Result<Negotiated, PeerError>> },
+    Candidate { text: String, reply: oneshot::Sender<Result<(), PeerError>> },
+    Nack { media_ssrc: u32, sequences: Vec<u16> },
+    PictureLoss { media_ssrc: u32 },
+    Close { reply: oneshot::Sender<()> },
+}
+
+impl UdpPeer {
+    /// Binds the sockets, makes the offer and starts to gather candidates.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::Build`] when no socket can be bound.
+    pub async fn new(config: PeerConfig) -> Result<(Self, mpsc::Receiver<PeerEvent>, MediaQueue), PeerError> {
+        let build = |error: &dyn std::fmt::Display| PeerError::Build(error.to_string());
+        let ice_servers = servers::resolve(&config.ice_servers).await;
+        let mut sockets =
+            sockets::bind(&config.bind, config.receive_buffer).map_err(|error| build(&error))?;
+        let receiver = Receiver::new(
+            &kvs_peer::Config {
+                video: config.video,
+                audio: config.audio,
+                start_bitrate_kbps: config.start_bitrate_kbps,
+                relay_only: config.relay_only,
+                ice_servers,
+                sockets: sockets.iter().map(|socket| socket.local).collect(),
+            },
+            Instant::now(),
+        )
+        .map_err(PeerError::from)?;
+        let poll = Poll::new().map_err(|error| build(&error))?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKE).map_err(|error| build(&error))?);
+        for (index, socket) in sockets.iter_mut().enumerate() {
+            poll.registry()
+                .register(&mut socket.socket, Token(index), Interest::READABLE)
+                .map_err(|error| build(&error))?;
+        }
+        let receive_buffer = sockets.iter().map(|socket| socket.receive_buffer).min().unwrap_or_default();
+        tracing::debug!(
+            sockets = ?sockets.iter().map(|socket| socket.local).collect::<Vec<_>>(),
+            receive_buffer, "bound"
+        );
+        let (commands, command_receiver) = sync::channel();
+        let (events, event_receiver) = mpsc::channel(EVENT_QUEUE);
+        let (media, queue) = media_queue();
+        let stats = Arc::new(Mutex::new(PeerStats { receive_buffer, ..PeerStats::default() }));
+        let peer = Self { offer: receiver.offer().to_owned(), commands, waker, stats: Arc::clone(&stats) };
+        let engine = Engine {
+            receiver,
+            sockets,
+            backlog: VecDeque::new(),
+            backlog_bytes: 0,
+            answered: false,
+            early: Vec::new(),
+            commands: command_receiver,
+            events,
+            media,
+            stats,
+            figures_at: Instant::now(),
+            drops_at: Instant::now(),
+            servers_told: 0,
+        };
+        std::thread::Builder::new()
+            .name("webrtc".to_owned())
+            .spawn(move || engine.run(poll))
+            .map_err(|error| build(&error))?;
+        Ok((peer, event_receiver, queue))
+    }
+
+    fn command(&self, command: Command) -> Result<(), PeerError> {
+        self.commands.send(command).map_err(|_| PeerError::Gone)?;
+        self.waker.wake().map_err(|_| PeerError::Gone)
+    }
+}
+
+impl Drop for UdpPeer {
+    fn drop(&mut self) {
+        let (reply, _) = oneshot::channel();
+        // Closed already.
+        let _ = self.command(Command::Close { reply });
+    }
+}
+
+#[async_trait]
+impl Peer for UdpPeer {
+    fn offer(&self) -> &str {
+        &self.offer
+    }
+
+    async fn accept_answer(&self, sdp: &str) -> Result<Negotiated, PeerError> {
+        let (reply, result) = oneshot::channel();
+        self.command(Command::Answer { sdp: sdp.to_owned(), reply })?;
+        result.await.map_err(|_| PeerError::Gone)?
+    }
+
+    async fn add_remote_candidate(&self, text: &str) -> Result<bool, PeerError> {
+        let text = match sdp::usable_candidate(text) {
+            Ok(text) => text,
+            Err(reason) => {
+                tracing::debug!(reason, text, "remote candidate left out");
+                return Ok(false);
+            }
+        };
+        let (reply, result) = oneshot::channel();
+        self.command(Command::Candidate { text, reply })?;
+        result.await.map_err(|_| PeerError::Gone)?.map(|()| true)
+    }
+
+    async fn send_nack(&self, media_ssrc: u32, sequences: &[u16]) -> Result<(), PeerError> {
+        self.command(Command::Nack { media_ssrc, sequences: sequences.to_vec() })
+    }
+
+    async fn send_pli(&self, media_ssrc: u32) -> Result<(), PeerError> {
+        self.command(Command::PictureLoss { media_ssrc })
+    }
+
+    async fn stats(&self) -> PeerStats {
+        self.stats.lock().clone()
+    }
+
+    async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        if self.command(Command::Close { reply }).is_ok() {
+            // Gone meanwhile is closed, too.
+            let _ = closed.await;
+        }
+    }
+}
+
+struct Engine {
+    receiver: Receiver,
+    sockets: Vec<Socket>,
+    backlog: VecDeque<Datagram>,
+    backlog_bytes: usize,
+    answered: bool,
+    early: Vec<String>,
+    commands: sync::Receiver<Command>,
+    events: mpsc::Sender<PeerEvent>,
+    media: MediaSender,
+    stats: Arc<Mutex<PeerStats>>,
+    figures_at: Instant,
+    drops_at: Instant,
+    servers_told: usize,
+}
+
+struct Datagram {
+    local: SocketAddr,
+    remote: SocketAddr,
+    data: Box<[u8]>,
+}
+
+impl Engine {
+    fn run(mut self, mut poll: Poll) {
+        let mut events = Events::with_capacity(64);
+        let mut buffers = Buffers::new();
+        loop {
+            let timeout = if self.backlog.is_empty() && !self.sockets.iter().any(|socket| socket.ready) {
+                let now = Instant::now();
+                let due =
+                    self.receiver.poll_timeout().map_or(FIGURES, |at| at.saturating_duration_since(now));
+                due.min(FIGURES)
+            } else {
+                Duration::ZERO
+            };
+            if let Err(error) = poll.poll(&mut events, Some(timeout))
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                self.emit(PeerEvent::Failed { reason: format!("cannot wait for datagrams: {error}") });
+                return;
+            }
+            for event in &events {
+                if let Some(socket) = self.sockets.get_mut(event.token().0) {
+                    socket.ready = true;
+                }
+            }
+            self.empty_sockets(&mut buffers);
+            self.handle_backlog();
+            let closing = self.handle_commands();
+            let now = Instant::now();
+            if closing.is_some() {
+                self.receiver.close(now);
+            } else if self.receiver.poll_timeout().is_some_and(|at| at <= now) {
+                self.receiver.handle_timeout(now);
+            }
+            self.send(now);
+            self.tell(now);
+            if let Some(reply) = closing {
+                let _ = reply.send(());
+                return;
+            }
+        }
+    }
+
+    /// Takes what the kernel holds, as fast as it goes: it holds little.
+    fn empty_sockets(&mut self, buffers: &mut Buffers) {
+        let (backlog, bytes) = (&mut self.backlog, &mut self.backlog_bytes);
+        for socket in &mut self.sockets {
+            let local = socket.local;
+            while socket.ready && *bytes < MAX_BACKLOG {
+                let more = socket.read(buffers, |remote, data| {
+                    *bytes += data.len();
+                    backlog.push_back(Datagram { local, remote, data: data.into() });
+                });
+                if !more {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn handle_backlog(&mut self) {
+        let now = Instant::now();
+        for _ in 0..TURN {
+            let Some(datagram) = self.backlog.pop_front() else {
+                return;
+            };
+            self.backlog_bytes -= datagram.data.len();
+            self.receiver.handle_datagram(datagram.local, datagram.remote, &datagram.data, now);
+        }
+    }
+
+    /// Who waits for the end, if it is to end.
+    fn handle_commands(&mut self) -> Option<oneshot::Sender<()>> {
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Answer { sdp, reply }) => {
+                    let result = self.accept_answer(&sdp);
+                    let _ = reply.send(result);
+                }
+                Ok(Command::Candidate { text, reply }) => {
+                    let result = self.add_candidate(text);
+                    let _ = reply.send(result);
+                }
+                Ok(Command::Nack { media_ssrc, sequences }) => {
+                    log_feedback(self.receiver.nack(media_ssrc, &sequences));
+                }
+                Ok(Command::PictureLoss { media_ssrc }) => {
+                    log_feedback(self.receiver.picture_loss(media_ssrc))
+                }
+                Ok(Command::Close { reply }) => return Some(reply),
+                Err(sync::TryRecvError::Empty) => return None,
+                Err(sync::TryRecvError::Disconnected) => return Some(oneshot::channel().0),
+            }
+        }
+    }
+
+    fn accept_answer(&mut self, sdp: &str) -> Result<Negotiated, PeerError> {
+        let now = Instant::now();
+        let negotiated = Negotiated::from(self.receiver.accept_answer(sdp, now)?);
+        self.answered = true;
+        for text in std::mem::take(&mut self.early) {
+            if let Err(error) = self.receiver.add_remote_candidate(&text, now) {
+                tracing::debug!(%error, "candidate passed over");
+            }
+        }
+        Ok(negotiated)
+    }
+
+    fn add_candidate(&mut self, text: String) -> Result<(), PeerError> {
+        if self.answered {
+            return Ok(self.receiver.add_remote_candidate(&text, Instant::now())?);
+        }
+        if self.early.len() >= MAX_EARLY_CANDIDATES {
+            let reason = format!("more than {MAX_EARLY_CANDIDATES} before the answer");
+            return Err(PeerError::Candidate { candidate: text, reason });
+        }
+        self.early.push(text);
+        Ok(())
+    }
+
+    fn send(&mut self, now: Instant) {
+        while let Some(transmit) = self.receiver.poll_transmit(now) {
+            if let Some(socket) = self.sockets.iter().find(|socket| socket.local == transmit.local) {
+                socket.send(transmit.remote, &transmit.data);
+            }
+        }
+    }
+
+    fn tell(&mut self, now: Instant) {
+        let mut news = false;
+        while let Some(event) = self.receiver.poll_event() {
+            match event {
+                Event::Rtp { kind, packet } => self.media.send(MediaEvent::Rtp { kind: kind.into(), packet }),
+                Event::SenderReport(report) => self.media.send(MediaEvent::SenderReport(report)),
+                Event::LocalCandidate(text) => {
+                    if let Some(text) = sdp::sendable_candidate(&text) {
+                        self.emit(PeerEvent::LocalCandidate(text));
+                    }
+                }
+                Event::PathFound => {
+                    tracing::debug!("ICE has a path");
+                    news = true;
+                }
+                Event::Connected => {
+                    news = true;
+                    self.emit(PeerEvent::Connected);
+                }
+                Event::Disconnected => self.emit(PeerEvent::Disconnected),
+                Event::Recovered => self.emit(PeerEvent::Recovered),
+                Event::Goodbye => self.emit(PeerEvent::Goodbye),
+                Event::Failed { stage, reason } => self.emit(PeerEvent::Failed {
+                    reason: match stage {
+                        Stage::Ice => format!(
+                            "{reason}. Check that UDP (and TURN over UDP port 443) may leave this network"
+                        ),
+                        Stage::Dtls => format!("ICE found a path to the master, but {reason}"),
+                    },
+                }),
+            }
+        }
+        let failures = self.receiver.server_failures();
+        for failure in failures.get(self.servers_told..).unwrap_or_default() {
+            tracing::info!(failure, "STUN or TURN server without use");
+        }
+        self.servers_told = failures.len();
+        if news || now >= self.figures_at {
+            self.figures_at = now + FIGURES;
+            self.take_figures(now);
+        }
+    }
+
+    fn take_figures(&mut self, now: Instant) {
+        let figures = self.receiver.figures(now);
+        let dropped = (now >= self.drops_at).then(|| {
+            self.drops_at = now + DROPS;
+            sockets::dropped(&self.sockets)
+        });
+        let mut stats = self.stats.lock();
+        stats.pair = figures.pair.map(|(local, remote)| SelectedPair {
+            local_type: local.kind,
+            remote_type: remote.kind,
+            local: local.address.to_string(),
+            remote: remote.address.to_string(),
+        });
+        stats.round_trip_time = figures.round_trip_time;
+        stats.packets_discarded = self.media.discarded() + figures.early_dropped;
+        stats.unbound = Unbound { by_payload_type: figures.unbound, undecryptable: figures.undecryptable };
+        if let Some(dropped) = dropped {
+            stats.socket_drops = dropped;
+        }
+    }
+
+    fn emit(&self, event: PeerEvent) {
+        if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
+            tracing::warn!(?event, "peer event dropped: the session does not keep up");
+        }
+    }
+}
+
+fn log_feedback(result: Result<(), ReceiverError>) {
+    if let Err(error) = result {
+        tracing::debug!(%error, "not sent");
+    }
+}
+
+impl From<kvs_peer::MediaKind> for MediaKind {
+    fn from(kind: kvs_peer::MediaKind) -> Self {
+        match kind {
+            kvs_peer::MediaKind::Audio => Self::Audio,
+            kvs_peer::MediaKind::Video => Self::Video,
+        }
+    }
+}

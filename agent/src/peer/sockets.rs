@@ -1,0 +1,241 @@
+//! The UDP sockets of one connection.
+
+use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
+use socket2::SockRef;
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+
+/// Asked for per socket: two key frames of 1.5 MB, as the kernel counts them. Nodes often cap it at `net.core.rmem_max`.
+pub(super) const RECEIVE_BUFFER: usize = 8 << 20;
+
+/// Interfaces beyond these are not offered: candidates have to fit into one message.
+const MAX_SOCKETS: usize = 12;
+
+/// The longest datagram.
+const DATAGRAM: usize = 65_535;
+
+/// One bound socket.
+pub(super) struct Socket {
+    pub(super) local: SocketAddr,
+    pub(super) socket: mio::net::UdpSocket,
+    state: UdpSocketState,
+    /// Bytes that the kernel gave, as it counts them (twice what was asked for).
+    pub(super) receive_buffer: usize,
+    inode: Option<u64>,
+    /// There may be something to read.
+    pub(super) ready: bool,
+}
+
+/// Binds what was asked for: `ip` or `ip:port`; a wildcard stands for every interface except loopback.
+///
+/// # Errors
+///
+/// When none can be bound.
+pub(super) fn bind(asked: &[String], receive_buffer: usize) -> io::Result<Vec<Socket>> {
+    let mut sockets = Vec::new();
+    let mut failure = None;
+    for address in asked.iter().flat_map(|asked| expand(asked)) {
+        if sockets.len() == MAX_SOCKETS {
+            tracing::debug!(%address, "more interfaces than are offered");
+            break;
+        }
+        match Socket::bind(address, receive_buffer) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) => {
+                tracing::debug!(%error, %address, "cannot bind");
+                failure = Some(io::Error::new(error.kind(), format!("{address}: {error}")));
+            }
+        }
+    }
+    if sockets.is_empty() {
+        return Err(failure.unwrap_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::AddrNotAvailable,
+                format!("no interface has an address for {}", asked.join(", ")),
+            )
+        }));
+    }
+    Ok(sockets)
+}
+
+/// The addresses that `ip` or `ip:port` stands for.
+fn expand(asked: &str) -> Vec<SocketAddr> {
+    let address = asked
+        .parse::<SocketAddr>()
+        .or_else(|_| asked.trim_matches(['[', ']']).parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0)));
+    let Ok(address) = address else {
+        tracing::warn!(asked, "not an address to bind");
+        return Vec::new();
+    };
+    if !address.ip().is_unspecified() {
+        return vec![address];
+    }
+    let interfaces = match nix::ifaddrs::getifaddrs() {
+        Ok(interfaces) => interfaces,
+        Err(error) => {
+            tracing::warn!(%error, "the interfaces of this machine cannot be listed");
+            return Vec::new();
+        }
+    };
+    let mut found: Vec<SocketAddr> = Vec::new();
+    for interface in interfaces {
+        let Some(storage) = interface.address else {
+            continue;
+        };
+        let ip = match (storage.as_sockaddr_in(), storage.as_sockaddr_in6()) {
+            (Some(v4), _) => IpAddr::from(v4.ip()),
+            (_, Some(v6)) => IpAddr::from(v6.ip()),
+            _ => continue,
+        };
+        let usable = match ip {
+            IpAddr::V4(ip) => !ip.is_link_local(),
+            // What begins with fe80 needs a zone that means nothing to another machine.
+            IpAddr::V6(ip) => !ip.is_unicast_link_local(),
+        };
+        let address = SocketAddr::new(ip, address.port());
+        if ip.is_ipv4() == asked_is_v4(asked) && usable && !ip.is_loopback() && !found.contains(&address) {
+            found.push(address);
+        }
+    }
+    found
+}
+
+fn asked_is_v4(asked: &str) -> bool {
+    asked.contains('.')
+}
+
+impl Socket {
+    fn bind(address: SocketAddr, receive_buffer: usize) -> io::Result<Self> {
+        let socket = UdpSocket::bind(address)?;
+        socket.set_nonblocking(true)?;
+        let options = SockRef::from(&socket);
+        if let Err(error) = options.set_recv_buffer_size(receive_buffer) {
+            tracing::debug!(%error, "SO_RCVBUF");
+        }
+        let receive_buffer = options.recv_buffer_size().unwrap_or_default();
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        let inode = std::fs::metadata(format!("/proc/self/fd/{}", socket.as_raw_fd())).ok().map(|metadata| {
+            use std::os::unix::fs::MetadataExt;
+            metadata.ino()
+        });
+        Ok(Self {
+            local: socket.local_addr()?,
+            socket: mio::net::UdpSocket::from_std(socket),
+            state,
+            receive_buffer,
+            inode,
+            ready: true,
+        })
+    }
+
+    /// Reads what is there, at most one batch; each datagram goes to `take`. `false`: there is nothing.
+    pub(super) fn read(&mut self, buffers: &mut Buffers, mut take: impl FnMut(SocketAddr, &[u8])) -> bool {
+        let mut meta = [RecvMeta::default(); BATCH];
+        let count = {
+            let mut slices: Vec<_> = buffers.0.chunks_mut(DATAGRAM).map(IoSliceMut::new).collect();
+            match self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut meta) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.ready = false;
+                    return false;
+                }
+                Err(error) => {
+                    // An ICMP error of an earlier datagram: the next read goes on.
+                    tracing::trace!(%error, "read");
+                    return true;
+                }
+            }
+        };
+        for (buffer, meta) in buffers.0.chunks(DATAGRAM).zip(&meta[..count]) {
+            // The kernel may give several datagrams of a sender in one piece.
+            for datagram in buffer[..meta.len].chunks(meta.stride.max(1)) {
+                take(meta.addr, datagram);
+            }
+        }
+        true
+    }
+
+    /// Sends a datagram; one that cannot be sent is lost, as datagrams are.
+    pub(super) fn send(&self, remote: SocketAddr, data: &[u8]) {
+        if let Err(error) = self.socket.send_to(data, remote) {
+            tracing::trace!(%error, %remote, local = %self.local, "not sent");
+        }
+    }
+}
+
+const BATCH: usize = if BATCH_SIZE < 16 { BATCH_SIZE } else { 16 };
+
+/// Memory for one batch. Pages are touched as datagrams fill them.
+pub(super) struct Buffers(Vec<u8>);
+
+impl Buffers {
+    pub(super) fn new() -> Self {
+        Self(vec![0; BATCH * DATAGRAM])
+    }
+}
+
+/// Datagrams that the kernel dropped for want of room in these sockets, since they were bound.
+pub(super) fn dropped(sockets: &[Socket]) -> u64 {
+    let mut sum = 0;
+    for path in ["/proc/net/udp", "/proc/net/udp6"] {
+        let Ok(table) = std::fs::read_to_string(path) else {
+            continue;
+        };
+        sum += table
+            .lines()
+            .skip(1)
+            .filter_map(row)
+            .filter(|(inode, _)| sockets.iter().any(|socket| socket.inode == Some(*inode)))
+            .map(|(_, drops)| drops)
+            .sum::<u64>();
+    }
+    sum
+}
+
+/// Inode and drops of a row of `/proc/net/udp`.
+fn row(line: &str) -> Option<(u64, u64)> {
+    let fields: Vec<_> = line.split_ascii_whitespace().collect();
+    Some((fields.get(9)?.parse().ok()?, fields.last()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_stand_for_interfaces_and_ports_are_kept() {
+        let expanded = |asked| expand(asked).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(expanded("127.0.0.1"), ["127.0.0.1:0"]);
+        assert_eq!(expanded("127.0.0.1:7000"), ["127.0.0.1:7000"]);
+        assert_eq!(expanded("::1"), ["[::1]:0"]);
+        assert_eq!(expanded("nonsense"), Vec::<String>::new());
+        for address in expand("0.0.0.0:7000") {
+            assert!(address.is_ipv4() && !address.ip().is_loopback() && address.port() == 7000);
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_drops_is_counted_for_the_socket_alone() {
+        let mut sockets = bind(&["127.0.0.1".to_owned()], 4096).unwrap();
+        let to = sockets[0].local;
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for _ in 0..200 {
+            sender.send_to(&[0; 1200], to).unwrap();
+        }
+        let mut buffers = Buffers::new();
+        let mut read = 0;
+        while sockets[0].read(&mut buffers, |_, datagram| {
+            assert_eq!(datagram.len(), 1200);
+            read += 1;
+        }) {}
+        assert!(read > 0 && read < 200, "{read}");
+        assert_eq!(dropped(&sockets), 200 - read);
+    }
+
+    #[test]
+    fn what_cannot_be_bound_is_named() {
+        let error = bind(&["192.0.2.1".to_owned()], 4096).err().unwrap();
+        assert!(error.to_string().starts_with("192.0.2.1:0: "), "{error}");
+    }
+}

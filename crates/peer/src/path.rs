@@ -1,0 +1,460 @@
+//! One transport of a connection: ICE finds a path, DTLS brings keys, SRTP opens packets.
+
+use crate::dtls::{Dtls, Keys};
+use crate::gather::Found;
+use crate::sdp::RemoteTransport;
+use crate::{Side, Stage};
+use bytes::{Bytes, BytesMut};
+use rtc_crypto::RTCCryptoProvider;
+use rtc_dtls::crypto::Certificate;
+use rtc_ice::agent::agent_config::AgentConfig;
+use rtc_ice::agent::{Agent, Event as IceEvent};
+use rtc_ice::candidate::candidate_host::CandidateHostConfig;
+use rtc_ice::candidate::candidate_relay::CandidateRelayConfig;
+use rtc_ice::candidate::candidate_server_reflexive::CandidateServerReflexiveConfig;
+use rtc_ice::candidate::{Candidate, CandidateConfig, unmarshal_candidate};
+use rtc_ice::mdns::MulticastDnsMode;
+use rtc_ice::state::ConnectionState;
+use rtc_shared::error::Error;
+use rtc_shared::{TaggedBytesMut, TransportContext, TransportProtocol};
+use sansio::Protocol;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Bytes of media kept while there are no keys: two large key frames.
+const MAX_EARLY: usize = 2 << 20;
+
+/// How often ICE is told that media arrive, which counts as a sign of life.
+const SIGN_OF_LIFE: Duration = Duration::from_millis(200);
+
+/// Without a sign of life for so long, the path is said to be lost.
+const DISCONNECTED: Duration = Duration::from_secs(5);
+
+/// Between checks of a pair.
+const CHECK: Duration = Duration::from_millis(100);
+
+/// What a path tells.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum PathEvent {
+    Found,
+    Connected,
+    Disconnected,
+    Recovered,
+    Closed,
+    Failed { stage: Stage, reason: String },
+}
+
+/// A datagram on its way.
+pub(crate) struct Outgoing {
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) data: BytesMut,
+}
+
+/// What was opened of a datagram.
+pub(crate) enum Opened {
+    Rtp(Bytes),
+    Rtcp(BytesMut),
+}
+
+/// ICE's names for this side.
+#[derive(Clone)]
+pub(crate) struct Credentials {
+    pub(crate) ufrag: String,
+    pub(crate) pwd: String,
+}
+
+/// One transport.
+pub(crate) struct Path {
+    agent: Agent,
+    dtls: Option<Dtls>,
+    keys: Option<Keys>,
+    /// Local and remote address of the selected pair.
+    route: Option<(SocketAddr, SocketAddr)>,
+    /// Where the handshake came from before a pair was selected.
+    heard: Option<(SocketAddr, SocketAddr)>,
+    alive_at: Option<Instant>,
+    early: VecDeque<Vec<u8>>,
+    early_bytes: usize,
+    pub(crate) early_dropped: u64,
+    pub(crate) undecryptable: u64,
+    over: bool,
+    disconnected: bool,
+    events: VecDeque<PathEvent>,
+    out: VecDeque<Outgoing>,
+}
+
+impl Path {
+    pub(crate) fn new(
+        credentials: Option<&Credentials>,
+        relay_only: bool,
+        provider: &Arc<dyn RTCCryptoProvider>,
+        now: Instant,
+    ) -> Result<Self, Error> {
+        let (local_ufrag, local_pwd) =
+            credentials.map(|own| (own.ufrag.clone(), own.pwd.clone())).unwrap_or_default();
+        let config = AgentConfig {
+            local_ufrag,
+            local_pwd,
+            multicast_dns_mode: MulticastDnsMode::Disabled,
+            disconnected_timeout: Some(DISCONNECTED),
+            failed_timeout: Some(Duration::from_secs(25)),
+            check_interval: CHECK,
+            // A master that begins late is still checked for: a pair is given up after ten seconds.
+            max_binding_requests: Some(100),
+            is_controlling: true,
+            // How long a better pair is waited for before one of this type is taken.
+            srflx_acceptance_min_wait: Some(Duration::from_millis(300)),
+            prflx_acceptance_min_wait: Some(Duration::from_millis(300)),
+            relay_acceptance_min_wait: Some(if relay_only { Duration::ZERO } else { Duration::from_secs(1) }),
+            ..AgentConfig::default()
+        };
+        Ok(Self {
+            agent: Agent::new(now, Arc::new(config), Arc::clone(provider))?,
+            dtls: None,
+            keys: None,
+            route: None,
+            heard: None,
+            alive_at: None,
+            early: VecDeque::new(),
+            early_bytes: 0,
+            early_dropped: 0,
+            undecryptable: 0,
+            over: false,
+            disconnected: false,
+            events: VecDeque::new(),
+            out: VecDeque::new(),
+        })
+    }
+
+    pub(crate) fn credentials(&self) -> Credentials {
+        let own = self.agent.get_local_credentials();
+        Credentials { ufrag: own.ufrag.clone(), pwd: own.pwd.clone() }
+    }
+
+    /// Takes a local candidate; returns its text when it is new.
+    pub(crate) fn add_local(&mut self, candidate: Candidate) -> Option<String> {
+        let text = format!("candidate:{}", candidate.marshal());
+        match self.agent.add_local_candidate(candidate) {
+            Ok(true) => Some(text),
+            Ok(false) => None,
+            Err(error) => {
+                tracing::debug!(%error, text, "local candidate not taken");
+                None
+            }
+        }
+    }
+
+    pub(crate) fn add_remote(&mut self, text: &str) -> Result<SocketAddr, String> {
+        let bare = text.strip_prefix("candidate:").unwrap_or(text);
+        let candidate = unmarshal_candidate(bare).map_err(|error| error.to_string())?;
+        let address = candidate.addr();
+        self.agent.add_remote_candidate(candidate).map_err(|error| error.to_string())?;
+        Ok(address)
+    }
+
+    /// Begins to connect.
+    pub(crate) fn start(
+        &mut self,
+        remote: &RemoteTransport,
+        certificate: Certificate,
+        provider: &Arc<dyn RTCCryptoProvider>,
+        now: Instant,
+    ) -> Result<(), Error> {
+        self.dtls =
+            Some(Dtls::new(remote.setup, remote.fingerprints.clone(), certificate, Arc::clone(provider))?);
+        self.agent.start_connectivity_checks(now, true, remote.ice_ufrag.clone(), remote.ice_pwd.clone())
+    }
+
+    /// Whether a STUN message is for this transport; it is taken then.
+    pub(crate) fn stun(&mut self, local: SocketAddr, remote: SocketAddr, data: &[u8], now: Instant) -> bool {
+        if self.over {
+            return false;
+        }
+        let message =
+            TaggedBytesMut { now, transport: context(local, remote), message: BytesMut::from(data) };
+        let taken = self.agent.handle_read(message).is_ok();
+        self.ice_events(now);
+        taken
+    }
+
+    /// Whether what comes from there over this transport is to be believed.
+    pub(crate) fn knows(&mut self, local: SocketAddr, remote: SocketAddr, now: Instant) -> bool {
+        if self.over {
+            return false;
+        }
+        if self.route == Some((local, remote))
+            && self.alive_at.is_some_and(|at| now.saturating_duration_since(at) < SIGN_OF_LIFE)
+        {
+            return true;
+        }
+        let known = self.agent.is_valid_non_stun_traffic(now, context(local, remote));
+        if known && self.route == Some((local, remote)) {
+            self.alive_at = Some(now);
+        }
+        known
+    }
+
+    /// Takes a DTLS record from a known address; what was kept for want of keys comes out.
+    pub(crate) fn dtls(
+        &mut self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        data: &[u8],
+        now: Instant,
+    ) -> Vec<Opened> {
+        let Some(dtls) = &mut self.dtls else {
+            return Vec::new();
+        };
+        self.heard = Some((local, remote));
+        let mut opened = Vec::new();
+        match dtls.read(data, now) {
+            Ok(outcome) => {
+                if let Some(keys) = outcome.keys {
+                    self.keys = Some(keys);
+                    self.events.push_back(PathEvent::Connected);
+                    for packet in std::mem::take(&mut self.early) {
+                        opened.extend(self.media(&packet));
+                    }
+                }
+                if outcome.closed {
+                    self.over = true;
+                    self.events.push_back(PathEvent::Closed);
+                }
+            }
+            Err(reason) => self.fail(Stage::Dtls, reason),
+        }
+        self.flush_dtls();
+        opened
+    }
+
+    /// Opens a packet of SRTP or SRTCP from a known address.
+    pub(crate) fn media(&mut self, data: &[u8]) -> Option<Opened> {
+        let Some(keys) = &mut self.keys else {
+            if self.early_bytes + data.len() <= MAX_EARLY {
+                self.early_bytes += data.len();
+                self.early.push_back(data.to_vec());
+            } else {
+                self.early_dropped += 1;
+            }
+            return None;
+        };
+        // RFC 5761, section 4: packet types of RTCP are 192 to 223 in the second byte.
+        let opened = if matches!(data.get(1), Some(192..=223)) {
+            keys.inbound.decrypt_rtcp(data).map(Opened::Rtcp)
+        } else {
+            keys.inbound.decrypt_rtp(data).map(|packet| Opened::Rtp(packet.freeze()))
+        };
+        match opened {
+            Ok(opened) => Some(opened),
+            // A retransmission of what came after all, or the network's copy.
+            Err(Error::ErrDuplicated | Error::SrtpSsrcDuplicated(..) | Error::SrtcpSsrcDuplicated(..)) => {
+                None
+            }
+            Err(error) => {
+                self.undecryptable += 1;
+                if self.undecryptable.is_power_of_two() {
+                    tracing::debug!(%error, packets = self.undecryptable, "packet cannot be opened");
+                }
+                None
+            }
+        }
+    }
+
+    /// Sends RTCP, if there are keys and a path.
+    pub(crate) fn send_rtcp(&mut self, packet: &[u8]) -> Result<(), String> {
+        let (Some(keys), Some((local, remote))) = (&mut self.keys, self.route.or(self.heard)) else {
+            return Err("there is no connection".to_owned());
+        };
+        let data = keys.outbound.encrypt_rtcp(packet).map_err(|error| error.to_string())?;
+        self.out.push_back(Outgoing { local, remote, data });
+        Ok(())
+    }
+
+    pub(crate) fn poll_event(&mut self) -> Option<PathEvent> {
+        self.events.pop_front()
+    }
+
+    pub(crate) fn poll_transmit(&mut self) -> Option<Outgoing> {
+        if let Some(outgoing) = self.out.pop_front() {
+            return Some(outgoing);
+        }
+        self.agent.poll_write().map(|message| Outgoing {
+            local: message.transport.local_addr,
+            remote: message.transport.peer_addr,
+            data: message.message,
+        })
+    }
+
+    pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
+        if self.over {
+            return None;
+        }
+        let dtls = self.dtls.as_ref().and_then(Dtls::poll_timeout);
+        [self.agent.poll_timeout(), dtls].into_iter().flatten().min()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.over {
+            return;
+        }
+        if let Err(error) = self.agent.handle_timeout(now) {
+            tracing::debug!(%error, "ICE");
+        }
+        self.ice_events(now);
+        if let Some(dtls) = &mut self.dtls
+            && let Err(reason) = dtls.handle_timeout(now)
+        {
+            self.fail(Stage::Dtls, reason);
+        }
+        self.flush_dtls();
+    }
+
+    /// How far it got, for a person who waits.
+    pub(crate) fn standing(&self) -> (Stage, String) {
+        match (&self.dtls, self.route) {
+            (Some(dtls), Some(_)) => (Stage::Dtls, dtls.standing()),
+            _ => (
+                Stage::Ice,
+                format!(
+                    "no pair of ICE candidates works ({} of ours, {} of the master's)",
+                    self.agent.get_local_candidates().len(),
+                    self.agent.get_remote_candidates().len()
+                ),
+            ),
+        }
+    }
+
+    /// The selected pair, and the round-trip time over it.
+    pub(crate) fn pair(&self, now: Instant) -> Option<((Side, Side), Option<Duration>)> {
+        let (local, remote) = self.agent.get_selected_candidate_pair()?;
+        let side = |candidate: &Candidate| Side {
+            kind: candidate.candidate_type().to_string(),
+            address: candidate.addr(),
+        };
+        let rtt = self
+            .agent
+            .get_candidate_pairs_stats(now)
+            .into_iter()
+            .find(|pair| pair.local_candidate_id == local.id() && pair.remote_candidate_id == remote.id())
+            .map(|pair| pair.current_round_trip_time)
+            .filter(|rtt| *rtt > 0.0)
+            .and_then(|rtt| Duration::try_from_secs_f64(rtt).ok());
+        Some(((side(local), side(remote)), rtt))
+    }
+
+    /// Says goodbye.
+    pub(crate) fn close(&mut self, now: Instant) {
+        if let Some(dtls) = &mut self.dtls {
+            dtls.close(now);
+        }
+        self.flush_dtls();
+        self.over = true;
+        let _ = self.agent.close();
+    }
+
+    fn ice_events(&mut self, now: Instant) {
+        while let Some(event) = self.agent.poll_event() {
+            match event.event {
+                IceEvent::SelectedCandidatePairChange(local, remote) => {
+                    let first = self.route.replace((local.base_addr(), remote.addr())).is_none();
+                    self.alive_at = None;
+                    if first {
+                        self.events.push_back(PathEvent::Found);
+                        if let Some(dtls) = &mut self.dtls
+                            && let Err(reason) = dtls.path_found(now)
+                        {
+                            self.fail(Stage::Dtls, reason);
+                        }
+                        self.flush_dtls();
+                    }
+                }
+                IceEvent::ConnectionStateChange(state) => match state {
+                    ConnectionState::Connected | ConnectionState::Completed => {
+                        if std::mem::take(&mut self.disconnected) {
+                            self.events.push_back(PathEvent::Recovered);
+                        }
+                    }
+                    ConnectionState::Disconnected => {
+                        self.disconnected = true;
+                        self.events.push_back(PathEvent::Disconnected);
+                    }
+                    ConnectionState::Failed => {
+                        let reason = if self.route.is_some() {
+                            "nothing came over the connection for 30 s".to_owned()
+                        } else {
+                            self.standing().1
+                        };
+                        self.fail(Stage::Ice, reason);
+                    }
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+    }
+
+    fn fail(&mut self, stage: Stage, reason: String) {
+        if !std::mem::replace(&mut self.over, true) {
+            self.events.push_back(PathEvent::Failed { stage, reason });
+        }
+    }
+
+    fn flush_dtls(&mut self) {
+        let Some(dtls) = &mut self.dtls else {
+            return;
+        };
+        while let Some(data) = dtls.poll_transmit() {
+            // Before a pair is selected the handshake is answered where it came from.
+            if let Some((local, remote)) = self.route.or(self.heard) {
+                self.out.push_back(Outgoing { local, remote, data });
+            }
+        }
+    }
+}
+
+fn context(local: SocketAddr, remote: SocketAddr) -> TransportContext {
+    TransportContext {
+        local_addr: local,
+        peer_addr: remote,
+        transport_protocol: TransportProtocol::UDP,
+        ecn: None,
+    }
+}
+
+fn base(address: SocketAddr) -> CandidateConfig {
+    CandidateConfig {
+        network: "udp".to_owned(),
+        address: address.ip().to_string(),
+        port: address.port(),
+        component: 1,
+        ..CandidateConfig::default()
+    }
+}
+
+/// The candidate of a socket.
+pub(crate) fn host(address: SocketAddr) -> Result<Candidate, Error> {
+    CandidateHostConfig { base_config: base(address), ..CandidateHostConfig::default() }.new_candidate_host()
+}
+
+/// The candidate of an address that a server told.
+pub(crate) fn gathered(found: Found) -> Result<Candidate, Error> {
+    match found {
+        Found::Reflexive { base: socket, address } => CandidateServerReflexiveConfig {
+            base_config: base(address),
+            rel_addr: socket.ip().to_string(),
+            rel_port: socket.port(),
+            url: None,
+        }
+        .new_candidate_server_reflexive(),
+        Found::Relayed { base: socket, address } => CandidateRelayConfig {
+            base_config: base(address),
+            rel_addr: socket.ip().to_string(),
+            rel_port: socket.port(),
+            url: None,
+        }
+        .new_candidate_relay(),
+    }
+}

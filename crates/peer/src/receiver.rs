@@ -1,0 +1,527 @@
+//! The connection as a whole.
+
+use crate::demux::{Demux, Route};
+use crate::dtls;
+use crate::gather::{Arrived, Found, Gatherer};
+use crate::path::{self, Credentials, Opened, Path, PathEvent};
+use crate::rtcp::{self, Inbound};
+use crate::rtp::Extensions;
+use crate::sdp::offer::{self, Identity};
+use crate::sdp::{Answer, AnswerError, HashAlgorithm, OfferedSection, read_answer};
+use crate::statistics::Statistics;
+use crate::twcc::Twcc;
+use crate::{Config, Event, Figures, Stage, Transmit};
+use bytes::Bytes;
+use kvs_media::RtpPacket;
+use rtc_crypto::RTCCryptoProvider;
+use rtc_dtls::crypto::Certificate;
+use rtc_ice::candidate::Candidate;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// Between receiver reports while media arrive.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// From the answer to the connection; it says how far it came then.
+const CONNECT: Duration = Duration::from_secs(18);
+
+/// Sources that are reported of.
+const MAX_STATISTICS: usize = 64;
+
+/// Why a connection cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ReceiverError {
+    /// Certificates or random numbers.
+    #[error("cannot build the peer connection: {0}")]
+    Build(String),
+    /// The answer cannot lead to media.
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
+    /// The answer was applied before.
+    #[error("an answer was applied before")]
+    AnsweredBefore,
+    /// A remote candidate is not usable.
+    #[error("remote candidate `{candidate}` refused: {reason}")]
+    Candidate {
+        /// As received.
+        candidate: String,
+        /// Why.
+        reason: String,
+    },
+    /// Feedback cannot be sent.
+    #[error("cannot send RTCP feedback: {0}")]
+    Feedback(String),
+}
+
+/// A connection that only receives.
+pub struct Receiver {
+    provider: Arc<dyn RTCCryptoProvider>,
+    certificate: Certificate,
+    offered: Vec<OfferedSection>,
+    offer: String,
+    relay_only: bool,
+    credentials: Credentials,
+    gatherer: Gatherer,
+    /// Kept for the paths of an answer without BUNDLE.
+    local: Vec<Candidate>,
+    paths: Vec<Path>,
+    answer: Option<Answer>,
+    demux: Demux,
+    statistics: BTreeMap<u32, Statistics>,
+    twcc: Twcc,
+    report_at: Option<Instant>,
+    /// Sources that sent, and those of them that ended.
+    heard: BTreeSet<u32>,
+    ended: BTreeSet<u32>,
+    figures: Figures,
+    connected: usize,
+    /// When it is given up, until it is connected.
+    deadline: Option<Instant>,
+    over: bool,
+    events: VecDeque<Event>,
+}
+
+impl Receiver {
+    /// Writes the offer and begins to gather candidates.
+    ///
+    /// # Errors
+    ///
+    /// [`ReceiverError::Build`] when there is no certificate to be had.
+    pub fn new(config: &Config, now: Instant) -> Result<Self, ReceiverError> {
+        let build = |error: &dyn std::fmt::Display| ReceiverError::Build(error.to_string());
+        let provider = rtc_crypto::default_provider().map_err(|error| build(&error))?;
+        let certificate = Certificate::generate_self_signed(vec!["WebRTC".to_owned()], provider.crypto())
+            .map_err(|error| build(&error))?;
+        let der = certificate.certificate.first().ok_or_else(|| build(&"an empty certificate"))?;
+        let digest = dtls::digest(HashAlgorithm::Sha256, der.as_ref());
+        let fingerprint: Vec<_> = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+        let path = Path::new(None, config.relay_only, &provider, now).map_err(|error| build(&error))?;
+        let credentials = path.credentials();
+        let offered = offer::sections(config.audio, config.video);
+        let identity = Identity {
+            session_id: rand::random::<u64>() >> 2,
+            fingerprint: &fingerprint.join(":"),
+            ice_ufrag: &credentials.ufrag,
+            ice_pwd: &credentials.pwd,
+        };
+        let offer = offer::write(&offered, &identity, config.start_bitrate_kbps);
+        let gatherer = Gatherer::new(&config.ice_servers, &config.sockets, config.relay_only, &provider, now);
+        let mut receiver = Self {
+            provider,
+            certificate,
+            offered,
+            offer,
+            relay_only: config.relay_only,
+            credentials,
+            gatherer,
+            local: Vec::new(),
+            paths: vec![path],
+            answer: None,
+            demux: Demux::default(),
+            statistics: BTreeMap::new(),
+            twcc: Twcc::new(now),
+            report_at: None,
+            heard: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            figures: Figures::default(),
+            connected: 0,
+            deadline: None,
+            over: false,
+            events: VecDeque::new(),
+        };
+        if !config.relay_only {
+            for socket in &config.sockets {
+                match path::host(*socket) {
+                    Ok(candidate) => receiver.add_local(candidate),
+                    Err(error) => tracing::debug!(%error, %socket, "no candidate of a socket"),
+                }
+            }
+        }
+        Ok(receiver)
+    }
+
+    /// The offer to send, CRLF after every line, without candidates.
+    pub fn offer(&self) -> &str {
+        &self.offer
+    }
+
+    /// The answer, once there is one.
+    pub fn answer(&self) -> Option<&Answer> {
+        self.answer.as_ref()
+    }
+
+    /// Takes the master's answer and begins to connect.
+    ///
+    /// # Errors
+    ///
+    /// [`ReceiverError::Answer`] when no media can come of it; another answer may still be taken then.
+    pub fn accept_answer(&mut self, sdp: &str, now: Instant) -> Result<&Answer, ReceiverError> {
+        if self.answer.is_some() {
+            return Err(ReceiverError::AnsweredBefore);
+        }
+        let answer = read_answer(&self.offered, sdp)?;
+        let build = |error: rtc_shared::error::Error| ReceiverError::Build(error.to_string());
+        while self.paths.len() < answer.transports.len() {
+            let mut path =
+                Path::new(Some(&self.credentials), self.relay_only, &self.provider, now).map_err(build)?;
+            for candidate in &self.local {
+                path.add_local(candidate.clone());
+            }
+            self.paths.push(path);
+        }
+        for (path, transport) in self.paths.iter_mut().zip(&answer.transports) {
+            path.start(transport, self.certificate.clone(), &self.provider, now).map_err(build)?;
+            for candidate in &transport.candidates {
+                match path.add_remote(candidate) {
+                    Ok(address) => self.gatherer.permit_all(address, now),
+                    Err(error) => tracing::debug!(error, candidate, "candidate of the answer passed over"),
+                }
+            }
+        }
+        self.demux = Demux::new(&answer);
+        self.deadline = Some(now + CONNECT);
+        self.path_events();
+        Ok(self.answer.insert(answer))
+    }
+
+    /// Takes a remote candidate that was trickled after the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`ReceiverError::Candidate`] when ICE cannot use it.
+    pub fn add_remote_candidate(&mut self, candidate: &str, now: Instant) -> Result<(), ReceiverError> {
+        for path in &mut self.paths {
+            // Without BUNDLE it is not told for which: checks that nobody answers cost little.
+            match path.add_remote(candidate) {
+                Ok(address) => self.gatherer.permit_all(address, now),
+                Err(reason) => {
+                    return Err(ReceiverError::Candidate { candidate: candidate.to_owned(), reason });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a datagram that arrived at the socket `local`.
+    pub fn handle_datagram(&mut self, local: SocketAddr, remote: SocketAddr, data: &[u8], now: Instant) {
+        if self.over {
+            return;
+        }
+        if self.gatherer.is_server(local, remote) {
+            for arrived in self.gatherer.read(local, remote, data, now) {
+                if let Arrived::Data { relayed, peer, data } = arrived {
+                    self.from_peer(relayed, peer, &data, now);
+                }
+            }
+            self.take_gathered();
+        } else {
+            self.from_peer(local, remote, data, now);
+        }
+    }
+
+    /// When [`Receiver::handle_timeout`] is to be called at the latest.
+    pub fn poll_timeout(&mut self) -> Option<Instant> {
+        if self.over {
+            return None;
+        }
+        let paths = self.paths.iter_mut().filter_map(Path::poll_timeout).min();
+        [paths, self.gatherer.poll_timeout(), self.report_at, self.twcc.poll_timeout(), self.deadline]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Time went on.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.over {
+            return;
+        }
+        self.gatherer.handle_timeout(now);
+        self.take_gathered();
+        for path in &mut self.paths {
+            path.handle_timeout(now);
+        }
+        self.path_events();
+        if self.deadline.is_some_and(|at| at <= now) {
+            self.deadline = None;
+            let (stage, reason) = self.standing();
+            self.events.push_back(Event::Failed { stage, reason });
+        }
+        if self.report_at.is_some_and(|at| at <= now) {
+            let blocks: Vec<_> =
+                self.statistics.values_mut().filter_map(|statistics| statistics.block(now)).collect();
+            self.report_at = None;
+            if !blocks.is_empty() {
+                self.send_rtcp(&rtcp::receiver_report(&blocks));
+                self.report_at = Some(now + REPORT_INTERVAL);
+            }
+        }
+        let about = self.heard.first().copied().unwrap_or(0);
+        for packet in self.twcc.feedback(about, now) {
+            self.send_rtcp(&packet);
+        }
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
+        loop {
+            if let Some(transmit) = self.gatherer.poll_transmit() {
+                return Some(transmit);
+            }
+            let outgoing = self.paths.iter_mut().find_map(Path::poll_transmit)?;
+            if self.gatherer.is_relayed(outgoing.local) {
+                self.gatherer.send(outgoing.local, outgoing.remote, &outgoing.data, now);
+            } else {
+                return Some(Transmit {
+                    local: outgoing.local,
+                    remote: outgoing.remote,
+                    data: outgoing.data,
+                });
+            }
+        }
+    }
+
+    /// What happened next.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Asks for lost packets again.
+    ///
+    /// # Errors
+    ///
+    /// [`ReceiverError::Feedback`] while there is no connection.
+    pub fn nack(&mut self, media_ssrc: u32, sequences: &[u16]) -> Result<(), ReceiverError> {
+        rtcp::nacks(media_ssrc, sequences).iter().try_for_each(|packet| self.feedback(packet))
+    }
+
+    /// Asks for a key frame.
+    ///
+    /// # Errors
+    ///
+    /// [`ReceiverError::Feedback`] while there is no connection.
+    pub fn picture_loss(&mut self, media_ssrc: u32) -> Result<(), ReceiverError> {
+        self.feedback(&rtcp::picture_loss(media_ssrc))
+    }
+
+    /// The figures now.
+    pub fn figures(&self, now: Instant) -> Figures {
+        let mut figures = self.figures.clone();
+        if let Some((pair, rtt)) = self.paths.iter().find_map(|path| path.pair(now)) {
+            figures.pair = Some(pair);
+            figures.round_trip_time = rtt;
+        }
+        figures.undecryptable = self.paths.iter().map(|path| path.undecryptable).sum();
+        figures.early_dropped = self.paths.iter().map(|path| path.early_dropped).sum();
+        figures
+    }
+
+    /// How far it got: for a person who waits, and for who gives up.
+    pub fn standing(&self) -> (Stage, String) {
+        let standings = self.paths.iter().map(Path::standing);
+        standings.min_by_key(|(stage, _)| *stage == Stage::Dtls).unwrap_or((Stage::Ice, String::new()))
+    }
+
+    /// Servers that did not give what they were asked for, in words.
+    pub fn server_failures(&self) -> &[String] {
+        &self.gatherer.failures
+    }
+
+    /// Says goodbye and gives relays back: what is to be sent then is the last.
+    pub fn close(&mut self, now: Instant) {
+        for path in &mut self.paths {
+            path.close(now);
+        }
+        // Through the relay first, then the relay itself.
+        let mut last = Vec::new();
+        while let Some(transmit) = self.poll_transmit(now) {
+            last.push(transmit);
+        }
+        self.gatherer.close(now);
+        self.gatherer.put_first(last);
+        self.over = true;
+    }
+
+    fn feedback(&mut self, packet: &[u8]) -> Result<(), ReceiverError> {
+        let mut failure = "there is no connection".to_owned();
+        let mut sent = false;
+        // The source tells which path only where they are apart; a master passes over feedback for what it does not send.
+        for path in &mut self.paths {
+            match path.send_rtcp(packet) {
+                Ok(()) => sent = true,
+                Err(error) => failure = error,
+            }
+        }
+        if sent { Ok(()) } else { Err(ReceiverError::Feedback(failure)) }
+    }
+
+    fn send_rtcp(&mut self, packet: &[u8]) {
+        if let Err(error) = self.feedback(packet) {
+            tracing::debug!(%error, "report not sent");
+        }
+    }
+
+    fn from_peer(&mut self, local: SocketAddr, remote: SocketAddr, data: &[u8], now: Instant) {
+        match data.first() {
+            // RFC 7983.
+            Some(0..=3) => {
+                let taken = self.paths.iter_mut().any(|path| path.stun(local, remote, data, now));
+                if !taken {
+                    tracing::trace!(%remote, "STUN message of nobody's");
+                }
+            }
+            Some(20..=63) => {
+                let opened = self
+                    .paths
+                    .iter_mut()
+                    .find_map(|path| path.knows(local, remote, now).then_some(path))
+                    .map(|path| path.dtls(local, remote, data, now));
+                self.path_events();
+                for opened in opened.unwrap_or_default() {
+                    self.opened(opened, now);
+                }
+            }
+            Some(128..=191) => {
+                let opened = self
+                    .paths
+                    .iter_mut()
+                    .find_map(|path| path.knows(local, remote, now).then_some(path))
+                    .and_then(|path| path.media(data));
+                if let Some(opened) = opened {
+                    self.opened(opened, now);
+                }
+                return;
+            }
+            _ => {}
+        }
+        self.path_events();
+    }
+
+    fn opened(&mut self, opened: Opened, now: Instant) {
+        match opened {
+            Opened::Rtp(packet) => self.rtp(&packet, now),
+            Opened::Rtcp(compound) => {
+                for message in rtcp::read(&compound) {
+                    match message {
+                        Inbound::Report(report) => {
+                            if let Some(statistics) = self.statistics.get_mut(&report.ssrc) {
+                                statistics.report(report, now);
+                            }
+                            self.events.push_back(Event::SenderReport(report));
+                        }
+                        Inbound::Bye(sources) => {
+                            self.ended.extend(sources.iter().filter(|ssrc| self.heard.contains(ssrc)));
+                            if !self.heard.is_empty() && self.ended == self.heard {
+                                self.heard.clear();
+                                self.ended.clear();
+                                self.events.push_back(Event::Goodbye);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn rtp(&mut self, bytes: &Bytes, now: Instant) {
+        let packet = match RtpPacket::parse(bytes) {
+            Ok(packet) => packet,
+            Err(error) => {
+                tracing::debug!(%error, "RTP packet passed over");
+                return;
+            }
+        };
+        let extensions = Extensions::of(bytes);
+        if let Some(sequence) = self.demux.transport_sequence(extensions) {
+            self.twcc.arrived(sequence, now);
+        }
+        let payload_type = packet.payload_type;
+        match self.demux.route(packet, extensions) {
+            Route::Track { kind, packet, original, clock_rate } => {
+                if original {
+                    self.source(&packet, clock_rate, now);
+                }
+                self.events.push_back(Event::Rtp { kind, packet });
+            }
+            Route::Probe => {}
+            Route::Unbound => {
+                *self.figures.unbound.entry(payload_type).or_default() += 1;
+            }
+        }
+    }
+
+    /// Counts a packet for the reports.
+    fn source(&mut self, packet: &RtpPacket, clock_rate: u32, now: Instant) {
+        if self.statistics.len() >= MAX_STATISTICS && !self.statistics.contains_key(&packet.ssrc) {
+            self.statistics.clear();
+            self.heard.clear();
+        }
+        self.statistics
+            .entry(packet.ssrc)
+            .or_insert_with(|| {
+                Statistics::new(packet.ssrc, clock_rate, packet.sequence, packet.timestamp, now)
+            })
+            .packet(packet.sequence, packet.timestamp, now);
+        if self.heard.insert(packet.ssrc) {
+            tracing::debug!(ssrc = packet.ssrc, payload_type = packet.payload_type, "a source");
+        }
+        if !self.ended.is_empty() {
+            self.ended.remove(&packet.ssrc);
+        }
+        self.report_at.get_or_insert(now + REPORT_INTERVAL);
+    }
+
+    fn add_local(&mut self, candidate: Candidate) {
+        let mut text = None;
+        for path in &mut self.paths {
+            text = path.add_local(candidate.clone()).or(text);
+        }
+        if let Some(text) = text {
+            self.local.push(candidate);
+            self.events.push_back(Event::LocalCandidate(text));
+        }
+    }
+
+    fn take_gathered(&mut self) {
+        while let Some(found) = self.gatherer.poll_found() {
+            if self.relay_only && !matches!(found, Found::Relayed { .. }) {
+                continue;
+            }
+            if let Found::Reflexive { base, address } = found
+                && base == address
+            {
+                continue;
+            }
+            match path::gathered(found) {
+                Ok(candidate) => self.add_local(candidate),
+                Err(error) => tracing::debug!(%error, ?found, "no candidate of an address"),
+            }
+        }
+    }
+
+    fn path_events(&mut self) {
+        for path in &mut self.paths {
+            while let Some(event) = path.poll_event() {
+                let event = match event {
+                    PathEvent::Found => Event::PathFound,
+                    PathEvent::Connected => {
+                        self.connected += 1;
+                        self.deadline = None;
+                        if self.connected > 1 {
+                            continue;
+                        }
+                        Event::Connected
+                    }
+                    PathEvent::Disconnected => Event::Disconnected,
+                    PathEvent::Recovered => Event::Recovered,
+                    PathEvent::Closed => Event::Goodbye,
+                    PathEvent::Failed { stage, reason } => Event::Failed { stage, reason },
+                };
+                self.events.push_back(event);
+            }
+        }
+    }
+}
