@@ -22,7 +22,6 @@ async fn both() {
 
 /// It answers with `m=audio 0 …` and nothing below it, not even `a=mid`.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "rtc does not take it"]
 async fn without_an_audio_codec() {
     record(program(), Media::Video, &["--no-audio-codec"], "").await;
 }
@@ -38,13 +37,11 @@ async fn dtls_passive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "rtc does not take it"]
 async fn dtls_without_extended_master_secret() {
     record(program(), Media::Both, &["--no-extended-master-secret"], "").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "rtc does not take it"]
 async fn undeclared_ssrcs() {
     record(program(), Media::Both, &["--no-ssrc"], "").await;
 }
