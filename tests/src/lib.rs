@@ -18,5 +18,6 @@ pub mod packets;
 pub mod pods;
 pub mod sound;
 pub mod stored;
+pub mod stranger;
 pub mod usage;
 pub mod verdict;

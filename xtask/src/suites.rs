@@ -154,6 +154,13 @@ const SUITES: &[Suite] = &[
         run: browser,
     },
     Suite {
+        name: "strangers",
+        about: "masters that nobody here wrote: aiortc, Pion",
+        minutes: 15,
+        missing: no_strangers,
+        run: strangers,
+    },
+    Suite {
         name: "demo",
         about: "cargo xtask demo --headless",
         minutes: 10,
@@ -351,6 +358,18 @@ fn no_browser() -> Option<String> {
     lacks(&["chromium", "node", "npm", "ffmpeg"])
 }
 
+fn no_strangers() -> Option<String> {
+    let (major, minor) = assets::GO;
+    no_python().or_else(no_ffmpeg).or_else(|| match assets::go_version() {
+        None => Some(format!("this machine has no Go {major}.{minor} or newer, in which Pion is written")),
+        Some(found) if found < assets::GO => Some(format!(
+            "Pion needs Go {major}.{minor} or newer, and this machine has {}.{}",
+            found.0, found.1
+        )),
+        Some(_) => None,
+    })
+}
+
 // The suites.
 
 fn fmt(suite: &mut Run) -> Result<()> {
@@ -408,7 +427,7 @@ fn deny(suite: &mut Run) -> Result<()> {
 }
 
 fn policies(suite: &mut Run) -> Result<()> {
-    let python = virtual_environment(&root().join("tests/python/requirements.txt"))?;
+    let python = virtual_environment("venv", &root().join("tests/python/requirements.txt"))?;
     suite.command(Command::new(python).arg(root().join("tests/python/policies.py")))
 }
 
@@ -435,7 +454,7 @@ fn e2e(suite: &mut Run) -> Result<()> {
         "--test-threads=1",
     ]))?;
     // These have suites of their own.
-    let others = ["browser", "chart", "chart_install", "delivery", "operator", "pods", "time"];
+    let others = ["browser", "chart", "chart_install", "delivery", "operator", "pods", "strangers", "time"];
     for test in tests()?.iter().filter(|test| !others.contains(&test.as_str())) {
         let mut command = cargo();
         command.args([
@@ -501,6 +520,32 @@ fn browser(suite: &mut Run) -> Result<()> {
             // With what a test that passed has to say: which sizes the browser went through is different every time.
             .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", "browser", "--", "--show-output"])
             .env("KVS_INGEST_WEB_DIR", page),
+    )
+}
+
+fn strangers(suite: &mut Run) -> Result<()> {
+    binaries()?;
+    let folder = root().join("tests/masters");
+    let python = virtual_environment("venv-aiortc", &folder.join("aiortc/requirements.txt"))?;
+    let pion = target().join("tools/bin/pion-master");
+    // Always: Go knows what is built already, and go.sum says what it is built from.
+    suite.command(
+        Command::new("go")
+            .args(["build", "-trimpath", "-buildvcs=false", "-o"])
+            .arg(&pion)
+            .arg(".")
+            .env("CGO_ENABLED", "0")
+            .env("GOTOOLCHAIN", "local")
+            .env("GOWORK", "off")
+            .current_dir(folder.join("pion")),
+    )?;
+    // Mostly waiting: several at a time.
+    suite.command(
+        cargo()
+            .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", "strangers", "--"])
+            .arg("--test-threads=4")
+            .env("KVS_INGEST_AIORTC", python)
+            .env("KVS_INGEST_PION", pion),
     )
 }
 
@@ -581,7 +626,7 @@ fn images(suite: &mut Run) -> Result<()> {
 
 fn boto3(suite: &mut Run) -> Result<()> {
     binaries()?;
-    let python = virtual_environment(&root().join("tests/python/requirements.txt"))?;
+    let python = virtual_environment("venv", &root().join("tests/python/requirements.txt"))?;
     let local = demo::LocalKvs::start_for_tests("boto3")?;
     let script = |name: &str| {
         let mut command = Command::new(&python);
@@ -638,9 +683,9 @@ fn fill(suite: &mut Run, local: &demo::LocalKvs, stream: &str) -> Result<()> {
     )
 }
 
-/// The Python of a virtual environment with the packages of `requirements`, made when it is missing or older.
-fn virtual_environment(requirements: &Path) -> Result<PathBuf> {
-    let folder = target().join("venv");
+/// The Python of the virtual environment `name` with the packages of `requirements`, made when it is missing or older.
+fn virtual_environment(name: &str, requirements: &Path) -> Result<PathBuf> {
+    let folder = target().join(name);
     let stamp = folder.join("requirements.txt");
     let wanted =
         std::fs::read(requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
