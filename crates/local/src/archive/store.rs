@@ -418,6 +418,7 @@ mod tests {
 
     fn fragment(timecode_ms: u64) -> Fragment {
         Fragment {
+            timecode: timecode_ms,
             timecode_ms,
             duration_ms: 2_000,
             header: Bytes::from_static(b"header"),

@@ -50,7 +50,7 @@ impl Persister {
         let (fail, failed) = watch::channel(None);
         let task = tokio::spawn(async move {
             while let Some(job) = waiting.recv().await {
-                let (timecode_ms, number) = (job.fragment.timecode_ms, job.number.clone());
+                let (timecode, number) = (job.fragment.timecode, job.number.clone());
                 if let Err((id, reason)) = persist(&app, &head, &acks, job).await {
                     tracing::error!(
                         stream = head.stream.name,
@@ -58,7 +58,7 @@ impl Persister {
                         reason,
                         "a fragment is not stored"
                     );
-                    let ack = Ack::Error { timecode_ms: Some(timecode_ms), number: Some(number), id };
+                    let ack = Ack::Error { timecode: Some(timecode), number: Some(number), id };
                     send(&acks, &head, Modes::default(), &ack).await;
                     let _ = fail.send(Some(NotStored::Told(id, reason)));
                     return;
@@ -104,7 +104,7 @@ async fn persist(app: &Arc<App>, head: &Head, acks: &Acks, job: Job) -> Result<(
             () = app.stop.cancelled() => {}
         }
     }
-    let (key, timecode_ms) = (stream.folder(), fragment.timecode_ms);
+    let (key, timecode) = (stream.folder(), fragment.timecode);
     if !modes.no_store {
         let (archive, stream, number) = (app.archive.clone(), key.clone(), number.clone());
         tokio::task::spawn_blocking(move || {
@@ -115,6 +115,6 @@ async fn persist(app: &Arc<App>, head: &Head, acks: &Acks, job: Job) -> Result<(
         .map_err(|error| (ErrorId::ArchivalError, error.to_string()))?;
         app.put_media.sessions.count(&key, |counters| counters.persisted += 1);
     }
-    send(acks, head, modes, &Ack::Persisted { timecode_ms, number }).await;
+    send(acks, head, modes, &Ack::Persisted { timecode, number }).await;
     Ok(())
 }
