@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Config, archive::Archive, auth::KeyRing, control::ControlPlane, ice::TurnCredentials, putmedia::PutMedia,
-    signaling::Signaling,
+    Config, archive::Archive, auth::KeyRing, control::ControlPlane, ice::TurnCredentials,
+    page_token::PageTokens, putmedia::PutMedia, signaling::Signaling,
 };
 
 /// The shared state of the server.
@@ -25,6 +25,8 @@ pub struct App {
     pub put_media: PutMedia,
     /// The signaling hub and its sockets.
     pub signaling: Signaling,
+    /// Makes and checks `NextToken`s.
+    pub tokens: PageTokens,
     /// Makes and checks TURN credentials.
     pub turn: TurnCredentials,
     /// Cancelled when the server ends: what streams without end stops then.

@@ -25,8 +25,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
 use crate::{
-    App, Config, archive::Archive, auth::KeyRing, control::ControlPlane, error::ServiceError, ice, putmedia,
-    router, signaling::Signaling, tls,
+    App, Config, archive::Archive, auth::KeyRing, control::ControlPlane, error::ServiceError, ice,
+    page_token::PageTokens, putmedia, router, signaling::Signaling, tls,
 };
 
 /// Connections at one time. When full, new ones wait in the backlog of the operating system.
@@ -166,6 +166,7 @@ impl Server {
             tasks: tasks.clone(),
             keys: KeyRing::new(&config.access_keys),
             signaling: Signaling::new(config.signaling.clone(), stop.clone(), tasks.clone()),
+            tokens: PageTokens::default(),
             turn: credentials,
             config,
             db,

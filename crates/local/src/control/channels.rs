@@ -115,10 +115,10 @@ pub(super) async fn describe(State(app): State<Arc<App>>, Signed { caller, membe
 }
 
 pub(super) async fn list(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
-    let page = Page::read(&members, "ChannelNameCondition")?;
+    let page = Page::read(&app.tokens, &caller.region, &members, "ChannelNameCondition")?;
     let all: Vec<_> =
         app.control.channels().into_iter().filter(|found| found.region == caller.region).collect();
-    let (items, token) = page.cut(all.iter().map(|channel| (channel.name.as_str(), channel.describe())));
+    let (items, token) = page.cut(all.iter().map(|channel| (channel.name.as_str(), channel.describe())))?;
     let mut answer = json!({"ChannelInfoList": items});
     if let Some(token) = token {
         answer["NextToken"] = json!(token);

@@ -92,7 +92,7 @@ async fn persist(app: &Arc<App>, head: &Head, acks: &Acks, job: Job) -> Result<(
     // As it is now: it may have been changed or deleted since the session began.
     let stream = app
         .control
-        .find_stream(&head.stream.region, None, Some(&head.stream.arn))
+        .current(&head.stream)
         .map_err(|_| (ErrorId::StreamNotActive, "the stream was deleted".to_owned()))?;
     if stream.retention_hours == 0 {
         return Ok(());

@@ -246,8 +246,7 @@ impl Session {
 
     /// Whether the stream is gone, or another of its name is there.
     fn deleted(&self) -> bool {
-        let stream = &self.head.stream;
-        self.app.control.find_stream(&stream.region, None, Some(&stream.arn)).is_err()
+        self.app.control.current(&self.head.stream).is_err()
     }
 
     fn look_at_faults(&mut self) {
