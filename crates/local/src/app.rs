@@ -5,8 +5,14 @@ use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Config, archive::Archive, auth::KeyRing, control::ControlPlane, ice::TurnCredentials,
-    page_token::PageTokens, putmedia::PutMedia, signaling::Signaling,
+    Config,
+    archive::Archive,
+    auth::KeyRing,
+    control::ControlPlane,
+    ice::{TurnAddress, TurnCredentials},
+    page_token::PageTokens,
+    putmedia::PutMedia,
+    signaling::Signaling,
 };
 
 /// The shared state of the server.
@@ -29,6 +35,8 @@ pub struct App {
     pub tokens: PageTokens,
     /// Makes and checks TURN credentials.
     pub turn: TurnCredentials,
+    /// Where the TURN server is reached.
+    pub turn_address: TurnAddress,
     /// Cancelled when the server ends: what streams without end stops then.
     pub stop: CancellationToken,
     /// What the end of the server waits for.

@@ -150,13 +150,14 @@ impl Server {
         let secure = match config.tls_listen {
             None => None,
             Some(address) => {
-                let acceptor = tls::acceptor(&data, &config.tls_names)
+                let acceptor = tls::acceptor(&data, address.ip(), &config.tls_names)
                     .map_err(|error| StartError::Tls(data.clone(), error.to_string()))?;
                 let (address, listener) = bind("--tls-listen", address).await?;
                 Some((address, listener, acceptor))
             }
         };
-        let (turn, credentials) = ice::TurnServer::start(config.turn_listen, config.ice_ttl).await?;
+        let (turn, credentials) =
+            ice::TurnServer::start(config.turn_listen, config.turn_advertise, config.ice_ttl).await?;
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -168,6 +169,7 @@ impl Server {
             signaling: Signaling::new(config.signaling.clone(), stop.clone(), tasks.clone()),
             tokens: PageTokens::default(),
             turn: credentials,
+            turn_address: turn.address(),
             config,
             db,
             control,
@@ -190,14 +192,14 @@ impl Server {
         format!("http://{}", self.local)
     }
 
-    /// `https://localhost:port` of the TLS listener.
+    /// `https://host:port` of the TLS listener.
     pub fn tls_url(&self) -> Option<String> {
-        self.secure.map(|address| format!("https://localhost:{}", address.port()))
+        self.secure.map(|address| format!("https://{address}"))
     }
 
-    /// Address of the TURN server.
+    /// Where the TURN server listens.
     pub fn turn_address(&self) -> SocketAddr {
-        self.turn.address()
+        self.turn.address().listen
     }
 
     /// Makes sure that a channel exists in the configured region, as if someone had created it.

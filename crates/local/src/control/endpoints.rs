@@ -8,7 +8,7 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{Answer, Json, channels, streams};
+use super::{Json, channels, streams};
 use crate::{
     App,
     auth::Signed,
@@ -18,7 +18,10 @@ use crate::{
 
 /// GetSignalingChannelEndpoint. Master and viewer get the same address: no client takes a path in it, and some take no
 /// port, so a viewer is known by its `X-Amz-ClientId`, which a master never sends.
-pub(super) async fn signaling(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
+pub(super) async fn signaling(
+    State(app): State<Arc<App>>,
+    Signed { caller, members }: Signed,
+) -> Result<Response, ServiceError> {
     let channel = channels::find_by_arn(&app, &members)?;
     let configuration = members.structure("SingleMasterChannelEndpointConfiguration")?.unwrap_or_default();
     configuration.one_of("Role", &["MASTER", "VIEWER"])?;
@@ -41,7 +44,10 @@ pub(super) async fn signaling(State(app): State<Arc<App>>, Signed { caller, memb
         };
         list.push(json!({"Protocol": protocol, "ResourceEndpoint": endpoint}));
     }
-    Ok(Json(json!({"ResourceEndpointList": list})))
+    if let Some(response) = misbehave(&app, &channel.arn, Call::GetSignalingChannelEndpoint).await {
+        return Ok(response);
+    }
+    Ok(Json(json!({"ResourceEndpointList": list})).into_response())
 }
 
 /// What GetDataEndpoint can be asked about, and whether it is here.

@@ -119,7 +119,7 @@ impl Session {
             abort.reset();
         }
         // What is complete is stored and acknowledged before the last word.
-        let end = match persister.finish().await {
+        let end = match persister.finish(matches!(end, End::Gone(_) | End::Reset)).await {
             Ok(()) => end,
             Err(failed) => failed.into(),
         };
