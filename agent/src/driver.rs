@@ -3,12 +3,13 @@
 use crate::channel::{self, Channel, Outgoing, Socket};
 use crate::events::{Event, Events};
 use crate::failure;
-use crate::peer::{IceServer, MediaQueue, Peer, PeerConfig, PeerError, PeerEvent, UdpPeer};
+use crate::peer::{MediaQueue, Peer, PeerConfig, PeerError, PeerEvent, UdpPeer};
 use crate::pipeline::Tracks;
 use crate::receive::{Receive, ReceiveConfig};
-use crate::session::{Action, Failure, FailureKind, Input, Session};
+use crate::servers::servers;
+use crate::session::{Action, Failure, Input, Phase, Session};
 use crate::state::State;
-use kvs::{ChannelId, ClientId, ControlPlane};
+use kvs::{ChannelId, ControlPlane};
 use kvs_aws::AwsContext;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,6 +46,8 @@ pub enum Message {
     PeerBuilt {
         /// Which.
         generation: u64,
+        /// Why it has no TURN server, if it has none.
+        without_turn: Option<String>,
         /// The peer with its media.
         result: Result<(UdpPeer, MediaQueue), Failure>,
     },
@@ -83,6 +86,8 @@ pub struct Driver {
     wanted_socket: Option<u64>,
     socket: Option<Socket>,
     peer: Option<PeerSlot>,
+    /// Why the newest peer has no TURN server.
+    without_turn: Option<String>,
     receiving: JoinSet<()>,
     messages: mpsc::Sender<Message>,
     inbox: mpsc::Receiver<Message>,
@@ -112,6 +117,7 @@ impl Driver {
             wanted_socket: None,
             socket: None,
             peer: None,
+            without_turn: None,
             receiving: JoinSet::new(),
             messages,
             inbox,
@@ -166,8 +172,13 @@ impl Driver {
                     self.step(Input::SignalingOpened { attempt, result: Ok(()) }).await;
                 }
             }
-            Message::PeerBuilt { generation, result } => match result {
+            Message::PeerBuilt { generation, without_turn, result } => match result {
                 Ok((peer, media)) => {
+                    if let Some(reason) = without_turn.clone() {
+                        let told = self.without_turn == without_turn;
+                        self.events.emit(Event::WithoutTurn { reason, told });
+                    }
+                    self.without_turn = without_turn;
                     let peer = Arc::new(peer);
                     let slot = PeerSlot {
                         generation,
@@ -200,11 +211,18 @@ impl Driver {
             }
         }
         let now = Instant::now();
-        let view = self.config.receive.delivery.view(self.session.view(now), now);
+        let mut view = self.config.receive.delivery.view(self.session.view(now), now);
+        let words = view.message.len();
+        if let Some(reason) = &self.without_turn
+            && !matches!(view.phase, Phase::Stopping | Phase::Failed)
+        {
+            view.message.push_str("; there are no TURN servers: ");
+            view.message.push_str(reason);
+        }
         let before = self.state.set_view(view.clone());
         for failure in failures {
             // Said once: by the transition, if it leads to one.
-            let told = before.is_some() && view.message == failure.message;
+            let told = before.is_some() && view.message[..words] == failure.message;
             self.events.emit(Event::Failed { failure, told });
         }
         if let Some(from) = before {
@@ -284,8 +302,10 @@ impl Driver {
         let (context, messages) = (self.context.clone(), self.messages.clone());
         let mut config = self.config.peer.clone();
         tokio::spawn(async move {
+            let mut without_turn = None;
             let result = async {
-                config.ice_servers = ice_servers(&context, &channel, &client_id).await?;
+                let found = servers(&context, &channel, &client_id, config.relay_only).await?;
+                (config.ice_servers, without_turn) = (found.servers, found.without_turn);
                 UdpPeer::new(config).await.map_err(|error| failure::peer(&error))
             }
             .await;
@@ -293,7 +313,7 @@ impl Driver {
                 Ok((peer, peer_events, media)) => (Ok((peer, media)), Some(peer_events)),
                 Err(failure) => (Err(failure), None),
             };
-            if messages.send(Message::PeerBuilt { generation, result }).await.is_err() {
+            if messages.send(Message::PeerBuilt { generation, without_turn, result }).await.is_err() {
                 return;
             }
             let Some(mut peer_events) = peer_events else {
@@ -354,32 +374,6 @@ impl Driver {
 fn close(slot: PeerSlot) {
     slot.stop.cancel();
     tokio::spawn(async move { slot.peer.close().await });
-}
-
-async fn ice_servers(
-    context: &AwsContext,
-    channel: &Channel,
-    client_id: &str,
-) -> Result<Vec<IceServer>, Failure> {
-    let client_id: ClientId = client_id
-        .parse()
-        .map_err(|error: kvs::InvalidId| Failure::new(FailureKind::InvalidRequest, error.to_string()))?;
-    let found = kvs::ice_servers(context, &channel.endpoints.https, &channel.arn, &client_id)
-        .await
-        .map_err(|error| failure::call(&error))?;
-    let stun = kvs::stun_server(context).map(|url| IceServer {
-        urls: vec![url],
-        username: String::new(),
-        credential: String::new(),
-    });
-    Ok(stun
-        .into_iter()
-        .chain(found.into_iter().map(|server| IceServer {
-            urls: server.urls,
-            username: server.username,
-            credential: server.credential,
-        }))
-        .collect())
 }
 
 /// Longest offer: 10,000 characters of base64 hold 7,500 bytes of JSON.

@@ -40,6 +40,13 @@ pub enum Event {
         /// A transition says the same.
         told: bool,
     },
+    /// A peer was built without TURN servers.
+    WithoutTurn {
+        /// Why there are none.
+        reason: String,
+        /// The peer before had none for the same reason.
+        told: bool,
+    },
     /// The media path is known.
     PairSelected {
         /// The pair.
@@ -137,6 +144,7 @@ struct KindLabel {
 #[derive(Debug, Default)]
 pub struct Events {
     failures: Family<ReasonLabel, Counter>,
+    without_turn: Counter,
     transitions: Family<ReasonLabel, Counter>,
     malformed: Family<KindLabel, Counter>,
     format_changes: Counter,
@@ -151,6 +159,11 @@ impl Events {
     /// Makes the counters known to `registry`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("failures", "Failures that were dealt with, by reason", self.failures.clone());
+        registry.register(
+            "peers_without_turn",
+            "Peer connections that were built without TURN servers, because GetIceServerConfig failed",
+            self.without_turn.clone(),
+        );
         registry.register("transitions", "Changes of phase, by the new reason", self.transitions.clone());
         registry.register(
             "rtp_packets_malformed",
@@ -206,6 +219,16 @@ impl Events {
                 self.failures.get_or_create(&ReasonLabel { reason: reason.to_owned() }).inc();
                 if !told {
                     tracing::warn!(reason, "{}", failure.message);
+                }
+            }
+            Event::WithoutTurn { reason, told } => {
+                self.without_turn.inc();
+                if !told {
+                    tracing::warn!(
+                        reason,
+                        "there are no TURN servers: the peer connection is tried without, and fails where only a \
+                         relay gets through"
+                    );
                 }
             }
             Event::PairSelected { pair } => tracing::info!(

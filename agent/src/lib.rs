@@ -15,6 +15,7 @@ pub mod peer;
 pub mod pipeline;
 pub mod prepare;
 pub mod receive;
+mod servers;
 pub mod session;
 pub mod settings;
 pub mod state;

@@ -71,9 +71,12 @@ async fn run(cli: Cli) -> Result<()> {
         fragment: FRAGMENT,
         deliver_within: DELIVER_WITHIN,
     };
-    let listener = tokio::net::TcpListener::bind(cli.listen)
-        .await
+    let listening = kvs_ingest_api::listen::listen(cli.listen)
         .with_context(|| format!("cannot listen on {} (--listen chooses another address)", cli.listen))?;
+    if listening.without_ipv6 {
+        tracing::warn!(asked = %cli.listen, "this machine has no IPv6: listening on every address of IPv4");
+    }
+    let listener = tokio::net::TcpListener::from_std(listening.socket)?;
     let address = listener.local_addr()?;
     writeln!(std::io::stdout(), "kvs-ingest-agent listening on http://{address}")?;
     std::io::stdout().flush()?;

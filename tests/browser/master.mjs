@@ -1,10 +1,11 @@
 // Opens the page of kvs-local in headless Chromium as a master whose camera plays a file (Motion JPEG), and answers one
 // JSON line for each line on standard input: `sent` (every video frame that was encoded and sent, by viewer connection),
 // `state`, or `end`, which turns camera and microphone off and leaves the connections. Ends when standard input does.
+// `master.mjs URL FILE [without-h264]`: the last hides H.264 from the page, as Firefox without OpenH264 has none.
 import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
 
-const [url, camera] = process.argv.slice(2);
+const [url, camera, without] = process.argv.slice(2);
 
 /** Runs in the page before its own script: a pass-through transform on every video sender. */
 function record() {
@@ -52,6 +53,15 @@ function record() {
   };
 }
 
+/** Runs in the page before its own script. */
+function hideH264() {
+  const capabilities = RTCRtpSender.getCapabilities;
+  RTCRtpSender.getCapabilities = kind => {
+    const { codecs, ...rest } = capabilities.call(RTCRtpSender, kind);
+    return { ...rest, codecs: codecs.filter(codec => codec.mimeType.toLowerCase() !== 'video/h264') };
+  };
+}
+
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
   args: [
@@ -71,6 +81,7 @@ const page = await browser.newPage();
 page.on('pageerror', error => console.error(`page: ${error}`));
 page.on('console', message => console.error(`console: ${message.text()}`));
 await page.addInitScript(record);
+if (without === 'without-h264') await page.addInitScript(hideH264);
 await page.goto(url);
 console.log(JSON.stringify({ ready: true }));
 

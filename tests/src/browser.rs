@@ -42,11 +42,21 @@ pub struct BrowserMaster {
 impl BrowserMaster {
     /// Opens the page, which starts by itself when its address says so; its camera plays the clip `camera`.
     pub async fn open(url: &str, camera: &Path) -> Result<Self> {
+        Self::open_with(url, camera, &[]).await
+    }
+
+    /// The same in a browser that cannot send H.264.
+    pub async fn open_without_h264(url: &str, camera: &Path) -> Result<Self> {
+        Self::open_with(url, camera, &["without-h264"]).await
+    }
+
+    async fn open_with(url: &str, camera: &Path, more: &[&str]) -> Result<Self> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser/master.mjs");
         let mut child = Command::new("node")
             .arg(script)
             .arg(url)
             .arg(camera)
+            .args(more)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

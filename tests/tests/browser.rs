@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kvs_ingest_tests::agent::{AgentProcess, AgentSettings};
@@ -13,16 +14,47 @@ use tokio::time::{Instant, sleep};
 
 const SECONDS: u64 = 22;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_frame_that_chromium_sends_is_stored() {
+/// kvs-local with its page.
+async fn local(folder: &Path) -> Server {
     let web =
         std::env::var("KVS_INGEST_WEB_DIR").expect("KVS_INGEST_WEB_DIR: run `cargo xtask test browser`");
-    let folder = tempfile::tempdir().unwrap();
-    let mut config = Config::new(folder.path().join("kvs"));
+    let mut config = Config::new(folder.join("kvs"));
     config.access_keys = vec![AccessKey::new("AKIDTEST", "secret")];
     config.region = "eu-central-1".to_owned();
     config.web = Some(web.into());
-    let local = Server::start(config).await.unwrap();
+    Server::start(config).await.unwrap()
+}
+
+/// Firefox without OpenH264 would share a camera that no viewer can store.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_without_h264_is_told_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = local(folder.path()).await;
+    let camera = numbered::clip(&clip::cache().unwrap()).await.unwrap();
+    for (query, shared) in [("", false), ("&audio=0", false), ("&video=0", true)] {
+        let url = format!("{}/?channel=browser&start=1{query}", local.url());
+        let mut browser = BrowserMaster::open_without_h264(&url, &camera).await.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let page = loop {
+            let page = browser.state().await.unwrap();
+            if page["signaling"] == true || page["errors"].as_array().is_some_and(|all| !all.is_empty()) {
+                break page;
+            }
+            assert!(Instant::now() < deadline, "{page}");
+            sleep(Duration::from_millis(100)).await;
+        };
+        assert_eq!(page["signaling"], shared, "{query}: {page}");
+        let status = page["status"].as_str().unwrap();
+        assert_eq!(status.contains("cannot send H.264") && status.contains("OpenH264"), !shared, "{page}");
+        assert_eq!(status.contains("untick the camera"), query.is_empty(), "{page}");
+    }
+    local.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_frame_that_chromium_sends_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = local(folder.path()).await;
     let endpoint = local.url();
     let agent = AgentProcess::start(&AgentSettings {
         manifest: "apiVersion: kvs-ingest.dev/v1alpha1

@@ -97,6 +97,17 @@ impl World {
         assert_eq!(post_json(&url, &fault).await.unwrap().0, 200);
     }
 
+    /// GetIceServerConfig is answered AccessDenied from now on, as by a policy without that action.
+    async fn deny_ice_servers(&self) {
+        self.local.ensure_channel(CHANNEL).unwrap();
+        let fault = json!({
+            "channel": CHANNEL, "action": "http_error", "call": "GetIceServerConfig", "status": 403, "times": 0,
+            "message": "not authorized to perform: kinesisvideo:GetIceServerConfig",
+        });
+        let url = format!("{}/_kvs/faults", self.access.endpoint);
+        assert_eq!(post_json(&url, &fault).await.unwrap().0, 200);
+    }
+
     /// SIGTERM, exit code 0, and what is stored then.
     async fn finish(&self, agent: AgentProcess) -> Stored {
         let log = agent.log();
@@ -163,6 +174,40 @@ async fn nothing_is_lost_through_turn_only() {
     nothing_lost(&stored, &sent);
     most_is_there(&stored, &sent);
     world.local.shutdown().await;
+}
+
+/// A policy that forgets the action, or a call that fails: host candidates do without TURN, and it is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_turn_credentials_host_candidates_do() {
+    let world = World::new().await;
+    let master = world.master(Settings::default()).await;
+    world.deny_ice_servers().await;
+    let mut agent = world.agent("").await;
+    world.persisted(&mut agent, Duration::from_secs(4), DEADLINE).await;
+    let status = agent.status().await.unwrap();
+    let message = status["message"].as_str().unwrap();
+    assert_eq!(status["phase"], "Streaming");
+    for words in
+        ["there are no TURN servers", "GetIceServerConfig", "AccessDeniedException", "not authorized"]
+    {
+        assert!(message.contains(words), "no {words:?} in {message:?}");
+    }
+    assert_eq!(agent.log().matches("the peer connection is tried without").count(), 1, "{}", agent.log());
+    let stored = world.finish(agent).await;
+    nothing_lost(&stored, &master.sent().pop().unwrap());
+}
+
+/// Where only relays are allowed there is nothing to go on with: the agent says what it may not do.
+#[tokio::test(flavor = "multi_thread")]
+async fn relays_only_and_no_turn_credentials_is_a_failure() {
+    let world = World::new().await;
+    let _master = world.master(Settings::default()).await;
+    world.deny_ice_servers().await;
+    let mut agent = world.agent("  ice: {transportPolicy: Relay}\n").await;
+    let status = agent.wait_for_phase("Failed", DEADLINE).await.unwrap();
+    assert_eq!(status["reason"], "AccessDenied");
+    assert!(status["message"].as_str().unwrap().contains("GetIceServerConfig"), "{status}");
+    assert!(agent.stop(Duration::from_secs(20)).await.unwrap().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -115,7 +115,7 @@ impl Service {
                     prop_assert_eq!(fragment.timecode_scale, self.scale_ms * 1_000_000);
                     let Some((id, _)) = &self.session else { continue };
                     for kind in ["RECEIVED", "PERSISTED"] {
-                        let timecode = fragment.timecode_ms / self.scale_ms;
+                        let timecode = fragment.timecode;
                         let ack = format!("{{\"EventType\":\"{kind}\",\"FragmentTimecode\":{timecode}}}");
                         producer.handle_acks(*id, ack.as_bytes(), now);
                     }

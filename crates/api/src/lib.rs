@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod config;
+#[cfg(feature = "listen")]
+pub mod listen;
 mod manifest;
 #[cfg(feature = "crd")]
 mod object;

@@ -5,7 +5,13 @@ use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Config, archive::Archive, auth::KeyRing, control::ControlPlane, ice::TurnCredentials, putmedia::PutMedia,
+    Config,
+    archive::Archive,
+    auth::KeyRing,
+    control::ControlPlane,
+    ice::{TurnAddress, TurnCredentials},
+    page_token::PageTokens,
+    putmedia::PutMedia,
     signaling::Signaling,
 };
 
@@ -25,8 +31,12 @@ pub struct App {
     pub put_media: PutMedia,
     /// The signaling hub and its sockets.
     pub signaling: Signaling,
+    /// Makes and checks `NextToken`s.
+    pub tokens: PageTokens,
     /// Makes and checks TURN credentials.
     pub turn: TurnCredentials,
+    /// Where the TURN server is reached.
+    pub turn_address: TurnAddress,
     /// Cancelled when the server ends: what streams without end stops then.
     pub stop: CancellationToken,
     /// What the end of the server waits for.

@@ -28,8 +28,11 @@ pub struct Config {
     pub web: Option<PathBuf>,
     /// Region of callers that do not say theirs (`auth` off), and of the web page.
     pub region: String,
-    /// Address of the TURN server; relayed addresses are on the same IP.
+    /// Address of the TURN server; relays listen on the same IP.
     pub turn_listen: SocketAddr,
+    /// The IP by which clients reach the TURN server and peers its relays. `None`: the one that is listened on; of a
+    /// server on every address, the host that the client called us by, and for relays the address of the default route.
+    pub turn_advertise: Option<IpAddr>,
     /// Lifetime of TURN credentials. The service uses 300 s; its model allows 30 s to 24 h.
     pub ice_ttl: Duration,
     /// Times and numbers of the signaling service.
@@ -52,6 +55,7 @@ impl Config {
             web: None,
             region: "us-east-1".to_owned(),
             turn_listen: loopback,
+            turn_advertise: None,
             ice_ttl: Duration::from_secs(300),
             signaling: SignalingLimits::default(),
             put_media: PutMediaLimits::default(),
@@ -66,7 +70,7 @@ pub struct SignalingLimits {
     pub idle: Duration,
     /// A connection lives this long.
     pub connection: Duration,
-    /// `GO_AWAY` is sent this long before the end of a connection.
+    /// `GO_AWAY` is sent this long before the end of a connection; with zero there is no `GO_AWAY`, only the close.
     pub go_away: Duration,
     /// Viewers per channel.
     pub viewers: usize,

@@ -13,6 +13,7 @@ pub mod error;
 mod ice;
 pub mod members;
 pub mod mkv;
+pub mod page_token;
 pub mod putmedia;
 mod request_log;
 mod router;

@@ -3,7 +3,7 @@
 
 use std::{
     io::{IsTerminal, Write},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
@@ -43,9 +43,12 @@ struct Options {
     /// Region of the web page and of unsigned requests; signed requests name their own
     #[arg(long, default_value = "us-east-1", value_name = "REGION")]
     region: String,
-    /// Address of the TURN server (UDP); relayed addresses are on the same IP
+    /// Address of the TURN server (UDP); relays listen on the same IP
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDR:PORT")]
     turn_listen: SocketAddr,
+    /// The IP by which clients reach the TURN server and peers its relays, where it is another than --turn-listen's
+    #[arg(long, value_name = "IP")]
+    turn_advertise: Option<IpAddr>,
     /// Lifetime of TURN credentials in seconds
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     ice_ttl: u64,
@@ -55,6 +58,9 @@ struct Options {
     /// Seconds that a signaling connection lives; GO_AWAY is sent a minute (or half of it) before
     #[arg(long, default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     signaling_lifetime: u64,
+    /// End signaling connections with close code 1001 alone, without GO_AWAY before
+    #[arg(long)]
+    no_go_away: bool,
     /// PutMedia sessions of one stream at a time
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=1000))]
     put_media_connections: u16,
@@ -96,11 +102,14 @@ async fn main() -> anyhow::Result<()> {
     config.web = options.web;
     config.region = options.region;
     config.turn_listen = options.turn_listen;
+    config.turn_advertise = options.turn_advertise;
     config.ice_ttl = Duration::from_secs(options.ice_ttl);
     config.signaling.idle = Duration::from_secs(options.signaling_idle);
     config.signaling.connection = Duration::from_secs(options.signaling_lifetime);
-    config.signaling.go_away = Duration::from_secs(60).min(config.signaling.connection / 2);
-
+    config.signaling.go_away = match options.no_go_away {
+        true => Duration::ZERO,
+        false => Duration::from_secs(60).min(config.signaling.connection / 2),
+    };
     config.put_media.connections = usize::from(options.put_media_connections);
     config.put_media.lifetime = Duration::from_secs(options.put_media_lifetime);
 

@@ -16,6 +16,27 @@ use crate::{
     ice, putmedia, request_log, signaling,
 };
 
+/// The operations of the service that are not here. `docs/kvs-local.md` names them too.
+const MISSING: [(&str, &str); 17] = [
+    ("/deleteEdgeConfiguration", "DeleteEdgeConfiguration"),
+    ("/describeEdgeConfiguration", "DescribeEdgeConfiguration"),
+    ("/describeImageGenerationConfiguration", "DescribeImageGenerationConfiguration"),
+    ("/describeNotificationConfiguration", "DescribeNotificationConfiguration"),
+    ("/describeStreamStorageConfiguration", "DescribeStreamStorageConfiguration"),
+    ("/getClip", "GetClip"),
+    ("/getDASHStreamingSessionURL", "GetDASHStreamingSessionURL"),
+    ("/getHLSStreamingSessionURL", "GetHLSStreamingSessionURL"),
+    ("/getImages", "GetImages"),
+    ("/joinStorageSession", "JoinStorageSession"),
+    ("/joinStorageSessionAsViewer", "JoinStorageSessionAsViewer"),
+    ("/listEdgeAgentConfigurations", "ListEdgeAgentConfigurations"),
+    ("/startEdgeConfigurationUpdate", "StartEdgeConfigurationUpdate"),
+    ("/updateImageGenerationConfiguration", "UpdateImageGenerationConfiguration"),
+    ("/updateNotificationConfiguration", "UpdateNotificationConfiguration"),
+    ("/updateStreamStorageConfiguration", "UpdateStreamStorageConfiguration"),
+    ("/v1/send-alexa-offer-to-master", "SendAlexaOfferToMaster"),
+];
+
 /// All routes: the AWS operations (all of them `POST`), the signaling handshake (`GET /`), and `/_kvs/`.
 pub fn router(app: Arc<App>) -> Router {
     let aws = Router::new()
@@ -51,6 +72,11 @@ async fn unknown(State(app): State<Arc<App>>, method: http::Method, uri: Uri) ->
     {
         return file;
     }
-    ServiceError::new(ErrorKind::UnknownOperation, format!("No operation at {method} {}", uri.path()))
-        .into_response()
+    let missing =
+        MISSING.iter().find(|(path, _)| *path == uri.path()).filter(|_| method == http::Method::POST);
+    let message = match missing {
+        Some((_, name)) => format!("kvs-local does not have the operation {name}."),
+        None => format!("No operation at {method} {}", uri.path()),
+    };
+    ServiceError::new(ErrorKind::UnknownOperation, message).into_response()
 }

@@ -25,8 +25,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
 use crate::{
-    App, Config, archive::Archive, auth::KeyRing, control::ControlPlane, error::ServiceError, ice, putmedia,
-    router, signaling::Signaling, tls,
+    App, Config, archive::Archive, auth::KeyRing, control::ControlPlane, error::ServiceError, ice,
+    page_token::PageTokens, putmedia, router, signaling::Signaling, tls,
 };
 
 /// Connections at one time. When full, new ones wait in the backlog of the operating system.
@@ -150,13 +150,14 @@ impl Server {
         let secure = match config.tls_listen {
             None => None,
             Some(address) => {
-                let acceptor = tls::acceptor(&data, &config.tls_names)
+                let acceptor = tls::acceptor(&data, address.ip(), &config.tls_names)
                     .map_err(|error| StartError::Tls(data.clone(), error.to_string()))?;
                 let (address, listener) = bind("--tls-listen", address).await?;
                 Some((address, listener, acceptor))
             }
         };
-        let (turn, credentials) = ice::TurnServer::start(config.turn_listen, config.ice_ttl).await?;
+        let (turn, credentials) =
+            ice::TurnServer::start(config.turn_listen, config.turn_advertise, config.ice_ttl).await?;
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -166,7 +167,9 @@ impl Server {
             tasks: tasks.clone(),
             keys: KeyRing::new(&config.access_keys),
             signaling: Signaling::new(config.signaling.clone(), stop.clone(), tasks.clone()),
+            tokens: PageTokens::default(),
             turn: credentials,
+            turn_address: turn.address(),
             config,
             db,
             control,
@@ -189,14 +192,14 @@ impl Server {
         format!("http://{}", self.local)
     }
 
-    /// `https://localhost:port` of the TLS listener.
+    /// `https://host:port` of the TLS listener.
     pub fn tls_url(&self) -> Option<String> {
-        self.secure.map(|address| format!("https://localhost:{}", address.port()))
+        self.secure.map(|address| format!("https://{address}"))
     }
 
-    /// Address of the TURN server.
+    /// Where the TURN server listens.
     pub fn turn_address(&self) -> SocketAddr {
-        self.turn.address()
+        self.turn.address().listen
     }
 
     /// Makes sure that a channel exists in the configured region, as if someone had created it.

@@ -1,7 +1,7 @@
 //! The TLS listener's certificates: a CA made once per data folder (`ca.pem`, for `AWS_CA_BUNDLE`), and a server
 //! certificate made at each start.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, net::IpAddr, path::Path, sync::Arc};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -11,9 +11,15 @@ use rustls_pki_types::PrivateKeyDer;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-pub(crate) fn acceptor(data: &Path, names: &[String]) -> Result<tokio_rustls::TlsAcceptor, Error> {
+/// For a listener on this IP, which is in the certificate unless it stands for every address.
+pub(crate) fn acceptor(
+    data: &Path,
+    ip: IpAddr,
+    names: &[String],
+) -> Result<tokio_rustls::TlsAcceptor, Error> {
     let issuer = authority(data)?;
     let mut all: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+    all.extend((!ip.is_unspecified()).then(|| ip.to_string()).filter(|ip| !all.contains(ip)));
     all.extend(names.iter().cloned());
     let mut params = CertificateParams::new(all)?;
     params.distinguished_name.push(DnType::CommonName, "kvs-local");

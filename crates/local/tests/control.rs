@@ -162,6 +162,11 @@ async fn endpoints_are_this_server_without_a_path() {
 async fn bad_members_are_named() {
     let kvs = start(|_| ()).await;
     let s = &kvs.server;
+    let arn = channel(s, "c").await;
+    call(s, "/createStream", json!({ "StreamName": "door" })).await;
+    let tags = |count: u32| -> Vec<Value> {
+        (0..count).map(|n| json!({ "Key": format!("k{n}"), "Value": "" })).collect()
+    };
     let cases = [
         ("/createSignalingChannel", json!({}), "ChannelName"),
         ("/createSignalingChannel", json!({ "ChannelName": "a b" }), "ChannelName"),
@@ -175,6 +180,68 @@ async fn bad_members_are_named() {
         ),
         ("/createSignalingChannel", json!({ "ChannelName": "x", "Tags": [{ "Key": "k" }] }), "Tags[0].Value"),
         ("/describeSignalingChannel", json!({ "ChannelARN": "arn:aws:s3:::x" }), "ChannelARN"),
+        (
+            "/describeSignalingChannel",
+            json!({ "ChannelARN": "arn:aws:kinesisvideo:EU:000000000000:channel/c/1700000000000" }),
+            "ChannelARN",
+        ),
+        ("/createSignalingChannel", json!({ "ChannelName": "x", "Tags": tags(51) }), "Tags"),
+        (
+            "/createSignalingChannel",
+            json!({ "ChannelName": "x", "Tags": [{ "Key": "aws:x", "Value": "" }] }),
+            "Tags",
+        ),
+        ("/createStream", json!({ "StreamName": "x", "Tags": { "AWS:x": "" } }), "Tags"),
+        ("/createStream", json!({ "StreamName": "x", "Tags": {} }), "Tags"),
+        ("/createStream", json!({ "StreamName": "x", "KmsKeyId": "" }), "KmsKeyId"),
+        ("/createStream", json!({ "StreamName": "x", "KmsKeyId": "k".repeat(2049) }), "KmsKeyId"),
+        ("/createStream", json!({ "StreamName": "x", "DeviceName": "d".repeat(129) }), "DeviceName"),
+        (
+            "/createStream",
+            json!({ "StreamName": "x", "StreamStorageConfiguration": {} }),
+            "StreamStorageConfiguration.DefaultStorageTier",
+        ),
+        ("/TagResource", json!({ "ResourceARN": arn, "Tags": [] }), "Tags"),
+        ("/TagResource", json!({ "ResourceARN": arn, "Tags": tags(51) }), "Tags"),
+        ("/TagResource", json!({ "ResourceARN": arn, "Tags": [{ "Key": "aws:a", "Value": "" }] }), "Tags"),
+        ("/TagResource", json!({ "ResourceARN": arn, "Tags": [{ "Key": "a\tb", "Value": "" }] }), "Tags"),
+        ("/tagStream", json!({ "StreamName": "door", "Tags": {} }), "Tags"),
+        ("/tagStream", json!({ "StreamName": "door", "Tags": { "aws:a": "" } }), "Tags"),
+        ("/untagStream", json!({ "StreamName": "door", "TagKeyList": [] }), "TagKeyList"),
+        ("/untagStream", json!({ "StreamName": "door", "TagKeyList": ["a", "#"] }), "TagKeyList[1]"),
+        ("/UntagResource", json!({ "ResourceARN": arn, "TagKeyList": [""] }), "TagKeyList[0]"),
+        ("/ListTagsForResource", json!({ "ResourceARN": arn, "NextToken": "bWluZQ==" }), "NextToken"),
+        ("/listTagsForStream", json!({ "StreamName": "door", "NextToken": "bWluZQ==" }), "NextToken"),
+        ("/listStreams", json!({ "NextToken": "bWluZQ==" }), "NextToken"),
+        ("/listSignalingChannels", json!({ "NextToken": "A".repeat(1025) }), "NextToken"),
+        (
+            "/describeMappedResourceConfiguration",
+            json!({ "StreamName": "door", "MaxResults": 2 }),
+            "MaxResults",
+        ),
+        (
+            "/describeMappedResourceConfiguration",
+            json!({ "StreamName": "door", "NextToken": "bWluZQ==" }),
+            "NextToken",
+        ),
+        ("/describeStream", json!({ "StreamARN": arn }), "StreamARN"),
+        (
+            "/getSignalingChannelEndpoint",
+            json!({ "ChannelARN": arn, "SingleMasterChannelEndpointConfiguration": { "Protocols": [] } }),
+            "SingleMasterChannelEndpointConfiguration.Protocols",
+        ),
+        ("/getDataEndpoint", json!({ "StreamName": "door", "APIName": "GET_CLIP" }), "APIName"),
+        ("/getDataEndpoint", json!({ "StreamName": "door", "APIName": "GET_IMAGES" }), "APIName"),
+        (
+            "/getDataEndpoint",
+            json!({ "StreamName": "door", "APIName": "GET_HLS_STREAMING_SESSION_URL" }),
+            "APIName",
+        ),
+        (
+            "/getDataEndpoint",
+            json!({ "StreamName": "door", "APIName": "GET_DASH_STREAMING_SESSION_URL" }),
+            "APIName",
+        ),
         ("/createStream", json!({ "StreamName": "x", "DataRetentionInHours": -1 }), "DataRetentionInHours"),
         ("/createStream", json!({ "StreamName": "x", "MediaType": "video" }), "MediaType"),
         ("/createStream", json!({ "StreamName": "x", "MediaType": "video/h264,/aac" }), "MediaType"),
@@ -186,11 +253,102 @@ async fn bad_members_are_named() {
         let message = reply.json()["Message"].as_str().unwrap().to_owned();
         assert!(message.starts_with(&format!("{member}: ")), "{message}");
     }
+    let clip = try_call(s, "/getDataEndpoint", json!({ "StreamName": "door", "APIName": "GET_CLIP" })).await;
+    let message = clip.json()["Message"].as_str().unwrap().to_owned();
+    assert!(message.contains("GET_CLIP") && message.contains("kvs-local"), "{message}");
     let nowhere = try_call(s, "/nowhere", json!({})).await;
     assert_eq!(
         (nowhere.status, nowhere.header("x-amzn-errortype")),
         (404, Some("UnknownOperationException"))
     );
+}
+
+/// An operation that is not here says so by its name, in the answer and in the documentation.
+#[tokio::test]
+async fn missing_operations_are_named() {
+    let kvs = start(|_| ()).await;
+    let docs = include_str!("../../../docs/kvs-local.md");
+    for operation in [
+        "GetClip",
+        "GetImages",
+        "GetHLSStreamingSessionURL",
+        "GetDASHStreamingSessionURL",
+        "JoinStorageSession",
+        "JoinStorageSessionAsViewer",
+        "StartEdgeConfigurationUpdate",
+        "DescribeEdgeConfiguration",
+        "DeleteEdgeConfiguration",
+        "ListEdgeAgentConfigurations",
+        "DescribeImageGenerationConfiguration",
+        "UpdateImageGenerationConfiguration",
+        "DescribeNotificationConfiguration",
+        "UpdateNotificationConfiguration",
+        "DescribeStreamStorageConfiguration",
+        "UpdateStreamStorageConfiguration",
+        "SendAlexaOfferToMaster",
+    ] {
+        let path = match operation {
+            "SendAlexaOfferToMaster" => "/v1/send-alexa-offer-to-master".to_owned(),
+            _ => format!("/{}{}", operation[..1].to_lowercase(), &operation[1..]),
+        };
+        let reply = try_call(&kvs.server, &path, json!({})).await;
+        assert_eq!(reply.header("x-amzn-errortype"), Some("UnknownOperationException"), "{operation}");
+        let message = reply.json()["Message"].as_str().unwrap().to_owned();
+        assert!(message.ends_with(&format!("the operation {operation}.")), "{message}");
+        assert!(docs.contains(&format!("`{operation}`")), "docs/kvs-local.md does not name {operation}");
+    }
+}
+
+/// A token goes on with the list that it was given in, and with no other.
+#[tokio::test]
+async fn tokens_are_of_their_list() {
+    let kvs = start(|_| ()).await;
+    let s = &kvs.server;
+    for name in ["a", "b", "c"] {
+        channel(s, name).await;
+        call(s, "/createStream", json!({ "StreamName": name })).await;
+    }
+    let page = call(s, "/listStreams", json!({ "MaxResults": 1 })).await;
+    let token = page["NextToken"].clone();
+    let second = call(s, "/listStreams", json!({ "MaxResults": 1, "NextToken": token })).await;
+    assert_eq!(second["StreamInfoList"][0]["StreamName"], "b");
+    let prefix = json!({ "ComparisonOperator": "BEGINS_WITH", "ComparisonValue": "c" });
+    for (path, body) in [
+        ("/listSignalingChannels", json!({ "NextToken": token })),
+        ("/listStreams", json!({ "NextToken": token, "StreamNameCondition": prefix })),
+    ] {
+        let reply = try_call(s, path, body).await;
+        assert!(reply.json()["Message"].as_str().unwrap().starts_with("NextToken: "), "{path}");
+    }
+}
+
+/// "already mapped to a different Kinesis Video Stream resource"
+#[tokio::test]
+async fn one_channel_stores_in_one_stream() {
+    let kvs = start(|_| ()).await;
+    let s = &kvs.server;
+    let (first, second) = (channel(s, "c1").await, channel(s, "c2").await);
+    let stream = async |name: &str| {
+        let made = call(s, "/createStream", json!({ "StreamName": name, "DataRetentionInHours": 1 })).await;
+        made["StreamARN"].as_str().unwrap().to_owned()
+    };
+    let (door, gate) = (stream("door").await, stream("gate").await);
+    let map = async |channel: &str, stream: &str, status: &str| {
+        let configuration = json!({ "Status": status, "StreamARN": stream });
+        let body = json!({ "ChannelARN": channel, "MediaStorageConfiguration": configuration });
+        let reply = try_call(s, "/updateMediaStorageConfiguration", body).await;
+        reply.header("x-amzn-errortype").map(str::to_owned)
+    };
+    let taken = Some("ResourceInUseException".to_owned());
+    assert_eq!(map(&first, &door, "ENABLED").await, None);
+    assert_eq!(map(&first, &door, "ENABLED").await, None, "the same again");
+    assert_eq!(map(&first, &gate, "ENABLED").await, taken);
+    assert_eq!(map(&second, &door, "ENABLED").await, taken);
+    assert_eq!(map(&first, &door, "DISABLED").await, None);
+    assert_eq!(map(&second, &door, "ENABLED").await, None);
+    let mapped = call(s, "/describeMappedResourceConfiguration", json!({ "StreamARN": door })).await;
+    assert_eq!(mapped["MappedResourceConfigurationList"].as_array().unwrap().len(), 1);
+    assert_eq!(mapped["MappedResourceConfigurationList"][0]["ARN"], second);
 }
 
 /// A number that is none would be after all others, and GetMedia would wait for ever.
@@ -200,6 +358,11 @@ async fn bad_members_of_media_calls_are_named() {
     let s = &kvs.server;
     call(s, "/createStream", json!({ "StreamName": "door", "DataRetentionInHours": 1 })).await;
     let get = |selector: Value| ("/getMedia", json!({ "StreamName": "door", "StartSelector": selector }));
+    let range = |kind: &str, from: f64, to: f64| {
+        let range = json!({ "StartTimestamp": from, "EndTimestamp": to });
+        let selector = json!({ "FragmentSelectorType": kind, "TimestampRange": range });
+        ("/listFragments", json!({ "StreamName": "door", "FragmentSelector": selector }))
+    };
     let list = |fragments: Value| {
         ("/getMediaForFragmentList", json!({ "StreamName": "door", "Fragments": fragments }))
     };
@@ -216,6 +379,11 @@ async fn bad_members_of_media_calls_are_named() {
             "StartSelector.ContinuationToken",
         ),
         (get(json!({ "StartSelectorType": "SERVER_TIMESTAMP" })), "StartSelector.StartTimestamp"),
+        (range("PRODUCER_TIMESTAMP", 2.0, 1.0), "FragmentSelector.TimestampRange.EndTimestamp"),
+        (range("PRODUCER", 1.0, 2.0), "FragmentSelector.FragmentSelectorType"),
+        (("/listFragments", json!({ "StreamName": "door", "NextToken": "bWluZQ==" })), "NextToken"),
+        (("/listFragments", json!({ "StreamName": "door", "NextToken": "" })), "NextToken"),
+        (("/listFragments", json!({ "StreamName": "door", "MaxResults": 1001 })), "MaxResults"),
         (list(json!([])), "Fragments"),
         (list(json!(["91343852333", "first"])), "Fragments[1]"),
         (list(json!([""])), "Fragments[0]"),

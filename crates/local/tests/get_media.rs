@@ -111,6 +111,51 @@ async fn a_time_starts_at_the_newest_of_what_was_sent_twice() {
     assert_eq!(reader.number().await.as_ref(), new.first());
 }
 
+/// What was sent again is a fragment of its own, with a number of its own: every reader of the archive sees both. It is
+/// players that leave out the one with the smaller number.
+#[tokio::test]
+async fn what_was_sent_twice_is_listed_twice_and_read_twice() {
+    let kvs = start(|_| ()).await;
+    stream(&kvs.server, "door", 1).await;
+    let first = upload(&kvs, &[1_000, 3_000]).await;
+    let again = upload(&kvs, &[1_000, 3_000, 5_000]).await;
+    let all = [first, again].concat();
+    let mut reader = Reader::open(&kvs, json!({ "StartSelectorType": "EARLIEST" })).await;
+    for number in &all {
+        assert_eq!(reader.number().await.as_ref(), Some(number));
+    }
+    // Page by page, and by a selector that only the first call names.
+    let range = json!({ "StartTimestamp": 1.0, "EndTimestamp": 4.9 });
+    let selector = json!({ "FragmentSelectorType": "PRODUCER_TIMESTAMP", "TimestampRange": range });
+    for (selector, mut expected) in [(Value::Null, all.clone()), (selector, all[..4].to_vec())] {
+        let mut listed = Vec::new();
+        let mut ask = json!({ "StreamName": "door", "MaxResults": 1, "FragmentSelector": selector });
+        loop {
+            let page = call(&kvs.server, "/listFragments", ask).await;
+            let fragments = page["Fragments"].as_array().unwrap();
+            assert!(fragments.len() <= 1);
+            let number = |fragment: &Value| fragment["FragmentNumber"].as_str().unwrap().to_owned();
+            listed.extend(fragments.iter().map(number));
+            let Some(token) = page["NextToken"].as_str() else { break };
+            ask = json!({ "StreamName": "door", "MaxResults": 1, "NextToken": token });
+        }
+        listed.sort();
+        expected.sort();
+        assert_eq!(listed, expected);
+    }
+    let state = console(&kvs.server, "GET", "state", "").await.json();
+    assert_eq!(
+        (&state["streams"][0]["fragments"], &state["streams"][0]["duplicates"]),
+        (&json!(3), &json!(2))
+    );
+    let other = call(&kvs.server, "/createStream", json!({ "StreamName": "gate" })).await;
+    assert!(other["StreamARN"].is_string());
+    let page = call(&kvs.server, "/listFragments", json!({ "StreamName": "door", "MaxResults": 1 })).await;
+    let foreign = json!({ "StreamName": "gate", "NextToken": page["NextToken"] });
+    let refused = try_call(&kvs.server, "/listFragments", foreign).await;
+    assert!(refused.json()["Message"].as_str().unwrap().starts_with("NextToken: "));
+}
+
 #[tokio::test]
 async fn the_end_of_the_stream_is_the_end_of_the_answer() {
     let kvs = start(|_| ()).await;

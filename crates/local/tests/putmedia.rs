@@ -56,6 +56,69 @@ async fn fragments_are_acknowledged_while_the_body_is_open() {
     assert!(media.body.windows(4).any(|window| window == [0x1A, 0x45, 0xDF, 0xA3]));
 }
 
+/// A producer finds its fragment by the timecode that it wrote, in the units that it chose; all times are milliseconds.
+#[tokio::test]
+async fn acknowledgements_carry_the_timecode_as_it_was_sent() {
+    let kvs = start(|_| ()).await;
+    let s = &kvs.server;
+    let start_ms = 1_795_215_762_900_u64;
+    for (scale, kind) in [
+        (1_000_000, "ABSOLUTE"),
+        (10_000_000, "ABSOLUTE"),
+        (2_000_000, "RELATIVE"),
+        (1_500_000, "RELATIVE"),
+        (100_000, "ABSOLUTE"),
+        (1_000, "RELATIVE"),
+    ] {
+        let name = format!("{kind}-{scale}");
+        stream(s, &name, 1).await;
+        let headers = format!(
+            "x-amzn-stream-name: {name}\r\nx-amzn-fragment-timecode-type: {kind}\r\n\
+             x-amzn-producer-start-timestamp: 1795215762.9\r\n"
+        );
+        let base = if kind == "ABSOLUTE" { 0 } else { start_ms };
+        let first = (if base == 0 { start_ms } else { 5_000 }) * 1_000_000 / scale;
+        // The last frame of a cluster is 33 units behind its first, however short a unit is.
+        let timecodes = [first, first + 34, first + 12_000_000_000 / scale];
+        let mut session = Session::open_with(s, &headers).await;
+        session.send(&header_with_scale(scale)).await;
+        for timecode in timecodes {
+            session.send(&cluster(timecode)).await;
+        }
+        session.finish().await;
+        let acks = session.acks().await;
+        for event in ["BUFFERING", "RECEIVED", "PERSISTED"] {
+            let sent: Vec<_> = timecodes.iter().map(|timecode| format!("{event} {timecode}")).collect();
+            let heard: Vec<_> = acks.iter().filter(|ack| ack.starts_with(event)).cloned().collect();
+            assert_eq!(heard, sent, "{name}");
+        }
+        let times = timecodes.map(|timecode| base + timecode * scale / 1_000_000);
+        let list = call(s, "/listFragments", json!({ "StreamName": name })).await;
+        let list = list["Fragments"].as_array().unwrap().clone();
+        let listed =
+            |fragment: &Value| (fragment["ProducerTimestamp"].as_f64().unwrap() * 1000.0).round() as u64;
+        assert_eq!(list.iter().map(listed).collect::<Vec<_>>(), times, "{name}");
+        let frame_ms = (33 * scale).div_ceil(1_000_000);
+        let length = list.last().unwrap()["FragmentLengthInMilliseconds"].as_u64().unwrap();
+        assert!(length.abs_diff(2 * frame_ms) <= 2, "{name}: {length} ms");
+    }
+}
+
+#[tokio::test]
+async fn an_error_acknowledgement_carries_the_timecode_as_it_was_sent() {
+    let kvs = start(|_| ()).await;
+    stream(&kvs.server, "door", 1).await;
+    let mut session = Session::open(&kvs.server, "door").await;
+    session.send(&[header_with_scale(10_000_000), cluster(500), cluster(533)].concat()).await;
+    loop {
+        let ack = session.ack().await.unwrap();
+        if ack["EventType"] == "ERROR" {
+            assert_eq!((&ack["ErrorId"], &ack["FragmentTimecode"]), (&json!(4004), &json!(533)));
+            break;
+        }
+    }
+}
+
 #[tokio::test]
 async fn without_retention_nothing_is_persisted() {
     let kvs = start(|_| ()).await;

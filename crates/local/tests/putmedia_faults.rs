@@ -148,6 +148,58 @@ async fn slow_reading_and_late_answers_lose_nothing() {
     assert!(start.elapsed().as_millis() >= 150, "{:?}", start.elapsed());
 }
 
+/// However many wait for their `PERSISTED`: nothing else is late, and what has come is stored.
+#[tokio::test]
+async fn a_late_persisted_holds_up_nothing_else() {
+    let kvs = door().await;
+    fault(&kvs, json!({"stream": "door", "action": "delay_persisted", "ms": 3_600_000, "times": 0})).await;
+    let mut session = Session::open(&kvs.server, "door").await;
+    session.send(&header()).await;
+    for second in 0..50 {
+        session.send(&cluster(second * 1_000)).await;
+    }
+    let mut last = String::new();
+    while last != "RECEIVED 48000" {
+        last = short(&session.ack().await.unwrap());
+        assert!(!last.starts_with("PERSISTED"), "{last}");
+    }
+    let stored = async { while stream_state(&kvs).await["fragments"] != 49 {} };
+    tokio::time::timeout(DEADLINE, stored).await.unwrap();
+    // A producer that has left does not leave its session behind for an hour.
+    drop(session);
+    let left = async { while stream_state(&kvs).await["putMedia"]["open"] != 0 {} };
+    tokio::time::timeout(DEADLINE, left).await.unwrap();
+}
+
+#[tokio::test]
+async fn calls_about_a_channel_are_refused_one_by_one() {
+    let kvs = start(|_| ()).await;
+    let arn = channel(&kvs.server, "c").await;
+    let ask = async || try_call(&kvs.server, "/v1/get-ice-server-config", json!({ "ChannelARN": arn })).await;
+    let order = json!({"channel": "c", "action": "http_error", "status": 403, "call": "GetIceServerConfig", "times": 0});
+    assert_eq!(fault(&kvs, order).await.status, 200);
+    for _ in 0..2 {
+        let refused = ask().await;
+        assert_eq!(
+            (refused.status, refused.header("x-amzn-errortype")),
+            (403, Some("AccessDeniedException"))
+        );
+    }
+    call(&kvs.server, "/describeSignalingChannel", json!({ "ChannelARN": arn })).await;
+    let cleared = fault(&kvs, json!({"channel": "c", "action": "clear"})).await.json();
+    assert_eq!(cleared, json!({"cleared": 1}));
+    assert_eq!(ask().await.status, 200);
+    for (order, word) in [
+        (json!({"channel": "c", "action": "http_error"}), "call"),
+        (json!({"channel": "c", "action": "http_error", "call": "PutMedia"}), "call"),
+        (json!({"channel": "c", "action": "reset"}), "action"),
+    ] {
+        let reply = fault(&kvs, order).await;
+        assert_eq!(reply.status, 400);
+        assert!(reply.json()["Message"].as_str().unwrap().starts_with(word), "{}", reply.json());
+    }
+}
+
 #[tokio::test]
 async fn an_order_that_makes_no_sense_is_refused() {
     let kvs = door().await;

@@ -23,7 +23,7 @@ async fn connect(kvs: &Kvs, name: &str) -> std::io::Result<tokio_rustls::client:
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let address = kvs.server.tls_url().unwrap().replace("https://localhost", "127.0.0.1");
+    let address = kvs.server.tls_url().unwrap().replace("https://", "");
     let socket = TcpStream::connect(address).await.unwrap();
     let name = ServerName::try_from(name.to_owned()).unwrap();
     tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, socket).await

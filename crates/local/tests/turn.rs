@@ -95,6 +95,35 @@ async fn a_session_outlives_its_credential_and_a_new_one_is_refused() {
     assert_eq!(receive(&peer).await, b"still");
 }
 
+/// In a container TURN listens on every address: what clients and peers are told must be one that they can reach.
+#[tokio::test]
+async fn a_server_on_every_address_is_found_and_relays() {
+    for advertise in [None, Some("127.0.0.9".parse().unwrap())] {
+        let kvs = start(|config| {
+            config.turn_listen = "0.0.0.0:0".parse().unwrap();
+            config.turn_advertise = advertise;
+        })
+        .await;
+        let arn = channel(&kvs.server, "c").await;
+        let server = ice_server(&kvs, &arn).await;
+        let port = kvs.server.turn_address().port();
+        let found = advertise.unwrap_or([127, 0, 0, 1].into());
+        assert_eq!(server["Uris"][0], format!("turn:{found}:{port}?transport=udp"));
+
+        let client = client(&server, server["Password"].as_str().unwrap()).await;
+        let relay = timeout(DEADLINE, client.allocate()).await.unwrap().unwrap();
+        let relayed = relay.local_addr().unwrap();
+        assert!(!relayed.ip().is_unspecified(), "{relayed}");
+        assert!(advertise.is_none_or(|ip| ip == relayed.ip()), "{relayed}");
+        let peer = UdpSocket::bind("0.0.0.0:0").await.unwrap();
+        let at = std::net::SocketAddr::new(relayed.ip(), peer.local_addr().unwrap().port());
+        timeout(DEADLINE, relay.send_to(b"out", at)).await.unwrap().unwrap();
+        assert_eq!(receive(&peer).await, b"out");
+        peer.send_to(b"back", relayed).await.unwrap();
+        assert_eq!(receive(&relay).await, b"back");
+    }
+}
+
 #[tokio::test]
 async fn a_wrong_password_is_refused() {
     let kvs = start(|_| ()).await;

@@ -151,6 +151,44 @@ async fn gst_launch_stores_every_frame() {
     server.shutdown().await;
 }
 
+/// Acknowledgements name a fragment in the units of `timecode-scale`; what is not acknowledged is sent again, and the
+/// pipeline waits for it at its end.
+#[tokio::test]
+async fn any_timecode_scale_is_acknowledged() {
+    let (server, _folder) = local().await;
+    let begun = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let video = VIDEO.replace("num-buffers=150", "num-buffers=90");
+    let of = |scale: u32, absolute: bool| {
+        let (server, video) = (&server, &video);
+        async move {
+            let stream = format!("scale-{scale}-{absolute}");
+            let pipeline = format!(
+                "{video} ! kvssink stream-name={stream} timecode-scale={scale} absolute-fragment-times={absolute} \
+                 stop-stream-timeout=20"
+            );
+            let output = launch(server, "secret", &pipeline).await;
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let state = stored::state(&server.url(), &stream).await.unwrap();
+            assert_eq!(
+                (&state["frames"], &state["duplicates"]),
+                (&90.into(), &0.into()),
+                "{stream}: {state}"
+            );
+            assert_eq!(state["putMedia"]["sessions"], 1, "{stream}: {state}");
+            let last = &state["lastFragment"];
+            let age = last["producerMs"].as_f64().unwrap() - begun.as_secs_f64() * 1e3;
+            assert!(
+                (0.0..60_000.0).contains(&age),
+                "{stream}: the last fragment is {age} ms behind the start"
+            );
+            let ms = state["durationMs"].as_f64().unwrap();
+            assert!((ms - 3_000.0).abs() < 100.0 + 4.0 * f64::from(scale), "{stream}: {ms} ms");
+        }
+    };
+    tokio::join!(of(1, false), of(2, true), of(10, true), of(10, false));
+    server.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_missing_stream_that_may_not_be_created_is_an_error_that_says_so() {
     let (server, _folder) = local().await;

@@ -52,31 +52,43 @@ fn describe(info: &FragmentInfo) -> Value {
 async fn list_fragments(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
     let stream = find_stream(&app, &caller.region, &members)?;
     let most = members.integer("MaxResults", 1..=1000)?.unwrap_or(1000);
-    let selector = match members.structure("FragmentSelector")? {
-        None => None,
-        Some(selector) => {
-            let kinds = ["PRODUCER_TIMESTAMP", "SERVER_TIMESTAMP"];
-            let kind = selector.one_of("FragmentSelectorType", &kinds)?;
-            let kind = selector.required("FragmentSelectorType", kind)?;
-            let range = selector.structure("TimestampRange")?;
-            let range = selector.required("TimestampRange", range)?;
-            Some(Selector {
-                kind: if kind == kinds[0] { TimestampKind::Producer } else { TimestampKind::Server },
-                from_ms: range.required("StartTimestamp", timestamp(&range, "StartTimestamp")?)?,
-                to_ms: range.required("EndTimestamp", timestamp(&range, "EndTimestamp")?)?,
-            })
+    let selector = fragment_selector(&members)?;
+    let listing = format!("ListFragments {}", stream.arn);
+    let base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
+    let token = members.text("NextToken", 1..=4096, base64, "[a-zA-Z0-9+/]+={0,2}")?;
+    let (selector, after) = match token {
+        None => (selector, None),
+        // "This is only required when the NextToken isn't passed": the token knows it.
+        Some(token) => {
+            let (selector, after) = app.tokens.take(&members, &listing, token)?;
+            (selector, Some(after))
         }
     };
-    let all = app.archive.fragments(&stream.folder());
-    let token = members.string("NextToken")?.filter(|token| !token.is_empty());
-    let page = select(&all, selector, usize::try_from(most).unwrap_or(1), token)
-        .map_err(|error| ServiceError::new(ErrorKind::InvalidArgument, error.to_string()))?;
+    let all = app.archive.all_fragments(&stream.folder());
+    let page = select(&all, selector, usize::try_from(most).unwrap_or(1), after.as_ref());
     let mut answer =
         json!({"Fragments": page.fragments.iter().map(|info| describe(info)).collect::<Vec<_>>()});
-    if let Some(token) = page.next_token {
-        answer["NextToken"] = json!(token);
+    if let Some(after) = page.next {
+        answer["NextToken"] = json!(app.tokens.give(&listing, &(selector, after))?);
     }
     Ok(Json(answer))
+}
+
+/// `FragmentSelector`, if present.
+fn fragment_selector(members: &Members) -> Result<Option<Selector>, ServiceError> {
+    let Some(selector) = members.structure("FragmentSelector")? else { return Ok(None) };
+    let kinds = ["PRODUCER_TIMESTAMP", "SERVER_TIMESTAMP"];
+    let kind = selector.one_of("FragmentSelectorType", &kinds)?;
+    let kind = selector.required("FragmentSelectorType", kind)?;
+    let range = selector.structure("TimestampRange")?;
+    let range = selector.required("TimestampRange", range)?;
+    let from_ms = range.required("StartTimestamp", timestamp(&range, "StartTimestamp")?)?;
+    let to_ms = range.required("EndTimestamp", timestamp(&range, "EndTimestamp")?)?;
+    if to_ms < from_ms {
+        return Err(range.invalid("EndTimestamp", "must not be before StartTimestamp"));
+    }
+    let kind = if kind == kinds[0] { TimestampKind::Producer } else { TimestampKind::Server };
+    Ok(Some(Selector { kind, from_ms, to_ms }))
 }
 
 fn matroska(body: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Response {
@@ -104,7 +116,7 @@ async fn get_media(
                     let chunk = get_media_chunk(&app.archive, &key, &info, now_ms()).await?;
                     return Ok(Some((chunk, (app, stream, Some(info.number.clone()), changes))));
                 }
-                let deleted = app.control.find_stream(&stream.region, None, Some(&stream.arn)).is_err();
+                let deleted = app.control.current(&stream).is_err();
                 if deleted || changes.changed().await.is_err() {
                     return Ok(None);
                 }

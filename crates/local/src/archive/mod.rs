@@ -10,6 +10,6 @@ mod store;
 pub(crate) use self::api::routes;
 pub use self::index::{FragmentInfo, SessionInfo};
 pub use self::read::{part_body, parts};
-pub use self::select::{Page, SelectError, Selector, TimestampKind, select};
+pub use self::select::{Page, Position, Selector, TimestampKind, select};
 pub(crate) use self::store::now_ms;
 pub use self::store::{Archive, StoreError, StreamSummary};

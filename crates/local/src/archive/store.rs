@@ -241,7 +241,20 @@ impl Archive {
         Ok(info)
     }
 
-    /// A stream's fragments in the order of their producer times; of those with the same time the one that came last.
+    /// All of a stream's fragments in the order of their producer times; those with the same time in that of their
+    /// numbers.
+    #[must_use]
+    pub fn all_fragments(&self, stream: &str) -> Vec<Arc<FragmentInfo>> {
+        let mut all: Vec<_> = {
+            let streams = self.streams.lock();
+            streams.get(stream).map(|state| state.fragments.values().cloned().collect()).unwrap_or_default()
+        };
+        all.sort_by_key(|info: &Arc<FragmentInfo>| info.producer_ms);
+        all
+    }
+
+    /// What a player is given: a stream's fragments in the order of their producer times; of those with the same time
+    /// the one with the largest number.
     #[must_use]
     pub fn fragments(&self, stream: &str) -> Vec<Arc<FragmentInfo>> {
         let streams = self.streams.lock();
@@ -418,6 +431,7 @@ mod tests {
 
     fn fragment(timecode_ms: u64) -> Fragment {
         Fragment {
+            timecode: timecode_ms,
             timecode_ms,
             duration_ms: 2_000,
             header: Bytes::from_static(b"header"),

@@ -2,7 +2,8 @@
 //!
 //! `{"channel": NAME, "region"?, "client"?: "MASTER" or a client id, "action": …}` with one of the actions
 //! `go_away`, `reconnect_ice_server`, `close` (with `code`, default 1001) and `text` (with `text`, any frame).
-//! Answers how many connections it reached.
+//! Answers how many connections it reached. The actions `http_error`, `delay_response` and `clear` are about the `call`
+//! that names the channel, and answer like those of streams.
 //!
 //! `{"stream": NAME, "region"?, "action": …, "after"?: N, "times"?: N}` with one of the actions of
 //! [`crate::putmedia::faults`]. Answers how many faults the stream has now, or had when they are cleared.
@@ -17,7 +18,7 @@ use crate::{
     control::{Answer, Json},
     error::{ErrorKind, ServiceError},
     members::Members,
-    putmedia::faults::Order,
+    putmedia::faults::{CALL_ACTIONS, Order},
     server::Connection,
     signaling::Role,
 };
@@ -34,16 +35,20 @@ pub(super) async fn faults(
     let region = members.string("region")?.unwrap_or(&app.config.region);
     if let Some(stream) = members.string("stream")? {
         let stream = app.control.stream(region, stream)?.folder();
-        return put_media(&app, &stream, &members);
+        return order(&app, &stream, Order::parse(&members)?);
     }
     let name = members.required("channel", members.string("channel")?)?;
     let channel = app.control.channel(region, name)?;
+    if CALL_ACTIONS.contains(&members.string("action")?.unwrap_or("")) {
+        return order(&app, &channel.arn, Order::parse_channel(&members)?);
+    }
     let role = match members.string("client")? {
         None => None,
         Some("MASTER") => Some(Role::Master),
         Some(id) => Some(Role::Viewer(id.to_owned())),
     };
-    let actions = ["go_away", "reconnect_ice_server", "close", "text"];
+    let actions =
+        ["go_away", "reconnect_ice_server", "close", "text", "http_error", "delay_response", "clear"];
     let action = members.required("action", members.one_of("action", &actions)?)?;
     let role = role.as_ref();
     let reached = match action {
@@ -61,16 +66,14 @@ pub(super) async fn faults(
     Ok(Json(json!({"connections": reached})))
 }
 
-fn put_media(app: &App, stream: &str, members: &Members) -> Answer {
+/// Of a stream, by its key, or a channel, by its ARN; `None` clears.
+fn order(app: &App, of: &str, order: Option<Order>) -> Answer {
     let faults = &app.put_media.faults;
-    let Some(order) = Order::parse(members)? else {
-        return Ok(Json(json!({"cleared": faults.clear(stream)})));
+    let Some(order) = order else {
+        return Ok(Json(json!({"cleared": faults.clear(of)})));
     };
-    if !faults.order(stream, order) {
-        return Err(ServiceError::new(
-            ErrorKind::InvalidArgument,
-            "The stream has too many faults; clear them.",
-        ));
+    if !faults.order(of, order) {
+        return Err(ServiceError::new(ErrorKind::InvalidArgument, "There are too many faults; clear them."));
     }
-    Ok(Json(json!({"faults": faults.describe(stream)})))
+    Ok(Json(json!({"faults": faults.describe(of)})))
 }

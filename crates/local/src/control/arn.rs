@@ -44,7 +44,9 @@ impl FromStr for Arn {
         const RULE: &str =
             "must be an ARN like arn:aws:kinesisvideo:us-east-1:000000000000:channel/name/1700000000000";
         let parts: Vec<&str> = text.split(':').collect();
-        let ["arn", _, "kinesisvideo", region, account, resource] = parts[..] else { return Err(RULE) };
+        let ["arn", partition, "kinesisvideo", region, account, resource] = parts[..] else {
+            return Err(RULE);
+        };
         let parts: Vec<&str> = resource.split('/').collect();
         let [kind, name, created] = parts[..] else { return Err(RULE) };
         let kind = match kind {
@@ -53,8 +55,18 @@ impl FromStr for Arn {
             _ => return Err(RULE),
         };
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let words = |text: &str| {
+            let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+            !text.is_empty() && text.bytes().all(allowed)
+        };
         let named = !name.is_empty() && name.len() <= 256 && name.chars().all(super::rules::name_char);
-        if text.len() > 1024 || region.is_empty() || !digits(account) || !digits(created) || !named {
+        if text.len() > 1024
+            || !words(partition)
+            || !words(region)
+            || !digits(account)
+            || !digits(created)
+            || !named
+        {
             return Err(RULE);
         }
         let created_ms = created.parse().map_err(|_| RULE)?;

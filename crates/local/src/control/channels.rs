@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use serde_json::{Value, json};
 
 use super::arn::ArnKind;
@@ -14,6 +17,7 @@ use crate::{
     auth::Signed,
     error::{ErrorKind, ServiceError},
     members::Members,
+    putmedia::{Call, misbehave},
 };
 
 /// Seconds that undelivered messages are kept, unless the caller says otherwise.
@@ -110,15 +114,22 @@ pub(crate) fn find_by_arn(app: &App, members: &Members) -> Result<Channel, Servi
     app.control.channel_by_arn(&arn)
 }
 
-pub(super) async fn describe(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
-    Ok(Json(json!({"ChannelInfo": find(&app, &caller.region, &members)?.describe()})))
+pub(super) async fn describe(
+    State(app): State<Arc<App>>,
+    Signed { caller, members }: Signed,
+) -> Result<Response, ServiceError> {
+    let channel = find(&app, &caller.region, &members)?;
+    if let Some(response) = misbehave(&app, &channel.arn, Call::DescribeSignalingChannel).await {
+        return Ok(response);
+    }
+    Ok(Json(json!({"ChannelInfo": channel.describe()})).into_response())
 }
 
 pub(super) async fn list(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
-    let page = Page::read(&members, "ChannelNameCondition")?;
+    let page = Page::read(&app.tokens, &caller.region, &members, "ChannelNameCondition")?;
     let all: Vec<_> =
         app.control.channels().into_iter().filter(|found| found.region == caller.region).collect();
-    let (items, token) = page.cut(all.iter().map(|channel| (channel.name.as_str(), channel.describe())));
+    let (items, token) = page.cut(all.iter().map(|channel| (channel.name.as_str(), channel.describe())))?;
     let mut answer = json!({"ChannelInfoList": items});
     if let Some(token) = token {
         answer["NextToken"] = json!(token);

@@ -8,21 +8,27 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{Answer, Json, channels, streams};
+use super::{Json, channels, streams};
 use crate::{
     App,
     auth::Signed,
-    error::{ErrorKind, ServiceError},
+    error::ServiceError,
     putmedia::{Call, misbehave},
 };
 
 /// GetSignalingChannelEndpoint. Master and viewer get the same address: no client takes a path in it, and some take no
 /// port, so a viewer is known by its `X-Amz-ClientId`, which a master never sends.
-pub(super) async fn signaling(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
+pub(super) async fn signaling(
+    State(app): State<Arc<App>>,
+    Signed { caller, members }: Signed,
+) -> Result<Response, ServiceError> {
     let channel = channels::find_by_arn(&app, &members)?;
     let configuration = members.structure("SingleMasterChannelEndpointConfiguration")?.unwrap_or_default();
     configuration.one_of("Role", &["MASTER", "VIEWER"])?;
     let protocols = configuration.strings("Protocols", 5)?.unwrap_or_else(|| vec!["WSS"]);
+    if protocols.is_empty() {
+        return Err(configuration.invalid("Protocols", "must have at least one of WSS, HTTPS, WEBRTC"));
+    }
     let mut list = Vec::new();
     for protocol in protocols {
         let endpoint = match protocol {
@@ -30,35 +36,44 @@ pub(super) async fn signaling(State(app): State<Arc<App>>, Signed { caller, memb
             "HTTPS" => caller.http_url(),
             "WEBRTC" if channel.storage_enabled => caller.http_url(),
             "WEBRTC" => {
-                return Err(ServiceError::new(
-                    ErrorKind::InvalidArgument,
-                    "Protocols: WEBRTC needs media storage enabled on the channel",
-                ));
+                return Err(
+                    configuration.invalid("Protocols", "WEBRTC needs media storage enabled on the channel")
+                );
             }
             _ => return Err(configuration.invalid("Protocols", "must be some of WSS, HTTPS, WEBRTC")),
         };
         list.push(json!({"Protocol": protocol, "ResourceEndpoint": endpoint}));
     }
-    Ok(Json(json!({"ResourceEndpointList": list})))
+    if let Some(response) = misbehave(&app, &channel.arn, Call::GetSignalingChannelEndpoint).await {
+        return Ok(response);
+    }
+    Ok(Json(json!({"ResourceEndpointList": list})).into_response())
 }
+
+/// What GetDataEndpoint can be asked about, and whether it is here.
+const APIS: [(&str, bool); 8] = [
+    ("PUT_MEDIA", true),
+    ("GET_MEDIA", true),
+    ("LIST_FRAGMENTS", true),
+    ("GET_MEDIA_FOR_FRAGMENT_LIST", true),
+    ("GET_HLS_STREAMING_SESSION_URL", false),
+    ("GET_DASH_STREAMING_SESSION_URL", false),
+    ("GET_CLIP", false),
+    ("GET_IMAGES", false),
+];
 
 /// GetDataEndpoint.
 pub(super) async fn data(
     State(app): State<Arc<App>>,
     Signed { caller, members }: Signed,
 ) -> Result<Response, ServiceError> {
-    let names = [
-        "PUT_MEDIA",
-        "GET_MEDIA",
-        "LIST_FRAGMENTS",
-        "GET_MEDIA_FOR_FRAGMENT_LIST",
-        "GET_HLS_STREAMING_SESSION_URL",
-        "GET_DASH_STREAMING_SESSION_URL",
-        "GET_CLIP",
-        "GET_IMAGES",
-    ];
-    members.required("APIName", members.one_of("APIName", &names)?)?;
+    let api = members.required("APIName", members.one_of("APIName", &APIS.map(|(name, _)| name))?)?;
     let stream = streams::find(&app, &caller.region, &members)?;
+    if APIS.contains(&(api, false)) {
+        return Err(
+            members.invalid("APIName", format_args!("{api} is an operation that kvs-local does not have"))
+        );
+    }
     if let Some(response) = misbehave(&app, &stream.folder(), Call::GetDataEndpoint).await {
         return Ok(response);
     }

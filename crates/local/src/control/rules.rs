@@ -6,6 +6,7 @@ use super::arn::{Arn, ArnKind};
 use crate::{
     error::{ErrorKind, ServiceError},
     members::Members,
+    page_token::{PageTokens, next_token},
 };
 
 const MAX_TAGS: usize = 50;
@@ -15,12 +16,19 @@ pub(crate) fn name_char(c: char) -> bool {
 }
 
 fn tag_char(c: char) -> bool {
-    // \p{L}\p{Z}\p{N} and these signs
-    c.is_alphanumeric() || c.is_whitespace() || matches!(c, '_' | '.' | ':' | '/' | '=' | '+' | '-' | '@')
+    // \p{L}\p{Z}\p{N} and these signs; blanks that are control characters, a tab or a new line, are not in \p{Z}
+    c.is_alphanumeric()
+        || (c.is_whitespace() && !c.is_control())
+        || matches!(c, '_' | '.' | ':' | '/' | '=' | '+' | '-' | '@')
 }
 
 pub(super) fn name<'a>(m: &'a Members, member: &str) -> Result<Option<&'a str>, ServiceError> {
     m.text(member, 1..=256, name_char, "[a-zA-Z0-9_.-]+")
+}
+
+/// `DeviceName`.
+pub(super) fn device_name<'a>(m: &'a Members, member: &str) -> Result<Option<&'a str>, ServiceError> {
+    m.text(member, 1..=128, name_char, "[a-zA-Z0-9_.-]+")
 }
 
 pub(crate) fn arn(m: &Members, member: &str, kind: ArnKind) -> Result<Option<Arn>, ServiceError> {
@@ -50,12 +58,23 @@ pub(super) fn check_version(given: Option<&str>, current: &str) -> Result<(), Se
     }
 }
 
-fn check_tag(m: &Members, member: &str, key: &str, value: &str) -> Result<(), ServiceError> {
+fn check_tag_key(m: &Members, member: &str, key: &str) -> Result<(), ServiceError> {
     if !(1..=128).contains(&key.chars().count()) || !key.chars().all(tag_char) {
         return Err(m.invalid(
             member,
             format_args!("the key {key:?} must be 1 to 128 letters, digits, blanks or _.:/=+-@"),
         ));
+    }
+    Ok(())
+}
+
+fn check_tag(m: &Members, member: &str, key: &str, value: &str) -> Result<(), ServiceError> {
+    check_tag_key(m, member, key)?;
+    // "Tagging your AWS resources": system tags, in any case of letters
+    if key.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("aws:")) {
+        return Err(
+            m.invalid(member, format_args!("the key {key:?} must not begin with aws:, which is reserved"))
+        );
     }
     if value.chars().count() > 256 || !value.chars().all(tag_char) {
         return Err(m.invalid(
@@ -66,9 +85,9 @@ fn check_tag(m: &Members, member: &str, key: &str, value: &str) -> Result<(), Se
     Ok(())
 }
 
-/// Tags as a list of `{Key, Value}`.
+/// Tags as a list of `{Key, Value}`, up to 50.
 pub(super) fn tag_list(m: &Members) -> Result<Option<BTreeMap<String, String>>, ServiceError> {
-    let Some(items) = m.structures("Tags", 200)? else { return Ok(None) };
+    let Some(items) = m.structures("Tags", MAX_TAGS)? else { return Ok(None) };
     let mut tags = BTreeMap::new();
     for item in &items {
         let key = item.required("Key", item.string("Key")?)?;
@@ -79,20 +98,32 @@ pub(super) fn tag_list(m: &Members) -> Result<Option<BTreeMap<String, String>>, 
     Ok(Some(tags))
 }
 
-/// Tags as a map.
+/// Tags as a map of 1 to 50.
 pub(super) fn tag_map(m: &Members) -> Result<Option<BTreeMap<String, String>>, ServiceError> {
-    let Some(items) = m.string_map("Tags", 200)? else { return Ok(None) };
+    let Some(items) = m.string_map("Tags", MAX_TAGS)? else { return Ok(None) };
+    some(m, &items)?;
     for (key, value) in &items {
         check_tag(m, "Tags", key, value)?;
     }
     Ok(Some(items.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()))
 }
 
-/// The keys to remove.
+/// Complains about `Tags` without a tag.
+pub(super) fn some<T>(m: &Members, tags: impl IntoIterator<Item = T>) -> Result<(), ServiceError> {
+    match tags.into_iter().next() {
+        Some(_) => Ok(()),
+        None => Err(m.invalid("Tags", "must have at least one tag")),
+    }
+}
+
+/// The keys to remove, 1 to 50.
 pub(super) fn tag_keys(m: &Members) -> Result<Vec<String>, ServiceError> {
     let keys = m.required("TagKeyList", m.strings("TagKeyList", MAX_TAGS)?)?;
     if keys.is_empty() {
         return Err(m.invalid("TagKeyList", "must have at least one key"));
+    }
+    for (index, key) in keys.iter().enumerate() {
+        check_tag_key(m, &format!("TagKeyList[{index}]"), key)?;
     }
     Ok(keys.into_iter().map(str::to_owned).collect())
 }
@@ -108,35 +139,39 @@ pub(super) fn check_tag_count(tags: &BTreeMap<String, String>) -> Result<(), Ser
 }
 
 /// `MaxResults`, `NextToken` and the name condition of a list call.
-pub(super) struct Page {
+pub(super) struct Page<'a> {
     limit: usize,
     after: Option<String>,
     prefix: String,
+    tokens: &'a PageTokens,
+    /// What is listed; a token is of one listing.
+    listing: String,
 }
 
-impl Page {
-    pub(super) fn read(m: &Members, condition: &str) -> Result<Self, ServiceError> {
-        use base64::{Engine, engine::general_purpose::STANDARD};
+impl<'a> Page<'a> {
+    pub(super) fn read(
+        tokens: &'a PageTokens,
+        region: &str,
+        m: &Members,
+        condition: &str,
+    ) -> Result<Self, ServiceError> {
         let limit = m.integer("MaxResults", 1..=10_000)?.unwrap_or(10_000);
-        // the token is the last name of the page before
-        let after = match m.string("NextToken")? {
-            None | Some("") => None,
-            Some(token) => {
-                let bytes = STANDARD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-                Some(bytes.ok_or_else(|| m.invalid("NextToken", "is not a token of this service"))?)
-            }
-        };
         let mut prefix = String::new();
         if let Some(condition) = m.structure(condition)? {
             condition.one_of("ComparisonOperator", &["BEGINS_WITH"])?;
             prefix = name(&condition, "ComparisonValue")?.unwrap_or("").to_owned();
         }
-        Ok(Self { limit: usize::try_from(limit).unwrap_or(1), after, prefix })
+        let listing = format!("{condition} {region} {prefix}");
+        // the token holds the last name of the page before
+        let after = next_token(m)?.map(|token| tokens.take(m, &listing, token)).transpose()?;
+        Ok(Self { limit: usize::try_from(limit).unwrap_or(1), after, prefix, tokens, listing })
     }
 
     /// Cuts a page from items in the order of their names: the page, and the token of the next.
-    pub(super) fn cut<'a, T>(&self, items: impl Iterator<Item = (&'a str, T)>) -> (Vec<T>, Option<String>) {
-        use base64::{Engine, engine::general_purpose::STANDARD};
+    pub(super) fn cut<'n, T>(
+        &self,
+        items: impl Iterator<Item = (&'n str, T)>,
+    ) -> Result<(Vec<T>, Option<String>), ServiceError> {
         let mut rest = items
             .filter(|(name, _)| name.starts_with(&self.prefix))
             .skip_while(|(name, _)| self.after.as_deref().is_some_and(|after| *name <= after))
@@ -148,7 +183,7 @@ impl Page {
             page.push(item);
             last = name;
         }
-        let token = rest.peek().map(|_| STANDARD.encode(last));
-        (page, token)
+        let token = rest.peek().map(|_| self.tokens.give(&self.listing, &last)).transpose()?;
+        Ok((page, token))
     }
 }

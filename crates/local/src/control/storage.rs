@@ -12,6 +12,7 @@ use crate::{
     App,
     auth::Signed,
     error::{ErrorKind, ServiceError},
+    page_token::no_token,
 };
 
 pub(super) async fn describe(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
@@ -38,6 +39,15 @@ pub(super) async fn update(State(app): State<Arc<App>>, Signed { members, .. }: 
         if stream.retention_hours == 0 {
             return Err(ServiceError::new(ErrorKind::NoDataRetention, "The stream keeps no data."));
         }
+        // One channel, one stream; whoever wants another pair takes this one apart first.
+        let taken = |what: String| Err(ServiceError::new(ErrorKind::ResourceInUse, what));
+        let other = |arn: &String| channel.storage_enabled && *arn != stream.arn;
+        if let Some(other) = channel.storage_stream_arn.as_ref().filter(|arn| other(arn)) {
+            return taken(format!("The channel is mapped to another stream: {other}."));
+        }
+        if let Some(other) = mapped_to(&app, &stream.arn).find(|other| other.arn != channel.arn) {
+            return taken(format!("The stream is mapped to another channel: {}.", other.arn));
+        }
     }
     app.control.change(&channel.arn, |channel: &mut Channel| {
         channel.storage_enabled = enabled;
@@ -49,13 +59,20 @@ pub(super) async fn update(State(app): State<Arc<App>>, Signed { members, .. }: 
     Ok(Json(json!({})))
 }
 
+/// The channels that store in this stream.
+fn mapped_to(app: &App, stream_arn: &str) -> impl Iterator<Item = Channel> {
+    let channels = app.control.channels().into_iter();
+    channels.filter(move |channel| {
+        channel.storage_enabled && channel.storage_stream_arn.as_deref() == Some(stream_arn)
+    })
+}
+
 pub(super) async fn mapped(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
     let stream = streams::find(&app, &caller.region, &members)?;
-    let list: Vec<_> = app
-        .control
-        .channels()
-        .into_iter()
-        .filter(|channel| channel.storage_stream_arn.as_deref() == Some(&stream.arn))
+    members.integer("MaxResults", 1..=1)?;
+    // there is one at most, and so no second page
+    no_token(&members)?;
+    let list: Vec<_> = mapped_to(&app, &stream.arn)
         .map(|channel| json!({"Type": "SIGNALING_CHANNEL", "ARN": channel.arn}))
         .collect();
     Ok(Json(json!({"MappedResourceConfigurationList": list})))

@@ -186,27 +186,33 @@ impl ControlPlane {
         self.get_by_arn(arn)
     }
 
-    /// The stream that a media call names: by ARN (any region) or by name in the caller's region.
+    /// The stream that a call names: by ARN (any region) or by name in the caller's region.
     ///
     /// # Errors
-    /// `InvalidArgumentException` when neither or a malformed ARN is given, `ResourceNotFoundException`.
+    /// `InvalidArgumentException` when neither is given, `ResourceNotFoundException`.
     pub fn find_stream(
         &self,
         region: &str,
         name: Option<&str>,
-        arn: Option<&str>,
+        arn: Option<Arn>,
     ) -> Result<Stream, ServiceError> {
         match (name, arn) {
-            (_, Some(arn)) => {
-                let arn: Arn = arn.parse().map_err(|why| ServiceError::invalid("StreamARN", why))?;
-                self.stream_by_arn(&arn)
-            }
+            (_, Some(arn)) => self.stream_by_arn(&arn),
             (Some(name), None) => self.stream(region, name),
             (None, None) => Err(ServiceError::new(
                 ErrorKind::InvalidArgument,
                 "Either StreamName or StreamARN is required.",
             )),
         }
+    }
+
+    /// This stream as it is now.
+    ///
+    /// # Errors
+    /// `ResourceNotFoundException` when it was deleted, also when a namesake is there.
+    pub fn current(&self, stream: &Stream) -> Result<Stream, ServiceError> {
+        let found = self.stream(&stream.region, &stream.name)?;
+        if found.arn == stream.arn { Ok(found) } else { Err(ServiceError::stream_not_found()) }
     }
 
     /// All channels, by region and name.

@@ -74,14 +74,21 @@ fn media_type(members: &Members) -> Result<Option<&str>, ServiceError> {
 }
 
 fn device_name(members: &Members) -> Result<Option<&str>, ServiceError> {
-    rules::name(members, "DeviceName")
+    rules::device_name(members, "DeviceName")
 }
 
 pub(super) async fn create(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
     let name = members.required("StreamName", rules::name(&members, "StreamName")?)?;
     let retention = members.integer("DataRetentionInHours", 0..=MAX_RETENTION_HOURS)?.unwrap_or(0);
-    let storage = members.structure("StreamStorageConfiguration")?.unwrap_or_default();
-    let tier = storage.one_of("DefaultStorageTier", &["HOT", "WARM"])?.unwrap_or("HOT");
+    let tier = match members.structure("StreamStorageConfiguration")? {
+        None => "HOT",
+        Some(storage) => {
+            let tier = storage.one_of("DefaultStorageTier", &["HOT", "WARM"])?;
+            storage.required("DefaultStorageTier", tier)?
+        }
+    };
+    // `.+` of the service model: no line ends
+    let key = members.text("KmsKeyId", 1..=2048, |c| !matches!(c, '\n' | '\r'), ".+")?;
     let tags = rules::tag_map(&members)?.unwrap_or_default();
     rules::check_tag_count(&tags)?;
     let (arn, created_ms) = new_arn(ArnKind::Stream, &caller.region, name);
@@ -92,7 +99,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, Signed { caller, members
         region: caller.region.clone(),
         device_name: device_name(&members)?.map(str::to_owned),
         media_type: media_type(&members)?.map(str::to_owned),
-        kms_key_id: members.string("KmsKeyId")?.map_or(default_key, str::to_owned),
+        kms_key_id: key.map_or(default_key, str::to_owned),
         retention_hours: u32::try_from(retention).unwrap_or(0),
         storage_tier: tier.to_owned(),
         version: new_version(),
@@ -106,7 +113,11 @@ pub(super) async fn create(State(app): State<Arc<App>>, Signed { caller, members
 
 /// The stream that `StreamName` or `StreamARN` names.
 pub(crate) fn find(app: &App, region: &str, members: &Members) -> Result<Stream, ServiceError> {
-    app.control.find_stream(region, rules::name(members, "StreamName")?, members.string("StreamARN")?)
+    app.control.find_stream(
+        region,
+        rules::name(members, "StreamName")?,
+        rules::arn(members, "StreamARN", ArnKind::Stream)?,
+    )
 }
 
 pub(super) async fn describe(
@@ -121,10 +132,10 @@ pub(super) async fn describe(
 }
 
 pub(super) async fn list(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
-    let page = Page::read(&members, "StreamNameCondition")?;
+    let page = Page::read(&app.tokens, &caller.region, &members, "StreamNameCondition")?;
     let all: Vec<_> =
         app.control.streams().into_iter().filter(|found| found.region == caller.region).collect();
-    let (items, token) = page.cut(all.iter().map(|stream| (stream.name.as_str(), stream.describe())));
+    let (items, token) = page.cut(all.iter().map(|stream| (stream.name.as_str(), stream.describe())))?;
     let mut answer = json!({"StreamInfoList": items});
     if let Some(token) = token {
         answer["NextToken"] = json!(token);

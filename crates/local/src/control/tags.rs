@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::arn::{Arn, ArnKind};
 use super::{Answer, Channel, Json, Stream, rules, streams};
-use crate::{App, auth::Signed, error::ServiceError, members::Members};
+use crate::{App, auth::Signed, error::ServiceError, members::Members, page_token::no_token};
 
 type Tags = BTreeMap<String, String>;
 
@@ -48,6 +48,7 @@ fn stream(app: &App, region: &str, members: &Members) -> Result<Arn, ServiceErro
 
 pub(super) async fn tag_resource(State(app): State<Arc<App>>, Signed { members, .. }: Signed) -> Answer {
     let tags = members.required("Tags", rules::tag_list(&members)?)?;
+    rules::some(&members, &tags)?;
     change(&app, &resource(&members)?, |found| add(found, tags))?;
     Ok(Json(json!({})))
 }
@@ -59,6 +60,7 @@ pub(super) async fn untag_resource(State(app): State<Arc<App>>, Signed { members
 }
 
 pub(super) async fn list_for_resource(State(app): State<Arc<App>>, Signed { members, .. }: Signed) -> Answer {
+    no_token(&members)?;
     let arn = resource(&members)?;
     let tags = match arn.kind {
         ArnKind::Channel => app.control.channel_by_arn(&arn)?.tags,
@@ -83,5 +85,6 @@ pub(super) async fn list_for_stream(
     State(app): State<Arc<App>>,
     Signed { caller, members }: Signed,
 ) -> Answer {
+    no_token(&members)?;
     Ok(Json(json!({"Tags": streams::find(&app, &caller.region, &members)?.tags})))
 }

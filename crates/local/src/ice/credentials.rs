@@ -1,9 +1,6 @@
 //! [`TurnCredentials`]: time-limited TURN credentials in the shape of the real service's.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
@@ -24,17 +21,11 @@ pub struct TurnCredential {
 pub struct TurnCredentials {
     secret: [u8; 32],
     ttl: Duration,
-    address: SocketAddr,
 }
 
 impl TurnCredentials {
-    pub(super) fn new(address: SocketAddr, ttl: Duration) -> Self {
-        Self { secret: rand::rng().random(), ttl, address }
-    }
-
-    /// Where the TURN server listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub(super) fn new(ttl: Duration) -> Self {
+        Self { secret: rand::rng().random(), ttl }
     }
 
     /// How long a new credential lives.
@@ -74,7 +65,7 @@ mod tests {
 
     #[test]
     fn credentials_have_the_service_s_shape_and_expire() {
-        let turn = TurnCredentials::new("127.0.0.1:3478".parse().unwrap(), Duration::from_secs(300));
+        let turn = TurnCredentials::new(Duration::from_secs(300));
         let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         let one = turn.issue("arn:aws:kinesisvideo:us-east-1:000000000000:channel/c/1700000000000", now);
         assert!(one.username.starts_with("1700000300:"));

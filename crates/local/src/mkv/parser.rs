@@ -24,14 +24,18 @@ pub enum Item {
     },
     /// A cluster has begun.
     Cluster {
-        /// Its timecode in milliseconds.
+        /// Its timecode as it came, in units of `TimecodeScale`: what acknowledgements name it by.
+        timecode: u64,
+        /// The same in milliseconds, rounded down.
         timecode_ms: u64,
     },
     /// A frame of the current cluster.
     Frame {
         /// Its track.
         track: u64,
-        /// Its time in milliseconds: the cluster's plus its own.
+        /// Its time in units of `TimecodeScale`: the cluster's plus its own.
+        time: i64,
+        /// The same in milliseconds, rounded down.
         time_ms: i64,
         /// Its key flag.
         key: bool,
@@ -77,7 +81,7 @@ struct Cluster {
     raw: BytesMut,
     /// Bytes still to come, when its size is known.
     left: Option<u64>,
-    timecode_ms: Option<u64>,
+    timecode: Option<u64>,
 }
 
 /// Reads one PutMedia body incrementally. Holds the current header or cluster, and never more than one element ahead.
@@ -232,7 +236,7 @@ impl Parser {
             element::CLUSTER => {
                 self.end_header(items)?;
                 self.end_cluster(items)?;
-                self.place = Place::Cluster(Cluster { raw: BytesMut::new(), left: None, timecode_ms: None });
+                self.place = Place::Cluster(Cluster { raw: BytesMut::new(), left: None, timecode: None });
                 self.take(head.length);
                 if let Place::Cluster(cluster) = &mut self.place {
                     cluster.left = head.size;
@@ -311,7 +315,7 @@ impl Parser {
 
     fn end_cluster(&mut self, items: &mut Vec<Item>) -> Result<(), ParseError> {
         if let Place::Cluster(cluster) = &mut self.place {
-            if cluster.timecode_ms.is_none() {
+            if cluster.timecode.is_none() {
                 return Err(self.error("a cluster without Timecode"));
             }
             items.push(Item::ClusterEnd { raw: cluster.raw.split().freeze() });
@@ -382,7 +386,7 @@ impl Parser {
         if size > room {
             return Err(ParseError::TooLong { offset: self.offset, limit: self.max_cluster });
         }
-        let timecode = cluster.timecode_ms;
+        let timecode = cluster.timecode;
         match head.id {
             element::TIMECODE | element::SIMPLE_BLOCK | element::BLOCK_GROUP => {}
             _ => return self.skip_element(head),
@@ -393,9 +397,9 @@ impl Parser {
         }
         let content = &self.input[head.length..total];
         let item = match (head.id, timecode) {
-            (element::TIMECODE, None) => element::uint(content).map(|value| {
-                let ms = u128::from(value) * u128::from(self.scale) / 1_000_000;
-                Item::Cluster { timecode_ms: u64::try_from(ms).unwrap_or(u64::MAX) }
+            (element::TIMECODE, None) => element::uint(content).map(|timecode| {
+                let ms = u128::from(timecode) * u128::from(self.scale) / 1_000_000;
+                Item::Cluster { timecode, timecode_ms: u64::try_from(ms).unwrap_or(u64::MAX) }
             }),
             (element::TIMECODE, Some(_)) => Err("a second Timecode in a cluster".to_owned()),
             (_, None) => Err("a block before the cluster's Timecode".to_owned()),
@@ -404,8 +408,8 @@ impl Parser {
         };
         let item = item.map_err(|reason| self.error(reason))?;
         self.take(total);
-        if let (Item::Cluster { timecode_ms }, Place::Cluster(cluster)) = (&item, &mut self.place) {
-            cluster.timecode_ms = Some(*timecode_ms);
+        if let (Item::Cluster { timecode, .. }, Place::Cluster(cluster)) = (&item, &mut self.place) {
+            cluster.timecode = Some(*timecode);
         }
         items.push(item);
         Ok(true)
@@ -435,10 +439,12 @@ impl Parser {
         if flags & 0x06 != 0 {
             return Err("a laced block".to_owned());
         }
-        let ms = i128::from(relative) * i128::from(self.scale) / 1_000_000;
+        let time = i128::from(cluster) + i128::from(relative);
+        let ms = time.saturating_mul(i128::from(self.scale)).div_euclid(1_000_000);
         Ok(Item::Frame {
             track,
-            time_ms: i64::try_from(i128::from(cluster) + ms).unwrap_or(i64::MAX),
+            time: i64::try_from(time).unwrap_or(i64::MAX),
+            time_ms: i64::try_from(ms).unwrap_or(i64::MAX),
             key: key.unwrap_or(flags & 0x80 != 0),
             size: rest.len(),
         })
@@ -461,6 +467,10 @@ mod tests {
     }
 
     fn header() -> Vec<u8> {
+        header_with_scale(1_000_000)
+    }
+
+    fn header_with_scale(scale: u32) -> Vec<u8> {
         let track = [
             element(&[0xD7], &[1]),
             element(&[0x83], &[1]),
@@ -471,7 +481,7 @@ mod tests {
         [
             element(&[0x1A, 0x45, 0xDF, 0xA3], &element(&[0x42, 0x82], b"matroska")),
             vec![0x18, 0x53, 0x80, 0x67, 0xFF],
-            element(&[0x15, 0x49, 0xA9, 0x66], &element(&[0x2A, 0xD7, 0xB1], &1_000_000_u32.to_be_bytes())),
+            element(&[0x15, 0x49, 0xA9, 0x66], &element(&[0x2A, 0xD7, 0xB1], &scale.to_be_bytes())),
             element(&[0x16, 0x54, 0xAE, 0x6B], &element(&[0xAE], &track)),
         ]
         .concat()
@@ -520,13 +530,31 @@ mod tests {
             let Item::Header { raw, tracks, .. } = &items[0] else { panic!("{items:?}") };
             assert_eq!(raw, &header());
             assert_eq!((tracks[0].width, tracks[0].height, tracks[0].kind), (640, 360, TrackKind::Video));
-            assert_eq!(items[1], Item::Cluster { timecode_ms: 1_000 });
-            assert_eq!(items[2], Item::Frame { track: 1, time_ms: 1_000, key: true, size: 3 });
-            assert_eq!(items[3], Item::Frame { track: 1, time_ms: 1_033, key: false, size: 2 });
+            assert_eq!(items[1], Item::Cluster { timecode: 1_000, timecode_ms: 1_000 });
+            assert_eq!(items[2], Item::Frame { track: 1, time: 1_000, time_ms: 1_000, key: true, size: 3 });
+            assert_eq!(items[3], Item::Frame { track: 1, time: 1_033, time_ms: 1_033, key: false, size: 2 });
             assert_eq!(items[4], Item::ClusterEnd { raw: cluster(1_000, known_size).into() });
             let Item::Tags { tags, .. } = &items[5] else { panic!("{items:?}") };
             assert_eq!(tags, &[("color".to_owned(), "red".to_owned())]);
             assert_eq!(items.len(), 10);
+        }
+    }
+
+    #[test]
+    fn times_are_in_the_units_of_the_header_and_in_milliseconds() {
+        for (scale, timecode_ms, second_ms) in [
+            (1_000_000, 1_007, 1_040),
+            (10_000_000, 10_070, 10_400),
+            (100_000, 100, 104),
+            (1_000, 1, 1),
+            (1_500_000, 1_510, 1_560),
+        ] {
+            let items = parse(&[&header_with_scale(scale), &cluster(1_007, false)]).unwrap();
+            assert_eq!(items[1], Item::Cluster { timecode: 1_007, timecode_ms });
+            assert_eq!(
+                items[3],
+                Item::Frame { track: 1, time: 1_040, time_ms: second_ms, key: false, size: 2 }
+            );
         }
     }
 
@@ -599,8 +627,8 @@ mod tests {
             group(&element(&[0xFB], &[1])),
         ];
         let items = parse(&[&header(), &cluster.concat()]).unwrap();
-        assert_eq!(items[2], Item::Frame { track: 1, time_ms: 17, key: true, size: 1 });
-        assert_eq!(items[3], Item::Frame { track: 1, time_ms: 17, key: false, size: 1 });
+        assert_eq!(items[2], Item::Frame { track: 1, time: 17, time_ms: 17, key: true, size: 1 });
+        assert_eq!(items[3], Item::Frame { track: 1, time: 17, time_ms: 17, key: false, size: 1 });
     }
 
     #[test]

@@ -27,7 +27,9 @@ pub(crate) async fn expire(app: Arc<App>, stop: CancellationToken) {
                 }
             }
             app.put_media.sessions.retain(|stream| known.contains(stream));
-            app.put_media.faults.retain(|stream| known.contains(stream));
+            let channels: HashSet<String> =
+                app.control.channels().into_iter().map(|channel| channel.arn).collect();
+            app.put_media.faults.retain(|of| known.contains(of) || channels.contains(of));
             for stream in streams {
                 let kept_ms = u64::from(stream.retention_hours) * 3_600_000;
                 if let Err(error) = app.archive.expire(&stream.folder(), now_ms().saturating_sub(kept_ms)) {

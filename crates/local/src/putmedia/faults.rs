@@ -1,4 +1,5 @@
-//! Faults of PutMedia, made on purpose: [`Faults`] decides which session suffers which, and when.
+//! Faults of PutMedia and of calls about a stream or a channel, made on purpose: [`Faults`] decides which session or
+//! call suffers which, and when.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -100,13 +101,22 @@ pub enum Call {
     PutMedia,
     DescribeStream,
     GetDataEndpoint,
+    DescribeSignalingChannel,
+    GetSignalingChannelEndpoint,
+    GetIceServerConfig,
 }
 
-/// The names that `call` may have.
-const CALLS: [(&str, Call); 3] = [
+/// The names that `call` may have for a stream.
+const STREAM_CALLS: [(&str, Call); 3] = [
     ("PutMedia", Call::PutMedia),
     ("DescribeStream", Call::DescribeStream),
     ("GetDataEndpoint", Call::GetDataEndpoint),
+];
+/// And for a channel.
+const CHANNEL_CALLS: [(&str, Call); 3] = [
+    ("DescribeSignalingChannel", Call::DescribeSignalingChannel),
+    ("GetSignalingChannelEndpoint", Call::GetSignalingChannelEndpoint),
+    ("GetIceServerConfig", Call::GetIceServerConfig),
 ];
 
 /// A fault and to whom it happens.
@@ -122,7 +132,7 @@ pub struct Order {
     pub times: Option<u64>,
 }
 
-/// The names that `action` may have; `clear` takes the stream's faults back.
+/// The names that `action` may have for a stream; `clear` takes its faults back.
 pub const ACTIONS: [&str; 10] = [
     "clear",
     "http_error",
@@ -136,13 +146,33 @@ pub const ACTIONS: [&str; 10] = [
     "slow_reading",
 ];
 
+/// Those of them that calls about a channel can suffer.
+pub const CALL_ACTIONS: [&str; 3] = ["clear", "http_error", "delay_response"];
+
 impl Order {
-    /// The order of a request; `None` for `clear`.
+    /// The order of a request about a stream; `None` for `clear`.
     ///
     /// # Errors
     /// `InvalidArgumentException` that names the member.
     pub fn parse(members: &Members) -> Result<Option<Self>, ServiceError> {
-        let action = members.required("action", members.one_of("action", &ACTIONS)?)?;
+        Self::read(members, &ACTIONS, &STREAM_CALLS, Some(Call::PutMedia))
+    }
+
+    /// The order of a request about a channel, which says which call; `None` for `clear`.
+    ///
+    /// # Errors
+    /// `InvalidArgumentException` that names the member.
+    pub fn parse_channel(members: &Members) -> Result<Option<Self>, ServiceError> {
+        Self::read(members, &CALL_ACTIONS, &CHANNEL_CALLS, None)
+    }
+
+    fn read(
+        members: &Members,
+        actions: &[&'static str],
+        calls: &[(&'static str, Call); 3],
+        default: Option<Call>,
+    ) -> Result<Option<Self>, ServiceError> {
+        let action = members.required("action", members.one_of("action", actions)?)?;
         let number = |member: &str, from: u32, to: u32, default: u32| {
             let found = members.integer(member, i64::from(from)..=i64::from(to))?;
             Ok::<_, ServiceError>(found.map_or(default, |value| u32::try_from(value).unwrap_or(default)))
@@ -189,13 +219,13 @@ impl Order {
                 Fault::SlowReading(members.required("bytesPerSecond", (speed > 0).then_some(speed))?)
             }
         };
-        let call = match members.one_of("call", &CALLS.map(|(name, _)| name))? {
-            None => Call::default(),
+        let call = match members.one_of("call", &calls.map(|(name, _)| name))? {
+            None => members.required("call", default)?,
             Some(_) if fault.place() != Place::Start => {
                 return Err(members.invalid("call", "goes with http_error and delay_response only"));
             }
             Some(wanted) => {
-                CALLS.iter().find(|(name, _)| *name == wanted).map(|(_, call)| *call).unwrap_or_default()
+                calls.iter().find(|(name, _)| *name == wanted).map(|(_, call)| *call).unwrap_or_default()
             }
         };
         let after = u64::from(number("after", 0, 1_000_000, 0)?);
@@ -248,7 +278,8 @@ impl Armed {
     }
 }
 
-/// The faults of all streams. Streams are named by their key, sessions by the number that the caller gave them.
+/// The faults of all streams and channels. Streams are named by their key, channels by their ARN, sessions by the number
+/// that the caller gave them.
 pub struct Faults {
     streams: Mutex<HashMap<String, Vec<Armed>>>,
     changed: watch::Sender<u64>,
@@ -289,7 +320,7 @@ impl Faults {
         cleared
     }
 
-    /// Forgets the faults of streams that are gone.
+    /// Forgets the faults of streams and channels that are gone.
     pub fn retain(&self, there: impl Fn(&str) -> bool) {
         self.streams.lock().retain(|stream, _| there(stream));
     }

@@ -4,7 +4,7 @@ use http::HeaderMap;
 
 use crate::{
     App,
-    control::Stream,
+    control::{Arn, ArnKind, Stream, name_char},
     error::{ErrorKind, ServiceError},
 };
 
@@ -20,12 +20,22 @@ pub(super) struct Head {
 
 impl Head {
     pub(super) fn read(app: &App, region: &str, headers: &HeaderMap) -> Result<Self, ServiceError> {
-        let (name, arn) = (text(headers, "x-amzn-stream-name")?, text(headers, "x-amzn-stream-arn")?);
+        const NAME: &str = "x-amzn-stream-name";
+        const ARN: &str = "x-amzn-stream-arn";
+        let (name, arn) = (text(headers, NAME)?, text(headers, ARN)?);
         if name.is_some() == arn.is_some() {
             return Err(ServiceError::new(
                 ErrorKind::InvalidArgument,
                 "Exactly one of x-amzn-stream-name and x-amzn-stream-arn must be given.",
             ));
+        }
+        if name.is_some_and(|name| !(1..=256).contains(&name.len()) || !name.chars().all(name_char)) {
+            return Err(ServiceError::invalid(NAME, "must be 1 to 256 of [a-zA-Z0-9_.-]"));
+        }
+        let arn: Option<Arn> =
+            arn.map(str::parse).transpose().map_err(|why: &str| ServiceError::invalid(ARN, why))?;
+        if arn.as_ref().is_some_and(|arn| arn.kind != ArnKind::Stream) {
+            return Err(ServiceError::invalid(ARN, "must be a stream's ARN"));
         }
         let stream = app.control.find_stream(region, name, arn)?;
         let (base_ms, acks) = times(headers)?;

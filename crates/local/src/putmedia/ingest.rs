@@ -46,7 +46,9 @@ const LAST_MS: u64 = 253_402_300_799_999;
 /// A complete fragment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fragment {
-    /// Timecode of its cluster.
+    /// Timecode of its cluster as it came, in units of `timecode_scale`.
+    pub timecode: u64,
+    /// The same in milliseconds.
     pub timecode_ms: u64,
     /// From its earliest frame to the end of its last.
     pub duration_ms: u64,
@@ -66,23 +68,26 @@ pub struct Fragment {
     pub timecode_scale: u64,
 }
 
-/// What became of bytes. `timecode_ms` is that of the cluster.
+/// What became of bytes. `timecode` is that of the cluster as it came.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs, reason = "the fields say it all")]
 pub enum Output {
     /// A fragment has begun.
-    Begun { timecode_ms: u64 },
+    Begun { timecode: u64 },
     /// It is complete.
     Complete(Box<Fragment>),
     /// The session is refused, because of the fragment with this timecode if one had begun. The last output.
-    Refused { timecode_ms: Option<u64>, id: ErrorId, reason: String },
+    Refused { timecode: Option<u64>, id: ErrorId, reason: String },
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Open {
+    timecode: u64,
     timecode_ms: u64,
-    // Number of frames, earliest and latest time of each track.
+    // Number of frames, earliest and latest milliseconds of each track.
     tracks: BTreeMap<u64, (u64, i64, i64)>,
+    // Latest frame, in units of `timecode_scale`.
+    latest: Option<i64>,
 }
 
 /// One session.
@@ -98,7 +103,7 @@ pub struct Ingest {
     open: Option<Open>,
     /// Milliseconds between frames of each track, as the fragments before had them.
     spacing: BTreeMap<u64, f64>,
-    /// Latest frame of the fragments before.
+    /// Latest frame of the fragments before, in units of `timecode_scale`.
     latest: Option<i64>,
     refused: bool,
 }
@@ -132,10 +137,10 @@ impl Ingest {
         self.run(Parser::finish)
     }
 
-    /// Timecode of the fragment that is open.
+    /// Timecode of the fragment that is open, as it came.
     #[must_use]
     pub fn open_timecode(&self) -> Option<u64> {
-        self.open.as_ref().map(|open| open.timecode_ms)
+        self.open.as_ref().map(|open| open.timecode)
     }
 
     fn run(
@@ -168,7 +173,7 @@ impl Ingest {
 
     fn refuse(&mut self, id: ErrorId, reason: String, outputs: &mut Vec<Output>) {
         self.refused = true;
-        outputs.push(Output::Refused { timecode_ms: self.open_timecode(), id, reason });
+        outputs.push(Output::Refused { timecode: self.open_timecode(), id, reason });
     }
 
     fn item(&mut self, item: Item, outputs: &mut Vec<Output>) -> Result<(), (ErrorId, String)> {
@@ -203,15 +208,15 @@ impl Ingest {
                     return Err((ErrorId::FragmentMetadataLimitReached, reason));
                 }
             }
-            Item::Cluster { timecode_ms } => {
+            Item::Cluster { timecode, timecode_ms } => {
                 if timecode_ms > LAST_MS {
                     let reason = format!("a timecode of {timecode_ms} ms is no time before the year 10000");
                     return Err((ErrorId::InvalidProducerTimestamp, reason));
                 }
-                self.open = Some(Open { timecode_ms, tracks: BTreeMap::new() });
-                outputs.push(Output::Begun { timecode_ms });
+                self.open = Some(Open { timecode, timecode_ms, ..Open::default() });
+                outputs.push(Output::Begun { timecode });
             }
-            Item::Frame { track, time_ms, .. } => self.frame(track, time_ms)?,
+            Item::Frame { track, time, time_ms, .. } => self.frame(track, time, time_ms)?,
             Item::ClusterEnd { raw } => {
                 // A cluster without Timecode never opened a fragment.
                 if self.open.is_some() {
@@ -224,20 +229,22 @@ impl Ingest {
         Ok(())
     }
 
-    fn frame(&mut self, track: u64, time_ms: i64) -> Result<(), (ErrorId, String)> {
+    fn frame(&mut self, track: u64, time: i64, time_ms: i64) -> Result<(), (ErrorId, String)> {
         if !self.tracks.iter().any(|known| known.number == track) {
             return Err((
                 ErrorId::TrackNumberMismatch,
                 format!("a frame of track {track}, which is not declared"),
             ));
         }
-        if let Some(latest) = self.latest.filter(|latest| time_ms <= *latest) {
+        if let Some(latest) = self.latest.filter(|latest| time <= *latest) {
             let reason = format!(
-                "a frame at {time_ms} ms, not later than the fragment before, which ends at {latest} ms"
+                "a frame at {time_ms} ms (timecode {time}), not later than the last of the fragment before (timecode \
+                 {latest})"
             );
             return Err((ErrorId::FragmentTimecodeLesserThanPrevious, reason));
         }
         let Some(open) = &mut self.open else { return Ok(()) };
+        open.latest = open.latest.max(Some(time));
         let entry = open.tracks.entry(track).or_insert((0, time_ms, time_ms));
         *entry = (entry.0 + 1, entry.1.min(time_ms), entry.2.max(time_ms));
         let first = open.tracks.values().map(|(_, first, _)| *first).min().unwrap_or(time_ms);
@@ -262,8 +269,7 @@ impl Ingest {
     }
 
     fn complete(&mut self, raw: Bytes) -> Result<Fragment, (ErrorId, String)> {
-        let open = self.open.as_ref().map(|open| (open.timecode_ms, open.tracks.clone())).unwrap_or_default();
-        let (timecode_ms, seen) = open;
+        let Open { timecode, timecode_ms, tracks: seen, latest } = self.open.clone().unwrap_or_default();
         if let Some(missing) = self.tracks.iter().find(|track| !seen.contains_key(&track.number)) {
             let reason = format!("no frame of track {} ({})", missing.number, missing.codec);
             return Err((ErrorId::FramesMissingForTrack, reason));
@@ -271,7 +277,7 @@ impl Ingest {
         let first = seen.values().map(|(_, first, _)| *first).min().unwrap_or_default();
         let last = seen.values().map(|(_, _, last)| *last).max().unwrap_or_default();
         let end = seen.iter().map(|(number, span)| self.end_of(*number, *span)).max().unwrap_or(last);
-        self.latest = Some(last);
+        self.latest = latest;
         let frames = |kind: TrackKind| {
             self.tracks
                 .iter()
@@ -283,6 +289,7 @@ impl Ingest {
         let mut bytes = self.tags_raw.split();
         bytes.extend_from_slice(&raw);
         Ok(Fragment {
+            timecode,
             timecode_ms,
             duration_ms: end.abs_diff(first),
             header: self.header.clone(),
@@ -381,7 +388,7 @@ mod tests {
         let mut ingest = Ingest::new(Limits::default());
         let mut outputs = ingest.push(&header(1));
         outputs.extend(ingest.push(&cluster(1_000, &[(1, 0), (1, 33)])));
-        assert_eq!(outputs, [Output::Begun { timecode_ms: 1_000 }]);
+        assert_eq!(outputs, [Output::Begun { timecode: 1_000 }]);
         assert_eq!(ingest.open_timecode(), Some(1_000));
     }
 

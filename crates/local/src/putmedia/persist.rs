@@ -1,4 +1,5 @@
-//! [`Persister`]: stores a session's complete fragments one after the other, while the session reads on.
+//! [`Persister`]: stores a session's complete fragments one after the other, while the session reads on, and says so to
+//! the producer when it is time.
 
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep_until},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::faults::Modes;
 use super::head::Head;
@@ -16,6 +18,9 @@ use crate::App;
 
 /// Complete fragments that are not on disk yet. Full: the session does not read on, and TCP tells the producer.
 const FRAGMENTS: usize = 2;
+/// Acknowledgements that a fault holds back: an hour of the five fragments a second that the service allows. Full: no
+/// further fragment is stored until one of them is sent.
+const HELD: usize = 18_000;
 
 /// A complete fragment.
 pub(super) struct Job {
@@ -38,34 +43,56 @@ pub(super) enum NotStored {
     Untold(String),
 }
 
+/// The last word about a fragment, and when it may be said.
+struct Word {
+    ack: Ack,
+    modes: Modes,
+    due: Instant,
+}
+
 pub(super) struct Persister {
     jobs: mpsc::Sender<Job>,
     failed: watch::Receiver<Option<NotStored>>,
-    task: JoinHandle<()>,
+    /// The producer has left: nobody waits for what is held back.
+    left: CancellationToken,
+    store: JoinHandle<()>,
+    tell: JoinHandle<()>,
 }
 
 impl Persister {
     pub(super) fn start(app: Arc<App>, head: Head, acks: Acks) -> Self {
         let (jobs, mut waiting) = mpsc::channel::<Job>(FRAGMENTS);
+        let (words, held) = mpsc::channel(HELD);
         let (fail, failed) = watch::channel(None);
-        let task = tokio::spawn(async move {
+        let left = CancellationToken::new();
+        let tell = tokio::spawn(tell(app.clone(), head.clone(), acks, held, left.clone()));
+        let store = tokio::spawn(async move {
             while let Some(job) = waiting.recv().await {
-                let (timecode_ms, number) = (job.fragment.timecode_ms, job.number.clone());
-                if let Err((id, reason)) = persist(&app, &head, &acks, job).await {
-                    tracing::error!(
-                        stream = head.stream.name,
-                        fragment = number,
-                        reason,
-                        "a fragment is not stored"
-                    );
-                    let ack = Ack::Error { timecode_ms: Some(timecode_ms), number: Some(number), id };
-                    send(&acks, &head, Modes::default(), &ack).await;
+                let (timecode, number) = (job.fragment.timecode, job.number.clone());
+                let (modes, complete) = (job.modes, job.complete);
+                let stored = persist(&app, &head, job).await;
+                let word = match &stored {
+                    Ok(false) => continue,
+                    Ok(true) => {
+                        let due = complete + modes.delay_persisted.unwrap_or_default();
+                        Word { ack: Ack::Persisted { timecode, number }, modes, due }
+                    }
+                    Err((id, reason)) => {
+                        let (stream, fragment) = (&head.stream.name, &number);
+                        tracing::error!(stream, fragment, reason, "a fragment is not stored");
+                        let ack = Ack::Error { timecode: Some(timecode), number: Some(number), id: *id };
+                        Word { ack, modes: Modes::default(), due: complete }
+                    }
+                };
+                // Nobody takes it when the producer has left.
+                let _ = words.send(word).await;
+                if let Err((id, reason)) = stored {
                     let _ = fail.send(Some(NotStored::Told(id, reason)));
                     return;
                 }
             }
         });
-        Self { jobs, failed, task }
+        Self { jobs, failed, left, store, tell }
     }
 
     /// Changes when a fragment could not be stored.
@@ -78,35 +105,54 @@ impl Persister {
         let _ = self.jobs.send(job).await;
     }
 
-    /// Waits until everything is stored.
-    pub(super) async fn finish(self) -> Result<(), NotStored> {
-        let Self { jobs, failed, task } = self;
+    /// Waits until everything is stored and said; what is held back is not said to a producer that has `left`.
+    pub(super) async fn finish(self, left: bool) -> Result<(), NotStored> {
+        let Self { jobs, failed, left: token, store, tell } = self;
         drop(jobs);
-        task.await.map_err(|error| NotStored::Untold(error.to_string()))?;
+        if left {
+            token.cancel();
+        }
+        for task in [store, tell] {
+            task.await.map_err(|error| NotStored::Untold(error.to_string()))?;
+        }
         failed.borrow().clone().map_or(Ok(()), Err)
     }
 }
 
-async fn persist(app: &Arc<App>, head: &Head, acks: &Acks, job: Job) -> Result<(), (ErrorId, String)> {
-    let Job { fragment, number, producer_ms, server_ms, complete, modes } = job;
+/// Says the last word about each fragment, in their order. What a fault holds back is said at the end of the server.
+async fn tell(
+    app: Arc<App>,
+    head: Head,
+    acks: Acks,
+    mut words: mpsc::Receiver<Word>,
+    left: CancellationToken,
+) {
+    while let Some(Word { ack, modes, due }) = words.recv().await {
+        tokio::select! {
+            biased;
+            () = sleep_until(due) => {}
+            () = app.stop.cancelled() => {}
+            () = acks.closed() => return,
+            () = left.cancelled() => continue,
+        }
+        send(&acks, &head, modes, &ack).await;
+    }
+}
+
+/// Stores a fragment; `false` when its stream keeps nothing.
+async fn persist(app: &Arc<App>, head: &Head, job: Job) -> Result<bool, (ErrorId, String)> {
+    let Job { fragment, number, producer_ms, server_ms, complete: _, modes } = job;
     // As it is now: it may have been changed or deleted since the session began.
     let stream = app
         .control
-        .find_stream(&head.stream.region, None, Some(&head.stream.arn))
+        .current(&head.stream)
         .map_err(|_| (ErrorId::StreamNotActive, "the stream was deleted".to_owned()))?;
     if stream.retention_hours == 0 {
-        return Ok(());
+        return Ok(false);
     }
-    if let Some(delay) = modes.delay_persisted {
-        // What is complete is not lost with the end of the server, however late it was to be.
-        tokio::select! {
-            () = sleep_until(complete + delay) => {}
-            () = app.stop.cancelled() => {}
-        }
-    }
-    let (key, timecode_ms) = (stream.folder(), fragment.timecode_ms);
     if !modes.no_store {
-        let (archive, stream, number) = (app.archive.clone(), key.clone(), number.clone());
+        let key = stream.folder();
+        let (archive, stream) = (app.archive.clone(), key.clone());
         tokio::task::spawn_blocking(move || {
             archive.store(&stream, &number, producer_ms, server_ms, &fragment)
         })
@@ -115,6 +161,5 @@ async fn persist(app: &Arc<App>, head: &Head, acks: &Acks, job: Job) -> Result<(
         .map_err(|error| (ErrorId::ArchivalError, error.to_string()))?;
         app.put_media.sessions.count(&key, |counters| counters.persisted += 1);
     }
-    send(acks, head, modes, &Ack::Persisted { timecode_ms, number }).await;
-    Ok(())
+    Ok(true)
 }

@@ -69,7 +69,8 @@ impl fmt::Display for End {
 #[derive(Debug, Clone)]
 struct Fragment {
     number: String,
-    timecode_ms: u64,
+    /// Of its cluster, as it came.
+    timecode: u64,
     /// When its first bytes came, milliseconds since 1970.
     server_ms: u64,
 }
@@ -118,7 +119,7 @@ impl Session {
             abort.reset();
         }
         // What is complete is stored and acknowledged before the last word.
-        let end = match persister.finish().await {
+        let end = match persister.finish(matches!(end, End::Gone(_) | End::Reset)).await {
             Ok(()) => end,
             Err(failed) => failed.into(),
         };
@@ -135,7 +136,7 @@ impl Session {
         if let End::Error(id, _) = &end {
             let fragment = fragment.as_ref();
             let ack = Ack::Error {
-                timecode_ms: fragment.map(|fragment| fragment.timecode_ms),
+                timecode: fragment.map(|fragment| fragment.timecode),
                 number: fragment.map(|fragment| fragment.number.clone()),
                 id: *id,
             };
@@ -245,8 +246,7 @@ impl Session {
 
     /// Whether the stream is gone, or another of its name is there.
     fn deleted(&self) -> bool {
-        let stream = &self.head.stream;
-        self.app.control.find_stream(&stream.region, None, Some(&stream.arn)).is_err()
+        self.app.control.current(&self.head.stream).is_err()
     }
 
     fn look_at_faults(&mut self) {
@@ -268,29 +268,29 @@ impl Session {
     async fn outputs(&mut self, outputs: Vec<Output>) -> Option<End> {
         for output in outputs {
             match output {
-                Output::Begun { timecode_ms } => {
+                Output::Begun { timecode } => {
                     let number = self.app.archive.next_number(&self.stream);
                     self.app.put_media.sessions.count(&self.stream, |counters| counters.buffering += 1);
-                    self.fragment =
-                        Some(Fragment { number: number.clone(), timecode_ms, server_ms: now_ms() });
+                    self.fragment = Some(Fragment { number: number.clone(), timecode, server_ms: now_ms() });
                     self.look_at_faults();
-                    self.send(&Ack::Buffering { timecode_ms, number }).await;
+                    self.send(&Ack::Buffering { timecode, number }).await;
                     if let Some(end) = self.suffer() {
                         return Some(end);
                     }
                 }
                 Output::Complete(fragment) => {
-                    let Some(Fragment { number, timecode_ms, server_ms }) = self.fragment.take() else {
+                    let Some(Fragment { number, timecode, server_ms }) = self.fragment.take() else {
                         continue;
                     };
                     self.app.put_media.sessions.count(&self.stream, |counters| counters.received += 1);
-                    self.send(&Ack::Received { timecode_ms, number: number.clone() }).await;
+                    self.send(&Ack::Received { timecode, number: number.clone() }).await;
                     self.app.put_media.faults.fragment(&self.stream);
+                    let producer_ms = self.head.base_ms.saturating_add(fragment.timecode_ms);
                     self.persister
                         .store(Job {
                             fragment: *fragment,
                             number,
-                            producer_ms: self.head.base_ms.saturating_add(timecode_ms),
+                            producer_ms,
                             server_ms,
                             complete: Instant::now(),
                             modes: self.modes,

@@ -240,7 +240,10 @@ impl Hub {
                 over.push((*id, "Idle timeout"));
             } else if now >= socket.since + self.limits.connection {
                 over.push((*id, "Going away"));
-            } else if !socket.told_to_go && now >= socket.go_away_at(&self.limits) {
+            } else if !socket.told_to_go
+                && !self.limits.go_away.is_zero()
+                && now >= socket.go_away_at(&self.limits)
+            {
                 socket.told_to_go = true;
                 self.outputs.push_back(Output::Send(*id, control("GO_AWAY")));
             }
@@ -491,6 +494,21 @@ mod tests {
         hub.handle_timeout(now + Duration::from_secs(3600));
         assert_eq!(sent(&mut hub), [Output::Close(busy, 1001, "Going away")]);
         assert_eq!(hub.view("c"), ChannelView::default());
+    }
+
+    #[test]
+    fn without_go_away_a_connection_just_ends() {
+        let now = Instant::now();
+        let mut hub = Hub::new(SignalingLimits { go_away: Duration::ZERO, ..Default::default() });
+        let id = hub.connect("c", TTL, Role::Master, now).unwrap();
+        let end = now + Duration::from_secs(3600);
+        let mut at = now;
+        while let Some(next) = hub.poll_timeout(id) {
+            at = next.min(at + Duration::from_secs(300));
+            hub.activity(id, at);
+            hub.handle_timeout(at);
+        }
+        assert_eq!((at, sent(&mut hub)), (end, vec![Output::Close(id, 1001, "Going away")]));
     }
 
     #[test]

@@ -29,17 +29,23 @@ pub fn element(id: &[u8], content: &[u8]) -> Vec<u8> {
 
 /// EBML, Segment of unknown size, and one video track.
 pub fn header() -> Vec<u8> {
+    header_with_scale(1_000_000)
+}
+
+/// The same with this `TimecodeScale`, in nanoseconds.
+pub fn header_with_scale(scale: u64) -> Vec<u8> {
     let track =
         [element(&[0xD7], &[1]), element(&[0x83], &[1]), element(&[0x86], b"V_MPEG4/ISO/AVC")].concat();
     let tracks = element(&[0x16, 0x54, 0xAE, 0x6B], &element(&[0xAE], &track));
-    [element(&[0x1A, 0x45, 0xDF, 0xA3], &[]), vec![0x18, 0x53, 0x80, 0x67, 0xFF], tracks].concat()
+    let info = element(&[0x15, 0x49, 0xA9, 0x66], &element(&[0x2A, 0xD7, 0xB1], &scale.to_be_bytes()));
+    [element(&[0x1A, 0x45, 0xDF, 0xA3], &[]), vec![0x18, 0x53, 0x80, 0x67, 0xFF], info, tracks].concat()
 }
 
-/// A cluster of unknown size with a key frame and another.
-pub fn cluster(timecode_ms: u64) -> Vec<u8> {
+/// A cluster of unknown size with a key frame and another, 33 units of the header's scale later.
+pub fn cluster(timecode: u64) -> Vec<u8> {
     let key = element(&[0xA3], &[0x81, 0, 0, 0x80, 1, 2, 3]);
     let other = element(&[0xA3], &[0x81, 0, 33, 0, 4, 5]);
-    let timecode = element(&[0xE7], &timecode_ms.to_be_bytes());
+    let timecode = element(&[0xE7], &timecode.to_be_bytes());
     [vec![0x1F, 0x43, 0xB6, 0x75, 0xFF], timecode, key, other].concat()
 }
 

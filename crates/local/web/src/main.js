@@ -1,5 +1,5 @@
 // The page: a form that shares a camera, and tables that follow the server's events.
-import { Master } from './master.js';
+import { Master, NO_H264, sendsH264 } from './master.js';
 
 const element = id => document.getElementById(id);
 const parameters = new URLSearchParams(location.search);
@@ -35,6 +35,8 @@ function explain(error) {
       return 'No camera or microphone was found. Connect one, or untick what you do not have.';
     case 'NotReadableError':
       return 'The camera or microphone is in use by another program.';
+    case 'Error':
+      return error.message;
     default:
       return `${error.name}: ${error.message}`;
   }
@@ -52,6 +54,7 @@ async function start() {
   };
   const audio = element('audio').checked;
   if (!video && !audio) throw new Error('Tick camera, microphone or both.');
+  if (video && !sendsH264()) throw new Error(audio ? `${NO_H264} The microphone alone can be shared: untick the camera.` : NO_H264);
   status('', 'Asking for camera and microphone…');
   const stream = await navigator.mediaDevices.getUserMedia({ video, audio });
   element('preview').srcObject = stream;

@@ -41,6 +41,18 @@ class Viewer {
   }
 }
 
+/** Whether this browser can send H.264, the one video codec that a viewer stores and that KVS plays back. */
+export function sendsH264() {
+  const codecs = globalThis.RTCRtpSender?.getCapabilities?.('video')?.codecs;
+  // A browser that does not say what it can do is left to try.
+  return !codecs || codecs.some(codec => codec.mimeType.toLowerCase() === 'video/h264');
+}
+
+/** What to do where it cannot. */
+export const NO_H264 =
+  'This browser cannot send H.264, and KVS viewers store no other video. In Firefox, let "OpenH264 Video Codec" be ' +
+  'installed and always activated (about:addons, Plugins), and reload this page; or use Chrome, Edge or Safari.';
+
 export class Master extends EventTarget {
   /** @param config of `/_kvs/config`  @param stream what is shared */
   constructor(config, channel, stream) {
@@ -149,6 +161,7 @@ export class Master extends EventTarget {
       return [];
     });
     if (servers.length) connection.setConfiguration({ bundlePolicy: 'max-bundle', iceServers: servers });
+    const wanted = this.stream.getTracks().map(track => track.kind);
     const senders = this.stream.getTracks().map(track => connection.addTrack(track, this.stream));
     await connection.setRemoteDescription(offer);
     viewer.ready = true;
@@ -156,6 +169,13 @@ export class Master extends EventTarget {
     const answer = await connection.createAnswer();
     await connection.setLocalDescription(answer);
     this.client.sendSdpAnswer(connection.localDescription, id);
+    const sent = connection.getTransceivers().filter(t => t.currentDirection?.startsWith('send')).map(t => t.sender.track?.kind);
+    // A viewer that asks for no video is not to be told that it gets none.
+    const left = wanted.filter(kind => !sent.includes(kind) && new RegExp(`^m=${kind} `, 'm').test(offer.sdp));
+    if (left.length) {
+      const why = left.includes('video') && !sendsH264() ? ` ${NO_H264}` : ' They share no codec.';
+      this.tell('bad', `Viewer ${id} gets no ${left.join(' and no ')}.${why}`);
+    }
     for (const sender of senders) await preferH264(sender);
     this.dispatchEvent(new Event('viewers'));
   }
