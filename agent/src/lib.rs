@@ -18,3 +18,4 @@ pub mod receive;
 pub mod session;
 pub mod settings;
 pub mod state;
+pub mod tracks;

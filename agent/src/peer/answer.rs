@@ -1,5 +1,8 @@
 //! What a master agreed to, read from its SDP answer (RFC 8866, RFC 3264).
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use thiserror::Error;
 
 /// What the answer lets arrive.
@@ -7,6 +10,9 @@ use thiserror::Error;
 pub struct Negotiated {
     /// The `profile-level-id` of the answered H.264, lower case; empty when the answer has none.
     pub video: Option<String>,
+    /// SPS and PPS of `sprop-parameter-sets` (RFC 6184 section 8.1), NAL units without start codes; those that are not
+    /// base64 are left out.
+    pub parameter_sets: Vec<Bytes>,
     /// Opus was accepted.
     pub audio: bool,
     /// What was offered and not taken, in words for a person.
@@ -54,6 +60,7 @@ pub fn read_answer(sdp: &str) -> Result<Negotiated, AnswerError> {
         } else if let Some(payload_type) = section.payload_type(codec) {
             if section.kind == "video" {
                 negotiated.video = Some(section.profile_level_id(payload_type));
+                negotiated.parameter_sets.extend(section.parameter_sets(codec));
             } else {
                 negotiated.audio = true;
             }
@@ -96,6 +103,22 @@ impl Section<'_> {
             .iter()
             .find(|(_, name)| name.eq_ignore_ascii_case(codec))
             .map(|(payload_type, _)| *payload_type)
+    }
+
+    /// Of every payload type of this codec: which of them is sent, the first packet tells.
+    fn parameter_sets(&self, codec: &str) -> Vec<Bytes> {
+        let is_it = |format: &str| {
+            self.codecs.iter().any(|(number, name)| *number == format && name.eq_ignore_ascii_case(codec))
+        };
+        self.formats
+            .iter()
+            .filter(|(format, _)| is_it(format))
+            .flat_map(|(_, parameters)| parameters.split(';'))
+            .filter_map(|parameter| parameter.trim().strip_prefix("sprop-parameter-sets="))
+            .flat_map(|sets| sets.split(','))
+            .filter_map(|set| STANDARD.decode(set.trim()).ok())
+            .map(Bytes::from)
+            .collect()
     }
 
     fn profile_level_id(&self, payload_type: &str) -> String {
@@ -166,6 +189,18 @@ mod tests {
         assert_eq!(negotiated.video.as_deref(), Some("42e01f"));
         assert!(negotiated.audio);
         assert!(negotiated.refused.is_empty());
+    }
+
+    #[test]
+    fn parameter_sets_are_read_as_far_as_they_can_be() {
+        assert!(read_answer(&answer(H264, OPUS)).unwrap().parameter_sets.is_empty());
+        let told = H264.trim_end().to_owned()
+            + "; sprop-parameter-sets=Z0LAHtkAtD1oAAADAAEAAAMAMg8WLqA=,aMuMsg==,%%\r\n";
+        let found = read_answer(&answer(&told, OPUS)).unwrap().parameter_sets;
+        assert_eq!(found.iter().map(|set| set[0] & 0x1f).collect::<Vec<_>>(), [7, 8]);
+        let other = H264.trim_end().to_owned()
+            + "\r\na=rtpmap:96 VP8/90000\r\na=fmtp:96 sprop-parameter-sets=aMuMsg==\r\n";
+        assert!(read_answer(&answer(&other, OPUS)).unwrap().parameter_sets.is_empty());
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod tests;
 use async_trait::async_trait;
 pub use kvs_media::{RtpPacket, SenderReport};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -125,6 +126,17 @@ pub struct PeerStats {
     pub round_trip_time: Option<Duration>,
     /// RTP packets that were dropped because the media task did not keep up.
     pub packets_discarded: u64,
+    /// What arrived and belongs to no track.
+    pub unbound: Unbound,
+}
+
+/// Packets of a connection that no track takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unbound {
+    /// RTP packets of a payload type that was not negotiated, or that no track could be found for, by payload type.
+    pub by_payload_type: BTreeMap<u8, u64>,
+    /// Packets that SRTP could not decrypt.
+    pub undecryptable: u64,
 }
 
 /// Why a peer could not do what it was asked.
