@@ -196,10 +196,11 @@ impl Graph {
         self.tracks
     }
 
-    /// Puts an access unit in. `false`: it was dropped because the pipeline does not keep up.
+    /// Puts an access unit in. `false`: it was dropped, because the pipeline does not keep up or has no video.
     pub fn picture(&mut self, picture: &Picture) -> bool {
+        // Of a track that was silent and is back there is a pipeline with its next IDR.
         let Some(source) = &self.video else {
-            return true;
+            return false;
         };
         let size = picture.data.len() as u64;
         if !self.backlog.admit(picture.idr, size, source.current_level_bytes()) {

@@ -54,7 +54,7 @@ pub enum Defect {
     NoKeyFrame,
     /// No SPS, no PPS.
     NoParameterSets,
-    /// They come in front of the first IDR only.
+    /// They come in the first second only: of the very first packets a viewer need not get any.
     ParameterSetsOnce,
     /// They are in the answer, as `sprop-parameter-sets`, only.
     ParameterSetsInAnswer,

@@ -323,7 +323,7 @@ impl Session {
         let mut units: Vec<&[u8]> = frame.units.iter().map(Vec::as_slice).collect();
         match self.settings.defect {
             Defect::NoKeyFrame if frame.idr => return Ok(()),
-            Defect::ParameterSetsOnce if number == 0 => {}
+            Defect::ParameterSetsOnce if number < u64::from(FRAME_RATE) => {}
             Defect::NoParameterSets | Defect::ParameterSetsInAnswer | Defect::ParameterSetsOnce => {
                 units.retain(|unit| !is_parameter_set(unit));
             }
