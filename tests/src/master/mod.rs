@@ -168,6 +168,11 @@ impl Master {
         .with_context(|| format!("waited {deadline:?} for the master to have {what}"))
     }
 
+    /// As [`Self::stop`], but what was sent can still be asked for.
+    pub fn vanish(&self) {
+        let _ = self.stop.send(true);
+    }
+
     /// Leaves without a word, as a master that lost its power does.
     pub async fn stop(self) {
         let _ = self.stop.send(true);

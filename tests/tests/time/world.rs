@@ -30,25 +30,16 @@ pub async fn record(row: &Row, seconds: u64) -> Verdict {
     let silence = agent.status().await.ok().and_then(|status| silence(&status["audio"]));
     let sessions = master.sent();
     assert_eq!(sessions.len(), 1, "the agent connected again:\n{}", agent.log());
-    let master = if row.dies {
-        master.stop().await;
+    if row.dies {
+        master.vanish();
         let gone = |status: &Value| status["phase"] != "Streaming";
         agent.wait_for("the end of the master", Duration::from_secs(60), gone).await.unwrap();
-        None
-    } else {
-        Some(master)
-    };
+    }
     let log = agent.log();
     let status = agent.stop(Duration::from_secs(20)).await.unwrap();
     assert!(status.success(), "{status}\n{log}");
-    let sent = match master {
-        Some(master) => {
-            let sent = master.sent().pop().unwrap();
-            master.stop().await;
-            sent
-        }
-        None => sessions.into_iter().next().unwrap(),
-    };
+    let sent = master.sent().pop().unwrap();
+    master.stop().await;
     let stored = stored::read_undecoded(&access.endpoint, "door-stream", folder.path()).await.unwrap();
     let heard = sound::beeps(&stored.files).await.unwrap();
     server.shutdown().await;
