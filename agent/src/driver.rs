@@ -358,6 +358,7 @@ impl Driver {
                 audio: negotiated.audio,
                 ..Tracks::default()
             },
+            parameter_sets: negotiated.parameter_sets,
             config: self.config.receive.clone(),
             session: self.inputs.clone(),
             figures: self.state.new_peer(generation),

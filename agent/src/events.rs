@@ -3,6 +3,7 @@
 use crate::peer::{MediaKind, SelectedPair};
 use crate::pipeline::Tracks;
 use crate::session::{Failure, Phase, View};
+use crate::tracks::Reason;
 use kvs_media::{ClockStats, LossEvent, MalformedPacket, VideoFormat};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -85,6 +86,18 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A track is received, or was, and is not stored.
+    TrackNotStored {
+        /// Which.
+        kind: MediaKind,
+        /// Why.
+        reason: Reason,
+    },
+    /// A track that was not stored is now.
+    TrackStored {
+        /// Which.
+        kind: MediaKind,
+    },
     /// A track's timestamps are not what they should be.
     TimeDoubted {
         /// Which track.
@@ -140,6 +153,12 @@ struct KindLabel {
     kind: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct TrackReasonLabel {
+    kind: &'static str,
+    reason: &'static str,
+}
+
 /// The log and the counters of events.
 #[derive(Debug, Default)]
 pub struct Events {
@@ -148,6 +167,7 @@ pub struct Events {
     transitions: Family<ReasonLabel, Counter>,
     malformed: Family<KindLabel, Counter>,
     format_changes: Counter,
+    tracks_not_stored: Family<TrackReasonLabel, Counter>,
     time_doubted: Family<KindLabel, Counter>,
     pictures_incomplete: Counter,
     pipelines_opened: Counter,
@@ -171,6 +191,11 @@ impl Events {
             self.malformed.clone(),
         );
         registry.register("video_format_changes", "Changes of the SPS", self.format_changes.clone());
+        registry.register(
+            "tracks_not_stored",
+            "Times that a track was received and not stored, or stopped, by reason",
+            self.tracks_not_stored.clone(),
+        );
         registry.register(
             "time_doubted",
             "Times that the timestamps of a track were found not to be what they should be",
@@ -263,6 +288,13 @@ impl Events {
                 self.pictures_incomplete.inc();
                 tracing::debug!(ssrc, rtp_timestamp, reason, "picture given up");
             }
+            Event::TrackNotStored { kind, reason } => {
+                let message = reason.message(kind);
+                let (kind, reason) = (kind.as_str(), reason.as_str());
+                let before = self.tracks_not_stored.get_or_create(&TrackReasonLabel { kind, reason }).inc();
+                warn_seldom!(before, reason, "{kind} is not stored: {message}");
+            }
+            Event::TrackStored { kind } => tracing::info!("{} is stored", kind.as_str()),
             Event::TimeDoubted { kind, time } => {
                 let kind = kind.as_str();
                 let before = self.time_doubted.get_or_create(&KindLabel { kind: kind.to_owned() }).inc();

@@ -19,3 +19,4 @@ mod servers;
 pub mod session;
 pub mod settings;
 pub mod state;
+pub mod tracks;

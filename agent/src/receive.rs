@@ -5,9 +5,11 @@ use crate::events::{Event, Events};
 use crate::peer::{MediaEvent, MediaKind, MediaQueue, Peer, PeerStats};
 use crate::pipeline::{Picture, PictureFormat, Relay, RelayEvent, RelayFigures, SinkFactory, Sound, Tracks};
 use crate::session::Input;
+use crate::tracks::{self, Standing, Track};
+use bytes::Bytes;
 use kvs_media::{
     AudioConfig, AudioOutput, ClockStats, InboundStats, KeyFrameConfig, Kind, MediaConfig, MediaOutput,
-    MediaReceiver, TimeSource, VideoConfig, VideoFormat, VideoOutput,
+    MediaReceiver, TimeSource, VideoConfig, VideoFormat, VideoOutput, WithheldCounts,
 };
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -41,6 +43,10 @@ pub struct Received {
     pub relay: RelayFigures,
     /// The tracks that are stored now.
     pub tracks: Option<Tracks>,
+    /// How each stands, video and audio.
+    pub standings: [Standing; 2],
+    /// What was received of each and not handed on.
+    pub withheld: [WithheldCounts; 2],
     /// Figures of the connection.
     pub peer: PeerStats,
     /// Where capture times come from.
@@ -85,6 +91,8 @@ pub struct Receive {
     pub peer: Arc<dyn Peer>,
     /// What was negotiated.
     pub expected: Tracks,
+    /// SPS and PPS that the answer told.
+    pub parameter_sets: Vec<Bytes>,
     /// How.
     pub config: ReceiveConfig,
     /// To the session. Bounded; a report that does not fit is left out, the next follows.
@@ -114,6 +122,7 @@ impl Receive {
                     interval: Some(self.config.key_frame_interval),
                     ..KeyFrameConfig::default()
                 },
+                parameter_sets: self.parameter_sets.clone(),
                 ..VideoConfig::default()
             }),
             audio: self.expected.audio.then(AudioConfig::default),
@@ -126,6 +135,7 @@ impl Receive {
             key_frame_wanted: false,
             time: Times::default(),
             told: [None; 2],
+            standings: [Standing::Absent; 2],
         };
         let mut report = tokio::time::interval(REPORT);
         report.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -270,6 +280,7 @@ impl Receive {
                 RelayEvent::Opened(tracks) => {
                     // A master whose video never comes is stored as audio: that is media flowing.
                     state.flowing = true;
+                    self.tell_opened(tracks, state);
                     self.tell(true);
                     self.config.delivery.opened(Instant::now());
                     self.events.emit(Event::PipelineOpened { tracks });
@@ -316,6 +327,11 @@ impl Receive {
             clock_step_ms: receiver.wall_clock_off_ms(),
         };
         self.tell_time(state, time);
+        let now = Instant::now();
+        let stored = relay.tracks().unwrap_or_default();
+        let track = |kind, is_in_pipeline| Track { flow: receiver.flow(kind, now), is_in_pipeline };
+        let (video, audio) = (track(Kind::Video, stored.video), track(Kind::Audio, stored.audio));
+        self.tell_standings(tracks::standings(video, audio, &peer.unbound), state);
         let mut figures = self.figures.lock();
         if figures.peer.pair != peer.pair
             && let Some(pair) = &peer.pair
@@ -330,9 +346,49 @@ impl Receive {
             format: state.format,
             relay: relay.figures(),
             tracks: relay.tracks(),
+            standings: state.standings,
+            withheld: [Kind::Video, Kind::Audio].map(|kind| receiver.withheld(kind)),
             peer,
             time,
         };
+    }
+
+    /// A pipeline of these tracks runs. Of those that it lacks nobody says that they flow.
+    fn tell_opened(&self, tracks: Tracks, state: &mut State) {
+        let mut standings = state.standings;
+        let tracks = [(self.expected.video, tracks.video), (self.expected.audio, tracks.audio)];
+        for (standing, (is_expected, is_stored)) in standings.iter_mut().zip(tracks) {
+            match (is_expected, is_stored, &standing) {
+                (true, true, _) => *standing = Standing::Stored,
+                (true, false, Standing::Absent | Standing::Stored) => *standing = Standing::Waiting,
+                _ => {}
+            }
+        }
+        self.tell_standings(standings, state);
+    }
+
+    /// What is received and not stored is named, in the log once, and to the session.
+    fn tell_standings(&self, standings: [Standing; 2], state: &mut State) {
+        if standings == state.standings {
+            return;
+        }
+        let missing = tracks::missing(standings);
+        if self.session.try_send(Input::Tracks { generation: self.generation, missing }).is_err() {
+            // Full: with the next report.
+            return;
+        }
+        let before = std::mem::replace(&mut state.standings, standings);
+        for (kind, (was, is)) in
+            [MediaKind::Video, MediaKind::Audio].into_iter().zip(before.into_iter().zip(standings))
+        {
+            match (was, is) {
+                (was, Standing::NotStored(reason)) if was != is => {
+                    self.events.emit(Event::TrackNotStored { kind, reason });
+                }
+                (Standing::NotStored(_), Standing::Stored) => self.events.emit(Event::TrackStored { kind }),
+                _ => {}
+            }
+        }
     }
 
     /// A sender whose timestamps are not believed as they are is named when that is found out.
@@ -368,6 +424,8 @@ struct State {
     time: Times,
     /// When the timestamps of video and audio were last complained of.
     told: [Option<Instant>; 2],
+    /// As the session knows them.
+    standings: [Standing; 2],
 }
 
 fn handle(receiver: &mut MediaReceiver, event: MediaEvent, now: Instant, wall: SystemTime) {

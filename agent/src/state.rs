@@ -3,6 +3,7 @@
 use crate::pipeline::SoundFigures;
 use crate::receive::Received;
 use crate::session::{Phase, View};
+use kvs_media::WithheldCounts;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -50,6 +51,12 @@ pub struct Totals {
     pub epochs: u64,
     /// Sender reports that contradicted the packets.
     pub reports_refused: u64,
+    /// What was received of video and audio and not handed on.
+    pub withheld: [WithheldCounts; 2],
+    /// RTP packets that no track takes: of a payload type that was not negotiated, say.
+    pub packets_unbound: u64,
+    /// Packets that SRTP could not decrypt.
+    pub packets_undecryptable: u64,
     /// Peer connections that were answered.
     pub peers: u64,
 }
@@ -70,6 +77,11 @@ impl Totals {
             self.frames_dropped += video.frames_dropped;
         }
         self.frames_dropped += received.relay.pictures_dropped;
+        for (sum, withheld) in self.withheld.iter_mut().zip(&received.withheld) {
+            sum.add(withheld);
+        }
+        self.packets_unbound += received.peer.unbound.by_payload_type.values().sum::<u64>();
+        self.packets_undecryptable += received.peer.unbound.undecryptable;
         self.sound.add(received.relay.sound);
         for time in [received.time.video, received.time.audio] {
             self.epochs += time.epochs;

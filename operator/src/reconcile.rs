@@ -9,8 +9,7 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kvs_ingest_api::{
-    DeletionPolicy, KvsIngest, KvsIngestStatus, Phase, ResolvedChannel, ResolvedStream, annotations,
-    condition,
+    DeletionPolicy, KvsIngest, KvsIngestStatus, ResolvedChannel, ResolvedStream, annotations, condition,
 };
 use tracing::field::{Empty, display};
 use tracing::{Instrument, instrument};
@@ -445,7 +444,7 @@ impl Pass<'_> {
         }
         let view = self.ask(deployment, address, puzzling, &mut verdict).await?;
         self.context.remember(&self.uid, |memory| {
-            let healthy = matches!(&view, AgentView::Says(status) if status.phase == Phase::Streaming);
+            let healthy = matches!(&view, AgentView::Says(status) if status.stores_all());
             // What waits at the agent is over soon, or does not go by itself.
             let interrupted =
                 matches!(&view, AgentView::Says(status) if status.reason == STORAGE_INTERRUPTED);

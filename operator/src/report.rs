@@ -258,13 +258,14 @@ fn media(before: &KvsIngestStatus, observed: &Observed) -> Verdict {
     match &observed.agent {
         AgentView::Says(status) => {
             let truth = match status.phase {
-                Phase::Streaming => Truth::Yes,
+                Phase::Streaming if status.stores_all() => Truth::Yes,
                 Phase::Starting => Truth::Unknown,
                 _ => Truth::No,
             };
             let reason = match status.phase {
                 // Whether it is just now being called makes no difference to who waits for it.
-                Phase::WaitingForMaster | Phase::Connecting => "WaitingForMaster",
+                Phase::WaitingForMaster => "WaitingForMaster",
+                Phase::Connecting if !status.lacks_a_track() => "WaitingForMaster",
                 _ => word(&status.reason),
             };
             settled(truth, reason, &status.message)

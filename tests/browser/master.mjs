@@ -1,6 +1,7 @@
 // Opens the page of kvs-local in headless Chromium as a master whose camera plays a file (Motion JPEG), and answers one
 // JSON line for each line on standard input: `sent` (every video frame that was encoded and sent, by viewer connection),
-// `state`, or `end`, which turns camera and microphone off and leaves the connections. Ends when standard input does.
+// `sound` (first and last packet of it, by viewer connection), `state`, or `end`, which turns camera and microphone off
+// and leaves the connections. Ends when standard input does.
 // `master.mjs URL FILE [without-h264]`: the last hides H.264 from the page, as Firefox without OpenH264 has none.
 import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
@@ -29,6 +30,11 @@ function record() {
       for (;;) {
         const { value: frame, done } = await reader.read();
         if (done) return;
+        if (transformer.options.kind === 'audio') {
+          postMessage({ connection: transformer.options.connection, at: Date.now() });
+          await writer.write(frame);
+          continue;
+        }
         const copy = new Uint8Array(frame.data.slice(0));
         const at = Date.now();
         const { width, height } = frame.getMetadata();
@@ -43,12 +49,19 @@ function record() {
     };`;
   const worker = new Worker(URL.createObjectURL(new Blob([source], { type: 'text/javascript' })));
   window.sentFrames = [];
-  worker.onmessage = ({ data }) => window.sentFrames.push(data);
+  // When the first and the last packet of sound was encoded, by connection.
+  window.sentSound = [];
+  worker.onmessage = ({ data }) => {
+    if (data.width !== undefined) return window.sentFrames.push(data);
+    const span = (window.sentSound[data.connection] ??= { first: data.at });
+    span.last = data.at;
+  };
   const addTrack = RTCPeerConnection.prototype.addTrack;
-  let connections = 0;
+  const connections = { audio: 0, video: 0 };
   RTCPeerConnection.prototype.addTrack = function (track, ...streams) {
     const sender = addTrack.call(this, track, ...streams);
-    if (track.kind === 'video') sender.transform = new RTCRtpScriptTransform(worker, { connection: connections++ });
+    const { kind } = track;
+    sender.transform = new RTCRtpScriptTransform(worker, { kind, connection: connections[kind]++ });
     return sender;
   };
 }
@@ -88,8 +101,9 @@ console.log(JSON.stringify({ ready: true }));
 /** Runs in the page. */
 function end() {
   const tracks = document.getElementById('preview').srcObject.getTracks();
+  const at = Date.now();
   for (const track of tracks) track.stop();
-  return tracks.length;
+  return { tracks: tracks.length, at };
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
@@ -100,6 +114,8 @@ for await (const line of createInterface({ input: process.stdin })) {
   const answer =
     line === 'sent'
       ? await page.evaluate(() => window.sentFrames)
+      : line === 'sound'
+      ? await page.evaluate(() => window.sentSound)
       : await page.evaluate(() => ({
           status: window.kvsLocal.status,
           errors: window.kvsLocal.errors,

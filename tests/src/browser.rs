@@ -32,6 +32,21 @@ pub struct BrowserFrame {
     pub hash: String,
 }
 
+/// When sound was encoded on one connection: milliseconds since 1970.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct BrowserSound {
+    /// The first packet,
+    pub first: u64,
+    /// and the last.
+    pub last: u64,
+}
+
+#[derive(Deserialize)]
+struct Ended {
+    tracks: u64,
+    at: u64,
+}
+
 /// A running browser; ends when dropped.
 pub struct BrowserMaster {
     _child: Child,
@@ -76,11 +91,18 @@ impl BrowserMaster {
         Ok(serde_json::from_str(&self.line().await?)?)
     }
 
+    /// Sound so far, by connection.
+    pub async fn sound(&mut self) -> Result<Vec<Option<BrowserSound>>> {
+        self.stdin.write_all(b"sound\n").await?;
+        Ok(serde_json::from_str(&self.line().await?)?)
+    }
+
     /// Turns camera and microphone off, leaves the connections, and waits until no frame has been sent for a while: what
-    /// [`Self::sent`] says is final then, and on the wire.
-    pub async fn end(&mut self) -> Result<()> {
+    /// [`Self::sent`] says is final then. Gives when it turned them off, milliseconds since 1970: what Chromium encodes
+    /// afterwards may be black.
+    pub async fn end(&mut self) -> Result<u64> {
         self.stdin.write_all(b"end\n").await?;
-        let tracks: u64 = serde_json::from_str(&self.line().await?)?;
+        let Ended { tracks, at } = serde_json::from_str(&self.line().await?)?;
         ensure!(tracks == 2, "the browser shared {tracks} tracks, not camera and microphone");
         let deadline = Instant::now() + ANSWER_WITHIN;
         let (mut before, mut sent) = (None, self.sent().await?.len());
@@ -89,7 +111,7 @@ impl BrowserMaster {
             sleep(QUIET).await;
             (before, sent) = (Some(sent), self.sent().await?.len());
         }
-        Ok(())
+        Ok(at)
     }
 
     /// What the page knows of itself.

@@ -10,6 +10,7 @@ pub mod http;
 pub mod impair;
 pub mod iot;
 pub mod kubernetes;
+pub mod local;
 pub mod master;
 pub mod nal;
 pub mod numbered;

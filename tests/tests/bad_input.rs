@@ -6,51 +6,21 @@ use std::time::Duration;
 
 use kvs_ingest_tests::agent::{AgentProcess, AgentSettings, command};
 use kvs_ingest_tests::http::post_json;
+use kvs_ingest_tests::local::{self, MANIFEST, access};
 use kvs_ingest_tests::master::channel::Access;
 use kvs_ingest_tests::master::{Answering, Master, Settings};
 use kvs_ingest_tests::stored;
-use kvs_local::{AccessKey, Config, Server};
+use kvs_local::Server;
 
 const DEADLINE: Duration = Duration::from_secs(40);
 
-const MANIFEST: &str = "apiVersion: kvs-ingest.dev/v1alpha1
-kind: KvsIngest
-metadata: {name: door}
-spec:
-  region: eu-central-1
-  channel: {name: door}
-  stream: {name: door-stream, createIfMissing: true, retentionHours: 1}
-";
-
 async fn local() -> (Server, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let mut config = Config::new(folder.path().join("kvs"));
-    config.access_keys = vec![AccessKey::new("AKIDTEST", "secret")];
-    config.region = "eu-central-1".to_owned();
-    (Server::start(config).await.unwrap(), folder)
-}
-
-fn access(server: &Server) -> Access {
-    Access {
-        endpoint: server.url(),
-        region: "eu-central-1".to_owned(),
-        access_key: "AKIDTEST".to_owned(),
-        secret_key: "secret".to_owned(),
-    }
+    local::start(|_| {}).await.unwrap()
 }
 
 async fn agent(server: &Server, folder: &tempfile::TempDir, manifest: &str, secret: &str) -> AgentProcess {
-    AgentProcess::start(&AgentSettings {
-        manifest,
-        folder: folder.path(),
-        endpoint: &server.url(),
-        access_key: "AKIDTEST",
-        secret_key: secret,
-        arguments: &[],
-        env: &[],
-    })
-    .await
-    .unwrap()
+    let access = Access { secret_key: secret.to_owned(), ..local::access(server) };
+    AgentProcess::start(&local::agent(&access, folder, manifest)).await.unwrap()
 }
 
 /// Waits until the message of `/status` has all of these words.

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use kvs_ingest_tests::agent::{AgentProcess, AgentSettings};
 use kvs_ingest_tests::browser::BrowserMaster;
@@ -84,15 +84,32 @@ spec:
             break;
         }
         let page = browser.state().await.unwrap();
-        assert!(Instant::now() < deadline, "{state}\n{page}\n{:?}\n{}", agent.status().await, agent.log());
+        assert!(Instant::now() < deadline, "{}\n{state}\n{page}\n{:?}", agent.log(), agent.status().await);
         sleep(Duration::from_millis(300)).await;
     }
-    browser.end().await.unwrap();
-    let stopped_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
-    let log = agent.log();
-    let status = agent.stop(Duration::from_secs(20)).await.unwrap();
-    assert!(status.success(), "{status}\n{log}");
+    let ended_at = browser.end().await.unwrap();
+    // What is still in the browser's pacer or in a socket has to arrive before the agent stops.
+    let quiet_by = Instant::now() + Duration::from_secs(15);
+    let mut before = None;
+    loop {
+        let status = agent.status().await.unwrap();
+        let now =
+            Some((status["video"]["packetsReceived"].clone(), status["audio"]["packetsReceived"].clone()));
+        if before == now || Instant::now() > quiet_by {
+            break;
+        }
+        before = now;
+        // Two of the agent's reports.
+        sleep(Duration::from_millis(1_200)).await;
+    }
+    let status = agent.status().await.unwrap();
+    let warnings: Vec<_> =
+        agent.log().lines().filter(|line| line.contains(" WARN ")).map(str::to_owned).collect();
+    let exit = agent.stop(Duration::from_secs(20)).await.unwrap();
+    assert!(exit.success(), "{exit}");
     let sent = browser.sent().await.unwrap();
+    let connection = sent.last().unwrap().connection;
+    let sound = browser.sound().await.unwrap()[connection as usize].expect("sound was sent");
     let stored = stored::read(&endpoint, "browser", folder.path()).await.unwrap();
 
     let mut pictures = Vec::new();
@@ -101,7 +118,6 @@ spec:
     }
     assert!(pictures[0].0, "what is stored starts with an IDR");
     // From the first stored IDR on, what is stored is what was sent: each frame, once, in order, until the camera was off.
-    let connection = sent.last().unwrap().connection;
     let sent: Vec<_> = sent.into_iter().filter(|frame| frame.connection == connection).collect();
     let places: HashMap<_, _> =
         sent.iter().enumerate().map(|(index, frame)| (frame.hash.as_str(), index)).collect();
@@ -110,8 +126,11 @@ spec:
     let expected: Vec<_> = sent[first..].iter().map(|frame| frame.hash.as_str()).collect();
     let found: Vec<_> = pictures.iter().map(|(_, hash)| hash.as_str()).collect();
     let at = expected.iter().zip(&found).position(|(expected, found)| expected != found);
-    assert_eq!(at, None, "stored frame {at:?} of {} is not what was sent\n{log}", found.len());
-    assert_eq!(expected.len(), found.len(), "frames sent, frames stored\n{log}");
+    let told = warnings.iter().rev().take(3).collect::<Vec<_>>();
+    let what =
+        format!("{} frames sent, {} stored\n{}\n{told:#?}", expected.len(), found.len(), status["video"]);
+    assert_eq!(at, None, "a stored frame is not what was sent: {what}");
+    assert_eq!(expected.len(), found.len(), "{what}");
     assert!(found.len() as u64 >= (SECONDS - 2) * 15, "only {} frames", found.len());
 
     // The camera's numbers: each stored picture shows the frame after the one before it, or a later one where the browser
@@ -121,14 +140,24 @@ spec:
         numbers.extend(numbered::read(file).await.unwrap());
     }
     assert_eq!(numbers.len(), pictures.len(), "every stored picture is decoded");
-    let numbers: Vec<_> = numbers
-        .iter()
-        .enumerate()
-        .map(|(index, number)| number.unwrap_or_else(|| panic!("picture {index} cannot be read")))
-        .collect();
+    // A camera that is turned off ends in a black picture, if the encoder comes to it.
+    let with_camera = sent[first..].iter().filter(|frame| frame.at < ended_at).count();
+    let unread = numbers[..with_camera].iter().position(Option::is_none);
+    assert_eq!(
+        unread,
+        None,
+        "a picture of {with_camera} taken by the camera cannot be read, of {} in all",
+        numbers.len()
+    );
+    let numbers: Vec<_> = numbers.into_iter().flatten().collect();
     let skips: Vec<_> = numbers.windows(2).map(|pair| numbered::skipped(pair[0], pair[1])).collect();
     let backwards = skips.iter().position(|skip| *skip > numbered::FRAMES / 2);
-    assert_eq!(backwards, None, "a picture is repeated or out of order: {numbers:?}");
+    assert_eq!(
+        backwards,
+        None,
+        "a picture is repeated or out of order: {:?}",
+        backwards.map(|at| &numbers[at..at + 2])
+    );
     let skipped: u64 = skips.iter().map(|skip| u64::from(*skip)).sum();
     eprintln!("{} pictures stored; {skipped} of the camera were not sent by the browser", numbers.len());
 
@@ -139,17 +168,30 @@ spec:
     eprintln!("picture sizes: {sizes:?}");
     assert_eq!(stored.sizes, sizes);
     assert!(sizes.len() > 1, "the browser did not change its size");
+
+    // Each track begins and ends in the stream when it did in the browser: how far apart camera and microphone are there, a
+    // busy machine decides. Sound from before the first picture is left out, and silence reaches to the last.
     let (video, audio) = (stored.video.unwrap(), stored.audio.unwrap());
-    assert!(
-        (video.0 - audio.0).abs() < 0.15 && (video.1 - audio.1).abs() < 0.15,
-        "video {video:?}, audio {audio:?}"
+    let (first_at, last_at) = (sent[first].at as f64 / 1e3, sent[sent.len() - 1].at as f64 / 1e3);
+    let (first_sound, last_sound) = (sound.first as f64 / 1e3, sound.last as f64 / 1e3);
+    eprintln!(
+        "stored - sent: video {:+.3} {:+.3}, audio {:+.3} {:+.3}",
+        video.0 - first_at,
+        video.1 - last_at,
+        audio.0 - first_at.max(first_sound),
+        audio.1 - last_at.max(last_sound)
     );
+    for (what, stored, sent) in [
+        ("first picture", video.0, first_at),
+        ("last picture", video.1, last_at),
+        ("first sound", audio.0, first_at.max(first_sound)),
+        ("last sound", audio.1, last_at.max(last_sound)),
+    ] {
+        assert!((stored - sent).abs() < 0.5, "{what}: stored at {stored:.3}, sent at {sent:.3}");
+    }
     for (from, to) in [video, audio] {
         assert!(to - from >= 20.0, "video {video:?}, audio {audio:?}");
     }
-    let sent_at = sent[first].at as f64 / 1000.0;
-    assert!((video.0 - sent_at).abs() < 1.0, "stored as of {}, sent at {sent_at}", video.0);
-    assert!((video.1 - stopped_at).abs() < 3.0, "stored until {}, stopped at {stopped_at}", video.1);
     drop(browser);
     local.shutdown().await;
 }

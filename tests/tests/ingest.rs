@@ -8,17 +8,17 @@ use std::time::Duration;
 use kvs_ingest_tests::agent::{AgentProcess, AgentSettings, binary, command};
 use kvs_ingest_tests::http::post_json;
 use kvs_ingest_tests::impair::Impairment;
+use kvs_ingest_tests::local::{self, MANIFEST};
 use kvs_ingest_tests::master::channel::Access;
 use kvs_ingest_tests::master::{Answering, Master, Sent, Settings};
 use kvs_ingest_tests::stored::{self, Stored, most_is_there, nothing_lost};
-use kvs_local::{AccessKey, Config, Server};
+use kvs_local::Server;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 const CHANNEL: &str = "door";
 const STREAM: &str = "door-stream";
-const REGION: &str = "eu-central-1";
 const DEADLINE: Duration = Duration::from_secs(40);
 /// Path of the AWS producer SDK's libgstkvssink.so, where there is one.
 const CPP: &str = "KVS_INGEST_CPP_KVSSINK";
@@ -32,17 +32,8 @@ struct World {
 impl World {
     async fn new() -> Self {
         let _ = tracing_subscriber::fmt().with_env_filter("warn,turn=error").with_test_writer().try_init();
-        let folder = tempfile::tempdir().unwrap();
-        let mut config = Config::new(folder.path().join("kvs"));
-        config.access_keys = vec![AccessKey::new("AKIDTEST", "secret")];
-        config.region = REGION.to_owned();
-        let local = Server::start(config).await.unwrap();
-        let access = Access {
-            endpoint: local.url(),
-            region: REGION.to_owned(),
-            access_key: "AKIDTEST".to_owned(),
-            secret_key: "secret".to_owned(),
-        };
+        let (local, folder) = local::start(|_| {}).await.unwrap();
+        let access = local::access(&local);
         Self { local, folder, access }
     }
 
@@ -59,17 +50,9 @@ impl World {
     }
 
     async fn agent_in(&self, more: &str, arguments: &[&str], env: &[(&str, &str)]) -> AgentProcess {
-        AgentProcess::start(&AgentSettings {
-            manifest: &manifest(more),
-            folder: self.folder.path(),
-            endpoint: &self.access.endpoint,
-            access_key: &self.access.access_key,
-            secret_key: &self.access.secret_key,
-            arguments,
-            env,
-        })
-        .await
-        .unwrap()
+        let manifest = manifest(more);
+        let settings = local::agent(&self.access, &self.folder, &manifest);
+        AgentProcess::start(&AgentSettings { arguments, env, ..settings }).await.unwrap()
     }
 
     /// Waits until so much of the stream is persisted.
@@ -118,16 +101,7 @@ impl World {
 }
 
 fn manifest(more: &str) -> String {
-    format!(
-        "apiVersion: kvs-ingest.dev/v1alpha1
-kind: KvsIngest
-metadata: {{name: door}}
-spec:
-  region: {REGION}
-  channel: {{name: {CHANNEL}}}
-  stream: {{name: {STREAM}, createIfMissing: true, retentionHours: 1}}
-{more}"
-    )
+    format!("{MANIFEST}{more}")
 }
 
 fn tracks_cover_the_same_span(stored: &Stored) {

@@ -5,7 +5,8 @@ use crate::events::Events;
 use crate::pipeline::SinkStatistics;
 use crate::session::Phase;
 use crate::state::Snapshot;
-use kvs_media::TimeSource;
+use crate::tracks::{self, Standing};
+use kvs_media::{TimeSource, Withheld};
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -42,6 +43,12 @@ struct SourceLabel {
     source: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct WithheldLabel {
+    kind: &'static str,
+    reason: &'static str,
+}
+
 /// Where capture times come from, in the words of `/status`.
 const SOURCES: [TimeSource; 3] = [TimeSource::Reports, TimeSource::Rtp, TimeSource::Arrival];
 
@@ -63,6 +70,8 @@ struct Inner {
     round_trip_time: Float,
     time_source: Family<SourceLabel, Gauge>,
     rate: Family<TrackLabel, Gauge>,
+    stored: Family<TrackLabel, Gauge>,
+    withheld: Family<WithheldLabel, Counter>,
     distance: Float,
     /// Sums that are kept elsewhere, and never shrink.
     counts: Vec<(Read, Counter)>,
@@ -94,6 +103,12 @@ impl Metrics {
         let rate = Family::<TrackLabel, Gauge>::default();
         let help = "By how many millionths a track's RTP timestamps go faster than time";
         registry.register("rtp_rate_ppm", help, rate.clone());
+        let stored = Family::<TrackLabel, Gauge>::default();
+        let help = "1 while a track is stored, 0 while it is not or there is none";
+        registry.register("track_stored", help, stored.clone());
+        let withheld = Family::<WithheldLabel, Counter>::default();
+        let help = "Pictures and packets that were received and could not be stored, by reason";
+        registry.register("withheld", help, withheld.clone());
         let distance = Float::default();
         let help = "How far video comes after audio by the sender's reports; it is taken off";
         registry.register("track_distance_seconds", help, distance.clone());
@@ -148,6 +163,10 @@ impl Metrics {
         count("sound_late_milliseconds", "Sound stored behind what sounded after it", |now, _| {
             millis(now.totals.sound.late)
         });
+        count("packets_unbound", "RTP packets that no track takes", |now, _| now.totals.packets_unbound);
+        count("packets_undecryptable", "Packets that SRTP could not decrypt", |now, _| {
+            now.totals.packets_undecryptable
+        });
         count("peer_connections", "Peer connections that a master answered", |now, _| now.totals.peers);
         count("fragments_persisted", "Fragments acknowledged as persisted", |_, sink| {
             sink.fragments_persisted
@@ -173,6 +192,8 @@ impl Metrics {
                 round_trip_time,
                 time_source,
                 rate,
+                stored,
+                withheld,
                 distance,
                 counts,
                 buffered_bytes,
@@ -201,6 +222,16 @@ impl Metrics {
                 inner.time_source.get_or_create(&label).set(i64::from(stats.source == source));
             }
             inner.rate.get_or_create(&TrackLabel { kind }).set(stats.rate_ppm);
+        }
+        let standings = now.received.as_ref().map(|received| received.standings).unwrap_or_default();
+        for (index, kind) in ["video", "audio"].into_iter().enumerate() {
+            let is_stored = standings[index] == Standing::Stored;
+            inner.stored.get_or_create(&TrackLabel { kind }).set(i64::from(is_stored));
+            for reason in Withheld::ALL {
+                let label = WithheldLabel { kind, reason: tracks::word(reason) };
+                let count = now.totals.withheld[index].get(reason);
+                inner.withheld.get_or_create(&label).inner().store(count, Ordering::Relaxed);
+            }
         }
         inner.distance.set(time.distance_ms.map_or(0.0, |ms| ms as f64 / 1e3));
         for (read, counter) in &inner.counts {

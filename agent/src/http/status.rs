@@ -3,8 +3,9 @@
 use super::Context;
 use crate::session::Phase;
 use crate::state::Snapshot;
-use kvs_ingest_api::{AgentStatus, AudioStatus, StreamStatus, TimeStatus, VideoStatus};
-use kvs_media::{ClockStats, VideoFormat};
+use crate::tracks::Standing;
+use kvs_ingest_api::{AgentStatus, AudioStatus, StreamStatus, TimeStatus, TrackState, VideoStatus};
+use kvs_media::{ClockStats, InboundStats, VideoFormat};
 use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -14,8 +15,12 @@ pub(super) fn document(context: &Context) -> AgentStatus {
     let sink = context.sink.figures();
     let pair = received.as_ref().and_then(|received| received.peer.pair.as_ref());
     let video = received.as_ref().and_then(|received| {
-        let stats = received.video.as_ref().filter(|stats| stats.packets_received > 0)?;
+        let [standing, _] = received.standings;
+        let stats = received.video.as_ref().filter(|it| is_there(it, standing))?;
         Some(VideoStatus {
+            state: track_state(standing),
+            reason: track_reason(standing),
+            withheld: totals.withheld[0].total(),
             codec: "H264".to_owned(),
             profile: received.format.map(profile).unwrap_or_default(),
             frame_width: received.format.map_or(0, |format| format.width),
@@ -31,8 +36,12 @@ pub(super) fn document(context: &Context) -> AgentStatus {
         })
     });
     let audio = received.as_ref().and_then(|received| {
-        let stats = received.audio.as_ref().filter(|stats| stats.packets_received > 0)?;
+        let [_, standing] = received.standings;
+        let stats = received.audio.as_ref().filter(|it| is_there(it, standing))?;
         Some(AudioStatus {
+            state: track_state(standing),
+            reason: track_reason(standing),
+            withheld: totals.withheld[1].total(),
             codec: "opus".to_owned(),
             packets_received: stats.packets_received,
             packets_lost: stats.packets_lost,
@@ -58,6 +67,11 @@ pub(super) fn document(context: &Context) -> AgentStatus {
         }),
         video,
         audio,
+        packets_unbound: received
+            .as_ref()
+            .map(|received| received.peer.unbound.by_payload_type.clone())
+            .unwrap_or_default(),
+        packets_undecryptable: totals.packets_undecryptable,
         track_distance_ms: received.as_ref().and_then(|received| received.time.distance_ms),
         clock_step_ms: received.as_ref().map_or(0, |received| received.time.clock_step_ms),
         kvs: StreamStatus {
@@ -69,6 +83,26 @@ pub(super) fn document(context: &Context) -> AgentStatus {
             buffered_seconds: sink.buffered.as_secs_f64(),
             sessions: sink.sessions,
         },
+    }
+}
+
+/// Something of it came, or should have.
+fn is_there(stats: &InboundStats, standing: Standing) -> bool {
+    stats.packets_received > 0 || matches!(standing, Standing::NotStored(_))
+}
+
+fn track_state(standing: Standing) -> TrackState {
+    match standing {
+        Standing::Absent | Standing::Silent | Standing::Waiting => TrackState::Waiting,
+        Standing::Stored => TrackState::Stored,
+        Standing::NotStored(_) => TrackState::NotStored,
+    }
+}
+
+fn track_reason(standing: Standing) -> Option<String> {
+    match standing {
+        Standing::NotStored(reason) => Some(reason.as_str().to_owned()),
+        _ => None,
     }
 }
 

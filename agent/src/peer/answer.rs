@@ -1,5 +1,6 @@
 //! What a master agreed to, in the agent's words.
 
+use bytes::Bytes;
 use kvs_peer::sdp::{Answer, Codec, MediaKind};
 
 /// What the answer lets arrive.
@@ -9,8 +10,8 @@ pub struct Negotiated {
     pub video: Option<String>,
     /// Opus was accepted.
     pub audio: bool,
-    /// SPS and PPS that the answer holds (`sprop-parameter-sets`).
-    pub parameter_sets: Vec<Vec<u8>>,
+    /// SPS and PPS of `sprop-parameter-sets` (RFC 6184, section 8.1), NAL units without start codes.
+    pub parameter_sets: Vec<Bytes>,
     /// What was offered and not taken, in words for a person.
     pub refused: Vec<String>,
     /// Lines of the answer that were passed over, each with why.
@@ -19,22 +20,20 @@ pub struct Negotiated {
 
 impl From<&Answer> for Negotiated {
     fn from(answer: &Answer) -> Self {
-        let video = answer.section(MediaKind::Video);
-        let formats = video.into_iter().flat_map(|section| &section.formats);
-        let h264 = formats.clone().find_map(|format| match &format.codec {
-            Codec::H264 { profile_level_id, .. } => Some(profile_level_id.clone()),
-            _ => None,
-        });
-        let parameter_sets = formats.filter_map(|format| match &format.codec {
-            Codec::H264 { parameter_sets, .. } => Some(parameter_sets.clone()),
-            _ => None,
-        });
-        Self {
-            video: h264,
+        let formats = answer.section(MediaKind::Video).into_iter().flat_map(|section| &section.formats);
+        let mut negotiated = Self {
             audio: answer.section(MediaKind::Audio).is_some(),
-            parameter_sets: parameter_sets.flatten().collect(),
             refused: answer.refused.clone(),
             left_out: answer.left_out.clone(),
+            ..Self::default()
+        };
+        // Of every payload type: which of them is sent, the first packet tells.
+        for format in formats {
+            if let Codec::H264 { profile_level_id, parameter_sets, .. } = &format.codec {
+                negotiated.video.get_or_insert_with(|| profile_level_id.clone());
+                negotiated.parameter_sets.extend(parameter_sets.iter().cloned().map(Bytes::from));
+            }
         }
+        negotiated
     }
 }

@@ -90,7 +90,7 @@ pub enum PeerEvent {
     LocalCandidate(String),
     /// ICE and DTLS are up.
     Connected,
-    /// Nothing came over the connection for five seconds, ICE checks included; it may recover by itself.
+    /// Nothing came over the connection for four seconds, ICE checks included; it may recover by itself.
     Disconnected,
     /// It did.
     Recovered,

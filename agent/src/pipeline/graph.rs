@@ -32,6 +32,11 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// Silence reaches this far beyond the last picture: a frame of AAC, and what the delays of the codecs leave.
 const LAST_SOUND: Duration = Duration::from_millis(40);
 
+/// Opus packets go into the pipeline together, so many of them, of so long at most: each time its threads wake up costs more
+/// than decoding and encoding a packet does.
+const TOGETHER: usize = 8;
+const TOGETHER_FOR: Duration = Duration::from_millis(100);
+
 /// Messages of one pipeline's bus that may wait. When it is full they are dropped: the first error
 /// already ends the pipeline.
 const EVENT_QUEUE: usize = 64;
@@ -126,6 +131,8 @@ pub struct Graph {
     /// A picture is presented before one that came before it.
     reorders: bool,
     audio_dropped: u64,
+    /// Opus packets that go in together, and the capture time of the first.
+    sounds: Option<(gst::BufferList, SystemTime)>,
     /// Up to where there is sound, or silence in its place.
     sound_end: Option<SystemTime>,
     retimed: Arc<Mutex<RetimeFigures>>,
@@ -176,6 +183,7 @@ impl Graph {
             last_picture: None,
             reorders: false,
             audio_dropped: 0,
+            sounds: None,
             sound_end: None,
             retimed,
             silence: Duration::ZERO,
@@ -188,10 +196,11 @@ impl Graph {
         self.tracks
     }
 
-    /// Puts an access unit in. `false`: it was dropped because the pipeline does not keep up.
+    /// Puts an access unit in. `false`: it was dropped, because the pipeline does not keep up or has no video.
     pub fn picture(&mut self, picture: &Picture) -> bool {
+        // Of a track that was silent and is back there is a pipeline with its next IDR.
         let Some(source) = &self.video else {
-            return true;
+            return false;
         };
         let size = picture.data.len() as u64;
         if !self.backlog.admit(picture.idr, size, source.current_level_bytes()) {
@@ -211,6 +220,10 @@ impl Graph {
         }
         let taken = source.push_buffer(buffer).is_ok();
         self.last_picture = self.last_picture.max(Some(picture.at));
+        // No picture waits for sound that was received.
+        if self.sounds.as_ref().is_some_and(|(_, first)| picture.at > *first + TOGETHER_FOR) {
+            self.flush_sound();
+        }
         taken
     }
 
@@ -235,10 +248,25 @@ impl Graph {
         self.sound_end = self.sound_end.max(Some(sound.at + sound.duration));
         let mut buffer = gst::Buffer::from_slice(data.clone());
         stamp(&mut buffer, sound.at, true, Some(sound.duration));
-        source.push_buffer(buffer).is_ok()
+        let (list, first) =
+            self.sounds.get_or_insert_with(|| (gst::BufferList::new_sized(TOGETHER), sound.at));
+        let list = list.make_mut();
+        list.add(buffer);
+        let is_full = list.len() >= TOGETHER
+            || (sound.at + sound.duration).duration_since(*first).is_ok_and(|length| length >= TOGETHER_FOR);
+        if is_full { self.flush_sound() } else { true }
+    }
+
+    /// Puts in what waits for more. `false`: the pipeline does not take it.
+    fn flush_sound(&mut self) -> bool {
+        match (&self.audio, self.sounds.take()) {
+            (Some(source), Some((list, _))) => source.push_buffer_list(list).is_ok(),
+            _ => true,
+        }
     }
 
     fn silence(&mut self, at: SystemTime, duration: Duration) {
+        self.flush_sound();
         self.silence += duration;
         self.sound_end = self.sound_end.max(Some(at + duration));
         self.conceal(at, duration);
@@ -279,6 +307,7 @@ impl Graph {
         {
             self.silence(end, missing);
         }
+        self.flush_sound();
         for source in [&self.video, &self.audio].into_iter().flatten() {
             let _ = source.end_of_stream();
         }

@@ -109,6 +109,8 @@ pub struct Session {
     goodbye: Option<(Instant, u32)>,
     /// What the master does not send although it was offered.
     refused: Option<String>,
+    /// Which of its tracks are not stored, and why.
+    missing: Option<(&'static str, String)>,
     /// Since when offers go unanswered.
     waiting_since: Option<Instant>,
     /// Local candidates of the current peer.
@@ -147,6 +149,7 @@ impl Session {
             answered_twice: None,
             goodbye: None,
             refused: None,
+            missing: None,
             waiting_since: None,
             candidates: Vec::new(),
             candidates_sent: 0,
@@ -353,6 +356,11 @@ impl Session {
                 }
             }
             Input::Media { generation, flowing } => self.media(generation, flowing, now),
+            Input::Tracks { generation, missing } => {
+                if self.generation() == Some(generation) {
+                    self.missing = missing;
+                }
+            }
             Input::PairSelected { generation, relayed: found } => {
                 if let Peer::Connected { generation: current, relayed, .. } = &mut self.peer
                     && *current == generation
@@ -565,6 +573,7 @@ impl Session {
         self.candidates.clear();
         self.candidates_sent = 0;
         self.refused = None;
+        self.missing = None;
         self.peer = Peer::Creating { generation, deadline: now + self.timing.create_peer, borrowed };
         actions.push(Action::CreatePeer { generation, client_id: self.client_id() });
     }
@@ -621,7 +630,8 @@ impl Session {
             return (Phase::WaitingForMaster, "MasterSilent", message.to_owned());
         }
         if let Peer::Connected { flowing_since: Some(_), .. } = &self.peer {
-            let mut message = "media flows".to_owned();
+            let (reason, mut message) =
+                self.missing.clone().unwrap_or_else(|| ("Streaming", "media flows".to_owned()));
             if let Some(refused) = &self.refused {
                 message.push_str("; the master does not send everything: ");
                 message.push_str(refused);
@@ -630,7 +640,7 @@ impl Session {
                 message.push_str("; signaling is being reconnected: ");
                 message.push_str(&failure.message);
             }
-            return (Phase::Streaming, "Streaming", message);
+            return (Phase::Streaming, reason, message);
         }
         let trying = |failure: &Failure, before: bool| {
             let phase = if failure.kind.needs_a_person() {
@@ -684,9 +694,10 @@ impl Session {
                 Some(failure) if failure.kind.needs_a_person() => trying(failure, true),
                 _ => (again, "ConnectingPeer", "a master answered; connecting".to_owned()),
             },
-            Peer::Connected { .. } => {
-                (again, "WaitingForMedia", "connected; waiting for the first key frame".to_owned())
-            }
+            Peer::Connected { .. } => match &self.missing {
+                Some((reason, message)) if reason.ends_with("NotStored") => (again, *reason, message.clone()),
+                _ => (again, "WaitingForMedia", "connected; waiting for the first key frame".to_owned()),
+            },
         }
     }
 }

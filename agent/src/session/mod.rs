@@ -120,6 +120,13 @@ pub enum Input {
         /// Frames come out of it (from the first key frame on), rather than packets only.
         flowing: bool,
     },
+    /// Which of the tracks are stored has changed.
+    Tracks {
+        /// Which peer.
+        generation: u64,
+        /// What is not, by a reason and in words ([`crate::tracks::missing`]).
+        missing: Option<(&'static str, String)>,
+    },
     /// The pair in use is known.
     PairSelected {
         /// Which peer.

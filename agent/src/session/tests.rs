@@ -577,3 +577,20 @@ fn stop_closes_everything_and_nothing_happens_after() {
     harness.input(Input::GoAway);
     assert_eq!(harness.log.len(), before);
 }
+
+#[test]
+fn what_is_not_stored_is_said_in_place_of_media_flows_until_the_next_peer() {
+    let mut harness = Harness::new();
+    harness.run(SECOND);
+    let said = |harness: &Harness| harness.session.view(harness.now);
+    assert_eq!((said(&harness).reason, said(&harness).message.as_str()), ("Streaming", "media flows"));
+    let missing = Some(("VideoNotStored", "audio is stored; video is not stored: why".to_owned()));
+    harness.input(Input::Tracks { generation: 99, missing: missing.clone() });
+    assert_eq!(said(&harness).reason, "Streaming", "of another peer");
+    harness.input(Input::Tracks { generation: 1, missing });
+    let view = said(&harness);
+    assert_eq!((view.phase, view.reason), (Phase::Streaming, "VideoNotStored"));
+    assert!(view.message.starts_with("audio is stored; video is not stored"), "{}", view.message);
+    harness.input(Input::Tracks { generation: 1, missing: None });
+    assert_eq!(said(&harness).reason, "Streaming");
+}

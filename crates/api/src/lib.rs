@@ -28,7 +28,7 @@ pub use self::spec::{
     AudioCodec, AudioSpec, BufferingSpec, ChannelSpec, CredentialsSecretRef, DeletionPolicy, IceSpec,
     IceTransportPolicy, KvsIngestSpec, LogLevel, MediaSpec, SpoolSpec, StreamSpec, VideoCodec, VideoSpec,
 };
-pub use self::status::{AgentStatus, AudioStatus, Phase, StreamStatus, TimeStatus, VideoStatus};
+pub use self::status::{AgentStatus, AudioStatus, Phase, StreamStatus, TimeStatus, TrackState, VideoStatus};
 pub use self::validate::FieldError;
 
 /// `apiVersion` of `KvsIngest`.

@@ -52,6 +52,10 @@ pub struct AgentStatus {
     pub video: Option<VideoStatus>,
     /// Audio, once some has arrived.
     pub audio: Option<AudioStatus>,
+    /// RTP packets that belong to no track, by payload type: of one that was not negotiated, say.
+    pub packets_unbound: std::collections::BTreeMap<u8, u64>,
+    /// Packets that SRTP could not decrypt.
+    pub packets_undecryptable: u64,
     /// How far video comes after audio, by the sender's reports, milliseconds: it is taken off.
     pub track_distance_ms: Option<i64>,
     /// How far this machine's clock has been set ahead of the one that the recording goes by, milliseconds.
@@ -60,10 +64,43 @@ pub struct AgentStatus {
     pub kvs: StreamStatus,
 }
 
+/// Whether a track is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TrackState {
+    /// It comes, and it is too early to tell.
+    #[default]
+    Waiting,
+    /// It is stored.
+    Stored,
+    /// It is received, or was, and is not stored: `reason` says why.
+    NotStored,
+}
+
+impl AgentStatus {
+    /// A track is received, or was, and is not stored.
+    pub fn lacks_a_track(&self) -> bool {
+        let video = self.video.as_ref().map(|video| video.state);
+        let audio = self.audio.as_ref().map(|audio| audio.state);
+        [video, audio].contains(&Some(TrackState::NotStored))
+    }
+
+    /// Media flows, and every track that the master sends is stored.
+    pub fn stores_all(&self) -> bool {
+        self.phase == Phase::Streaming && !self.lacks_a_track()
+    }
+}
+
 /// Received video. Names are those of W3C WebRTC statistics.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct VideoStatus {
+    /// Whether it is stored.
+    pub state: TrackState,
+    /// Why it is not, one CamelCase word: `NoKeyFrame`, `NoParameterSets`, `Incomplete`, `NotTheCodec`, `PayloadType`,
+    /// `Undecryptable`, `Stopped`.
+    pub reason: Option<String>,
+    /// Pictures and packets that were received and not handed on, for whatever reason.
+    pub withheld: u64,
     /// `H264`
     pub codec: String,
     /// `constrained-baseline`
@@ -109,6 +146,12 @@ pub struct TimeStatus {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AudioStatus {
+    /// Whether it is stored.
+    pub state: TrackState,
+    /// Why it is not: the words of video that fit.
+    pub reason: Option<String>,
+    /// Packets that were received and not handed on, for whatever reason.
+    pub withheld: u64,
     /// `opus`
     pub codec: String,
     /// RTP packets, without duplicates.

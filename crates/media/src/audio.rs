@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock::{FOREVER, Kind, SenderClock, Stamp};
+use crate::flow::{Flow, Withheld, WithheldCounts};
 use crate::inbound::{Inbound, Inflow};
 use crate::opus::opus_duration;
 use crate::output::{AudioOutput, AudioPacket, MalformedPacket, Outputs, PayloadError};
@@ -142,6 +143,16 @@ impl AudioReceiver {
         &self.inbound.stats
     }
 
+    /// Whether it is handed on.
+    pub fn flow(&self, now: Instant) -> Flow {
+        self.inbound.watch.flow(now)
+    }
+
+    /// How often packets were not handed on.
+    pub fn withheld(&self) -> WithheldCounts {
+        self.inbound.watch.withheld
+    }
+
     /// The SSRC that is received now.
     pub fn ssrc(&self) -> Option<u32> {
         self.inbound.ssrc()
@@ -156,6 +167,7 @@ impl AudioReceiver {
         let Some(duration) = opus_duration(&packet.payload) else {
             self.inbound.stats.packets_malformed += 1;
             self.inbound.stats.packets_discarded += 1;
+            self.inbound.watch.withhold(Withheld::NotTheCodec);
             self.outputs.push(AudioOutput::Malformed(MalformedPacket {
                 ssrc: packet.ssrc,
                 sequence: packet.sequence,
@@ -164,6 +176,7 @@ impl AudioReceiver {
             return;
         };
         self.inbound.stats.frames_received += 1;
+        self.inbound.watch.hand_on();
         self.held.push_back(Held { packet, timestamp, arrived, duration });
     }
 

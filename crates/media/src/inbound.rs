@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock::{Kind, SenderClock};
+use crate::flow::{FlowWatch, Withheld};
 use crate::output::LossEvent;
 use crate::reorder::{Arrival, Released, ReorderBuffer, ReorderConfig};
 use crate::rtp::{RtpPacket, SenderReport};
@@ -33,6 +34,7 @@ pub(crate) struct Inbound {
     jitter: Jitter,
     epoch: Option<Instant>,
     pub(crate) stats: InboundStats,
+    pub(crate) watch: FlowWatch,
 }
 
 impl Inbound {
@@ -48,6 +50,7 @@ impl Inbound {
             jitter: Jitter::default(),
             epoch: None,
             stats: InboundStats::default(),
+            watch: FlowWatch::default(),
         }
     }
 
@@ -72,6 +75,8 @@ impl Inbound {
         self.stats.ssrc = Some(current);
         if !self.payload_types.is_empty() && !self.payload_types.contains(&packet.payload_type) {
             // Its number is one of the stream, its payload is nothing that we can use.
+            self.watch.packet(now);
+            self.watch.withhold(Withheld::PayloadType);
             if packet.ssrc != current {
                 self.stats.packets_discarded += 1;
                 return false;
@@ -84,6 +89,9 @@ impl Inbound {
         }
         self.stats.packets_discarded += self.candidate.drain(..).count() as u64;
         let (timestamp, bytes) = (packet.timestamp, packet.payload.len() as u64);
+        if bytes > 0 {
+            self.watch.packet(now);
+        }
         match self.buffer.insert(packet, now) {
             Arrival::New { repaired } => {
                 self.count(1, bytes);

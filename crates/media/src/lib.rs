@@ -9,6 +9,7 @@
 
 mod audio;
 mod clock;
+mod flow;
 mod h264;
 mod inbound;
 mod keyframe;
@@ -25,6 +26,7 @@ mod video;
 
 pub use audio::{AudioConfig, AudioReceiver};
 pub use clock::{ClockStats, Kind, SenderClock, Stamp, TimeSource};
+pub use flow::{Flow, Withheld, WithheldCounts};
 pub use h264::{Broken, H264Depacketizer, H264Error, ParameterError, Sps, SpsError, VideoFormat};
 pub use keyframe::{KeyFrameConfig, KeyFrameReason};
 pub use opus::opus_duration;

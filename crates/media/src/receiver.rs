@@ -4,6 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::audio::{AudioConfig, AudioReceiver};
 use crate::clock::{ClockStats, Kind, SenderClock};
+use crate::flow::{Flow, WithheldCounts};
 use crate::output::{AudioOutput, VideoOutput};
 use crate::rtp::{RtpPacket, SenderReport};
 use crate::stats::InboundStats;
@@ -137,6 +138,23 @@ impl MediaReceiver {
             Kind::Video => self.video.as_ref().map(VideoReceiver::stats),
             Kind::Audio => self.audio.as_ref().map(AudioReceiver::stats),
         }
+    }
+
+    /// Whether a track is handed on; `None` when it is ignored.
+    pub fn flow(&self, kind: Kind, now: Instant) -> Option<Flow> {
+        match kind {
+            Kind::Video => self.video.as_ref().map(|video| video.flow(now)),
+            Kind::Audio => self.audio.as_ref().map(|audio| audio.flow(now)),
+        }
+    }
+
+    /// How often pictures or packets of a track were not handed on.
+    pub fn withheld(&self, kind: Kind) -> WithheldCounts {
+        let found = match kind {
+            Kind::Video => self.video.as_ref().map(VideoReceiver::withheld),
+            Kind::Audio => self.audio.as_ref().map(AudioReceiver::withheld),
+        };
+        found.unwrap_or_default()
     }
 
     /// What is known of a track's time.

@@ -3,7 +3,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
+
 use crate::clock::{FOREVER, Kind, SenderClock, Stamp};
+use crate::flow::{Flow, Withheld, WithheldCounts};
 use crate::h264::{Assembler, Broken, H264Depacketizer, H264Error, Unit, VideoFormat, announces_key_frame};
 use crate::inbound::{Inbound, Inflow};
 use crate::keyframe::{KeyFrameConfig, KeyFrameGate};
@@ -23,6 +26,9 @@ pub struct VideoConfig {
     pub key_frames: KeyFrameConfig,
     /// The payload types that are H.264; others of the same SSRC are skipped. Empty: all are.
     pub payload_types: Vec<u8>,
+    /// SPS and PPS that the sender told beforehand (`sprop-parameter-sets`, RFC 6184 section 8.1), NAL units without start
+    /// codes: for a stream that has none of its own. Those that the stream sends take their place.
+    pub parameter_sets: Vec<Bytes>,
 }
 
 impl Default for VideoConfig {
@@ -31,6 +37,7 @@ impl Default for VideoConfig {
             reorder: ReorderConfig::video(),
             key_frames: KeyFrameConfig::default(),
             payload_types: Vec::new(),
+            parameter_sets: Vec::new(),
         }
     }
 }
@@ -55,7 +62,7 @@ impl VideoReceiver {
         Self {
             inbound: Inbound::new(Kind::Video, config.reorder, config.payload_types),
             depacketizer: H264Depacketizer::default(),
-            assembler: Assembler::default(),
+            assembler: Assembler::knowing(&config.parameter_sets),
             gate: KeyFrameGate::new(config.key_frames),
             format: None,
             arrived: None,
@@ -92,6 +99,7 @@ impl VideoReceiver {
                     self.outputs.push(VideoOutput::Lost(loss));
                 }
                 Inflow::Restart => {
+                    self.end(now);
                     self.release(now + FOREVER, clock);
                     clock.reset(Kind::Video);
                     self.arrived = None;
@@ -117,6 +125,20 @@ impl VideoReceiver {
     pub fn finish(&mut self, now: Instant, clock: &mut SenderClock) {
         self.inbound.finish();
         self.handle_timeout(now, clock);
+        self.end(now);
+        self.release(now + FOREVER, clock);
+    }
+
+    /// No packet follows: a last picture that no marker bit ends is as good as those before it, if they had none either.
+    fn end(&mut self, now: Instant) {
+        if self.depacketizer.is_inside() {
+            self.assembler.damage(Broken::Missing);
+        }
+        if let Some(unit) = self.assembler.end()
+            && let (Some(ssrc), Some((timestamp, _))) = (self.inbound.ssrc(), self.arrived)
+        {
+            self.unit(unit, timestamp, ssrc, now);
+        }
     }
 
     /// When [`Self::handle_timeout`] has something to do, if nothing arrives before.
@@ -132,6 +154,16 @@ impl VideoReceiver {
     /// Counters.
     pub fn stats(&self) -> &InboundStats {
         &self.inbound.stats
+    }
+
+    /// Whether it is handed on.
+    pub fn flow(&self, now: Instant) -> Flow {
+        self.inbound.watch.flow(now)
+    }
+
+    /// How often pictures or packets were not handed on.
+    pub fn withheld(&self) -> WithheldCounts {
+        self.inbound.watch.withheld
     }
 
     /// The SSRC that is received now.
@@ -159,6 +191,7 @@ impl VideoReceiver {
         let malformed = |receiver: &mut Self, error: PayloadError| {
             receiver.inbound.stats.packets_malformed += 1;
             receiver.inbound.stats.packets_discarded += 1;
+            receiver.inbound.watch.withhold(Withheld::NotTheCodec);
             let (ssrc, sequence) = (packet.ssrc, packet.sequence);
             receiver.outputs.push(VideoOutput::Malformed(MalformedPacket { ssrc, sequence, error }));
         };
@@ -195,6 +228,14 @@ impl VideoReceiver {
         let unit = match unit {
             Ok(unit) => unit,
             Err(reason) => {
+                match reason {
+                    Broken::NoParameterSets => self.inbound.watch.withhold(Withheld::NoParameterSets),
+                    // Its packets are counted.
+                    Broken::Malformed => {}
+                    Broken::Missing | Broken::TooLarge | Broken::Marker => {
+                        self.inbound.watch.withhold(Withheld::Incomplete);
+                    }
+                }
                 if !self.gate.is_first() {
                     self.inbound.stats.frames_dropped += 1;
                 }
@@ -209,8 +250,10 @@ impl VideoReceiver {
         stats.key_frames_received += u64::from(unit.idr.is_some());
         if !self.gate.passes(unit.idr.is_some(), now) {
             stats.frames_dropped += u64::from(!self.gate.is_first());
+            self.inbound.watch.withhold(Withheld::NoKeyFrame);
             return;
         }
+        self.inbound.watch.hand_on();
         let arrived = self.arrived.map_or(now, |(_, arrived)| arrived);
         self.held.push_back((unit, arrived));
     }

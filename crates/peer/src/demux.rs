@@ -32,8 +32,10 @@ pub(crate) enum Route {
 #[derive(Debug)]
 struct Section {
     kind: MediaKind,
-    mid: String,
-    mid_extension: Option<u8>,
+    /// Ours, and the answer's where it has its own.
+    mids: Vec<String>,
+    /// Ids under which packets may carry it.
+    mid_extensions: Vec<u8>,
     formats: BTreeMap<u8, Format>,
     /// The source whose retransmissions come on a source of their own that nobody declared.
     newest: Option<u32>,
@@ -61,9 +63,10 @@ impl Demux {
     pub(crate) fn new(answer: &Answer) -> Self {
         let mut demux = Self::default();
         for (index, section) in answer.sections.iter().enumerate() {
-            let extension =
-                |uri: &str| section.extensions.iter().find(|found| found.uri == uri).map(|found| found.id);
-            demux.transport_cc.extend(extension(TRANSPORT_CC_URI).filter(|_| section.transport_cc));
+            let extensions = |uri: &'static str| {
+                section.extensions.iter().filter(move |found| found.uri == uri).map(|found| found.id)
+            };
+            demux.transport_cc.extend(extensions(TRANSPORT_CC_URI).filter(|_| section.transport_cc));
             demux.sources.extend(section.ssrcs.iter().take(MAX_SOURCES / 4).map(|ssrc| (*ssrc, index)));
             for (media, rtx) in section.rtx_ssrcs.iter().take(MAX_SOURCES / 4) {
                 demux.sources.insert(*rtx, index);
@@ -78,8 +81,8 @@ impl Demux {
             });
             demux.sections.push(Section {
                 kind: section.kind,
-                mid: section.mid.clone(),
-                mid_extension: extension(MID_URI),
+                mids: std::iter::once(&section.mid).chain(&section.answered_mid).cloned().collect(),
+                mid_extensions: extensions(MID_URI).collect(),
                 formats: formats.collect(),
                 newest: section.ssrcs.first().copied(),
             });
@@ -98,7 +101,8 @@ impl Demux {
     /// Says where a packet goes, and remembers its source.
     pub(crate) fn route(&mut self, packet: RtpPacket, extensions: Extensions<'_>) -> Route {
         let by_mid = self.sections.iter().position(|section| {
-            section.mid_extension.and_then(|id| extensions.get(id)) == Some(section.mid.as_bytes())
+            let mut found = section.mid_extensions.iter().filter_map(|id| extensions.get(*id));
+            found.any(|found| section.mids.iter().any(|mid| mid.as_bytes() == found))
         });
         let payload_type = packet.payload_type;
         let takes = |index: &usize| self.sections[*index].formats.contains_key(&payload_type);
@@ -155,6 +159,7 @@ mod tests {
         AcceptedSection {
             kind,
             mid: mid.to_owned(),
+            answered_mid: None,
             transport: 0,
             formats: formats.collect(),
             extensions: vec![

@@ -91,7 +91,7 @@ pub enum Event {
     PathFound,
     /// Media can come.
     Connected,
-    /// Nothing came over the path for five seconds; it may recover.
+    /// Nothing came over the path for four seconds; it may recover.
     Disconnected,
     /// It did.
     Recovered,

@@ -30,7 +30,10 @@ const MAX_EARLY: usize = 2 << 20;
 const SIGN_OF_LIFE: Duration = Duration::from_millis(200);
 
 /// Without a sign of life for so long, the path is said to be lost.
-const DISCONNECTED: Duration = Duration::from_secs(5);
+const DISCONNECTED: Duration = Duration::from_secs(4);
+
+/// Between checks of the selected pair.
+const KEEPALIVE: Duration = Duration::from_secs(1);
 
 /// Between checks of a pair.
 const CHECK: Duration = Duration::from_millis(100);
@@ -100,6 +103,7 @@ impl Path {
             local_pwd,
             multicast_dns_mode: MulticastDnsMode::Disabled,
             disconnected_timeout: Some(DISCONNECTED),
+            keepalive_interval: Some(KEEPALIVE),
             failed_timeout: Some(Duration::from_secs(25)),
             check_interval: CHECK,
             // A master that begins late is still checked for: a pair is given up after ten seconds.
@@ -383,7 +387,7 @@ impl Path {
                     }
                     ConnectionState::Failed => {
                         let reason = if self.route.is_some() {
-                            "nothing came over the connection for 30 s".to_owned()
+                            "nothing came over the connection for 29 s".to_owned()
                         } else {
                             self.standing().1
                         };

@@ -1,3 +1,5 @@
+use kvs_ingest_api::{AudioStatus, TrackState, VideoStatus};
+
 use super::*;
 
 fn at(text: &str) -> Time {
@@ -205,4 +207,28 @@ fn what_an_unready_agent_said_holds_until_it_is_asked_again() {
     // Asked, it is silent: then nothing is known.
     let silent = unready(AgentView::Silent("refused".to_owned()));
     assert_eq!(ready(&report(Some(&said), silent, &at("2026-01-01T02:00:00Z"))), ("False", "AgentStarting"));
+}
+
+#[test]
+fn media_flows_is_never_said_of_half() {
+    let half = |phase| {
+        let message = "audio is stored; video is not stored: no key frame (IDR) comes";
+        let AgentView::Says(mut status) = says(phase, "VideoNotStored", message) else {
+            panic!("it says so")
+        };
+        let reason = Some("NoKeyFrame".to_owned());
+        status.video = Some(VideoStatus { state: TrackState::NotStored, reason, ..VideoStatus::default() });
+        status.audio = Some(AudioStatus { state: TrackState::Stored, ..AudioStatus::default() });
+        AgentView::Says(status)
+    };
+    for phase in [Phase::Streaming, Phase::Connecting, Phase::Reconnecting] {
+        let status = report(None, Observed { agent: half(phase), ..good() }, &at("2026-01-01T00:00:00Z"));
+        assert_eq!(ready(&status), ("True", "VideoNotStored"), "the agent does what it can");
+        let media = find(&status, condition::MEDIA_FLOWING).unwrap();
+        assert_eq!((media.status.as_str(), media.reason.as_str()), ("False", "VideoNotStored"));
+        assert!(media.message.contains("no key frame"), "{}", media.message);
+        let whole = Observed { agent: says(Phase::Streaming, "Streaming", "media flows"), ..good() };
+        let status = report(Some(&status), whole, &at("2026-01-01T00:01:00Z"));
+        assert_eq!(find(&status, condition::MEDIA_FLOWING).unwrap().status, "True");
+    }
 }

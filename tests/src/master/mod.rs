@@ -45,6 +45,23 @@ impl Answering {
     }
 }
 
+/// What is wrong with its video.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Defect {
+    #[default]
+    None,
+    /// Its IDRs are not sent: intra refresh, joined late.
+    NoKeyFrame,
+    /// No SPS, no PPS.
+    NoParameterSets,
+    /// They come in the first second only: of the very first packets a viewer need not get any.
+    ParameterSetsOnce,
+    /// They are in the answer, as `sprop-parameter-sets`, only.
+    ParameterSetsInAnswer,
+    /// VP8 (RFC 7741) under the payload type of H.264.
+    Vp8,
+}
+
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub answering: Answering,
@@ -57,6 +74,7 @@ pub struct Settings {
     pub clip_seconds: u64,
     /// A STAP-A whose length points behind its end rides in the last packet of this frame.
     pub malformed_frame: Option<u64>,
+    pub defect: Defect,
     pub picture: Picture,
     pub sound: Sound,
     /// What is sent when, and under which times.
@@ -77,6 +95,7 @@ impl Default for Settings {
             sizes: vec![(640, 360)],
             clip_seconds: 0,
             malformed_frame: None,
+            defect: Defect::None,
             picture: Picture::Plain,
             sound: Sound::Tone,
             time: Time::default(),
@@ -147,6 +166,11 @@ impl Master {
         })
         .await
         .with_context(|| format!("waited {deadline:?} for the master to have {what}"))
+    }
+
+    /// As [`Self::stop`], but what was sent can still be asked for.
+    pub fn vanish(&self) {
+        let _ = self.stop.send(Some(Leave::Silently));
     }
 
     /// Leaves without a word, as a master that lost its power does. What every viewer was sent, in the end.

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use str0m::change::SdpOffer;
 use str0m::format::{Codec, PayloadParams};
 use str0m::media::{Frequency, MediaKind, MediaTime, Mid, Pt};
@@ -16,9 +18,9 @@ use tokio::time::{Instant as TokioInstant, sleep_until};
 
 use super::clip::{FRAME_RATE, Frame, Sound, VideoClip, beep};
 use super::time::{Clock, Link, Moment, Time};
-use super::{Answering, Settings};
+use super::{Answering, Defect, Settings};
 use crate::impair::Impairer;
-use crate::nal::{frame_number, number_sei, slice_hash};
+use crate::nal::{frame_number, nal_type, number_sei, slice_hash};
 
 /// A video frame that was given to RTP.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,6 +142,10 @@ impl Session {
             Answering::AudioOnly => inactive(&answer, "video"),
             Answering::VideoOnly => inactive(&answer, "audio"),
             Answering::Both | Answering::Vp8Only => answer,
+        };
+        let answer = match settings.defect {
+            Defect::ParameterSetsInAnswer => with_parameter_sets(&answer, &media.clips[0]),
+            _ => answer,
         };
         Ok(Self {
             answer,
@@ -360,6 +366,14 @@ impl Session {
     ) -> Result<()> {
         let sei = number_sei(number);
         let mut units: Vec<&[u8]> = frame.units.iter().map(Vec::as_slice).collect();
+        match self.settings.defect {
+            Defect::NoKeyFrame if frame.idr => return Ok(()),
+            Defect::ParameterSetsOnce if number < u64::from(FRAME_RATE) => {}
+            Defect::NoParameterSets | Defect::ParameterSetsInAnswer | Defect::ParameterSetsOnce => {
+                units.retain(|unit| !is_parameter_set(unit));
+            }
+            Defect::None | Defect::NoKeyFrame | Defect::Vp8 => {}
+        }
         // In front of the first slice, behind the parameter sets.
         let slice = units.iter().position(|unit| matches!(unit[0] & 0x1f, 1 | 5)).unwrap_or(units.len());
         units.insert(slice, &sei);
@@ -369,6 +383,11 @@ impl Session {
         let hash = slice_hash(&units);
         if self.settings.malformed_frame == Some(number) {
             units.push(stap_a);
+        }
+        // str0m sends a short unit as it is: the payload descriptor of VP8, begun (X, S) and continued.
+        let vp8: [&[u8]; 2] = [&[0x90, 0x80, 0x11, 0x50, 0x02, 0x9d, 0x2a], &[0x80, 0x80, 0x11, 0x77]];
+        if self.settings.defect == Defect::Vp8 {
+            units = vp8.to_vec();
         }
         let mut data = Vec::new();
         for unit in &units {
@@ -466,6 +485,22 @@ impl Player {
             .filter(|due| *due > Instant::now())
             .min()
     }
+}
+
+fn is_parameter_set(unit: &[u8]) -> bool {
+    matches!(nal_type(unit), 7 | 8)
+}
+
+/// The answer with the clip's SPS and PPS in each line of H.264 (RFC 6184 section 8.1).
+fn with_parameter_sets(sdp: &str, clip: &VideoClip) -> String {
+    let units =
+        clip.groups.iter().flatten().flat_map(|frame| &frame.units).filter(|unit| is_parameter_set(unit));
+    let sets: Vec<_> = units.take(2).map(|unit| STANDARD.encode(unit)).collect();
+    let line = |line: &str| match line.contains("profile-level-id=") {
+        true => format!("{line};sprop-parameter-sets={}\r\n", sets.join(",")),
+        false => format!("{line}\r\n"),
+    };
+    sdp.lines().map(line).collect()
 }
 
 /// The answer with `a=inactive` in the section of this kind: what a browser without that track says.

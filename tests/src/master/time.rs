@@ -25,6 +25,8 @@ pub struct Track {
     pub reports: Reports,
     pub jump: Option<Jump>,
     pub pause: Option<Pause>,
+    /// It is sent so long after it was captured.
+    pub late: Duration,
 }
 
 /// What sender reports say.
@@ -74,7 +76,7 @@ impl Track {
     }
 
     pub fn new(every: Duration, ticks: u32) -> Self {
-        Self { every, ticks, reports: Reports::Honest, jump: None, pause: None }
+        Self { every, ticks, reports: Reports::Honest, jump: None, pause: None, late: Duration::ZERO }
     }
 }
 
@@ -121,7 +123,7 @@ impl Clock {
 
     /// When the next frame is to be sent.
     pub fn due(&self) -> Instant {
-        self.due
+        self.due + self.track.late
     }
 
     /// The next frame is shown `lead` frames later than its place in the order of decoding; the encoder held it back for
@@ -297,6 +299,21 @@ mod tests {
             let moments: Vec<_> = (0..150).map(|_| clock.take(0, 0)).collect();
             assert_eq!(moments[50].at - moments[49].at, Duration::from_millis(2_020));
             assert_eq!(moments[50].rtp - moments[49].rtp, ticks);
+        }
+    }
+
+    #[test]
+    fn what_is_late_is_captured_when_it_would_have_been_sent() {
+        let start = Instant::now();
+        let late = Duration::from_millis(1_500);
+        let mut clock = Clock::new(Track { late, ..Track::audio() }, 48_000, start);
+        for number in 0..100u32 {
+            assert_eq!(clock.due(), start + Duration::from_millis(20) * number + late);
+            let moment = clock.take(0, 0);
+            assert_eq!(
+                (moment.at, moment.rtp as u32),
+                (clock.due() - late - Duration::from_millis(20), number * 960)
+            );
         }
     }
 

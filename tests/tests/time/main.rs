@@ -8,7 +8,7 @@ mod world;
 use std::sync::Once;
 
 use kvs_ingest_tests::verdict;
-use rows::{ROWS, Row};
+use rows::{LONG_ROWS, ROWS, Row};
 use world::record;
 
 /// Runs the row of this name and judges it.
@@ -62,6 +62,7 @@ rows! {
     video_off_and_counting: "video off 5 s, clock counts";
     audio_off: "audio off 5 s, clock stops";
     audio_off_and_counting: "audio off 5 s, clock counts";
+    late_audio_of_a_master_that_dies: "audio 1.5 s late, the master dies";
 }
 
 /// `cargo xtask soak`: one row for as long as it takes.
@@ -71,8 +72,8 @@ async fn soak() {
     let name =
         std::env::var("KVS_INGEST_SOAK_SCENARIO").unwrap_or_else(|_| "audio 20 ms per 20.28".to_owned());
     let minutes: u64 = std::env::var("KVS_INGEST_SOAK_MINUTES").map_or(10, |text| text.parse().unwrap());
-    let names: Vec<_> = ROWS.iter().map(|row| row.name).collect();
-    let row =
-        ROWS.iter().find(|row| row.name == name).unwrap_or_else(|| panic!("{name:?} is none of {names:?}"));
+    let rows = || ROWS.iter().chain(LONG_ROWS);
+    let names: Vec<_> = rows().map(|row| row.name).collect();
+    let row = rows().find(|row| row.name == name).unwrap_or_else(|| panic!("{name:?} is none of {names:?}"));
     judge(row, minutes * 60).await;
 }

@@ -16,6 +16,8 @@ pub struct Row {
     /// Seconds in which the sender's times change, behind which a receiver may need [`SETTLED`] again.
     pub events: &'static [f64],
     pub limits: Limits,
+    /// At its end the master is gone without a word, and the agent finds out by itself.
+    pub dies: bool,
 }
 
 impl Row {
@@ -57,9 +59,14 @@ const EXACT: Limits = limits(80.0);
 /// A sender whose rate has to be found out first.
 const RECOVERED: Limits = limits(150.0);
 
+/// A sender whose tracks are further apart than can be made good while it is there: that all of it is stored counts.
+const APART: Limits = Limits { lip_sync: 2_500.0, ..limits(2_500.0) };
+
 /// RTP jumps and pauses begin here: what is steady before them is seen as well.
 const EVENT: u64 = 6;
 const OFF: u64 = 5;
+/// Longer than the agent keeps a video track that is silent.
+const LONG_OFF: u64 = 20;
 
 fn track(every_us: u64, ticks: u32) -> Track {
     Track { reports: Reports::WallClock, ..Track::new(Duration::from_micros(every_us), ticks) }
@@ -80,15 +87,23 @@ fn by_wall_clock(settings: &mut Settings) {
 }
 
 const fn row(name: &'static str, seconds: u64, limits: Limits, settings: fn(&mut Settings)) -> Row {
-    Row { name, seconds, settings, events: &[], limits }
+    Row { name, seconds, settings, events: &[], limits, dies: false }
 }
 
 const fn at_event(row: Row) -> Row {
     Row { events: &[EVENT as f64], ..row }
 }
 
+const fn dying(row: Row) -> Row {
+    Row { dies: true, ..row }
+}
+
 const fn around_pause(row: Row) -> Row {
     Row { events: &[EVENT as f64, (EVENT + OFF) as f64], ..row }
+}
+
+const fn around_long_pause(row: Row) -> Row {
+    Row { events: &[EVENT as f64, (EVENT + LONG_OFF) as f64], ..row }
 }
 
 pub const ROWS: &[Row] = &[
@@ -141,4 +156,17 @@ pub const ROWS: &[Row] = &[
     around_pause(row("audio off 5 s, clock counts", 18, RECOVERED, |settings| {
         settings.time.audio.pause = off(true);
     })),
+    dying(row("audio 1.5 s late, the master dies", 12, APART, |settings| {
+        settings.time.audio.late = Duration::from_millis(1_500);
+    })),
 ];
+
+/// Of minutes: for `cargo xtask soak` only.
+pub const LONG_ROWS: &[Row] =
+    &[around_long_pause(row("video off 20 s, clock counts", 40, RECOVERED, |settings| {
+        settings.time.video.pause = Some(Pause {
+            after: Duration::from_secs(EVENT),
+            length: Duration::from_secs(LONG_OFF),
+            counts: true,
+        });
+    }))];

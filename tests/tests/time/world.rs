@@ -2,51 +2,21 @@
 
 use std::time::Duration;
 
-use kvs_ingest_tests::agent::{AgentProcess, AgentSettings};
+use kvs_ingest_tests::agent::AgentProcess;
+use kvs_ingest_tests::local::{self, MANIFEST};
 use kvs_ingest_tests::master::Master;
-use kvs_ingest_tests::master::channel::Access;
 use kvs_ingest_tests::verdict::Verdict;
 use kvs_ingest_tests::{sound, stored};
-use kvs_local::{AccessKey, Config, Server};
 use serde_json::Value;
 
 use crate::rows::Row;
 
-const REGION: &str = "eu-central-1";
-const MANIFEST: &str = "apiVersion: kvs-ingest.dev/v1alpha1
-kind: KvsIngest
-metadata: {name: door}
-spec:
-  region: eu-central-1
-  channel: {name: door}
-  stream: {name: door-stream, createIfMissing: true, retentionHours: 1}
-";
-
 /// Records so many seconds of what the master plays.
 pub async fn record(row: &Row, seconds: u64) -> Verdict {
-    let folder = tempfile::tempdir().unwrap();
-    let mut config = Config::new(folder.path().join("kvs"));
-    config.access_keys = vec![AccessKey::new("AKIDTEST", "secret")];
-    config.region = REGION.to_owned();
-    let local = Server::start(config).await.unwrap();
-    let access = Access {
-        endpoint: local.url(),
-        region: REGION.to_owned(),
-        access_key: "AKIDTEST".to_owned(),
-        secret_key: "secret".to_owned(),
-    };
+    let (server, folder) = local::start(|_| {}).await.unwrap();
+    let access = local::access(&server);
     let master = Master::start(&access, "door", row.settings()).await.unwrap();
-    let mut agent = AgentProcess::start(&AgentSettings {
-        manifest: MANIFEST,
-        folder: folder.path(),
-        endpoint: &access.endpoint,
-        access_key: &access.access_key,
-        secret_key: &access.secret_key,
-        arguments: &[],
-        env: &[],
-    })
-    .await
-    .unwrap();
+    let mut agent = AgentProcess::start(&local::agent(&access, &folder, MANIFEST)).await.unwrap();
     agent.wait_for_phase("Streaming", Duration::from_secs(40)).await.unwrap();
     let length = Duration::from_secs(seconds);
     // By what the master itself knows of time, not by what is stored: that may be anything.
@@ -60,6 +30,11 @@ pub async fn record(row: &Row, seconds: u64) -> Verdict {
     let silence = agent.status().await.ok().and_then(|status| silence(&status["audio"]));
     let sessions = master.sent();
     assert_eq!(sessions.len(), 1, "the agent connected again:\n{}", agent.log());
+    if row.dies {
+        master.vanish();
+        let gone = |status: &Value| status["phase"] != "Streaming";
+        agent.wait_for("the end of the master", Duration::from_secs(60), gone).await.unwrap();
+    }
     let log = agent.log();
     let status = agent.stop(Duration::from_secs(20)).await.unwrap();
     assert!(status.success(), "{status}\n{log}");
@@ -67,7 +42,7 @@ pub async fn record(row: &Row, seconds: u64) -> Verdict {
     master.stop().await;
     let stored = stored::read_undecoded(&access.endpoint, "door-stream", folder.path()).await.unwrap();
     let heard = sound::beeps(&stored.files).await.unwrap();
-    local.shutdown().await;
+    server.shutdown().await;
     if std::env::var_os("KVS_INGEST_KEEP").is_some() {
         println!("{}: {}", row.name, folder.keep().display());
     }

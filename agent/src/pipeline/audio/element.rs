@@ -29,6 +29,8 @@ impl Retime {
 struct State {
     retimer: Option<Retimer>,
     channels: usize,
+    /// The buffer at hand.
+    samples: Vec<i16>,
     shared: Arc<Mutex<RetimeFigures>>,
     told: RetimeFigures,
 }
@@ -145,11 +147,12 @@ impl Imp {
         let at = buffer.pts().map_or(0, gst::ClockTime::nseconds);
         let pieces = {
             let map = buffer.map_readable().map_err(|_| gst::FlowError::Error)?;
-            let samples: Vec<i16> =
-                map.chunks_exact(2).map(|bytes| i16::from_le_bytes([bytes[0], bytes[1]])).collect();
             let mut state = self.state.lock();
-            let Some(retimer) = &mut state.retimer else { return Err(gst::FlowError::NotNegotiated) };
-            let pieces = retimer.push(i64::try_from(at).unwrap_or(i64::MAX), &samples);
+            let State { retimer, samples, .. } = &mut *state;
+            samples.clear();
+            samples.extend(map.chunks_exact(2).map(|bytes| i16::from_le_bytes([bytes[0], bytes[1]])));
+            let Some(retimer) = retimer else { return Err(gst::FlowError::NotNegotiated) };
+            let pieces = retimer.push(i64::try_from(at).unwrap_or(i64::MAX), samples);
             state.tell();
             pieces
         };
@@ -161,7 +164,10 @@ impl Imp {
 }
 
 fn buffer(pcm: Pcm) -> gst::Buffer {
-    let bytes: Vec<u8> = pcm.samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    let mut bytes = vec![0; pcm.samples.len() * 2];
+    for (bytes, sample) in bytes.chunks_exact_mut(2).zip(&pcm.samples) {
+        bytes.copy_from_slice(&sample.to_le_bytes());
+    }
     let mut buffer = gst::Buffer::from_mut_slice(bytes);
     if let Some(buffer) = buffer.get_mut() {
         let at = u64::try_from(pcm.at).unwrap_or(0).saturating_sub(DELAY_NANOS);

@@ -28,6 +28,9 @@ static TABLE: LazyLock<Vec<[f32; TAPS]>> = LazyLock::new(|| {
         .collect()
 });
 
+/// Fewer frames in one call are not used to come back to a whole place: the pitch would change audibly.
+const SLIDE: usize = 256;
+
 /// Interleaved 16-bit samples in and out. What goes in comes out eight samples later, which is taken off again by whoever
 /// asks for [`Resampler::pending`].
 #[derive(Debug)]
@@ -51,14 +54,22 @@ impl Resampler {
 
     /// Takes frames and appends what comes of them at `speed`: frames in for a frame out. Gives the frames out.
     pub(super) fn push(&mut self, frames: &[i16], speed: f64, out: &mut Vec<i16>) -> usize {
-        self.input.extend_from_slice(frames);
-        let available = self.input.len() / self.channels;
         let before = out.len();
         if speed == 1.0 && self.place.fract() == 0.0 {
-            let from = self.place as usize;
-            let to = available.saturating_sub(HALF).max(from);
-            out.extend_from_slice(&self.input[from * self.channels..to * self.channels]);
-            self.place = to as f64;
+            self.pass(frames, out);
+            return (out.len() - before) / self.channels;
+        }
+        self.input.extend_from_slice(frames);
+        let available = self.input.len() / self.channels;
+        let ahead = (available as f64 - HALF as f64 - self.place).max(0.0) as usize;
+        if speed == 1.0 && ahead >= SLIDE {
+            // By half a sample at most, over all of them, to where samples pass as they are.
+            let (from, to) = (self.place, (self.place + ahead as f64).round());
+            for step in 0..ahead {
+                self.place = from + (to - from) * (step as f64 / ahead as f64);
+                self.frame(out);
+            }
+            self.place = to;
         } else {
             while self.place as usize + HALF < available {
                 self.frame(out);
@@ -69,6 +80,19 @@ impl Resampler {
         self.input.drain(..used * self.channels);
         self.place -= used as f64;
         (out.len() - before) / self.channels
+    }
+
+    /// Frames pass as they are, from a whole place on: of them only the last are kept.
+    fn pass(&mut self, frames: &[i16], out: &mut Vec<i16>) {
+        let (from, kept) = (self.place as usize * self.channels, self.input.len());
+        let to = (kept + frames.len()).saturating_sub(HALF * self.channels).max(from);
+        out.extend_from_slice(&self.input[from.min(kept)..to.min(kept)]);
+        let of_new = |at: usize| at.saturating_sub(kept);
+        out.extend_from_slice(&frames[of_new(from)..of_new(to)]);
+        let start = to.saturating_sub((HALF - 1) * self.channels);
+        self.input.drain(..start.min(kept));
+        self.input.extend_from_slice(&frames[of_new(start)..]);
+        self.place = ((to - start) / self.channels) as f64;
     }
 
     /// What is left, behind which nothing follows.
@@ -129,6 +153,45 @@ mod tests {
             let decibels = 10.0 * (signal / noise).log10();
             assert!(decibels > 60.0, "{speed}: {decibels} dB");
         }
+    }
+
+    #[test]
+    fn samples_pass_as_they_are_again_after_another_speed() {
+        for channels in [1, 2] {
+            let (mut resampler, mut out) = (Resampler::new(channels), Vec::new());
+            let input = tone(48_000 * channels, 1_000.0);
+            let (bent, straight) = input.split_at(9_600 * channels);
+            for block in bent.chunks(960 * channels) {
+                resampler.push(block, 1.013, &mut out);
+            }
+            for block in straight.chunks(960 * channels) {
+                resampler.push(block, 1.0, &mut out);
+            }
+            resampler.finish(&mut out);
+            let tail = 30_000 * channels;
+            assert_eq!(out[out.len() - tail..], input[input.len() - tail..]);
+            // And no click on the way: a tone of 1 kHz changes by so much from sample to sample at most.
+            let steps = out.chunks(channels).map(|frame| i32::from(frame[0])).collect::<Vec<_>>();
+            let limit = if channels == 1 { 2_660 } else { 5_300 };
+            assert!(steps.windows(2).all(|pair| (pair[1] - pair[0]).abs() < limit));
+        }
+    }
+
+    #[test]
+    fn blocks_of_any_length_pass_as_they_are() {
+        let input = tone(5_000, 1_000.0);
+        let (mut resampler, mut out, mut rest) = (Resampler::new(1), Vec::new(), &input[..]);
+        for length in [0, 1, 3, 7, 8, 9, 500, 2, 1, 5, 960].into_iter().cycle() {
+            let (block, behind) = rest.split_at(length.min(rest.len()));
+            resampler.push(block, 1.0, &mut out);
+            assert_eq!(out.len(), (input.len() - behind.len()).saturating_sub(HALF));
+            rest = behind;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        resampler.finish(&mut out);
+        assert_eq!(out, input);
     }
 
     #[test]

@@ -82,8 +82,9 @@ fn frames(nanos: Nanos) -> usize {
 }
 
 fn amplitude(samples: &[i16]) -> f64 {
-    let sum: f64 = samples.iter().map(|it| f64::from(it.unsigned_abs())).sum();
-    sum / samples.len().max(1) as f64
+    // Two minutes of the loudest fit.
+    let sum: u32 = samples.iter().fold(0, |sum, it| sum.saturating_add(u32::from(it.unsigned_abs())));
+    f64::from(sum) / samples.len().max(1) as f64
 }
 
 impl Retimer {
@@ -111,7 +112,7 @@ impl Retimer {
 
     /// Interleaved samples that sounded at `at`. Gives pieces of the grid.
     pub(super) fn push(&mut self, at: Nanos, samples: &[i16]) -> Vec<Pcm> {
-        let mut pieces = Vec::new();
+        let mut pieces = Vec::with_capacity(1);
         if samples.len() < self.channels {
             return pieces;
         }
@@ -131,6 +132,7 @@ impl Retimer {
         let is_quiet = amplitude(&samples[..edge]) < (self.loudness / 8.0).max(16.0)
             && amplitude(&self.last) < (self.loudness / 8.0).max(16.0);
         self.out.clear();
+        self.out.reserve(samples.len() + samples.len() / 16);
         if missing > HOLE || (missing > QUIET_HOLE && is_quiet) {
             self.fill(frames(missing), &samples[..self.channels]);
             missing = 0;

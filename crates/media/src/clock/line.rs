@@ -403,22 +403,24 @@ impl Line {
     }
 }
 
-/// Theil–Sen.
+/// Theil–Sen, of what a clock can be worth.
 fn slope(points: &[Point]) -> Option<f64> {
+    let points: Vec<_> = points.iter().map(|it| (it.media, it.arrival as f64)).collect();
+    theil_sen(&points).filter(|rate| RATES.contains(rate))
+}
+
+/// The median of the slopes between all pairs of points; `None` when all of them lie at one place.
+pub(super) fn theil_sen(points: &[(Nanos, f64)]) -> Option<f64> {
     let mut slopes = Vec::with_capacity(points.len() * points.len() / 2);
-    for (index, from) in points.iter().enumerate() {
-        for to in points.iter().skip(index + 1) {
-            let media = to.media.saturating_sub(from.media);
-            if media != 0 {
-                slopes.push((to.arrival - from.arrival) as f64 / media as f64);
+    for (index, (from, before)) in points.iter().enumerate() {
+        for (to, after) in points.iter().skip(index + 1) {
+            let apart = to.saturating_sub(*from);
+            if apart != 0 {
+                slopes.push((after - before) / apart as f64);
             }
         }
     }
-    if slopes.is_empty() {
-        return None;
-    }
-    let rate = median(&mut slopes);
-    RATES.contains(&rate).then_some(rate)
+    if slopes.is_empty() { None } else { Some(median(&mut slopes)) }
 }
 
 /// The middle one; 0 of nothing.

@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use super::line::{Line, Point, median, scaled};
+use super::line::{Line, Point, median, scaled, theil_sen};
 use super::{MS, Nanos, SECOND};
 
 /// The newest reports are looked at: a hundred seconds of one every five,
@@ -178,19 +178,11 @@ impl Reports {
     fn late(&self, of: impl Fn(&Report) -> Option<f64>) -> Lateness {
         let at: Vec<_> =
             self.recent.iter().filter_map(|report| Some((report.arrival, of(report)?))).collect();
-        let mut slopes = Vec::new();
-        for (index, (from, before)) in at.iter().enumerate() {
-            for (to, after) in at.iter().skip(index + 1) {
-                if to > from {
-                    slopes.push((after - before) / (to - from) as f64);
-                }
-            }
-        }
         let mut values: Vec<_> = at.iter().map(|(_, late)| *late).collect();
         let middle = median(&mut values);
         let mut off: Vec<_> = values.iter().map(|late| (late - middle).abs()).collect();
         let newest = at.iter().rev().take(5).map(|(_, late)| *late).collect();
-        Lateness { slope: median(&mut slopes), scatter: 1.48 * median(&mut off), newest }
+        Lateness { slope: theil_sen(&at).unwrap_or(0.0), scatter: 1.48 * median(&mut off), newest }
     }
 
     /// The packets' line lies higher now.

@@ -66,6 +66,8 @@ pub(crate) struct Assembler {
     ended: Option<u64>,
     /// False once a marker bit stood in the middle of an access unit.
     trust_marker: bool,
+    /// The sender sets marker bits.
+    marks: bool,
     /// The last IDR brought its SPS along.
     sps_with_idr: bool,
     /// `frame_num` of the last reference picture that was handed on.
@@ -80,6 +82,7 @@ impl Default for Assembler {
             gap: 0,
             ended: None,
             trust_marker: true,
+            marks: false,
             sps_with_idr: false,
             reference: None,
         }
@@ -87,6 +90,16 @@ impl Default for Assembler {
 }
 
 impl Assembler {
+    /// One that knows parameter sets before the stream has sent any. Those that cannot be read are left out: an IDR that
+    /// refers to them has none.
+    pub(crate) fn knowing(parameter_sets: &[Bytes]) -> Self {
+        let mut assembler = Self::default();
+        for unit in parameter_sets.iter().filter(|unit| matches!(nal::kind(unit), nal::SPS | nal::PPS)) {
+            let _ = assembler.parameters.update(unit);
+        }
+        assembler
+    }
+
     /// Packets were lost here.
     pub(crate) fn lost(&mut self, count: u64) {
         self.gap = self.gap.saturating_add(count);
@@ -169,6 +182,7 @@ impl Assembler {
 
     /// The packet had the marker bit. Gives the unit that it ends.
     pub(crate) fn marker(&mut self) -> Option<Result<Unit, Broken>> {
+        self.marks = true;
         // Some senders set it on parameter sets of their own.
         let ends = self.trust_marker
             && self.current.as_ref().is_some_and(|it| it.first_slice.is_some() || it.broken.is_some());
@@ -177,6 +191,17 @@ impl Assembler {
         }
         let finished = self.finish();
         self.ended = self.current.take().map(|current| current.timestamp);
+        finished
+    }
+
+    /// Nothing follows. Gives the unit that no marker bit ended, of a sender that sets none: of another one its end is missing.
+    pub(crate) fn end(&mut self) -> Option<Result<Unit, Broken>> {
+        if self.gap > 0 || self.marks && self.trust_marker {
+            self.damage(Broken::Missing);
+        }
+        let begun = self.current.as_ref().is_some_and(|it| it.first_slice.is_some());
+        let finished = if begun { self.finish() } else { None };
+        self.current = None;
         finished
     }
 

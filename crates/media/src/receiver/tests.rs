@@ -3,6 +3,7 @@ use std::time::UNIX_EPOCH;
 use bytes::Bytes;
 
 use super::*;
+use crate::flow::Withheld;
 use crate::testing::{Encoder, ms};
 
 /// Capture times of what came out, as ms since the start.
@@ -140,4 +141,49 @@ fn a_track_that_is_not_wanted_is_ignored() {
     }
     assert_eq!(receiver.poll_output(), None);
     assert!(receiver.stats(Kind::Video).is_none() && receiver.stats(Kind::Audio).is_some());
+}
+
+#[test]
+fn each_track_says_for_itself_whether_it_is_handed_on() {
+    let mut receiver = MediaReceiver::new(MediaConfig::default());
+    let (start, wall) = (Instant::now(), UNIX_EPOCH + Duration::from_secs(1_900_000_000));
+    let mut encoder = Encoder::new();
+    let sound = |number: u64, payload: &'static [u8]| RtpPacket {
+        ssrc: 2,
+        payload_type: 111,
+        sequence: number as u16,
+        timestamp: number as u32 * 960,
+        marker: false,
+        padding: 0,
+        payload: Bytes::from_static(payload),
+    };
+    let flows = |receiver: &MediaReceiver, at: u64| {
+        [Kind::Video, Kind::Audio].map(|kind| receiver.flow(kind, start + ms(at)).unwrap())
+    };
+    assert_eq!(flows(&receiver, 0), [Flow::Nothing, Flow::Nothing]);
+    // Ten seconds of pictures, then none; for the last twenty of thirty seconds what claims to be Opus is not (RFC 6716: a
+    // packet of code 3 has a second byte).
+    for step in 0..30_000u64 {
+        let now = start + ms(step);
+        if step < 10_000 && step % 33 == 0 {
+            for packet in encoder.frame(step == 0) {
+                receiver.handle_rtp(Kind::Video, packet, now, wall + ms(step));
+            }
+        }
+        if step % 20 == 0 {
+            let payload: &[u8] = if step < 10_000 { &[0xf8, 1] } else { &[0xfb] };
+            receiver.handle_rtp(Kind::Audio, sound(step / 20, payload), now, wall + ms(step));
+        }
+        receiver.handle_timeout(now);
+        while receiver.poll_output().is_some() {}
+        let expected = match step {
+            9_000 => [Flow::Flowing, Flow::Flowing],
+            14_000 => [Flow::Flowing, Flow::Flowing],
+            16_000 => [Flow::Stopped, Flow::Withheld(Withheld::NotTheCodec)],
+            _ => continue,
+        };
+        assert_eq!(flows(&receiver, step), expected, "{step}");
+    }
+    assert_eq!(receiver.withheld(Kind::Audio).get(Withheld::NotTheCodec), 1_000);
+    assert_eq!(receiver.withheld(Kind::Video).total(), 0);
 }

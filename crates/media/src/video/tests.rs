@@ -526,3 +526,164 @@ proptest! {
         }
     }
 }
+
+/// How a sender sends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Sends {
+    Well,
+    /// Intra refresh, joined late.
+    NoIdr,
+    NoParameterSets,
+    /// VP8 with and without an extended descriptor (RFC 7741 section 4.2).
+    Vp8(u8),
+    OtherPayloadType,
+    Nothing,
+}
+
+/// Frames of 30 a second from `from` on; gives the numbers of what comes out.
+fn play(bench: &mut Bench, encoder: &mut Encoder, sends: Sends, from: u64, frames: u64) -> Vec<u64> {
+    let mut found = Vec::new();
+    for frame in 0..frames {
+        let at = ms(from + frame * 33);
+        let idr = frame % 30 == 0 && sends != Sends::NoIdr;
+        let mut packets = encoder.frame(idr);
+        match sends {
+            Sends::Well | Sends::NoIdr => {}
+            Sends::NoParameterSets if idr => {
+                packets.remove(0);
+                for packet in &mut packets {
+                    packet.sequence = packet.sequence.wrapping_sub(1);
+                }
+                encoder.sequence = encoder.sequence.wrapping_sub(1);
+            }
+            Sends::NoParameterSets => {}
+            Sends::Vp8(first) => {
+                for packet in &mut packets {
+                    packet.payload = Bytes::from([&[first], &packet.payload[1..]].concat());
+                }
+            }
+            Sends::OtherPayloadType => packets.iter_mut().for_each(|packet| packet.payload_type = 96),
+            Sends::Nothing => packets.clear(),
+        }
+        found.extend(bench.frames(packets, at));
+    }
+    found
+}
+
+#[test]
+fn what_is_received_and_not_handed_on_has_a_name() {
+    for (sends, reason) in [
+        (Sends::NoIdr, Withheld::NoKeyFrame),
+        (Sends::NoParameterSets, Withheld::NoParameterSets),
+        (Sends::Vp8(0x90), Withheld::NotTheCodec),
+        (Sends::Vp8(0x10), Withheld::NotTheCodec),
+        (Sends::OtherPayloadType, Withheld::PayloadType),
+    ] {
+        let config = VideoConfig { payload_types: vec![102], ..VideoConfig::default() };
+        let (mut bench, mut encoder) = (Bench::with(config), Encoder::new());
+        assert_eq!(bench.receiver.flow(bench.start), Flow::Nothing);
+        assert_eq!(play(&mut bench, &mut encoder, sends, 0, 60), [0; 0], "{sends:?}");
+        assert_eq!(bench.receiver.flow(bench.start + ms(2_000)), Flow::Waiting, "{sends:?}");
+        assert_eq!(play(&mut bench, &mut encoder, sends, 2_000, 120), [0; 0], "{sends:?}");
+        assert_eq!(bench.receiver.flow(bench.start + ms(5_980)), Flow::Withheld(reason), "{sends:?}");
+        // Packets whose units are of a reserved type are no error, and no pictures.
+        assert_eq!(bench.receiver.withheld().get(reason) > 0, sends != Sends::Vp8(0x10), "{sends:?}");
+        assert!(!play(&mut bench, &mut encoder, Sends::Well, 6_000, 60).is_empty(), "{sends:?}");
+        assert_eq!(bench.receiver.flow(bench.start + ms(7_990)), Flow::Flowing, "{sends:?}");
+        assert_eq!(bench.receiver.flow(bench.start + ms(14_000)), Flow::Stopped, "{sends:?}");
+    }
+}
+
+#[test]
+fn parameter_sets_that_were_told_beforehand_serve_a_stream_without_and_give_way_to_its_own() {
+    let parameter_sets = vec![Bytes::from(sps(80, 45)), Bytes::from(pps()), Bytes::from_static(&[0x67, 1])];
+    let config = VideoConfig { parameter_sets, ..VideoConfig::default() };
+    let (mut bench, mut encoder) = (Bench::with(config), Encoder::new());
+    let found = play(&mut bench, &mut encoder, Sends::NoParameterSets, 0, 60);
+    assert_eq!(found, (0..found.len() as u64).collect::<Vec<_>>());
+    assert!(found.len() >= 58, "{}", found.len());
+    encoder.size = (40, 23);
+    for packet in encoder.frame(true) {
+        bench.send(packet, ms(2_000));
+    }
+    let outputs = bench.outputs(ms(2_015));
+    let unit = units(&outputs).find(|unit| unit.idr).unwrap();
+    assert_eq!(unit.configuration_record.as_deref(), Some(&record(&sps(40, 23), &pps())[..]));
+}
+
+#[test]
+fn a_last_picture_without_its_marker_is_stored_where_none_has_one() {
+    for (marks, cut, expected) in [(true, 0, 10), (false, 0, 10), (false, 1, 9), (true, 1, 9)] {
+        let (mut bench, mut encoder) = (Bench::new(), Encoder::new());
+        let mut found = Vec::new();
+        for frame in 0..10u64 {
+            let mut packets = encoder.frame(frame == 0);
+            packets.iter_mut().for_each(|packet| packet.marker &= marks);
+            let left = packets.len() - if frame == 9 { cut } else { 0 };
+            packets.truncate(left);
+            found.extend(bench.frames(packets, ms(frame * 33)));
+        }
+        bench.receiver.finish(bench.start + ms(400), &mut bench.clock);
+        found.extend(numbers(&std::iter::from_fn(|| bench.receiver.poll_output()).collect::<Vec<_>>()));
+        assert_eq!(found, (0..expected).collect::<Vec<_>>(), "marker {marks}, {cut} packets cut off");
+    }
+    // Whole units in packets of their own: the end of a picture is seen by its marker only.
+    for (marks, expected) in [(true, 1), (false, 2)] {
+        let (mut bench, mut encoder) = (Bench::new(), Encoder::new());
+        let mut found = Vec::new();
+        for frame in 0..2u32 {
+            encoder.timestamp = encoder.timestamp.wrapping_add(3_000);
+            let mut packets = Vec::new();
+            if frame == 0 {
+                packets.push(encoder.packet(sps(80, 45), false));
+                packets.push(encoder.packet(pps(), false));
+            }
+            let first = slice(frame == 0, frame, 0, u64::from(frame), 500);
+            packets.push(encoder.packet(first, false));
+            if frame == 0 {
+                packets.push(encoder.packet(slice(true, 0, 100, 0, 500), marks));
+            }
+            found.extend(bench.frames(packets, ms(u64::from(frame) * 33)));
+        }
+        bench.receiver.finish(bench.start + ms(400), &mut bench.clock);
+        found.extend(numbers(&std::iter::from_fn(|| bench.receiver.poll_output()).collect::<Vec<_>>()));
+        assert_eq!(found.len(), expected, "marker {marks}");
+    }
+}
+
+proptest! {
+    /// Whatever a sender does, and in whatever order: what comes and is not handed on is never said to flow, and what is
+    /// handed on is never said to be withheld.
+    #[test]
+    fn nothing_unusable_is_silent(stretches in prop::collection::vec((0usize..6, 1u64..10), 1..6)) {
+        let kinds = [
+            Sends::Well, Sends::NoIdr, Sends::NoParameterSets, Sends::Vp8(0x90), Sends::OtherPayloadType, Sends::Nothing,
+        ];
+        let config = VideoConfig { payload_types: vec![102], ..VideoConfig::default() };
+        let (mut bench, mut encoder) = (Bench::with(config), Encoder::new());
+        let (mut at, mut handed_on, mut came) = (0, None, None);
+        for (kind, seconds) in stretches {
+            for _ in 0..seconds {
+                let found = play(&mut bench, &mut encoder, kinds[kind], at, 30);
+                at += 1_000;
+                if kinds[kind] != Sends::Nothing { came = Some(at); }
+                if !found.is_empty() { handed_on = Some(at); }
+                let since = |moment: Option<u64>| moment.map_or(u64::MAX, |moment| at - moment);
+                match bench.receiver.flow(bench.start + ms(at)) {
+                    Flow::Nothing => prop_assert_eq!(came, None),
+                    Flow::Stopped => prop_assert!(since(came) >= 4_000),
+                    Flow::Flowing => prop_assert!(handed_on.is_some() && since(came) <= 6_000),
+                    Flow::Waiting => prop_assert!(handed_on.is_none() && at <= 70_000),
+                    Flow::Withheld(_) => {
+                        prop_assert!(since(came) <= 6_000 && since(handed_on) >= 4_000);
+                    }
+                }
+                if since(came) == 0 && since(handed_on) > 12_000 && bench.receiver.ssrc().is_some() {
+                    let flow = bench.receiver.flow(bench.start + ms(at));
+                    let is_new = matches!(flow, Flow::Waiting | Flow::Flowing);
+                    prop_assert!(matches!(flow, Flow::Withheld(_)) || is_new, "{flow:?}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Whether each track is stored, and if not, why: pure, from what was observed of one connection.
+
+use crate::peer::{MediaKind, Unbound};
+use kvs_media::{Flow, Withheld};
+
+/// Fewer packets of which nobody knows what they are may be probes, or the first before a track is bound.
+const STRAY: u64 = 50;
+
+/// Why a track is not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// What comes is received, and goes no further.
+    Withheld(Withheld),
+    /// Packets of a payload type that was not negotiated.
+    PayloadType(Option<u8>),
+    /// Packets that SRTP cannot decrypt.
+    Undecryptable,
+    /// It came, and comes no more, while the other track goes on.
+    Stopped,
+}
+
+impl Reason {
+    /// One CamelCase word, of `/status` and of the label `reason`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Withheld(withheld) => word(withheld),
+            Reason::PayloadType(_) => word(Withheld::PayloadType),
+            Reason::Undecryptable => "Undecryptable",
+            Reason::Stopped => "Stopped",
+        }
+    }
+
+    /// For a person, with the remedy.
+    pub fn message(self, kind: MediaKind) -> String {
+        match (self, kind) {
+            (Reason::Withheld(Withheld::NoKeyFrame), _) => {
+                "no key frame (IDR) comes, although it is asked for: let the encoder send one at least every few seconds, \
+                 or when it receives a PLI; a stream of intra refresh alone cannot be stored"
+                    .to_owned()
+            }
+            (Reason::Withheld(Withheld::NoParameterSets), _) => {
+                "its key frames come without SPS and PPS, which the answer's sprop-parameter-sets did not tell either: let \
+                 the encoder repeat them in front of each key frame (x264: repeat-headers, h264parse: config-interval=-1)"
+                    .to_owned()
+            }
+            (Reason::Withheld(Withheld::Incomplete), _) => {
+                "no picture is complete: packets are lost or damaged on the way".to_owned()
+            }
+            (Reason::Withheld(Withheld::NotTheCodec), MediaKind::Video) => {
+                "what its packets hold is not H.264, although their payload type says so".to_owned()
+            }
+            (Reason::Withheld(Withheld::NotTheCodec), MediaKind::Audio) => {
+                "what its packets hold is not Opus, although their payload type says so".to_owned()
+            }
+            (Reason::PayloadType(Some(number)), _) => {
+                format!("the master sends payload type {number}, which its answer does not have")
+            }
+            (Reason::Withheld(Withheld::PayloadType) | Reason::PayloadType(None), _) => {
+                "the master sends a payload type that its answer does not have".to_owned()
+            }
+            (Reason::Undecryptable, _) => "its packets cannot be decrypted (SRTP)".to_owned(),
+            (Reason::Stopped, _) => "the master has stopped sending it, while the other track goes on".to_owned(),
+        }
+    }
+}
+
+/// The words of [`Withheld`].
+pub fn word(withheld: Withheld) -> &'static str {
+    match withheld {
+        Withheld::NoParameterSets => "NoParameterSets",
+        Withheld::NoKeyFrame => "NoKeyFrame",
+        Withheld::Incomplete => "Incomplete",
+        Withheld::NotTheCodec => "NotTheCodec",
+        Withheld::PayloadType => "PayloadType",
+    }
+}
+
+/// How a track stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// It was not negotiated.
+    #[default]
+    Absent,
+    /// It was negotiated, and nothing of it has come.
+    Silent,
+    /// It comes, and it is too early to tell.
+    Waiting,
+    /// It is stored.
+    Stored,
+    /// It is not.
+    NotStored(Reason),
+}
+
+/// What is known of a track.
+#[derive(Clone, Copy, Debug)]
+pub struct Track {
+    /// What its receiver says; `None`: not negotiated.
+    pub flow: Option<Flow>,
+    /// The pipeline that runs stores it.
+    pub is_in_pipeline: bool,
+}
+
+/// How both stand; `video`, `audio`. `unbound` is what came and belongs to no track.
+pub fn standings(video: Track, audio: Track, unbound: &Unbound) -> [Standing; 2] {
+    [(video, audio), (audio, video)].map(|(track, other)| standing(track, other, unbound))
+}
+
+fn standing(track: Track, other: Track, unbound: &Unbound) -> Standing {
+    let Some(flow) = track.flow else { return Standing::Absent };
+    match flow {
+        Flow::Nothing => match stray(unbound) {
+            Some(reason) => Standing::NotStored(reason),
+            None => Standing::Silent,
+        },
+        Flow::Waiting => Standing::Waiting,
+        Flow::Withheld(withheld) => Standing::NotStored(Reason::Withheld(withheld)),
+        // When both stop it is the master that is gone, and the session has a word for that.
+        Flow::Stopped if other.flow.is_some_and(|it| !matches!(it, Flow::Nothing | Flow::Stopped)) => {
+            Standing::NotStored(Reason::Stopped)
+        }
+        Flow::Flowing | Flow::Stopped if track.is_in_pipeline => Standing::Stored,
+        Flow::Flowing | Flow::Stopped => Standing::Waiting,
+    }
+}
+
+/// Packets that nobody knows, where a track has none.
+fn stray(unbound: &Unbound) -> Option<Reason> {
+    if unbound.undecryptable >= STRAY {
+        return Some(Reason::Undecryptable);
+    }
+    let (number, count) = unbound.by_payload_type.iter().max_by_key(|(_, count)| **count)?;
+    (*count >= STRAY).then_some(Reason::PayloadType(Some(*number)))
+}
+
+/// What there is to say beside "media flows": a CamelCase word and a sentence; `None` when all that comes is stored.
+pub fn missing([video, audio]: [Standing; 2]) -> Option<(&'static str, String)> {
+    let tracks = [(MediaKind::Video, video), (MediaKind::Audio, audio)];
+    let is_stored = |standing: Standing| standing == Standing::Stored;
+    let mut parts: Vec<_> = tracks
+        .into_iter()
+        .filter(|(_, standing)| is_stored(*standing))
+        .map(|(kind, _)| format!("{} is stored", kind.as_str()))
+        .collect();
+    let mut word: Option<(&str, bool)> = None;
+    for (kind, standing) in tracks {
+        let name = kind.as_str();
+        let (of_video, of_audio, part) = match standing {
+            Standing::NotStored(reason) => (
+                "VideoNotStored",
+                "AudioNotStored",
+                format!("{name} is not stored: {}", reason.message(kind)),
+            ),
+            Standing::Waiting => ("WaitingForVideo", "WaitingForAudio", format!("{name} is waited for")),
+            Standing::Silent if is_stored(video) || is_stored(audio) => {
+                parts.push(format!("the master sends no {name}"));
+                continue;
+            }
+            Standing::Absent | Standing::Silent | Standing::Stored => continue,
+        };
+        let is_worse = matches!(standing, Standing::NotStored(_));
+        if word.is_none_or(|(_, worst)| is_worse && !worst) {
+            word = Some((if kind == MediaKind::Video { of_video } else { of_audio }, is_worse));
+        }
+        parts.push(part);
+    }
+    let whole = tracks.iter().all(|(_, standing)| matches!(standing, Standing::Stored | Standing::Absent));
+    (!whole && !parts.is_empty()).then(|| (word.map_or("Streaming", |(word, _)| word), parts.join("; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn track(flow: Flow, is_in_pipeline: bool) -> Track {
+        Track { flow: Some(flow), is_in_pipeline }
+    }
+
+    const FLOWS: Track = Track { flow: Some(Flow::Flowing), is_in_pipeline: true };
+    const NONE: Track = Track { flow: None, is_in_pipeline: false };
+
+    fn said(video: Track, audio: Track, unbound: &Unbound) -> Option<(&'static str, String)> {
+        missing(standings(video, audio, unbound))
+    }
+
+    #[test]
+    fn media_flows_is_said_of_tracks_that_are_stored_only() {
+        let none = Unbound::default();
+        for (video, audio, word, part) in [
+            (track(Flow::Withheld(Withheld::NoKeyFrame), false), FLOWS, "VideoNotStored", "no key frame"),
+            (track(Flow::Withheld(Withheld::NoParameterSets), false), NONE, "VideoNotStored", "SPS"),
+            (FLOWS, track(Flow::Withheld(Withheld::NotTheCodec), true), "AudioNotStored", "not Opus"),
+            (track(Flow::Stopped, true), FLOWS, "VideoNotStored", "stopped"),
+            (track(Flow::Waiting, false), FLOWS, "WaitingForVideo", "video is waited for"),
+            (track(Flow::Flowing, false), FLOWS, "WaitingForVideo", "audio is stored"),
+            (
+                track(Flow::Waiting, false),
+                track(Flow::Withheld(Withheld::NotTheCodec), false),
+                "AudioNotStored",
+                "Opus",
+            ),
+            // Nothing of it was received.
+            (FLOWS, track(Flow::Nothing, false), "Streaming", "the master sends no audio"),
+        ] {
+            let (found, message) = said(video, audio, &none).unwrap();
+            assert_eq!(found, word, "{message}");
+            assert!(message.contains(part), "{message}");
+        }
+        assert_eq!(said(FLOWS, FLOWS, &none), None);
+        assert_eq!(said(FLOWS, NONE, &none), None);
+        // The master is gone.
+        assert_eq!(said(track(Flow::Stopped, true), track(Flow::Stopped, true), &none), None);
+        // Nothing has come yet.
+        assert_eq!(said(track(Flow::Nothing, false), track(Flow::Nothing, false), &none), None);
+    }
+
+    #[test]
+    fn packets_that_belong_to_no_track_are_the_reason_where_a_track_has_none() {
+        let unbound = |payload_type: u64, undecryptable: u64| Unbound {
+            by_payload_type: [(97, payload_type), (98, 1)].into(),
+            undecryptable,
+        };
+        let nothing = track(Flow::Nothing, false);
+        let (word, message) = said(nothing, FLOWS, &unbound(400, 0)).unwrap();
+        assert!(word == "VideoNotStored" && message.contains("payload type 97"), "{message}");
+        let (word, message) = said(nothing, FLOWS, &unbound(0, 60)).unwrap();
+        assert!(word == "VideoNotStored" && message.contains("decrypt"), "{message}");
+        assert_eq!(said(nothing, FLOWS, &unbound(3, 3)).unwrap().0, "Streaming", "a few say nothing");
+        assert_eq!(said(FLOWS, FLOWS, &unbound(400, 400)), None);
+    }
+}

@@ -1,0 +1,54 @@
+//! KVS on localhost, as most suites start it, and who asks it.
+
+use anyhow::Result;
+use kvs_local::{AccessKey, Config, Server};
+use tempfile::TempDir;
+
+use crate::agent::AgentSettings;
+use crate::master::channel::Access;
+
+pub const REGION: &str = "eu-central-1";
+pub const ACCESS_KEY: &str = "AKIDTEST";
+pub const SECRET_KEY: &str = "secret";
+
+/// A manifest of channel `door` and stream `door-stream`, which the agent creates.
+pub const MANIFEST: &str = "apiVersion: kvs-ingest.dev/v1alpha1
+kind: KvsIngest
+metadata: {name: door}
+spec:
+  region: eu-central-1
+  channel: {name: door}
+  stream: {name: door-stream, createIfMissing: true, retentionHours: 1}
+";
+
+/// With its data in `kvs` of the folder.
+pub async fn start(change: impl FnOnce(&mut Config)) -> Result<(Server, TempDir)> {
+    let folder = tempfile::tempdir()?;
+    let mut config = Config::new(folder.path().join("kvs"));
+    config.access_keys = vec![AccessKey::new(ACCESS_KEY, SECRET_KEY)];
+    config.region = REGION.to_owned();
+    change(&mut config);
+    Ok((Server::start(config).await?, folder))
+}
+
+pub fn access(server: &Server) -> Access {
+    Access {
+        endpoint: server.url(),
+        region: REGION.to_owned(),
+        access_key: ACCESS_KEY.to_owned(),
+        secret_key: SECRET_KEY.to_owned(),
+    }
+}
+
+/// An agent that records with this manifest.
+pub fn agent<'a>(access: &'a Access, folder: &'a TempDir, manifest: &'a str) -> AgentSettings<'a> {
+    AgentSettings {
+        manifest,
+        folder: folder.path(),
+        endpoint: &access.endpoint,
+        access_key: &access.access_key,
+        secret_key: &access.secret_key,
+        arguments: &[],
+        env: &[],
+    }
+}
