@@ -274,7 +274,7 @@ const CASES: &[(&str, &str, Edit, Reads)] = &[
     ("lines in front of v=", "chromium", |sdp| format!("Content-Type: application/sdp\r\n\r\n{sdp}"), Reads { left_out: &["line 1: not a line of SDP"], ..CHROMIUM }),
     ("no v=, o=, s= and t=", "chromium", |sdp| ["v=", "o=", "s=", "t="].iter().fold(sdp.to_owned(), |sdp, start| without(&sdp, start)), CHROMIUM),
     ("trailing rubbish", "chromium", |sdp| format!("{sdp}\r\n--boundary--\r\n}}\r\nm=\r\n"),
-        Reads { left_out: &["line 61: not a line of SDP", "line 62: not a line of SDP", "line 63: m= without"], ..CHROMIUM }),
+        Reads { left_out: &["line 61: not a line of SDP", "line 62: not a line of SDP", "line 63: m= that begins no section"], ..CHROMIUM }),
     ("unknown types of line, attributes without a name", "chromium", |sdp| sdp.replace("a=rtcp-mux\r\n", "a=rtcp-mux\r\nq=1\r\na=:x\r\n"),
         Reads { left_out: &["line 20: not a line", "line 21: attribute without", "line 40: not a line", "line 41: attribute without"], ..CHROMIUM }),
     ("every attribute twice", "chromium", |sdp| sdp.split_inclusive('\n').map(|line| if line.starts_with("a=") { line.repeat(2) } else { line.to_owned() }).collect(), CHROMIUM),
