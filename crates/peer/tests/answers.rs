@@ -259,6 +259,7 @@ const CASES: &[(&str, &str, Edit, Reads)] = &[
         Reads { extensions: ("7 1", "3 2"), ..CHROMIUM }),
     ("extensions that change places", "chromium", |sdp| sdp.replace("a=extmap:1 ", "a=extmap:x ").replace("a=extmap:2 ", "a=extmap:1 ").replace("a=extmap:x ", "a=extmap:2 "),
         Reads { extensions: ("2", "1"), ..CHROMIUM }),
+    ("an extension under the id of another", "pion", |sdp| sdp.replace("a=extmap:1 ", "a=extmap:2 "), PION),
     ("an extension of the session, and odd ones", "chromium", |sdp| at_session(&without(sdp, "a=extmap"), "a=extmap:5 urn:ietf:params:rtp-hdrext:sdes:mid\na=extmap:0 urn:x\na=extmap:4096 urn:y"),
         Reads { extensions: ("5 1", "2"), left_out: &["extmap:0 urn:x", "extmap:4096 urn:y"], ..CHROMIUM }),
     ("no rtcp-mux", "chromium", |sdp| without(sdp, "a=rtcp-mux"), Reads { left_out: &["audio without rtcp-mux", "video without rtcp-mux"], ..CHROMIUM }),
