@@ -281,9 +281,10 @@ impl Candidates<'_> {
 
 /// Address, port and type are what a candidate is; the sections of one answer may number and rank it differently.
 fn is_same(one: &str, other: &str) -> bool {
-    let fields = |text: &'_ str| {
-        let mut words = text.split(' ').map(str::to_owned);
-        (words.nth(4), words.next(), words.nth(1))
-    };
-    fields(one) == fields(other)
+    what_it_is(one) == what_it_is(other)
+}
+
+fn what_it_is(candidate: &str) -> (Option<&str>, Option<&str>, Option<&str>) {
+    let mut words = candidate.split(' ');
+    (words.nth(4), words.next(), words.nth(1))
 }
