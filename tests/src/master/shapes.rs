@@ -53,7 +53,11 @@ pub const SHAPES: &[Shape] = &[
     answer("sections-not-offered", |sdp| format!("{sdp}m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:data\r\na=sctp-port:5000\r\nm=video 0 UDP/TLS/RTP/SAVPF 96\r\n")),
     video_only("rejected-bare", |sdp| audio_section(sdp, |_| "m=audio 0 UDP/TLS/RTP/SAVPF 0\r\n".to_owned())),
     video_only("rejected-without-rtpmap", |sdp| audio_section(sdp, |_| "m=audio 0 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=inactive\r\n".to_owned())),
-    video_only("rejected-with-stale-ice", |sdp| audio_section(sdp, |_| format!("m=audio 0 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=ice-ufrag:stale\r\na=ice-pwd:{}\r\na=candidate:1 1 udp 2130706431 127.0.0.1 9 typ host\r\n", "s".repeat(24)))),
+    video_only("rejected-with-stale-ice", |sdp| audio_section(sdp, |section| {
+        let mid: String = section.split_inclusive('\n').filter(|line| line.starts_with("a=mid")).collect();
+        let password = "s".repeat(24);
+        format!("m=audio 0 UDP/TLS/RTP/SAVPF 111\r\n{mid}a=ice-ufrag:stale\r\na=ice-pwd:{password}\r\na=candidate:1 1 udp 2130706431 127.0.0.1 9 typ host\r\n")
+    })),
     video_only("rejected-holds-the-candidates", |sdp| {
         let candidates: String = sdp.split_inclusive('\n').filter(|line| line.starts_with("a=candidate")).collect();
         audio_section(&without(sdp, &["a=candidate"]), |_| format!("m=audio 0 UDP/TLS/RTP/SAVPF 0\r\n{candidates}a=end-of-candidates\r\n"))
@@ -80,8 +84,9 @@ pub const SHAPES: &[Shape] = &[
         None => line.to_owned(),
     })),
     answer("md5-before-sha-256", |sdp| sdp.replace("a=fingerprint:", "a=fingerprint:md5 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF\r\na=fingerprint:")),
-    answer("no-setup", |sdp| without(sdp, &["a=setup:active"])),
-    answer("setup-actpass", |sdp| sdp.replace("a=setup:active", "a=setup:actpass")),
+    offer("dtls-active", active),
+    Shape { name: "no-setup", offer: active, answer: |sdp| without(sdp, &["a=setup"]), ..PLAIN },
+    Shape { name: "setup-actpass", offer: active, answer: |sdp| sdp.replace("a=setup:active", "a=setup:actpass"), ..PLAIN },
     // Formats, feedback, extensions.
     offer("own-payload-types", |sdp| renumbered(sdp, 13)),
     offer("own-payload-types-of-other-formats", |sdp| renumbered(sdp, 1)),
@@ -105,6 +110,11 @@ a=candidate:7 1 udp 1 127.0.0.1 0 typ host";
 
 fn same(sdp: &str) -> String {
     sdp.to_owned()
+}
+
+/// The master waits for no ClientHello, as it would, but sends its own.
+fn active(offer: &str) -> String {
+    offer.replace("a=setup:actpass", "a=setup:passive")
 }
 
 fn each_line(sdp: &str, edit: impl Fn(&str) -> String) -> String {
@@ -228,7 +238,8 @@ mod tests {
         assert_eq!(names.len(), SHAPES.len());
         let mut texts = HashSet::new();
         for shape in SHAPES {
-            let written = [(shape.offer)(&text), (shape.answer)(&text)].concat();
+            let offer = text.replace("a=setup:active", "a=setup:actpass");
+            let written = [(shape.offer)(&offer), (shape.answer)(&text)].concat();
             assert!(texts.insert(written), "{} is as another", shape.name);
             assert!(shape.name.bytes().all(|byte| byte == b'-' || byte.is_ascii_alphanumeric()));
         }
