@@ -84,7 +84,10 @@ async fn session(access: &Access, folder: &Path, shape: Shape) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_shape_of_an_answer_is_recorded() {
-    let _ = tracing_subscriber::fmt().with_env_filter("warn,turn=error").with_test_writer().try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter("warn,kvs_local=error,turn=error")
+        .with_test_writer()
+        .try_init();
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config::new(folder.path().join("kvs"));
     config.access_keys = vec![AccessKey::new("AKIDTEST", "secret")];
