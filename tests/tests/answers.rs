@@ -1,6 +1,7 @@
 //! Answers as they are written in the world, live: whatever the shape of the master's answer, every frame is stored.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,11 +75,14 @@ async fn session(access: &Access, folder: &Path, shape: Shape) {
     assert!(status.success(), "{status}\n{log}");
     let sessions = master.sent();
     master.stop().await;
-    // The first answer is taken: an agent that tries again until it can read one has sessions before this.
-    assert_eq!(sessions.len(), 1, "offers\n{log}");
+    // The first connection holds: an agent that tries again has another client id. A busy machine may have it repeat its
+    // offer before the answer comes.
+    let viewers: HashSet<&str> = sessions.iter().map(|sent| sent.viewer.as_str()).collect();
+    assert_eq!(viewers.len(), 1, "connections\n{log}");
     let stored = stored::read(&access.endpoint, shape.name, folder).await.unwrap();
-    nothing_lost(&stored, &sessions[0]);
-    most_is_there(&stored, &sessions[0]);
+    let sent = sessions.last().unwrap();
+    nothing_lost(&stored, sent);
+    most_is_there(&stored, sent);
     assert_eq!(stored.audio.is_some(), shape.has_audio, "sound\n{log}");
 }
 
@@ -103,7 +107,7 @@ async fn every_shape_of_an_answer_is_recorded() {
     let is_wanted = |shape: &&Shape| only.is_empty() || only.split(' ').any(|name| name == shape.name);
     let places = Arc::new(Semaphore::new(AT_A_TIME));
     let mut running = JoinSet::new();
-    let mut names = std::collections::HashMap::new();
+    let mut names = HashMap::new();
     for shape in SHAPES.iter().filter(is_wanted).copied() {
         let (access, places) = (access.clone(), places.clone());
         let folder = folder.path().join(shape.name);
