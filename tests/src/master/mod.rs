@@ -4,6 +4,7 @@
 pub mod channel;
 pub mod clip;
 mod session;
+pub mod shapes;
 pub mod time;
 
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ use self::channel::{Access, Channel, Incoming, ensure_channel};
 use self::clip::{Picture, Sound, VideoClip, opus_packets};
 pub use self::session::{Beep, Farewell, Sent, SentFrame};
 use self::session::{Command, Media, Session};
+use self::shapes::Shape;
 use self::time::Time;
 use crate::impair::Impairment;
 
@@ -65,6 +67,8 @@ pub enum Defect {
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub answering: Answering,
+    /// How it writes what it answers.
+    pub shape: Shape,
     /// Negotiated but silent when false.
     pub sends_video: bool,
     pub sends_audio: bool,
@@ -90,6 +94,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             answering: Answering::Both,
+            shape: Shape::default(),
             sends_video: true,
             sends_audio: true,
             sizes: vec![(640, 360)],

@@ -121,7 +121,8 @@ impl Session {
         media: Arc<Media>,
         sent: Arc<Mutex<Sent>>,
     ) -> Result<Self> {
-        let offer = SdpOffer::from_sdp_string(offer).context("the viewer's offer")?;
+        let offer =
+            SdpOffer::from_sdp_string(&(settings.shape.offer)(offer)).context("the viewer's offer")?;
         let config = RtcConfig::new().clear_codecs().enable_opus(true, false);
         let config = match settings.answering {
             Answering::Vp8Only => config.enable_vp8(true),
@@ -148,7 +149,7 @@ impl Session {
             _ => answer,
         };
         Ok(Self {
-            answer,
+            answer: (settings.shape.answer)(&answer),
             candidate: candidate.to_sdp_string(),
             rtc,
             socket,

@@ -175,7 +175,8 @@ pub struct AcceptedSection {
 /// What the master agreed to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// One with BUNDLE (RFC 9143) or a single section; else one for each accepted section.
+    /// One for the sections of a BUNDLE group (RFC 9143), for sections with the same ICE credentials, and for a single
+    /// section; else one for each accepted section. Each is that of a section.
     pub transports: Vec<RemoteTransport>,
     /// At least one.
     pub sections: Vec<AcceptedSection>,

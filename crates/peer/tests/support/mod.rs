@@ -3,7 +3,7 @@
 
 use kvs_peer::sdp::{Codec, HeaderExtension, MediaKind, OfferedSection, PayloadFormat};
 
-/// Answers to [`offer`], written by: Chromium 140, aiortc 1.16, Pion 4 (with all candidates in the answer) and Pion
+/// Answers to [`offer`], written by: Chromium 156, aiortc 1.16, Pion 4.2 (with all candidates in the answer) and Pion
 /// without an audio codec; and after the form of: Firefox, webrtcbin, AWS's C SDK.
 pub const BASES: [(&str, &str); 7] = [
     ("chromium", include_str!("../answers/chromium.sdp")),

@@ -9,11 +9,26 @@ const DEFAULT_PROFILE: &str = "420010";
 /// Most codecs that a refusal names.
 const MAX_NAMED: usize = 8;
 
+const H264: &str = "H264";
+const OPUS: &str = "opus";
+const RTX: &str = "rtx";
+
+impl Codec {
+    /// As in an rtpmap.
+    fn encoding_name(&self) -> &'static str {
+        match self {
+            Codec::H264 { .. } => H264,
+            Codec::Opus { .. } => OPUS,
+            Codec::Rtx { .. } => RTX,
+        }
+    }
+}
+
 /// What a section says about its payload types.
 struct Written<'a> {
     section: &'a Section<'a>,
     offered: &'a OfferedSection,
-    /// Payload type and encoding name, the first that is given to each.
+    /// Payload type and encoding name; of several names for one the offer's, else the first.
     names: Vec<(u8, &'a str)>,
 }
 
@@ -33,11 +48,15 @@ pub(super) fn read_formats(
     for value in section.attributes.all("rtpmap") {
         let Some((payload_type, encoding)) = value.split_once(is_blank) else { continue };
         let name = encoding.trim_start_matches(is_blank).split(['/', ' ']).next().unwrap_or_default();
-        if let Some(payload_type) = payload_type_of(payload_type)
-            && !name.is_empty()
-            && names.iter().all(|(other, _)| *other != payload_type)
-        {
-            names.push((payload_type, name));
+        let Some(payload_type) = payload_type_of(payload_type).filter(|_| !name.is_empty()) else { continue };
+        match names.iter_mut().find(|(other, _)| *other == payload_type) {
+            None => names.push((payload_type, name)),
+            Some((_, other)) => {
+                let of_offer = offered.formats.iter().find(|format| format.payload_type == payload_type);
+                if of_offer.is_some_and(|format| format.codec.encoding_name().eq_ignore_ascii_case(name)) {
+                    *other = name;
+                }
+            }
         }
     }
     let written = Written { section, offered, names };
@@ -106,8 +125,8 @@ impl Written<'_> {
             };
         };
         match kind {
-            MediaKind::Video if name.eq_ignore_ascii_case("H264") => self.h264(payload_type, left_out),
-            MediaKind::Audio if name.eq_ignore_ascii_case("opus") => Some(self.opus(payload_type)),
+            MediaKind::Video if name.eq_ignore_ascii_case(H264) => self.h264(payload_type, left_out),
+            MediaKind::Audio if name.eq_ignore_ascii_case(OPUS) => Some(self.opus(payload_type)),
             _ => None,
         }
     }
@@ -165,7 +184,7 @@ impl Written<'_> {
             _ => None,
         };
         match self.name(payload_type) {
-            Some(name) if name.eq_ignore_ascii_case("rtx") => {}
+            Some(name) if name.eq_ignore_ascii_case(RTX) => {}
             None if offered_apt.is_some() => {}
             _ => return None,
         }
@@ -221,7 +240,7 @@ impl Written<'_> {
         let mut name_one = |payload_type: u8, name: &str| {
             let mode = self.parameter(payload_type, "packetization-mode");
             let name = match mode {
-                Some("2") if name.eq_ignore_ascii_case("H264") => "H264 with packetization-mode=2".to_owned(),
+                Some("2") if name.eq_ignore_ascii_case(H264) => "H264 with packetization-mode=2".to_owned(),
                 _ => printable(name),
             };
             if names.len() < MAX_NAMED && !names.contains(&name) {
@@ -238,8 +257,8 @@ impl Written<'_> {
             name_one(*payload_type, name);
         }
         // Retransmissions are no codec by themselves.
-        if names.iter().any(|name| !name.eq_ignore_ascii_case("rtx")) {
-            names.retain(|name| !name.eq_ignore_ascii_case("rtx"));
+        if names.iter().any(|name| !name.eq_ignore_ascii_case(RTX)) {
+            names.retain(|name| !name.eq_ignore_ascii_case(RTX));
         }
         names
     }

@@ -92,7 +92,7 @@ pub(super) fn read_lines<'a>(sdp: &'a str, left_out: &mut LeftOut) -> Descriptio
                         description.sections.push(section);
                     }
                 }
-                None => left_out.say(format!("line {number}: m= without a port and a format")),
+                None => left_out.say(format!("line {number}: m= that begins no section")),
             },
             "v" | "o" | "s" | "i" | "u" | "e" | "p" | "c" | "b" | "t" | "r" | "z" | "k" => {}
             _ => left_out.say(format!("line {number}: not a line of SDP")),
@@ -104,10 +104,21 @@ pub(super) fn read_lines<'a>(sdp: &'a str, left_out: &mut LeftOut) -> Descriptio
     description
 }
 
+/// `None` for what only looks like the beginning of a section: it would take the lines behind it away from theirs.
 fn read_media(value: &str) -> Option<Section<'_>> {
     let mut words = value.split(is_blank).filter(|word| !word.is_empty());
     let (media, port, _protocol) = (words.next()?, words.next()?, words.next()?);
-    Some(Section { media, port, formats: words.collect(), attributes: Attributes::default() })
+    let is_known = ["audio", "video", "application", "text", "message", "image"]
+        .iter()
+        .any(|known| media.eq_ignore_ascii_case(known));
+    let is_like_one = media.bytes().all(|byte| byte.is_ascii_alphabetic())
+        && port.bytes().next().is_some_and(|byte| byte.is_ascii_digit());
+    (is_known || is_like_one).then(|| Section {
+        media,
+        port,
+        formats: words.collect(),
+        attributes: Attributes::default(),
+    })
 }
 
 /// Sets aside what follows a second mid in one section, where that mid is of an offered section which has none in the

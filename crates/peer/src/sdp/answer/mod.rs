@@ -171,16 +171,23 @@ fn read_extensions(
     offered: &[HeaderExtension],
     left_out: &mut LeftOut,
 ) -> Vec<HeaderExtension> {
-    let mut used: Vec<u8> = Vec::new();
-    let mut extensions: Vec<HeaderExtension> = Vec::new();
+    let mut written: Vec<(u8, &str)> = Vec::new();
     for value in attributes.all("extmap").chain(session.all("extmap")) {
         let mut words = value.split(is_blank).filter(|word| !word.is_empty());
         // A direction may follow: `1/recvonly`.
         let id = words.next().and_then(|word| word.split('/').next()).and_then(|id| id.parse::<u8>().ok());
-        let (Some(id), Some(uri)) = (id.filter(|id| *id > 0), words.next()) else {
-            left_out.say(format!("extmap:{}", printable(value)));
-            continue;
-        };
+        match (id.filter(|id| *id > 0), words.next()) {
+            (Some(id), Some(uri)) => written.push((id, uri)),
+            _ => left_out.say(format!("extmap:{}", printable(value))),
+        }
+    }
+    // An id that is given twice is what the offer says it is, else what it was given to first.
+    let is_as_offered =
+        |(id, uri): &(u8, &str)| offered.iter().any(|offered| offered.id == *id && offered.uri == *uri);
+    written.sort_by_key(|extension| !is_as_offered(extension));
+    let mut used: Vec<u8> = Vec::new();
+    let mut extensions: Vec<HeaderExtension> = Vec::new();
+    for (id, uri) in written {
         if used.contains(&id) {
             continue;
         }

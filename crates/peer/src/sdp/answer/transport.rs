@@ -142,20 +142,20 @@ impl<'a> Reader<'a> {
             .chain(others())
             .find_map(|attributes| self.ice(attributes))
             .ok_or_else(|| AnswerError::Missing(self.missing_credentials().to_owned()))?;
-        let fingerprints = of_group()
-            .take(1)
-            .chain([session])
-            .chain(of_group().skip(1))
-            .chain(others())
-            .map(|attributes| read_fingerprints(attributes, left_out))
-            .find(|fingerprints| !fingerprints.is_empty())
-            .ok_or_else(|| AnswerError::Missing(self.missing_fingerprint()))?;
-        let setup = of_group()
-            .take(1)
-            .chain([session])
-            .chain(of_group().skip(1))
-            .find_map(|attributes| attributes.first("setup"))
-            .map_or(Setup::Active, |word| read_setup(word, left_out));
+        let mut fingerprints = Vec::new();
+        of_group().for_each(|attributes| read_fingerprints(attributes, &mut fingerprints, left_out));
+        for attributes in [session].into_iter().chain(others()) {
+            if fingerprints.is_empty() {
+                read_fingerprints(attributes, &mut fingerprints, left_out);
+            }
+        }
+        if fingerprints.is_empty() {
+            return Err(AnswerError::Missing(self.missing_fingerprint()));
+        }
+        let setup = read_setup(
+            of_group().take(1).chain([session]).chain(of_group().skip(1)).flat_map(|all| all.all("setup")),
+            left_out,
+        );
         let mut candidates = Candidates { usable: Vec::new(), count, left_out };
         of_group().chain([session]).for_each(|attributes| candidates.read(attributes));
         if is_alone || candidates.usable.is_empty() {
@@ -226,8 +226,11 @@ fn credential<'a>(attributes: &Attributes<'a>, name: &str) -> Option<&'a str> {
     words.find(|word| word.len() <= MAX_CREDENTIAL && word.bytes().all(|byte| byte.is_ascii_graphic()))
 }
 
-fn read_fingerprints(attributes: &Attributes<'_>, left_out: &mut LeftOut) -> Vec<Fingerprint> {
-    let mut fingerprints = Vec::new();
+fn read_fingerprints(
+    attributes: &Attributes<'_>,
+    fingerprints: &mut Vec<Fingerprint>,
+    left_out: &mut LeftOut,
+) {
     for value in attributes.all("fingerprint") {
         match read_fingerprint(value) {
             Ok(fingerprint) if fingerprints.contains(&fingerprint) => {}
@@ -238,17 +241,22 @@ fn read_fingerprints(attributes: &Attributes<'_>, left_out: &mut LeftOut) -> Vec
             Err(why) => left_out.say(why),
         }
     }
-    fingerprints
 }
 
-/// `actpass` and `holdconn` may not be in an answer, and browsers refuse both. Whoever writes them has not chosen; the
-/// choice that RFC 5763, section 5, recommends to an answerer is `active`.
-fn read_setup(word: &str, left_out: &mut LeftOut) -> Setup {
-    let word = word.split(is_blank).next().unwrap_or_default();
-    if word.eq_ignore_ascii_case("passive") {
-        return Setup::Passive;
+/// The first that is `active` or `passive`. `actpass` and `holdconn` may not be in an answer, and browsers refuse both:
+/// whoever writes them has not chosen, and RFC 5763, section 5, recommends `active` to answerers.
+fn read_setup<'a>(values: impl Iterator<Item = &'a str>, left_out: &mut LeftOut) -> Setup {
+    let mut found = None;
+    for word in values.filter_map(|value| value.split(is_blank).next()).filter(|word| !word.is_empty()) {
+        if word.eq_ignore_ascii_case("active") {
+            return Setup::Active;
+        }
+        if word.eq_ignore_ascii_case("passive") {
+            return Setup::Passive;
+        }
+        found = found.or(Some(word));
     }
-    if !word.eq_ignore_ascii_case("active") {
+    if let Some(word) = found {
         left_out.say(format!("setup:{}, taken for active", printable(word)));
     }
     Setup::Active
@@ -281,9 +289,10 @@ impl Candidates<'_> {
 
 /// Address, port and type are what a candidate is; the sections of one answer may number and rank it differently.
 fn is_same(one: &str, other: &str) -> bool {
-    let fields = |text: &'_ str| {
-        let mut words = text.split(' ').map(str::to_owned);
-        (words.nth(4), words.next(), words.nth(1))
-    };
-    fields(one) == fields(other)
+    what_it_is(one) == what_it_is(other)
+}
+
+fn what_it_is(candidate: &str) -> (Option<&str>, Option<&str>, Option<&str>) {
+    let mut words = candidate.split(' ');
+    (words.nth(4), words.next(), words.nth(1))
 }
