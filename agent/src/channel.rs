@@ -137,9 +137,10 @@ pub async fn open(
         };
         let input = match event {
             Some(SignalingEvent::Answer { sdp, .. }) => Input::Answer { sdp },
-            Some(SignalingEvent::Candidate { candidate, .. }) => {
-                Input::RemoteCandidate { candidate: candidate.candidate }
-            }
+            Some(SignalingEvent::Candidate { candidate, .. }) => Input::RemoteCandidate {
+                section: candidate.sdp_mline_index.unwrap_or(0).into(),
+                candidate: candidate.candidate,
+            },
             Some(SignalingEvent::Status(status)) if status.success => continue,
             Some(SignalingEvent::Status(status)) => Input::Refused {
                 error_type: status.error_type,

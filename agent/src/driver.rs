@@ -276,9 +276,9 @@ impl Driver {
                 let result = self.apply_answer(generation, &sdp).await.map_err(|error| failure::peer(&error));
                 return Some(Input::AnswerApplied { generation, result });
             }
-            Action::AddCandidate { generation, candidate } => {
+            Action::AddCandidate { generation, candidate, section } => {
                 let slot = self.peer.as_ref().filter(|slot| slot.generation == generation)?;
-                match slot.peer.add_remote_candidate(&candidate).await {
+                match slot.peer.add_remote_candidate(&candidate, section).await {
                     Ok(true) => tracing::debug!(candidate, "remote candidate"),
                     Ok(false) => tracing::debug!(candidate, "remote candidate ignored"),
                     Err(error) => tracing::debug!(%error, "remote candidate refused"),

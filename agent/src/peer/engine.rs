@@ -50,7 +50,7 @@ pub struct UdpPeer {
 
 enum Command {
     Answer { sdp: String, reply: oneshot::Sender<Result<Negotiated, PeerError>> },
-    Candidate { text: String, reply: oneshot::Sender<Result<(), PeerError>> },
+    Candidate { text: String, section: usize, reply: oneshot::Sender<Result<(), PeerError>> },
     Nack { media_ssrc: u32, sequences: Vec<u16> },
     PictureLoss { media_ssrc: u32 },
     Close { reply: oneshot::Sender<()> },
@@ -144,7 +144,7 @@ impl Peer for UdpPeer {
         result.await.map_err(|_| PeerError::Gone)?
     }
 
-    async fn add_remote_candidate(&self, text: &str) -> Result<bool, PeerError> {
+    async fn add_remote_candidate(&self, text: &str, section: usize) -> Result<bool, PeerError> {
         let text = match sdp::usable_candidate(text) {
             Ok(text) => text,
             Err(reason) => {
@@ -153,7 +153,7 @@ impl Peer for UdpPeer {
             }
         };
         let (reply, result) = oneshot::channel();
-        self.command(Command::Candidate { text, reply })?;
+        self.command(Command::Candidate { text, section, reply })?;
         result.await.map_err(|_| PeerError::Gone)?.map(|()| true)
     }
 
@@ -184,7 +184,7 @@ struct Engine {
     backlog: VecDeque<Datagram>,
     backlog_bytes: usize,
     answered: bool,
-    early: Vec<String>,
+    early: Vec<(String, usize)>,
     commands: sync::Receiver<Command>,
     events: mpsc::Sender<PeerEvent>,
     media: MediaSender,
@@ -278,8 +278,8 @@ impl Engine {
                     let result = self.accept_answer(&sdp);
                     let _ = reply.send(result);
                 }
-                Ok(Command::Candidate { text, reply }) => {
-                    let result = self.add_candidate(text);
+                Ok(Command::Candidate { text, section, reply }) => {
+                    let result = self.add_candidate(text, section);
                     let _ = reply.send(result);
                 }
                 Ok(Command::Nack { media_ssrc, sequences }) => {
@@ -299,23 +299,23 @@ impl Engine {
         let now = Instant::now();
         let negotiated = Negotiated::from(self.receiver.accept_answer(sdp, now)?);
         self.answered = true;
-        for text in std::mem::take(&mut self.early) {
-            if let Err(error) = self.receiver.add_remote_candidate(&text, now) {
+        for (text, section) in std::mem::take(&mut self.early) {
+            if let Err(error) = self.receiver.add_remote_candidate(&text, section, now) {
                 tracing::debug!(%error, "candidate passed over");
             }
         }
         Ok(negotiated)
     }
 
-    fn add_candidate(&mut self, text: String) -> Result<(), PeerError> {
+    fn add_candidate(&mut self, text: String, section: usize) -> Result<(), PeerError> {
         if self.answered {
-            return Ok(self.receiver.add_remote_candidate(&text, Instant::now())?);
+            return Ok(self.receiver.add_remote_candidate(&text, section, Instant::now())?);
         }
         if self.early.len() >= MAX_EARLY_CANDIDATES {
             let reason = format!("more than {MAX_EARLY_CANDIDATES} before the answer");
             return Err(PeerError::Candidate { candidate: text, reason });
         }
-        self.early.push(text);
+        self.early.push((text, section));
         Ok(())
     }
 

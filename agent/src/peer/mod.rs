@@ -207,9 +207,9 @@ pub trait Peer: Send + Sync {
     /// Applies the master's answer, then the candidates that came before it.
     async fn accept_answer(&self, sdp: &str) -> Result<Negotiated, PeerError>;
 
-    /// Adds a remote candidate; before the answer it is kept (at most 100, then refused).
+    /// Adds a remote candidate of a media section of the offer; before the answer it is kept (at most 100, then refused).
     /// `Ok(false)` means it was ignored on purpose: empty, TCP, or an mDNS name.
-    async fn add_remote_candidate(&self, candidate: &str) -> Result<bool, PeerError>;
+    async fn add_remote_candidate(&self, candidate: &str, section: usize) -> Result<bool, PeerError>;
 
     /// Asks for lost packets again.
     async fn send_nack(&self, media_ssrc: u32, sequences: &[u16]) -> Result<(), PeerError>;

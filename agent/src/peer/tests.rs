@@ -33,12 +33,12 @@ fn config() -> PeerConfig {
 #[tokio::test]
 async fn candidates_before_the_answer_are_kept_and_bounded() {
     let (peer, _events, _media) = UdpPeer::new(config()).await.unwrap();
-    assert!(!peer.add_remote_candidate("").await.unwrap());
+    assert!(!peer.add_remote_candidate("", 0).await.unwrap());
     for port in 0..100 {
         let text = format!("candidate:1 1 udp 1 192.0.2.1 {} typ host", 1000 + port);
-        assert!(peer.add_remote_candidate(&text).await.unwrap());
+        assert!(peer.add_remote_candidate(&text, 0).await.unwrap());
     }
-    assert!(peer.add_remote_candidate("candidate:1 1 udp 1 192.0.2.1 1 typ host").await.is_err());
+    assert!(peer.add_remote_candidate("candidate:1 1 udp 1 192.0.2.1 1 typ host", 0).await.is_err());
     peer.close().await;
 }
 
@@ -115,7 +115,7 @@ async fn media_and_sender_reports_arrive_and_the_pair_is_known() {
     remote.set_local_description(answer.clone()).await.unwrap();
     // The candidate comes before the answer, as with C SDK masters.
     let first = candidates.recv().await.unwrap();
-    assert!(peer.add_remote_candidate(&first).await.unwrap());
+    assert!(peer.add_remote_candidate(&first, 0).await.unwrap());
     let negotiated = peer.accept_answer(&answer.sdp).await.unwrap();
     assert!(negotiated.video.is_some(), "{negotiated:?}");
 
@@ -130,7 +130,7 @@ async fn media_and_sender_reports_arrive_and_the_pair_is_known() {
                     PeerEvent::Connected => break,
                     other => panic!("{other:?}"),
                 },
-                Some(text) = candidates.recv() => { peer.add_remote_candidate(&text).await.unwrap(); }
+                Some(text) = candidates.recv() => { peer.add_remote_candidate(&text, 0).await.unwrap(); }
             }
         }
         connected.recv().await.unwrap();

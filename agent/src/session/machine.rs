@@ -255,12 +255,12 @@ impl Session {
                 _ => {}
             },
             Input::Answer { sdp } => self.answered(sdp, now, actions),
-            Input::RemoteCandidate { candidate } => {
+            Input::RemoteCandidate { candidate, section } => {
                 if let Peer::Offering { generation, offered: true, .. }
                 | Peer::Connecting { generation, .. }
                 | Peer::Connected { generation, .. } = &self.peer
                 {
-                    actions.push(Action::AddCandidate { generation: *generation, candidate });
+                    actions.push(Action::AddCandidate { generation: *generation, candidate, section });
                 }
             }
             Input::Refused { error_type, description } => {

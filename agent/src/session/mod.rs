@@ -61,6 +61,8 @@ pub enum Input {
     RemoteCandidate {
         /// Candidate text.
         candidate: String,
+        /// Of which media section of the offer (`sdpMLineIndex`).
+        section: usize,
     },
     /// The service refused a message of ours.
     Refused {
@@ -193,6 +195,8 @@ pub enum Action {
         generation: u64,
         /// Candidate text.
         candidate: String,
+        /// Of which media section of the offer.
+        section: usize,
     },
     /// Media stalls: ask for a key frame.
     RequestKeyFrame {

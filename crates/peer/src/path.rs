@@ -151,12 +151,27 @@ impl Path {
         }
     }
 
-    pub(crate) fn add_remote(&mut self, text: &str) -> Result<SocketAddr, String> {
-        let bare = text.strip_prefix("candidate:").unwrap_or(text);
-        let candidate = unmarshal_candidate(bare).map_err(|error| error.to_string())?;
-        let address = candidate.addr();
-        self.agent.add_remote_candidate(candidate).map_err(|error| error.to_string())?;
-        Ok(address)
+    pub(crate) fn add_remote(&mut self, text: &str) -> Result<(), String> {
+        self.agent.add_remote_candidate(parse(text)?).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    pub(crate) fn has_candidate(&self, remote: SocketAddr) -> bool {
+        self.agent.get_remote_candidates().iter().any(|candidate| candidate.addr() == remote)
+    }
+
+    pub(crate) fn has_route(&self) -> bool {
+        self.route.is_some()
+    }
+
+    /// Media can come over it now.
+    pub(crate) fn is_up(&self) -> bool {
+        self.keys.is_some() && !self.over && !self.disconnected
+    }
+
+    /// It will not come up any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over
     }
 
     /// Begins to connect.
@@ -376,10 +391,9 @@ impl Path {
                     }
                 }
                 IceEvent::ConnectionStateChange(state) => match state {
-                    ConnectionState::Connected | ConnectionState::Completed => {
-                        if std::mem::take(&mut self.disconnected) {
-                            self.events.push_back(PathEvent::Recovered);
-                        }
+                    ConnectionState::Connected | ConnectionState::Completed if self.disconnected => {
+                        self.disconnected = false;
+                        self.events.push_back(PathEvent::Recovered);
                     }
                     ConnectionState::Disconnected => {
                         self.disconnected = true;
@@ -436,6 +450,15 @@ fn base(address: SocketAddr) -> CandidateConfig {
         component: 1,
         ..CandidateConfig::default()
     }
+}
+
+fn parse(text: &str) -> Result<Candidate, String> {
+    unmarshal_candidate(text.strip_prefix("candidate:").unwrap_or(text)).map_err(|error| error.to_string())
+}
+
+/// Where a candidate points to.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    Ok(parse(text)?.addr())
 }
 
 /// The candidate of a socket.

@@ -77,7 +77,7 @@ pub struct Receiver {
     heard: BTreeSet<u32>,
     ended: BTreeSet<u32>,
     figures: Figures,
-    connected: usize,
+    connected: bool,
     /// When it is given up, until it is connected.
     deadline: Option<Instant>,
     over: bool,
@@ -127,7 +127,7 @@ impl Receiver {
             heard: BTreeSet::new(),
             ended: BTreeSet::new(),
             figures: Figures::default(),
-            connected: 0,
+            connected: false,
             deadline: None,
             over: false,
             events: VecDeque::new(),
@@ -174,10 +174,11 @@ impl Receiver {
         }
         for (path, transport) in self.paths.iter_mut().zip(&answer.transports) {
             path.start(transport, self.certificate.clone(), &self.provider, now).map_err(build)?;
+        }
+        for (path, transport) in answer.transports.iter().enumerate() {
             for candidate in &transport.candidates {
-                match path.add_remote(candidate) {
-                    Ok(address) => self.gatherer.permit_all(address, now),
-                    Err(error) => tracing::debug!(error, candidate, "candidate of the answer passed over"),
+                if let Err(error) = self.add_candidate(path, candidate, now) {
+                    tracing::debug!(error, candidate, "candidate of the answer passed over");
                 }
             }
         }
@@ -187,21 +188,39 @@ impl Receiver {
         Ok(self.answer.insert(answer))
     }
 
-    /// Takes a remote candidate that was trickled after the answer.
+    /// Takes a remote candidate that was trickled after the answer, for a media section of the offer (which matters only
+    /// without BUNDLE).
     ///
     /// # Errors
     ///
     /// [`ReceiverError::Candidate`] when ICE cannot use it.
-    pub fn add_remote_candidate(&mut self, candidate: &str, now: Instant) -> Result<(), ReceiverError> {
-        for path in &mut self.paths {
-            // Without BUNDLE it is not told for which: checks that nobody answers cost little.
-            match path.add_remote(candidate) {
-                Ok(address) => self.gatherer.permit_all(address, now),
-                Err(reason) => {
-                    return Err(ReceiverError::Candidate { candidate: candidate.to_owned(), reason });
-                }
-            }
+    pub fn add_remote_candidate(
+        &mut self,
+        candidate: &str,
+        section: usize,
+        now: Instant,
+    ) -> Result<(), ReceiverError> {
+        let mid = self.offered.get(section).map(|section| section.mid.as_str());
+        let sections = self.answer.iter().flat_map(|answer| &answer.sections);
+        let path = sections
+            .clone()
+            .find(|section| Some(section.mid.as_str()) == mid)
+            .map_or(0, |section| section.transport);
+        self.add_candidate(path, candidate, now)
+            .map_err(|reason| ReceiverError::Candidate { candidate: candidate.to_owned(), reason })
+    }
+
+    /// A master that bundles without saying so has the same candidates in every section: they are one path's.
+    fn add_candidate(&mut self, path: usize, candidate: &str, now: Instant) -> Result<(), String> {
+        let address = path::address(candidate)?;
+        if self.paths.iter().any(|path| path.has_candidate(address)) {
+            return Ok(());
         }
+        let Some(path) = self.paths.get_mut(path) else {
+            return Ok(());
+        };
+        path.add_remote(candidate)?;
+        self.gatherer.permit_all(address, now);
         Ok(())
     }
 
@@ -213,12 +232,12 @@ impl Receiver {
         if self.gatherer.is_server(local, remote) {
             for arrived in self.gatherer.read(local, remote, data, now) {
                 if let Arrived::Data { relayed, peer, data } = arrived {
-                    self.from_peer(relayed, peer, &data, now);
+                    self.peer_datagram(relayed, peer, &data, now);
                 }
             }
             self.take_gathered();
         } else {
-            self.from_peer(local, remote, data, now);
+            self.peer_datagram(local, remote, data, now);
         }
     }
 
@@ -364,12 +383,14 @@ impl Receiver {
         }
     }
 
-    fn from_peer(&mut self, local: SocketAddr, remote: SocketAddr, data: &[u8], now: Instant) {
+    fn peer_datagram(&mut self, local: SocketAddr, remote: SocketAddr, data: &[u8], now: Instant) {
         match data.first() {
             // RFC 7983.
             Some(0..=3) => {
-                let taken = self.paths.iter_mut().any(|path| path.stun(local, remote, data, now));
-                if !taken {
+                // Without BUNDLE several transports may go by the same credentials: then the address tells.
+                let mut order: Vec<_> = self.paths.iter_mut().collect();
+                order.sort_by_key(|path| (!path.has_candidate(remote), path.has_route()));
+                if !order.into_iter().any(|path| path.stun(local, remote, data, now)) {
                     tracing::trace!(%remote, "STUN message of nobody's");
                 }
             }
@@ -502,23 +523,34 @@ impl Receiver {
         }
     }
 
+    /// The connection is up with its first path, and lives as long as one does.
     fn path_events(&mut self) {
-        for path in &mut self.paths {
-            while let Some(event) = path.poll_event() {
+        for index in 0..self.paths.len() {
+            while let Some(event) = self.paths[index].poll_event() {
+                let alone = self.paths.iter().filter(|path| path.is_up()).count() == 0;
                 let event = match event {
                     PathEvent::Found => Event::PathFound,
+                    PathEvent::Connected if self.connected => continue,
                     PathEvent::Connected => {
-                        self.connected += 1;
+                        self.connected = true;
                         self.deadline = None;
-                        if self.connected > 1 {
-                            continue;
-                        }
                         Event::Connected
                     }
-                    PathEvent::Disconnected => Event::Disconnected,
-                    PathEvent::Recovered => Event::Recovered,
-                    PathEvent::Closed => Event::Goodbye,
-                    PathEvent::Failed { stage, reason } => Event::Failed { stage, reason },
+                    PathEvent::Disconnected if self.connected && alone => Event::Disconnected,
+                    PathEvent::Recovered if self.connected => Event::Recovered,
+                    PathEvent::Disconnected | PathEvent::Recovered => continue,
+                    PathEvent::Closed if alone => Event::Goodbye,
+                    // Another path may come up yet.
+                    PathEvent::Failed { stage, reason }
+                        if if self.connected { alone } else { self.paths.iter().all(Path::is_over) } =>
+                    {
+                        Event::Failed { stage, reason }
+                    }
+                    PathEvent::Closed => continue,
+                    PathEvent::Failed { reason, .. } => {
+                        tracing::debug!(reason, "one of several transports failed");
+                        continue;
+                    }
                 };
                 self.events.push_back(event);
             }

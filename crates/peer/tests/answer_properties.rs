@@ -407,7 +407,10 @@ proptest! {
                 prop_assert_eq!((&section.ssrcs, &section.rtx_ssrcs), (&now.ssrcs, &now.rtx_ssrcs));
             }
         }
-        prop_assert_eq!(whole.transports.len(), read.transports.len(), "{}", garbled);
+        // Sections that are not said to be bundled have a transport each: all but the first wait for nothing.
+        if name != "group" {
+            prop_assert_eq!(whole.transports.len(), read.transports.len(), "{}", garbled);
+        }
         for (whole, now) in whole.transports.iter().zip(&read.transports) {
             if name != "ice-ufrag" {
                 prop_assert_eq!(&whole.ice_ufrag, &now.ice_ufrag);

@@ -134,7 +134,8 @@ const CASES: &[(&str, &str, Edit, Reads)] = &[
 
     // Mids and the order of sections.
     ("no mids at all", "chromium", |sdp| without(sdp, "a=mid"), CHROMIUM),
-    ("no mids, no group", "chromium", |sdp| without(&without(sdp, "a=mid"), "a=group"), CHROMIUM),
+    ("no mids, no group", "chromium", |sdp| without(&without(sdp, "a=mid"), "a=group"),
+        Reads { on: (0, 1), transports: &["G6OK active sha-256 0", "G6OK active sha-256 0"], ..CHROMIUM }),
     ("foreign mids, which the group names", "chromium", |sdp| sdp.replace("a=mid:0", "a=mid:audio").replace("a=mid:1", "a=mid:video").replace("BUNDLE 0 1", "BUNDLE audio video"), CHROMIUM),
     ("mids counted from one", "chromium", |sdp| sdp.replace("a=mid:1", "a=mid:2").replace("a=mid:0", "a=mid:1").replace("BUNDLE 0 1", "BUNDLE 1 2"), CHROMIUM),
     ("the same mid twice", "chromium", |sdp| sdp.replace("a=mid:1", "a=mid:0"), CHROMIUM),
@@ -177,7 +178,8 @@ const CASES: &[(&str, &str, Edit, Reads)] = &[
         Reads { transports: &["sess active sha-256 0"], ..CHROMIUM }),
     ("ICE credentials in the first section only", "chromium", |sdp| in_section(sdp, "video", |section| without(section, "a=ice-")), CHROMIUM),
     ("no group, ICE credentials in the second section only", "chromium", |sdp| without(&in_section(sdp, "audio", |section| without(section, "a=ice-")), "a=group"), CHROMIUM),
-    ("no group, the same credentials: one transport", "chromium", |sdp| without(sdp, "a=group"), CHROMIUM),
+    ("no group, the same credentials", "chromium", |sdp| without(sdp, "a=group"),
+        Reads { on: (0, 1), transports: &["G6OK active sha-256 0", "G6OK active sha-256 0"], ..CHROMIUM }),
     ("no group, credentials of their own: webrtcbin with bundle-policy none", "webrtcbin",
         |sdp| without(&in_section(sdp, "video", |section| section.replace("a=ice-ufrag:Pfc", "a=ice-ufrag:Vid")), "a=group"),
         Reads { on: (0, 1), transports: &["PfcOmMUEAa5mOlTZgSMwRPbLuAbtBqGd active sha-256 0", "VidOmMUEAa5mOlTZgSMwRPbLuAbtBqGd active sha-256 0"], ..WEBRTCBIN }),

@@ -28,9 +28,13 @@ impl Session {
         };
         let generation = *generation;
         match answer.further(sdp) {
-            Further::Same(candidates) => actions.extend(
-                candidates.into_iter().map(|candidate| Action::AddCandidate { generation, candidate }),
-            ),
+            Further::Same(candidates) => {
+                actions.extend(candidates.into_iter().map(|candidate| Action::AddCandidate {
+                    generation,
+                    candidate,
+                    section: 0,
+                }))
+            }
             // The master took our second offer, too, and closed what it had made of the first.
             Further::Other
                 if matches!(self.peer, Peer::Connecting { .. })

@@ -62,7 +62,9 @@ impl Harness {
                 let ufrag = format!("u{connection}");
                 Input::Answer { sdp: answer_of(&ufrag, &certificate.to_string(), &candidates) }
             }
-            Event::Candidate(number) => Input::RemoteCandidate { candidate: format!("candidate:{number}") },
+            Event::Candidate(number) => {
+                Input::RemoteCandidate { candidate: format!("candidate:{number}"), section: 0 }
+            }
             Event::Connected(newest) => Input::PeerConnected { generation: which(*newest) },
             Event::Disconnected(newest) => Input::PeerDisconnected { generation: which(*newest) },
             Event::Ended(newest) => Input::PeerEnded { generation: which(*newest) },

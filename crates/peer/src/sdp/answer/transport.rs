@@ -23,8 +23,9 @@ pub(super) struct Member<'a> {
 
 /// The transports, and for each member the index of its own.
 ///
-/// Sections of one BUNDLE group share a transport; so do sections with the same ICE credentials, and those without any
-/// are on the transport that has some.
+/// Sections of one BUNDLE group share a transport; so do sections with the same ICE credentials where there is a group at
+/// all, and those without any are on the transport that has some. Without a group each section with credentials has a
+/// transport: one that never comes up costs nothing.
 ///
 /// # Errors
 ///
@@ -87,7 +88,8 @@ impl<'a> Reader<'a> {
             let bundle = place(member).map(|(bundle, _)| bundle);
             let is_mine = |other: &usize| {
                 bundle.is_some() && place(*other).map(|(bundle, _)| bundle) == bundle
-                    || ice(*other) == ice(member)
+                    // webrtcbin with bundle-policy none has no group, and transports of their own with the same credentials.
+                    || !bundles.is_empty() && ice(*other) == ice(member)
             };
             match groups.iter_mut().find(|group| group.iter().any(is_mine)) {
                 Some(group) => group.push(member),
