@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
-use kvs_putmedia::{Frame, MediaTime, TrackKind, is_random_access};
+use kvs_putmedia::{Frame, MediaTime, TrackFormat, TrackKind, is_random_access};
 
+use super::hevc::{ByteStream, Converted};
 use super::imp::{CAT, KvsSink};
 use super::rounds::Stamp;
 use super::shared::Shared;
 use super::timeline::{Now, Source};
 use super::track::{Track, index, kind_of};
-use super::{caps, metadata, report};
+use super::{caps, metadata, report, threads};
 
 /// A live buffer may come this much later than upstream says that it does.
 const LIVE_MARGIN: gst::ClockTime = gst::ClockTime::SECOND;
@@ -88,11 +89,19 @@ impl KvsSink {
     }
 
     fn set_caps(&self, kind: TrackKind, caps: &gst::CapsRef) -> bool {
-        let (name, framerate) = {
-            let values = self.values.lock();
-            (values.string("track-name"), values.uint("framerate"))
-        };
-        let format = match caps::format(caps, &name) {
+        let byte_stream = caps::is_byte_stream(caps);
+        self.tracks[index(kind)].lock().byte_stream =
+            byte_stream.then(|| (caps.to_owned(), ByteStream::default()));
+        byte_stream || self.set_format(kind, caps, caps::format(caps, &self.track_name()))
+    }
+
+    fn track_name(&self) -> String {
+        self.values.lock().string("track-name")
+    }
+
+    fn set_format(&self, kind: TrackKind, caps: &gst::CapsRef, format: Result<TrackFormat, String>) -> bool {
+        let framerate = self.values.lock().uint("framerate");
+        let format = match format {
             Ok(format) => format,
             Err(message) => {
                 gst::element_imp_error!(self, gst::StreamError::Format, ["{message}"]);
@@ -114,6 +123,21 @@ impl KvsSink {
             values.set_text("content-type", types.join(","));
         }
         true
+    }
+
+    /// Of a byte stream, what is stored of it; its format is set when it is known, or another.
+    fn convert(&self, kind: TrackKind, data: Bytes) -> Result<Bytes, gst::FlowError> {
+        let (data, format) = {
+            let mut track = self.tracks[index(kind)].lock();
+            let Some((caps, stream)) = &mut track.byte_stream else { return Ok(data) };
+            let Converted { data, record } = stream.read(&data);
+            let caps = caps.clone();
+            (data, record.map(|record| (caps::byte_stream_format(&caps, record, &self.track_name()), caps)))
+        };
+        match format.map(|(format, caps)| self.set_format(kind, &caps, format)) {
+            Some(false) => Err(gst::FlowError::NotNegotiated),
+            Some(true) | None => Ok(data),
+        }
     }
 
     /// The track has ended. Posts EOS when all pads have it, as soon as everything is acknowledged.
@@ -138,16 +162,20 @@ impl KvsSink {
         let (weak, shared) = (self.obj().downgrade(), shared.clone());
         let beginnings = self.beginnings.load(Ordering::Relaxed);
         // Not on the streaming thread: it must stay free for a state change.
-        std::thread::spawn(move || {
-            shared.wait_drained(patience);
+        let waits = threads::spawn("kvssink-end", move || {
+            let drained = shared.wait_drained(patience);
             if shared.is_over() {
                 return;
             }
             let unchanged =
                 |sink: &super::KvsSink| sink.imp().beginnings.load(Ordering::Relaxed) == beginnings;
             if let Some(sink) = weak.upgrade().filter(unchanged) {
+                let lost = if drained { None } else { sink.imp().give_up(&shared) };
                 // Who only reads the bus has no other way to the figures.
                 sink.imp().post(report::structure(&sink.imp().statistics()));
+                if let Some(lost) = lost {
+                    gst::element_error!(sink, gst::ResourceError::Write, ["{lost}"]);
+                }
                 let message = gst::message::Eos::builder().src(&sink);
                 let message = match seqnum {
                     Some(seqnum) => message.seqnum(seqnum).build(),
@@ -156,6 +184,9 @@ impl KvsSink {
                 let _ = sink.post_message(message);
             }
         });
+        if let Err(error) = waits {
+            gst::element_imp_error!(self, gst::ResourceError::Failed, ["no thread for the end: {error}"]);
+        }
     }
 
     pub(super) fn chain(
@@ -174,6 +205,7 @@ impl KvsSink {
             let map = buffer.map_readable().map_err(|_| gst::FlowError::Error)?;
             Bytes::copy_from_slice(&map)
         };
+        let data = self.convert(kind, data)?;
         if self.ask_latency.swap(false, Ordering::Relaxed) {
             self.latency(&shared);
         }

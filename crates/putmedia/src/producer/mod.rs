@@ -1,5 +1,6 @@
 //! The producer: input, retention and the session's life in one state machine.
 
+mod abandon;
 mod acks;
 mod config;
 mod event;
@@ -48,6 +49,9 @@ pub struct Producer {
     backoff: Backoff,
     /// Sessions that failed since the last fragment was acknowledged.
     failures: u32,
+    /// When stream and endpoint, and credentials, were last asked for because of failures.
+    refreshed: Option<Instant>,
+    renewed: Option<Instant>,
     next_session: u64,
     /// Number of the next frame.
     next_frame: u64,
@@ -87,6 +91,8 @@ impl Producer {
             spool: config.spool.clone().map(Spool::new),
             link: Link::Down { retry_at: None },
             failures: 0,
+            refreshed: None,
+            renewed: None,
             backoff: Backoff::new(config.backoff.0, config.backoff.1, config.seed),
             formats: [None, None],
             next_session: 1,
@@ -417,11 +423,15 @@ impl Producer {
         self.dropped(0, frames, frame.data.len() as u64, reason);
     }
 
-    fn dropped(&mut self, fragments: u64, frames: [u64; 2], bytes: u64, reason: DropReason) {
+    fn count_dropped(&mut self, fragments: u64, frames: [u64; 2]) {
         self.statistics.fragments_dropped += fragments;
         for (sum, frames) in self.statistics.frames_dropped.iter_mut().zip(frames) {
             *sum += frames;
         }
+    }
+
+    fn dropped(&mut self, fragments: u64, frames: [u64; 2], bytes: u64, reason: DropReason) {
+        self.count_dropped(fragments, frames);
         if let Some(Output::Event(Event::Dropped { fragments: f, frames: n, bytes: b, reason: r })) =
             self.outputs.back_mut()
             && *r == reason

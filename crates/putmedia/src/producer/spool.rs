@@ -202,6 +202,13 @@ impl Producer {
         }
     }
 
+    /// What comes now is a new recording, which is written when it is due.
+    pub(super) fn end_spill(&mut self) {
+        if let Some(spool) = &mut self.spool {
+            spool.rest = false;
+        }
+    }
+
     /// Whether something is being written to the spool.
     pub fn is_spilling(&self) -> bool {
         self.spool.as_ref().is_some_and(|spool| spool.writing > 0)
