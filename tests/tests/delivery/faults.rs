@@ -60,7 +60,8 @@ pub fn rows() -> Vec<Row> {
     ];
     // By count, so that what is waited between them decides. The end waits for a minute.
     rows.push(row("403 at the start, thirty times", |clips| async move {
-        let refusal = json!({"action": "http_error", "status": 403, "type": "AccessDeniedException", "times": 30});
+        let refusal =
+            json!({"action": "http_error", "status": 403, "type": "AccessDeniedException", "times": 30});
         all_stored(&clips.long, &[refusal], "stop-stream-timeout=60", 0).await
     }));
     // What the service would say of a fragment that is wrong is said of one that is not: it is taken the second time.

@@ -48,11 +48,7 @@ async fn the_fault_table() {
     // Only some of it, by a part of the name.
     let only = std::env::var("KVS_INGEST_DELIVERY_ROWS").unwrap_or_default();
     // What takes longest comes first.
-    let rows = hosts::rows()
-        .into_iter()
-        .chain(outages::rows())
-        .chain(restarts::rows())
-        .chain(faults::rows());
+    let rows = hosts::rows().into_iter().chain(outages::rows()).chain(restarts::rows()).chain(faults::rows());
     let started = Instant::now();
     let results: Vec<_> = stream::iter(rows.filter(|row| row.name.contains(&only)))
         .map(|row| {

@@ -54,12 +54,6 @@ pub fn rows() -> Vec<Row> {
             assert_eq!((kept.stored.missing.len(), kept.dropped), (0, 0));
             kept
         }),
-        row("no server until stop-stream-timeout is over", |clips| async move {
-            given_up(&clips.small, false).await
-        }),
-        row("the server goes, and stop-stream-timeout is over", |clips| async move {
-            given_up(&clips.small, true).await
-        }),
         row("the server comes late", |clips| async move { late_server(&clips.long).await }),
         row("codec data change every 5 s", |clips| async move {
             let mut world = World::new().await;
@@ -96,29 +90,6 @@ async fn full_disk(clip: &Clip) -> Kept {
     let kept = Kept::of(&world, &[clip], &run).await;
     assert_eq!((kept.stored.missing.len(), kept.dropped, kept.stored.duplicates), (0, 0, 0));
     assert!(run.figure("spool-failures") >= 1 && run.figure("fragments-spooled") >= 1);
-    world.stop().await;
-    kept
-}
-
-/// Nobody waits longer than that: what is not stored is counted, told, and an error.
-async fn given_up(clip: &Clip, begins: bool) -> Kept {
-    let mut world = if begins { World::new().await } else { World::absent() };
-    let playing = world.launch(&[clip], "stop-stream-timeout=1");
-    if begins {
-        world.fragments(2).await;
-        world.stop().await;
-    }
-    let run = playing.end().await;
-    assert!(!run.status.success(), "{}", run.log);
-    assert!(run.log.contains("stop-stream-timeout"), "{}", run.log);
-    world.start().await;
-    let kept = Kept::of(&world, &[clip], &run).await;
-    let lost = kept.stored.missing.len() as u64;
-    // One more may have been stored without a word.
-    assert!((lost..=lost + RATE).contains(&kept.dropped), "{} counted, {lost} lost", kept.dropped);
-    assert!(kept.dropped > 0 && begins == (lost < clip.packets.len() as u64), "{kept:?}");
-    assert_eq!(run.figure("fragments-dropped") * RATE, kept.dropped);
-    assert_eq!(run.sum("kvs-dropped", "video-frames"), kept.dropped);
     world.stop().await;
     kept
 }

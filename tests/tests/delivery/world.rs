@@ -238,6 +238,8 @@ impl World {
         self.runs += 1;
         let log = self.folder.path().join(format!("run-{}.log", self.runs));
         let output = std::fs::File::create(&log).unwrap();
+        // One would begin in the middle of a line of the other.
+        let errors = std::fs::File::create(errors(&log)).unwrap();
         let mut command = Command::new(program);
         command.args(before);
         for (name, _) in std::env::vars_os() {
@@ -254,8 +256,8 @@ impl World {
             .env("AWS_CONFIG_FILE", "/dev/null")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
             .stdin(Stdio::null())
-            .stdout(output.try_clone().unwrap())
-            .stderr(output)
+            .stdout(output)
+            .stderr(errors)
             .kill_on_drop(true);
         if self.tls {
             command.env("KVSSINK_CA_CERT_PATH", self.data().join("ca.pem"));
@@ -364,6 +366,13 @@ impl Playing {
     }
 }
 
-fn read(path: &Path) -> String {
-    String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()
+/// Where the errors of a run go whose other output goes to `log`.
+fn errors(log: &Path) -> PathBuf {
+    log.with_extension("errors.log")
+}
+
+/// What a run has said.
+fn read(log: &Path) -> String {
+    let texts = [log.to_owned(), errors(log)].map(|path| std::fs::read(path).unwrap());
+    texts.map(|text| String::from_utf8_lossy(&text).into_owned()).join("\n")
 }

@@ -142,7 +142,11 @@ async fn byte_stream_of_h265_is_stored_as_behind_a_parser() {
     let mut both = Vec::new();
     for stream in ["plain", "parsed"] {
         let state = stored::state(&server.url(), stream).await.unwrap();
-        assert_eq!((&state["frames"], &state["codecs"]), (&150.into(), &serde_json::json!(["H.265"])), "{state}");
+        assert_eq!(
+            (&state["frames"], &state["codecs"]),
+            (&150.into(), &serde_json::json!(["H.265"])),
+            "{state}"
+        );
         let stored = stored::read(&server.url(), stream, folder.path()).await.unwrap();
         assert_eq!((stored.files.len(), stored.sizes.as_slice()), (1, &[(320, 240)][..]));
         decodes(&stored.files[0]).await;

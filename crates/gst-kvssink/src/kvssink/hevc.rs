@@ -251,7 +251,10 @@ mod tests {
         assert_eq!(data, prefixed(&units));
         let record = record.unwrap();
         // Main profile, level 2, 4:2:0, 8 bit, one temporal layer, lengths of four bytes, three arrays.
-        assert_eq!(record[..23], bytes("01016000000090000000 00003cf000fcfdf8f800000f03".replace(' ', "").as_str()));
+        assert_eq!(
+            record[..23],
+            bytes("01016000000090000000 00003cf000fcfdf8f800000f03".replace(' ', "").as_str())
+        );
         assert_eq!(kvs_putmedia::nal_length_size(kvs_putmedia::NalCodec::H265, &record), Some(4));
         // The same again is nothing new; another one is.
         assert_eq!(byte_stream.read(&stream(&units)).record, None);

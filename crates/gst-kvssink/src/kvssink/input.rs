@@ -15,7 +15,8 @@ use super::rounds::Stamp;
 use super::shared::Shared;
 use super::timeline::{Now, Source};
 use super::track::{Track, index, kind_of};
-use super::{caps, metadata, report, threads};
+use super::uploader::RUNTIME;
+use super::{caps, metadata, report};
 
 /// A live buffer may come this much later than upstream says that it does.
 const LIVE_MARGIN: gst::ClockTime = gst::ClockTime::SECOND;
@@ -158,18 +159,16 @@ impl KvsSink {
         }
         shared.lock().finish();
         shared.wake();
+        let Ok(runtime) = RUNTIME.as_ref() else { return };
         let patience = self.stop_timeout();
         let (weak, shared) = (self.obj().downgrade(), shared.clone());
         let beginnings = self.beginnings.load(Ordering::Relaxed);
-        // Not on the streaming thread: it must stay free for a state change.
-        let waits = threads::spawn("kvssink-end", move || {
-            let drained = shared.wait_drained(patience);
-            if shared.is_over() {
-                return;
-            }
-            let unchanged =
-                |sink: &super::KvsSink| sink.imp().beginnings.load(Ordering::Relaxed) == beginnings;
-            if let Some(sink) = weak.upgrade().filter(unchanged) {
+        let tell = {
+            let shared = shared.clone();
+            move |drained: bool| {
+                let unchanged =
+                    |sink: &super::KvsSink| sink.imp().beginnings.load(Ordering::Relaxed) == beginnings;
+                let Some(sink) = weak.upgrade().filter(unchanged) else { return };
                 let lost = if drained { None } else { sink.imp().give_up(&shared) };
                 // Who only reads the bus has no other way to the figures.
                 sink.imp().post(report::structure(&sink.imp().statistics()));
@@ -183,10 +182,15 @@ impl KvsSink {
                 };
                 let _ = sink.post_message(message);
             }
+        };
+        // Not on the streaming thread: it must stay free for a state change. Nor on the upload's, which a state change made
+        // by whoever hears of the end would wait for.
+        runtime.spawn(async move {
+            let drained = shared.drained(patience).await;
+            if !shared.is_over() {
+                let _ = tokio::task::spawn_blocking(move || tell(drained)).await;
+            }
         });
-        if let Err(error) = waits {
-            gst::element_imp_error!(self, gst::ResourceError::Failed, ["no thread for the end: {error}"]);
-        }
     }
 
     pub(super) fn chain(

@@ -1,5 +1,6 @@
 //! What streaming threads, state changes and the upload task share: the producer, and who waits for what.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use kvs_putmedia::Producer;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
+use tokio::time::timeout_at;
 
 use super::{Handler, SinkEvent};
 
@@ -23,6 +25,8 @@ pub(super) struct Shared {
     wake: Notify,
     /// Room in the storage, everything acknowledged, given up, flushed, stopped: whoever waits should look again.
     progress: Condvar,
+    /// The same for tasks.
+    told: Notify,
     /// The upload task has just sent something, and looks again by itself in a moment.
     holding: AtomicBool,
     /// Bytes that came since.
@@ -93,6 +97,7 @@ impl Shared {
             inner: Mutex::new(inner),
             wake: Notify::new(),
             progress: Condvar::new(),
+            told: Notify::new(),
             holding: AtomicBool::new(false),
             held: AtomicUsize::new(0),
             handler,
@@ -139,6 +144,7 @@ impl Shared {
         // Whoever has looked already waits by now, and hears it.
         drop(self.lock());
         self.progress.notify_all();
+        self.told.notify_waiters();
     }
 
     /// Waits until it is time to look again.
@@ -184,6 +190,25 @@ impl Shared {
             }
         }
         inner.producer.is_drained()
+    }
+
+    /// As [`wait_drained`](Self::wait_drained), for a task.
+    pub(super) async fn drained(&self, patience: Duration) -> bool {
+        loop {
+            let mut told = pin!(self.told.notified());
+            // What is told from here on is heard.
+            told.as_mut().enable();
+            let deadline = {
+                let inner = self.lock();
+                if inner.producer.is_drained() || inner.failed || inner.over {
+                    return inner.producer.is_drained();
+                }
+                inner.finished.unwrap_or_else(Instant::now) + patience
+            };
+            if timeout_at(deadline.into(), told).await.is_err() {
+                return self.lock().producer.is_drained();
+            }
+        }
     }
 
     /// Writes what is not acknowledged into the spool, and waits for the disk.

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use kvs_putmedia::spool::{Directory, Found, Opened, SpoolError, SpoolKey, SpooledFragment};
 use super::threads;
+use kvs_putmedia::spool::{Directory, Found, Opened, SpoolError, SpoolKey, SpooledFragment};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// How often a spool that cannot be opened is tried again.

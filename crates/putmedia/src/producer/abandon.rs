@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::event::{CloseReason, DropReason, Event};
 use super::Producer;
+use super::event::{CloseReason, DropReason, Event};
 use crate::TrackKind;
 use crate::fragment::Spooled;
 
@@ -70,7 +70,10 @@ mod tests {
         assert_eq!(reason, DropReason::NotConfirmed);
         assert_eq!(producer.abandon(now + Duration::from_secs(3)), None);
         let figures = producer.statistics();
-        assert_eq!((figures.fragments_dropped, figures.frames_dropped, figures.buffered_bytes), (3, [25, 0], 0));
+        assert_eq!(
+            (figures.fragments_dropped, figures.frames_dropped, figures.buffered_bytes),
+            (3, [25, 0], 0)
+        );
         push(&mut producer, 30..40);
         producer.finish(now + Duration::from_secs(4));
         assert!(!producer.is_drained());
