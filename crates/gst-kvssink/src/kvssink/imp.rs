@@ -270,6 +270,7 @@ impl KvsSink {
         }
         let mut clock = WallClock::default();
         let source = settings::source(&values, clock.now());
+        let host_clock = clock.host();
         *self.clock.lock() = clock;
         let timeline = Timeline::new(source);
         let follows_clock = timeline.follows_clock() || settings::begins_now(&values);
@@ -289,6 +290,10 @@ impl KvsSink {
         {
             let mut inner = shared.lock();
             inner.follows_clock = follows_clock;
+            inner.host_clock = Some(host_clock);
+            if follows_clock {
+                inner.producer.set_host_clock(host_clock);
+            }
             // The application's context may have asked AWS already. That it knows of no difference may mean that not.
             if let Some(skew) = context.as_ref().map(AwsContext::skew_ms).filter(|skew| *skew != 0) {
                 inner.learn_skew(skew);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use kvs_putmedia::Producer;
+use kvs_putmedia::{HostClock, Producer};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
@@ -52,6 +52,8 @@ pub(super) struct Inner {
     pub(super) skew_ms: Option<i64>,
     /// The host's clock tells the times of frames.
     pub(super) follows_clock: bool,
+    /// That clock.
+    pub(super) host_clock: Option<HostClock>,
     /// The input has ended, at this time: whoever waits for the last acknowledgement has waited since then.
     pub(super) finished: Option<Instant>,
 }
@@ -59,6 +61,10 @@ pub(super) struct Inner {
 impl Inner {
     /// AWS's clock is known now: times that the host's clock has told are put right, if nobody has had them.
     pub(super) fn learn_skew(&mut self, skew_ms: i64) {
+        if let Some(clock) = self.host_clock.take() {
+            let known = HostClock { booted_ms: clock.booted_ms.saturating_add(skew_ms), ..clock };
+            self.producer.clock_is_known(known, skew_ms, Instant::now());
+        }
         if !self.follows_clock || self.skew_ms.is_some() || self.producer.has_sent() {
             return;
         }
@@ -91,6 +97,7 @@ impl Shared {
             over: false,
             skew_ms: None,
             follows_clock: false,
+            host_clock: None,
             finished: None,
         };
         Self {

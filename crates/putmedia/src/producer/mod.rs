@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use crate::fragment::{Fragment, Sent};
 use crate::fragmenter::{Cutting, Fragmenter, Placed, Tracks};
+use crate::host_clock::{HostClock, Known};
 use crate::interleave::{Interleaver, Pushed};
 use crate::leading::{Leading, Ready};
 use crate::store::Store;
@@ -57,6 +58,9 @@ pub struct Producer {
     next_frame: u64,
     /// Video that cannot be decoded is left out until the next random-access point.
     after_loss: bool,
+    /// The clock that tells the times of frames, while nobody has confirmed it.
+    host_clock: Option<HostClock>,
+    known_clock: Option<Known>,
     /// Since when a key frame is waited for.
     lost_at: Option<Instant>,
     last_session_start: Option<Instant>,
@@ -98,6 +102,8 @@ impl Producer {
             next_session: 1,
             next_frame: 0,
             after_loss: false,
+            host_clock: None,
+            known_clock: None,
             lost_at: None,
             last_session_start: None,
             retention: true,
@@ -162,6 +168,21 @@ impl Producer {
         self.interleaver.shift_time(delta_ms);
         self.fragmenter.shift_time(delta_ms, &mut self.store, now);
         self.tell_fragmenter();
+        self.connect_if_needed(now);
+    }
+
+    /// The times of frames that are pushed are this clock's, and nobody has confirmed it: what goes to the spool says so.
+    pub fn set_host_clock(&mut self, clock: HostClock) {
+        self.host_clock = Some(clock);
+    }
+
+    /// What `clock` should say is known, and by how many milliseconds that is ahead of what the host's says: fragments that
+    /// the spool has had since before, by a clock that nobody had confirmed, get the times that they should have. Those of
+    /// this process are for [`shift_time`](Self::shift_time).
+    pub fn clock_is_known(&mut self, clock: HostClock, skew_ms: i64, now: Instant) {
+        self.host_clock = None;
+        let known = self.known_clock.insert(Known { clock, skew_ms });
+        self.store.shift_restored(known);
         self.connect_if_needed(now);
     }
 
