@@ -285,7 +285,7 @@ impl KvsSink {
             // As in the C++ element, which clips to running time unless it is told not to.
             if raw { i128::from(time.nseconds()) } else { running_time(segment, time) }
         });
-        let (wall, clock) = self.clocks(timeline.is_fresh());
+        let (wall, clock, exact) = self.clocks(timeline.is_fresh());
         match (stamp, track.next_time(), timeline.source()) {
             (None, Some(next), _) => next,
             (None, None, Source::Original) => wall,
@@ -298,24 +298,25 @@ impl KvsSink {
                     key: key || kind == TrackKind::Audio,
                     duration: i128::try_from(duration.as_nanos()).unwrap_or(0),
                 };
-                timeline.place(stamp, Now { wall, running, live_latency: track.live_latency })
+                timeline.place(stamp, Now { wall, running, exact, live_latency: track.live_latency })
             }
         }
     }
 
     /// The wall clock and the pipeline's running time of the same moment, which is not known if that cannot be had:
-    /// where the thread is put aside between the two readings, they would look like drift. Unless it is `needed`.
-    fn clocks(&self, needed: bool) -> (MediaTime, Option<i128>) {
+    /// where the thread is put aside between the two readings, they would look like drift. Unless it is `needed`; then this
+    /// says at last whether it is exact.
+    fn clocks(&self, needed: bool) -> (MediaTime, Option<i128>, bool) {
         for _ in 0..TRIES {
             let before = self.clock.lock().now();
             let running = self.obj().current_running_time().map(|time| i128::from(time.nseconds()));
             let wall = self.clock.lock().now();
             if wall.since(before) < SAME_MOMENT {
-                return (wall, running);
+                return (wall, running, true);
             }
         }
         let running = self.obj().current_running_time().filter(|_| needed);
-        (self.clock.lock().now(), running.map(|time| i128::from(time.nseconds())))
+        (self.clock.lock().now(), running.map(|time| i128::from(time.nseconds())), false)
     }
 
     /// Asks upstream how late its buffers may come: the tracks wait for each other so long.

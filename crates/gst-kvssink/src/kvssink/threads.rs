@@ -37,6 +37,7 @@ mod tests {
     use super::*;
     use crate::kvssink::uploader::RUNTIME;
 
+    #[allow(clippy::unwrap_used, reason = "a test")]
     fn blocks_pipe() -> bool {
         SigSet::thread_get_mask().unwrap().contains(Signal::SIGPIPE)
     }
