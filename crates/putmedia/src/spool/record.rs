@@ -32,6 +32,8 @@ const OLDEST: u32 = 1;
 const MAX_HEAD: u64 = 4 << 20;
 /// No media is longer: the service takes 50 MB.
 const MAX_MEDIA: u64 = 64 << 20;
+/// No clock says more: 35,000 years.
+const MAX_TIME_MS: u64 = 1 << 50;
 /// Of a frame, beside its payload.
 const BLOCK_HEAD: usize = 10;
 
@@ -311,6 +313,10 @@ impl SpooledHead {
             boot.copy_from_slice(input.take(16)?);
             let booted_ms = input.i64()?;
             head.clock = unconfirmed.then_some(HostClock { boot, booted_ms });
+            // Also keeps sums of times from overflowing when they are put right.
+            if unconfirmed && (booted_ms.unsigned_abs() > MAX_TIME_MS || head.start_ms > MAX_TIME_MS) {
+                return Err(Damage::Content("its clock"));
+            }
         }
         for kind in TrackKind::ALL {
             if (head.frames[kind.index()] > 0) != head.formats[kind.index()].is_some() {
