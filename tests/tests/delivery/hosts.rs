@@ -36,7 +36,7 @@ async fn host(world: &World) -> PathBuf {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/delivery/host.c");
     let host = world.folder.path().join("host");
     let build = "cc -Wall -Werror -o \"$0\" \"$1\" $(pkg-config --cflags --libs gstreamer-1.0)";
-    let built = Command::new("sh").args(["-c", &build]).arg(&host).arg(source).output().await.unwrap();
+    let built = Command::new("sh").args(["-c", build]).arg(&host).arg(source).output().await.unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     host
 }
