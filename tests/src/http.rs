@@ -6,8 +6,12 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 fn client() -> ureq::Agent {
+    client_for(Duration::from_secs(5))
+}
+
+fn client_for(timeout: Duration) -> ureq::Agent {
     ureq::Agent::config_builder()
-        .timeout_global(Some(Duration::from_secs(5)))
+        .timeout_global(Some(timeout))
         .http_status_as_error(false)
         .proxy(None)
         .build()
@@ -25,11 +29,12 @@ pub async fn get_text(url: &str) -> Result<(u16, String)> {
     .await?
 }
 
-/// The status code and body of a GET whose body is no text.
+/// The status code and body of a GET whose body is no text, and may be large.
 pub async fn get_bytes(url: &str) -> Result<(u16, Vec<u8>)> {
     let url = url.to_owned();
     tokio::task::spawn_blocking(move || {
-        let mut answer = client().get(&url).call().with_context(|| format!("GET {url}"))?;
+        let client = client_for(Duration::from_secs(60));
+        let mut answer = client.get(&url).call().with_context(|| format!("GET {url}"))?;
         let body = answer.body_mut().with_config().limit(1 << 30).read_to_vec();
         Ok((answer.status().as_u16(), body.with_context(|| format!("GET {url}: body"))?))
     })

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use crate::spool::{FileName, Found, SpooledFragment, SpooledHead};
-use crate::{TrackFormat, TrackKind, matroska};
+use crate::{HostClock, TrackFormat, TrackKind, matroska};
 
 /// What a session's header is made from. Two fragments share a session when they share this.
 #[derive(Debug)]
@@ -131,6 +131,8 @@ pub(crate) struct Fragment {
     pub(crate) file: Option<FileName>,
     /// It was recorded by a process before this one.
     pub(crate) restored: bool,
+    /// Then: by this clock, which nobody had confirmed.
+    pub(crate) clock: Option<HostClock>,
     /// It was asked for from the spool.
     pub(crate) loading: bool,
     pub(crate) closed: bool,
@@ -171,6 +173,7 @@ impl Fragment {
             spooled: Spooled::No,
             file: None,
             restored: false,
+            clock: None,
             loading: false,
             closed: false,
             sent: Sent::No,
@@ -186,7 +189,7 @@ impl Fragment {
     /// One that a spool has had since before this producer.
     pub(crate) fn restored(id: u64, epoch: u64, header: Arc<Header>, found: Found, now: Instant) -> Self {
         let Found { file, head, bytes } = found;
-        let SpooledHead { start_ms, latest_ms, frames, formats, tags, .. } = head;
+        let SpooledHead { start_ms, latest_ms, frames, formats, tags, clock, .. } = head;
         Self {
             header: Some(header),
             formats,
@@ -198,13 +201,15 @@ impl Fragment {
             spooled: Spooled::Yes(bytes),
             file: Some(file),
             restored: true,
+            clock,
             closed: true,
             ..Self::new(id, epoch, start_ms, tags, now)
         }
     }
 
-    /// What the spool is to keep beside the media; `None` while its header is undecided.
-    fn spool_head(&self, segment_uid: [u8; 16]) -> Option<SpooledHead> {
+    /// What the spool is to keep beside the media; `None` while its header is undecided. `clock` is the one of this process,
+    /// while nobody has confirmed it.
+    fn spool_head(&self, segment_uid: [u8; 16], clock: Option<HostClock>) -> Option<SpooledHead> {
         let header = self.header.as_ref()?;
         Some(SpooledHead {
             segment_uid,
@@ -217,17 +222,22 @@ impl Fragment {
             frames: self.frames,
             formats: header.formats.clone(),
             tags: self.tags.clone(),
+            clock: if self.restored { self.clock } else { clock },
         })
     }
 
     /// Bytes of its file in the spool.
     pub(crate) fn spool_len(&self) -> Option<u64> {
-        Some(self.spool_head([0; 16])?.file_len(self.payload))
+        Some(self.spool_head([0; 16], None)?.file_len(self.payload))
     }
 
     /// What the spool is to keep.
-    pub(crate) fn to_spool(&self, segment_uid: [u8; 16]) -> Option<SpooledFragment> {
-        Some(SpooledFragment { head: self.spool_head(segment_uid)?, blocks: self.blocks.clone() })
+    pub(crate) fn to_spool(
+        &self,
+        segment_uid: [u8; 16],
+        clock: Option<HostClock>,
+    ) -> Option<SpooledFragment> {
+        Some(SpooledFragment { head: self.spool_head(segment_uid, clock)?, blocks: self.blocks.clone() })
     }
 
     /// Media time from its first frame to the end of its last, as far as that is known.

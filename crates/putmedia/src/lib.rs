@@ -39,6 +39,7 @@ mod fragment;
 mod fragment_event;
 mod fragmenter;
 mod frame;
+mod host_clock;
 mod interleave;
 mod late;
 mod leading;
@@ -57,6 +58,7 @@ pub use backoff::Backoff;
 pub use error_id::{Remedy, error_name, remedy};
 pub use fragment_event::{EventRefused, FragmentEvent};
 pub use frame::{Frame, MediaTime};
+pub use host_clock::HostClock;
 pub use nal::{NalCodec, is_random_access, nal_length_size};
 pub use producer::{
     CloseReason, DropReason, Event, Output, Producer, ProducerConfig, Refusal, SessionId, SessionStart,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fragment::{Block, Fragment, Header, Sent, Spooled};
+use crate::host_clock::{HostClock, Known};
 use crate::{TrackFormat, TrackKind};
 
 /// Fragments whose payload was let go but whose acknowledgement may still come. More are forgotten (and
@@ -262,6 +263,38 @@ impl Store {
             open = (!fragment.closed).then_some(moved);
         }
         open
+    }
+
+    /// Moves what processes before this one have recorded by a clock that nobody had confirmed, unless a connection has
+    /// had it.
+    pub(crate) fn shift_restored(&mut self, known: &Known) {
+        let waits = |fragment: &&mut Fragment| !fragment.was_started() && fragment.clock.is_some();
+        let mut latest: Vec<(HostClock, u64)> = Vec::new();
+        for fragment in self.fragments.iter_mut().filter(waits) {
+            let Some(clock) = fragment.clock else { continue };
+            match latest.iter_mut().find(|(known, _)| *known == clock) {
+                Some((_, latest)) => *latest = fragment.latest_ms.max(*latest),
+                None => latest.push((clock, fragment.latest_ms)),
+            }
+        }
+        let mut header: Option<(u64, Arc<Header>)> = None;
+        for fragment in self.fragments.iter_mut().filter(waits) {
+            let Some(clock) = fragment.clock.take() else { continue };
+            let latest = latest.iter().find(|(known, _)| *known == clock).map_or(0, |(_, latest)| *latest);
+            let delta_ms = known.delta_ms(clock, latest);
+            let Some(old) = fragment.header.clone().filter(|_| delta_ms != 0) else { continue };
+            fragment.shift_time(delta_ms);
+            let new = match &header {
+                Some((was, is)) if *was == old.id => Arc::clone(is),
+                _ => {
+                    let id = self.next_header;
+                    self.next_header += 1;
+                    Arc::new(old.moved(id, old.epoch, delta_ms, self.scale_ms))
+                }
+            };
+            header = Some((old.id, Arc::clone(&new)));
+            fragment.header = Some(new);
+        }
     }
 
     /// Whether `kind` may join the open fragment: always before its header is decided, afterwards only a

@@ -8,14 +8,27 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use kvs_putmedia::spool::{Directory, Opened, SpoolError, SpoolKey, SpooledFragment};
-use kvs_putmedia::{Frame, MediaTime, Output, Producer, ProducerConfig, SpoolConfig, TrackFormat, TrackKind};
+use kvs_putmedia::{
+    Frame, HostClock, MediaTime, Output, Producer, ProducerConfig, SpoolConfig, TrackFormat, TrackKind,
+    Transmit,
+};
 
 const STREAM: &str = "eu-central-1/front-door";
 
 /// Fragments as a producer without a network spools them, a second each, from this second on.
 fn spooled(run: u64, from: u64, count: u64) -> Vec<(SpoolKey, SpooledFragment)> {
+    spooled_by(|_| {}, run, from, count)
+}
+
+fn spooled_by(
+    prepare: impl FnOnce(&mut Producer),
+    run: u64,
+    from: u64,
+    count: u64,
+) -> Vec<(SpoolKey, SpooledFragment)> {
     let mut producer =
         Producer::new(ProducerConfig { spool: Some(SpoolConfig::new(1 << 30)), ..ProducerConfig::default() });
+    prepare(&mut producer);
     let now = Instant::now();
     producer.spool_opened(run, Vec::new(), now);
     producer.set_format(TrackFormat::h264(Bytes::from_static(&[1, 0x42, 0, 0x1e, 0xff]), 320, 240));
@@ -34,6 +47,65 @@ fn spooled(run: u64, from: u64, count: u64) -> Vec<(SpoolKey, SpooledFragment)> 
     }
     assert_eq!(found.len() as u64, count);
     found
+}
+
+/// A process that never learns what AWS's clock says is killed. The next one does: what the first has recorded gets the
+/// times that it should have had, in the sessions that the service sees.
+#[test]
+fn what_a_clock_of_1970_has_told_is_put_right_by_the_process_that_knows() {
+    const NOW: i64 = 1_795_000_000_000;
+    let boot = |boot: u8, booted_ms| HostClock { boot: [boot; 16], booted_ms };
+    // Media of seconds 100 to 102 since 1970, where the machine was started at 0.
+    for (known, skew_ms, first) in [
+        // The same start of the machine, and a clock that was set since.
+        (boot(1, NOW), 0, NOW + 100_000),
+        // Or was not.
+        (boot(1, NOW), NOW, NOW + 100_000),
+        // Another start: what was recorded before it has ended by then.
+        (boot(2, NOW), NOW, NOW - 2000),
+    ] {
+        for known_first in [true, false] {
+            let root = tempfile::tempdir().unwrap();
+            let opened = open(root.path());
+            let unconfirmed = |producer: &mut Producer| producer.set_host_clock(boot(1, 0));
+            for (key, fragment) in spooled_by(unconfirmed, opened.directory.run(), 100, 3) {
+                opened.directory.write(key, &fragment).unwrap();
+            }
+            drop(opened);
+            let opened = open(root.path());
+            let config =
+                ProducerConfig { spool: Some(SpoolConfig::new(1 << 30)), ..ProducerConfig::default() };
+            let (mut producer, now) = (Producer::new(config), Instant::now());
+            if known_first {
+                producer.clock_is_known(known, skew_ms, now);
+                producer.spool_opened(opened.directory.run(), opened.found, now);
+            } else {
+                producer.spool_opened(opened.directory.run(), opened.found, now);
+                producer.clock_is_known(known, skew_ms, now);
+            }
+            let mut session = None;
+            let mut sent = Vec::new();
+            for _ in 0..100 {
+                while let Some(output) = producer.poll_output() {
+                    match output {
+                        Output::Connect(start) => session = Some(start.id),
+                        Output::Load(key) => {
+                            producer.handle_loaded(key, Ok(opened.directory.read(key).unwrap()), now);
+                        }
+                        _ => {}
+                    }
+                }
+                if let Transmit::Data(data) = producer.poll_transmit(session.unwrap(), now) {
+                    sent.extend_from_slice(&data);
+                }
+            }
+            // Timecode (E7) of a cluster, eight bytes.
+            let timecodes = sent.windows(10).filter(|bytes| bytes[..2] == [0xe7, 0x88]);
+            let found: Vec<_> =
+                timecodes.map(|bytes| i64::from_be_bytes(bytes[2..].try_into().unwrap())).collect();
+            assert_eq!(found, [first, first + 1000, first + 2000], "{known:?} {skew_ms} {known_first}");
+        }
+    }
 }
 
 fn open(root: &Path) -> Opened {

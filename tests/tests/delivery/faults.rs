@@ -58,6 +58,12 @@ pub fn rows() -> Vec<Row> {
         ),
         simple("the answer comes too late", vec![json!({"action": "delay_response", "ms": 12_000})], "", 0),
     ];
+    // By count, so that what is waited between them decides. The end waits for a minute.
+    rows.push(row("403 at the start, thirty times", |clips| async move {
+        let refusal =
+            json!({"action": "http_error", "status": 403, "type": "AccessDeniedException", "times": 30});
+        all_stored(&clips.long, &[refusal], "stop-stream-timeout=60", 0).await
+    }));
     // What the service would say of a fragment that is wrong is said of one that is not: it is taken the second time.
     for id in (4000..=4012).chain(4500..=4507).chain(5000..=5001) {
         let fatal = [4005, 4010, 4012, 4500, 4501, 4502, 4504, 4505, 4506].contains(&id);

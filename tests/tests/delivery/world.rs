@@ -62,6 +62,7 @@ pub struct World {
     address: SocketAddr,
     server: Option<Server>,
     auth: bool,
+    tls: bool,
     runs: u32,
 }
 
@@ -113,6 +114,7 @@ impl World {
             address: free_address(),
             server: None,
             auth: false,
+            tls: false,
             runs: 0,
         }
     }
@@ -124,8 +126,25 @@ impl World {
         world
     }
 
+    /// With a server that a pipeline reaches over TLS.
+    pub async fn secure() -> Self {
+        let mut world = Self { tls: true, ..Self::absent() };
+        world.start().await;
+        world
+    }
+
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// What a pipeline is told.
+    fn endpoint(&self) -> String {
+        let secure = self.server.as_ref().and_then(Server::tls_url);
+        secure.unwrap_or_else(|| self.url())
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("kvs")
     }
 
     pub fn spool(&self) -> PathBuf {
@@ -143,8 +162,9 @@ impl World {
     }
 
     pub async fn start(&mut self) {
-        let mut config = Config::new(self.folder.path().join("kvs"));
+        let mut config = Config::new(self.data());
         config.listen = self.address;
+        config.tls_listen = self.tls.then(|| ([127, 0, 0, 1], 0).into());
         config.region = REGION.to_owned();
         config.auth = self.auth;
         config.access_keys = vec![AccessKey::new("AKIDTEST", "secret")];
@@ -183,29 +203,43 @@ impl World {
 
     /// Plays clips, one after the other, with these properties of `kvssink`.
     pub fn launch(&mut self, clips: &[&Clip], properties: &str) -> Playing {
-        self.launch_by("gst-launch-1.0", &[], clips, properties)
+        self.launch_by("gst-launch-1.0", &["-m", "-e"], clips, properties)
+    }
+
+    /// The same in a program of C.
+    pub fn launch_host(&mut self, host: &Path, clips: &[&Clip], properties: &str) -> Playing {
+        self.launch_by(host.to_str().unwrap(), &[], clips, properties)
     }
 
     /// The same with a disk of so many KiB for the spool, in a file system that only the pipeline sees.
     pub fn launch_on_disk(&mut self, kib: u32, clips: &[&Clip], properties: &str) -> Playing {
         let spool = self.spool();
         std::fs::create_dir_all(&spool).unwrap();
-        let mount =
-            format!("mount -t tmpfs -o size={kib}k tmpfs {} && exec gst-launch-1.0 \"$@\"", spool.display());
+        let mount = format!(
+            "mount -t tmpfs -o size={kib}k tmpfs {} && exec gst-launch-1.0 -m -e \"$@\"",
+            spool.display()
+        );
         let properties = format!("spool-directory={} {properties}", spool.display());
         self.launch_by("unshare", &["-Urm", "sh", "-c", &mount, "sh"], clips, &properties)
     }
 
     fn launch_by(&mut self, program: &str, before: &[&str], clips: &[&Clip], properties: &str) -> Playing {
-        self.runs += 1;
-        let log = self.folder.path().join(format!("run-{}.log", self.runs));
-        let output = std::fs::File::create(&log).unwrap();
         let mut pipeline =
             format!("concat name=c ! identity sync=true ! kvssink name=k stream-name={STREAM} {properties}");
         for clip in clips {
             pipeline
                 .push_str(&format!(" filesrc location={} ! qtdemux ! h264parse ! c.", clip.path.display()));
         }
+        self.launch_pipeline(program, before, &pipeline)
+    }
+
+    /// Any pipeline.
+    pub fn launch_pipeline(&mut self, program: &str, before: &[&str], pipeline: &str) -> Playing {
+        self.runs += 1;
+        let log = self.folder.path().join(format!("run-{}.log", self.runs));
+        let output = std::fs::File::create(&log).unwrap();
+        // One would begin in the middle of a line of the other.
+        let errors = std::fs::File::create(errors(&log)).unwrap();
         let mut command = Command::new(program);
         command.args(before);
         for (name, _) in std::env::vars_os() {
@@ -214,18 +248,20 @@ impl World {
             }
         }
         command
-            .args(["-m", "-e"])
             .args(pipeline.split_whitespace())
             .env("GST_PLUGIN_PATH", binary("libgstkvssink.so").unwrap().parent().unwrap())
-            .env("CONTROL_PLANE_URI", self.url())
+            .env("CONTROL_PLANE_URI", self.endpoint())
             .env("AWS_DEFAULT_REGION", REGION)
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("AWS_CONFIG_FILE", "/dev/null")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
             .stdin(Stdio::null())
-            .stdout(output.try_clone().unwrap())
-            .stderr(output)
+            .stdout(output)
+            .stderr(errors)
             .kill_on_drop(true);
+        if self.tls {
+            command.env("KVSSINK_CA_CERT_PATH", self.data().join("ca.pem"));
+        }
         if self.auth {
             let url = format!("{}/_kvs/credentials?seconds=20", self.url());
             command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", url);
@@ -289,8 +325,13 @@ pub struct Playing {
 
 impl Playing {
     /// Waits for its end.
-    pub async fn end(mut self) -> Run {
-        let ended = timeout(DEADLINE * if super::real_time() { 5 } else { 1 }, self.child.wait()).await;
+    pub async fn end(self) -> Run {
+        self.end_within(DEADLINE * if super::real_time() { 5 } else { 1 }).await
+    }
+
+    /// Waits for its end, which takes long.
+    pub async fn end_within(mut self, patience: Duration) -> Run {
+        let ended = timeout(patience, self.child.wait()).await;
         let log = read(&self.log);
         let status = ended.unwrap_or_else(|_| panic!("the pipeline does not end\n{log}")).unwrap();
         Run { status, log }
@@ -301,6 +342,12 @@ impl Playing {
         let run = self.end().await;
         assert!(run.status.success(), "{}\n{}", run.status, run.log);
         run
+    }
+
+    /// It has ended, which it should not have.
+    pub fn assert_alive(&mut self) {
+        let ended = self.child.try_wait().unwrap();
+        assert!(ended.is_none(), "{} in {ended:?}\n{}", self.log.display(), read(&self.log));
     }
 
     /// SIGKILL.
@@ -319,6 +366,13 @@ impl Playing {
     }
 }
 
-fn read(path: &Path) -> String {
-    String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()
+/// Where the errors of a run go whose other output goes to `log`.
+fn errors(log: &Path) -> PathBuf {
+    log.with_extension("errors.log")
+}
+
+/// What a run has said.
+fn read(log: &Path) -> String {
+    let texts = [log.to_owned(), errors(log)].map(|path| std::fs::read(path).unwrap());
+    texts.map(|text| String::from_utf8_lossy(&text).into_owned()).join("\n")
 }

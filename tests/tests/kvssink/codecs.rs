@@ -107,17 +107,51 @@ async fn fragments_are_cut_by_duration_where_the_user_says_so() {
 }
 
 #[tokio::test]
-async fn byte_stream_is_refused_and_the_error_says_what_helps() {
+async fn byte_stream_of_h264_is_refused_and_the_error_says_what_helps() {
     let (server, _folder) = local().await;
-    for (encoder, parser) in [("x264enc", "h264parse"), ("x265enc", "h265parse")] {
-        // gdpdepay learns its caps from what it reads, and pushes them whoever follows.
-        let pipeline = format!(
-            "kvssink name=k stream-name=refused {PICTURES} ! {encoder} ! gdppay ! gdpdepay ! k.video_0"
+    // gdpdepay learns its caps from what it reads, and pushes them whoever follows.
+    let pipeline =
+        format!("kvssink name=k stream-name=refused {PICTURES} ! x264enc ! gdppay ! gdpdepay ! k.video_0");
+    let output = launch(&server, "secret", &pipeline).await;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success());
+    assert!(text.contains("byte-stream") && text.contains("put `h264parse !"), "{text}");
+    server.shutdown().await;
+}
+
+/// Without a word from the decoder.
+async fn decodes(file: &std::path::Path) {
+    let mut ffmpeg = tokio::process::Command::new("ffmpeg");
+    let output = ffmpeg.args(["-nostdin", "-v", "error", "-i"]).arg(file).args(["-f", "null", "-"]).output();
+    let output = output.await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+/// x265enc makes nothing else, and links to the C++ element as it is.
+#[tokio::test]
+async fn byte_stream_of_h265_is_stored_as_behind_a_parser() {
+    let (server, folder) = local().await;
+    let pipeline = format!(
+        "kvssink name=k stream-name=plain {PICTURES} ! x265enc key-int-max=45 speed-preset=ultrafast \
+         ! tee name=t ! queue ! k.video_0 \
+         t. ! queue ! h265parse ! video/x-h265,stream-format=hvc1 ! kvssink stream-name=parsed"
+    );
+    let output = launch(&server, "secret", &pipeline).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut both = Vec::new();
+    for stream in ["plain", "parsed"] {
+        let state = stored::state(&server.url(), stream).await.unwrap();
+        assert_eq!(
+            (&state["frames"], &state["codecs"]),
+            (&150.into(), &serde_json::json!(["H.265"])),
+            "{state}"
         );
-        let output = launch(&server, "secret", &pipeline).await;
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success());
-        assert!(text.contains("byte-stream") && text.contains(&format!("put `{parser} !")), "{text}");
+        let stored = stored::read(&server.url(), stream, folder.path()).await.unwrap();
+        assert_eq!((stored.files.len(), stored.sizes.as_slice()), (1, &[(320, 240)][..]));
+        decodes(&stored.files[0]).await;
+        both.push(packets(&stored.files).await.unwrap());
     }
+    both[0].same_as(&both[1]).unwrap();
     server.shutdown().await;
 }

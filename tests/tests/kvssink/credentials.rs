@@ -142,6 +142,7 @@ async fn a_stream_is_created_as_the_properties_say_and_tagged_at_each_start() {
     let info = client.describe_stream().stream_name("front-door").send().await.unwrap().stream_info.unwrap();
     assert_eq!((info.data_retention_in_hours, info.kms_key_id.as_deref()), (Some(5), Some(key)));
     assert_eq!(info.media_type.as_deref(), Some("video/h264"));
+    assert_eq!(info.device_name.as_deref(), Some("Kinesis_Video_Device"), "as the C++ element says");
     let tags = async || {
         let answer = client.list_tags_for_stream().stream_name("front-door").send().await.unwrap();
         answer.tags.unwrap_or_default().remove("place")
@@ -151,6 +152,11 @@ async fn a_stream_is_created_as_the_properties_say_and_tagged_at_each_start() {
         "videotestsrc num-buffers=10 ! x264enc ! kvssink stream-name=front-door {access} stream-tags=tags,place=gate"
     );
     assert!(launch_in(&[], &again).await.status.success());
+    assert_eq!(tags().await.as_deref(), Some("gate"));
+    // A tag is a string: none of the others is taken beside one that is not.
+    let output = launch_in(&[], &again.replace("place=gate", "place=yard,floor=1")).await;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && text.contains("the tag floor of stream-tags"), "{text}");
     assert_eq!(tags().await.as_deref(), Some("gate"));
     server.shutdown().await;
 }

@@ -64,9 +64,13 @@ impl Pipeline {
         self.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
     }
 
+    fn rate(&self) -> u64 {
+        if self.audio_us == AAC.1 { 44_100 } else { 8_000 }
+    }
+
     fn text(&self) -> String {
         let (frames, sound) = (SECONDS * self.fps, SECONDS * 1_000_000 / self.audio_us);
-        let rate = if self.audio_us == AAC.1 { 44_100 } else { 8_000 };
+        let rate = self.rate();
         let text = format!(
             "videotestsrc is-live=true num-buffers={frames} \
              ! video/x-raw,width=160,height=120,framerate={}/1 ! {} ! h264parse \
@@ -112,13 +116,16 @@ fn found(server: &Server, stream: &str) -> Found {
     found
 }
 
-/// By how many milliseconds the frame that is furthest off is off from even spacing.
-fn off(times: &[i64], us: u64) -> i64 {
+/// By how many milliseconds the frame that is furthest off is off from even spacing of `seconds / per`, and which one
+/// that is.
+fn off(times: &[i64], seconds: u64, per: u64) -> (i64, usize) {
     let mut times = times.to_vec();
     times.sort_unstable();
     let first = times.first().copied().unwrap_or_default();
-    let nominal = |n: usize| (n as u64 * us / 1000) as i64;
-    times.iter().enumerate().map(|(n, time)| (time - first - nominal(n)).abs()).max().unwrap_or_default()
+    let nominal = |n: usize| (n as u64 * seconds * 1000 / per) as i64;
+    let off = times.iter().enumerate().map(|(n, time)| (time - first - nominal(n), n));
+    let furthest = off.max_by_key(|(off, n)| (off.abs(), std::cmp::Reverse(*n)));
+    furthest.map(|(off, n)| (off.abs(), n)).unwrap_or_default()
 }
 
 /// The number behind these words.
@@ -146,8 +153,8 @@ async fn live_pipelines_are_stored_with_the_times_that_they_have() {
             let found = found(&server, &pipeline.stream());
             let (frames, sound) = (SECONDS * pipeline.fps, SECONDS * 1_000_000 / pipeline.audio_us);
             let [video, audio] = &found.times;
-            let (off_video, off_audio) =
-                (off(video, 1_000_000 / pipeline.fps), off(audio, pipeline.audio_us));
+            let ((off_video, at_video), (off_audio, at_audio)) =
+                (off(video, 1, pipeline.fps), off(audio, 1024, pipeline.rate()));
             let distance = audio[0] - video.iter().min().unwrap();
             println!(
                 "| {} | {} of {frames} | {off_video} ms | {} of {sound} | {off_audio} ms | {distance} ms | {} |",
@@ -164,13 +171,15 @@ async fn live_pipelines_are_stored_with_the_times_that_they_have() {
             // An encoder may add a frame for its delay.
             let complete = video.len() as u64 == frames
                 && (sound..=sound + 2).contains(&(audio.len() as u64 + early))
-                && early <= 5;
+                && early <= 12;
             // Both sources start with the pipeline, within a frame of sound and a moment of a busy machine.
             let frame = (pipeline.audio_us / 1000) as i64;
-            // A millisecond each for rounding the first frame and the one that is furthest off.
-            let exact = off_video <= 2 && off_audio <= 2 && (-frame - 150..=100).contains(&distance);
+            // A millisecond for rounding; or, as the service wants it, because sound of the fragment before falls into the
+            // same one as a key frame.
+            let exact = off_video <= 1 && off_audio <= 1 && (-frame - 300..=100).contains(&distance);
             if !complete || !exact || found.sessions != 1 || lost {
-                wrong.push(format!("{}: {dropped:?}", pipeline.name));
+                let off = format!("furthest off are picture {at_video} and sound {at_audio}");
+                wrong.push(format!("{}: {off}; {dropped:?}", pipeline.name));
             }
         }
     }

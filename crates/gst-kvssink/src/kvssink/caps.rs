@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use kvs_putmedia::{Codec, NalCodec, TrackFormat, nal_length_size};
 
-/// `video_%u` and `audio_%u`, as the C++ element has them. H.265 must be length-prefixed: byte-stream has no
-/// CodecPrivate, and KVS could not play it.
+/// `video_%u` and `audio_%u`, as the C++ element has them. H.265 may come as a byte stream, too: parsers are told first
+/// that they need not make one.
 pub(super) static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
     let pixels = || gst::IntRange::new(16, i32::MAX);
     let video = gst::Caps::builder_full()
@@ -22,6 +22,13 @@ pub(super) static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| 
         .structure(
             gst::Structure::builder("video/x-h265")
                 .field("stream-format", gst::List::new(["hvc1", "hev1"]))
+                .field("alignment", "au")
+                .field("width", pixels())
+                .field("height", pixels())
+                .build(),
+        )
+        .structure(
+            gst::Structure::builder("video/x-h265")
                 .field("alignment", "au")
                 .field("width", pixels())
                 .field("height", pixels())
@@ -62,9 +69,7 @@ pub(super) fn refusal(template: &gst::Caps, caps: &gst::CapsRef) -> Option<Strin
     let structure = caps.structure(0)?;
     let help = match structure.name().as_str() {
         "video/x-h264" => "put `h264parse ! video/x-h264,stream-format=avc,alignment=au` in front of kvssink",
-        "video/x-h265" => {
-            "put `h265parse ! video/x-h265,stream-format=hvc1,alignment=au` in front of kvssink"
-        }
+        "video/x-h265" => "put `h265parse ! video/x-h265,alignment=au` in front of kvssink",
         "audio/mpeg" => "put `aacparse ! audio/mpeg,mpegversion=4,stream-format=raw` in front of kvssink",
         _ => "Kinesis Video Streams stores H.264, H.265, AAC, A-law and mu-law",
     };
@@ -78,6 +83,28 @@ pub(super) fn frame_duration(caps: &gst::CapsRef, framerate: u32) -> Duration {
         Some((Ok(numer @ 1..), Ok(denom @ 1..))) => Duration::from_nanos(denom * 1_000_000_000 / numer),
         _ => Duration::from_secs(1) / framerate.max(1),
     }
+}
+
+/// Whether these are caps of an H.265 byte stream: its parameter sets, and with them its format, come with its pictures.
+pub(super) fn is_byte_stream(caps: &gst::CapsRef) -> bool {
+    caps.structure(0).is_some_and(|structure| {
+        let form = structure.get::<&str>("stream-format").ok();
+        structure.name() == "video/x-h265"
+            && (form == Some("byte-stream") || (form.is_none() && !structure.has_field("codec_data")))
+    })
+}
+
+/// The format of such caps with this record.
+pub(super) fn byte_stream_format(
+    caps: &gst::CapsRef,
+    record: Bytes,
+    track_name: &str,
+) -> Result<TrackFormat, String> {
+    let mut caps = caps.copy();
+    if let Some(caps) = caps.get_mut() {
+        caps.set("codec_data", gst::Buffer::from_slice(record));
+    }
+    format(&caps, track_name)
 }
 
 /// The format that caps describe; the error names what they lack.
@@ -169,9 +196,13 @@ mod tests {
             refused.collect::<Option<Vec<_>>>().map(|messages| messages[0].clone())
         };
         let good = "video/x-h265,stream-format=hvc1,alignment=au,width=640,height=360";
-        assert_eq!(refused(good), None);
-        let message = refused(&good.replace("hvc1", "byte-stream")).unwrap();
-        assert!(message.contains("byte-stream") && message.contains("h265parse"), "{message}");
+        for good in [good, &good.replace("hvc1", "byte-stream"), &good.replace("stream-format=hvc1,", "")] {
+            assert_eq!(refused(good), None);
+        }
+        let message = refused(&good.replace("=au", "=nal")).unwrap();
+        assert!(message.contains("=(string)nal") && message.contains("h265parse"), "{message}");
+        let message = refused(&good.replace("h265", "h264").replace("hvc1", "byte-stream")).unwrap();
+        assert!(message.contains("byte-stream") && message.contains("h264parse"), "{message}");
         let message = refused("audio/mpeg,mpegversion=4,stream-format=adts,rate=8000,channels=1").unwrap();
         assert!(message.contains("aacparse"), "{message}");
     }

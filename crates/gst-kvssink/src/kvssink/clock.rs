@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use kvs_putmedia::MediaTime;
+use kvs_putmedia::{HostClock, MediaTime};
 
 /// Nanoseconds.
 type Nanos = i128;
@@ -42,6 +42,16 @@ impl WallClock {
         Self { wall: nanos(wall), monotonic, boot, slept: 0, looked_at: 0 }
     }
 
+    /// What it says of when the machine was started, or this process where the system does not tell.
+    pub(super) fn host(&self) -> HostClock {
+        let (boot, since) = match (boot_id(), self.boot) {
+            (Some(boot), Some(since)) => (boot, since),
+            _ => ([0; 16], Duration::ZERO),
+        };
+        let booted = (self.wall - since.as_nanos() as Nanos) / 1_000_000;
+        HostClock { boot, booted_ms: i64::try_from(booted).unwrap_or_default() }
+    }
+
     /// The time that it is now.
     pub(super) fn now(&mut self) -> MediaTime {
         self.read(SystemTime::now(), Instant::now(), boot_time)
@@ -73,6 +83,12 @@ impl WallClock {
 fn boot_time() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/uptime").ok()?;
     Duration::try_from_secs_f64(text.split_whitespace().next()?.parse().ok()?).ok()
+}
+
+/// Which start of the machine this is; where the system tells it.
+fn boot_id() -> Option<[u8; 16]> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(u128::from_str_radix(&text.trim().replace('-', ""), 16).ok()?.to_be_bytes())
 }
 
 #[cfg(test)]
@@ -111,6 +127,16 @@ mod tests {
         // And the clock is set when it wakes up.
         assert_eq!(after(&mut clock, start, 11, 50, 600), 611);
         assert_eq!(after(&mut clock, start, 12, 50, 900), 912);
+    }
+
+    #[test]
+    fn the_start_of_the_machine_is_as_long_ago_as_it_is() {
+        let clock = WallClock::at(UNIX_EPOCH + START, Instant::now(), Some(seconds(100)));
+        if boot_id().is_some() {
+            assert_eq!(clock.host().booted_ms, (START - seconds(100)).as_millis() as i64);
+        }
+        let untold = WallClock::at(UNIX_EPOCH + START, Instant::now(), None).host();
+        assert_eq!(untold, HostClock { boot: [0; 16], booted_ms: START.as_millis() as i64 });
     }
 
     #[test]

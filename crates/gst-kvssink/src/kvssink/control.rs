@@ -37,6 +37,9 @@ pub(super) struct ControlError {
     pub(super) refused: bool,
 }
 
+/// The DeviceName of streams that the C++ element creates.
+const DEVICE_NAME: &str = "Kinesis_Video_Device";
+
 const DESCRIBE_FAILED: u32 = 0x5200_0011;
 const CREATE_FAILED: u32 = 0x5200_0019;
 const ENDPOINT_FAILED: u32 = 0x5200_002b;
@@ -117,6 +120,7 @@ pub(super) async fn resolve(
                     .create_stream()
                     .stream_name(&settings.name)
                     .media_type(media_type)
+                    .device_name(DEVICE_NAME)
                     .set_kms_key_id(settings.kms_key_id.clone())
                     .data_retention_in_hours(i32::try_from(settings.retention_hours).unwrap_or(i32::MAX));
                 for (key, value) in &settings.tags {

@@ -8,7 +8,7 @@ use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use kvs_aws::AwsContext;
-use kvs_putmedia::{Producer, Statistics, TrackKind};
+use kvs_putmedia::{Event, Producer, Statistics, TrackKind};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
@@ -19,7 +19,7 @@ use super::shared::Shared;
 use super::timeline::Timeline;
 use super::track::{Track, index, kind_of};
 use super::uploader::{self, RUNTIME};
-use super::{Handler, caps, report, settings};
+use super::{Handler, SinkEvent, caps, report, settings};
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new("kvssink", gst::DebugColorFlags::empty(), Some("Kinesis Video Streams sink"))
@@ -48,6 +48,8 @@ pub struct KvsSink {
     /// Counts beginnings: an end that waits to be told is none any more when a track has begun since.
     pub(super) beginnings: AtomicU64,
     last_statistics: Mutex<Statistics>,
+    /// The last warning on the bus, and when: what goes wrong again and again is not told again and again.
+    pub(super) warned: Mutex<Option<(String, Instant)>>,
 }
 
 #[glib::object_subclass]
@@ -258,6 +260,7 @@ impl KvsSink {
         let runtime =
             RUNTIME.as_ref().map_err(|error| fail(&format!("no threads for the network: {error}")))?;
         let values = self.values.lock().clone();
+        let upload = settings::upload_settings(&values).map_err(|message| fail(&message))?;
         let mut producer = Producer::new(settings::producer_config(&values));
         for pad in self.obj().sink_pads() {
             producer.add_track(kind_of(&pad.name()));
@@ -267,6 +270,7 @@ impl KvsSink {
         }
         let mut clock = WallClock::default();
         let source = settings::source(&values, clock.now());
+        let host_clock = clock.host();
         *self.clock.lock() = clock;
         let timeline = Timeline::new(source);
         let follows_clock = timeline.follows_clock() || settings::begins_now(&values);
@@ -282,11 +286,14 @@ impl KvsSink {
         });
         let waits = values.streaming_type() == StreamingType::Offline;
         let shared = Arc::new(Shared::new(producer, waits, handler));
-        let upload = settings::upload_settings(&values);
         let context = self.context.lock().clone();
         {
             let mut inner = shared.lock();
             inner.follows_clock = follows_clock;
+            inner.host_clock = Some(host_clock);
+            if follows_clock {
+                inner.producer.set_host_clock(host_clock);
+            }
             // The application's context may have asked AWS already. That it knows of no difference may mean that not.
             if let Some(skew) = context.as_ref().map(AwsContext::skew_ms).filter(|skew| *skew != 0) {
                 inner.learn_skew(skew);
@@ -320,11 +327,35 @@ impl KvsSink {
         shared.stop();
         if !shared.wait_drained(self.stop_timeout()) {
             gst::warning!(CAT, imp = self, "stopped before everything was acknowledged");
-            shared.save_rest();
+            if let Some(lost) = self.give_up(&shared) {
+                gst::element_imp_error!(self, gst::ResourceError::Write, ["{lost}"]);
+            }
         }
         self.abort();
         // The next sink, in this process or another, finds the spool closed and as it should be.
         shared.wait_spool();
+    }
+
+    /// The wait is over: what is not acknowledged goes to the spool, and what that does not take is lost. Returns the error
+    /// that this is, unless there was one already that says why nothing is stored any more.
+    pub(super) fn give_up(&self, shared: &Shared) -> Option<String> {
+        shared.save_rest();
+        let (lost, failed) = {
+            let mut inner = shared.lock();
+            (inner.producer.abandon(Instant::now()), inner.failed)
+        };
+        // For what the session's end has brought.
+        shared.wake();
+        let lost = lost?;
+        self.tell(SinkEvent::Producer(lost.clone()));
+        let Event::Dropped { fragments, frames: [video, audio], .. } = lost else { return None };
+        let seconds = self.stop_timeout().as_secs();
+        (!failed).then(|| {
+            format!(
+                "{fragments} fragments with {video} video and {audio} audio frames are given up: Kinesis Video Streams \
+                 has not confirmed them within {seconds} s (stop-stream-timeout) of the end"
+            )
+        })
     }
 
     fn abort(&self) {

@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
-use kvs_putmedia::{Frame, MediaTime, TrackKind, is_random_access};
+use kvs_putmedia::{Frame, MediaTime, TrackFormat, TrackKind, is_random_access};
 
+use super::hevc::{ByteStream, Converted};
 use super::imp::{CAT, KvsSink};
 use super::rounds::Stamp;
 use super::shared::Shared;
 use super::timeline::{Now, Source};
 use super::track::{Track, index, kind_of};
+use super::uploader::RUNTIME;
 use super::{caps, metadata, report};
 
 /// A live buffer may come this much later than upstream says that it does.
@@ -88,11 +90,19 @@ impl KvsSink {
     }
 
     fn set_caps(&self, kind: TrackKind, caps: &gst::CapsRef) -> bool {
-        let (name, framerate) = {
-            let values = self.values.lock();
-            (values.string("track-name"), values.uint("framerate"))
-        };
-        let format = match caps::format(caps, &name) {
+        let byte_stream = caps::is_byte_stream(caps);
+        self.tracks[index(kind)].lock().byte_stream =
+            byte_stream.then(|| (caps.to_owned(), ByteStream::default()));
+        byte_stream || self.set_format(kind, caps, caps::format(caps, &self.track_name()))
+    }
+
+    fn track_name(&self) -> String {
+        self.values.lock().string("track-name")
+    }
+
+    fn set_format(&self, kind: TrackKind, caps: &gst::CapsRef, format: Result<TrackFormat, String>) -> bool {
+        let framerate = self.values.lock().uint("framerate");
+        let format = match format {
             Ok(format) => format,
             Err(message) => {
                 gst::element_imp_error!(self, gst::StreamError::Format, ["{message}"]);
@@ -116,6 +126,21 @@ impl KvsSink {
         true
     }
 
+    /// Of a byte stream, what is stored of it; its format is set when it is known, or another.
+    fn convert(&self, kind: TrackKind, data: Bytes) -> Result<Bytes, gst::FlowError> {
+        let (data, format) = {
+            let mut track = self.tracks[index(kind)].lock();
+            let Some((caps, stream)) = &mut track.byte_stream else { return Ok(data) };
+            let Converted { data, record } = stream.read(&data);
+            let caps = caps.clone();
+            (data, record.map(|record| (caps::byte_stream_format(&caps, record, &self.track_name()), caps)))
+        };
+        match format.map(|(format, caps)| self.set_format(kind, &caps, format)) {
+            Some(false) => Err(gst::FlowError::NotNegotiated),
+            Some(true) | None => Ok(data),
+        }
+    }
+
     /// The track has ended. Posts EOS when all pads have it, as soon as everything is acknowledged.
     fn end_of_stream(&self, kind: TrackKind, seqnum: gst::Seqnum) {
         let Some(shared) = self.shared() else { return };
@@ -134,26 +159,36 @@ impl KvsSink {
         }
         shared.lock().finish();
         shared.wake();
+        let Ok(runtime) = RUNTIME.as_ref() else { return };
         let patience = self.stop_timeout();
         let (weak, shared) = (self.obj().downgrade(), shared.clone());
         let beginnings = self.beginnings.load(Ordering::Relaxed);
-        // Not on the streaming thread: it must stay free for a state change.
-        std::thread::spawn(move || {
-            shared.wait_drained(patience);
-            if shared.is_over() {
-                return;
-            }
-            let unchanged =
-                |sink: &super::KvsSink| sink.imp().beginnings.load(Ordering::Relaxed) == beginnings;
-            if let Some(sink) = weak.upgrade().filter(unchanged) {
+        let tell = {
+            let shared = shared.clone();
+            move |drained: bool| {
+                let unchanged =
+                    |sink: &super::KvsSink| sink.imp().beginnings.load(Ordering::Relaxed) == beginnings;
+                let Some(sink) = weak.upgrade().filter(unchanged) else { return };
+                let lost = if drained { None } else { sink.imp().give_up(&shared) };
                 // Who only reads the bus has no other way to the figures.
                 sink.imp().post(report::structure(&sink.imp().statistics()));
+                if let Some(lost) = lost {
+                    gst::element_error!(sink, gst::ResourceError::Write, ["{lost}"]);
+                }
                 let message = gst::message::Eos::builder().src(&sink);
                 let message = match seqnum {
                     Some(seqnum) => message.seqnum(seqnum).build(),
                     None => message.build(),
                 };
                 let _ = sink.post_message(message);
+            }
+        };
+        // Not on the streaming thread: it must stay free for a state change. Nor on the upload's, which a state change made
+        // by whoever hears of the end would wait for.
+        runtime.spawn(async move {
+            let drained = shared.drained(patience).await;
+            if !shared.is_over() {
+                let _ = tokio::task::spawn_blocking(move || tell(drained)).await;
             }
         });
     }
@@ -174,6 +209,7 @@ impl KvsSink {
             let map = buffer.map_readable().map_err(|_| gst::FlowError::Error)?;
             Bytes::copy_from_slice(&map)
         };
+        let data = self.convert(kind, data)?;
         if self.ask_latency.swap(false, Ordering::Relaxed) {
             self.latency(&shared);
         }
@@ -249,7 +285,7 @@ impl KvsSink {
             // As in the C++ element, which clips to running time unless it is told not to.
             if raw { i128::from(time.nseconds()) } else { running_time(segment, time) }
         });
-        let (wall, clock) = self.clocks(timeline.is_fresh());
+        let (wall, clock, exact) = self.clocks(timeline.is_fresh());
         match (stamp, track.next_time(), timeline.source()) {
             (None, Some(next), _) => next,
             (None, None, Source::Original) => wall,
@@ -262,24 +298,25 @@ impl KvsSink {
                     key: key || kind == TrackKind::Audio,
                     duration: i128::try_from(duration.as_nanos()).unwrap_or(0),
                 };
-                timeline.place(stamp, Now { wall, running, live_latency: track.live_latency })
+                timeline.place(stamp, Now { wall, running, exact, live_latency: track.live_latency })
             }
         }
     }
 
     /// The wall clock and the pipeline's running time of the same moment, which is not known if that cannot be had:
-    /// where the thread is put aside between the two readings, they would look like drift. Unless it is `needed`.
-    fn clocks(&self, needed: bool) -> (MediaTime, Option<i128>) {
+    /// where the thread is put aside between the two readings, they would look like drift. Unless it is `needed`; then this
+    /// says at last whether it is exact.
+    fn clocks(&self, needed: bool) -> (MediaTime, Option<i128>, bool) {
         for _ in 0..TRIES {
             let before = self.clock.lock().now();
             let running = self.obj().current_running_time().map(|time| i128::from(time.nseconds()));
             let wall = self.clock.lock().now();
             if wall.since(before) < SAME_MOMENT {
-                return (wall, running);
+                return (wall, running, true);
             }
         }
         let running = self.obj().current_running_time().filter(|_| needed);
-        (self.clock.lock().now(), running.map(|time| i128::from(time.nseconds())))
+        (self.clock.lock().now(), running.map(|time| i128::from(time.nseconds())), false)
     }
 
     /// Asks upstream how late its buffers may come: the tracks wait for each other so long.

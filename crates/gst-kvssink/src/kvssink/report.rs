@@ -1,7 +1,7 @@
 //! What happens, told to everyone who may want it.
 
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -12,6 +12,9 @@ use super::imp::{CAT, KvsSink};
 use super::metrics::{Pressure, Sample};
 use super::shared::Shared;
 use super::{SinkEvent, ack_name, status};
+
+/// How often a warning is repeated on the bus.
+const SAME_WARNING: Duration = Duration::from_secs(60);
 
 impl KvsSink {
     /// Hands an event to everyone who may want it: the Rust handler, the log, signals, the bus.
@@ -50,7 +53,9 @@ impl KvsSink {
                     gst::element_imp_error!(self, gst::ResourceError::Failed, ["{message}"]);
                 } else {
                     gst::warning!(CAT, imp = self, "{message}");
-                    gst::element_imp_warning!(self, gst::ResourceError::Write, ["{message}"]);
+                    if self.is_news(message) {
+                        gst::element_imp_warning!(self, gst::ResourceError::Write, ["{message}"]);
+                    }
                 }
             }
             Event::Dropped { fragments, frames, bytes, reason } => {
@@ -91,6 +96,17 @@ impl KvsSink {
             }
             other => gst::info!(CAT, imp = self, "{other:?}"),
         }
+    }
+
+    /// Whether the bus has not just had this warning: in a long outage it would pile up on one that nobody reads.
+    fn is_news(&self, message: &str) -> bool {
+        let (now, mut warned) = (Instant::now(), self.warned.lock());
+        let known = |(text, at): &(String, Instant)| text == message && now < *at + SAME_WARNING;
+        let news = !warned.as_ref().is_some_and(known);
+        if news {
+            *warned = Some((message.to_owned(), now));
+        }
+        news
     }
 
     /// Without `restart-on-error` the first session that is lost or refused is the last.

@@ -12,6 +12,8 @@ use super::properties::{DEFAULT_SPOOL_SIZE, StreamingType, Values};
 use super::timeline::Source;
 use super::uploader::UploadSettings;
 
+const FIRST_DELAY: Duration = Duration::from_millis(250);
+
 pub(super) fn seconds(values: &Values, name: &str) -> Duration {
     Duration::from_secs(u64::from(values.uint(name)))
 }
@@ -26,7 +28,7 @@ pub(super) fn producer_config(values: &Values) -> ProducerConfig {
         timecode_scale_ms: values.uint("timecode-scale").max(1),
         timecodes: timecodes(values),
         storage_bytes: (values.uint("storage-size") as usize).clamp(10, 10_240) << 20,
-        buffer_duration: seconds(values, "buffer-duration").max(Duration::from_secs(20)),
+        buffer_duration: buffer_duration(values),
         when_full: match values.streaming_type() {
             StreamingType::Offline => WhenFull::Block,
             StreamingType::Realtime | StreamingType::NearRealtime => WhenFull::DropOldest,
@@ -37,9 +39,21 @@ pub(super) fn producer_config(values: &Values) -> ProducerConfig {
         session_max: session_max(values),
         staleness: staleness(values),
         segment_uid: uid,
+        backoff: backoff(values),
         seed: nanos as u64 | 1,
         ..ProducerConfig::default()
     }
+}
+
+/// First and last ceiling of the delay before another attempt. It is spent by chance (half of it in the mean) and by
+/// count: thirty attempts fit both into what memory holds of a live source, and into what is waited for at its end.
+fn backoff(values: &Values) -> (Duration, Duration) {
+    let patience = seconds(values, "stop-stream-timeout").min(buffer_duration(values));
+    (FIRST_DELAY, (patience / 24).clamp(Duration::from_secs(1), Duration::from_secs(30)))
+}
+
+fn buffer_duration(values: &Values) -> Duration {
+    seconds(values, "buffer-duration").max(Duration::from_secs(20))
 }
 
 fn staleness(values: &Values) -> Duration {
@@ -57,15 +71,23 @@ fn timecodes(values: &Values) -> Timecodes {
     if file || values.boolean("absolute-fragment-times") { Timecodes::Absolute } else { Timecodes::Relative }
 }
 
-pub(super) fn upload_settings(values: &Values) -> UploadSettings {
-    let tags = values.structure("stream-tags").map(|structure| {
-        let pairs = structure
-            .iter()
-            .filter_map(|(name, value)| Some((name.to_string(), value.get::<String>().ok()?)));
-        pairs.collect()
-    });
+/// The tags of the structure. One that is no string is none that KVS takes: as in the C++ element all are refused then.
+fn stream_tags(structure: &gst::StructureRef) -> Result<Vec<(String, String)>, String> {
+    let tag = |(name, value): (&gst::glib::GStr, &gst::glib::SendValue)| match value.get::<String>() {
+        Ok(text) => Ok((name.to_string(), text)),
+        Err(_) => Err(format!(
+            "the tag {name} of stream-tags is no string but a {}: write {name}=(string)...",
+            value.type_()
+        )),
+    };
+    structure.iter().map(tag).collect()
+}
+
+/// The error names the property that cannot be meant.
+pub(super) fn upload_settings(values: &Values) -> Result<UploadSettings, String> {
+    let tags = values.structure("stream-tags").map(|structure| stream_tags(&structure)).transpose()?;
     let (connect_timeout, answer_timeout) = timeouts(values);
-    UploadSettings {
+    Ok(UploadSettings {
         stream: StreamSettings {
             name: values.string("stream-name"),
             kms_key_id: values.given("kms-key-id"),
@@ -79,8 +101,9 @@ pub(super) fn upload_settings(values: &Values) -> UploadSettings {
         connect_timeout,
         answer_timeout,
         staleness: staleness(values),
+        backoff: backoff(values),
         spool: spool_directory(values),
-    }
+    })
 }
 
 /// What pressure is measured against.
@@ -232,6 +255,34 @@ mod tests {
     fn structure(text: &str) -> gst::Structure {
         gst::init().unwrap();
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn tags_are_strings_or_there_are_none() {
+        let tags = stream_tags(&structure("tags,floor=(string)1,door=front")).unwrap();
+        assert_eq!(tags, [("floor".to_owned(), "1".to_owned()), ("door".to_owned(), "front".to_owned())]);
+        for text in ["tags,door=front,floor=1", "tags,floor=(boolean)true", "tags,floor=(fraction)1/2"] {
+            let error = stream_tags(&structure(text)).unwrap_err();
+            assert!(error.contains("tag floor of stream-tags is no string"), "{error}");
+        }
+    }
+
+    #[test]
+    fn thirty_attempts_fit_into_what_is_waited_for() {
+        gst::init().unwrap();
+        for (stop, buffer) in [(120, 120), (30, 120), (600, 60), (3600, 3600)] {
+            let mut values = Values::default();
+            values.set("stop-stream-timeout", &gst::prelude::ToValue::to_value(&(stop as u32)));
+            values.set("buffer-duration", &gst::prelude::ToValue::to_value(&(buffer as u32)));
+            let (first, last) = backoff(&values);
+            let sum = |seed| {
+                let mut delays = kvs_putmedia::Backoff::new(first, last, seed);
+                (0..30).map(|_| delays.next_delay()).sum::<Duration>()
+            };
+            let window = Duration::from_secs(stop.min(buffer));
+            let late = (1..=1000).filter(|seed| sum(seed * 7919) > window).count();
+            assert!(late <= 10, "{stop} s, {buffer} s: {late} of 1000 times they do not");
+        }
     }
 
     #[test]

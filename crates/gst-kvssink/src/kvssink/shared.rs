@@ -1,12 +1,14 @@
 //! What streaming threads, state changes and the upload task share: the producer, and who waits for what.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use kvs_putmedia::Producer;
+use kvs_putmedia::{HostClock, Producer};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
+use tokio::time::timeout_at;
 
 use super::{Handler, SinkEvent};
 
@@ -23,6 +25,8 @@ pub(super) struct Shared {
     wake: Notify,
     /// Room in the storage, everything acknowledged, given up, flushed, stopped: whoever waits should look again.
     progress: Condvar,
+    /// The same for tasks.
+    told: Notify,
     /// The upload task has just sent something, and looks again by itself in a moment.
     holding: AtomicBool,
     /// Bytes that came since.
@@ -48,6 +52,8 @@ pub(super) struct Inner {
     pub(super) skew_ms: Option<i64>,
     /// The host's clock tells the times of frames.
     pub(super) follows_clock: bool,
+    /// That clock.
+    pub(super) host_clock: Option<HostClock>,
     /// The input has ended, at this time: whoever waits for the last acknowledgement has waited since then.
     pub(super) finished: Option<Instant>,
 }
@@ -55,6 +61,10 @@ pub(super) struct Inner {
 impl Inner {
     /// AWS's clock is known now: times that the host's clock has told are put right, if nobody has had them.
     pub(super) fn learn_skew(&mut self, skew_ms: i64) {
+        if let Some(clock) = self.host_clock.take() {
+            let known = HostClock { booted_ms: clock.booted_ms.saturating_add(skew_ms), ..clock };
+            self.producer.clock_is_known(known, skew_ms, Instant::now());
+        }
         if !self.follows_clock || self.skew_ms.is_some() || self.producer.has_sent() {
             return;
         }
@@ -87,12 +97,14 @@ impl Shared {
             over: false,
             skew_ms: None,
             follows_clock: false,
+            host_clock: None,
             finished: None,
         };
         Self {
             inner: Mutex::new(inner),
             wake: Notify::new(),
             progress: Condvar::new(),
+            told: Notify::new(),
             holding: AtomicBool::new(false),
             held: AtomicUsize::new(0),
             handler,
@@ -139,6 +151,7 @@ impl Shared {
         // Whoever has looked already waits by now, and hears it.
         drop(self.lock());
         self.progress.notify_all();
+        self.told.notify_waiters();
     }
 
     /// Waits until it is time to look again.
@@ -184,6 +197,25 @@ impl Shared {
             }
         }
         inner.producer.is_drained()
+    }
+
+    /// As [`wait_drained`](Self::wait_drained), for a task.
+    pub(super) async fn drained(&self, patience: Duration) -> bool {
+        loop {
+            let mut told = pin!(self.told.notified());
+            // What is told from here on is heard.
+            told.as_mut().enable();
+            let deadline = {
+                let inner = self.lock();
+                if inner.producer.is_drained() || inner.failed || inner.over {
+                    return inner.producer.is_drained();
+                }
+                inner.finished.unwrap_or_else(Instant::now) + patience
+            };
+            if timeout_at(deadline.into(), told).await.is_err() {
+                return self.lock().producer.is_drained();
+            }
+        }
     }
 
     /// Writes what is not acknowledged into the spool, and waits for the disk.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use super::threads;
 use kvs_putmedia::spool::{Directory, Found, Opened, SpoolError, SpoolKey, SpooledFragment};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -47,7 +48,7 @@ impl Spool {
         let (commands, received) = channel();
         let (reporter, reports) = unbounded_channel();
         let (alive, ended) = channel();
-        std::thread::Builder::new().name("kvssink-spool".to_owned()).spawn(move || {
+        threads::spawn("kvssink-spool", move || {
             let _alive: Sender<()> = alive;
             if let Some(directory) = open(&root, &stream, &received, &reporter) {
                 serve(&directory, &received, &reporter);

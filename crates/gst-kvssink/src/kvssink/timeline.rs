@@ -38,6 +38,8 @@ pub(super) struct Now {
     pub(super) wall: MediaTime,
     /// The running time of the pipeline, while it plays.
     pub(super) running: Option<Nanos>,
+    /// Both were read at the same moment: what they differ by can be compared with what they differ by later.
+    pub(super) exact: bool,
     /// How late a buffer may be that a live source stamps with its time of capture; `None`: the source is not live.
     pub(super) live_latency: Option<Nanos>,
 }
@@ -135,6 +137,8 @@ impl Timeline {
                 // Stamped by another clock, or a file: it is now.
                 _ => wall - running,
             };
+            // What is wrong with a reading that took its time stays in all timecodes, and is no drift to be made up for.
+            let clock = clock.filter(|_| now.exact);
             self.latch = Some(Latch { anchor, clock, looked: wall, before: None });
             return anchor;
         };
@@ -198,7 +202,7 @@ mod tests {
         /// A buffer with this running time, now; milliseconds by which its timecode is off from the wall clock.
         fn error_of(&mut self, running: Nanos) -> Nanos {
             let wall = time(WALL + self.real);
-            let now = Now { wall, running: Some(self.running()), live_latency: self.live };
+            let now = Now { wall, running: Some(self.running()), exact: true, live_latency: self.live };
             let timecode = self.timeline.at(running, now);
             (Nanos::from(timecode.nanos()) - (WALL + self.real)) / MS
         }
@@ -234,6 +238,24 @@ mod tests {
                 assert!((error - before).abs() <= 2 || before == -33, "no jumps: {before} to {error}");
                 before = error;
             }
+        }
+    }
+
+    #[test]
+    fn a_first_reading_that_took_its_time_moves_no_frame_against_another() {
+        let mut bench = Bench::new(Some(0));
+        // The thread was put aside for 9 ms between the clocks.
+        let first = Now {
+            wall: time(WALL + bench.real + 9 * MS),
+            running: Some(bench.running()),
+            exact: false,
+            live_latency: Some(0),
+        };
+        let timecode = bench.timeline.at(bench.running(), first);
+        assert_eq!(Nanos::from(timecode.nanos()), WALL + bench.real + 9 * MS);
+        for _ in 0..1000 {
+            bench.real += 33 * MS;
+            assert_eq!(bench.live_error(0), 9);
         }
     }
 
@@ -304,7 +326,7 @@ mod tests {
     fn a_file_begins_when_it_is_said_to() {
         let start = MediaTime::from_millis(1_600_000_000_000);
         let mut timeline = Timeline::new(Source::File { start });
-        let now = Now { wall: time(WALL), running: None, live_latency: None };
+        let now = Now { wall: time(WALL), running: None, exact: false, live_latency: None };
         assert_eq!(timeline.at(40 * MS, now).millis(), 1_600_000_000_040);
         assert_eq!(timeline.at(-40 * MS, now).millis(), 1_599_999_999_960);
     }

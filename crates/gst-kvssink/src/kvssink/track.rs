@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::hevc::ByteStream;
 use kvs_putmedia::{Codec, MediaTime, NalCodec, TrackDetails, TrackFormat, TrackKind, nal_length_size};
 
 /// A key frame that does not come is asked for again after this long.
@@ -12,6 +13,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(2);
 pub(super) struct Track {
     format: Option<TrackFormat>,
     nal: Option<(NalCodec, usize)>,
+    /// The buffers are a byte stream of these caps.
+    pub(super) byte_stream: Option<(gst::Caps, ByteStream)>,
     /// Of video, as caps or the property `framerate` have it.
     frame: Duration,
     last: Option<(MediaTime, Duration)>,

@@ -17,19 +17,26 @@ use tokio_util::task::AbortOnDropHandle;
 use super::control::{ControlError, StreamSettings, StreamTarget, resolve};
 use super::shared::Shared;
 use super::spool::{Command, Report, Spool};
-use super::{SinkEvent, log};
+use super::{SinkEvent, log, threads};
 
 /// An endpoint is asked for again with the first session after this long, as the SDKs do it.
 const TARGET_LIFE: Duration = Duration::from_secs(40 * 60);
 /// Frames that come within so long after others were sent go together, unless one of them begins a fragment.
 const HOLD: Duration = Duration::from_millis(250);
 
+/// Threads that look up names and read credentials, for all sinks of the process. More look-ups wait for a thread.
+const MAX_BLOCKING_THREADS: usize = 16;
+
 /// One small runtime for all sinks of the process. It is made when the first one starts.
 pub(super) static RUNTIME: LazyLock<Result<Runtime, std::io::Error>> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("kvssink")
-        .on_thread_start(log::bridge)
+        .max_blocking_threads(MAX_BLOCKING_THREADS)
+        .on_thread_start(|| {
+            threads::mask();
+            log::bridge();
+        })
         .enable_all()
         .build()
 });
@@ -45,6 +52,8 @@ pub(super) struct UploadSettings {
     pub(super) answer_timeout: Duration,
     /// A connection that takes nothing for so long is dead.
     pub(super) staleness: Duration,
+    /// First and last ceiling of the delay before the control plane is asked again.
+    pub(super) backoff: (Duration, Duration),
     /// Folder of the spool.
     pub(super) spool: Option<PathBuf>,
 }
@@ -65,6 +74,7 @@ pub(super) async fn run(shared: Arc<Shared>, context: AwsContext, settings: Uplo
             }
         }
     });
+    let backoff = Backoff::new(settings.backoff.0, settings.backoff.1, seed());
     let upload = Upload {
         shared,
         context,
@@ -74,7 +84,7 @@ pub(super) async fn run(shared: Arc<Shared>, context: AwsContext, settings: Uplo
         pending: None,
         resolving: None,
         resolve_at: None,
-        backoff: Backoff::new(Duration::from_millis(250), Duration::from_secs(30), seed()),
+        backoff,
         connection: None,
         full_since: None,
         hold_until: None,

@@ -268,13 +268,35 @@ fn stopping_is_bounded() {
     let unreachable = local.sink();
     unreachable.set_property("endpoint", "http://127.0.0.1:9");
     unreachable.set_property("stop-stream-timeout", 1_u32);
+    let bus = gst::Bus::new();
+    unreachable.set_bus(Some(&bus));
     let video = Feed::new(&unreachable, "video_%u");
     unreachable.set_state(gst::State::Playing).unwrap();
     assert!(video.begin(H264));
     for n in 0..50 {
         video.push(n * 100, n % 10 == 0).unwrap();
     }
+    let sink = unreachable.clone();
     within(Duration::from_secs(10), "a stop without a service", move || {
-        unreachable.set_state(gst::State::Null).unwrap()
+        sink.set_state(gst::State::Null).unwrap()
     });
+    // And what is lost is not lost in silence.
+    let statistics = unreachable.property::<gst::Structure>("statistics");
+    for (field, lost) in [("fragments-dropped", 5_u64), ("video-frames-dropped", 50)] {
+        assert_eq!(statistics.get::<u64>(field).unwrap(), lost, "{field}");
+    }
+    let mut told = 0;
+    while let Some(message) = bus.pop_filtered(&[gst::MessageType::Element]) {
+        let structure = message.structure().filter(|structure| structure.name() == "kvs-dropped");
+        told += structure.map_or(0, |structure| structure.get::<u64>("video-frames").unwrap());
+        if told == 50 {
+            break;
+        }
+    }
+    assert_eq!(told, 50);
+    let message = bus.pop_filtered(&[gst::MessageType::Error]).expect("an error");
+    let gst::MessageView::Error(error) = message.view() else { unreachable!() };
+    let text = error.debug().unwrap_or_default();
+    assert!(text.contains("50 video") && text.contains("stop-stream-timeout"), "{text}");
+    unreachable.set_bus(None);
 }

@@ -11,7 +11,8 @@ fuzz_target!(|data: &[u8]| {
     try_read(&file);
     if let Some(prefix) = file.first_chunk_mut::<PREFIX>() {
         prefix[..8].copy_from_slice(b"KVSSPOOL");
-        prefix[8..12].copy_from_slice(&1u32.to_le_bytes());
+        let version = 1 + u32::from(prefix[8] & 1);
+        prefix[8..12].copy_from_slice(&version.to_le_bytes());
         let head = (u32::from_le_bytes([prefix[12], prefix[13], prefix[14], prefix[15]]) as usize)
             .min(file.len() - PREFIX);
         let media = file.len() - PREFIX - head;

@@ -139,6 +139,8 @@ pub enum DropReason {
     Flushed,
     /// A fatal error came before.
     Failed,
+    /// Nobody waits for its acknowledgement any longer: [`Producer::abandon`](crate::Producer::abandon).
+    NotConfirmed,
 }
 
 /// Why a session ended.

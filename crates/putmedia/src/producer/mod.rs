@@ -1,5 +1,6 @@
 //! The producer: input, retention and the session's life in one state machine.
 
+mod abandon;
 mod acks;
 mod config;
 mod event;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use crate::fragment::{Fragment, Sent};
 use crate::fragmenter::{Cutting, Fragmenter, Placed, Tracks};
+use crate::host_clock::{HostClock, Known};
 use crate::interleave::{Interleaver, Pushed};
 use crate::leading::{Leading, Ready};
 use crate::store::Store;
@@ -48,11 +50,17 @@ pub struct Producer {
     backoff: Backoff,
     /// Sessions that failed since the last fragment was acknowledged.
     failures: u32,
+    /// When stream and endpoint, and credentials, were last asked for because of failures.
+    refreshed: Option<Instant>,
+    renewed: Option<Instant>,
     next_session: u64,
     /// Number of the next frame.
     next_frame: u64,
     /// Video that cannot be decoded is left out until the next random-access point.
     after_loss: bool,
+    /// The clock that tells the times of frames, while nobody has confirmed it.
+    host_clock: Option<HostClock>,
+    known_clock: Option<Known>,
     /// Since when a key frame is waited for.
     lost_at: Option<Instant>,
     last_session_start: Option<Instant>,
@@ -87,11 +95,15 @@ impl Producer {
             spool: config.spool.clone().map(Spool::new),
             link: Link::Down { retry_at: None },
             failures: 0,
+            refreshed: None,
+            renewed: None,
             backoff: Backoff::new(config.backoff.0, config.backoff.1, config.seed),
             formats: [None, None],
             next_session: 1,
             next_frame: 0,
             after_loss: false,
+            host_clock: None,
+            known_clock: None,
             lost_at: None,
             last_session_start: None,
             retention: true,
@@ -156,6 +168,21 @@ impl Producer {
         self.interleaver.shift_time(delta_ms);
         self.fragmenter.shift_time(delta_ms, &mut self.store, now);
         self.tell_fragmenter();
+        self.connect_if_needed(now);
+    }
+
+    /// The times of frames that are pushed are this clock's, and nobody has confirmed it: what goes to the spool says so.
+    pub fn set_host_clock(&mut self, clock: HostClock) {
+        self.host_clock = Some(clock);
+    }
+
+    /// What `clock` should say is known, and by how many milliseconds that is ahead of what the host's says: fragments that
+    /// the spool has had since before, by a clock that nobody had confirmed, get the times that they should have. Those of
+    /// this process are for [`shift_time`](Self::shift_time).
+    pub fn clock_is_known(&mut self, clock: HostClock, skew_ms: i64, now: Instant) {
+        self.host_clock = None;
+        let known = self.known_clock.insert(Known { clock, skew_ms });
+        self.store.shift_restored(known);
         self.connect_if_needed(now);
     }
 
@@ -417,11 +444,15 @@ impl Producer {
         self.dropped(0, frames, frame.data.len() as u64, reason);
     }
 
-    fn dropped(&mut self, fragments: u64, frames: [u64; 2], bytes: u64, reason: DropReason) {
+    fn count_dropped(&mut self, fragments: u64, frames: [u64; 2]) {
         self.statistics.fragments_dropped += fragments;
         for (sum, frames) in self.statistics.frames_dropped.iter_mut().zip(frames) {
             *sum += frames;
         }
+    }
+
+    fn dropped(&mut self, fragments: u64, frames: [u64; 2], bytes: u64, reason: DropReason) {
+        self.count_dropped(fragments, frames);
         if let Some(Output::Event(Event::Dropped { fragments: f, frames: n, bytes: b, reason: r })) =
             self.outputs.back_mut()
             && *r == reason

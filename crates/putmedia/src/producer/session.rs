@@ -15,6 +15,9 @@ const PIECE: usize = 32 << 10;
 
 /// So many failures in a row: perhaps the endpoint is another now.
 const FAILURES_BEFORE_REFRESH: u32 = 3;
+/// However often sessions fail, control plane and source of credentials, which all sinks of an account share, are not
+/// asked more often than this because of it.
+const ASK_AGAIN: Duration = Duration::from_secs(15);
 /// How long the service may take to end its answer after the end of the body.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// A session is replaced this long before its credentials end, or in the last quarter of what is left of them: by
@@ -362,7 +365,7 @@ impl Producer {
             _ => {
                 self.statistics.session_failures += 1;
                 self.failures += 1;
-                if self.failures.is_multiple_of(FAILURES_BEFORE_REFRESH) {
+                if self.failures.is_multiple_of(FAILURES_BEFORE_REFRESH) && is_due(&mut self.refreshed, now) {
                     self.outputs.push_back(Output::Event(Event::RefreshStream));
                 }
                 Some(now + self.backoff.next_delay())
@@ -389,7 +392,11 @@ impl Producer {
             let denied = refusal == Refusal::NotAuthorized;
             self.event(Event::Error { code: u32::from(*status), message, fatal: false, denied });
             match refusal {
-                Refusal::NotAuthorized => self.event(Event::RefreshCredentials),
+                Refusal::NotAuthorized => {
+                    if is_due(&mut self.renewed, now) {
+                        self.event(Event::RefreshCredentials);
+                    }
+                }
                 Refusal::NotFound => self.event(Event::RefreshStream),
                 Refusal::Throttled | Refusal::Invalid | Refusal::Service => {}
             }
@@ -415,4 +422,13 @@ impl Producer {
             _ => None,
         }
     }
+}
+
+/// Whether it was long enough ago; then it is now.
+fn is_due(last: &mut Option<Instant>, now: Instant) -> bool {
+    let due = last.is_none_or(|last| now.saturating_duration_since(last) >= ASK_AGAIN);
+    if due {
+        *last = Some(now);
+    }
+    due
 }

@@ -66,8 +66,15 @@ impl Producer {
         let (mut fragments, mut frames) = (0, [0; 2]);
         // From the newest to the oldest, each before all others.
         let mut last: Option<([u8; 16], u64, Arc<Header>)> = None;
-        for found in found.into_iter().rev() {
-            let head = &found.head;
+        let mut confirmed = None;
+        for mut found in found.into_iter().rev() {
+            let head = &mut found.head;
+            // A clock that was confirmed later, and had not to be put right, was right before, too.
+            if head.clock.is_none() {
+                confirmed = Some((head.segment_uid, head.epoch));
+            } else if confirmed == Some((head.segment_uid, head.epoch)) {
+                head.clock = None;
+            }
             // Times of different runs do not compare, nor do those before and after a jump.
             let epoch = match &last {
                 Some((uid, epoch, header)) if *uid == head.segment_uid && *epoch == head.epoch => {
@@ -99,6 +106,9 @@ impl Producer {
         if fragments > 0 {
             self.statistics.fragments_restored += fragments;
             self.statistics.frames_restored = frames;
+            if let Some(known) = &self.known_clock {
+                self.store.shift_restored(known);
+            }
             self.event(Event::Restored { fragments, frames });
             self.replace_session("older media waits", now);
         }
@@ -202,6 +212,13 @@ impl Producer {
         }
     }
 
+    /// What comes now is a new recording, which is written when it is due.
+    pub(super) fn end_spill(&mut self) {
+        if let Some(spool) = &mut self.spool {
+            spool.rest = false;
+        }
+    }
+
     /// Whether something is being written to the spool.
     pub fn is_spilling(&self) -> bool {
         self.spool.as_ref().is_some_and(|spool| spool.writing > 0)
@@ -282,10 +299,9 @@ impl Producer {
         if self.store.spooled_bytes + bytes > limit {
             return false;
         }
-        let segment_uid = self.config.segment_uid;
-        let Some(record) = self.store.get(id).and_then(|fragment| fragment.to_spool(segment_uid)) else {
-            return false;
-        };
+        let (segment_uid, clock) = (self.config.segment_uid, self.host_clock);
+        let record = self.store.get(id).and_then(|fragment| fragment.to_spool(segment_uid, clock));
+        let Some(record) = record else { return false };
         let file = FileName { run, number: id };
         self.store.set_spooled(id, Spooled::Writing(bytes));
         if let Some(fragment) = self.store.get_mut(id) {

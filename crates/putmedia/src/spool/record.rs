@@ -7,6 +7,8 @@
 //!         u64 video frames, u64 audio frames,
 //!         u8 tracks, each: u8 codec, u32 × 2 details, u8 bit depth, text name, bytes CodecPrivate
 //!         u8 tags, each: text name, text value
+//!         since version 2: u8 whether times are those of a host's clock that was not confirmed, 16 bytes which start of
+//!         the machine, i64 when that was by this clock (ms)
 //! media   per frame: u8 track (0 video, 1 audio), u8 key, u32 ms after the start, bytes payload
 //! ```
 //!
@@ -18,16 +20,20 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 
 use crate::fragment::Block;
-use crate::{Codec, TrackDetails, TrackFormat, TrackKind};
+use crate::{Codec, HostClock, TrackDetails, TrackFormat, TrackKind};
 
 /// Bytes of the prefix.
 pub const PREFIX: usize = 32;
 const MAGIC: &[u8; 8] = b"KVSSPOOL";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The oldest that can be read.
+const OLDEST: u32 = 1;
 /// No head is longer: CodecPrivate is at most a megabyte, as in the service's SDK.
 const MAX_HEAD: u64 = 4 << 20;
 /// No media is longer: the service takes 50 MB.
 const MAX_MEDIA: u64 = 64 << 20;
+/// No clock says more: 35,000 years.
+const MAX_TIME_MS: u64 = 1 << 50;
 /// Of a frame, beside its payload.
 const BLOCK_HEAD: usize = 10;
 
@@ -38,7 +44,7 @@ pub enum Damage {
     #[error("it is no spooled fragment")]
     NotOne,
     /// Written by another version of this program.
-    #[error("its format is version {0}, and this program reads version {VERSION}")]
+    #[error("its format is version {0}, and this program reads versions {OLDEST} to {VERSION}")]
     Version(u32),
     /// It ends before its end, or goes on after it.
     #[error("it is {found} bytes long, and says that it is {said}")]
@@ -69,6 +75,8 @@ pub struct SpooledHead {
     pub(crate) frames: [u64; 2],
     pub(crate) formats: [Option<Arc<TrackFormat>>; 2],
     pub(crate) tags: Vec<(String, String)>,
+    /// Its times are this clock's, which was not confirmed.
+    pub(crate) clock: Option<HostClock>,
 }
 
 /// A fragment on its way to the spool or back.
@@ -81,6 +89,7 @@ pub struct SpooledFragment {
 /// The first bytes of a spooled fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prefix {
+    version: u32,
     head: u32,
     media: u64,
     media_crc: u32,
@@ -95,10 +104,11 @@ impl Prefix {
     pub fn parse(bytes: &[u8; PREFIX]) -> Result<Self, Damage> {
         let Some(mut rest) = bytes.strip_prefix(MAGIC) else { return Err(Damage::NotOne) };
         let version = rest.get_u32_le();
-        if version != VERSION {
+        if !(OLDEST..=VERSION).contains(&version) {
             return Err(Damage::Version(version));
         }
         let prefix = Self {
+            version,
             head: rest.get_u32_le(),
             media: rest.get_u64_le(),
             media_crc: rest.get_u32_le(),
@@ -128,7 +138,7 @@ impl Prefix {
         // Cannot fail: the lengths add up to PREFIX.
         for field in [
             &MAGIC[..],
-            &VERSION.to_le_bytes(),
+            &self.version.to_le_bytes(),
             &self.head.to_le_bytes(),
             &self.media.to_le_bytes(),
             &self.media_crc.to_le_bytes(),
@@ -154,7 +164,7 @@ impl Prefix {
             return Err(Damage::Checksum("head"));
         }
         let mut input = Input(head);
-        let parsed = SpooledHead::read(&mut input)?;
+        let parsed = SpooledHead::read(&mut input, self.version)?;
         if input.0.is_empty() { Ok(parsed) } else { Err(Damage::Content("its head goes on")) }
     }
 }
@@ -179,6 +189,10 @@ impl<'a> Input<'a> {
 
     fn u64(&mut self) -> Result<u64, Damage> {
         Ok(self.take(8)?.get_u64_le())
+    }
+
+    fn i64(&mut self) -> Result<i64, Damage> {
+        Ok(self.take(8)?.get_i64_le())
     }
 
     fn bytes(&mut self) -> Result<&'a [u8], Damage> {
@@ -248,10 +262,14 @@ impl SpooledHead {
             put_bytes(&mut out, name.as_bytes());
             put_bytes(&mut out, value.as_bytes());
         }
+        let HostClock { boot, booted_ms } = self.clock.unwrap_or(HostClock { boot: [0; 16], booted_ms: 0 });
+        out.push(u8::from(self.clock.is_some()));
+        out.extend_from_slice(&boot);
+        out.extend(booted_ms.to_le_bytes());
         out
     }
 
-    fn read(input: &mut Input<'_>) -> Result<Self, Damage> {
+    fn read(input: &mut Input<'_>, version: u32) -> Result<Self, Damage> {
         let mut segment_uid = [0; 16];
         segment_uid.copy_from_slice(input.take(16)?);
         let mut head = Self {
@@ -264,6 +282,7 @@ impl SpooledHead {
             frames: [input.u64()?, input.u64()?],
             formats: [None, None],
             tags: Vec::new(),
+            clock: None,
         };
         for _ in 0..input.u8()? {
             let codec = input.u8()?;
@@ -287,6 +306,17 @@ impl SpooledHead {
         }
         for _ in 0..input.u8()? {
             head.tags.push((input.text()?, input.text()?));
+        }
+        if version >= 2 {
+            let unconfirmed = input.u8()? != 0;
+            let mut boot = [0; 16];
+            boot.copy_from_slice(input.take(16)?);
+            let booted_ms = input.i64()?;
+            head.clock = unconfirmed.then_some(HostClock { boot, booted_ms });
+            // Also keeps sums of times from overflowing when they are put right.
+            if unconfirmed && (booted_ms.unsigned_abs() > MAX_TIME_MS || head.start_ms > MAX_TIME_MS) {
+                return Err(Damage::Content("its clock"));
+            }
         }
         for kind in TrackKind::ALL {
             if (head.frames[kind.index()] > 0) != head.formats[kind.index()].is_some() {
@@ -330,6 +360,7 @@ impl SpooledFragment {
             media_crc.update(&block.data);
         }
         let mut prefix = Prefix {
+            version: VERSION,
             head: u32::try_from(head.len()).map_err(io::Error::other)?,
             media: self.blocks.iter().map(|block| (BLOCK_HEAD + block.data.len()) as u64).sum(),
             media_crc: media_crc.finalize(),
@@ -426,6 +457,7 @@ mod tests {
             frames,
             formats: [(frames[0] > 0).then(|| Arc::new(video)), (frames[1] > 0).then(|| Arc::new(audio))],
             tags: vec![("colour".to_owned(), "röd".to_owned())],
+            clock: Some(HostClock { boot: [7; 16], booted_ms: -5 }),
         };
         SpooledFragment { head, blocks }
     }
@@ -441,7 +473,25 @@ mod tests {
         let mut file = written(&sample(&[10, 10]));
         file[8] = 9;
         let error = SpooledFragment::parse(&file.into()).unwrap_err();
-        assert_eq!(error.to_string(), "its format is version 9, and this program reads version 1");
+        assert_eq!(error.to_string(), "its format is version 9, and this program reads versions 1 to 2");
+    }
+
+    #[test]
+    fn what_the_first_version_wrote_is_read() {
+        let fragment = sample(&[10, 10, 10]);
+        let file = written(&fragment);
+        let prefix = Prefix::parse(file.first_chunk().unwrap()).unwrap();
+        let (head, media) = file[PREFIX..].split_at(prefix.head_len());
+        // It knew nothing of clocks.
+        let head = &head[..head.len() - 25];
+        let mut old = Prefix { version: 1, head: head.len() as u32, head_crc: 0, ..prefix };
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&old.bytes()[..PREFIX - 4]);
+        crc.update(head);
+        old.head_crc = crc.finalize();
+        let read = SpooledFragment::parse(&[&old.bytes()[..], head, media].concat().into()).unwrap();
+        let expected = SpooledHead { clock: None, ..fragment.head };
+        assert_eq!((read.head, read.blocks), (expected, fragment.blocks));
     }
 
     proptest! {
