@@ -57,6 +57,10 @@ pub struct Totals {
     pub packets_unbound: u64,
     /// Packets that SRTP could not decrypt.
     pub packets_undecryptable: u64,
+    /// Datagrams that the kernel dropped because the sockets were full.
+    pub socket_drops: u64,
+    /// Packets that were dropped because they were not taken in time.
+    pub packets_discarded: u64,
     /// Peer connections that were answered.
     pub peers: u64,
 }
@@ -82,6 +86,8 @@ impl Totals {
         }
         self.packets_unbound += received.peer.unbound.by_payload_type.values().sum::<u64>();
         self.packets_undecryptable += received.peer.unbound.undecryptable;
+        self.socket_drops += received.peer.socket_drops;
+        self.packets_discarded += received.peer.packets_discarded;
         self.sound.add(received.relay.sound);
         for time in [received.time.video, received.time.audio] {
             self.epochs += time.epochs;

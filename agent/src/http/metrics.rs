@@ -167,6 +167,12 @@ impl Metrics {
         count("packets_undecryptable", "Packets that SRTP could not decrypt", |now, _| {
             now.totals.packets_undecryptable
         });
+        count("socket_drops", "Datagrams that the kernel dropped because the sockets were full", |now, _| {
+            now.totals.socket_drops
+        });
+        count("packets_discarded", "Packets dropped because they were not taken in time", |now, _| {
+            now.totals.packets_discarded
+        });
         count("peer_connections", "Peer connections that a master answered", |now, _| now.totals.peers);
         count("fragments_persisted", "Fragments acknowledged as persisted", |_, sink| {
             sink.fragments_persisted

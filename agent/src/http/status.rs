@@ -72,6 +72,8 @@ pub(super) fn document(context: &Context) -> AgentStatus {
             .map(|received| received.peer.unbound.by_payload_type.clone())
             .unwrap_or_default(),
         packets_undecryptable: totals.packets_undecryptable,
+        socket_drops: totals.socket_drops,
+        receive_buffer_bytes: received.as_ref().map_or(0, |received| received.peer.receive_buffer as u64),
         track_distance_ms: received.as_ref().and_then(|received| received.time.distance_ms),
         clock_step_ms: received.as_ref().map_or(0, |received| received.time.clock_step_ms),
         kvs: StreamStatus {

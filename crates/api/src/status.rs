@@ -56,6 +56,11 @@ pub struct AgentStatus {
     pub packets_unbound: std::collections::BTreeMap<u8, u64>,
     /// Packets that SRTP could not decrypt.
     pub packets_undecryptable: u64,
+    /// Datagrams that the kernel dropped because this agent's sockets were full.
+    pub socket_drops: u64,
+    /// The receive buffer that the kernel gave each socket, bytes as it counts them; `net.core.rmem_max` of the node
+    /// caps it.
+    pub receive_buffer_bytes: u64,
     /// How far video comes after audio, by the sender's reports, milliseconds: it is taken off.
     pub track_distance_ms: Option<i64>,
     /// How far this machine's clock has been set ahead of the one that the recording goes by, milliseconds.

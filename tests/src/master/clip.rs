@@ -36,6 +36,8 @@ pub enum Picture {
     BFrames,
     /// So much noise that it has this bitrate, in kbit/s.
     Noise(u32),
+    /// Noise that stands still: key frames of more than a megabyte at 1920x1080, and next to nothing between them.
+    LargeKeyFrames,
 }
 
 /// Groups of pictures, each starting with an IDR and decodable on its own.
@@ -92,6 +94,11 @@ impl VideoClip {
             Picture::BFrames => {
                 x264.push_str(":bframes=2:b-adapt=0:b-pyramid=none:open-gop=0:weightp=0");
                 ("-b-frames".to_owned(), ["-preset", "veryfast", "-profile:v", "main", "-tune", "grain"], 2)
+            }
+            Picture::LargeKeyFrames => {
+                source = format!("color=gray:size={width}x{height}:rate={FRAME_RATE},noise=alls=60");
+                x264.push_str(":qp=34");
+                ("-still".to_owned(), baseline, 0)
             }
             Picture::Noise(kilobits) => {
                 source.push_str(",noise=alls=60:allf=t");
