@@ -30,7 +30,7 @@ const EVENT_QUEUE: usize = 256;
 const MAX_BACKLOG: usize = 16 << 20;
 
 /// Datagrams handled before the sockets are emptied again.
-const TURN: usize = 32;
+const BATCH: usize = 32;
 
 /// Between figures.
 const FIGURES: Duration = Duration::from_millis(400);
@@ -261,7 +261,7 @@ impl Engine {
 
     fn handle_backlog(&mut self) {
         let now = Instant::now();
-        for _ in 0..TURN {
+        for _ in 0..BATCH {
             let Some(datagram) = self.backlog.pop_front() else {
                 return;
             };

@@ -435,7 +435,12 @@ impl Receiver {
                         }
                         Inbound::Bye(sources) => {
                             self.ended.extend(sources.iter().filter(|ssrc| self.heard.contains(ssrc)));
-                            if !self.heard.is_empty() && self.ended == self.heard {
+                            // A source that was left for another says no goodbye of its own.
+                            let over = |ssrc: &u32| {
+                                self.ended.contains(ssrc)
+                                    || self.statistics.get(ssrc).is_none_or(|source| source.is_stale(now))
+                            };
+                            if !self.ended.is_empty() && self.heard.iter().all(over) {
                                 self.heard.clear();
                                 self.ended.clear();
                                 self.events.push_back(Event::Goodbye);

@@ -2,7 +2,10 @@
 
 use crate::rtcp::ReportBlock;
 use kvs_media::SenderReport;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A source that was silent for so long may have been left for another.
+const STALE: Duration = Duration::from_secs(3);
 
 /// One source, as received.
 #[derive(Debug)]
@@ -65,6 +68,11 @@ impl Statistics {
         }
     }
 
+    /// Nothing came of it for a while.
+    pub(crate) fn is_stale(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.newest.0) > STALE
+    }
+
     /// A sender report of it.
     pub(crate) fn report(&mut self, report: SenderReport, now: Instant) {
         self.report = Some(((report.ntp >> 16) as u32, now));
@@ -105,7 +113,6 @@ impl Statistics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn losses_jitter_and_delay() {

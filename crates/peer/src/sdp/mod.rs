@@ -1,7 +1,6 @@
 //! What is offered to a master, and what it answered (RFC 8866, RFC 3264, RFC 8829).
 
 mod answer;
-mod base64;
 mod candidate;
 pub(crate) mod offer;
 mod words;

@@ -2,7 +2,18 @@
 
 use super::lines::Section;
 use crate::sdp::words::{LeftOut, is_blank, printable};
-use crate::sdp::{Codec, MediaKind, OfferedSection, PayloadFormat, base64};
+use crate::sdp::{Codec, MediaKind, OfferedSection, PayloadFormat};
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+/// With or without padding, as `sprop-parameter-sets` come.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// What H.264 is without a `profile-level-id`: baseline, level 1 (RFC 6184, 8.1).
 const DEFAULT_PROFILE: &str = "420010";
@@ -158,7 +169,7 @@ impl Written<'_> {
             .split(',')
             .filter(|set| !set.is_empty())
             .filter_map(|set| {
-                let unit = base64::decode(set.trim_matches(is_blank)).filter(|unit| !unit.is_empty());
+                let unit = BASE64.decode(set.trim_matches(is_blank)).ok().filter(|unit| !unit.is_empty());
                 if unit.is_none() {
                     left_out.say(format!("H264 {payload_type}: a parameter set that is not base64"));
                 }
