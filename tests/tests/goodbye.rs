@@ -190,7 +190,7 @@ fn recorded(visits: &[Visit], mut stored: &[StoredFrame], promise: Promise) {
             frames.len()
         );
         assert!(
-            first.idr && first.number <= FIRST_FRAME,
+            first.idr && first.number == FIRST_FRAME,
             "visit {number}: the first frame is {}",
             first.number
         );
