@@ -134,6 +134,7 @@ impl Receive {
             format: None,
             key_frame_wanted: false,
             time: Times::default(),
+            ended: false,
             told: [None; 2],
             standings: [Standing::Absent; 2],
         };
@@ -191,6 +192,8 @@ impl Receive {
             self.drain(&mut receiver, &mut relay, &mut state, now).await;
         }
         let now = Instant::now();
+        // What is judged now has no packets to follow: it is no news of the sender's clock.
+        state.ended = true;
         receiver.finish(now);
         self.drain(&mut receiver, &mut relay, &mut state, now).await;
         self.report(&mut receiver, &relay, &mut state).await;
@@ -326,6 +329,7 @@ impl Receive {
             distance_ms: receiver.distance_ms(),
             clock_step_ms: receiver.wall_clock_off_ms(),
         };
+        let time = if state.ended { state.time } else { time };
         self.tell_time(state, time);
         let now = Instant::now();
         let stored = relay.tracks().unwrap_or_default();
@@ -422,6 +426,8 @@ struct State {
     format: Option<VideoFormat>,
     key_frame_wanted: bool,
     time: Times,
+    /// No packet follows.
+    ended: bool,
     /// When the timestamps of video and audio were last complained of.
     told: [Option<Instant>; 2],
     /// As the session knows them.

@@ -2,10 +2,11 @@
 //! over TLS. The master plays what was encoded before, in a process of its own; KVS is in this one.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a benchmark")]
 
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use kvs_ingest_tests::agent::{AgentProcess, AgentSettings};
+use kvs_ingest_tests::agent::{AgentProcess, AgentSettings, binary};
 use kvs_ingest_tests::master::channel::Access;
 use kvs_ingest_tests::master::clip::{Picture, Sound};
 use kvs_ingest_tests::master::{Answering, Master, Settings};
@@ -30,6 +31,8 @@ spec:
   channel: {name: bench}
   stream: {name: bench, createIfMissing: true, retentionHours: 1}
 ";
+/// Another build of the agent, to run in turn with this one.
+const AGAINST: &str = "KVS_INGEST_BENCH_AGAINST";
 /// Set in the process that is the master: the address of KVS, and `both` or `video`.
 const MASTER: &str = "KVS_INGEST_BENCH_MASTER";
 
@@ -42,27 +45,44 @@ async fn main() {
     println!(
         "one agent, 720p30 at {KILOBITS} kbit/s, stored over TLS, {ROUNDS} runs of {seconds} s: the medians\n"
     );
-    println!("                    CPU s/min   RSS MB   peak MB   private dirty MB   threads   wake-ups/s");
+    println!("                            CPU s/min   RSS MB   peak MB   private dirty MB   threads   wake-ups/s");
+    let ours = binary("kvs-ingest-agent").unwrap();
+    let against = std::env::var_os(AGAINST).map(PathBuf::from);
     for (name, what) in [("video, Opus mono", "both"), ("video alone", "video")] {
-        let mut costs = Vec::new();
-        for _ in 0..ROUNDS {
-            costs.push(run(what, seconds).await);
+        let (mut costs, mut others) = (Vec::new(), Vec::new());
+        for round in 0..ROUNDS {
+            // Who is first changes: a machine grows warm, or busy.
+            for ours_next in [round % 2 == 0, round % 2 != 0] {
+                match (ours_next, &against) {
+                    (true, _) => costs.push(run(&ours, what, seconds).await),
+                    (false, Some(other)) => others.push(run(other, what, seconds).await),
+                    (false, None) => {}
+                }
+            }
         }
-        let middle = |figure: usize| {
-            let mut figures: Vec<f64> = costs.iter().map(|cost| cost[figure]).collect();
-            figures.sort_by(f64::total_cmp);
-            figures[figures.len() / 2]
-        };
-        println!(
-            "{name:18}  {:9.2}  {:7.1}  {:8.1}   {:16.1}   {:7.0}   {:10.0}",
-            middle(0),
-            middle(1),
-            middle(2),
-            middle(3),
-            middle(4),
-            middle(5)
-        );
+        let costs = medians(&costs);
+        row(name, &costs);
+        if against.is_some() {
+            let others = medians(&others);
+            row("  the other build", &others);
+            let ratio = std::array::from_fn(|figure| costs[figure] / others[figure]);
+            row("  ratio", &ratio);
+        }
     }
+}
+
+fn medians(costs: &[[f64; 6]]) -> [f64; 6] {
+    std::array::from_fn(|figure| {
+        let mut figures: Vec<f64> = costs.iter().map(|cost| cost[figure]).collect();
+        figures.sort_by(f64::total_cmp);
+        figures[figures.len() / 2]
+    })
+}
+
+fn row(name: &str, [cpu, resident, peak, dirty, threads, wake_ups]: &[f64; 6]) {
+    println!(
+        "{name:26}  {cpu:9.2}  {resident:7.2}  {peak:8.2}   {dirty:16.2}   {threads:7.2}   {wake_ups:10.2}"
+    );
 }
 
 fn access(endpoint: &str) -> Access {
@@ -75,7 +95,7 @@ fn access(endpoint: &str) -> Access {
 }
 
 /// CPU s/min, RSS, peak, private dirty, threads, wake-ups a second.
-async fn run(what: &str, seconds: u64) -> [f64; 6] {
+async fn run(binary: &Path, what: &str, seconds: u64) -> [f64; 6] {
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config::new(folder.path().join("kvs"));
     config.access_keys = vec![AccessKey::new("AKIDTEST", "secret")];
@@ -84,7 +104,7 @@ async fn run(what: &str, seconds: u64) -> [f64; 6] {
     let server = Server::start(config).await.unwrap();
     let master = start_master(&format!("{what} {}", server.url())).await;
     let ca = folder.path().join("kvs/ca.pem");
-    let mut agent = AgentProcess::start(&AgentSettings {
+    let settings = AgentSettings {
         manifest: MANIFEST,
         folder: folder.path(),
         endpoint: &server.tls_url().unwrap(),
@@ -92,9 +112,8 @@ async fn run(what: &str, seconds: u64) -> [f64; 6] {
         secret_key: "secret",
         arguments: &[],
         env: &[("AWS_CA_BUNDLE", ca.to_str().unwrap())],
-    })
-    .await
-    .unwrap();
+    };
+    let mut agent = AgentProcess::start_build(binary, &settings).await.unwrap();
     let stored = |status: &serde_json::Value| status["kvs"]["fragmentsPersisted"].as_u64() > Some(0);
     agent.wait_for("the first fragment", Duration::from_secs(40), stored).await.unwrap();
     sleep(WARM).await;

@@ -59,10 +59,15 @@ pub struct AgentProcess {
 
 /// The command line and environment of an agent that sees nothing of this machine's own AWS configuration.
 pub fn command(settings: &AgentSettings<'_>) -> Result<(Command, PathBuf)> {
+    command_of(&binary("kvs-ingest-agent")?, settings)
+}
+
+/// As [`command`], of another build of the agent.
+fn command_of(binary: &Path, settings: &AgentSettings<'_>) -> Result<(Command, PathBuf)> {
     let manifest = settings.folder.join("ingest.yaml");
     std::fs::write(&manifest, settings.manifest)?;
     let log = settings.folder.join("agent.log");
-    let mut command = Command::new(binary("kvs-ingest-agent")?);
+    let mut command = Command::new(binary);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("AWS_") {
             command.env_remove(name);
@@ -89,7 +94,12 @@ pub fn command(settings: &AgentSettings<'_>) -> Result<(Command, PathBuf)> {
 impl AgentProcess {
     /// Starts the agent and waits for its first line, which holds the address of its HTTP server.
     pub async fn start(settings: &AgentSettings<'_>) -> Result<Self> {
-        let (mut command, log) = command(settings)?;
+        Self::start_build(&binary("kvs-ingest-agent")?, settings).await
+    }
+
+    /// As [`Self::start`], of another build of the agent.
+    pub async fn start_build(binary: &Path, settings: &AgentSettings<'_>) -> Result<Self> {
+        let (mut command, log) = command_of(binary, settings)?;
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(File::options().create(true).append(true).open(&log)?)

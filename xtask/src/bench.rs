@@ -28,6 +28,9 @@ enum What {
         /// Length of each run: with and without sound, three times
         #[arg(long, default_value_t = 60)]
         seconds: u32,
+        /// Another build of the agent, run in turn with this one: the figures side by side, and their ratio
+        #[arg(long, value_name = "BINARY")]
+        against: Option<std::path::PathBuf>,
     },
     /// kvssink over TLS, beside a fakesink at the end of the same pipeline and the element for C++
     Kvssink {
@@ -38,10 +41,10 @@ enum What {
 }
 
 pub fn run(options: &Options) -> Result<ExitCode> {
-    match options.what {
-        What::Operator { objects } => operator(objects),
-        What::Agent { seconds } => agent(seconds),
-        What::Kvssink { seconds } => kvssink(seconds),
+    match &options.what {
+        What::Operator { objects } => operator(*objects),
+        What::Agent { seconds, against } => agent(*seconds, against.as_deref()),
+        What::Kvssink { seconds } => kvssink(*seconds),
     }
 }
 
@@ -76,7 +79,7 @@ fn kvssink(seconds: u32) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn agent(seconds: u32) -> Result<ExitCode> {
+fn agent(seconds: u32, against: Option<&std::path::Path>) -> Result<ExitCode> {
     packages::ensure(&[packages::Group::Build, packages::Group::Media])?;
     run_command(cargo().args(["build", "--locked", "--release", "-p", "kvs-ingest-agent"]))?;
     run_command(
@@ -84,7 +87,8 @@ fn agent(seconds: u32) -> Result<ExitCode> {
             // Only the agent is measured; master and KVS need no such long build.
             .args(["bench", "--locked", "--profile", "dev", "-p", "kvs-ingest-tests", "--bench", "agent"])
             .env("KVS_INGEST_BENCH_SECONDS", seconds.to_string())
-            .env("KVS_INGEST_BIN_DIR", target().join("release")),
+            .env("KVS_INGEST_BIN_DIR", target().join("release"))
+            .envs(against.map(|binary| ("KVS_INGEST_BENCH_AGAINST", binary))),
     )?;
     Ok(ExitCode::SUCCESS)
 }
