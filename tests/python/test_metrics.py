@@ -24,8 +24,12 @@ def exported():
         kinds[name] = fields.get(value, "Gauge")
     for name in re.findall(r'\.register\(\s*"([a-z_]+)"', read("agent/src/events.rs")):
         kinds[f"kvs_ingest_{name}"] = "Counter"
-    for call, name in re.findall(r'\b(register|count)\(\s*"([a-z_]+)"', read("agent/src/http/metrics.rs")):
+    agent = read("agent/src/http/metrics.rs")
+    for call, name in re.findall(r'\b(register|count)\(\s*"([a-z_]+)"', agent):
         kinds[f"kvs_ingest_{name}"] = "Counter" if call == "count" else "Gauge"
+    for name, field in re.findall(r'\.register\("([a-z_]+)", \w+, ([a-z_]+)\.clone\(\)\)', agent):
+        if re.search(rf"^    {field}: .*\bCounter\b", agent, re.M):
+            kinds[f"kvs_ingest_{name}"] = "Counter"
     return {name + suffix for name, kind in kinds.items() for suffix in SUFFIXES[kind]}
 
 
