@@ -173,6 +173,8 @@ impl Driver {
                 }
             }
             Message::PeerBuilt { generation, without_turn, result } => match result {
+                // One that was built so slowly that another was asked for ends as it is dropped.
+                Ok(_) if self.peer.as_ref().is_some_and(|slot| slot.generation > generation) => {}
                 Ok((peer, media)) => {
                     if let Some(reason) = without_turn.clone() {
                         let told = self.without_turn == without_turn;
@@ -332,6 +334,9 @@ impl Driver {
                     return;
                 }
             }
+            // Of a connection that was left nobody hears any more.
+            let reason = "its thread has ended".to_owned();
+            let _ = messages.send(Message::Input(Input::PeerFailed { generation, reason })).await;
         });
     }
 
@@ -339,7 +344,8 @@ impl Driver {
         let Some(slot) = self.peer.as_mut().filter(|slot| slot.generation == generation) else {
             return Err(PeerError::Apply("the peer is gone".to_owned()));
         };
-        tracing::debug!(sdp, "answer");
+        let lines = sdp.lines().filter(|line| !line.contains("ice-pwd")).collect::<Vec<_>>();
+        tracing::debug!(answer = lines.join("\n"), "answer");
         let negotiated = slot.peer.accept_answer(sdp).await?;
         if !negotiated.left_out.is_empty() {
             tracing::info!(left_out = negotiated.left_out.join("; "), "lines of the answer were passed over");

@@ -5,7 +5,8 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// The crates of ours that follow the level.
-const OURS: [&str; 6] = ["kvs_ingest_agent", "kvs", "kvs_aws", "kvs_media", "kvs_putmedia", "gstkvssink"];
+const OURS: [&str; 7] =
+    ["kvs_ingest_agent", "kvs", "kvs_aws", "kvs_media", "kvs_peer", "kvs_putmedia", "gstkvssink"];
 
 /// Starts logging. `level` is a level for our crates, or a whole filter.
 ///
@@ -28,7 +29,8 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), String> {
 
 fn directives(level: &str) -> String {
     if level.parse::<tracing::Level>().is_err() {
-        return level.to_owned();
+        // rtc-ice would log the ICE password of the master.
+        return format!("{level},rtc_ice=off");
     }
     // The WebRTC engine logs every packet that it does not like: its own errors only.
     let mut text = "warn,rtc=off,webrtc=off,rtc_ice=off,rtc_dtls=error,rtc_turn=error".to_owned();
@@ -46,7 +48,7 @@ mod tests {
     fn a_level_is_for_our_crates_and_a_filter_is_taken_as_it_is() {
         assert!(directives("debug").contains("kvs_ingest_agent=debug"));
         assert!(directives("debug").starts_with("warn,"));
-        assert_eq!(directives("info,rtc=debug"), "info,rtc=debug");
+        assert_eq!(directives("info,rtc=debug"), "info,rtc=debug,rtc_ice=off");
         assert!(EnvFilter::try_new(directives("trace")).is_ok());
     }
 }

@@ -29,6 +29,12 @@ const EVENT_QUEUE: usize = 256;
 /// Datagrams taken from the sockets and not looked at yet, bytes.
 const MAX_BACKLOG: usize = 16 << 20;
 
+/// What a datagram costs beside its bytes.
+const ENTRY: usize = 128;
+
+/// Batches read from one socket before others, and timers, have their turn.
+const READS: usize = 64;
+
 /// Datagrams handled before the sockets are emptied again.
 const BATCH: usize = 32;
 
@@ -247,14 +253,14 @@ impl Engine {
         let (backlog, bytes) = (&mut self.backlog, &mut self.backlog_bytes);
         for socket in &mut self.sockets {
             let local = socket.local;
-            while socket.ready && *bytes < MAX_BACKLOG {
-                let more = socket.read(buffers, |remote, data| {
-                    *bytes += data.len();
-                    backlog.push_back(Datagram { local, remote, data: data.into() });
-                });
-                if !more {
+            for _ in 0..READS {
+                if !socket.ready || *bytes >= MAX_BACKLOG {
                     break;
                 }
+                socket.read(buffers, |remote, data| {
+                    *bytes += data.len() + ENTRY;
+                    backlog.push_back(Datagram { local, remote, data: data.into() });
+                });
             }
         }
     }
@@ -265,7 +271,7 @@ impl Engine {
             let Some(datagram) = self.backlog.pop_front() else {
                 return;
             };
-            self.backlog_bytes -= datagram.data.len();
+            self.backlog_bytes -= datagram.data.len() + ENTRY;
             self.receiver.handle_datagram(datagram.local, datagram.remote, &datagram.data, now);
         }
     }

@@ -129,8 +129,8 @@ impl Socket {
         })
     }
 
-    /// Reads what is there, at most one batch; each datagram goes to `take`. `false`: there is nothing.
-    pub(super) fn read(&mut self, buffers: &mut Buffers, mut take: impl FnMut(SocketAddr, &[u8])) -> bool {
+    /// Reads what is there, at most one batch; each datagram goes to `take`. Not ready any more: there is nothing.
+    pub(super) fn read(&mut self, buffers: &mut Buffers, mut take: impl FnMut(SocketAddr, &[u8])) {
         let mut meta = [RecvMeta::default(); BATCH];
         let count = {
             let mut slices: Vec<_> = buffers.0.chunks_mut(DATAGRAM).map(IoSliceMut::new).collect();
@@ -138,12 +138,12 @@ impl Socket {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.ready = false;
-                    return false;
+                    return;
                 }
                 Err(error) => {
                     // An ICMP error of an earlier datagram: the next read goes on.
                     tracing::trace!(%error, "read");
-                    return true;
+                    return;
                 }
             }
         };
@@ -153,7 +153,6 @@ impl Socket {
                 take(meta.addr, datagram);
             }
         }
-        true
     }
 
     /// Sends a datagram; one that cannot be sent is lost, as datagrams are.
@@ -225,10 +224,12 @@ mod tests {
         }
         let mut buffers = Buffers::new();
         let mut read = 0;
-        while sockets[0].read(&mut buffers, |_, datagram| {
-            assert_eq!(datagram.len(), 1200);
-            read += 1;
-        }) {}
+        while sockets[0].ready {
+            sockets[0].read(&mut buffers, |_, datagram| {
+                assert_eq!(datagram.len(), 1200);
+                read += 1;
+            });
+        }
         assert!(read > 0 && read < 200, "{read}");
         assert_eq!(dropped(&sockets), 200 - read);
     }

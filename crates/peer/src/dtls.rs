@@ -16,12 +16,22 @@ use rtc_srtp::context::Context;
 use rtc_srtp::option::{srtcp_replay_protection, srtp_replay_protection};
 use rtc_srtp::protection_profile::ProtectionProfile;
 use sha2::{Digest, Sha256, Sha384, Sha512};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Packets: a burst of retransmissions comes late, and is no replay.
-const REPLAY_WINDOW: usize = 1024;
+const REPLAY_WINDOW: usize = 4096;
+
+/// Records and bytes of one association, alerts apart. A handshake has some thirty of a few kilobytes, and nothing follows
+/// it: more is an attack on who reassembles it.
+const MAX_RECORDS: usize = 512;
+const MAX_BYTES: usize = 256 << 10;
+
+/// A flight that is not answered is sent again after this time, then twice, four times as long …
+const REPEAT: Duration = Duration::from_millis(400);
+const MAX_REPEATS: u32 = 7;
 
 const PROFILES: [(SrtpProtectionProfile, ProtectionProfile); 4] = [
     (SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm, ProtectionProfile::AeadAes128Gcm),
@@ -34,6 +44,8 @@ const PROFILES: [(SrtpProtectionProfile, ProtectionProfile); 4] = [
 pub(crate) struct Keys {
     pub(crate) inbound: Context,
     pub(crate) outbound: Context,
+    /// SRTCP has a tag of its own behind the cipher (RFC 3711), rather than being AEAD.
+    pub(crate) is_aes_cm: bool,
 }
 
 /// What came of a datagram.
@@ -57,6 +69,15 @@ pub(crate) struct Dtls {
     /// What went wrong last, in words.
     trouble: Option<String>,
     begun: bool,
+    done: bool,
+    records: usize,
+    bytes: usize,
+    out: VecDeque<BytesMut>,
+    /// What was sent last. `rtc-dtls` stops its own timer at any handshake record, an old one that the master repeats
+    /// included; then nobody else sends it again.
+    flight: Vec<BytesMut>,
+    repeat_at: Option<Instant>,
+    repeats: u32,
 }
 
 impl Dtls {
@@ -103,6 +124,13 @@ impl Dtls {
             peer: context.peer_addr,
             trouble: None,
             begun: false,
+            done: false,
+            records: 0,
+            bytes: 0,
+            out: VecDeque::new(),
+            flight: Vec::new(),
+            repeat_at: None,
+            repeats: 0,
         })
     }
 
@@ -112,7 +140,9 @@ impl Dtls {
             return Ok(());
         };
         self.begun = true;
-        self.endpoint.connect(now, self.peer, config, None).map_err(|error| error.to_string())
+        let begun = self.endpoint.connect(now, self.peer, config, None).map_err(|error| error.to_string());
+        self.take_flight(now);
+        begun
     }
 
     /// Takes a datagram. An error ends the association.
@@ -122,8 +152,23 @@ impl Dtls {
             // A server that speaks before our ClientHello: nothing of it can be meant for this association.
             return Ok(outcome);
         }
+        if self.is_too_much(datagram) {
+            self.trouble = Some("the master sends DTLS records without end".to_owned());
+            return Ok(outcome);
+        }
         self.begun = true;
-        match self.endpoint.read(now, self.peer, None, BytesMut::from(datagram)) {
+        let read = self.endpoint.read(now, self.peer, None, BytesMut::from(datagram));
+        let result = self.take_events(read, &mut outcome);
+        self.take_flight(now);
+        result.map(|()| outcome)
+    }
+
+    fn take_events(
+        &mut self,
+        read: Result<Vec<EndpointEvent>, Error>,
+        outcome: &mut Outcome,
+    ) -> Result<(), String> {
+        match read {
             Ok(events) => {
                 for event in events {
                     match event {
@@ -131,13 +176,14 @@ impl Dtls {
                             let state = self.endpoint.get_connection_state(self.peer);
                             let state = state.ok_or("the association vanished")?;
                             outcome.keys = Some(keys(state, &self.provider)?);
+                            self.done = true;
                         }
                         EndpointEvent::PeerClosed => outcome.closed = true,
                         // Data channels were not offered.
                         _ => {}
                     }
                 }
-                Ok(outcome)
+                Ok(())
             }
             Err(error) => {
                 if let Some(mismatch) = self.mismatch.lock().take() {
@@ -148,17 +194,49 @@ impl Dtls {
                 }
                 // A datagram that is not the association's, or out of order: the handshake repeats what it misses.
                 self.trouble = Some(error.to_string());
-                Ok(outcome)
+                Ok(())
             }
         }
     }
 
+    /// Counts the records of a datagram (RFC 6347, section 4.1).
+    fn is_too_much(&mut self, datagram: &[u8]) -> bool {
+        let mut rest = datagram;
+        let mut alert = false;
+        while rest.len() > 13 {
+            let length = 13 + usize::from(u16::from_be_bytes([rest[11], rest[12]]));
+            alert |= rest[0] == 21;
+            self.records += 1;
+            self.bytes += length.min(rest.len());
+            rest = rest.get(length..).unwrap_or_default();
+        }
+        // A goodbye is heard however much came before.
+        !(alert && self.done) && (self.records > MAX_RECORDS || self.bytes > MAX_BYTES)
+    }
+
+    /// Takes what is to be sent, and sees to it that it is sent again if need be.
+    fn take_flight(&mut self, now: Instant) {
+        let mut sent = Vec::new();
+        while let Some(transmit) = self.endpoint.poll_transmit() {
+            sent.push(transmit.message);
+        }
+        if !sent.is_empty() {
+            self.out.extend(sent.iter().cloned());
+            (self.flight, self.repeats, self.repeat_at) = (sent, 0, None);
+        }
+        if self.done || self.endpoint.poll_timeout(&self.peer).is_some() || self.repeats >= MAX_REPEATS {
+            self.repeat_at = None;
+        } else if !self.flight.is_empty() {
+            self.repeat_at.get_or_insert(now + REPEAT * 2_u32.pow(self.repeats));
+        }
+    }
+
     pub(crate) fn poll_transmit(&mut self) -> Option<BytesMut> {
-        self.endpoint.poll_transmit().map(|transmit| transmit.message)
+        self.out.pop_front()
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.endpoint.poll_timeout(&self.peer)
+        [self.endpoint.poll_timeout(&self.peer), self.repeat_at].into_iter().flatten().min()
     }
 
     /// Repeats a flight that is due. An error ends the association.
@@ -166,7 +244,15 @@ impl Dtls {
         if self.endpoint.get_connection_state(self.peer).is_none() {
             return Ok(());
         }
-        self.endpoint.handle_timeout(self.peer, now).map_err(|error| error.to_string())
+        let result = self.endpoint.handle_timeout(self.peer, now).map_err(|error| error.to_string());
+        if self.repeat_at.is_some_and(|at| at <= now) {
+            // As it was: a record that was lost is no replay to the master, and one that was not is passed over.
+            self.out.extend(self.flight.iter().cloned());
+            self.repeats += 1;
+            self.repeat_at = None;
+        }
+        self.take_flight(now);
+        result
     }
 
     /// How far it got, for a person who waits.
@@ -187,6 +273,8 @@ impl Dtls {
         if let Err(error) = self.endpoint.close(now) {
             tracing::debug!(%error, "DTLS closed with an error");
         }
+        self.done = true;
+        self.take_flight(now);
     }
 }
 
@@ -219,6 +307,10 @@ fn keys(state: &State, provider: &Arc<dyn RTCCryptoProvider>) -> Result<Keys, St
                 Some(srtcp_replay_protection(REPLAY_WINDOW)),
                 crypto,
             )?,
+            is_aes_cm: matches!(
+                profile,
+                ProtectionProfile::Aes128CmHmacSha1_80 | ProtectionProfile::Aes128CmHmacSha1_32
+            ),
             outbound: Context::new(
                 &keys.local_master_key,
                 &keys.local_master_salt,

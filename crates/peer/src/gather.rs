@@ -7,7 +7,7 @@ use rtc_shared::error::Error;
 use rtc_shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use rtc_turn::client::{Client, ClientConfig, Event};
 use sansio::Protocol;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,11 +15,18 @@ use std::time::{Duration, Instant};
 /// Checks that wait for the relay's permission, per relay; ICE sends them again.
 const MAX_WAITING: usize = 32;
 
+/// Channels that are remembered, per relay.
+const MAX_CHANNELS: usize = 256;
+
 /// A request is repeated after 200 ms, 400 ms, …
 const RETRANSMIT_MS: u64 = 200;
 
-/// Keeps the NAT's mapping to a relay that waits.
-const REFRESH_CAP: Duration = Duration::from_secs(240);
+/// A NAT forgets a mapping that is silent, many after 30 s (RFC 8445, section 11): a relay and a reflexive address that
+/// wait for a master are spoken for so often.
+const REFRESH_CAP: Duration = Duration::from_secs(25);
+
+/// Requests of a server's that are made again after it refused them.
+const MAX_RETRIES: u32 = 16;
 
 /// An address found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +54,9 @@ struct Server {
     /// Peers that may send through the relay, or are being let in.
     permitted: Vec<SocketAddr>,
     waiting: VecDeque<(SocketAddr, Vec<u8>)>,
+    /// Peers by the number of their channel: one that has to be bound again meanwhile is still used by the server.
+    channels: BTreeMap<u16, SocketAddr>,
+    retries: u32,
 }
 
 /// The servers of one connection.
@@ -58,6 +68,8 @@ pub(crate) struct Gatherer {
     first: VecDeque<Transmit>,
     /// What failed, in words.
     pub(crate) failures: Vec<String>,
+    /// When reflexive addresses are asked for again, so that they last; `None` once there is a path.
+    again_at: Option<Instant>,
 }
 
 impl Gatherer {
@@ -69,7 +81,7 @@ impl Gatherer {
         provider: &Arc<dyn RTCCryptoProvider>,
         now: Instant,
     ) -> Self {
-        let mut gatherer = Self::default();
+        let mut gatherer = Self { again_at: Some(now + REFRESH_CAP), ..Self::default() };
         for server in servers {
             let turn = server.credentials.is_some();
             if relay_only && !turn {
@@ -126,6 +138,8 @@ impl Gatherer {
             relayed: None,
             permitted: Vec::new(),
             waiting: VecDeque::new(),
+            channels: BTreeMap::new(),
+            retries: 0,
         })
     }
 
@@ -163,8 +177,12 @@ impl Gatherer {
                 },
                 message: BytesMut::from(data),
             };
-            if let Err(error) = server.client.handle_read(message) {
-                tracing::debug!(%error, server = %remote, "datagram of a STUN or TURN server not understood");
+            match server.client.handle_read(message) {
+                Ok(()) => {}
+                Err(Error::ErrChannelBindNotFound) => arrived.extend(channel_data(server, data)),
+                Err(error) => {
+                    tracing::debug!(%error, server = %remote, "datagram of a STUN or TURN server not understood");
+                }
             }
             self.events(index, now, &mut arrived);
         }
@@ -205,8 +223,33 @@ impl Gatherer {
                 }
                 Event::CreatePermissionError(_, error) => {
                     tracing::debug!(%error, server = %server.address, "no permission through the relay");
+                    if server.retries < MAX_RETRIES {
+                        server.retries += 1;
+                        if error.to_string().contains("437") {
+                            // The server does not know the relay any more, or not behind this mapping.
+                            server.relayed = None;
+                            if let Err(error) = server.client.allocate(now) {
+                                tracing::debug!(%error, "relay not asked for again");
+                            }
+                        }
+                        // With the nonce that came with the refusal.
+                        for peer in server.permitted.clone() {
+                            Self::permit(server, peer, now);
+                        }
+                    }
                 }
-                Event::DataIndicationOrChannelData(_, peer, data) => {
+                Event::TransactionTimeout(_) if server.turn && server.retries < MAX_RETRIES => {
+                    server.retries += 1;
+                    for peer in server.permitted.clone() {
+                        Self::permit(server, peer, now);
+                    }
+                }
+                Event::DataIndicationOrChannelData(channel, peer, data) => {
+                    if let Some(channel) = channel
+                        && server.channels.len() < MAX_CHANNELS
+                    {
+                        server.channels.insert(channel.0, peer);
+                    }
                     if let Some(relayed) = server.relayed {
                         arrived.push(Arrived::Data { relayed, peer, data });
                     }
@@ -293,10 +336,24 @@ impl Gatherer {
     }
 
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
-        self.servers.iter_mut().filter_map(|server| server.client.poll_timeout()).min()
+        let servers = self.servers.iter_mut().filter_map(|server| server.client.poll_timeout()).min();
+        [servers, self.again_at].into_iter().flatten().min()
+    }
+
+    /// There is a path: what else was gathered may be forgotten.
+    pub(crate) fn settled(&mut self) {
+        self.again_at = None;
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.again_at.is_some_and(|at| at <= now) {
+            self.again_at = Some(now + REFRESH_CAP);
+            for server in self.servers.iter_mut().filter(|server| !server.turn) {
+                if let Err(error) = server.client.send_binding_request(now) {
+                    tracing::debug!(%error, "reflexive address not asked for again");
+                }
+            }
+        }
         for index in 0..self.servers.len() {
             if let Err(error) = self.servers[index].client.handle_timeout(now) {
                 tracing::debug!(%error, "TURN client");
@@ -316,6 +373,17 @@ impl Gatherer {
             }
         }
     }
+}
+
+/// ChannelData (RFC 8656, section 12.4) of a channel that was bound before.
+fn channel_data(server: &Server, data: &[u8]) -> Option<Arrived> {
+    let [first, second, high, low, ..] = *data else {
+        return None;
+    };
+    let peer = *server.channels.get(&u16::from_be_bytes([first, second]))?;
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    let data = BytesMut::from(data.get(4..4 + length)?);
+    Some(Arrived::Data { relayed: server.relayed?, peer, data })
 }
 
 /// Whether a server can be asked from a socket: of its family, and loopback only where there is nothing else.

@@ -17,14 +17,26 @@ use rtc_ice::mdns::MulticastDnsMode;
 use rtc_ice::state::ConnectionState;
 use rtc_shared::error::Error;
 use rtc_shared::{TaggedBytesMut, TransportContext, TransportProtocol};
+use rtc_stun::attributes::ATTR_USERNAME;
+use rtc_stun::integrity::MessageIntegrity;
+use rtc_stun::message::{CLASS_REQUEST, Message};
 use sansio::Protocol;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Bytes of media kept while there are no keys: two large key frames.
-const MAX_EARLY: usize = 2 << 20;
+const MAX_EARLY: usize = 4 << 20;
+
+/// What a kept packet costs beside its bytes.
+const EARLY: usize = 64;
+
+/// Sources whose packets are opened; a master has a handful.
+const MAX_SOURCES: usize = 1024;
+
+/// Remote candidates of a path, with those that are found by their checks: each is checked from every socket.
+const MAX_REMOTE: usize = 40;
 
 /// How often ICE is told that media arrive, which counts as a sign of life.
 const SIGN_OF_LIFE: Duration = Duration::from_millis(200);
@@ -72,6 +84,7 @@ pub(crate) struct Credentials {
 /// One transport.
 pub(crate) struct Path {
     agent: Agent,
+    provider: Arc<dyn RTCCryptoProvider>,
     dtls: Option<Dtls>,
     keys: Option<Keys>,
     /// Local and remote address of the selected pair.
@@ -83,6 +96,8 @@ pub(crate) struct Path {
     early_bytes: usize,
     pub(crate) early_dropped: u64,
     pub(crate) undecryptable: u64,
+    /// Sources that packets named, before they were opened: each costs memory.
+    sources: HashSet<u32>,
     over: bool,
     disconnected: bool,
     events: VecDeque<PathEvent>,
@@ -106,8 +121,8 @@ impl Path {
             keepalive_interval: Some(KEEPALIVE),
             failed_timeout: Some(Duration::from_secs(25)),
             check_interval: CHECK,
-            // A master that begins late is still checked for: a pair is given up after ten seconds.
-            max_binding_requests: Some(100),
+            // A master that begins late is still checked for, for as long as a connection is waited for.
+            max_binding_requests: Some(200),
             is_controlling: true,
             // How long a better pair is waited for before one of this type is taken.
             srflx_acceptance_min_wait: Some(Duration::from_millis(300)),
@@ -117,6 +132,7 @@ impl Path {
         };
         Ok(Self {
             agent: Agent::new(now, Arc::new(config), Arc::clone(provider))?,
+            provider: Arc::clone(provider),
             dtls: None,
             keys: None,
             route: None,
@@ -126,6 +142,7 @@ impl Path {
             early_bytes: 0,
             early_dropped: 0,
             undecryptable: 0,
+            sources: HashSet::new(),
             over: false,
             disconnected: false,
             events: VecDeque::new(),
@@ -152,6 +169,9 @@ impl Path {
     }
 
     pub(crate) fn add_remote(&mut self, text: &str) -> Result<(), String> {
+        if self.agent.get_remote_candidates().len() >= MAX_REMOTE {
+            return Err(format!("more than {MAX_REMOTE} candidates"));
+        }
         self.agent.add_remote_candidate(parse(text)?).map_err(|error| error.to_string())?;
         Ok(())
     }
@@ -189,7 +209,10 @@ impl Path {
 
     /// Whether a STUN message is for this transport; it is taken then.
     pub(crate) fn stun(&mut self, local: SocketAddr, remote: SocketAddr, data: &[u8], now: Instant) -> bool {
-        if self.over {
+        if self.over || !self.is_from_the_master(data) {
+            return false;
+        }
+        if !self.has_candidate(remote) && self.agent.get_remote_candidates().len() >= MAX_REMOTE {
             return false;
         }
         let message =
@@ -197,6 +220,25 @@ impl Path {
         let taken = self.agent.handle_read(message).is_ok();
         self.ice_events(now);
         taken
+    }
+
+    /// Checks of the master prove that they are its own before they are looked into: `rtc-ice` settles conflicts of roles
+    /// first, and anybody could turn ours (RFC 8445, section 7.3).
+    fn is_from_the_master(&self, data: &[u8]) -> bool {
+        let mut message = Message { raw: data.to_vec(), ..Message::default() };
+        if message.decode().is_err() {
+            return false;
+        }
+        if message.typ.class != CLASS_REQUEST {
+            return true;
+        }
+        let own = self.credentials();
+        let Some(remote) = self.agent.get_remote_credentials() else {
+            return false;
+        };
+        let expected = format!("{}:{}", own.ufrag, remote.ufrag);
+        let named = message.get(ATTR_USERNAME).is_ok_and(|name| name == expected.as_bytes());
+        named && MessageIntegrity::check(&mut message, own.pwd.as_bytes(), self.provider.crypto()).is_ok()
     }
 
     /// Whether what comes from there over this transport is to be believed.
@@ -252,16 +294,34 @@ impl Path {
     /// Opens a packet of SRTP or SRTCP from a known address.
     pub(crate) fn media(&mut self, data: &[u8]) -> Option<Opened> {
         let Some(keys) = &mut self.keys else {
-            if self.early_bytes + data.len() <= MAX_EARLY {
-                self.early_bytes += data.len();
+            if self.early_bytes + data.len() + EARLY <= MAX_EARLY {
+                self.early_bytes += data.len() + EARLY;
                 self.early.push_back(data.to_vec());
             } else {
                 self.early_dropped += 1;
             }
             return None;
         };
+        let is_rtcp = matches!(data.get(1), Some(192..=223));
+        let ssrc = data.get(if is_rtcp { 4..8 } else { 8..12 }).map(<[u8; 4]>::try_from);
+        if let Some(Ok(ssrc)) = ssrc {
+            let ssrc = u32::from_be_bytes(ssrc);
+            if self.sources.len() >= MAX_SOURCES && !self.sources.contains(&ssrc) {
+                self.undecryptable += 1;
+                return None;
+            }
+            self.sources.insert(ssrc);
+        }
+        // What says that it is not encrypted is not authenticated either by rtc-srtp (RFC 3711, section 3.4 wants it);
+        // masters always encrypt. The flag is in front of the index, behind which is the tag of ten bytes.
+        let encrypted =
+            data.len().checked_sub(14).and_then(|at| data.get(at)).is_some_and(|byte| byte & 0x80 != 0);
+        if is_rtcp && keys.is_aes_cm && !encrypted {
+            self.undecryptable += 1;
+            return None;
+        }
         // RFC 5761, section 4: packet types of RTCP are 192 to 223 in the second byte.
-        let opened = if matches!(data.get(1), Some(192..=223)) {
+        let opened = if is_rtcp {
             keys.inbound.decrypt_rtcp(data).map(Opened::Rtcp)
         } else {
             keys.inbound.decrypt_rtp(data).map(|packet| Opened::Rtp(packet.freeze()))

@@ -25,6 +25,10 @@ use thiserror::Error;
 /// Between receiver reports while media arrive.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// From the BYE of all sources to believing it: a sender that takes another SSRC ends the old one first (RFC 3550, section
+/// 8.2).
+const BELIEVE: Duration = Duration::from_millis(120);
+
 /// From the answer to the connection; it says how far it came then.
 const CONNECT: Duration = Duration::from_secs(18);
 
@@ -78,6 +82,8 @@ pub struct Receiver {
     ended: BTreeSet<u32>,
     figures: Figures,
     connected: bool,
+    /// All sources ended: believed then, unless one begins.
+    goodbye_at: Option<Instant>,
     /// When it is given up, until it is connected.
     deadline: Option<Instant>,
     over: bool,
@@ -128,6 +134,7 @@ impl Receiver {
             ended: BTreeSet::new(),
             figures: Figures::default(),
             connected: false,
+            goodbye_at: None,
             deadline: None,
             over: false,
             events: VecDeque::new(),
@@ -247,10 +254,17 @@ impl Receiver {
             return None;
         }
         let paths = self.paths.iter_mut().filter_map(Path::poll_timeout).min();
-        [paths, self.gatherer.poll_timeout(), self.report_at, self.twcc.poll_timeout(), self.deadline]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            paths,
+            self.gatherer.poll_timeout(),
+            self.report_at,
+            self.twcc.poll_timeout(),
+            self.deadline,
+            self.goodbye_at,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Time went on.
@@ -264,6 +278,12 @@ impl Receiver {
             path.handle_timeout(now);
         }
         self.path_events();
+        if self.goodbye_at.is_some_and(|at| at <= now) {
+            self.goodbye_at = None;
+            self.heard.clear();
+            self.ended.clear();
+            self.events.push_back(Event::Goodbye);
+        }
         if self.deadline.is_some_and(|at| at <= now) {
             self.deadline = None;
             let (stage, reason) = self.standing();
@@ -441,9 +461,7 @@ impl Receiver {
                                     || self.statistics.get(ssrc).is_none_or(|source| source.is_stale(now))
                             };
                             if !self.ended.is_empty() && self.heard.iter().all(over) {
-                                self.heard.clear();
-                                self.ended.clear();
-                                self.events.push_back(Event::Goodbye);
+                                self.goodbye_at.get_or_insert(now + BELIEVE);
                             }
                         }
                     }
@@ -494,9 +512,8 @@ impl Receiver {
         if self.heard.insert(packet.ssrc) {
             tracing::debug!(ssrc = packet.ssrc, payload_type = packet.payload_type, "a source");
         }
-        if !self.ended.is_empty() {
-            self.ended.remove(&packet.ssrc);
-        }
+        self.ended.remove(&packet.ssrc);
+        self.goodbye_at = None;
         self.report_at.get_or_insert(now + REPORT_INTERVAL);
     }
 
@@ -534,7 +551,10 @@ impl Receiver {
             while let Some(event) = self.paths[index].poll_event() {
                 let alone = self.paths.iter().filter(|path| path.is_up()).count() == 0;
                 let event = match event {
-                    PathEvent::Found => Event::PathFound,
+                    PathEvent::Found => {
+                        self.gatherer.settled();
+                        Event::PathFound
+                    }
                     PathEvent::Connected if self.connected => continue,
                     PathEvent::Connected => {
                         self.connected = true;
