@@ -81,6 +81,7 @@ impl UdpPeer {
                 relay_only: config.relay_only,
                 ice_servers,
                 sockets: sockets.iter().map(|socket| socket.local).collect(),
+                receive_buffer: sockets.iter().map(|socket| socket.receive_buffer).min().unwrap_or_default(),
             },
             Instant::now(),
         )
@@ -289,7 +290,7 @@ impl Engine {
                     let _ = reply.send(result);
                 }
                 Ok(Command::Nack { media_ssrc, sequences }) => {
-                    log_feedback(self.receiver.nack(media_ssrc, &sequences));
+                    log_feedback(self.receiver.nack(media_ssrc, &sequences, Instant::now()));
                 }
                 Ok(Command::PictureLoss { media_ssrc }) => {
                     log_feedback(self.receiver.picture_loss(media_ssrc))

@@ -37,8 +37,11 @@ impl Default for KeyFrameConfig {
 
 /// A sender that has been silent for so long is not asked: whoever watches over the connection acts then.
 const SILENCE: Duration = Duration::from_secs(5);
-/// A key frame that was seen to begin gets this long to arrive.
+/// A key frame that was seen to begin is underway while packets come, none later than this behind the one before: asking
+/// for another would have it sent twice over a link that is slow already.
 const UNDERWAY: Duration = Duration::from_millis(200);
+/// But no longer than this.
+const LONGEST: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gate {
@@ -57,7 +60,8 @@ pub(crate) struct KeyFrameGate {
     /// When what makes the next request due began: the first packet, the loss, the last key frame.
     since: Option<Instant>,
     asked: Option<Instant>,
-    underway: Option<Instant>,
+    /// When a key frame began, and its newest packet.
+    underway: Option<(Instant, Instant)>,
     packet: Option<Instant>,
     rtt: Duration,
 }
@@ -83,8 +87,14 @@ impl KeyFrameGate {
     pub(crate) fn packet(&mut self, key: bool, now: Instant) {
         self.since.get_or_insert(now);
         self.packet = Some(now);
+        if let Some((_, newest)) = &mut self.underway {
+            *newest = now;
+        }
         if key {
-            self.underway = Some(now);
+            // It may begin in several packets.
+            let begun = self.underway.map(|(begun, _)| begun);
+            let begun = begun.filter(|begun| now.saturating_duration_since(*begun) < LONGEST);
+            self.underway = Some((begun.unwrap_or(now), now));
         }
     }
 
@@ -122,7 +132,7 @@ impl KeyFrameGate {
             Gate::Open => (since + self.config.interval?, self.config.retry, KeyFrameReason::Age),
         };
         let paused = self.asked.map_or(from, |asked| asked + pause);
-        let underway = self.underway.map_or(from, |underway| underway + UNDERWAY);
+        let underway = self.underway.map_or(from, |(begun, newest)| (newest + UNDERWAY).min(begun + LONGEST));
         let at = from.max(paused).max(underway);
         (at <= packet + SILENCE).then_some((at, reason))
     }
@@ -180,8 +190,8 @@ mod tests {
         gate.set_rtt(ms(300));
         let now = Instant::now();
         gate.packet(true, now);
-        let times = requests(&mut gate, now, 1000);
-        assert_eq!(times.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [200, 500, 800]);
+        let times = requests(&mut gate, now, 4000);
+        assert_eq!(times.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [3000, 3300, 3600, 3900]);
     }
 
     #[test]
@@ -201,6 +211,8 @@ mod tests {
     fn asks_when_the_last_is_old_but_not_a_silent_sender() {
         let mut gate = KeyFrameGate::new(KeyFrameConfig::default());
         let now = Instant::now();
+        gate.packet(true, now);
+        assert!(gate.passes(true, now));
         gate.packet(true, now);
         assert!(gate.passes(true, now));
         assert_eq!(requests(&mut gate, now, 3500), [2000, 3000].map(|at| (at, KeyFrameReason::Age)));

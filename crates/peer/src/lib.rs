@@ -44,6 +44,9 @@ pub struct Config {
     pub ice_servers: Vec<IceServer>,
     /// The sockets there are: bound addresses, never wildcards.
     pub sockets: Vec<SocketAddr>,
+    /// What the kernel holds for a socket, bytes as it counts them. What is asked for again comes in one burst: no more is
+    /// asked for at once than has room.
+    pub receive_buffer: usize,
 }
 
 /// A STUN or TURN server.

@@ -22,6 +22,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
+/// Between requests for what has no room at once.
+const NACK_PACE: Duration = Duration::from_millis(5);
+
+/// What the kernel counts for a packet of the usual size.
+const PACKET_COST: usize = 2304;
+
+/// Packets that wait to be asked for; what does not fit is asked for by the next request for it.
+const MAX_NACKS: usize = 4096;
+
 /// Between receiver reports while media arrive.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -76,6 +85,10 @@ pub struct Receiver {
     demux: Demux,
     statistics: BTreeMap<u32, Statistics>,
     twcc: Twcc,
+    /// Source and sequence number of what is to be asked for again, when, and how many at once.
+    nacks: VecDeque<(u32, u16)>,
+    nack_at: Option<Instant>,
+    nack_burst: usize,
     report_at: Option<Instant>,
     /// Sources that sent, and those of them that ended.
     heard: BTreeSet<u32>,
@@ -129,6 +142,10 @@ impl Receiver {
             demux: Demux::default(),
             statistics: BTreeMap::new(),
             twcc: Twcc::new(now),
+            nacks: VecDeque::new(),
+            nack_at: None,
+            // Half of the room: other media come, too.
+            nack_burst: (config.receive_buffer / PACKET_COST / 2).clamp(16, MAX_NACKS),
             report_at: None,
             heard: BTreeSet::new(),
             ended: BTreeSet::new(),
@@ -278,6 +295,11 @@ impl Receiver {
             path.handle_timeout(now);
         }
         self.path_events();
+        if self.nack_at.is_some_and(|at| at <= now)
+            && let Err(error) = self.send_nacks(now)
+        {
+            tracing::debug!(%error, "NACK not sent");
+        }
         if self.goodbye_at.is_some_and(|at| at <= now) {
             self.goodbye_at = None;
             self.heard.clear();
@@ -333,8 +355,30 @@ impl Receiver {
     /// # Errors
     ///
     /// [`ReceiverError::Feedback`] while there is no connection.
-    pub fn nack(&mut self, media_ssrc: u32, sequences: &[u16]) -> Result<(), ReceiverError> {
-        rtcp::nacks(media_ssrc, sequences).iter().try_for_each(|packet| self.feedback(packet))
+    pub fn nack(&mut self, media_ssrc: u32, sequences: &[u16], now: Instant) -> Result<(), ReceiverError> {
+        for sequence in sequences {
+            let wanted = (media_ssrc, *sequence);
+            if self.nacks.len() < MAX_NACKS && !self.nacks.contains(&wanted) {
+                self.nacks.push_back(wanted);
+            }
+        }
+        if self.nack_at.is_none_or(|at| at <= now) { self.send_nacks(now) } else { Ok(()) }
+    }
+
+    /// As many as have room.
+    fn send_nacks(&mut self, now: Instant) -> Result<(), ReceiverError> {
+        let count = self.nacks.len().min(self.nack_burst);
+        let mut by_source: BTreeMap<u32, Vec<u16>> = BTreeMap::new();
+        for (ssrc, sequence) in self.nacks.drain(..count) {
+            by_source.entry(ssrc).or_default().push(sequence);
+        }
+        self.nack_at = (count > 0).then(|| now + NACK_PACE);
+        for (ssrc, sequences) in by_source {
+            for packet in rtcp::nacks(ssrc, &sequences) {
+                self.feedback(&packet)?;
+            }
+        }
+        Ok(())
     }
 
     /// Asks for a key frame.

@@ -68,6 +68,7 @@ impl World {
             relay_only: false,
             ice_servers: Vec::new(),
             sockets: vec![ours],
+            receive_buffer: 4 << 20,
         };
         let mut receiver = Receiver::new(&config, now).unwrap();
         let mut master = RtcConfig::new()
@@ -329,7 +330,7 @@ fn what_is_lost_comes_when_it_is_asked_for_again() {
                 let missing: Vec<_> =
                     (0..last.saturating_sub(3)).filter(|sequence| !found.contains(sequence)).collect();
                 if !missing.is_empty() {
-                    world.receiver.nack(*ssrc, &missing).unwrap();
+                    world.receiver.nack(*ssrc, &missing, world.now).unwrap();
                 }
             }
         }
