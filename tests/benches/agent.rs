@@ -45,7 +45,9 @@ async fn main() {
     println!(
         "one agent, 720p30 at {KILOBITS} kbit/s, stored over TLS, {ROUNDS} runs of {seconds} s: the medians\n"
     );
-    println!("                            CPU s/min   RSS MB   peak MB   private dirty MB   threads   wake-ups/s");
+    println!(
+        "                            CPU s/min   RSS MB   peak MB   private dirty MB   threads   wake-ups/s"
+    );
     let ours = binary("kvs-ingest-agent").unwrap();
     let against = std::env::var_os(AGAINST).map(PathBuf::from);
     for (name, what) in [("video, Opus mono", "both"), ("video alone", "video")] {

@@ -38,7 +38,7 @@ impl Default for WallClock {
 }
 
 impl WallClock {
-    fn at(wall: SystemTime, monotonic: Instant, boot: Option<Duration>) -> Self {
+    pub(super) fn at(wall: SystemTime, monotonic: Instant, boot: Option<Duration>) -> Self {
         Self { wall: nanos(wall), monotonic, boot, slept: 0, looked_at: 0 }
     }
 
@@ -55,6 +55,12 @@ impl WallClock {
     /// The time that it is now.
     pub(super) fn now(&mut self) -> MediaTime {
         self.read(SystemTime::now(), Instant::now(), boot_time)
+    }
+
+    /// Milliseconds by which a clock that says `other` now is ahead of this one.
+    pub(super) fn behind_ms(&mut self, other: SystemTime) -> i64 {
+        let ahead = nanos(other) - Nanos::from(self.now().nanos());
+        i64::try_from(ahead / 1_000_000).unwrap_or_default()
     }
 
     fn read(

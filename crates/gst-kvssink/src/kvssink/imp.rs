@@ -291,12 +291,13 @@ impl KvsSink {
             let mut inner = shared.lock();
             inner.follows_clock = follows_clock;
             inner.host_clock = Some(host_clock);
+            inner.wall = clock;
             if follows_clock {
                 inner.producer.set_host_clock(host_clock);
             }
             // The application's context may have asked AWS already. That it knows of no difference may mean that not.
-            if let Some(skew) = context.as_ref().map(AwsContext::skew_ms).filter(|skew| *skew != 0) {
-                inner.learn_skew(skew);
+            if let Some(context) = context.as_ref().filter(|context| context.skew_ms() != 0) {
+                inner.learn_aws_time(context.now());
             }
         }
         let task = runtime.spawn({

@@ -389,7 +389,7 @@ impl Upload {
                     let mut inner = self.shared.lock();
                     inner.producer.set_retention(target.retention_hours > 0);
                     // AWS has answered, so its time is known.
-                    inner.learn_skew(self.context.skew_ms());
+                    inner.learn_aws_time(self.context.now());
                 }
                 self.shared.tell(SinkEvent::StreamReady {
                     stream: self.settings.stream.name.clone(),
