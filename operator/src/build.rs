@@ -39,7 +39,7 @@ pub struct AgentDefaults {
     pub image_pull_secrets: Vec<String>,
     /// For objects that say nothing of resources.
     pub resources: ResourceRequirements,
-    /// Environment of every agent: endpoints, a proxy.
+    /// Environment of every agent: endpoints, a CA.
     pub env: BTreeMap<String, String>,
 }
 

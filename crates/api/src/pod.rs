@@ -97,7 +97,7 @@ pub struct PodSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253)))]
     pub priority_class_name: Option<String>,
-    /// More environment for the agent: a proxy, an endpoint, `AWS_CA_BUNDLE`.
+    /// More environment for the agent: an endpoint, `AWS_CA_BUNDLE`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(
         feature = "crd",

@@ -31,7 +31,8 @@ pub struct Config {
     /// Address of the TURN server; relays listen on the same IP.
     pub turn_listen: SocketAddr,
     /// The IP by which clients reach the TURN server and peers its relays. `None`: the one that is listened on; of a
-    /// server on every address, the host that the client called us by, and for relays the address of the default route.
+    /// server on every address (of `[::]` for callers over IPv6), the host that the client called us by, and for relays the
+    /// address of the default route. An unspecified one, or one of another family than `turn_listen`'s, is refused.
     pub turn_advertise: Option<IpAddr>,
     /// Lifetime of TURN credentials. The service uses 300 s; its model allows 30 s to 24 h.
     pub ice_ttl: Duration,

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     pin::Pin,
     sync::Arc,
@@ -97,6 +97,16 @@ pub enum StartError {
     /// The certificates cannot be made or read.
     #[error("TLS certificates in {0}: {1}")]
     Tls(PathBuf, String),
+    /// What clients would be told of the TURN server leads nowhere.
+    #[error("--turn-advertise {advertise} with --turn-listen {listen}: {why}")]
+    TurnAdvertise {
+        /// The address to be told.
+        advertise: IpAddr,
+        /// The address that is listened on.
+        listen: SocketAddr,
+        /// What is wrong.
+        why: &'static str,
+    },
     /// The TURN server does not start.
     #[error("TURN server on {0}: {1}")]
     Turn(SocketAddr, String),
@@ -108,6 +118,13 @@ fn describe_bind(error: &io::Error) -> String {
             "the port is already in use; choose another, or 0 for any free port".to_owned()
         }
         _ => error.to_string(),
+    }
+}
+
+fn tls_url(address: SocketAddr) -> String {
+    match address.ip().is_unspecified() {
+        true => format!("https://localhost:{}", address.port()),
+        false => format!("https://{address}"),
     }
 }
 
@@ -192,9 +209,10 @@ impl Server {
         format!("http://{}", self.local)
     }
 
-    /// `https://host:port` of the TLS listener.
+    /// `https://host:port` of the TLS listener; of one on every address that of `localhost`, for which there is a
+    /// certificate.
     pub fn tls_url(&self) -> Option<String> {
-        self.secure.map(|address| format!("https://{address}"))
+        self.secure.map(tls_url)
     }
 
     /// Where the TURN server listens.
@@ -388,6 +406,23 @@ impl Shell {
         };
         if let Err(error) = result {
             tracing::debug!(peer = %connection.peer, %error, "connection ended");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tls_url_has_a_name_that_the_certificate_is_for() {
+        for (address, url) in [
+            ("0.0.0.0:8443", "https://localhost:8443"),
+            ("[::]:8443", "https://localhost:8443"),
+            ("127.0.0.1:8443", "https://127.0.0.1:8443"),
+            ("[::1]:8443", "https://[::1]:8443"),
+        ] {
+            assert_eq!(tls_url(address.parse().unwrap()), url);
         }
     }
 }

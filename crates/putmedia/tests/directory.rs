@@ -183,6 +183,46 @@ fn damaged_files_are_named_and_set_aside() {
 }
 
 #[test]
+fn what_another_version_wrote_stays() {
+    let root = tempfile::tempdir().unwrap();
+    let opened = open(root.path());
+    let folder = opened.directory.folder().to_owned();
+    let fragments = spooled(1, 10, 2);
+    for (key, fragment) in &fragments {
+        opened.directory.write(*key, fragment).unwrap();
+    }
+    drop(opened);
+    let path = folder.join(fragments[0].0.file().to_string());
+    let mut bytes = fs::read(&path).unwrap();
+    // The version is behind the magic.
+    bytes[8] = 99;
+    fs::write(&path, &bytes).unwrap();
+    for _ in 0..2 {
+        let opened = open(root.path());
+        assert_eq!((starts(&opened), opened.directory.run()), (vec![11_000], 2));
+        let message = opened.damaged[0].to_string();
+        assert!(message.contains(path.to_str().unwrap()) && message.contains("version 99"), "{message}");
+        assert!(opened.directory.read(fragments[0].0).is_err());
+        assert_eq!(fs::read(&path).unwrap(), bytes);
+    }
+}
+
+#[test]
+fn names_of_damaged_files_are_not_given_again() {
+    let root = tempfile::tempdir().unwrap();
+    let opened = open(root.path());
+    let (key, fragment) = spooled(1, 10, 1).remove(0);
+    opened.directory.write(key, &fragment).unwrap();
+    let path = opened.directory.folder().join(key.file().to_string());
+    drop(opened);
+    fs::write(path, "half").unwrap();
+    let opened = open(root.path());
+    assert_eq!((opened.directory.run(), opened.damaged.len()), (2, 1));
+    drop(opened);
+    assert_eq!(open(root.path()).directory.run(), 2);
+}
+
+#[test]
 fn two_cannot_have_it_and_other_streams_are_elsewhere() {
     let root = tempfile::tempdir().unwrap();
     let first = open(root.path());

@@ -177,6 +177,28 @@ fn the_end_is_drained_when_the_last_fragment_is_persisted() {
     assert!(bench.events.contains(&Event::Drained));
 }
 
+#[test]
+fn the_end_does_not_wait_out_the_delays_of_a_long_outage() {
+    for seed in 1..=20 {
+        let mut bench = Bench::new(ProducerConfig { seed, ..ProducerConfig::default() });
+        bench.play(1);
+        for _ in 0..60 {
+            bench.lose_connection();
+            while bench.session.is_none() {
+                bench.now += Duration::from_millis(100);
+                bench.producer.handle_timeout(bench.now);
+                bench.pump();
+            }
+        }
+        bench.lose_connection();
+        bench.producer.finish(bench.now);
+        bench.now += Duration::from_millis(250);
+        bench.producer.handle_timeout(bench.now);
+        bench.pump();
+        assert!(bench.session.is_some(), "{seed}");
+    }
+}
+
 proptest! {
     #[test]
     fn acknowledgements_are_read_in_any_pieces(cuts in prop::collection::vec(0..200_usize, 0..8)) {

@@ -38,7 +38,7 @@ impl Default for WallClock {
 }
 
 impl WallClock {
-    fn at(wall: SystemTime, monotonic: Instant, boot: Option<Duration>) -> Self {
+    pub(super) fn at(wall: SystemTime, monotonic: Instant, boot: Option<Duration>) -> Self {
         Self { wall: nanos(wall), monotonic, boot, slept: 0, looked_at: 0 }
     }
 
@@ -55,6 +55,12 @@ impl WallClock {
     /// The time that it is now.
     pub(super) fn now(&mut self) -> MediaTime {
         self.read(SystemTime::now(), Instant::now(), boot_time)
+    }
+
+    /// Milliseconds by which a clock that says `other` now is ahead of this one.
+    pub(super) fn behind_ms(&mut self, other: SystemTime) -> i64 {
+        let ahead = nanos(other) - Nanos::from(self.now().nanos());
+        i64::try_from(ahead / 1_000_000).unwrap_or_default()
     }
 
     fn read(
@@ -79,10 +85,16 @@ impl WallClock {
     }
 }
 
-/// Time since boot, sleep included; where the system tells it.
+/// Time since boot, sleep included; where the system tells it. Of the kernel itself: containers may have a /proc/uptime
+/// of their own, which counts from their start.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 fn boot_time() -> Option<Duration> {
-    let text = std::fs::read_to_string("/proc/uptime").ok()?;
-    Duration::try_from_secs_f64(text.split_whitespace().next()?.parse().ok()?).ok()
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).ok().map(Duration::from)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn boot_time() -> Option<Duration> {
+    None
 }
 
 /// Which start of the machine this is; where the system tells it.
@@ -137,6 +149,17 @@ mod tests {
         }
         let untold = WallClock::at(UNIX_EPOCH + START, Instant::now(), None).host();
         assert_eq!(untold, HostClock { boot: [0; 16], booted_ms: START.as_millis() as i64 });
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn time_since_boot_is_the_kernel_s() {
+        let time = || boot_time().unwrap();
+        let (first, start) = (time(), Instant::now());
+        // A file of /proc has hundredths of a second.
+        assert!((0..100).any(|_| time().subsec_nanos() % 10_000_000 != 0));
+        while start.elapsed() < Duration::from_millis(2) {}
+        assert!(time() - first >= Duration::from_millis(2));
     }
 
     #[test]

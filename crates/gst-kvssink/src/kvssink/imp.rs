@@ -15,11 +15,12 @@ use tokio::task::JoinHandle;
 use super::clock::WallClock;
 use super::metrics::Metrics;
 use super::properties::{SPECS, StreamingType, Values};
+use super::report::{self, Warned};
 use super::shared::Shared;
 use super::timeline::Timeline;
 use super::track::{Track, index, kind_of};
 use super::uploader::{self, RUNTIME};
-use super::{Handler, SinkEvent, caps, report, settings};
+use super::{Handler, SinkEvent, caps, settings};
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new("kvssink", gst::DebugColorFlags::empty(), Some("Kinesis Video Streams sink"))
@@ -48,8 +49,8 @@ pub struct KvsSink {
     /// Counts beginnings: an end that waits to be told is none any more when a track has begun since.
     pub(super) beginnings: AtomicU64,
     last_statistics: Mutex<Statistics>,
-    /// The last warning on the bus, and when: what goes wrong again and again is not told again and again.
-    pub(super) warned: Mutex<Option<(String, Instant)>>,
+    /// What goes wrong again and again is not told again and again.
+    pub(super) warned: Mutex<Warned>,
 }
 
 #[glib::object_subclass]
@@ -291,12 +292,13 @@ impl KvsSink {
             let mut inner = shared.lock();
             inner.follows_clock = follows_clock;
             inner.host_clock = Some(host_clock);
+            inner.wall = clock;
             if follows_clock {
                 inner.producer.set_host_clock(host_clock);
             }
             // The application's context may have asked AWS already. That it knows of no difference may mean that not.
-            if let Some(skew) = context.as_ref().map(AwsContext::skew_ms).filter(|skew| *skew != 0) {
-                inner.learn_skew(skew);
+            if let Some(context) = context.as_ref().filter(|context| context.skew_ms() != 0) {
+                inner.learn_aws_time(context.now());
             }
         }
         let task = runtime.spawn({

@@ -9,7 +9,7 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use kvs_putmedia::{Frame, MediaTime, TrackFormat, TrackKind, is_random_access};
 
-use super::hevc::{ByteStream, Converted};
+use super::hevc::ByteStream;
 use super::imp::{CAT, KvsSink};
 use super::rounds::Stamp;
 use super::shared::Shared;
@@ -89,18 +89,23 @@ impl KvsSink {
         result.is_ok()
     }
 
-    fn set_caps(&self, kind: TrackKind, caps: &gst::CapsRef) -> bool {
+    pub(super) fn set_caps(&self, kind: TrackKind, caps: &gst::CapsRef) -> bool {
         let byte_stream = caps::is_byte_stream(caps);
         self.tracks[index(kind)].lock().byte_stream =
             byte_stream.then(|| (caps.to_owned(), ByteStream::default()));
         byte_stream || self.set_format(kind, caps, caps::format(caps, &self.track_name()))
     }
 
-    fn track_name(&self) -> String {
+    pub(super) fn track_name(&self) -> String {
         self.values.lock().string("track-name")
     }
 
-    fn set_format(&self, kind: TrackKind, caps: &gst::CapsRef, format: Result<TrackFormat, String>) -> bool {
+    pub(super) fn set_format(
+        &self,
+        kind: TrackKind,
+        caps: &gst::CapsRef,
+        format: Result<TrackFormat, String>,
+    ) -> bool {
         let framerate = self.values.lock().uint("framerate");
         let format = match format {
             Ok(format) => format,
@@ -126,23 +131,9 @@ impl KvsSink {
         true
     }
 
-    /// Of a byte stream, what is stored of it; its format is set when it is known, or another.
-    fn convert(&self, kind: TrackKind, data: Bytes) -> Result<Bytes, gst::FlowError> {
-        let (data, format) = {
-            let mut track = self.tracks[index(kind)].lock();
-            let Some((caps, stream)) = &mut track.byte_stream else { return Ok(data) };
-            let Converted { data, record } = stream.read(&data);
-            let caps = caps.clone();
-            (data, record.map(|record| (caps::byte_stream_format(&caps, record, &self.track_name()), caps)))
-        };
-        match format.map(|(format, caps)| self.set_format(kind, &caps, format)) {
-            Some(false) => Err(gst::FlowError::NotNegotiated),
-            Some(true) | None => Ok(data),
-        }
-    }
-
     /// The track has ended. Posts EOS when all pads have it, as soon as everything is acknowledged.
     fn end_of_stream(&self, kind: TrackKind, seqnum: gst::Seqnum) {
+        self.byte_stream_ended(kind);
         let Some(shared) = self.shared() else { return };
         self.tracks[index(kind)].lock().ended = true;
         shared.lock().producer.end_track(kind, Instant::now());

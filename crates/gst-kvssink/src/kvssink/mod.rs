@@ -1,6 +1,7 @@
 //! The element and its parts.
 
 pub mod abi;
+mod byte_stream;
 mod caps;
 mod clock;
 mod control;

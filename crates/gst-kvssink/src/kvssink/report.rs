@@ -15,6 +15,34 @@ use super::{SinkEvent, ack_name, status};
 
 /// How often a warning is repeated on the bus.
 const SAME_WARNING: Duration = Duration::from_secs(60);
+/// So many kinds of warnings are known at a time; of more the log tells.
+const MOST_WARNINGS: usize = 16;
+
+/// What a warning is about. Its words may differ each time (addresses, numbers), unless nothing else tells it from others.
+#[derive(Clone, Debug, PartialEq)]
+enum About {
+    /// The service's code, and whether it denies access.
+    Code(u32, bool),
+    /// Without a code.
+    Text(String),
+    Spool,
+}
+
+/// Warnings that were on the bus, and when: in a long outage they would pile up on one that nobody reads.
+#[derive(Debug, Default)]
+pub(super) struct Warned(Vec<(About, Instant)>);
+
+impl Warned {
+    /// Whether the bus has not just had this one.
+    fn is_news(&mut self, about: About, now: Instant) -> bool {
+        self.0.retain(|(_, at)| now < *at + SAME_WARNING);
+        let news = self.0.len() < MOST_WARNINGS && self.0.iter().all(|(known, _)| *known != about);
+        if news {
+            self.0.push((about, now));
+        }
+        news
+    }
+}
 
 impl KvsSink {
     /// Hands an event to everyone who may want it: the Rust handler, the log, signals, the bus.
@@ -47,13 +75,17 @@ impl KvsSink {
                 self.obj().emit_by_name::<()>("fragment-acknowledged", &[&structure]);
                 self.post_if_wanted(structure);
             }
-            Event::Error { code, message, fatal, .. } => {
+            Event::Error { code, message, fatal, denied } => {
                 if *fatal {
                     self.obj().emit_by_name::<()>("stream-error", &[&u64::from(status::of(*code))]);
                     gst::element_imp_error!(self, gst::ResourceError::Failed, ["{message}"]);
                 } else {
                     gst::warning!(CAT, imp = self, "{message}");
-                    if self.is_news(message) {
+                    let about = match code {
+                        0 => About::Text(message.clone()),
+                        code => About::Code(*code, *denied),
+                    };
+                    if self.warned.lock().is_news(about, Instant::now()) {
                         gst::element_imp_warning!(self, gst::ResourceError::Write, ["{message}"]);
                     }
                 }
@@ -88,7 +120,10 @@ impl KvsSink {
                 );
             }
             Event::SpoolFailed { message } => {
-                gst::element_imp_warning!(self, gst::ResourceError::OpenWrite, ["{message}"]);
+                gst::warning!(CAT, imp = self, "{message}");
+                if self.warned.lock().is_news(About::Spool, Instant::now()) {
+                    gst::element_imp_warning!(self, gst::ResourceError::OpenWrite, ["{message}"]);
+                }
             }
             Event::SessionClosed { id, reason } => {
                 gst::info!(CAT, imp = self, "session {id} {reason}");
@@ -96,17 +131,6 @@ impl KvsSink {
             }
             other => gst::info!(CAT, imp = self, "{other:?}"),
         }
-    }
-
-    /// Whether the bus has not just had this warning: in a long outage it would pile up on one that nobody reads.
-    fn is_news(&self, message: &str) -> bool {
-        let (now, mut warned) = (Instant::now(), self.warned.lock());
-        let known = |(text, at): &(String, Instant)| text == message && now < *at + SAME_WARNING;
-        let news = !warned.as_ref().is_some_and(known);
-        if news {
-            *warned = Some((message.to_owned(), now));
-        }
-        news
     }
 
     /// Without `restart-on-error` the first session that is lost or refused is the last.
@@ -223,4 +247,31 @@ pub(super) fn structure(statistics: &Statistics) -> gst::Structure {
         .field("last-persisted-timecode", statistics.last_persisted_timecode_ms.unwrap_or(0))
         .field("persisted-lag", statistics.persisted_lag.unwrap_or_default().as_nanos() as u64)
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_that_alternate_are_told_once_a_minute_each() {
+        let (mut warned, start) = (Warned::default(), Instant::now());
+        let about = |n: u64| match n % 3 {
+            0 => About::Code(503, false),
+            1 => About::Spool,
+            _ => About::Text("connection reset".to_owned()),
+        };
+        let at = |n: u64| start + Duration::from_secs(n);
+        let told: Vec<u64> = (0..180).filter(|n| warned.is_news(about(*n), at(*n))).collect();
+        assert_eq!(told, [0, 1, 2, 60, 61, 62, 120, 121, 122]);
+        assert!(warned.is_news(About::Code(503, true), at(180)), "another kind");
+    }
+
+    #[test]
+    fn warnings_that_are_all_different_are_told_up_to_a_number() {
+        let (mut warned, now) = (Warned::default(), Instant::now());
+        let told = (0..1000).filter(|n| warned.is_news(About::Text(n.to_string()), now)).count();
+        assert_eq!(told, MOST_WARNINGS);
+        assert!(warned.is_news(About::Spool, now + SAME_WARNING));
+    }
 }

@@ -3,14 +3,19 @@
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use kvs_putmedia::{HostClock, Producer};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
+use super::clock::WallClock;
 use super::{Handler, SinkEvent};
+
+/// AWS's clock counts as the element's when they differ by no more milliseconds: what AWS says of it has whole seconds,
+/// and has been on its way.
+const SAME_TIME_MS: i64 = 3_000;
 
 /// How long the end waits for the disk.
 const SAVE_PATIENCE: Duration = Duration::from_secs(10);
@@ -47,9 +52,11 @@ pub(super) struct Inner {
     pub(super) stopping: bool,
     /// The element has left PAUSED: nobody waits any longer.
     pub(super) over: bool,
-    /// Milliseconds by which AWS's clock is ahead of the host's: latched for the element's session when it is first
+    /// Milliseconds by which AWS's clock is ahead of the one that stamps frames: latched for the element's session when it is first
     /// known, and added to times that the host's clock has told.
     pub(super) skew_ms: Option<i64>,
+    /// A copy of the clock that stamps frames. The host's may have been set since that was read.
+    pub(super) wall: WallClock,
     /// The host's clock tells the times of frames.
     pub(super) follows_clock: bool,
     /// That clock.
@@ -59,8 +66,11 @@ pub(super) struct Inner {
 }
 
 impl Inner {
-    /// AWS's clock is known now: times that the host's clock has told are put right, if nobody has had them.
-    pub(super) fn learn_skew(&mut self, skew_ms: i64) {
+    /// AWS's clock is known now, and says `aws`: times that the clock of this run has told are put right, if nobody has
+    /// had them.
+    pub(super) fn learn_aws_time(&mut self, aws: SystemTime) {
+        let skew_ms = self.wall.behind_ms(aws);
+        let skew_ms = if skew_ms.abs() <= SAME_TIME_MS { 0 } else { skew_ms };
         if let Some(clock) = self.host_clock.take() {
             let known = HostClock { booted_ms: clock.booted_ms.saturating_add(skew_ms), ..clock };
             self.producer.clock_is_known(known, skew_ms, Instant::now());
@@ -96,6 +106,7 @@ impl Shared {
             stopping: false,
             over: false,
             skew_ms: None,
+            wall: WallClock::default(),
             follows_clock: false,
             host_clock: None,
             finished: None,
@@ -258,21 +269,51 @@ mod tests {
         shared
     }
 
+    /// What is said of the difference, to the second.
+    fn skew_s(inner: &Inner) -> i64 {
+        (inner.skew_ms() + 500).div_euclid(1000)
+    }
+
     #[test]
     fn the_first_that_is_known_of_aws_s_clock_holds() {
         let shared = inner(true);
         let mut inner = shared.lock();
         assert_eq!(inner.skew_ms(), 0);
-        inner.learn_skew(1_700_000_000_000);
-        inner.learn_skew(5_000);
-        assert_eq!(inner.skew_ms(), 1_700_000_000_000);
+        inner.learn_aws_time(SystemTime::now() + Duration::from_secs(1_700_000_000));
+        inner.learn_aws_time(SystemTime::now() + Duration::from_secs(5));
+        assert_eq!(skew_s(&inner), 1_700_000_000);
+    }
+
+    /// A host that booted in 1970, and whose clock was set between the start and AWS's first answer.
+    #[test]
+    fn frames_move_from_the_clock_that_stamps_them_to_aws_s() {
+        let shared = inner(true);
+        let mut inner = shared.lock();
+        inner.wall = WallClock::at(SystemTime::UNIX_EPOCH, Instant::now(), None);
+        let host = HostClock { boot: [1; 16], booted_ms: -10_000 };
+        inner.host_clock = Some(host);
+        let today = SystemTime::now();
+        inner.learn_aws_time(today);
+        let since = today.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        assert!(inner.skew_ms().abs_diff(since.as_millis() as i64) < 2_000, "{}", inner.skew_ms());
+    }
+
+    #[test]
+    fn seconds_are_no_difference() {
+        for (seconds, known) in [(0, 0), (2, 0), (5, 5), (60, 60)] {
+            let (ahead, behind) = (inner(true), inner(true));
+            let (mut ahead, mut behind) = (ahead.lock(), behind.lock());
+            ahead.learn_aws_time(SystemTime::now() + Duration::from_secs(seconds));
+            behind.learn_aws_time(SystemTime::now() - Duration::from_secs(seconds));
+            assert_eq!((skew_s(&ahead), skew_s(&behind)), (known, -known));
+        }
     }
 
     #[test]
     fn times_that_are_not_the_host_s_are_left_alone() {
         let shared = inner(false);
         let mut inner = shared.lock();
-        inner.learn_skew(1_700_000_000_000);
+        inner.learn_aws_time(SystemTime::now() + Duration::from_secs(1_700_000_000));
         assert_eq!(inner.skew_ms(), 0);
     }
 }

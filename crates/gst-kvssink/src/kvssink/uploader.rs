@@ -24,6 +24,9 @@ const TARGET_LIFE: Duration = Duration::from_secs(40 * 60);
 /// Frames that come within so long after others were sent go together, unless one of them begins a fragment.
 const HOLD: Duration = Duration::from_millis(250);
 
+/// Credentials that were refused are not fetched anew sooner after the last time.
+const RENEW_AGAIN: Duration = Duration::from_secs(15);
+
 /// Threads that look up names and read credentials, for all sinks of the process. More look-ups wait for a thread.
 const MAX_BLOCKING_THREADS: usize = 16;
 
@@ -85,6 +88,8 @@ pub(super) async fn run(shared: Arc<Shared>, context: AwsContext, settings: Uplo
         resolving: None,
         resolve_at: None,
         backoff,
+        hurries: false,
+        renewal: Renewal::default(),
         connection: None,
         full_since: None,
         hold_until: None,
@@ -110,6 +115,9 @@ struct Upload {
     /// The target could not be had; it is asked for again then.
     resolve_at: Option<Instant>,
     backoff: Backoff,
+    /// The end of the input was seen: somebody waits for it, and not for long.
+    hurries: bool,
+    renewal: Renewal,
     connection: Option<(SessionId, Connection)>,
     /// The connection has had no room since then: ask for it before the producer.
     full_since: Option<Instant>,
@@ -139,7 +147,7 @@ impl Upload {
             // What sending changed (a session's end, say) may have made more to do.
             self.outputs().await;
             match self.next().await {
-                Next::Woken => {}
+                Next::Woken => self.hurry(),
                 Next::Due => self.due(),
                 Next::Room => self.full_since = None,
                 Next::Session(event) => self.session(event),
@@ -150,6 +158,18 @@ impl Upload {
                 Next::Spool(report) => self.spooled(report).await,
             }
         }
+    }
+
+    /// When the input has ended, the control plane is asked as often as after the first failure.
+    fn hurry(&mut self) {
+        let finished = self.shared.lock().finished.is_some();
+        if finished && !self.hurries {
+            self.backoff.reset();
+            if let Some(at) = &mut self.resolve_at {
+                *at = (*at).min(Instant::now() + self.backoff.next_delay());
+            }
+        }
+        self.hurries = finished;
     }
 
     async fn next(&mut self) -> Next {
@@ -314,12 +334,19 @@ impl Upload {
     async fn event(&mut self, event: Event) {
         match &event {
             Event::RefreshStream => self.target = None,
-            Event::RefreshCredentials => self.context.forget_credentials().await,
+            Event::RefreshCredentials => self.renew_credentials().await,
             Event::Error { fatal: true, .. } => self.shared.lock().failed = true,
             _ => {}
         }
         self.shared.look_again();
         self.shared.tell(SinkEvent::Producer(event));
+    }
+
+    /// The service refuses them: they are fetched anew, but not with every attempt.
+    async fn renew_credentials(&mut self) {
+        if self.renewal.is_due(Instant::now()) {
+            self.context.forget_credentials().await;
+        }
     }
 
     /// Opens the session that waits, if it is known where.
@@ -362,7 +389,7 @@ impl Upload {
                     let mut inner = self.shared.lock();
                     inner.producer.set_retention(target.retention_hours > 0);
                     // AWS has answered, so its time is known.
-                    inner.learn_skew(self.context.skew_ms());
+                    inner.learn_aws_time(self.context.now());
                 }
                 self.shared.tell(SinkEvent::StreamReady {
                     stream: self.settings.stream.name.clone(),
@@ -388,7 +415,7 @@ impl Upload {
         // A stream that is gone in the middle may be made again; what is buffered must not go with it.
         let fatal = error.fatal && !self.was_ready;
         if error.refused {
-            self.context.forget_credentials().await;
+            self.renew_credentials().await;
         }
         let (code, denied) = (error.code, error.refused);
         self.event(Event::Error { code, message: error.message, fatal, denied }).await;
@@ -409,6 +436,21 @@ impl Upload {
         let formats = TrackKind::ALL.map(|kind| inner.producer.format(kind).map(|format| format.codec));
         let types: Vec<_> = formats.iter().flatten().map(|codec| codec.media_type()).collect();
         (!types.is_empty()).then(|| types.join(","))
+    }
+}
+
+/// When refused credentials were last fetched anew.
+#[derive(Default)]
+struct Renewal(Option<Instant>);
+
+impl Renewal {
+    /// Whether that was long enough ago; then it is now.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let due = self.0.is_none_or(|last| now.saturating_duration_since(last) >= RENEW_AGAIN);
+        if due {
+            self.0 = Some(now);
+        }
+        due
     }
 }
 
@@ -447,5 +489,17 @@ async fn report(spool: Option<&mut Spool>) -> Option<Report> {
     match spool {
         Some(spool) => spool.report().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_credentials_are_not_fetched_with_every_attempt() {
+        let (mut renewal, start) = (Renewal::default(), Instant::now());
+        let fetched = (0..60).filter(|n| renewal.is_due(start + Duration::from_secs(*n))).collect::<Vec<_>>();
+        assert_eq!(fetched, [0, 15, 30, 45]);
     }
 }

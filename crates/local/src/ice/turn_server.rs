@@ -94,12 +94,25 @@ fn outward(any: IpAddr) -> IpAddr {
     routed.ok().filter(&usable).or_else(interfaces).unwrap_or(loopback)
 }
 
+/// Whether clients that are told `advertise` can come to `listen`.
+fn check_advertise(listen: SocketAddr, advertise: IpAddr) -> Result<(), StartError> {
+    let why = if advertise.is_unspecified() {
+        "an address by which clients reach the TURN server is needed, and this one stands for all"
+    } else if advertise.is_ipv4() != listen.is_ipv4() {
+        "one is an IPv4 and the other an IPv6 address; they must be of the same family"
+    } else {
+        return Ok(());
+    };
+    Err(StartError::TurnAdvertise { advertise, listen, why })
+}
+
 impl TurnServer {
     pub(crate) async fn start(
         listen: SocketAddr,
         advertise: Option<IpAddr>,
         ttl: Duration,
     ) -> Result<(Self, TurnCredentials), StartError> {
+        advertise.map_or(Ok(()), |advertise| check_advertise(listen, advertise))?;
         let socket = UdpSocket::bind(listen).await.map_err(|error| StartError::Listen {
             flag: "--turn-listen",
             address: listen,
@@ -216,6 +229,29 @@ mod tests {
             (at("10.1.1.1:3478", Some("203.0.113.7")), "10.1.1.1:8440", "203.0.113.7:3478"),
         ] {
             assert_eq!(turn.for_caller(authority), expected, "{turn:?} {authority}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_leads_nowhere_is_not_advertised() {
+        for (listen, advertise, words) in [
+            ("127.0.0.1:0", "0.0.0.0", Some("stands for all")),
+            ("[::1]:0", "::", Some("stands for all")),
+            ("0.0.0.0:0", "2001:db8::5", Some("same family")),
+            ("[::]:0", "203.0.113.7", Some("same family")),
+            ("127.0.0.1:0", "203.0.113.7", None),
+        ] {
+            let (listen, advertise) = (listen.parse().unwrap(), advertise.parse().unwrap());
+            let started = TurnServer::start(listen, Some(advertise), Duration::from_secs(300)).await;
+            match (started.map(drop), words) {
+                (Ok(()), None) => {}
+                (Err(error), Some(words)) => {
+                    let error = error.to_string();
+                    assert!(error.contains(&format!("--turn-advertise {advertise}")), "{error}");
+                    assert!(error.contains(words), "{error}");
+                }
+                (result, _) => panic!("{listen} {advertise}: {result:?}"),
+            }
         }
     }
 

@@ -297,7 +297,9 @@ impl Producer {
         self.close_fragment(now);
         // What follows is a new recording.
         self.fragmenter.await_key();
-        self.finishing = true;
+        if !std::mem::replace(&mut self.finishing, true) {
+            self.retry_soon(now);
+        }
         self.connect_if_needed(now);
         self.spool_due(now);
         self.check_drained();

@@ -350,6 +350,14 @@ impl Producer {
         Step::Wrote
     }
 
+    /// Somebody waits for the end, and not for long: it is tried as often as after the first failure.
+    pub(super) fn retry_soon(&mut self, now: Instant) {
+        self.backoff.reset();
+        if let Link::Down { retry_at: Some(at) } = &mut self.link {
+            *at = (*at).min(now + self.backoff.next_delay());
+        }
+    }
+
     pub(super) fn abort_session(&mut self, reason: CloseReason, now: Instant) {
         if let Link::Up(session) = &self.link {
             self.outputs.push_back(Output::Abort(session.id));

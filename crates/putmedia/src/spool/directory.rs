@@ -45,6 +45,14 @@ pub enum SpoolError {
         /// What it says.
         error: io::Error,
     },
+    /// Another version of this program wrote it, and may read it.
+    #[error("the spooled fragment {path} is left where it is: {damage}")]
+    OtherVersion {
+        /// Where it is.
+        path: PathBuf,
+        /// Which version.
+        damage: Damage,
+    },
     /// A file is not what was written.
     #[error("the spooled fragment {path} is damaged and was set aside: {damage}")]
     Damaged {
@@ -66,7 +74,7 @@ pub struct Opened {
     pub directory: Directory,
     /// Fragments, oldest first.
     pub found: Vec<Found>,
-    /// What was wrong with files that were set aside.
+    /// What was wrong with files that were set aside, or are another version's.
     pub damaged: Vec<SpoolError>,
 }
 
@@ -111,7 +119,8 @@ impl Directory {
             let _ = fs::remove_file(folder.join(name));
         }
         // Higher than all before, so that what is written from now on sorts behind.
-        let run = names.iter().map(|name| name.run).max().map_or(1, |last| last + 1);
+        let aside = damaged_names.iter().filter_map(|name| FileName::parse(name.strip_suffix(".damaged")?));
+        let run = names.iter().copied().chain(aside).map(|name| name.run).max().map_or(1, |last| last + 1);
         let directory = Self { folder, run, _lock: lock };
         let (mut found, mut damaged) = (Vec::new(), Vec::new());
         for file in names {
@@ -170,6 +179,9 @@ impl Directory {
 
     fn set_aside(&self, file: FileName, damage: Damage) -> SpoolError {
         let path = self.path(file);
+        if let Damage::Version(_) = damage {
+            return SpoolError::OtherVersion { path, damage };
+        }
         match fs::rename(&path, path.with_extension("damaged")) {
             Ok(()) => SpoolError::Damaged { path, damage },
             Err(error) => at(&path)(error),
