@@ -62,6 +62,8 @@ pub(crate) struct KeyFrameGate {
     asked: Option<Instant>,
     /// When a key frame began, and its newest packet.
     underway: Option<(Instant, Instant)>,
+    /// A key frame came, and not whole.
+    damaged: bool,
     packet: Option<Instant>,
     rtt: Duration,
 }
@@ -74,6 +76,7 @@ impl KeyFrameGate {
             since: None,
             asked: None,
             underway: None,
+            damaged: false,
             packet: None,
             rtt: Duration::ZERO,
         }
@@ -110,7 +113,8 @@ impl KeyFrameGate {
 
     /// An access unit is broken. True when units passed until now.
     pub(crate) fn broken(&mut self, now: Instant) -> bool {
-        self.underway = None;
+        // Of a key frame that did not come whole the next is not better for coming soon.
+        self.damaged |= self.underway.take().is_some();
         if self.gate != Gate::Open {
             return false;
         }
@@ -127,6 +131,7 @@ impl KeyFrameGate {
     fn due(&self) -> Option<(Instant, KeyFrameReason)> {
         let (since, packet) = self.since.zip(self.packet)?;
         let (from, pause, reason) = match self.gate {
+            Gate::First if self.damaged => (since, self.config.retry, KeyFrameReason::First),
             Gate::First => (since, self.config.first.max(self.rtt), KeyFrameReason::First),
             Gate::Closed => (since, self.config.retry, KeyFrameReason::Loss),
             Gate::Open => (since + self.config.interval?, self.config.retry, KeyFrameReason::Age),

@@ -54,17 +54,18 @@ pub struct ReorderConfig {
 }
 
 impl ReorderConfig {
-    /// For video: repairs by NACK and waits for it, 100 ms to 1 s.
+    /// For video: repairs by NACK and waits for it, 200 ms to 1 s.
     pub fn video() -> Self {
         Self {
             nack: true,
             grace: Duration::from_millis(10),
-            wait_min: Duration::from_millis(100),
+            wait_min: Duration::from_millis(200),
             wait_max: Duration::from_secs(1),
             max_tries: 8,
             max_packets: 4096,
             max_bytes: 8 << 20,
-            max_missing: 512,
+            // A key frame of two megabytes of which hardly anything came.
+            max_missing: 2048,
         }
     }
 
@@ -75,6 +76,7 @@ impl ReorderConfig {
             wait_max: Duration::from_millis(300),
             max_packets: 512,
             max_bytes: 1 << 20,
+            wait_min: Duration::from_millis(100),
             max_missing: 256,
             ..Self::video()
         }
