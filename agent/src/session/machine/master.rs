@@ -93,6 +93,10 @@ impl Session {
         if now.saturating_duration_since(since) >= self.timing.stable {
             self.peer_backoff.reset();
         }
+        // It was a new connection that helped, not waiting longer. Silences since then are known by themselves.
+        if now.saturating_duration_since(since) >= self.patience.wait(now) {
+            self.patience.helped(now);
+        }
     }
 
     /// Until when media may be missing.
