@@ -619,7 +619,13 @@ impl Session {
         if self.stopped {
             return (Phase::Stopping, "Stopping", "stopping".to_owned());
         }
-        if let Peer::Connected { last_media, lost, .. } = &self.peer
+        // Packets that nobody can use are not silence.
+        let is_unusable = |flowing_since: &Option<Instant>| {
+            flowing_since.is_none()
+                && self.missing.as_ref().is_some_and(|(reason, _)| reason.ends_with("NotStored"))
+        };
+        if let Peer::Connected { last_media, lost, flowing_since, .. } = &self.peer
+            && !is_unusable(flowing_since)
             && now.saturating_duration_since(*last_media)
                 >= self.timing.media_timeout.max(self.patience.usual(now))
         {

@@ -594,3 +594,17 @@ fn what_is_not_stored_is_said_in_place_of_media_flows_until_the_next_peer() {
     harness.input(Input::Tracks { generation: 1, missing: None });
     assert_eq!(said(&harness).reason, "Streaming");
 }
+
+#[test]
+fn packets_that_nobody_can_use_are_not_called_silence() {
+    let mut harness = Harness::with(|world| world.media = false);
+    harness.run(SECOND);
+    let why = "video is not stored: the master sends payload type 97, which its answer does not have";
+    harness.input(Input::Tracks { generation: 1, missing: Some(("VideoNotStored", why.to_owned())) });
+    harness.run(20 * SECOND);
+    let view = harness.session.view(harness.now);
+    assert_eq!((view.phase, view.reason, view.message.as_str()), (Phase::Connecting, "VideoNotStored", why));
+    harness.run(20 * SECOND);
+    let told = |action: &Action| matches!(action, Action::Report(failure) if failure.message.ends_with(why));
+    assert_eq!(harness.count(told), 1, "{:?}", harness.log);
+}
