@@ -66,9 +66,13 @@ impl Harness {
     }
 
     fn with(change: impl Fn(&mut World)) -> Self {
+        Self::with_timing(Timing::default(), change)
+    }
+
+    fn with_timing(timing: Timing, change: impl Fn(&mut World)) -> Self {
         let start = Instant::now();
         let mut harness = Self {
-            session: Session::new("viewer", Timing::default(), 7, start),
+            session: Session::new("viewer", timing, 7, start),
             world: World {
                 resolve: Ok(60 * SECOND),
                 open: Ok(()),
@@ -411,6 +415,20 @@ fn the_socket_is_replaced_before_its_hour_is_over() {
         assert!(age >= 3000 * SECOND && age < 3400 * SECOND, "{age:?}");
     }
     assert_eq!(harness.phase(), Phase::Streaming);
+}
+
+#[test]
+fn a_socket_that_is_to_be_replaced_while_a_peer_connects_makes_nothing_spin() {
+    let timing = Timing { rotate_signaling: 10 * SECOND, ..Timing::default() };
+    let mut harness = Harness::with_timing(timing, |world| world.connects = false);
+    // The deadline of the connection is later.
+    harness.run(15 * SECOND);
+    assert_eq!(harness.reason(), "ConnectingPeer");
+    assert!(harness.session.poll_timeout().unwrap() > harness.now, "{:?}", harness.session);
+    let opened = |action: &Action| matches!(action, Action::OpenSignaling { .. });
+    assert_eq!(harness.count(opened), 1);
+    harness.run(6 * SECOND);
+    assert!(harness.count(opened) > 1, "replaced as soon as the peer is given up");
 }
 
 #[test]
