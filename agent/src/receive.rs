@@ -197,6 +197,8 @@ impl Receive {
         receiver.finish(now);
         self.drain(&mut receiver, &mut relay, &mut state, now).await;
         self.report(&mut receiver, &relay, &mut state).await;
+        // What was received stays to be read; of what is stored now, nothing does.
+        self.figures.lock().standings = Default::default();
         relay.finish().await;
     }
 

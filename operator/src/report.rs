@@ -312,7 +312,7 @@ pub fn is_true(status: &KvsIngestStatus, kind: &str) -> bool {
 }
 
 /// Puts a condition in. Its message stays while status and reason do: words that change all the time would be writes all
-/// the time.
+/// the time. Why a track is not stored is told by the message alone.
 fn set(
     conditions: &mut Vec<Condition>,
     before: &KvsIngestStatus,
@@ -327,6 +327,7 @@ fn set(
     let same_status = old.filter(|old| old.status == status);
     let same =
         same_status.filter(|old| old.reason == verdict.reason && old.observed_generation == generation);
+    let same = same.filter(|old| !old.reason.ends_with("NotStored"));
     let message =
         same.map_or_else(|| verdict.message.chars().take(LONGEST).collect(), |old| old.message.clone());
     let condition = Condition {

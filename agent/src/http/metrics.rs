@@ -231,7 +231,8 @@ impl Metrics {
         }
         let standings = now.received.as_ref().map(|received| received.standings).unwrap_or_default();
         for (index, kind) in ["video", "audio"].into_iter().enumerate() {
-            let is_stored = standings[index] == Standing::Stored;
+            // Of a connection that is silent or left nothing is being stored.
+            let is_stored = now.view.phase == Phase::Streaming && standings[index] == Standing::Stored;
             inner.stored.get_or_create(&TrackLabel { kind }).set(i64::from(is_stored));
             for reason in Withheld::ALL {
                 let label = WithheldLabel { kind, reason: tracks::word(reason) };
@@ -252,5 +253,36 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &inner.registry)?;
         Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::session::View;
+    use crate::state::State;
+
+    #[test]
+    fn a_track_is_stored_while_it_streams_only() {
+        let (metrics, state) = (Metrics::new(&Events::default()), State::new());
+        state.new_peer(1).lock().standings = [Standing::Stored; 2];
+        for (phase, stored) in PHASES.map(|(phase, _)| (phase, u8::from(phase == Phase::Streaming))) {
+            let view = View {
+                phase,
+                reason: "Any",
+                message: String::new(),
+                signaling: true,
+                authenticated: true,
+                client_id: String::new(),
+            };
+            state.set_view(view);
+            let text = metrics.encode(&state.snapshot(), &SinkStatistics::default()).unwrap();
+            for kind in ["video", "audio"] {
+                let line = format!("track_stored{{kind=\"{kind}\"}} {stored}\n");
+                assert!(text.contains(&line), "{phase:?}: no {line} in {text}");
+            }
+        }
     }
 }

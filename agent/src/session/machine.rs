@@ -187,9 +187,13 @@ impl Session {
             return None;
         }
         let signaling = match &self.signaling {
-            Signaling::Down { retry_at } => *retry_at,
-            Signaling::Resolving { deadline, .. } | Signaling::Opening { deadline, .. } => *deadline,
-            Signaling::Up { rotate_at, .. } => *rotate_at,
+            Signaling::Down { retry_at } => Some(*retry_at),
+            Signaling::Resolving { deadline, .. } | Signaling::Opening { deadline, .. } => Some(*deadline),
+            // It is not replaced until the peer is further; that has its deadline.
+            Signaling::Up { .. } if matches!(self.peer, Peer::Connecting { .. } | Peer::Creating { .. }) => {
+                None
+            }
+            Signaling::Up { rotate_at, .. } => Some(*rotate_at),
         };
         let up = matches!(self.signaling, Signaling::Up { .. });
         let peer = match &self.peer {
@@ -206,7 +210,7 @@ impl Session {
         };
         let trickle = (up && self.may_trickle() && self.candidates_sent < self.candidates.len())
             .then_some(self.next_candidate);
-        [Some(signaling), peer, trickle].into_iter().flatten().min()
+        [signaling, peer, trickle].into_iter().flatten().min()
     }
 
     fn take(&mut self, input: Input, now: Instant, actions: &mut Vec<Action>) {
@@ -619,7 +623,13 @@ impl Session {
         if self.stopped {
             return (Phase::Stopping, "Stopping", "stopping".to_owned());
         }
-        if let Peer::Connected { last_media, lost, .. } = &self.peer
+        // Packets that nobody can use are not silence.
+        let is_unusable = |flowing_since: &Option<Instant>| {
+            flowing_since.is_none()
+                && self.missing.as_ref().is_some_and(|(reason, _)| reason.ends_with("NotStored"))
+        };
+        if let Peer::Connected { last_media, lost, flowing_since, .. } = &self.peer
+            && !is_unusable(flowing_since)
             && now.saturating_duration_since(*last_media)
                 >= self.timing.media_timeout.max(self.patience.usual(now))
         {

@@ -3,7 +3,7 @@
 //! A master that answers ICE checks is there, whatever it sends: it is waited for long. One that
 //! answers none is gone, unless it has shown otherwise. Both are learnt from what the master's
 //! media look like: the longest silence after which a connection went on counts, and where none
-//! ever went on, patience doubles to find out. What was learnt fades with a half-life of an hour;
+//! ever went on, patience doubles to find out, until a new connection serves for as long. What was learnt fades with a half-life of an hour;
 //! connections come and go meanwhile.
 
 use super::Timing;
@@ -78,6 +78,11 @@ impl Patience {
     pub(super) fn in_vain(&mut self, first: Duration, now: Instant) {
         let next = (self.wait(now) * 2).max(first).min(self.cap);
         self.tried.raise(next, now);
+    }
+
+    /// A new connection served for longer than it would have been waited.
+    pub(super) fn helped(&mut self, now: Instant) {
+        self.tried = Fading::new(now);
     }
 
     /// How long a silence may last.

@@ -66,9 +66,13 @@ impl Harness {
     }
 
     fn with(change: impl Fn(&mut World)) -> Self {
+        Self::with_timing(Timing::default(), change)
+    }
+
+    fn with_timing(timing: Timing, change: impl Fn(&mut World)) -> Self {
         let start = Instant::now();
         let mut harness = Self {
-            session: Session::new("viewer", Timing::default(), 7, start),
+            session: Session::new("viewer", timing, 7, start),
             world: World {
                 resolve: Ok(60 * SECOND),
                 open: Ok(()),
@@ -414,6 +418,20 @@ fn the_socket_is_replaced_before_its_hour_is_over() {
 }
 
 #[test]
+fn a_socket_that_is_to_be_replaced_while_a_peer_connects_makes_nothing_spin() {
+    let timing = Timing { rotate_signaling: 10 * SECOND, ..Timing::default() };
+    let mut harness = Harness::with_timing(timing, |world| world.connects = false);
+    // The deadline of the connection is later.
+    harness.run(15 * SECOND);
+    assert_eq!(harness.reason(), "ConnectingPeer");
+    assert!(harness.session.poll_timeout().unwrap() > harness.now, "{:?}", harness.session);
+    let opened = |action: &Action| matches!(action, Action::OpenSignaling { .. });
+    assert_eq!(harness.count(opened), 1);
+    harness.run(6 * SECOND);
+    assert!(harness.count(opened) > 1, "replaced as soon as the peer is given up");
+}
+
+#[test]
 fn a_failed_connection_takes_a_new_id_but_at_most_three_a_minute() {
     let mut harness = Harness::new();
     harness.world.connects = false;
@@ -593,4 +611,18 @@ fn what_is_not_stored_is_said_in_place_of_media_flows_until_the_next_peer() {
     assert!(view.message.starts_with("audio is stored; video is not stored"), "{}", view.message);
     harness.input(Input::Tracks { generation: 1, missing: None });
     assert_eq!(said(&harness).reason, "Streaming");
+}
+
+#[test]
+fn packets_that_nobody_can_use_are_not_called_silence() {
+    let mut harness = Harness::with(|world| world.media = false);
+    harness.run(SECOND);
+    let why = "video is not stored: the master sends payload type 97, which its answer does not have";
+    harness.input(Input::Tracks { generation: 1, missing: Some(("VideoNotStored", why.to_owned())) });
+    harness.run(20 * SECOND);
+    let view = harness.session.view(harness.now);
+    assert_eq!((view.phase, view.reason, view.message.as_str()), (Phase::Connecting, "VideoNotStored", why));
+    harness.run(20 * SECOND);
+    let told = |action: &Action| matches!(action, Action::Report(failure) if failure.message.ends_with(why));
+    assert_eq!(harness.count(told), 1, "{:?}", harness.log);
 }

@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 /// So long packets may come of which nothing is handed on before that has a name. A sender that keeps to its group of
 /// pictures sends the first key frame within a few seconds.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A track that has been silent for so long has stopped. With discontinuous transmission Opus sends a packet every 400 ms.
+/// A track that has been silent for so long has stopped, unless its pauses are as long. With discontinuous transmission
+/// Opus sends a packet every 400 ms.
 const SILENT: Duration = Duration::from_secs(5);
+/// Longer pauses teach no more than this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Why packets or pictures are not handed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,9 +69,9 @@ pub enum Flow {
     Waiting,
     /// It is handed on.
     Flowing,
-    /// Packets come, and nothing has been handed on for five seconds.
+    /// Packets have come for five seconds, and nothing has been handed on meanwhile.
     Withheld(Withheld),
-    /// Packets came, and none has for five seconds.
+    /// Packets came, and none has for five seconds, or for half as long again as the longest pause before.
     Stopped,
 }
 
@@ -80,6 +83,10 @@ pub(crate) struct FlowWatch {
     /// The first one since something was handed on.
     since: Option<Instant>,
     handed_on: bool,
+    /// An IDR began since something was handed on.
+    key: bool,
+    /// The longest pause that ended with a packet, at most [`LONGEST_PAUSE`].
+    paused: Duration,
     /// Since something was handed on.
     recent: WithheldCounts,
     pub(crate) withheld: WithheldCounts,
@@ -89,11 +96,25 @@ impl FlowWatch {
     /// A packet with a payload.
     pub(crate) fn packet(&mut self, now: Instant) {
         // What was said of a track that had stopped is no news of one that is back.
-        if self.packet.is_some_and(|last| now.saturating_duration_since(last) >= SILENT) {
-            (self.since, self.recent) = (None, WithheldCounts::default());
+        if let Some(last) = self.packet {
+            let pause = now.saturating_duration_since(last);
+            if pause >= self.silent() {
+                (self.since, self.key, self.recent) = (None, false, WithheldCounts::default());
+            }
+            self.paused = self.paused.max(pause.min(LONGEST_PAUSE));
         }
         self.packet = Some(now);
         self.since.get_or_insert(now);
+    }
+
+    /// Longer without a packet: it has stopped.
+    fn silent(&self) -> Duration {
+        SILENT.max(self.paused + self.paused / 2)
+    }
+
+    /// The first packet of an IDR.
+    pub(crate) fn key(&mut self) {
+        self.key = true;
     }
 
     /// A packet or a picture goes no further.
@@ -104,15 +125,17 @@ impl FlowWatch {
 
     /// A packet or a picture goes on.
     pub(crate) fn hand_on(&mut self) {
-        (self.since, self.handed_on, self.recent) = (None, true, WithheldCounts::default());
+        (self.since, self.key, self.recent) = (None, false, WithheldCounts::default());
+        self.handed_on = true;
     }
 
     pub(crate) fn flow(&self, now: Instant) -> Flow {
         let Some(packet) = self.packet else { return Flow::Nothing };
-        if now.saturating_duration_since(packet) >= SILENT {
+        if now.saturating_duration_since(packet) >= self.silent() {
             return Flow::Stopped;
         }
-        let long = self.since.is_some_and(|since| now.saturating_duration_since(since) >= PATIENCE);
+        // A single packet of a slow stream is no time in which nothing came of the packets.
+        let long = self.since.is_some_and(|since| packet.saturating_duration_since(since) >= PATIENCE);
         match (long, self.handed_on) {
             (true, _) => Flow::Withheld(self.reason()),
             (false, true) => Flow::Flowing,
@@ -122,6 +145,11 @@ impl FlowWatch {
 
     /// That which comes nearest to a picture.
     fn reason(&self) -> Withheld {
+        let some = |reason| self.recent.get(reason) > 0;
+        // Key frames do come, and none arrives whole.
+        if self.key && some(Withheld::Incomplete) && !some(Withheld::NoParameterSets) {
+            return Withheld::Incomplete;
+        }
         let is_picture = |reason: &Withheld| !matches!(reason, Withheld::NotTheCodec | Withheld::PayloadType);
         let pictures =
             Withheld::ALL.into_iter().filter(is_picture).find(|reason| self.recent.get(*reason) > 0);
@@ -151,6 +179,7 @@ mod tests {
         watch.hand_on();
         assert_eq!(watch.flow(start + ms(6_000)), Flow::Flowing);
         assert_eq!((watch.withheld.total(), watch.withheld.get(Withheld::NoKeyFrame)), (300, 300));
+        assert_eq!(watch.flow(start + ms(10_979)), Flow::Flowing);
         assert_eq!(watch.flow(start + ms(10_980)), Flow::Stopped);
         // It comes back and is not what it was.
         for at in (60_000..66_000).step_by(20) {
@@ -158,6 +187,60 @@ mod tests {
             let expected = if at < 65_000 { Flow::Flowing } else { Flow::Withheld(Withheld::NotTheCodec) };
             assert_eq!(watch.flow(start + ms(at)), expected, "{at}");
         }
+    }
+
+    #[test]
+    fn pauses_of_a_slow_camera_are_learnt() {
+        for every in [6, 8, 20, 55] {
+            let (start, mut watch) = (Instant::now(), FlowWatch::default());
+            for picture in 0..10 {
+                let at = start + ms(picture * every * 1_000);
+                watch.packet(at);
+                watch.hand_on();
+                let before_next = watch.flow(at + ms(every * 1_000 - 1));
+                let expected = if picture == 0 { Flow::Stopped } else { Flow::Flowing };
+                assert_eq!(before_next, expected, "picture {picture}, one in {every} s");
+            }
+            let last = start + ms(9 * every * 1_000);
+            assert_eq!(watch.flow(last + ms(every * 1_500)), Flow::Stopped);
+        }
+        // Whatever the pause was.
+        let (start, mut watch) = (Instant::now(), FlowWatch::default());
+        watch.packet(start);
+        watch.packet(start + ms(3_600_000));
+        assert_eq!(watch.flow(start + ms(3_600_000 + 90_000)), Flow::Stopped);
+    }
+
+    #[test]
+    fn a_packet_that_waits_for_the_next_is_not_withheld() {
+        let (start, mut watch) = (Instant::now(), FlowWatch::default());
+        for picture in 0..10 {
+            // Without marker bits the next packet ends the picture.
+            let at = start + ms(picture * 8_000);
+            watch.packet(at);
+            if picture > 0 {
+                watch.hand_on();
+            }
+            watch.packet(at + ms(1));
+            let flow = watch.flow(at + ms(7_999));
+            assert!(!matches!(flow, Flow::Withheld(_)), "{picture}: {flow:?}");
+        }
+    }
+
+    #[test]
+    fn key_frames_that_never_arrive_whole_are_not_called_missing() {
+        let mut watch = FlowWatch::default();
+        watch.withhold(Withheld::NoKeyFrame);
+        watch.withhold(Withheld::Incomplete);
+        assert_eq!(watch.reason(), Withheld::NoKeyFrame);
+        watch.key();
+        assert_eq!(watch.reason(), Withheld::Incomplete);
+        watch.withhold(Withheld::NoParameterSets);
+        assert_eq!(watch.reason(), Withheld::NoParameterSets);
+        watch.hand_on();
+        watch.withhold(Withheld::NoKeyFrame);
+        watch.withhold(Withheld::Incomplete);
+        assert_eq!(watch.reason(), Withheld::NoKeyFrame);
     }
 
     #[test]

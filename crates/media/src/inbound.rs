@@ -89,10 +89,12 @@ impl Inbound {
         }
         self.stats.packets_discarded += self.candidate.drain(..).count() as u64;
         let (timestamp, bytes) = (packet.timestamp, packet.payload.len() as u64);
-        if bytes > 0 {
+        let arrival = self.buffer.insert(packet, now);
+        // What comes a second time, or too late, is no sign of a sender that sends.
+        if bytes > 0 && matches!(arrival, Arrival::New { .. } | Arrival::Restarted { .. }) {
             self.watch.packet(now);
         }
-        match self.buffer.insert(packet, now) {
+        match arrival {
             Arrival::New { repaired } => {
                 self.count(1, bytes);
                 self.stats.packets_repaired += u64::from(repaired);

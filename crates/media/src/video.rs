@@ -7,7 +7,9 @@ use bytes::Bytes;
 
 use crate::clock::{FOREVER, Kind, SenderClock, Stamp};
 use crate::flow::{Flow, Withheld, WithheldCounts};
-use crate::h264::{Assembler, Broken, H264Depacketizer, H264Error, Unit, VideoFormat, announces_key_frame};
+use crate::h264::{
+    Assembler, Broken, H264Depacketizer, H264Error, Unit, VideoFormat, announces_key_frame, is_of_idr,
+};
 use crate::inbound::{Inbound, Inflow};
 use crate::keyframe::{KeyFrameConfig, KeyFrameGate};
 use crate::output::{AccessUnit, MalformedPacket, Outputs, PayloadError, VideoOutput};
@@ -180,6 +182,9 @@ impl VideoReceiver {
     fn packet(&mut self, timestamp: u64, packet: &RtpPacket, arrived: Instant, now: Instant) {
         if let Some(unit) = self.assembler.begin(timestamp) {
             self.unit(unit, timestamp, packet.ssrc, now);
+        }
+        if is_of_idr(&packet.payload) {
+            self.inbound.watch.key();
         }
         match &mut self.arrived {
             // One that was asked for again came later than what is behind it.

@@ -232,3 +232,22 @@ fn media_flows_is_never_said_of_half() {
         assert_eq!(find(&status, condition::MEDIA_FLOWING).unwrap().status, "True");
     }
 }
+
+#[test]
+fn another_cause_of_the_same_reason_is_told() {
+    let told = |status: &KvsIngestStatus| find(status, condition::MEDIA_FLOWING).unwrap().message.clone();
+    let said = |before, reason: &str, message: &str| {
+        let agent = says(Phase::Streaming, reason, message);
+        report(before, Observed { agent, ..good() }, &at("2026-01-01T00:00:00Z"))
+    };
+    let first = said(None, "VideoNotStored", "no key frame (IDR) comes");
+    let second = said(Some(&first), "VideoNotStored", "packets are lost or damaged");
+    assert_eq!(told(&second), "packets are lost or damaged");
+    let since = |status: &KvsIngestStatus| {
+        find(status, condition::MEDIA_FLOWING).unwrap().last_transition_time.clone()
+    };
+    assert_eq!(since(&second), since(&first));
+    // Words alone that change are no news elsewhere.
+    let first = said(None, "MasterSilent", "for 10 s");
+    assert_eq!(told(&said(Some(&first), "MasterSilent", "for 20 s")), "for 10 s");
+}

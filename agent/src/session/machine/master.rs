@@ -93,6 +93,10 @@ impl Session {
         if now.saturating_duration_since(since) >= self.timing.stable {
             self.peer_backoff.reset();
         }
+        // It was a new connection that helped, not waiting longer. Silences since then are known by themselves.
+        if now.saturating_duration_since(since) >= self.patience.wait(now) {
+            self.patience.helped(now);
+        }
     }
 
     /// Until when media may be missing.
@@ -112,7 +116,7 @@ impl Session {
             return;
         };
         let silence = now.saturating_duration_since(*last_media).as_secs();
-        let message = if lost.is_some() {
+        let mut message = if lost.is_some() {
             // A master that was streamed for a while and then is neither seen nor heard is gone. One that was
             // not may be one that answers no ICE checks and sends seldom.
             let streamed = flowing_since
@@ -125,6 +129,10 @@ impl Session {
             self.patience.in_vain(self.timing.media_patience, now);
             format!("the master is connected, but has sent no media for {silence} s")
         };
+        if let Some((_, missing)) = &self.missing {
+            message.push_str("; ");
+            message.push_str(missing);
+        }
         self.peer_failed(Failure::new(FailureKind::MediaTimeout, message), now, actions);
     }
 

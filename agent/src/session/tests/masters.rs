@@ -92,6 +92,19 @@ fn a_dead_encoder_gets_a_new_connection_in_the_end() {
 }
 
 #[test]
+fn an_encoder_that_dies_again_and_again_is_given_up_as_soon_every_time() {
+    let mut harness = Harness::new();
+    for time in 1..=6 {
+        harness.world.media = true;
+        harness.run(600 * SECOND);
+        assert_eq!((harness.phase(), harness.peers()), (Phase::Streaming, time), "{time}");
+        harness.world.media = false;
+        harness.run(32 * SECOND);
+        assert_eq!(harness.peers(), time + 1, "{time}");
+    }
+}
+
+#[test]
 fn a_master_that_crashes_is_back_as_fast_at_the_tenth_time_as_at_the_first() {
     for streamed in [12, 3, 300] {
         let mut harness = Harness::new();

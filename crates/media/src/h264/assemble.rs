@@ -68,6 +68,8 @@ pub(crate) struct Assembler {
     trust_marker: bool,
     /// The sender sets marker bits.
     marks: bool,
+    /// It ended a whole picture by the next timestamp only.
+    unmarked: bool,
     /// The last IDR brought its SPS along.
     sps_with_idr: bool,
     /// `frame_num` of the last reference picture that was handed on.
@@ -83,6 +85,7 @@ impl Default for Assembler {
             ended: None,
             trust_marker: true,
             marks: false,
+            unmarked: false,
             sps_with_idr: false,
             reference: None,
         }
@@ -128,6 +131,7 @@ impl Assembler {
             self.damage(Broken::Missing);
         }
         let before = self.finish();
+        self.unmarked |= matches!(before, Some(Ok(_)));
         let carried = self.current.take();
         let mut building = Building { timestamp, gap, ..Building::default() };
         if let Some(carried) = carried {
@@ -194,9 +198,10 @@ impl Assembler {
         finished
     }
 
-    /// Nothing follows. Gives the unit that no marker bit ended, of a sender that sets none: of another one its end is missing.
+    /// Nothing follows. Gives the unit that no marker bit ended, of a sender that has shown to set none: of any other its end
+    /// may be missing.
     pub(crate) fn end(&mut self) -> Option<Result<Unit, Broken>> {
-        if self.gap > 0 || self.marks && self.trust_marker {
+        if self.gap > 0 || !self.unmarked || self.marks {
             self.damage(Broken::Missing);
         }
         let begun = self.current.as_ref().is_some_and(|it| it.first_slice.is_some());

@@ -24,3 +24,11 @@ pub(crate) fn announces_key_frame(payload: &[u8]) -> bool {
         _ => false,
     }
 }
+
+/// Whether the payload is a slice of an IDR or a fragment of one. Aggregates arrive whole or not at all.
+pub(crate) fn is_of_idr(payload: &[u8]) -> bool {
+    match payload {
+        [first, fu, ..] if first & 0x1f == 28 => fu & 0x1f == nal::IDR,
+        _ => nal::kind(payload) == nal::IDR,
+    }
+}

@@ -595,6 +595,41 @@ fn what_is_received_and_not_handed_on_has_a_name() {
 }
 
 #[test]
+fn key_frames_that_never_arrive_whole_are_called_incomplete() {
+    let (mut bench, mut encoder) = (Bench::new(), Encoder::new());
+    for frame in 0..200u64 {
+        let mut packets = encoder.frame(frame % 30 == 0);
+        if frame % 30 == 0 {
+            // The end of each is lost on the way.
+            packets.pop();
+        }
+        assert_eq!(bench.frames(packets, ms(frame * 33)), [0; 0]);
+    }
+    assert_eq!(bench.receiver.flow(bench.start + ms(6_600)), Flow::Withheld(Withheld::Incomplete));
+}
+
+#[test]
+fn packets_that_come_twice_are_no_sign_of_a_sender() {
+    let (mut bench, mut encoder) = (Bench::new(), Encoder::new());
+    let packets = encoder.frame(true);
+    for second in 0..20 {
+        bench.frames(packets.clone(), ms(second * 1_000));
+    }
+    assert_eq!(bench.receiver.flow(bench.start + ms(19_100)), Flow::Stopped);
+}
+
+#[test]
+fn half_a_picture_at_the_end_is_not_stored_before_any_ended_without_a_marker() {
+    let (mut bench, mut encoder) = (Bench::new(), Encoder::new());
+    encoder.timestamp = encoder.timestamp.wrapping_add(3_000);
+    let begun = [sps(80, 45), pps(), slice(true, 0, 0, 0, 500)];
+    let packets: Vec<_> = begun.into_iter().map(|unit| encoder.packet(unit, false)).collect();
+    assert_eq!(bench.frames(packets, ms(0)), [0; 0]);
+    bench.receiver.finish(bench.start + ms(400), &mut bench.clock);
+    assert_eq!(numbers(&std::iter::from_fn(|| bench.receiver.poll_output()).collect::<Vec<_>>()), [0; 0]);
+}
+
+#[test]
 fn parameter_sets_that_were_told_beforehand_serve_a_stream_without_and_give_way_to_its_own() {
     let parameter_sets = vec![Bytes::from(sps(80, 45)), Bytes::from(pps()), Bytes::from_static(&[0x67, 1])];
     let config = VideoConfig { parameter_sets, ..VideoConfig::default() };
@@ -661,21 +696,26 @@ proptest! {
         ];
         let config = VideoConfig { payload_types: vec![102], ..VideoConfig::default() };
         let (mut bench, mut encoder) = (Bench::with(config), Encoder::new());
-        let (mut at, mut handed_on, mut came) = (0, None, None);
+        let (mut at, mut handed_on, mut came, mut paused) = (0, None, None, 0);
         for (kind, seconds) in stretches {
             for _ in 0..seconds {
                 let found = play(&mut bench, &mut encoder, kinds[kind], at, 30);
                 at += 1_000;
-                if kinds[kind] != Sends::Nothing { came = Some(at); }
+                if kinds[kind] != Sends::Nothing {
+                    paused = paused.max(at - came.unwrap_or(at));
+                    came = Some(at);
+                }
+                // Pauses are learnt.
+                let silent = 6_000u64.max(paused + paused / 2);
                 if !found.is_empty() { handed_on = Some(at); }
                 let since = |moment: Option<u64>| moment.map_or(u64::MAX, |moment| at - moment);
                 match bench.receiver.flow(bench.start + ms(at)) {
                     Flow::Nothing => prop_assert_eq!(came, None),
                     Flow::Stopped => prop_assert!(since(came) >= 4_000),
-                    Flow::Flowing => prop_assert!(handed_on.is_some() && since(came) <= 6_000),
+                    Flow::Flowing => prop_assert!(handed_on.is_some() && since(came) <= silent),
                     Flow::Waiting => prop_assert!(handed_on.is_none() && at <= 70_000),
                     Flow::Withheld(_) => {
-                        prop_assert!(since(came) <= 6_000 && since(handed_on) >= 4_000);
+                        prop_assert!(since(came) <= silent && since(handed_on) >= 4_000);
                     }
                 }
                 if since(came) == 0 && since(handed_on) > 12_000 && bench.receiver.ssrc().is_some() {
