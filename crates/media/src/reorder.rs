@@ -18,6 +18,10 @@ use std::time::{Duration, Instant};
 use crate::rtp::RtpPacket;
 use crate::unwrap::extend_sequence;
 
+/// Up to so many missing packets are repaired at once; more take this time each.
+const ISOLATED: usize = 32;
+const REPAIR: Duration = Duration::from_micros(120);
+
 /// Sequence numbers behind the newest released one whose fate is remembered.
 const HISTORY: usize = 2048;
 /// A step forward larger than this is a restart and not a loss (RFC 3550 appendix A.1 names 3000).
@@ -192,8 +196,11 @@ impl ReorderBuffer {
             (Some(measured), Some(told)) => measured.max(told),
             (measured, told) => measured.or(told).unwrap_or(DEFAULT_RTT),
         };
+        // A burst that a small socket buffer swallowed: what is asked for again comes in pieces that fit into it.
+        let burst = self.missing.len().saturating_sub(ISOLATED);
+        let pieces = REPAIR * u32::try_from(burst).unwrap_or(u32::MAX).min(MAX_DROPOUT as u32);
         // Senders pace repairs, and answer NACKs of one RTT only once.
-        rtt * 3 / 2 + Duration::from_millis(10)
+        rtt * 3 / 2 + Duration::from_millis(10) + pieces
     }
 
     fn wait(&self) -> Duration {

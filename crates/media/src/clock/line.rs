@@ -47,6 +47,8 @@ const BELOW: Nanos = 100 * MS;
 const ABOVE: Nanos = 250 * MS;
 /// Above it by more, capture times wait for the judgement.
 const FAR: Nanos = 500 * MS;
+/// By so much less must something have waited than what came with it, for a queue to be draining.
+const DRAINED: Nanos = 20 * MS;
 /// Longer than any queue that is drained.
 const NO_QUEUE: Nanos = 2_300 * MS;
 /// A sender that vouches for its timestamps is asked for so long before they are doubted.
@@ -276,7 +278,11 @@ impl Line {
             return;
         }
         let rise = off.saturating_sub(*first_off);
-        let is_draining = -rise > elapsed / 5;
+        // Of what waited in a queue the first waited longest, whatever came before it.
+        let is_below = |(it, above): &(Point, Nanos)| {
+            above.saturating_sub(off) > (point.arrival - it.arrival) / 5 + DRAINED
+        };
+        let is_draining = -rise > elapsed / 5 || misfits.points.iter().any(is_below);
         let is_rising = rise > elapsed * 3 / 100 + 30 * MS;
         if let Some(at) = self.vouched.filter(|_| least <= NO_QUEUE)
             && (at >= misfits.since || elapsed < ASK_SENDER)
