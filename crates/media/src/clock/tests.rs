@@ -361,6 +361,16 @@ fn timestamps_that_jump_or_stand_still_move_one_track_for_a_moment() {
 /// A key frame of 1.7 s on a thin path: all behind it is late, and was captured when it was captured.
 #[test]
 fn a_queue_that_drains_moves_nothing() {
+    // The first packet of a key frame is late, its last much later, and what waited behind it comes at once.
+    let pacer: fn(f64) -> f64 = |at| match at % 4.0 {
+        _ if at < 4.0 => 0.0,
+        since if since < 0.02 => 425.0,
+        since => ((1.7 - since) * 1e3).max(0.0),
+    };
+    let outcome = run(Scenario { video: Sends { pacer, ..VIDEO }, ..PLAIN });
+    outcome.keeps_the_law("a key frame of 1.7 s");
+    let (least, most) = outcome.video.range(3.0, 1e9);
+    assert!(least > -20.0 && most < 60.0, "a key frame of 1.7 s: {least} to {most}");
     let drains: fn(f64) -> f64 = |at| if at < 20.0 { 0.0 } else { (1_700.0 - (at - 20.0) * 640.0).max(0.0) };
     let stalls: fn(f64) -> f64 = |at| if (20.0..22.0).contains(&at) { (22.0 - at) * 1e3 } else { 0.0 };
     for (name, queue) in [("drains", drains), ("stalls", stalls)] {
