@@ -7,16 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kvs_ingest_tests::agent::{AgentProcess, AgentSettings};
+use kvs_ingest_tests::local::{self, REGION};
 use kvs_ingest_tests::master::channel::Access;
 use kvs_ingest_tests::master::shapes::{SHAPES, Shape};
 use kvs_ingest_tests::master::{Answering, Master, Settings};
 use kvs_ingest_tests::stored::{self, most_is_there, nothing_lost};
-use kvs_local::{AccessKey, Config, Server};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-const REGION: &str = "eu-central-1";
 /// For one session, with others beside it.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// What is to be stored of each.
@@ -92,17 +91,8 @@ async fn every_shape_of_an_answer_is_recorded() {
         .with_env_filter("warn,kvs_local=error,turn=error")
         .with_test_writer()
         .try_init();
-    let folder = tempfile::tempdir().unwrap();
-    let mut config = Config::new(folder.path().join("kvs"));
-    config.access_keys = vec![AccessKey::new("AKIDTEST", "secret")];
-    config.region = REGION.to_owned();
-    let local = Server::start(config).await.unwrap();
-    let access = Access {
-        endpoint: local.url(),
-        region: REGION.to_owned(),
-        access_key: "AKIDTEST".to_owned(),
-        secret_key: "secret".to_owned(),
-    };
+    let (local, folder) = local::start(|_| {}).await.unwrap();
+    let access = local::access(&local);
     let only = std::env::var(ONLY).unwrap_or_default();
     let is_wanted = |shape: &&Shape| only.is_empty() || only.split(' ').any(|name| name == shape.name);
     let places = Arc::new(Semaphore::new(AT_A_TIME));

@@ -2,34 +2,30 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::time::Duration;
 
 use kvs_ingest_tests::agent::{AgentProcess, AgentSettings};
 use kvs_ingest_tests::browser::BrowserMaster;
+use kvs_ingest_tests::local::{self, ACCESS_KEY, SECRET_KEY};
 use kvs_ingest_tests::master::clip;
 use kvs_ingest_tests::{numbered, stored};
-use kvs_local::{AccessKey, Config, Server};
+use kvs_local::Server;
+use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 const SECONDS: u64 = 22;
 
 /// kvs-local with its page.
-async fn local(folder: &Path) -> Server {
+async fn local() -> (Server, TempDir) {
     let web =
         std::env::var("KVS_INGEST_WEB_DIR").expect("KVS_INGEST_WEB_DIR: run `cargo xtask test browser`");
-    let mut config = Config::new(folder.join("kvs"));
-    config.access_keys = vec![AccessKey::new("AKIDTEST", "secret")];
-    config.region = "eu-central-1".to_owned();
-    config.web = Some(web.into());
-    Server::start(config).await.unwrap()
+    local::start(|config| config.web = Some(web.into())).await.unwrap()
 }
 
 /// Firefox without OpenH264 would share a camera that no viewer can store.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_without_h264_is_told_what_to_do() {
-    let folder = tempfile::tempdir().unwrap();
-    let local = local(folder.path()).await;
+    let (local, _folder) = local().await;
     let camera = numbered::clip(&clip::cache().unwrap()).await.unwrap();
     for (query, shared) in [("", false), ("&audio=0", false), ("&video=0", true)] {
         let url = format!("{}/?channel=browser&start=1{query}", local.url());
@@ -53,8 +49,7 @@ async fn a_browser_without_h264_is_told_what_to_do() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_frame_that_chromium_sends_is_stored() {
-    let folder = tempfile::tempdir().unwrap();
-    let local = local(folder.path()).await;
+    let (local, folder) = local().await;
     let endpoint = local.url();
     let agent = AgentProcess::start(&AgentSettings {
         manifest: "apiVersion: kvs-ingest.dev/v1alpha1
@@ -67,8 +62,8 @@ spec:
 ",
         folder: folder.path(),
         endpoint: &endpoint,
-        access_key: "AKIDTEST",
-        secret_key: "secret",
+        access_key: ACCESS_KEY,
+        secret_key: SECRET_KEY,
         arguments: &[],
         env: &[],
     })

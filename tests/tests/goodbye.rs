@@ -5,17 +5,17 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kvs_ingest_tests::agent::{AgentProcess, AgentSettings};
+use kvs_ingest_tests::local::{self, REGION};
 use kvs_ingest_tests::master::channel::{Access, ensure_channel};
 use kvs_ingest_tests::master::{Answering, Farewell, Master, Sent, Settings};
 use kvs_ingest_tests::stored::{self, StoredFrame, nothing_lost};
-use kvs_local::{AccessKey, Config, Server};
+use kvs_local::Server;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 const CHANNEL: &str = "visits";
 const STREAM: &str = "visits-stream";
-const REGION: &str = "eu-central-1";
 const DEADLINE: Duration = Duration::from_secs(40);
 /// What comes before the keys are there is kept: the very first is stored.
 const FIRST_FRAME: u64 = 0;
@@ -60,17 +60,8 @@ struct World {
 impl World {
     async fn new() -> Self {
         let _ = tracing_subscriber::fmt().with_env_filter("warn,turn=error").with_test_writer().try_init();
-        let folder = tempfile::tempdir().unwrap();
-        let mut config = Config::new(folder.path().join("kvs"));
-        config.access_keys = vec![AccessKey::new("AKIDTEST", "secret")];
-        config.region = REGION.to_owned();
-        let local = Server::start(config).await.unwrap();
-        let access = Access {
-            endpoint: local.url(),
-            region: REGION.to_owned(),
-            access_key: "AKIDTEST".to_owned(),
-            secret_key: "secret".to_owned(),
-        };
+        let (local, folder) = local::start(|_| {}).await.unwrap();
+        let access = local::access(&local);
         Self { local, folder, access }
     }
 

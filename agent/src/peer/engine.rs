@@ -73,6 +73,7 @@ impl UdpPeer {
         let ice_servers = servers::resolve(&config.ice_servers).await;
         let mut sockets =
             sockets::bind(&config.bind, config.receive_buffer).map_err(|error| build(&error))?;
+        let receive_buffer = sockets.iter().map(|socket| socket.receive_buffer).min().unwrap_or_default();
         let receiver = Receiver::new(
             &kvs_peer::Config {
                 video: config.video,
@@ -81,7 +82,7 @@ impl UdpPeer {
                 relay_only: config.relay_only,
                 ice_servers,
                 sockets: sockets.iter().map(|socket| socket.local).collect(),
-                receive_buffer: sockets.iter().map(|socket| socket.receive_buffer).min().unwrap_or_default(),
+                receive_buffer,
             },
             Instant::now(),
         )
@@ -93,7 +94,6 @@ impl UdpPeer {
                 .register(&mut socket.socket, Token(index), Interest::READABLE)
                 .map_err(|error| build(&error))?;
         }
-        let receive_buffer = sockets.iter().map(|socket| socket.receive_buffer).min().unwrap_or_default();
         tracing::debug!(
             sockets = ?sockets.iter().map(|socket| socket.local).collect::<Vec<_>>(),
             receive_buffer, "bound"
@@ -411,11 +411,11 @@ fn log_feedback(result: Result<(), ReceiverError>) {
     }
 }
 
-impl From<kvs_peer::MediaKind> for MediaKind {
-    fn from(kind: kvs_peer::MediaKind) -> Self {
+impl From<kvs_media::Kind> for MediaKind {
+    fn from(kind: kvs_media::Kind) -> Self {
         match kind {
-            kvs_peer::MediaKind::Audio => Self::Audio,
-            kvs_peer::MediaKind::Video => Self::Video,
+            kvs_media::Kind::Audio => Self::Audio,
+            kvs_media::Kind::Video => Self::Video,
         }
     }
 }

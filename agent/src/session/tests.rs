@@ -61,6 +61,12 @@ struct Harness {
 }
 
 impl Harness {
+    /// ICE or DTLS of the connection is gone.
+    fn lose_peer(&mut self) {
+        let generation = self.connected.unwrap();
+        self.input(Input::PeerFailed { generation, reason: "no path".to_owned() });
+    }
+
     fn new() -> Self {
         Self::with(|_| {})
     }

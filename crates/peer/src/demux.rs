@@ -20,8 +20,6 @@ pub(crate) enum Route {
         packet: RtpPacket,
         /// It came on the source itself, not as a retransmission.
         original: bool,
-        /// In Hz.
-        clock_rate: u32,
     },
     /// A probe: nothing is in it.
     Probe,
@@ -125,21 +123,17 @@ impl Demux {
         }
         self.sources.insert(packet.ssrc, index);
         let section = &mut self.sections[index];
-        let clock_rate = match section.kind {
-            MediaKind::Audio => 48_000,
-            MediaKind::Video => 90_000,
-        };
         let (kind, format) = (section.kind, section.formats[&payload_type]);
         match format {
             Format::Media => {
                 section.newest = Some(packet.ssrc);
-                Route::Track { kind, packet, original: true, clock_rate }
+                Route::Track { kind, packet, original: true }
             }
             Format::Rtx { apt } => {
                 // Sent again on the source itself it would be out of its sequence: it has a source of its own.
                 let repaired = self.repairs.get(&packet.ssrc).copied().or(section.newest);
                 match repaired.and_then(|ssrc| unwrap_rtx(packet, apt, ssrc)) {
-                    Some(packet) => Route::Track { kind, packet, original: false, clock_rate },
+                    Some(packet) => Route::Track { kind, packet, original: false },
                     None => Route::Probe,
                 }
             }

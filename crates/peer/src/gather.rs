@@ -37,12 +37,12 @@ pub(crate) enum Found {
     Relayed { base: SocketAddr, address: SocketAddr },
 }
 
-/// What a datagram of a server's is.
-pub(crate) enum Arrived {
-    /// A peer sent this through the relay.
-    Data { relayed: SocketAddr, peer: SocketAddr, data: BytesMut },
-    /// An answer to a request of ours, or nothing of use.
-    Nothing,
+/// What a peer sent through a relay.
+pub(crate) struct Relayed {
+    /// The address on the relay that it was sent to.
+    pub(crate) to: SocketAddr,
+    pub(crate) peer: SocketAddr,
+    pub(crate) data: BytesMut,
 }
 
 struct Server {
@@ -160,7 +160,7 @@ impl Gatherer {
         remote: SocketAddr,
         data: &[u8],
         now: Instant,
-    ) -> Vec<Arrived> {
+    ) -> Vec<Relayed> {
         let mut arrived = Vec::new();
         for index in 0..self.servers.len() {
             let server = &mut self.servers[index];
@@ -189,14 +189,12 @@ impl Gatherer {
         arrived
     }
 
-    fn events(&mut self, index: usize, now: Instant, arrived: &mut Vec<Arrived>) {
+    fn events(&mut self, index: usize, now: Instant, arrived: &mut Vec<Relayed>) {
         let server = &mut self.servers[index];
         while let Some(event) = server.client.poll_event() {
             match event {
-                Event::BindingResponse(_, address) => {
-                    if !server.turn {
-                        self.found.push_back(Found::Reflexive { base: server.base, address });
-                    }
+                Event::BindingResponse(_, address) if !server.turn => {
+                    self.found.push_back(Found::Reflexive { base: server.base, address });
                 }
                 Event::AllocateResponse(_, address) => {
                     server.relayed = Some(address);
@@ -251,10 +249,10 @@ impl Gatherer {
                         server.channels.insert(channel.0, peer);
                     }
                     if let Some(relayed) = server.relayed {
-                        arrived.push(Arrived::Data { relayed, peer, data });
+                        arrived.push(Relayed { to: relayed, peer, data });
                     }
                 }
-                _ => arrived.push(Arrived::Nothing),
+                _ => {}
             }
         }
     }
@@ -376,14 +374,14 @@ impl Gatherer {
 }
 
 /// ChannelData (RFC 8656, section 12.4) of a channel that was bound before.
-fn channel_data(server: &Server, data: &[u8]) -> Option<Arrived> {
+fn channel_data(server: &Server, data: &[u8]) -> Option<Relayed> {
     let [first, second, high, low, ..] = *data else {
         return None;
     };
     let peer = *server.channels.get(&u16::from_be_bytes([first, second]))?;
     let length = usize::from(u16::from_be_bytes([high, low]));
     let data = BytesMut::from(data.get(4..4 + length)?);
-    Some(Arrived::Data { relayed: server.relayed?, peer, data })
+    Some(Relayed { to: server.relayed?, peer, data })
 }
 
 /// Whether a server can be asked from a socket: of its family, and loopback only where there is nothing else.

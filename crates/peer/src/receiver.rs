@@ -2,7 +2,7 @@
 
 use crate::demux::{Demux, Route};
 use crate::dtls;
-use crate::gather::{Arrived, Found, Gatherer};
+use crate::gather::{Found, Gatherer, Relayed};
 use crate::path::{self, Credentials, Opened, Path, PathEvent};
 use crate::rtcp::{self, Inbound};
 use crate::rtp::Extensions;
@@ -254,10 +254,8 @@ impl Receiver {
             return;
         }
         if self.gatherer.is_server(local, remote) {
-            for arrived in self.gatherer.read(local, remote, data, now) {
-                if let Arrived::Data { relayed, peer, data } = arrived {
-                    self.peer_datagram(relayed, peer, &data, now);
-                }
+            for Relayed { to, peer, data } in self.gatherer.read(local, remote, data, now) {
+                self.peer_datagram(to, peer, &data, now);
             }
             self.take_gathered();
         } else {
@@ -528,9 +526,9 @@ impl Receiver {
         }
         let payload_type = packet.payload_type;
         match self.demux.route(packet, extensions) {
-            Route::Track { kind, packet, original, clock_rate } => {
+            Route::Track { kind, packet, original } => {
                 if original {
-                    self.source(&packet, clock_rate, now);
+                    self.source(&packet, kind.clock_rate(), now);
                 }
                 self.events.push_back(Event::Rtp { kind, packet });
             }

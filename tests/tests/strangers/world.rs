@@ -6,12 +6,13 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use kvs_ingest_tests::agent::{AgentProcess, AgentSettings};
+use kvs_ingest_tests::local::{self, REGION};
 use kvs_ingest_tests::master::channel::Access;
 use kvs_ingest_tests::master::clip::{FRAME_RATE, TONES};
 use kvs_ingest_tests::sound;
 use kvs_ingest_tests::stored::{self, Stored};
 use kvs_ingest_tests::stranger::{Event, Files, Shown, Stranger};
-use kvs_local::{AccessKey, Config, Server};
+use kvs_local::Server;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -19,7 +20,6 @@ use tokio::time::{Instant, sleep};
 
 const CHANNEL: &str = "strangers";
 const STREAM: &str = "strangers-stream";
-const REGION: &str = "eu-central-1";
 /// Until something that takes a second is there, on a busy machine.
 pub const SOON: Duration = Duration::from_secs(40);
 /// Until so much is recorded; two key frames of the clip lie within.
@@ -57,17 +57,8 @@ pub struct World {
 impl World {
     pub async fn new() -> Self {
         let _ = tracing_subscriber::fmt().with_env_filter("warn,turn=error").with_test_writer().try_init();
-        let folder = tempfile::tempdir().unwrap();
-        let mut config = Config::new(folder.path().join("kvs"));
-        config.access_keys = vec![AccessKey::new("AKIDTEST", "secret")];
-        config.region = REGION.to_owned();
-        let local = Server::start(config).await.unwrap();
-        let access = Access {
-            endpoint: local.url(),
-            region: REGION.to_owned(),
-            access_key: "AKIDTEST".to_owned(),
-            secret_key: "secret".to_owned(),
-        };
+        let (local, folder) = local::start(|_| {}).await.unwrap();
+        let access = local::access(&local);
         let files = Files::make(folder.path()).await.unwrap();
         Self { local, folder, access, files }
     }

@@ -46,8 +46,7 @@ fn what_was_learnt_outlives_the_connection_and_half_an_hour_of_plenty() {
     harness.run(600 * SECOND);
     harness.world.every = Duration::from_millis(500);
     harness.run(1800 * SECOND);
-    let generation = harness.connected.unwrap();
-    harness.input(Input::PeerFailed { generation, reason: "no path".to_owned() });
+    harness.lose_peer();
     harness.run(60 * SECOND);
     let peers = harness.peers();
     harness.world.every = 45 * SECOND;
@@ -185,9 +184,8 @@ fn out_of_ids(certificate: Certificate) -> Harness {
         harness.run(SECOND);
         harness.until_streaming();
         assert_eq!(harness.ids().len(), id);
-        let generation = harness.connected.unwrap();
         harness.world.master = id < 3;
-        harness.input(Input::PeerFailed { generation, reason: "no path".to_owned() });
+        harness.lose_peer();
     }
     harness.run(SECOND);
     harness
@@ -200,8 +198,7 @@ fn without_a_new_id_the_old_one_is_offered_and_an_answer_to_it_is_as_good() {
     harness.until_streaming();
     assert_eq!(harness.ids().len(), 3);
     // It keeps its slots for all that is known: no more ids before the minute is over.
-    let generation = harness.connected.unwrap();
-    harness.input(Input::PeerFailed { generation, reason: "no path".to_owned() });
+    harness.lose_peer();
     harness.run(10 * SECOND);
     assert_eq!(harness.ids().len(), 3);
     assert_eq!(harness.phase(), Phase::Streaming);
@@ -213,8 +210,7 @@ fn a_master_that_was_started_anew_has_all_its_slots() {
     harness.world.master = true;
     harness.until_streaming();
     assert_eq!(harness.ids().len(), 3);
-    let generation = harness.connected.unwrap();
-    harness.input(Input::PeerFailed { generation, reason: "no path".to_owned() });
+    harness.lose_peer();
     harness.run(10 * SECOND);
     assert_eq!(harness.ids().len(), 4, "an answer with another certificate to an id it knew");
 }

@@ -66,6 +66,14 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The word that SDP uses (RFC 8866, section 5.14).
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Video => "video",
+            Self::Audio => "audio",
+        }
+    }
+
     /// Units of a media timestamp in a second.
     pub fn clock_rate(self) -> u32 {
         match self {

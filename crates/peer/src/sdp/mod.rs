@@ -9,17 +9,9 @@ pub use answer::{MAX_ANSWER, read_answer};
 pub use candidate::{sendable_candidate, usable_candidate};
 pub use offer::{MID_URI, TRANSPORT_CC_URI};
 
+pub use kvs_media::Kind as MediaKind;
 use std::fmt;
 use thiserror::Error;
-
-/// Audio or video.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum MediaKind {
-    /// An audio track.
-    Audio,
-    /// A video track.
-    Video,
-}
 
 /// One format of a media section.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -93,10 +93,7 @@ pub(crate) fn write(
     line(format_args!("a=group:BUNDLE {}", mids.join(" ")));
     line(format_args!("a=ice-options:trickle"));
     for section in sections {
-        let kind = match section.kind {
-            MediaKind::Audio => "audio",
-            MediaKind::Video => "video",
-        };
+        let kind = section.kind.as_str();
         let formats: Vec<_> = section.formats.iter().map(|format| format.payload_type.to_string()).collect();
         line(format_args!("m={kind} 9 UDP/TLS/RTP/SAVPF {}", formats.join(" ")));
         line(format_args!("c=IN IP4 0.0.0.0"));

@@ -83,7 +83,7 @@ pub(super) fn read_formats(
         let mapped: Vec<u8> = written.names.iter().map(|(payload_type, _)| *payload_type).collect();
         formats = written.formats_of(&mapped, left_out);
         if !formats.is_empty() {
-            left_out.say(format!("the payload types of the m={} line", offered.kind.media()));
+            left_out.say(format!("the payload types of the m={} line", offered.kind.as_str()));
         }
     }
     if formats.is_empty() {
@@ -124,7 +124,7 @@ impl Written<'_> {
                 return None;
             }
             left_out
-                .say(format!("{} {payload_type} without rtpmap: taken for what was offered", kind.media()));
+                .say(format!("{} {payload_type} without rtpmap: taken for what was offered", kind.as_str()));
             // What the answer says about it is about this codec.
             return if self.parameters(payload_type).next().is_none() {
                 Some(codec.clone())

@@ -3,18 +3,8 @@
 use std::collections::HashSet;
 
 use super::lines::Section;
+use crate::sdp::OfferedSection;
 use crate::sdp::words::{LeftOut, printable};
-use crate::sdp::{MediaKind, OfferedSection};
-
-impl MediaKind {
-    /// As in an `m=` line.
-    pub(super) fn media(self) -> &'static str {
-        match self {
-            MediaKind::Audio => "audio",
-            MediaKind::Video => "video",
-        }
-    }
-}
 
 /// For each offered section the index of the one that answers it.
 ///
@@ -28,7 +18,7 @@ pub(super) fn match_sections(
     left_out: &mut LeftOut,
 ) -> Vec<Option<usize>> {
     let agrees = |offer: usize, section: usize| {
-        sections[section].media.eq_ignore_ascii_case(offered[offer].kind.media())
+        sections[section].media.eq_ignore_ascii_case(offered[offer].kind.as_str())
     };
     let mut answers: Vec<Option<usize>> = vec![None; offered.len()];
     let mut free: Vec<usize> = (0..sections.len()).collect();

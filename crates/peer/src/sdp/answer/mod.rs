@@ -47,7 +47,7 @@ pub fn read_answer(offered: &[OfferedSection], sdp: &str) -> Result<Answer, Answ
 
     let (mut sections, mut members, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     for (offer, answer) in offered.iter().zip(match_sections(offered, &description.sections, &mut left_out)) {
-        let kind = offer.kind.media();
+        let kind = offer.kind.as_str();
         let Some(index) = answer else {
             refused.push(format!("{kind}: the answer has no section for it"));
             continue;
@@ -84,7 +84,7 @@ fn read_section(
     offer: &OfferedSection,
     left_out: &mut LeftOut,
 ) -> Result<AcceptedSection, String> {
-    let kind = offer.kind.media();
+    let kind = offer.kind.as_str();
     let wanted = match offer.kind {
         MediaKind::Video => "H.264 to send (VP8 and VP9 cannot be stored)",
         MediaKind::Audio => "Opus to send",
