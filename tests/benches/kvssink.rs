@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use anyhow::ensure;
 use kvs_ingest_tests::agent::binary;
-use kvs_ingest_tests::master::clip::cache;
+use kvs_ingest_tests::master::clip::cached;
 use kvs_ingest_tests::stored;
 use kvs_ingest_tests::usage::Usage;
 use kvs_local::{AccessKey, Config, Server};
@@ -141,31 +142,20 @@ async fn run(clip: &Path, seconds: u64, world: Option<&World>) -> Cost {
 
 /// Made once: a moving picture with so much noise that it has its bitrate.
 async fn clip(megabits: u64, seconds: u64) -> PathBuf {
-    let path = cache().unwrap().join(format!("bench-720p30-{megabits}m-{seconds}s.mp4"));
-    if path.exists() {
-        return path;
-    }
-    let part = path.with_extension("part");
-    let bits = format!("{megabits}M");
-    let source = format!("testsrc2=size=1280x720:rate={RATE}:duration={seconds}");
-    let status = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i", &source])
-        .args([
-            "-vf",
-            "noise=alls=60:allf=t",
-            "-c:v",
-            "libx264",
-            "-preset",
-            "ultrafast",
-            "-pix_fmt",
-            "yuv420p",
-        ])
-        .args(["-bf", "0", "-g", "60", "-keyint_min", "60", "-sc_threshold", "0", "-f", "mp4"])
-        .args(["-b:v", &bits, "-minrate", &bits, "-maxrate", &bits, "-bufsize", &bits])
-        .arg(&part)
-        .stdin(Stdio::null())
-        .status();
-    assert!(status.await.unwrap().success(), "ffmpeg cannot make {}", path.display());
-    std::fs::rename(&part, &path).unwrap();
-    path
+    cached(&format!("bench-720p30-{megabits}m-{seconds}s.mp4"), async |part| {
+        let bits = format!("{megabits}M");
+        let source = format!("testsrc2=size=1280x720:rate={RATE}:duration={seconds}");
+        let status = Command::new("ffmpeg")
+            .args(["-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i", &source])
+            .args(["-vf", "noise=alls=60:allf=t", "-c:v", "libx264", "-preset", "ultrafast"])
+            .args(["-pix_fmt", "yuv420p", "-bf", "0", "-g", "60", "-keyint_min", "60", "-sc_threshold", "0"])
+            .args(["-b:v", &bits, "-minrate", &bits, "-maxrate", &bits, "-bufsize", &bits, "-f", "mp4"])
+            .arg(part)
+            .stdin(Stdio::null())
+            .status();
+        ensure!(status.await?.success(), "ffmpeg cannot make a clip");
+        Ok(())
+    })
+    .await
+    .unwrap()
 }

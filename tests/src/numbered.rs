@@ -7,6 +7,8 @@ use anyhow::{Context, Result, ensure};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use crate::master::clip::cached;
+
 /// Frames of the clip; it is played again from the start.
 pub const FRAMES: u16 = 1200;
 /// A second.
@@ -16,31 +18,28 @@ const ROWS: usize = 6;
 /// Two rows of bits, two with the same bits inverted, two that make every frame different from any other.
 const BITS: usize = 2 * COLUMNS;
 
-/// Motion JPEG of 1280x720, made once into `folder`: what Chromium's `--use-file-for-fake-video-capture` takes.
-pub async fn clip(folder: &Path) -> Result<PathBuf> {
-    let path = folder.join(format!("numbered-{FRAMES}.mjpeg"));
-    if path.exists() {
-        return Ok(path);
-    }
-    tokio::fs::create_dir_all(folder).await?;
-    let part = path.with_extension("part");
-    let mut ffmpeg = Command::new("ffmpeg")
-        .args(["-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "gray"])
-        .args(["-video_size", &format!("{COLUMNS}x{ROWS}"), "-framerate", &FRAME_RATE.to_string(), "-i", "-"])
-        .args(["-vf", "scale=1280:720:flags=neighbor", "-pix_fmt", "yuvj420p", "-q:v", "4", "-f", "mjpeg"])
-        .arg(&part)
-        .stdin(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .context("cannot run ffmpeg")?;
-    let mut input = ffmpeg.stdin.take().context("standard input is piped")?;
-    for number in 0..FRAMES {
-        input.write_all(&picture(number)).await?;
-    }
-    drop(input);
-    ensure!(ffmpeg.wait().await?.success(), "ffmpeg could not make the clip");
-    tokio::fs::rename(&part, &path).await?;
-    Ok(path)
+/// Motion JPEG of 1280x720, made once: what Chromium's `--use-file-for-fake-video-capture` takes.
+pub async fn clip() -> Result<PathBuf> {
+    cached(&format!("numbered-{FRAMES}.mjpeg"), async |part| {
+        let mut ffmpeg = Command::new("ffmpeg")
+            .args(["-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "gray"])
+            .args(["-video_size", &format!("{COLUMNS}x{ROWS}"), "-framerate", &FRAME_RATE.to_string()])
+            .args(["-i", "-", "-vf", "scale=1280:720:flags=neighbor"])
+            .args(["-pix_fmt", "yuvj420p", "-q:v", "4", "-f", "mjpeg"])
+            .arg(part)
+            .stdin(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("cannot run ffmpeg")?;
+        let mut input = ffmpeg.stdin.take().context("standard input is piped")?;
+        for number in 0..FRAMES {
+            input.write_all(&picture(number)).await?;
+        }
+        drop(input);
+        ensure!(ffmpeg.wait().await?.success(), "ffmpeg could not make the clip");
+        Ok(())
+    })
+    .await
 }
 
 fn picture(number: u16) -> [u8; COLUMNS * ROWS] {
@@ -137,8 +136,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_clip_is_read_back_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = clip(folder.path()).await.unwrap();
+        let path = clip().await.unwrap();
         let numbers = read(&path).await.unwrap();
         assert_eq!(numbers, (0..FRAMES).map(Some).collect::<Vec<_>>());
     }

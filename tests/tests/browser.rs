@@ -7,7 +7,6 @@ use std::time::Duration;
 use kvs_ingest_tests::agent::{AgentProcess, AgentSettings};
 use kvs_ingest_tests::browser::BrowserMaster;
 use kvs_ingest_tests::local::{self, ACCESS_KEY, SECRET_KEY};
-use kvs_ingest_tests::master::clip;
 use kvs_ingest_tests::{numbered, stored};
 use kvs_local::Server;
 use tempfile::TempDir;
@@ -26,7 +25,7 @@ async fn local() -> (Server, TempDir) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_without_h264_is_told_what_to_do() {
     let (local, _folder) = local().await;
-    let camera = numbered::clip(&clip::cache().unwrap()).await.unwrap();
+    let camera = numbered::clip().await.unwrap();
     for (query, shared) in [("", false), ("&audio=0", false), ("&video=0", true)] {
         let url = format!("{}/?channel=browser&start=1{query}", local.url());
         let mut browser = BrowserMaster::open_without_h264(&url, &camera).await.unwrap();
@@ -69,7 +68,7 @@ spec:
     })
     .await
     .unwrap();
-    let camera = numbered::clip(&clip::cache().unwrap()).await.unwrap();
+    let camera = numbered::clip().await.unwrap();
     let mut browser =
         BrowserMaster::open(&format!("{endpoint}/?channel=browser&start=1"), &camera).await.unwrap();
     let deadline = Instant::now() + Duration::from_secs(90);

@@ -58,29 +58,37 @@ pub fn cache() -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// A file in the cache that `make` writes, unless an earlier run or another test did. Tests run side by side: each writes a
+/// part of its own, and the rename is atomic, so that nobody ever reads half of a file.
+pub async fn cached(name: &str, make: impl AsyncFnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    static PARTS: AtomicU32 = AtomicU32::new(0);
+    let path = cache()?.join(name);
+    if !path.exists() {
+        let part = PARTS.fetch_add(1, Ordering::Relaxed);
+        let part = path.with_extension(format!("{}-{part}.part", std::process::id()));
+        make(&part).await?;
+        fs::rename(&part, &path)?;
+    }
+    Ok(path)
+}
+
 /// Runs ffmpeg with `arguments` into `name`, unless an earlier run made it.
 async fn made(name: &str, arguments: &[&str]) -> Result<PathBuf> {
-    let path = cache()?.join(name);
-    if path.exists() {
-        return Ok(path);
-    }
-    // Tests run side by side: each writes a file of its own, and the rename is atomic.
-    static PARTS: AtomicU32 = AtomicU32::new(0);
-    let part = PARTS.fetch_add(1, Ordering::Relaxed);
-    let part = path.with_extension(format!("{}-{part}.part", std::process::id()));
-    let output = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error", "-y"])
-        .args(arguments)
-        .arg(&part)
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .context("cannot run ffmpeg")?;
-    if !output.status.success() {
-        bail!("ffmpeg could not make {name}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    fs::rename(&part, &path)?;
-    Ok(path)
+    cached(name, async |part| {
+        let output = Command::new("ffmpeg")
+            .args(["-nostdin", "-v", "error", "-y"])
+            .args(arguments)
+            .arg(part)
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .context("cannot run ffmpeg")?;
+        if !output.status.success() {
+            bail!("ffmpeg could not make {name}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    })
+    .await
 }
 
 impl VideoClip {

@@ -7,9 +7,10 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use anyhow::ensure;
 use kvs_ingest_tests::agent::binary;
 use kvs_ingest_tests::http::{get_bytes, post_json};
-use kvs_ingest_tests::master::clip::cache;
+use kvs_ingest_tests::master::clip::cached;
 use kvs_ingest_tests::packets::{Packet, packets};
 use kvs_ingest_tests::stored;
 use kvs_local::{AccessKey, Config, Server};
@@ -34,9 +35,7 @@ pub struct Clip {
 /// Makes a clip, once: an IDR every second, no two frames alike, and none like that of another `seed`.
 pub async fn clip(seed: u32, size: &str, seconds: u64, kilobytes_per_second: u64) -> Clip {
     let name = format!("delivery-{seed}-{size}-{seconds}s-{kilobytes_per_second}k.mp4");
-    let path = cache().unwrap().join(name);
-    if !path.exists() {
-        let part = path.with_extension(format!("{}.part", std::process::id()));
+    let path = cached(&name, async |part| {
         let bits = (kilobytes_per_second * 8).to_string() + "k";
         let source = format!("testsrc2=size={size}:rate={RATE}:duration={seconds}");
         let noise = format!("noise=all_seed={seed}:alls=40:allf=t");
@@ -45,12 +44,14 @@ pub async fn clip(seed: u32, size: &str, seconds: u64, kilobytes_per_second: u64
             .args(["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-bf", "0"])
             .args(["-g", &RATE.to_string(), "-keyint_min", &RATE.to_string(), "-sc_threshold", "0"])
             .args(["-b:v", &bits, "-minrate", &bits, "-maxrate", &bits, "-bufsize", &bits, "-f", "mp4"])
-            .arg(&part)
+            .arg(part)
             .stdin(Stdio::null())
             .status();
-        assert!(status.await.unwrap().success(), "ffmpeg cannot make {}", path.display());
-        std::fs::rename(&part, &path).unwrap();
-    }
+        ensure!(status.await?.success(), "ffmpeg cannot make a clip");
+        Ok(())
+    })
+    .await
+    .unwrap();
     let packets = packets(std::slice::from_ref(&path)).await.unwrap().video;
     assert_eq!(packets.len() as u64, seconds * RATE);
     Clip { path, packets }
