@@ -1,36 +1,22 @@
-//! The WebSockets around the [`Hub`].
+//! [`Signaling`]: the [`Hub`] of a running server, and the queue of each of its connections.
 
 use std::{
     collections::HashMap,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use axum::{
-    extract::{
-        FromRequestParts, Request,
-        ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade},
-    },
-    response::Response,
-};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::hub::{ChannelView, Hub, Output, Role, SocketId, control};
-use crate::{
-    App, SignalingLimits,
-    auth::{PayloadHash, authorize},
-    control::{Arn, ArnKind},
-    error::{ErrorKind, ServiceError},
-};
+use crate::{SignalingLimits, error::ServiceError};
 
 /// Frames waiting for a slow client. When full, the connection is given up: the client has long stopped reading.
 const QUEUE: usize = 1024;
-/// Frames of a client longer than this end its connection. Offers are at most 10,000 characters.
-const MAX_FRAME: usize = 128 * 1024;
 
-enum Outgoing {
+/// What is in the queue of a connection.
+pub(super) enum Outgoing {
     Text(String),
     Close(u16, &'static str),
 }
@@ -46,8 +32,10 @@ struct Inner {
 pub struct Signaling {
     inner: Mutex<Inner>,
     changed: watch::Sender<u64>,
-    stop: CancellationToken,
-    tasks: TaskTracker,
+    /// Cancelled when the server ends.
+    pub(super) stop: CancellationToken,
+    /// What the end of the server waits for.
+    pub(super) tasks: TaskTracker,
 }
 
 impl Signaling {
@@ -96,19 +84,28 @@ impl Signaling {
             .count()
     }
 
+    /// When the hub has something to do for this connection.
+    pub(super) fn poll_timeout(&self, id: SocketId) -> Option<Instant> {
+        self.inner.lock().hub.poll_timeout(id)
+    }
+
     fn note_change(&self) {
         self.changed.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Runs an input of the hub and hands out what it causes, in order.
-    fn with<T>(&self, input: impl FnOnce(&mut Hub) -> T) -> T {
+    pub(super) fn with<T>(&self, input: impl FnOnce(&mut Hub) -> T) -> T {
         let mut inner = self.inner.lock();
         let result = input(&mut inner.hub);
         inner.dispatch();
         result
     }
 
-    fn connect(
+    /// Takes a connection in; what it is to send comes out of the queue.
+    ///
+    /// # Errors
+    /// As [`Hub::connect`].
+    pub(super) fn connect(
         &self,
         channel_arn: &str,
         ttl: Duration,
@@ -124,7 +121,8 @@ impl Signaling {
         Ok((id, receiver))
     }
 
-    fn disconnect(&self, id: SocketId) {
+    /// The connection has ended.
+    pub(super) fn disconnect(&self, id: SocketId) {
         let mut inner = self.inner.lock();
         inner.hub.disconnect(id);
         inner.queues.remove(&id);
@@ -147,114 +145,4 @@ impl Inner {
             }
         }
     }
-}
-
-/// The signaling handshake: `GET /?X-Amz-ChannelARN=…[&X-Amz-ClientId=…]&<signature>`. Without a client id it is a master.
-pub(crate) async fn handshake(app: Arc<App>, request: Request) -> Result<Response, ServiceError> {
-    let (mut parts, _) = request.into_parts();
-    let caller = authorize(&app, &parts, PayloadHash::Body(b""))?;
-    let query = parts.uri.query().unwrap_or("").to_owned();
-    let find = |name: &str| {
-        url::form_urlencoded::parse(query.as_bytes())
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.into_owned())
-    };
-    let arn =
-        find("X-Amz-ChannelARN").ok_or_else(|| ServiceError::invalid("X-Amz-ChannelARN", "is required"))?;
-    let arn: Arn = arn.parse().map_err(|why| ServiceError::invalid("X-Amz-ChannelARN", why))?;
-    if arn.kind != ArnKind::Channel {
-        return Err(ServiceError::invalid("X-Amz-ChannelARN", "must be a channel's ARN"));
-    }
-    let channel = app.control.channel_by_arn(&arn)?;
-    let role = find("X-Amz-ClientId").map_or(Role::Master, Role::Viewer);
-    let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &app).await.map_err(|error| {
-        ServiceError::new(ErrorKind::InvalidArgument, format!("not a WebSocket handshake: {error}"))
-    })?;
-    // any protocol will do; the C SDK asks for "wss", and some clients want theirs back
-    let protocol =
-        parts.headers.get(http::header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
-    let protocol = protocol.and_then(|all| all.split(',').next()).map(|first| first.trim().to_owned());
-
-    let ttl = Duration::from_secs(channel.message_ttl_seconds.into());
-    let (id, queue) = app.signaling.connect(&channel.arn, ttl, role.clone())?;
-    tracing::info!(channel = channel.name, ?role, peer = %caller.peer, "signaling connected");
-    let failed = app.clone();
-    let upgrade =
-        upgrade.protocols(protocol).max_frame_size(MAX_FRAME).max_message_size(MAX_FRAME).on_failed_upgrade(
-            move |error| {
-                tracing::warn!(%error, "signaling handshake failed");
-                failed.signaling.disconnect(id);
-            },
-        );
-    let tasks = app.signaling.tasks.clone();
-    Ok(upgrade.on_upgrade(move |socket| {
-        tasks.track_future(async move {
-            let why = run(&app.signaling, id, queue, socket).await;
-            app.signaling.disconnect(id);
-            tracing::info!(channel = channel.name, ?role, why, "signaling disconnected");
-        })
-    }))
-}
-
-/// Moves frames until one side ends; says why it ended.
-async fn run(
-    signaling: &Signaling,
-    id: SocketId,
-    mut queue: mpsc::Receiver<Outgoing>,
-    mut socket: WebSocket,
-) -> &'static str {
-    loop {
-        let timeout = signaling.inner.lock().hub.poll_timeout(id);
-        let timeout = async {
-            match timeout {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                // replaced or over: the queue holds the close
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = signaling.stop.cancelled() => {
-                close(&mut socket, 1001, "Going away").await;
-                return "server stops";
-            }
-            outgoing = queue.recv() => match outgoing {
-                Some(Outgoing::Text(text)) => {
-                    let sent = tokio::time::timeout(Duration::from_secs(30), socket.send(Message::Text(text.into())));
-                    if !matches!(sent.await, Ok(Ok(()))) {
-                        return "sending failed";
-                    }
-                }
-                Some(Outgoing::Close(code, reason)) => {
-                    close(&mut socket, code, reason).await;
-                    return reason;
-                }
-                None => return "its queue was full",
-            },
-            () = timeout => signaling.with(|hub| hub.handle_timeout(Instant::now())),
-            frame = socket.recv() => match frame {
-                Some(Ok(Message::Text(text))) => signaling.with(|hub| hub.message(id, &text, Instant::now())),
-                // pings are answered by the WebSocket layer
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {
-                    signaling.with(|hub| hub.activity(id, Instant::now()));
-                }
-                Some(Ok(Message::Binary(_))) => {
-                    close(&mut socket, 1003, "Text frames only").await;
-                    return "sent a binary frame";
-                }
-                Some(Ok(Message::Close(_))) | None => return "closed by the client",
-                Some(Err(_)) => return "connection broke",
-            },
-        }
-    }
-}
-
-async fn close(socket: &mut WebSocket, code: u16, reason: &'static str) {
-    let frame = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
-    let handshake = async {
-        if socket.send(frame).await.is_ok() {
-            // the client's own close frame, so that it sees the code and not a reset
-            while let Some(Ok(_)) = socket.recv().await {}
-        }
-    };
-    let _ = tokio::time::timeout(Duration::from_secs(2), handshake).await;
 }
