@@ -6,6 +6,9 @@ mod existing;
 pub mod helm;
 mod node;
 mod pki;
+mod ports;
+mod processes;
+mod state_folder;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,10 +18,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, Subcommand};
 
-use assets::Assets;
-pub use control_plane::ControlPlane;
-use existing::Existing;
-pub use node::{Image, node_missing};
+use self::assets::Assets;
+pub use self::control_plane::ControlPlane;
+use self::existing::Existing;
+pub use self::node::{Image, node_missing};
 
 use crate::process::interrupted;
 use crate::workspace::target;
@@ -127,9 +130,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             let folder = folder(dir.as_ref());
             let _turn = turn()?;
             if let Some(existing) = Existing::read(&folder) {
-                control_plane::clear(&folder)?;
+                state_folder::clear(&folder)?;
                 say!("the cluster of context {} is no longer used; it goes on", existing.existing);
-            } else if control_plane::clear(&folder)? {
+            } else if state_folder::clear(&folder)? {
                 say!("stopped");
             } else {
                 say!("there is none in {}", folder.display());
@@ -178,7 +181,7 @@ fn up(folder: &Path, audit_log: bool, with_node: bool) -> Result<ControlPlane> {
     if with_node {
         let or_else = |reason| anyhow!("{reason}; without a node: cluster up --api-only");
         // Before anything is installed that does not help.
-        node::never().map_or(Ok(()), |reason| Err(or_else(reason)))?;
+        node::unsupported().map_or(Ok(()), |reason| Err(or_else(reason)))?;
         packages::ensure(&[packages::Group::Cluster, packages::Group::Node])?;
         node_missing().map_or(Ok(()), |reason| Err(or_else(reason)))?;
     } else {
@@ -191,11 +194,11 @@ fn up(folder: &Path, audit_log: bool, with_node: bool) -> Result<ControlPlane> {
         bail!("{} stands for the cluster of context {context}: `cluster down` forgets it", folder.display());
     }
     if let Some(plane) = ControlPlane::read(folder).filter(|plane| plane.ended().is_none()) {
-        for (wanted, there, what) in [
+        for (wanted, present, what) in [
             (audit_log, plane.audit_log.is_some(), "an audit log"),
             (with_node, plane.node.is_some(), "a node"),
         ] {
-            if wanted && !there {
+            if wanted && !present {
                 bail!("the one in {} runs without {what}: take it down first", folder.display());
             }
         }
@@ -223,12 +226,12 @@ fn anew(folder: &Path, audit_log: bool, with_node: bool) -> Result<ControlPlane>
 /// Takes down what runs in this folder, or what is left of it.
 pub fn down(folder: &Path) -> Result<()> {
     // Not `turn`: it gives up when interrupted.
-    control_plane::clear(folder).map(drop)
+    state_folder::clear(folder).map(drop)
 }
 
 fn start(folder: &Path, assets: &Assets, audit_log: bool, with_node: bool) -> Result<ControlPlane> {
-    control_plane::clear(folder)?;
-    control_plane::claim(folder)?;
+    state_folder::clear(folder)?;
+    state_folder::claim(folder)?;
     ControlPlane::start(folder, assets, audit_log, with_node)
 }
 
@@ -258,7 +261,7 @@ fn stay(folder: &Path) -> Result<()> {
         thread::sleep(Duration::from_millis(200));
         if interrupted() {
             // Not `turn`: it gives up when interrupted.
-            control_plane::clear(folder)?;
+            state_folder::clear(folder)?;
             return Ok(());
         }
         match ControlPlane::read(folder) {
@@ -272,7 +275,7 @@ fn stay(folder: &Path) -> Result<()> {
             turn => turn?,
         };
         if let Some(part) = ControlPlane::read(folder).and_then(|plane| plane.ended()) {
-            control_plane::clear(folder)?;
+            state_folder::clear(folder)?;
             bail!("{part}");
         }
     }

@@ -5,7 +5,8 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::{Run, lacks};
+use super::requirements::lacks;
+use super::run::Run;
 use crate::packages::on_path;
 use crate::workspace::{root, target};
 

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::tool;
+use crate::process::output;
 
 /// The mount points of `/proc/self/mountinfo` at or under `folder`, in the order in which they were mounted.
 fn under(mountinfo: &str, folder: &Path) -> Vec<PathBuf> {
@@ -45,7 +45,7 @@ pub fn clear(folder: &Path) -> Result<()> {
     let read = || fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo");
     for point in under(&read()?, folder).iter().rev() {
         // It may be gone with the one it was mounted in.
-        let _ = tool(Command::new("umount").arg("--lazy").arg(point));
+        let _ = output(Command::new("umount").arg("--lazy").arg(point));
     }
     if let Some(point) = under(&read()?, folder).first() {
         bail!("{} cannot be unmounted", point.display());
