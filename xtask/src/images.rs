@@ -75,7 +75,7 @@ pub fn run_command(options: &Options) -> Result<ExitCode> {
     };
     let images = ensure(&names, &options.profile)?;
     if options.check {
-        let _turn = assets::turn("images.lock")?;
+        let _lock = assets::lock("images.lock")?;
         let store = Store::open()?;
         for image in &images {
             store.check(image).with_context(|| image.reference.clone())?;
@@ -115,7 +115,7 @@ pub fn ensure(names: &[&str], profile: &str) -> Result<Vec<Image>> {
     if let Some(missing) = missing() {
         bail!(missing);
     }
-    let _turn = assets::turn("images.lock")?;
+    let _lock = assets::lock("images.lock")?;
     let store = Store::open()?;
     let builder = store.builder()?;
     let page = if names.contains(&KVS_LOCAL) {
@@ -140,7 +140,7 @@ impl Store {
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let store = Self { folder };
         // What a run left behind that was killed.
-        quietly(store.buildah().args(["rm", "--all"]))?;
+        run_silently(store.buildah().args(["rm", "--all"]))?;
         Ok(store)
     }
 
@@ -176,7 +176,7 @@ impl Store {
         }
         say!("Making a Debian {SUITE} that compiles, once: some 300 MB of packages");
         // Those of other versions of the list.
-        quietly(self.buildah().args(["rmi", "--all", "--force"]))?;
+        run_silently(self.buildah().args(["rmi", "--all", "--force"]))?;
         let archive = self.folder.join("builder.tar");
         // The folder has the repository's files at the places that the script expects.
         let prepare = format!(
@@ -203,14 +203,14 @@ impl Store {
             bail!("mmdebstrap ended with {status}\n{}", crate::process::tail(&log, 15));
         }
         let container = printed(self.buildah().args(["from", "scratch"]))?;
-        quietly(self.buildah().arg("add").arg(&container).arg(&archive).arg("/"))?;
+        run_silently(self.buildah().arg("add").arg(&container).arg(&archive).arg("/"))?;
         let paths = "/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-        quietly(
+        run_silently(
             self.buildah()
                 .args(["config", "--env", &format!("PATH={paths}"), "--env", "CARGO_HOME=/usr/local/cargo"])
                 .args(["--env", "CARGO_NET_OFFLINE=true", &container]),
         )?;
-        quietly(self.buildah().args(["commit", "--quiet", "--rm", &container, &reference]))?;
+        run_silently(self.buildah().args(["commit", "--quiet", "--rm", &container, &reference]))?;
         fs::remove_file(&archive)?;
         Ok(reference)
     }
@@ -269,7 +269,7 @@ impl Store {
         let container = printed(self.buildah().args(["from", "--pull-never", &image.reference]))?;
         let answer =
             printed(self.buildah().args(["run", "--isolation", "chroot", &container, &program, "--version"]));
-        quietly(self.buildah().args(["rm", &container]))?;
+        run_silently(self.buildah().args(["rm", &container]))?;
         let answer = answer?;
         if !answer.ends_with(env!("CARGO_PKG_VERSION")) {
             bail!("`{program} --version` says {answer:?}");
@@ -335,6 +335,7 @@ fn printed(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
-fn quietly(command: &mut Command) -> Result<()> {
+/// A command whose output matters only when it fails.
+fn run_silently(command: &mut Command) -> Result<()> {
     printed(command).map(drop)
 }

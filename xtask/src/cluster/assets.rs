@@ -131,7 +131,7 @@ pub fn ensure(node: bool) -> Result<Assets> {
     let mut source = find()?;
     if let Source::Build(_) = source {
         // Two runs at once: one builds, the other waits for it and finds them.
-        let _turn = turn("lock")?;
+        let _lock = lock("lock")?;
         source = find()?;
         if let Source::Build(folder) = &source {
             build(&lacking(&parts(node), folder), folder)?;
@@ -142,7 +142,7 @@ pub fn ensure(node: bool) -> Result<Assets> {
 }
 
 /// Waits until this process is the only one that holds `name` in the cache's folder. Let go of when dropped.
-pub fn turn(name: &str) -> Result<File> {
+pub fn lock(name: &str) -> Result<File> {
     let cache = cache();
     let above = cache.parent().context("the cache has a parent")?;
     fs::create_dir_all(above).with_context(|| format!("cannot make {}", above.display()))?;

@@ -71,7 +71,7 @@ pub fn ensure() -> Result<PathBuf> {
     let mut source = find()?;
     if let Source::Build(_) = source {
         // Two runs at once: one builds, the other waits for it and finds it.
-        let _turn = assets::turn("helm.lock")?;
+        let _lock = assets::lock("helm.lock")?;
         source = find()?;
         if let Source::Build(file) = &source {
             build(file)?;

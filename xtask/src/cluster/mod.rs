@@ -88,7 +88,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     match &options.command {
         Task::Up { existing: true, dir, json, .. } => {
             let folder = folder(dir.as_ref());
-            let _turn = turn()?;
+            let _lock = lock()?;
             if ControlPlane::read(&folder).is_some() {
                 bail!("one was started in {}: take it down first, or name another folder", folder.display());
             }
@@ -128,7 +128,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         }
         Task::Down { dir } => {
             let folder = folder(dir.as_ref());
-            let _turn = turn()?;
+            let _lock = lock()?;
             if let Some(existing) = Existing::read(&folder) {
                 state_folder::clear(&folder)?;
                 say!("the cluster of context {} is no longer used; it goes on", existing.existing);
@@ -155,7 +155,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             introduce(&plane, dir.as_ref());
         }
         Task::RestartApiserver { dir } => {
-            let _turn = turn()?;
+            let _lock = lock()?;
             let mut plane = find(&folder(dir.as_ref()))?;
             let assets = Assets::beside(&plane.kubectl);
             plane.restart_apiserver(&assets)?;
@@ -165,8 +165,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 }
 
 /// Commands that start or end something do it one at a time, whatever their folders: two would choose the same ports.
-fn turn() -> Result<std::fs::File> {
-    assets::turn("clusters.lock")
+fn lock() -> Result<std::fs::File> {
+    assets::lock("clusters.lock")
 }
 
 fn find(folder: &Path) -> Result<ControlPlane> {
@@ -188,7 +188,7 @@ fn up(folder: &Path, audit_log: bool, with_node: bool) -> Result<ControlPlane> {
         packages::ensure(&[packages::Group::Cluster])?;
     }
     let assets = assets::ensure(with_node)?;
-    let _turn = turn()?;
+    let _lock = lock()?;
     if let Some(existing) = Existing::read(folder) {
         let context = existing.existing;
         bail!("{} stands for the cluster of context {context}: `cluster down` forgets it", folder.display());
@@ -209,23 +209,23 @@ fn up(folder: &Path, audit_log: bool, with_node: bool) -> Result<ControlPlane> {
 
 /// A control plane without a past, for a suite: whatever is left of an earlier run in this folder goes first.
 pub fn fresh(folder: &Path, audit_log: bool) -> Result<ControlPlane> {
-    anew(folder, audit_log, false)
+    start_fresh(folder, audit_log, false)
 }
 
 /// The same with a node.
 pub fn fresh_with_node(folder: &Path) -> Result<ControlPlane> {
-    anew(folder, false, true)
+    start_fresh(folder, false, true)
 }
 
-fn anew(folder: &Path, audit_log: bool, with_node: bool) -> Result<ControlPlane> {
+fn start_fresh(folder: &Path, audit_log: bool, with_node: bool) -> Result<ControlPlane> {
     let assets = assets::ensure(with_node)?;
-    let _turn = turn()?;
+    let _lock = lock()?;
     start(folder, &assets, audit_log, with_node)
 }
 
 /// Takes down what runs in this folder, or what is left of it.
 pub fn down(folder: &Path) -> Result<()> {
-    // Not `turn`: it gives up when interrupted.
+    // Not `lock`: it gives up when interrupted.
     state_folder::clear(folder).map(drop)
 }
 
@@ -260,7 +260,7 @@ fn stay(folder: &Path) -> Result<()> {
     loop {
         thread::sleep(Duration::from_millis(200));
         if interrupted() {
-            // Not `turn`: it gives up when interrupted.
+            // Not `lock`: it gives up when interrupted.
             state_folder::clear(folder)?;
             return Ok(());
         }
@@ -270,9 +270,9 @@ fn stay(folder: &Path) -> Result<()> {
             None => return Ok(()),
         }
         // Perhaps the API server is just being restarted.
-        let _turn = match turn() {
+        let _lock = match lock() {
             Err(_) if interrupted() => continue,
-            turn => turn?,
+            lock => lock?,
         };
         if let Some(part) = ControlPlane::read(folder).and_then(|plane| plane.ended()) {
             state_folder::clear(folder)?;

@@ -49,7 +49,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let demo = Demo { plane, helm, folder };
     let result = demo.load(&images).and_then(|()| demo.show(options));
     if result.is_err() && !interrupted() {
-        demo.remember();
+        demo.save_diagnostics();
     }
     say!("Taking Kubernetes down");
     cluster::down(&place)?;
@@ -307,7 +307,7 @@ impl Demo {
     }
 
     /// Keeps what a person needs to see what went wrong: the cluster goes.
-    fn remember(&self) {
+    fn save_diagnostics(&self) {
         let path = self.folder.join("cluster.log");
         let mut text = String::new();
         for arguments in [

@@ -537,7 +537,7 @@ fn boto3(suite: &mut Run) -> Result<()> {
         command
     };
     suite.command(&mut script("boto3_control.py"))?;
-    fill(suite, &local, "boto3-media")?;
+    store_media(suite, &local, "boto3-media")?;
     suite.command(script("boto3_media.py").args(["boto3-media", &FRAMES.to_string(), demo::REGION]))
 }
 
@@ -546,7 +546,7 @@ fn js(suite: &mut Run) -> Result<()> {
     let folder = root().join("tests/js");
     workspace::npm_ci(&folder)?;
     let local = demo::LocalKvs::start_for_tests("js")?;
-    fill(suite, &local, "js-media")?;
+    store_media(suite, &local, "js-media")?;
     suite.command(
         Command::new("node")
             .arg(folder.join("conformance.mjs"))
@@ -556,7 +556,7 @@ fn js(suite: &mut Run) -> Result<()> {
     )
 }
 
-/// The video frames of `fill`: eight seconds.
+/// The video frames of `store_media`: eight seconds.
 const FRAMES: u32 = 240;
 
 /// The environment with which a plain GStreamer finds our kvssink, and that finds `local`.
@@ -568,7 +568,7 @@ fn kvssink(local: &demo::LocalKvs) -> [(&'static str, std::ffi::OsString); 2] {
 }
 
 /// Eight seconds of picture and sound in a stream: four fragments, by kvssink in a plain gst-launch-1.0.
-fn fill(suite: &mut Run, local: &demo::LocalKvs, stream: &str) -> Result<()> {
+fn store_media(suite: &mut Run, local: &demo::LocalKvs, stream: &str) -> Result<()> {
     let pipeline = format!(
         "videotestsrc num-buffers={FRAMES} is-live=true ! video/x-raw,width=320,height=240,framerate=30/1 \
         ! x264enc tune=zerolatency key-int-max=60 ! h264parse ! video/x-h264,stream-format=avc,alignment=au ! k.video_0 \

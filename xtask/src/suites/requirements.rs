@@ -9,25 +9,25 @@ pub fn nothing_missing() -> Option<String> {
     None
 }
 
-pub fn lacks(commands: &[&str]) -> Option<String> {
+pub fn missing_commands(commands: &[&str]) -> Option<String> {
     let missing: Vec<_> = commands.iter().copied().filter(|command| !on_path(command)).collect();
     (!missing.is_empty()).then(|| format!("this machine has no {}", missing.join(", no ")))
 }
 
 pub fn no_ffmpeg() -> Option<String> {
-    lacks(&["ffmpeg", "gst-launch-1.0"])
+    missing_commands(&["ffmpeg", "gst-launch-1.0"])
 }
 
 pub fn no_python() -> Option<String> {
-    lacks(&["python3", "gst-launch-1.0"])
+    missing_commands(&["python3", "gst-launch-1.0"])
 }
 
 pub fn no_lua() -> Option<String> {
-    lacks(&["python3", "lua5.1"])
+    missing_commands(&["python3", "lua5.1"])
 }
 
 pub fn no_node() -> Option<String> {
-    lacks(&["node", "npm", "gst-launch-1.0"])
+    missing_commands(&["node", "npm", "gst-launch-1.0"])
 }
 
 pub fn no_kubernetes() -> Option<String> {
@@ -35,7 +35,7 @@ pub fn no_kubernetes() -> Option<String> {
 }
 
 pub fn no_pods() -> Option<String> {
-    node_missing().or_else(|| assets::missing(true)).or_else(|| lacks(&["busybox"]))
+    node_missing().or_else(|| assets::missing(true)).or_else(|| missing_commands(&["busybox"]))
 }
 
 pub fn no_helm() -> Option<String> {
@@ -47,7 +47,7 @@ pub fn no_chart_in_pods() -> Option<String> {
 }
 
 pub fn no_browser() -> Option<String> {
-    lacks(&["chromium", "node", "npm", "ffmpeg"])
+    missing_commands(&["chromium", "node", "npm", "ffmpeg"])
 }
 
 pub fn no_strangers() -> Option<String> {

@@ -56,7 +56,7 @@ async fn list_fragments(State(app): State<Arc<App>>, Signed { caller, members }:
         None => (selector, None),
         // "This is only required when the NextToken isn't passed": the token knows it.
         Some(token) => {
-            let (selector, after) = app.tokens.take(&members, &listing, token)?;
+            let (selector, after) = app.tokens.redeem(&members, &listing, token)?;
             (selector, Some(after))
         }
     };
@@ -65,7 +65,7 @@ async fn list_fragments(State(app): State<Arc<App>>, Signed { caller, members }:
     let mut answer =
         json!({"Fragments": page.fragments.iter().map(|info| describe(info)).collect::<Vec<_>>()});
     if let Some(after) = page.next {
-        answer["NextToken"] = json!(app.tokens.give(&listing, &(selector, after))?);
+        answer["NextToken"] = json!(app.tokens.issue(&listing, &(selector, after))?);
     }
     Ok(Json(answer))
 }

@@ -159,7 +159,7 @@ impl<'a> Page<'a> {
         }
         let listing = format!("{condition} {region} {prefix}");
         // the token holds the last name of the page before
-        let after = next_token(m)?.map(|token| tokens.take(m, &listing, token)).transpose()?;
+        let after = next_token(m)?.map(|token| tokens.redeem(m, &listing, token)).transpose()?;
         Ok(Self { limit: usize::try_from(limit).unwrap_or(1), after, prefix, tokens, listing })
     }
 
@@ -179,7 +179,7 @@ impl<'a> Page<'a> {
             page.push(item);
             last = name;
         }
-        let token = rest.peek().map(|_| self.tokens.give(&self.listing, &last)).transpose()?;
+        let token = rest.peek().map(|_| self.tokens.issue(&self.listing, &last)).transpose()?;
         Ok((page, token))
     }
 }

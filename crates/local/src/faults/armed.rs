@@ -138,7 +138,7 @@ impl Faults {
     }
 
     /// A fragment of the stream is complete.
-    pub fn fragment(&self, stream: &str) {
+    pub fn fragment_complete(&self, stream: &str) {
         for armed in self.streams.lock().get_mut(stream).into_iter().flatten() {
             if armed.order.fault.place() != Place::Start {
                 armed.after = armed.after.saturating_sub(1);
@@ -195,7 +195,7 @@ impl Faults {
     }
 
     /// A session has ended.
-    pub fn leave(&self, stream: &str, session: u64) {
+    pub fn session_ended(&self, stream: &str, session: u64) {
         for armed in self.streams.lock().get_mut(stream).into_iter().flatten() {
             armed.sessions.remove(&session);
         }
@@ -220,7 +220,7 @@ mod tests {
             if faults.event("s", true).is_some() {
                 hits.push(fragment);
             } else {
-                faults.fragment("s");
+                faults.fragment_complete("s");
             }
         }
         assert_eq!(hits, [2, 5]);
@@ -243,7 +243,7 @@ mod tests {
         let faults = Faults::default();
         faults.order("s", order(Fault::NoPersisted { store: false }, 1, Some(1)));
         assert_eq!(faults.modes("s", 1), Modes::default());
-        faults.fragment("s");
+        faults.fragment_complete("s");
         assert!(faults.modes("s", 1).no_persisted && faults.modes("s", 1).no_store);
         assert_eq!(faults.modes("s", 2), Modes::default(), "once means one session");
         assert_eq!(faults.clear("s"), 1);

@@ -125,7 +125,7 @@ impl Session {
         tracing::info!(stream = name, session = id, %end, "PutMedia session ends");
         // From here on it does not count, and its producer may come again.
         drop(open);
-        app.faults.leave(&stream, id);
+        app.faults.session_ended(&stream, id);
         app.put_media.count(&stream, |counters| {
             counters.cut += u64::from(fragment.is_some());
             if let End::Error(id, _) | End::NotStored(id, _) = &end {
@@ -283,7 +283,7 @@ impl Session {
                     };
                     self.app.put_media.count(&self.stream, |counters| counters.received += 1);
                     self.send(&Ack::Received { timecode, number: number.clone() }).await;
-                    self.app.faults.fragment(&self.stream);
+                    self.app.faults.fragment_complete(&self.stream);
                     let producer_ms = self.head.base_ms.saturating_add(fragment.timecode_ms);
                     self.persister
                         .store(Job {

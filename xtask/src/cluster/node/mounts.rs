@@ -14,13 +14,13 @@ fn under(mountinfo: &str, folder: &Path) -> Vec<PathBuf> {
     mountinfo
         .lines()
         .filter_map(|line| line.split(' ').nth(4))
-        .map(|point| PathBuf::from(std::ffi::OsString::from_vec(plain(point))))
+        .map(|point| PathBuf::from(std::ffi::OsString::from_vec(unescape(point))))
         .filter(|point| point.starts_with(folder))
         .collect()
 }
 
 /// Space, tab, newline and backslash are written as three octal digits.
-fn plain(text: &str) -> Vec<u8> {
+fn unescape(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut index = 0;
@@ -67,6 +67,6 @@ mod tests {
 
     #[test]
     fn escapes_are_those_of_the_kernel() {
-        assert_eq!(plain("a\\134040\\011é\\"), "a\\040\té\\".as_bytes());
+        assert_eq!(unescape("a\\134040\\011é\\"), "a\\040\té\\".as_bytes());
     }
 }
