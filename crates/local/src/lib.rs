@@ -30,10 +30,10 @@ pub mod signaling;
 mod start_error;
 mod tls;
 
-pub use app::App;
-pub use auth::AccessKey;
-pub use config::{Config, FragmentLimits, PutMediaLimits, SignalingLimits};
-pub use connection::{Abort, Connection};
-pub use router::router;
-pub use server::Server;
-pub use start_error::StartError;
+pub use self::app::App;
+pub use self::auth::AccessKey;
+pub use self::config::{Config, FragmentLimits, PutMediaLimits, SignalingLimits};
+pub use self::connection::{Abort, Connection};
+pub use self::router::router;
+pub use self::server::Server;
+pub use self::start_error::StartError;

@@ -8,6 +8,6 @@ mod sigv4;
 #[allow(clippy::unwrap_used)]
 mod vectors;
 
-pub use extract::{Caller, Signed, authorize};
-pub use keys::{AccessKey, KeyRing, TemporaryKey};
-pub use sigv4::{PayloadHash, Request, Verified, verify};
+pub use self::extract::{Caller, Signed, authorize};
+pub use self::keys::{AccessKey, KeyRing, TemporaryKey};
+pub use self::sigv4::{PayloadHash, Request, Verified, verify};

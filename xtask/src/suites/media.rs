@@ -1,0 +1,141 @@
+//! Whole systems on this machine: kvs-local, a master, the agent, and what is stored.
+
+use std::env;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::prepare::{binaries, virtual_environment};
+use super::run::Run;
+use crate::workspace::{self, binary, cargo, root, target};
+
+/// The AWS producer SDK's libgstkvssink.so, with which the agent is tested, too.
+const CPP: &str = "KVS_INGEST_CPP_KVSSINK";
+
+pub fn e2e(suite: &mut Run) -> Result<()> {
+    binaries()?;
+    // One at a time: each of these tests is a whole system on two shared cores.
+    suite.command(cargo().args([
+        "test",
+        "--locked",
+        "-p",
+        "kvs-ingest-tests",
+        "--lib",
+        "--",
+        "--test-threads=1",
+    ]))?;
+    // These have suites of their own.
+    let others = ["browser", "chart", "chart_install", "delivery", "operator", "pods", "strangers", "time"];
+    for test in tests()?.iter().filter(|test| !others.contains(&test.as_str())) {
+        let mut command = cargo();
+        command.args([
+            "test",
+            "--locked",
+            "-p",
+            "kvs-ingest-tests",
+            "--test",
+            test,
+            "--",
+            "--test-threads=1",
+        ]);
+        if test == "ingest" && env::var_os(CPP).is_some() {
+            command.arg("--include-ignored");
+        }
+        suite.command(&mut command)?;
+    }
+    Ok(())
+}
+
+pub fn time(suite: &mut Run) -> Result<()> {
+    binaries()?;
+    // Mostly waiting: two at a time. The table is what it has to say.
+    suite.command(
+        cargo()
+            .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", "time", "--"])
+            .args(["--test-threads=2", "--nocapture"]),
+    )
+}
+
+pub fn delivery(suite: &mut Run) -> Result<()> {
+    binaries()?;
+    // The table is what it has to say.
+    suite.command(cargo().args([
+        "test",
+        "--locked",
+        "-p",
+        "kvs-ingest-tests",
+        "--test",
+        "delivery",
+        "--",
+        "--nocapture",
+    ]))
+}
+
+/// The names of the tests in `tests/tests`, which are files or folders.
+fn tests() -> Result<Vec<String>> {
+    let folder = root().join("tests/tests");
+    let mut names: Vec<_> = std::fs::read_dir(&folder)
+        .with_context(|| format!("cannot read {}", folder.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_str()?.to_owned()))
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+pub fn browser(suite: &mut Run) -> Result<()> {
+    binaries()?;
+    let page = workspace::build_page()?;
+    workspace::npm_ci(&root().join("tests/browser"))?;
+    suite.command(
+        cargo()
+            // With what a test that passed has to say: which sizes the browser went through is different every time.
+            .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", "browser", "--", "--show-output"])
+            .env("KVS_INGEST_WEB_DIR", page),
+    )
+}
+
+pub fn strangers(suite: &mut Run) -> Result<()> {
+    binaries()?;
+    let folder = root().join("tests/masters");
+    let python = virtual_environment("venv-aiortc", &folder.join("aiortc/requirements.txt"))?;
+    let pion = target().join("tools/bin/pion-master");
+    // Always: Go knows what is built already, and go.sum says what it is built from.
+    suite.command(
+        Command::new("go")
+            .args(["build", "-trimpath", "-buildvcs=false", "-o"])
+            .arg(&pion)
+            .arg(".")
+            .env("CGO_ENABLED", "0")
+            .env("GOTOOLCHAIN", "local")
+            .env("GOWORK", "off")
+            .current_dir(folder.join("pion")),
+    )?;
+    // Mostly waiting: several at a time.
+    suite.command(
+        cargo()
+            .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", "strangers", "--"])
+            .arg("--test-threads=4")
+            .env("KVS_INGEST_AIORTC", python)
+            .env("KVS_INGEST_PION", pion),
+    )
+}
+
+pub fn the_demo(suite: &mut Run) -> Result<()> {
+    binaries()?;
+    let folder = target().join("suites/demo");
+    let picture = folder.join("page.png");
+    let _ = std::fs::remove_file(&picture);
+    suite.command(
+        Command::new(binary("xtask"))
+            .args(["demo", "--headless", "--seconds", "20", "--port", "0", "--no-build", "--record"])
+            .arg(&folder)
+            .current_dir(root()),
+    )?;
+    let picture = std::fs::read(&picture).with_context(|| format!("no picture {}", picture.display()))?;
+    // Width and height are the first words of the header: PNG 11.2.1 IHDR.
+    if !picture.starts_with(b"\x89PNG\r\n\x1a\n") || picture.get(16..24) != Some(&[0, 0, 4, 76, 0, 0, 3, 92])
+    {
+        bail!("the demo's picture of its page is no PNG of 1100 by 860 pixels");
+    }
+    Ok(())
+}
