@@ -99,6 +99,20 @@ async fn vp8_under_the_payload_type_of_h264() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn packets_that_the_keys_do_not_open() {
+    let mut world = World::new(with(Defect::Undecryptable)).await;
+    let status = world.not_stored("video", "Undecryptable").await;
+    assert!(status["packetsUndecryptable"].as_u64() >= Some(50), "{status}");
+    let half = |status: &Value| status["phase"] == "Streaming" && status["reason"] == "VideoNotStored";
+    let status = world.agent.wait_for("half of it", DEADLINE, half).await.unwrap();
+    assert!(status["message"].as_str().unwrap().contains("cannot be decrypted"), "{status}");
+    assert_eq!(status["audio"]["state"], "Stored");
+    world.is_told("video", "Undecryptable").await;
+    let stored = world.end().await;
+    assert!(stored.frames.is_empty() && stored.audio.is_some(), "{stored:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_flows_where_video_is_all_there_is() {
     let settings = Settings { answering: Answering::VideoOnly, ..with(Defect::NoParameterSets) };
     let mut world = World::new(settings).await;
