@@ -5,47 +5,39 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use super::compile;
 use super::prepare::virtual_environment;
 use super::run::Run;
 use crate::packages::on_path;
-use crate::workspace::{binary, cargo, root, target};
-use crate::{arrows, circles};
+use crate::workspace::{binary, cargo, root, show, target};
+use crate::{arrows, circles, say};
 
 /// Installed under the target folder when the machine has none.
 const CARGO_DENY: &str = "0.20.2";
 
-pub fn fmt(suite: &mut Run) -> Result<()> {
+pub fn fmt(suite: &mut Run<'_>) -> Result<()> {
     suite.command(cargo().args(["fmt", "--all", "--check"]))
 }
 
-pub fn crds(suite: &mut Run) -> Result<()> {
+pub fn crds(suite: &mut Run<'_>) -> Result<()> {
     suite.command(Command::new(binary("xtask")).args(["crds", "--check"]).current_dir(root()))
 }
 
-pub fn clippy(suite: &mut Run) -> Result<()> {
-    suite.command(cargo().args([
-        "clippy",
-        "--locked",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ]))?;
-    suite.command(cargo().args([
-        "clippy",
-        "--locked",
-        "-p",
-        "kvs-ingest-api",
-        "--features",
-        "crd",
-        "--",
-        "-D",
-        "warnings",
-    ]))
+pub fn clippy(suite: &mut Run<'_>) -> Result<()> {
+    let lint = |arguments: &[&str]| {
+        let mut command = cargo();
+        command.args(["clippy", "--locked"]).args(arguments).args(["--all-targets", "--", "-D", "warnings"]);
+        command
+    };
+    if suite.all {
+        *suite.tests = Some(suite.compile(&mut compile::whole()?)?);
+        suite.command(&mut lint(&["--package", compile::XTASK]))
+    } else {
+        suite.command(&mut lint(&["--workspace"]))
+    }
 }
 
-pub fn deny(suite: &mut Run) -> Result<()> {
+pub fn deny(suite: &mut Run<'_>) -> Result<()> {
     let tools = target().join("tools");
     if !on_path("cargo-deny") && !tools.join("bin/cargo-deny").exists() {
         suite.command(
@@ -68,16 +60,26 @@ pub fn deny(suite: &mut Run) -> Result<()> {
         .command(cargo().args(["deny", "--locked", "check", "bans", "licenses", "sources"]).env("PATH", path))
 }
 
-pub fn layers(_: &mut Run) -> Result<()> {
+pub fn layers(_: &mut Run<'_>) -> Result<()> {
     arrows::check()?;
     circles::check()
 }
 
-pub fn policies(suite: &mut Run) -> Result<()> {
+pub fn policies(suite: &mut Run<'_>) -> Result<()> {
     let python = virtual_environment("venv", &root().join("tests/python/requirements.txt"))?;
     suite.command(Command::new(python).arg(root().join("tests/python/policies.py")))
 }
 
-pub fn unit(suite: &mut Run) -> Result<()> {
-    suite.command(cargo().args(["test", "--locked", "--workspace", "--exclude", "kvs-ingest-tests"]))
+pub fn unit(suite: &mut Run<'_>) -> Result<()> {
+    let Some(tests) = suite.tests.clone() else {
+        return suite.command(cargo().args(["test", "--locked", "--workspace", "--exclude", compile::TESTS]));
+    };
+    let end_to_end = root().join("tests");
+    for test in tests.iter().filter(|test| test.folder != end_to_end) {
+        let mut command = test.command();
+        say!("     Running {}", show(&command));
+        suite.command(&mut command)?;
+    }
+    suite.command(&mut compile::documentation()?)?;
+    suite.command(cargo().args(["test", "--locked", "--package", compile::XTASK]))
 }

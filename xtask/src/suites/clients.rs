@@ -5,13 +5,13 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::prepare::{binaries, virtual_environment};
+use super::prepare::virtual_environment;
 use super::run::Run;
 use crate::demo;
 use crate::workspace::{self, root, target};
 
-pub fn boto3(suite: &mut Run) -> Result<()> {
-    binaries()?;
+pub fn boto3(suite: &mut Run<'_>) -> Result<()> {
+    suite.binaries()?;
     let python = virtual_environment("venv", &root().join("tests/python/requirements.txt"))?;
     let local = demo::LocalKvs::start_for_tests("boto3")?;
     let script = |name: &str| {
@@ -24,8 +24,8 @@ pub fn boto3(suite: &mut Run) -> Result<()> {
     suite.command(script("boto3_media.py").args(["boto3-media", &FRAMES.to_string(), demo::REGION]))
 }
 
-pub fn js(suite: &mut Run) -> Result<()> {
-    binaries()?;
+pub fn js(suite: &mut Run<'_>) -> Result<()> {
+    suite.binaries()?;
     let folder = root().join("tests/js");
     workspace::npm_ci(&folder)?;
     let local = demo::LocalKvs::start_for_tests("js")?;
@@ -51,7 +51,7 @@ fn kvssink(local: &demo::LocalKvs) -> [(&'static str, OsString); 2] {
 }
 
 /// Eight seconds of picture and sound in a stream: four fragments, by kvssink in a plain gst-launch-1.0.
-fn store_media(suite: &mut Run, local: &demo::LocalKvs, stream: &str) -> Result<()> {
+fn store_media(suite: &mut Run<'_>, local: &demo::LocalKvs, stream: &str) -> Result<()> {
     let pipeline = format!(
         "videotestsrc num-buffers={FRAMES} is-live=true ! video/x-raw,width=320,height=240,framerate=30/1 \
         ! x264enc tune=zerolatency key-int-max=60 ! h264parse ! video/x-h264,stream-format=avc,alignment=au ! k.video_0 \

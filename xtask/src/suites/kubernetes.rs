@@ -5,26 +5,23 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::prepare::binaries;
 use super::run::Run;
 use crate::cluster::{self, helm};
-use crate::workspace::{cargo, root, target};
+use crate::workspace::{root, target};
 use crate::{images, say};
 
-pub fn operator(suite: &mut Run) -> Result<()> {
-    binaries()?;
+pub fn operator(suite: &mut Run<'_>) -> Result<()> {
+    suite.binaries()?;
     let folder = target().join("suites/operator");
     // The audit log tells what the operator asked for, and what it was refused.
     let mut cluster = cluster::fresh(&folder, true)?;
     let myself = env::current_exe()?;
-    let mut tests = |filter: &[&str]| {
-        suite.command(
-            cargo()
-                .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", "operator", "--"])
-                .args(filter)
+    let mut tests = |arguments: &[&str]| {
+        suite.test("operator", arguments, |command| {
+            command
                 .env("KVS_INGEST_TEST_CLUSTER", folder.join("cluster.json"))
-                .env("KVS_INGEST_XTASK", &myself),
-        )
+                .env("KVS_INGEST_XTASK", &myself);
+        })
     };
     // What takes the API server away from everybody goes last, alone.
     let alone = "the_api_server_may_go_and_come_back";
@@ -38,7 +35,7 @@ pub fn operator(suite: &mut Run) -> Result<()> {
     result
 }
 
-pub fn chart(suite: &mut Run) -> Result<()> {
+pub fn chart(suite: &mut Run<'_>) -> Result<()> {
     let helm = helm::ensure()?;
     let folder = root().join("charts/kvs-ingest");
     let mut values: Vec<_> = std::fs::read_dir(folder.join("ci"))
@@ -56,16 +53,15 @@ pub fn chart(suite: &mut Run) -> Result<()> {
     }
 
     // The operator's flags are compared with the chart's.
-    binaries()?;
+    suite.binaries()?;
     let cluster_folder = target().join("suites/chart");
     let mut cluster = cluster::fresh(&cluster_folder, false)?;
     let mut test = |name: &str, threads: &str| {
-        suite.command(
-            cargo()
-                .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", name, "--", threads])
+        suite.test(name, &[threads], |command| {
+            command
                 .env("KVS_INGEST_TEST_HELM", &helm)
-                .env("KVS_INGEST_TEST_CLUSTER", cluster_folder.join("cluster.json")),
-        )
+                .env("KVS_INGEST_TEST_CLUSTER", cluster_folder.join("cluster.json"));
+        })
     };
     // There is one CustomResourceDefinition in a cluster: installations take turns.
     let result = test("chart", "--test-threads=2").and_then(|()| test("chart_install", "--test-threads=1"));
@@ -78,7 +74,7 @@ pub fn chart(suite: &mut Run) -> Result<()> {
     result
 }
 
-pub fn images(suite: &mut Run) -> Result<()> {
+pub fn images(suite: &mut Run<'_>) -> Result<()> {
     suite.command(
         Command::new(env::current_exe()?)
             .args(["images", "--check", "--profile", images::QUICK])

@@ -5,70 +5,40 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::prepare::{binaries, virtual_environment};
+use super::compile;
+use super::prepare::virtual_environment;
 use super::run::Run;
-use crate::workspace::{self, binary, cargo, root, target};
+use crate::workspace::{self, binary, root, target};
 
 /// The AWS producer SDK's libgstkvssink.so, with which the agent is tested, too.
 const CPP: &str = "KVS_INGEST_CPP_KVSSINK";
 
-pub fn e2e(suite: &mut Run) -> Result<()> {
-    binaries()?;
+pub fn e2e(suite: &mut Run<'_>) -> Result<()> {
+    suite.binaries()?;
     // One at a time: each of these tests is a whole system on two shared cores.
-    suite.command(cargo().args([
-        "test",
-        "--locked",
-        "-p",
-        "kvs-ingest-tests",
-        "--lib",
-        "--",
-        "--test-threads=1",
-    ]))?;
+    suite.test(compile::LIBRARY, &["--test-threads=1"], |_| {})?;
     // These have suites of their own.
     let others = ["browser", "chart", "chart_install", "delivery", "operator", "pods", "strangers", "time"];
     for test in tests()?.iter().filter(|test| !others.contains(&test.as_str())) {
-        let mut command = cargo();
-        command.args([
-            "test",
-            "--locked",
-            "-p",
-            "kvs-ingest-tests",
-            "--test",
-            test,
-            "--",
-            "--test-threads=1",
-        ]);
+        let mut arguments = vec!["--test-threads=1"];
         if test == "ingest" && env::var_os(CPP).is_some() {
-            command.arg("--include-ignored");
+            arguments.push("--include-ignored");
         }
-        suite.command(&mut command)?;
+        suite.test(test, &arguments, |_| {})?;
     }
     Ok(())
 }
 
-pub fn time(suite: &mut Run) -> Result<()> {
-    binaries()?;
+pub fn time(suite: &mut Run<'_>) -> Result<()> {
+    suite.binaries()?;
     // Mostly waiting: two at a time. The table is what it has to say.
-    suite.command(
-        cargo()
-            .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", "time", "--"])
-            .args(["--test-threads=2", "--nocapture"]),
-    )
+    suite.test("time", &["--test-threads=2", "--nocapture"], |_| {})
 }
 
-pub fn delivery(suite: &mut Run) -> Result<()> {
-    binaries()?;
+pub fn delivery(suite: &mut Run<'_>) -> Result<()> {
+    suite.binaries()?;
     // The table is what it has to say.
-    suite.command(cargo().args([
-        "test",
-        "--locked",
-        "-p",
-        "kvs-ingest-tests",
-        "--test",
-        "delivery",
-        "--",
-        "--nocapture",
-    ]))
+    suite.test("delivery", &["--nocapture"], |_| {})
 }
 
 /// The names of the tests in `tests/tests`, which are files or folders.
@@ -82,22 +52,20 @@ fn tests() -> Result<Vec<String>> {
     Ok(names)
 }
 
-pub fn browser(suite: &mut Run) -> Result<()> {
-    binaries()?;
+pub fn browser(suite: &mut Run<'_>) -> Result<()> {
+    suite.binaries()?;
     let page = workspace::build_page()?;
     workspace::npm_ci(&root().join("tests/browser"))?;
-    suite.command(
-        cargo()
-            // With what a test that passed has to say: which sizes the browser went through is different every time.
-            .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", "browser", "--", "--show-output"])
-            .env("KVS_INGEST_WEB_DIR", page),
-    )
+    // With what a test that passed has to say: which sizes the browser went through is different every time.
+    suite.test("browser", &["--show-output"], |command| {
+        command.env("KVS_INGEST_WEB_DIR", page);
+    })
 }
 
-pub fn strangers(suite: &mut Run) -> Result<()> {
-    binaries()?;
+pub fn strangers(suite: &mut Run<'_>) -> Result<()> {
+    suite.binaries()?;
     let folder = root().join("tests/masters");
-    let python = virtual_environment("venv-aiortc", &folder.join("aiortc/requirements.txt"))?;
+    let python = virtual_environment("venv-masters", &folder.join("python/requirements.txt"))?;
     let pion = target().join("tools/bin/pion-master");
     // Always: Go knows what is built already, and go.sum says what it is built from.
     suite.command(
@@ -111,17 +79,13 @@ pub fn strangers(suite: &mut Run) -> Result<()> {
             .current_dir(folder.join("pion")),
     )?;
     // Mostly waiting: several at a time.
-    suite.command(
-        cargo()
-            .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", "strangers", "--"])
-            .arg("--test-threads=4")
-            .env("KVS_INGEST_AIORTC", python)
-            .env("KVS_INGEST_PION", pion),
-    )
+    suite.test("strangers", &["--test-threads=4"], |command| {
+        command.env("KVS_INGEST_MASTERS_PYTHON", python).env("KVS_INGEST_PION", pion);
+    })
 }
 
-pub fn the_demo(suite: &mut Run) -> Result<()> {
-    binaries()?;
+pub fn the_demo(suite: &mut Run<'_>) -> Result<()> {
+    suite.binaries()?;
     let folder = target().join("suites/demo");
     let picture = folder.join("page.png");
     let _ = std::fs::remove_file(&picture);

@@ -1,14 +1,18 @@
 //! What suites build before their tests run.
 
+use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::workspace::{build, run, target};
+use crate::images;
+use crate::process::Running;
+use crate::workspace::{build, root, run, target};
 
 /// The binaries that the end-to-end suites start. All of them at once, whichever the suite needs: what is built together
-/// shares the features of its dependencies, which cargo would otherwise compile again for each set.
+/// shares the features of its dependencies.
 pub fn binaries() -> Result<()> {
     build(&["kvs-local", "kvs-ingest-agent", "kvs-ingest-operator", "gst-plugin-kvssink"])
 }
@@ -17,14 +21,22 @@ pub fn binaries() -> Result<()> {
 pub fn virtual_environment(name: &str, requirements: &Path) -> Result<PathBuf> {
     let folder = target().join(name);
     let stamp = folder.join("requirements.txt");
-    let wanted =
-        std::fs::read(requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
-    if std::fs::read(&stamp).ok().as_ref() != Some(&wanted) {
+    let wanted = fs::read(requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
+    if fs::read(&stamp).ok().as_ref() != Some(&wanted) {
         run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
         run(Command::new(folder.join("bin/pip"))
             .args(["install", "--quiet", "--requirement"])
             .arg(requirements))?;
-        std::fs::write(&stamp, wanted)?;
+        fs::write(&stamp, wanted)?;
     }
     Ok(folder.join("bin/python"))
+}
+
+/// The images of the tests, made by a process that gives way to all others.
+pub fn images_in_background() -> Result<Running> {
+    let folder = target().join("suites");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let mut command = Command::new("nice");
+    command.args(["-n", "19"]).arg(env::current_exe()?).args(["images", "--profile", images::QUICK]);
+    Running::start("images", command.current_dir(root()), &folder.join("images.log"))
 }
