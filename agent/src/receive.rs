@@ -1,11 +1,11 @@
 //! Moves the media of one peer connection: RTP in, loss repaired, frames into the pipeline.
 
-use crate::delivery::Delivery;
 use crate::events::{Event, Events};
+use crate::outputs::Outputs;
 use crate::peer::{MediaEvent, MediaKind, MediaQueue, Peer, PeerStats};
-use crate::pipeline::{Picture, PictureFormat, Relay, RelayEvent, RelayFigures, SinkFactory, Sound, Tracks};
+use crate::pipeline::{Picture, PictureFormat, Relay, RelayEvent, RelayFigures, Sound};
 use crate::session::Input;
-use crate::tracks::{self, Standing, Track};
+use crate::tracks::{self, Standing, Track, Tracks};
 use bytes::Bytes;
 use kvs_media::{
     AudioConfig, AudioOutput, ClockStats, InboundStats, KeyFrameConfig, Kind, MediaConfig, MediaOutput,
@@ -75,17 +75,13 @@ pub struct ReceiveConfig {
     pub aac_bitrate: i32,
     /// What the end of a recording has to be delivered within.
     pub retire_within: Duration,
-    /// Makes the ends of pipelines.
-    pub factory: Arc<dyn SinkFactory>,
-    /// Hears of pipelines that break.
-    pub delivery: Arc<Delivery>,
+    pub outputs: Outputs,
     /// The time as AWS has it.
     pub clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
 }
 
 /// The media of one peer connection.
 pub struct Receive {
-    /// Which peer.
     pub generation: u64,
     /// To send feedback with.
     pub peer: Arc<dyn Peer>,
@@ -93,13 +89,11 @@ pub struct Receive {
     pub expected: Tracks,
     /// SPS and PPS that the answer told.
     pub parameter_sets: Vec<Bytes>,
-    /// How.
     pub config: ReceiveConfig,
     /// To the session. Bounded; a report that does not fit is left out, the next follows.
     pub session: mpsc::Sender<Input>,
     /// Where the figures are left.
     pub figures: Arc<Mutex<Received>>,
-    /// Log and counters.
     pub events: Arc<Events>,
     /// Media stalls: a key frame is to be asked for.
     pub nudge: Arc<tokio::sync::Notify>,
@@ -112,7 +106,7 @@ impl Receive {
     pub async fn run(self, mut media: MediaQueue) {
         let mut relay = Relay::new(
             self.expected,
-            Arc::clone(&self.config.factory),
+            self.config.outputs.clone(),
             self.config.aac_bitrate,
             self.config.retire_within,
         );
@@ -287,11 +281,11 @@ impl Receive {
                     state.flowing = true;
                     self.tell_opened(tracks, state);
                     self.tell(true);
-                    self.config.delivery.opened(Instant::now());
+                    self.config.outputs.pipeline_opened(Instant::now());
                     self.events.emit(Event::PipelineOpened { tracks });
                 }
                 RelayEvent::Broken { message, retry_in } => {
-                    self.config.delivery.broken(&message, Instant::now());
+                    self.config.outputs.pipeline_broken(&message, Instant::now());
                     self.events.emit(Event::PipelineBroken { message, retry_in });
                 }
                 RelayEvent::Warning(message) => self.events.emit(Event::PipelineWarning { message }),

@@ -8,7 +8,6 @@ use kvs_peer::sdp::{Answer, Codec, MediaKind};
 pub struct Negotiated {
     /// The `profile-level-id` of the answered H.264, lower case.
     pub video: Option<String>,
-    /// Opus was accepted.
     pub audio: bool,
     /// SPS and PPS of `sprop-parameter-sets` (RFC 6184, section 8.1), NAL units without start codes.
     pub parameter_sets: Vec<Bytes>,

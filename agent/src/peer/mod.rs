@@ -25,9 +25,7 @@ pub use queue::MediaQueue;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MediaKind {
-    /// A video track.
     Video,
-    /// An audio track.
     Audio,
 }
 
@@ -92,14 +90,12 @@ pub enum PeerEvent {
     Connected,
     /// Nothing came over the connection for four seconds, ICE checks included; it may recover by itself.
     Disconnected,
-    /// It did.
     Recovered,
     /// The master closed the connection (DTLS close_notify), or ended all its sources (RTCP BYE). All media that it
     /// sent before is in the media queue.
     Goodbye,
     /// ICE or DTLS gave up.
     Failed {
-        /// Which, and what was seen.
         reason: String,
     },
 }
@@ -108,12 +104,7 @@ pub enum PeerEvent {
 #[derive(Debug)]
 pub enum MediaEvent {
     /// One RTP packet, RTX already unwrapped, possibly a duplicate, in order of arrival.
-    Rtp {
-        /// Which track it belongs to.
-        kind: MediaKind,
-        /// The packet.
-        packet: RtpPacket,
-    },
+    Rtp { kind: MediaKind, packet: RtpPacket },
     /// One RTCP sender report.
     SenderReport(SenderReport),
 }
@@ -175,12 +166,7 @@ pub enum PeerError {
     Gone,
     /// A remote candidate was refused.
     #[error("remote candidate `{candidate}` refused: {reason}")]
-    Candidate {
-        /// The candidate as received.
-        candidate: String,
-        /// Why.
-        reason: String,
-    },
+    Candidate { candidate: String, reason: String },
     /// Feedback could not be sent.
     #[error("cannot send RTCP feedback: {0}")]
     Feedback(String),
@@ -217,7 +203,6 @@ pub trait Peer: Send + Sync {
     /// Asks for a key frame.
     async fn send_pli(&self, media_ssrc: u32) -> Result<(), PeerError>;
 
-    /// The figures now.
     async fn stats(&self) -> PeerStats;
 
     /// Ends the connection and frees its sockets and TURN allocations.
