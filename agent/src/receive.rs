@@ -41,8 +41,6 @@ pub struct Received {
     pub format: Option<VideoFormat>,
     /// Counters of the pipelines.
     pub relay: RelayFigures,
-    /// The tracks that are stored now.
-    pub tracks: Option<Tracks>,
     /// How each stands, video and audio.
     pub standings: [Standing; 2],
     /// What was received of each and not handed on.
@@ -345,7 +343,6 @@ impl Receive {
             audio: receiver.stats(Kind::Audio).cloned(),
             format: state.format,
             relay: relay.figures(),
-            tracks: relay.tracks(),
             standings: state.standings,
             withheld: [Kind::Video, Kind::Audio].map(|kind| receiver.withheld(kind)),
             peer,

@@ -128,7 +128,6 @@ pub struct Graph {
     last_picture: Option<SystemTime>,
     /// A picture is presented before one that came before it.
     reorders: bool,
-    audio_dropped: u64,
     /// Opus packets that go in together, and the capture time of the first.
     sounds: Option<(gst::BufferList, SystemTime)>,
     /// Up to where there is sound, or silence in its place.
@@ -190,7 +189,6 @@ impl Graph {
             format: None,
             last_picture: None,
             reorders: false,
-            audio_dropped: 0,
             sounds: None,
             sound_end: None,
             retimed,
@@ -250,7 +248,6 @@ impl Graph {
             return true;
         };
         if source.current_level_bytes() > AUDIO_QUEUE_BYTES {
-            self.audio_dropped += 1;
             return false;
         }
         self.sound_end = self.sound_end.max(Some(sound.at + sound.duration));
@@ -289,11 +286,6 @@ impl Graph {
             source.send_event(event);
             (at, duration) = (at + piece, duration - piece);
         }
-    }
-
-    /// Access units and Opus packets dropped so far because the pipeline did not keep up.
-    pub fn dropped(&self) -> (u64, u64) {
-        (self.backlog.dropped(), self.audio_dropped)
     }
 
     /// What was done to the sound of this pipeline.

@@ -1,6 +1,7 @@
 //! The pipelines with Matroska files for outputs, read back with ffprobe.
 #![allow(clippy::unwrap_used)]
 
+use super::graph::GraphEvent;
 use super::*;
 use crate::elements::{PipelineError, make, request_pad};
 use crate::outputs::{Delivery, Inlets, NotReady, Output, Words};
