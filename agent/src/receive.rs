@@ -8,7 +8,7 @@ use crate::session::Input;
 use crate::tracks::{self, Standing, Track};
 use bytes::Bytes;
 use kvs_media::{
-    AudioConfig, AudioOutput, ClockStats, InboundStats, KeyFrameConfig, Kind, MediaConfig, MediaOutput,
+    AudioConfig, AudioOutput, ClockStats, InboundStats, KeyFrameConfig, MediaConfig, MediaOutput,
     MediaReceiver, TimeSource, VideoConfig, VideoFormat, VideoOutput, WithheldCounts,
 };
 use parking_lot::Mutex;
@@ -210,13 +210,13 @@ impl Receive {
                         state.flowing = true;
                         self.tell(true);
                     }
-                    let format = unit.format.zip(unit.configuration_record);
-                    let format = format.map(|(format, configuration_record)| PictureFormat {
-                        configuration_record,
-                        width: format.width,
-                        height: format.height,
+                    let idr = unit.is_idr();
+                    let format = unit.parameters.map(|parameters| PictureFormat {
+                        configuration_record: parameters.configuration_record,
+                        width: parameters.format.width,
+                        height: parameters.format.height,
                     });
-                    let picture = Picture { data: unit.data, format, at: unit.capture_time, idr: unit.idr };
+                    let picture = Picture { data: unit.data, format, at: unit.capture_time, idr };
                     let events = relay.picture(picture, now);
                     self.relay_events(events, state);
                 }
@@ -301,7 +301,7 @@ impl Receive {
     }
 
     async fn request_key_frame(&self, receiver: &MediaReceiver) {
-        let Some(ssrc) = receiver.stats(Kind::Video).and_then(|stats| stats.ssrc) else {
+        let Some(ssrc) = receiver.stats(MediaKind::Video).and_then(|stats| stats.ssrc) else {
             return;
         };
         if self.stop.is_cancelled() {
@@ -326,8 +326,8 @@ impl Receive {
             receiver.set_rtt(rtt);
         }
         let time = Times {
-            video: receiver.clock(Kind::Video),
-            audio: receiver.clock(Kind::Audio),
+            video: receiver.clock(MediaKind::Video),
+            audio: receiver.clock(MediaKind::Audio),
             distance_ms: receiver.distance_ms(),
             clock_step_ms: receiver.wall_clock_off_ms(),
         };
@@ -336,7 +336,7 @@ impl Receive {
         let now = Instant::now();
         let stored = relay.tracks().unwrap_or_default();
         let track = |kind, is_in_pipeline| Track { flow: receiver.flow(kind, now), is_in_pipeline };
-        let (video, audio) = (track(Kind::Video, stored.video), track(Kind::Audio, stored.audio));
+        let (video, audio) = (track(MediaKind::Video, stored.video), track(MediaKind::Audio, stored.audio));
         self.tell_standings(tracks::standings(video, audio, &peer.unbound), state);
         let mut figures = self.figures.lock();
         if figures.peer.pair != peer.pair
@@ -347,13 +347,13 @@ impl Receive {
             let _ = self.session.try_send(Input::PairSelected { generation: self.generation, relayed });
         }
         *figures = Received {
-            video: receiver.stats(Kind::Video).cloned(),
-            audio: receiver.stats(Kind::Audio).cloned(),
+            video: receiver.stats(MediaKind::Video).cloned(),
+            audio: receiver.stats(MediaKind::Audio).cloned(),
             format: state.format,
             relay: relay.figures(),
             tracks: relay.tracks(),
             standings: state.standings,
-            withheld: [Kind::Video, Kind::Audio].map(|kind| receiver.withheld(kind)),
+            withheld: [MediaKind::Video, MediaKind::Audio].map(|kind| receiver.withheld(kind)),
             peer,
             time,
         };
@@ -438,14 +438,7 @@ struct State {
 
 fn handle(receiver: &mut MediaReceiver, event: MediaEvent, now: Instant, wall: SystemTime) {
     match event {
-        MediaEvent::Rtp { kind, packet } => receiver.handle_rtp(kind_of(kind), packet, now, wall),
+        MediaEvent::Rtp { kind, packet } => receiver.handle_rtp(kind, packet, now, wall),
         MediaEvent::SenderReport(report) => receiver.handle_sender_report(report, now),
-    }
-}
-
-fn kind_of(kind: MediaKind) -> Kind {
-    match kind {
-        MediaKind::Video => Kind::Video,
-        MediaKind::Audio => Kind::Audio,
     }
 }

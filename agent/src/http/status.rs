@@ -5,7 +5,7 @@ use crate::session::Phase;
 use crate::state::Snapshot;
 use crate::tracks::Standing;
 use kvs_ingest_api::{AgentStatus, AudioStatus, StreamStatus, TimeStatus, TrackState, VideoStatus};
-use kvs_media::{ClockStats, InboundStats, VideoFormat};
+use kvs_media::{ClockStats, InboundStats};
 use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -22,7 +22,7 @@ pub(super) fn document(context: &Context) -> AgentStatus {
             reason: track_reason(standing),
             withheld: totals.withheld[0].total(),
             codec: "H264".to_owned(),
-            profile: received.format.map(profile).unwrap_or_default(),
+            profile: received.format.map(|format| format.profile_name()).unwrap_or_default(),
             frame_width: received.format.map_or(0, |format| format.width),
             frame_height: received.format.map_or(0, |format| format.height),
             frames_received: totals.frames_received,
@@ -136,15 +136,4 @@ pub(super) fn millis(duration: Duration) -> u64 {
 
 fn rfc3339(time: SystemTime) -> String {
     OffsetDateTime::from(time).format(&Rfc3339).unwrap_or_default()
-}
-
-/// The profile's name (H.264 annex A).
-fn profile(format: VideoFormat) -> String {
-    match (format.profile_idc, format.constraint_flags & 0x40 != 0) {
-        (66, true) => "constrained-baseline".to_owned(),
-        (66, false) => "baseline".to_owned(),
-        (77, _) => "main".to_owned(),
-        (100, _) => "high".to_owned(),
-        (other, _) => format!("profile-{other}"),
-    }
 }

@@ -10,7 +10,7 @@ mod sockets;
 mod tests;
 
 use async_trait::async_trait;
-pub use kvs_media::{RtpPacket, SenderReport};
+pub use kvs_media::{MediaKind, RtpPacket, SenderReport};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,26 +20,6 @@ pub use answer::Negotiated;
 pub use engine::UdpPeer;
 pub use kvs_peer::sdp::AnswerError;
 pub use queue::MediaQueue;
-
-/// Audio or video.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MediaKind {
-    /// A video track.
-    Video,
-    /// An audio track.
-    Audio,
-}
-
-impl MediaKind {
-    /// The word that SDP, logs and metrics use.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Video => "video",
-            Self::Audio => "audio",
-        }
-    }
-}
 
 /// What a peer connection is to be like.
 #[derive(Clone, Debug)]

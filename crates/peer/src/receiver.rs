@@ -526,9 +526,9 @@ impl Receiver {
         }
         let payload_type = packet.payload_type;
         match self.demux.route(packet, extensions) {
-            Route::Track { kind, packet, original } => {
+            Route::Track { kind, clock_rate, packet, original } => {
                 if original {
-                    self.source(&packet, kind.clock_rate(), now);
+                    self.source(&packet, clock_rate, now);
                 }
                 self.events.push_back(Event::Rtp { kind, packet });
             }

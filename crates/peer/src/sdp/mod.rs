@@ -9,7 +9,8 @@ pub use answer::{MAX_ANSWER, read_answer};
 pub use candidate::{sendable_candidate, usable_candidate};
 pub use offer::{MID_URI, TRANSPORT_CC_URI};
 
-pub use kvs_media::Kind as MediaKind;
+pub use kvs_media::MediaKind;
+use kvs_media::{AudioCodec, VideoCodec};
 use std::fmt;
 use thiserror::Error;
 
@@ -35,6 +36,18 @@ pub enum Codec {
         /// The payload type whose packets are sent again.
         apt: u8,
     },
+}
+
+impl Codec {
+    /// Units of RTP timestamps in a second.
+    pub(crate) fn clock_rate(&self) -> u32 {
+        match self {
+            Self::H264 { .. } => VideoCodec::H264.clock_rate(),
+            Self::Opus { .. } => AudioCodec::Opus.clock_rate(),
+            // Only of video.
+            Self::Rtx { .. } => 90_000,
+        }
+    }
 }
 
 /// A payload type and what is in it.
