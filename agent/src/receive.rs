@@ -2,14 +2,13 @@
 
 use crate::delivery::Delivery;
 use crate::events::{Event, Events};
-use crate::peer::{MediaEvent, MediaKind, MediaQueue, Peer, PeerStats};
+use crate::peer::{MediaEvent, MediaKind, MediaQueue, Negotiated, Peer, PeerStats};
 use crate::pipeline::{Picture, PictureFormat, Relay, RelayEvent, RelayFigures, SinkFactory, Sound, Tracks};
 use crate::session::Input;
 use crate::tracks::{self, Standing, Track};
-use bytes::Bytes;
 use kvs_media::{
-    AudioConfig, AudioOutput, ClockStats, InboundStats, KeyFrameConfig, MediaConfig, MediaOutput,
-    MediaReceiver, TimeSource, VideoConfig, VideoFormat, VideoOutput, WithheldCounts,
+    AudioCodec, AudioConfig, AudioOutput, ClockStats, InboundStats, KeyFrameConfig, MediaConfig, MediaOutput,
+    MediaReceiver, TimeSource, VideoCodec, VideoConfig, VideoFormat, VideoOutput, WithheldCounts,
 };
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -37,6 +36,10 @@ pub struct Received {
     pub video: Option<InboundStats>,
     /// Counters of the audio track.
     pub audio: Option<InboundStats>,
+    /// `None`: not negotiated.
+    pub video_codec: Option<VideoCodec>,
+    /// `None`: not negotiated.
+    pub audio_codec: Option<AudioCodec>,
     /// What the newest SPS says.
     pub format: Option<VideoFormat>,
     /// Counters of the pipelines.
@@ -91,8 +94,8 @@ pub struct Receive {
     pub peer: Arc<dyn Peer>,
     /// What was negotiated.
     pub expected: Tracks,
-    /// SPS and PPS that the answer told.
-    pub parameter_sets: Vec<Bytes>,
+    /// Codecs, and parameter sets that were told beforehand.
+    pub negotiated: Negotiated,
     /// How.
     pub config: ReceiveConfig,
     /// To the session. Bounded; a report that does not fit is left out, the next follows.
@@ -117,15 +120,16 @@ impl Receive {
             self.config.retire_within,
         );
         let mut receiver = MediaReceiver::new(MediaConfig {
-            video: self.expected.video.then(|| VideoConfig {
+            video: self.negotiated.video.map(|codec| VideoConfig {
+                codec,
                 key_frames: KeyFrameConfig {
                     interval: Some(self.config.key_frame_interval),
                     ..KeyFrameConfig::default()
                 },
-                parameter_sets: self.parameter_sets.clone(),
+                parameter_sets: self.negotiated.parameter_sets.clone(),
                 ..VideoConfig::default()
             }),
-            audio: self.expected.audio.then(AudioConfig::default),
+            audio: self.negotiated.audio.map(|codec| AudioConfig { codec, ..AudioConfig::default() }),
             ..MediaConfig::default()
         });
         let mut state = State {
@@ -349,6 +353,8 @@ impl Receive {
         *figures = Received {
             video: receiver.stats(MediaKind::Video).cloned(),
             audio: receiver.stats(MediaKind::Audio).cloned(),
+            video_codec: self.negotiated.video,
+            audio_codec: self.negotiated.audio,
             format: state.format,
             relay: relay.figures(),
             tracks: relay.tracks(),

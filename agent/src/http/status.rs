@@ -5,7 +5,7 @@ use crate::session::Phase;
 use crate::state::Snapshot;
 use crate::tracks::Standing;
 use kvs_ingest_api::{AgentStatus, AudioStatus, StreamStatus, TimeStatus, TrackState, VideoStatus};
-use kvs_media::{ClockStats, InboundStats};
+use kvs_media::{AudioCodec, ClockStats, InboundStats, VideoCodec};
 use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -21,7 +21,7 @@ pub(super) fn document(context: &Context) -> AgentStatus {
             state: track_state(standing),
             reason: track_reason(standing),
             withheld: totals.withheld[0].total(),
-            codec: "H264".to_owned(),
+            codec: received.video_codec.map(VideoCodec::encoding_name).unwrap_or_default().to_owned(),
             profile: received.format.map(|format| format.profile_name()).unwrap_or_default(),
             frame_width: received.format.map_or(0, |format| format.width),
             frame_height: received.format.map_or(0, |format| format.height),
@@ -42,7 +42,7 @@ pub(super) fn document(context: &Context) -> AgentStatus {
             state: track_state(standing),
             reason: track_reason(standing),
             withheld: totals.withheld[1].total(),
-            codec: "opus".to_owned(),
+            codec: received.audio_codec.map(AudioCodec::encoding_name).unwrap_or_default().to_owned(),
             packets_received: stats.packets_received,
             packets_lost: stats.packets_lost,
             time: time(received.time.audio),

@@ -10,6 +10,7 @@ mod sockets;
 mod tests;
 
 use async_trait::async_trait;
+use kvs_media::{AudioCodec, VideoCodec};
 pub use kvs_media::{MediaKind, RtpPacket, SenderReport};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -24,10 +25,10 @@ pub use queue::MediaQueue;
 /// What a peer connection is to be like.
 #[derive(Clone, Debug)]
 pub struct PeerConfig {
-    /// Offer to receive H.264.
-    pub video: bool,
-    /// Offer to receive Opus.
-    pub audio: bool,
+    /// Video codecs to offer, the most wanted first. Empty: no video.
+    pub video: Vec<VideoCodec>,
+    /// Audio codecs to offer, the most wanted first. Empty: no audio.
+    pub audio: Vec<AudioCodec>,
     /// `x-google-start-bitrate` and `x-google-min-bitrate` in kbit/s: keeps Chromium from ramping
     /// through three resolutions in the first seconds.
     pub start_bitrate_kbps: Option<u32>,

@@ -2,8 +2,8 @@
 //! its payload type.
 
 use crate::rtp::{Extensions, unwrap_rtx};
-use crate::sdp::{Answer, Codec, MID_URI, MediaKind, TRANSPORT_CC_URI};
-use kvs_media::RtpPacket;
+use crate::sdp::{Answer, Codec, MID_URI, TRANSPORT_CC_URI};
+use kvs_media::{MediaKind, RtpPacket};
 use std::collections::{BTreeMap, HashMap};
 
 /// Sources that are remembered; a master has a handful.
@@ -145,7 +145,7 @@ impl Demux {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sdp::{AcceptedSection, HeaderExtension, PayloadFormat};
+    use crate::sdp::{AcceptedSection, H264Parameters, HeaderExtension, PayloadFormat};
     use bytes::Bytes;
 
     fn section(kind: MediaKind, mid: &str, formats: &[(u8, Codec)], ssrcs: &[u32]) -> AcceptedSection {
@@ -170,11 +170,11 @@ mod tests {
     }
 
     fn h264() -> Codec {
-        Codec::H264 {
+        Codec::H264(H264Parameters {
             profile_level_id: "42e01f".to_owned(),
             packetization_mode: 1,
             parameter_sets: Vec::new(),
-        }
+        })
     }
 
     fn demux(video_ssrcs: &[u32]) -> Demux {
