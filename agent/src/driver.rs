@@ -4,11 +4,11 @@ use crate::channel::{self, Channel, Outgoing, Socket};
 use crate::events::{Event, Events};
 use crate::failure;
 use crate::peer::{MediaQueue, Peer, PeerConfig, PeerError, PeerEvent, UdpPeer};
-use crate::pipeline::Tracks;
 use crate::receive::{Receive, ReceiveConfig};
 use crate::servers::servers;
 use crate::session::{Action, Failure, Input, Phase, Session};
 use crate::state::State;
+use crate::tracks::Tracks;
 use kvs::{ChannelId, ControlPlane};
 use kvs_aws::AwsContext;
 use std::sync::Arc;
@@ -25,26 +25,18 @@ const MESSAGES: usize = 256;
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// What reaches the driver from its tasks.
-pub enum Message {
+enum Message {
     /// For the session as it is.
     Input(Input),
-    /// The channel was looked up.
     Resolved {
-        /// The number of the action.
         attempt: u64,
-        /// The channel.
         result: Result<Channel, Failure>,
     },
-    /// A signaling socket is open.
     SocketOpen {
-        /// The number of the action.
         attempt: u64,
-        /// The socket.
         socket: Socket,
     },
-    /// A peer was built.
     PeerBuilt {
-        /// Which.
         generation: u64,
         /// Why it has no TURN server, if it has none.
         without_turn: Option<String>,
@@ -55,13 +47,11 @@ pub enum Message {
 
 /// What the driver works with.
 pub struct DriverConfig {
-    /// The channel.
     pub channel: ChannelId,
     /// Create the channel when it is missing.
     pub create_channel: bool,
     /// What to offer, without servers.
     pub peer: PeerConfig,
-    /// How media is stored.
     pub receive: ReceiveConfig,
     /// How long the end of a recording may take when the agent stops.
     pub stop_within: Duration,
@@ -213,7 +203,7 @@ impl Driver {
             }
         }
         let now = Instant::now();
-        let mut view = self.config.receive.delivery.view(self.session.view(now), now);
+        let mut view = self.config.receive.outputs.view(self.session.view(now), now);
         let words = view.message.len();
         if let Some(reason) = &self.without_turn
             && !matches!(view.phase, Phase::Stopping | Phase::Failed)
@@ -247,14 +237,27 @@ impl Driver {
                 self.socket = None;
                 self.wanted_socket = Some(attempt);
                 let channel = self.channel.clone()?;
-                tokio::spawn(channel::open(
-                    self.context.clone(),
-                    channel,
-                    client_id,
-                    attempt,
-                    self.messages.clone(),
-                    Arc::clone(&self.events),
-                ));
+                let (context, messages) = (self.context.clone(), self.messages.clone());
+                let events = Arc::clone(&self.events);
+                tokio::spawn(async move {
+                    let (socket, mut incoming) =
+                        match channel::open(&context, channel, &client_id, attempt, events).await {
+                            Ok(halves) => halves,
+                            Err(failure) => {
+                                let input = Input::SignalingOpened { attempt, result: Err(failure) };
+                                let _ = messages.send(Message::Input(input)).await;
+                                return;
+                            }
+                        };
+                    if messages.send(Message::SocketOpen { attempt, socket }).await.is_err() {
+                        return;
+                    }
+                    while let Some(input) = incoming.recv().await {
+                        if messages.send(Message::Input(input)).await.is_err() {
+                            return;
+                        }
+                    }
+                });
             }
             Action::CloseSignaling => {
                 self.socket = None;

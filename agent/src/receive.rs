@@ -1,11 +1,11 @@
 //! Moves the media of one peer connection: RTP in, loss repaired, frames into the pipeline.
 
-use crate::delivery::Delivery;
 use crate::events::{Event, Events};
+use crate::outputs::Outputs;
 use crate::peer::{MediaEvent, MediaKind, MediaQueue, Negotiated, Peer, PeerStats};
-use crate::pipeline::{Picture, PictureFormat, Relay, RelayEvent, RelayFigures, SinkFactory, Sound, Tracks};
+use crate::pipeline::{Picture, PictureFormat, Relay, RelayEvent, RelayFigures, Sound};
 use crate::session::Input;
-use crate::tracks::{self, Standing, Track};
+use crate::tracks::{self, Standing, Track, Tracks};
 use kvs_media::{
     AudioCodec, AudioConfig, AudioOutput, ClockStats, InboundStats, KeyFrameConfig, MediaConfig, MediaOutput,
     MediaReceiver, TimeSource, VideoCodec, VideoConfig, VideoFormat, VideoOutput, WithheldCounts,
@@ -44,8 +44,6 @@ pub struct Received {
     pub format: Option<VideoFormat>,
     /// Counters of the pipelines.
     pub relay: RelayFigures,
-    /// The tracks that are stored now.
-    pub tracks: Option<Tracks>,
     /// How each stands, video and audio.
     pub standings: [Standing; 2],
     /// What was received of each and not handed on.
@@ -78,17 +76,13 @@ pub struct ReceiveConfig {
     pub aac_bitrate: i32,
     /// What the end of a recording has to be delivered within.
     pub retire_within: Duration,
-    /// Makes the ends of pipelines.
-    pub factory: Arc<dyn SinkFactory>,
-    /// Hears of pipelines that break.
-    pub delivery: Arc<Delivery>,
+    pub outputs: Outputs,
     /// The time as AWS has it.
     pub clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
 }
 
 /// The media of one peer connection.
 pub struct Receive {
-    /// Which peer.
     pub generation: u64,
     /// To send feedback with.
     pub peer: Arc<dyn Peer>,
@@ -96,13 +90,11 @@ pub struct Receive {
     pub expected: Tracks,
     /// Codecs, and parameter sets that were told beforehand.
     pub negotiated: Negotiated,
-    /// How.
     pub config: ReceiveConfig,
     /// To the session. Bounded; a report that does not fit is left out, the next follows.
     pub session: mpsc::Sender<Input>,
     /// Where the figures are left.
     pub figures: Arc<Mutex<Received>>,
-    /// Log and counters.
     pub events: Arc<Events>,
     /// Media stalls: a key frame is to be asked for.
     pub nudge: Arc<tokio::sync::Notify>,
@@ -115,7 +107,7 @@ impl Receive {
     pub async fn run(self, mut media: MediaQueue) {
         let mut relay = Relay::new(
             self.expected,
-            Arc::clone(&self.config.factory),
+            self.config.outputs.clone(),
             self.config.aac_bitrate,
             self.config.retire_within,
         );
@@ -291,11 +283,11 @@ impl Receive {
                     state.flowing = true;
                     self.tell_opened(tracks, state);
                     self.tell(true);
-                    self.config.delivery.opened(Instant::now());
+                    self.config.outputs.pipeline_opened(Instant::now());
                     self.events.emit(Event::PipelineOpened { tracks });
                 }
                 RelayEvent::Broken { message, retry_in } => {
-                    self.config.delivery.broken(&message, Instant::now());
+                    self.config.outputs.pipeline_broken(&message, Instant::now());
                     self.events.emit(Event::PipelineBroken { message, retry_in });
                 }
                 RelayEvent::Warning(message) => self.events.emit(Event::PipelineWarning { message }),
@@ -357,7 +349,6 @@ impl Receive {
             audio_codec: self.negotiated.audio,
             format: state.format,
             relay: relay.figures(),
-            tracks: relay.tracks(),
             standings: state.standings,
             withheld: [MediaKind::Video, MediaKind::Audio].map(|kind| receiver.withheld(kind)),
             peer,

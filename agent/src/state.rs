@@ -2,7 +2,7 @@
 
 use crate::pipeline::SoundFigures;
 use crate::receive::Received;
-use crate::session::{Phase, View};
+use crate::session::{Phase, Reason, View};
 use kvs_media::WithheldCounts;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -27,11 +27,11 @@ struct Inner {
 /// Sums over all peer connections of this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// RTP packets received.
+    /// RTP packets, without duplicates.
     pub packets_received: u64,
-    /// Payload bytes received.
+    /// Bytes of RTP payload.
     pub bytes_received: u64,
-    /// Packets given up.
+    /// Packets that never came.
     pub packets_lost: u64,
     /// Packets repaired by retransmission.
     pub packets_repaired: u64,
@@ -39,11 +39,10 @@ pub struct Totals {
     pub nack_count: u64,
     /// Key frames asked for.
     pub pli_count: u64,
-    /// Access units received.
+    /// Complete access units.
     pub frames_received: u64,
-    /// IDRs received.
     pub key_frames_received: u64,
-    /// Access units dropped.
+    /// Access units that were received and not stored.
     pub frames_dropped: u64,
     /// What was done to sound so that it fits its capture times.
     pub sound: SoundFigures,
@@ -99,7 +98,6 @@ impl Totals {
 /// Everything at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// The session.
     pub view: View,
     /// Since when its phase and reason are what they are.
     pub since: SystemTime,
@@ -107,7 +105,7 @@ pub struct Snapshot {
     pub idle: std::time::Duration,
     /// The newest peer connection.
     pub received: Option<Received>,
-    /// Sums.
+    /// Since the process began.
     pub totals: Totals,
 }
 
@@ -118,7 +116,7 @@ impl State {
             inner: Mutex::new(Inner {
                 view: View {
                     phase: Phase::Starting,
-                    reason: "Starting",
+                    reason: Reason::Starting,
                     message: "starting".to_owned(),
                     signaling: false,
                     authenticated: false,
@@ -161,7 +159,6 @@ impl State {
         figures
     }
 
-    /// Everything now.
     pub fn snapshot(&self) -> Snapshot {
         let inner = self.inner.lock();
         let received = inner.current.as_ref().map(|(_, figures)| figures.lock().clone());

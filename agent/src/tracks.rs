@@ -1,10 +1,20 @@
-//! Whether each track is stored, and if not, why: pure, from what was observed of one connection.
+//! The tracks of one connection, and whether each is stored, and if not, why. Pure.
 
 use crate::peer::{MediaKind, Unbound};
+use crate::session::{self, Missing};
 use kvs_media::{Flow, Withheld};
 
 /// Fewer packets of which nobody knows what they are may be probes, or the first before a track is bound.
 const STRAY: u64 = 50;
+
+/// A set of tracks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Tracks {
+    pub video: bool,
+    pub audio: bool,
+    /// The audio is stored in two channels.
+    pub stereo: bool,
+}
 
 /// Why a track is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -132,8 +142,8 @@ fn stray(unbound: &Unbound) -> Option<Reason> {
     (*count >= STRAY).then_some(Reason::PayloadType(Some(*number)))
 }
 
-/// What there is to say beside "media flows": a CamelCase word and a sentence; `None` when all that comes is stored.
-pub fn missing([video, audio]: [Standing; 2]) -> Option<(&'static str, String)> {
+/// What there is to say beside "media flows"; `None` when all that comes is stored.
+pub fn missing([video, audio]: [Standing; 2]) -> Option<Missing> {
     let tracks = [(MediaKind::Video, video), (MediaKind::Audio, audio)];
     let is_stored = |standing: Standing| standing == Standing::Stored;
     let mut parts: Vec<_> = tracks
@@ -141,30 +151,36 @@ pub fn missing([video, audio]: [Standing; 2]) -> Option<(&'static str, String)> 
         .filter(|(_, standing)| is_stored(*standing))
         .map(|(kind, _)| format!("{} is stored", kind.as_str()))
         .collect();
-    let mut word: Option<(&str, bool)> = None;
+    let (mut not_stored, mut waiting) = (None, None);
     for (kind, standing) in tracks {
         let name = kind.as_str();
-        let (of_video, of_audio, part) = match standing {
-            Standing::NotStored(reason) => (
-                "VideoNotStored",
-                "AudioNotStored",
-                format!("{name} is not stored: {}", reason.message(kind)),
-            ),
-            Standing::Waiting => ("WaitingForVideo", "WaitingForAudio", format!("{name} is waited for")),
+        match standing {
+            Standing::NotStored(reason) => {
+                not_stored.get_or_insert(kind);
+                parts.push(format!("{name} is not stored: {}", reason.message(kind)));
+            }
+            Standing::Waiting => {
+                waiting.get_or_insert(kind);
+                parts.push(format!("{name} is waited for"));
+            }
             Standing::Silent if is_stored(video) || is_stored(audio) => {
                 parts.push(format!("the master sends no {name}"));
-                continue;
             }
-            Standing::Absent | Standing::Silent | Standing::Stored => continue,
-        };
-        let is_worse = matches!(standing, Standing::NotStored(_));
-        if word.is_none_or(|(_, worst)| is_worse && !worst) {
-            word = Some((if kind == MediaKind::Video { of_video } else { of_audio }, is_worse));
+            Standing::Absent | Standing::Silent | Standing::Stored => {}
         }
-        parts.push(part);
     }
     let whole = tracks.iter().all(|(_, standing)| matches!(standing, Standing::Stored | Standing::Absent));
-    (!whole && !parts.is_empty()).then(|| (word.map_or("Streaming", |(word, _)| word), parts.join("; ")))
+    if whole || parts.is_empty() {
+        return None;
+    }
+    let reason = match (not_stored, waiting) {
+        (Some(MediaKind::Video), _) => session::Reason::VideoNotStored,
+        (Some(MediaKind::Audio), _) => session::Reason::AudioNotStored,
+        (None, Some(MediaKind::Video)) => session::Reason::WaitingForVideo,
+        (None, Some(MediaKind::Audio)) => session::Reason::WaitingForAudio,
+        (None, None) => session::Reason::Streaming,
+    };
+    Some(Missing { reason, message: parts.join("; ") })
 }
 
 #[cfg(test)]
@@ -179,7 +195,7 @@ mod tests {
     const NONE: Track = Track { flow: None, is_in_pipeline: false };
 
     fn said(video: Track, audio: Track, unbound: &Unbound) -> Option<(&'static str, String)> {
-        missing(standings(video, audio, unbound))
+        missing(standings(video, audio, unbound)).map(|missing| (missing.reason.as_str(), missing.message))
     }
 
     #[test]

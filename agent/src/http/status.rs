@@ -1,18 +1,17 @@
 //! The `/status` document.
 
-use super::Context;
+use crate::outputs::Outputs;
+use crate::rfc3339::rfc3339;
 use crate::session::Phase;
-use crate::state::Snapshot;
+use crate::state::{Snapshot, State};
 use crate::tracks::Standing;
-use kvs_ingest_api::{AgentStatus, AudioStatus, StreamStatus, TimeStatus, TrackState, VideoStatus};
+use kvs_ingest_api::{AgentStatus, AudioStatus, TimeStatus, TrackState, VideoStatus};
 use kvs_media::{AudioCodec, ClockStats, InboundStats, VideoCodec};
-use std::time::{Duration, SystemTime};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use std::time::Duration;
 
-pub(super) fn document(context: &Context) -> AgentStatus {
-    let Snapshot { view, since, idle: _, received, totals } = context.state.snapshot();
-    let sink = context.sink.figures();
+/// The document of now. `channel` is its name or ARN, as it was configured.
+pub(super) fn document(state: &State, outputs: &Outputs, channel: &str) -> AgentStatus {
+    let Snapshot { view, since, idle: _, received, totals } = state.snapshot();
     let pair = received.as_ref().and_then(|received| received.peer.pair.as_ref());
     let video = received.as_ref().and_then(|received| {
         let [standing, _] = received.standings;
@@ -47,17 +46,16 @@ pub(super) fn document(context: &Context) -> AgentStatus {
             packets_lost: stats.packets_lost,
             time: time(received.time.audio),
             silence_ms: millis(totals.sound.silence),
-            retimed_ms: millis(totals.sound.bent),
+            retimed_ms: millis(totals.sound.retimed),
             late_ms: millis(totals.sound.late),
         })
     });
-    AgentStatus {
+    let mut status = AgentStatus {
         phase: phase(view.phase),
-        reason: view.reason.to_owned(),
+        reason: view.reason.as_str().to_owned(),
         message: view.message,
         since: rfc3339(since),
-        channel: Some(context.channel.clone()),
-        stream: Some(context.stream.clone()),
+        channel: Some(channel.to_owned()),
         client_id: (!view.client_id.is_empty()).then_some(view.client_id),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         signaling_connected: view.signaling,
@@ -76,16 +74,12 @@ pub(super) fn document(context: &Context) -> AgentStatus {
         receive_buffer_bytes: received.as_ref().map_or(0, |received| received.peer.receive_buffer as u64),
         track_distance_ms: received.as_ref().and_then(|received| received.time.distance_ms),
         clock_step_ms: received.as_ref().map_or(0, |received| received.time.clock_step_ms),
-        kvs: StreamStatus {
-            fragments_persisted: sink.fragments_persisted,
-            last_persisted_at: sink.last_persisted_at.map(rfc3339),
-            fragments_replayed: sink.fragments_replayed,
-            fragments_dropped: sink.fragments_dropped,
-            frames_late: sink.frames_late,
-            buffered_seconds: sink.buffered.as_secs_f64(),
-            sessions: sink.sessions,
-        },
+        ..AgentStatus::default()
+    };
+    for output in outputs.iter() {
+        output.describe(&mut status);
     }
+    status
 }
 
 /// Something of it came, or should have.
@@ -132,8 +126,4 @@ fn time(stats: ClockStats) -> TimeStatus {
 
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn rfc3339(time: SystemTime) -> String {
-    OffsetDateTime::from(time).format(&Rfc3339).unwrap_or_default()
 }

@@ -73,14 +73,12 @@ pub enum PeerEvent {
     Connected,
     /// Nothing came over the connection for four seconds, ICE checks included; it may recover by itself.
     Disconnected,
-    /// It did.
     Recovered,
     /// The master closed the connection (DTLS close_notify), or ended all its sources (RTCP BYE). All media that it
     /// sent before is in the media queue.
     Goodbye,
     /// ICE or DTLS gave up.
     Failed {
-        /// Which, and what was seen.
         reason: String,
     },
 }
@@ -89,12 +87,7 @@ pub enum PeerEvent {
 #[derive(Debug)]
 pub enum MediaEvent {
     /// One RTP packet, RTX already unwrapped, possibly a duplicate, in order of arrival.
-    Rtp {
-        /// Which track it belongs to.
-        kind: MediaKind,
-        /// The packet.
-        packet: RtpPacket,
-    },
+    Rtp { kind: MediaKind, packet: RtpPacket },
     /// One RTCP sender report.
     SenderReport(SenderReport),
 }
@@ -156,12 +149,7 @@ pub enum PeerError {
     Gone,
     /// A remote candidate was refused.
     #[error("remote candidate `{candidate}` refused: {reason}")]
-    Candidate {
-        /// The candidate as received.
-        candidate: String,
-        /// Why.
-        reason: String,
-    },
+    Candidate { candidate: String, reason: String },
     /// Feedback could not be sent.
     #[error("cannot send RTCP feedback: {0}")]
     Feedback(String),
@@ -198,7 +186,6 @@ pub trait Peer: Send + Sync {
     /// Asks for a key frame.
     async fn send_pli(&self, media_ssrc: u32) -> Result<(), PeerError>;
 
-    /// The figures now.
     async fn stats(&self) -> PeerStats;
 
     /// Ends the connection and frees its sockets and TURN allocations.

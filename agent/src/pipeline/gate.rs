@@ -1,21 +1,10 @@
 //! Which tracks a pipeline is built with.
 //!
-//! `kvssink` declares its tracks when a session begins and needs every one of them in each
-//! fragment, so a track is declared only when media of it arrived: a short wait after the first
+//! An output declares its tracks when it begins (KVS needs every one of them in each fragment), so a track is declared only when media of it arrived: a short wait after the first
 //! track gives the second its chance, and a track that appears later, or dries up, changes the set.
 
+use crate::tracks::Tracks;
 use std::time::{Duration, Instant};
-
-/// A set of tracks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Tracks {
-    /// H.264.
-    pub video: bool,
-    /// Opus, stored as AAC.
-    pub audio: bool,
-    /// In two channels.
-    pub stereo: bool,
-}
 
 /// How long the first track waits for the second.
 const PATIENCE: Duration = Duration::from_millis(1000);

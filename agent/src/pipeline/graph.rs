@@ -2,9 +2,9 @@
 
 use super::audio::{RATE, Retime, RetimeFigures};
 use super::backlog::Backlog;
-use super::elements::{PipelineError, make, set};
-use super::gate::Tracks;
-use super::sink::SinkFactory;
+use crate::elements::{self, PipelineError, make, request_pad, set};
+use crate::outputs::Outputs;
+use crate::tracks::Tracks;
 use bytes::Bytes;
 use gst::prelude::*;
 use parking_lot::Mutex;
@@ -45,19 +45,9 @@ const EVENT_QUEUE: usize = 64;
 #[derive(Debug)]
 pub enum GraphEvent {
     /// It is broken and must be replaced.
-    Error {
-        /// The element that failed.
-        element: String,
-        /// What it says, with GStreamer's detail.
-        message: String,
-    },
+    Error { element: String, message: String },
     /// Something is not as it should be, but it goes on.
-    Warning {
-        /// The element.
-        element: String,
-        /// What it says.
-        message: String,
-    },
+    Warning { element: String, message: String },
     /// What is stored cannot be decoded, or not from its beginning, without a key frame.
     KeyFrameWanted,
     /// Everything that was put in has come out.
@@ -80,7 +70,7 @@ pub struct PictureFormat {
 pub struct Picture {
     /// NAL units behind lengths of four bytes.
     pub data: Bytes,
-    /// Of an IDR.
+    /// Of every IDR, and of no other.
     pub format: Option<PictureFormat>,
     /// When it was captured.
     pub at: SystemTime,
@@ -105,7 +95,7 @@ pub struct SoundFigures {
     /// Written where none was received.
     pub silence: Duration,
     /// Played a little slower or faster.
-    pub bent: Duration,
+    pub retimed: Duration,
     /// Stored behind what was written after it.
     pub late: Duration,
 }
@@ -114,12 +104,20 @@ impl SoundFigures {
     /// Adds those of another pipeline.
     pub fn add(&mut self, other: Self) {
         self.silence += other.silence;
-        self.bent += other.bent;
+        self.retimed += other.retimed;
         self.late += other.late;
     }
 }
 
-/// A running pipeline.
+/// Checks that everything a pipeline is made of is installed, beside what its outputs are made of.
+///
+/// # Errors
+///
+/// The first element that is missing.
+pub fn check_installed() -> Result<(), PipelineError> {
+    elements::check_installed(&["appsrc", "capsfilter", "h264parse", "opusdec", "voaacenc", "aacparse"])
+}
+
 pub struct Graph {
     pipeline: gst::Pipeline,
     tracks: Tracks,
@@ -130,7 +128,6 @@ pub struct Graph {
     last_picture: Option<SystemTime>,
     /// A picture is presented before one that came before it.
     reorders: bool,
-    audio_dropped: u64,
     /// Opus packets that go in together, and the capture time of the first.
     sounds: Option<(gst::BufferList, SystemTime)>,
     /// Up to where there is sound, or silence in its place.
@@ -141,25 +138,35 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Builds and starts a pipeline of `tracks` that ends in what `factory` makes. `aac_bitrate` is in bit/s.
+    /// Builds and starts a pipeline of `tracks` that ends in `outputs`. `aac_bitrate` is in bit/s.
     ///
     /// # Errors
     ///
     /// [`PipelineError`] when an element is missing or nothing starts.
     pub fn start(
         tracks: Tracks,
-        factory: &dyn SinkFactory,
+        outputs: &Outputs,
         aac_bitrate: i32,
     ) -> Result<(Self, mpsc::Receiver<GraphEvent>), PipelineError> {
         let pipeline = gst::Pipeline::new();
-        let sink = factory.attach(&pipeline)?;
+        let (mut video_inlets, mut audio_inlets) = (Vec::new(), Vec::new());
+        for output in outputs.iter() {
+            let inlets = output.attach(&pipeline, tracks)?;
+            video_inlets.extend(inlets.video);
+            audio_inlets.extend(inlets.audio);
+        }
         let (sender, events) = mpsc::channel(EVENT_QUEUE);
-        let video = if tracks.video { Some(video_branch(&pipeline, &sink, sender.clone())?) } else { None };
+        let video = match &video_inlets[..] {
+            [] => None,
+            inlets => Some(video_branch(&pipeline, inlets, sender.clone())?),
+        };
         let retimed = Arc::default();
-        let audio = if tracks.audio {
-            Some(audio_branch(&pipeline, &sink, aac_bitrate, tracks.stereo, Arc::clone(&retimed))?)
-        } else {
-            None
+        let audio = match &audio_inlets[..] {
+            [] => None,
+            inlets => {
+                let retimed = Arc::clone(&retimed);
+                Some(audio_branch(&pipeline, inlets, aac_bitrate, tracks.stereo, retimed)?)
+            }
         };
         if let Some(bus) = pipeline.bus() {
             bus.set_sync_handler(move |_, message| {
@@ -182,7 +189,6 @@ impl Graph {
             format: None,
             last_picture: None,
             reorders: false,
-            audio_dropped: 0,
             sounds: None,
             sound_end: None,
             retimed,
@@ -242,7 +248,6 @@ impl Graph {
             return true;
         };
         if source.current_level_bytes() > AUDIO_QUEUE_BYTES {
-            self.audio_dropped += 1;
             return false;
         }
         self.sound_end = self.sound_end.max(Some(sound.at + sound.duration));
@@ -283,17 +288,12 @@ impl Graph {
         }
     }
 
-    /// Access units and Opus packets dropped so far because the pipeline did not keep up.
-    pub fn dropped(&self) -> (u64, u64) {
-        (self.backlog.dropped(), self.audio_dropped)
-    }
-
     /// What was done to the sound of this pipeline.
     pub fn sound_figures(&self) -> SoundFigures {
         let retimed = *self.retimed.lock();
         SoundFigures {
             silence: self.silence + Duration::from_nanos(retimed.filled),
-            bent: Duration::from_nanos(retimed.bent),
+            retimed: Duration::from_nanos(retimed.retimed),
             late: Duration::from_nanos(retimed.late),
         }
     }
@@ -321,12 +321,12 @@ impl Graph {
 
 fn video_branch(
     pipeline: &gst::Pipeline,
-    sink: &gst::Element,
+    inlets: &[gst::Pad],
     events: mpsc::Sender<GraphEvent>,
 ) -> Result<gst_app::AppSrc, PipelineError> {
     // With the first picture come its caps.
     let source = source(None);
-    link(pipeline, &source, &[], sink, "video_%u")?;
+    link(pipeline, &source, &[], inlets)?;
     if let Some(pad) = source.static_pad("src") {
         pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
             let wanted = info
@@ -334,7 +334,7 @@ fn video_branch(
                 .and_then(|event| event.structure())
                 .is_some_and(|structure| structure.name() == "GstForceKeyUnit");
             if wanted {
-                // Full: kvssink asks again.
+                // Full: who wants one asks again.
                 let _ = events.try_send(GraphEvent::KeyFrameWanted);
             }
             gst::PadProbeReturn::Ok
@@ -356,7 +356,7 @@ fn h264(format: &PictureFormat) -> gst::Caps {
 
 fn audio_branch(
     pipeline: &gst::Pipeline,
-    sink: &gst::Element,
+    inlets: &[gst::Pad],
     aac_bitrate: i32,
     stereo: bool,
     retimed: Arc<Mutex<RetimeFigures>>,
@@ -386,7 +386,7 @@ fn audio_branch(
         "caps",
         gst::Caps::builder("audio/mpeg").field("mpegversion", 4i32).field("stream-format", "raw").build(),
     )?;
-    link(pipeline, &source, &[decode, pin, retime, encode, parse, filter], sink, "audio_%u")?;
+    link(pipeline, &source, &[decode, pin, retime, encode, parse, filter], inlets)?;
     Ok(source)
 }
 
@@ -405,33 +405,42 @@ fn source(caps: Option<&gst::Caps>) -> gst_app::AppSrc {
         .max_buffers(0)
         .build();
     source.set_caps(caps);
-    // kvssink waits for one track with the other so long.
+    // An output that puts the tracks in one order waits for one with the other so long.
     source.set_latency(LATENESS, gst::ClockTime::NONE);
     source
 }
 
+/// `source ! chain`, and then to every one of `inlets`: through a `tee` where there are several.
 fn link(
     pipeline: &gst::Pipeline,
     source: &gst_app::AppSrc,
     chain: &[gst::Element],
-    sink: &gst::Element,
-    pad: &str,
+    inlets: &[gst::Pad],
 ) -> Result<(), PipelineError> {
     pipeline.add(source)?;
     pipeline.add_many(chain)?;
-    let mut previous: &gst::Element = source.upcast_ref();
+    let mut last: &gst::Element = source.upcast_ref();
     for element in chain {
-        previous.link(element)?;
-        previous = element;
+        last.link(element)?;
+        last = element;
     }
-    let wrong = |reason: String| PipelineError::Element { element: sink.name().to_string(), reason };
-    let target = sink.request_pad_simple(pad).ok_or_else(|| wrong(format!("it has no pad `{pad}`")))?;
-    previous
-        .static_pad("src")
-        .ok_or_else(|| wrong("nothing to link".to_owned()))?
-        .link(&target)
-        .map_err(|error| wrong(format!("pad `{pad}`: {error}")))?;
-    Ok(())
+    let connect = |outlet: &gst::Pad, inlet: &gst::Pad| {
+        outlet.link(inlet).map(drop).map_err(|error| PipelineError::Element {
+            element: inlet.parent_element().map(|it| it.name().to_string()).unwrap_or_default(),
+            reason: format!("pad `{}`: {error}", inlet.name()),
+        })
+    };
+    if let [inlet] = inlets {
+        let outlet = last.static_pad("src").ok_or_else(|| PipelineError::Element {
+            element: last.name().to_string(),
+            reason: "it has no pad `src`".to_owned(),
+        })?;
+        return connect(&outlet, inlet);
+    }
+    let tee = make("tee")?;
+    pipeline.add(&tee)?;
+    last.link(&tee)?;
+    inlets.iter().try_for_each(|inlet| connect(&request_pad(&tee, "src_%u")?, inlet))
 }
 
 /// `dts`: it is decoded when it is presented; the C++ element's `use-original-pts` reads the DTS.

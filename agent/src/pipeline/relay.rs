@@ -1,11 +1,11 @@
 //! Keeps the right pipeline running for the media that arrives: opens it when it is known which
 //! tracks there are, replaces it when that changes, rebuilds it when it breaks.
 
-use super::gate::{Gate, Tracks};
+use super::gate::Gate;
 use super::graph::{Graph, GraphEvent, Picture, Sound, SoundFigures};
-use super::sink::SinkFactory;
+use crate::outputs::Outputs;
+use crate::tracks::Tracks;
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -26,12 +26,7 @@ pub enum RelayEvent {
     /// A pipeline runs with these tracks.
     Opened(Tracks),
     /// The pipeline broke, or could not be built; it is built anew after a while.
-    Broken {
-        /// Element and message.
-        message: String,
-        /// When it is tried again.
-        retry_in: Duration,
-    },
+    Broken { message: String, retry_in: Duration },
     /// Something is not as it should be, but it goes on.
     Warning(String),
     /// A key frame is needed for a pipeline to begin with.
@@ -47,7 +42,6 @@ pub struct RelayFigures {
     pub sounds: u64,
     /// Pictures dropped: no pipeline, or it did not keep up.
     pub pictures_dropped: u64,
-    /// Opus packets dropped.
     pub sounds_dropped: u64,
     /// Pipelines that were started.
     pub pipelines: u64,
@@ -62,7 +56,7 @@ enum Item {
 
 /// The pipelines of one peer connection.
 pub struct Relay {
-    factory: Arc<dyn SinkFactory>,
+    outputs: Outputs,
     aac_bitrate: i32,
     gate: Gate,
     pending: VecDeque<Item>,
@@ -81,14 +75,9 @@ pub struct Relay {
 impl Relay {
     /// A relay for media of which `expected` was negotiated. `aac_bitrate` is in bit/s. A pipeline
     /// that is replaced has `retire_within` to deliver what it has.
-    pub fn new(
-        expected: Tracks,
-        factory: Arc<dyn SinkFactory>,
-        aac_bitrate: i32,
-        retire_within: Duration,
-    ) -> Self {
+    pub fn new(expected: Tracks, outputs: Outputs, aac_bitrate: i32, retire_within: Duration) -> Self {
         Self {
-            factory,
+            outputs,
             aac_bitrate,
             gate: Gate::new(expected),
             pending: VecDeque::new(),
@@ -103,7 +92,6 @@ impl Relay {
         }
     }
 
-    /// An access unit.
     pub fn picture(&mut self, picture: Picture, now: Instant) -> Vec<RelayEvent> {
         self.gate.video(now);
         let mut events = Vec::new();
@@ -126,7 +114,7 @@ impl Relay {
 
     /// The next picture, an IDR, has another format than those before.
     pub fn format_changed(&mut self) {
-        if self.factory.replace_on_new_format() {
+        if self.outputs.replace_on_new_format() {
             self.retire();
         }
     }
@@ -151,7 +139,7 @@ impl Relay {
         events
     }
 
-    /// Time has passed.
+    /// Opens a pipeline when it is time, and takes note of those that have ended.
     pub fn tick(&mut self, now: Instant) -> Vec<RelayEvent> {
         let mut events = Vec::new();
         self.flow(now, &mut events);
@@ -261,7 +249,7 @@ impl Relay {
                 }
                 return;
             }
-            match Graph::start(tracks, self.factory.as_ref(), self.aac_bitrate) {
+            match Graph::start(tracks, &self.outputs, self.aac_bitrate) {
                 Ok((graph, bus)) => {
                     self.graph = Some(graph);
                     self.bus = Some(bus);

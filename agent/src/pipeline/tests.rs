@@ -1,9 +1,15 @@
-//! The pipelines with a Matroska file in the place of `kvssink`, read back with ffprobe.
+//! The pipelines with Matroska files for outputs, read back with ffprobe.
 #![allow(clippy::unwrap_used)]
 
-use super::elements::make;
+use super::graph::GraphEvent;
 use super::*;
+use crate::elements::{PipelineError, make, request_pad};
+use crate::outputs::{Delivery, Inlets, NotReady, Output, Words};
+use crate::tracks::Tracks;
+use async_trait::async_trait;
 use gst::prelude::*;
+use kvs_ingest_api::AgentStatus;
+use prometheus_client::encoding::DescriptorEncoder;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,16 +19,27 @@ use std::time::{Duration, Instant, SystemTime};
 struct Files {
     folder: PathBuf,
     next: AtomicU32,
+    delivery: Delivery,
 }
 
 impl Files {
+    fn new(folder: &Path) -> Arc<Self> {
+        let words = Words { interrupted: "FileInterrupted", refused: "FileRefused", receiver: "the disk" };
+        Arc::new(Self { folder: folder.to_owned(), next: AtomicU32::new(0), delivery: Delivery::new(words) })
+    }
+
     fn file(&self, number: u32) -> PathBuf {
         self.folder.join(format!("{number}.mkv"))
     }
 }
 
-impl SinkFactory for Files {
-    fn attach(&self, pipeline: &gst::Pipeline) -> Result<gst::Element, PipelineError> {
+#[async_trait]
+impl Output for Files {
+    async fn prepare(&self) -> Result<(), NotReady> {
+        Ok(())
+    }
+
+    fn attach(&self, pipeline: &gst::Pipeline, tracks: Tracks) -> Result<Inlets, PipelineError> {
         let mux = make("matroskamux")?;
         // As kvssink, it does not wait for a track that is late.
         let file = make("filesink")?;
@@ -30,7 +47,26 @@ impl SinkFactory for Files {
         file.set_property("async", false);
         pipeline.add_many([&mux, &file])?;
         mux.link(&file)?;
-        Ok(mux)
+        let inlet = |template| -> Result<gst::Pad, PipelineError> {
+            let queue = make("queue")?;
+            pipeline.add(&queue)?;
+            queue.static_pad("src").unwrap().link(&request_pad(&mux, template)?).unwrap();
+            Ok(queue.static_pad("sink").unwrap())
+        };
+        Ok(Inlets {
+            video: tracks.video.then(|| inlet("video_%u")).transpose()?,
+            audio: tracks.audio.then(|| inlet("audio_%u")).transpose()?,
+        })
+    }
+
+    fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
+    fn describe(&self, _: &mut AgentStatus) {}
+
+    fn encode_metrics(&self, _: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        Ok(())
     }
 }
 
@@ -114,15 +150,19 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         gst::init().unwrap();
-        check_installed(false).unwrap();
+        check_installed().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let files = Arc::new(Files { folder: folder.path().to_owned(), next: AtomicU32::new(0) });
+        let files = Files::new(folder.path());
         Self { folder, files, start: SystemTime::now(), now: Instant::now() }
     }
 
     fn relay(&self, expected: Tracks) -> Relay {
-        let factory = Arc::clone(&self.files) as Arc<dyn SinkFactory>;
-        Relay::new(expected, factory, 64_000, Duration::from_secs(10))
+        self.relay_to(expected, [Arc::clone(&self.files)])
+    }
+
+    fn relay_to<const N: usize>(&self, expected: Tracks, outputs: [Arc<Files>; N]) -> Relay {
+        let outputs = outputs.into_iter().map(|files| files as Arc<dyn Output>).collect();
+        Relay::new(expected, outputs, 64_000, Duration::from_secs(10))
     }
 
     /// Feeds pictures from `from` milliseconds on, in real order with sounds.
@@ -174,6 +214,21 @@ async fn every_frame_of_both_tracks_is_stored() {
     let audio = frames(&file, "a:0");
     assert!((46..=50).contains(&audio), "{audio}");
     drop(bench.folder);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_output_gets_every_frame() {
+    let bench = Bench::new();
+    let folder = tempfile::tempdir().unwrap();
+    let outputs = [Arc::clone(&bench.files), Files::new(folder.path())];
+    let mut relay = bench.relay_to(BOTH, outputs.clone());
+    bench.feed(&mut relay, 0, &pictures(320), &sounds(1));
+    relay.finish().await;
+    for output in outputs {
+        assert_eq!(frames(&output.file(0), "v:0"), 30);
+        let audio = frames(&output.file(0), "a:0");
+        assert!((46..=50).contains(&audio), "{audio}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -233,17 +288,22 @@ async fn a_recording_that_ends_before_its_tracks_are_known_is_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_track_alone_is_stored() {
+async fn audio_alone_is_stored() {
     let bench = Bench::new();
     let mut relay = bench.relay(Tracks { audio: true, ..Tracks::default() });
     bench.feed(&mut relay, 0, &[], &sounds(2));
     relay.finish().await;
     let audio = frames(&bench.files.file(0), "a:0");
     assert!((92..=97).contains(&audio), "{audio}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn video_alone_is_stored() {
+    let bench = Bench::new();
     let mut relay = bench.relay(Tracks { video: true, ..Tracks::default() });
     bench.feed(&mut relay, 0, &pictures(320), &[]);
     relay.finish().await;
-    assert_eq!(frames(&bench.files.file(1), "v:0"), 30);
+    assert_eq!(frames(&bench.files.file(0), "v:0"), 30);
 }
 
 #[tokio::test(flavor = "multi_thread")]

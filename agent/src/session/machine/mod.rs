@@ -6,7 +6,7 @@ use super::answer::Answer;
 use super::backoff::Backoff;
 use super::ids::ClientIds;
 use super::patience::Patience;
-use super::{Action, Failure, FailureKind, Input, Phase, Timing, View};
+use super::{Action, Failure, FailureKind, Input, Missing, Phase, Reason, Timing, View};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::VecDeque;
@@ -110,7 +110,7 @@ pub struct Session {
     /// What the master does not send although it was offered.
     refused: Option<String>,
     /// Which of its tracks are not stored, and why.
-    missing: Option<(&'static str, String)>,
+    missing: Option<Missing>,
     /// Since when offers go unanswered.
     waiting_since: Option<Instant>,
     /// Local candidates of the current peer.
@@ -160,7 +160,6 @@ impl Session {
         }
     }
 
-    /// The viewer's client id now.
     pub fn client_id(&self) -> String {
         self.ids.current()
     }
@@ -619,14 +618,14 @@ impl Session {
         }
     }
 
-    fn standing(&self, up: bool, now: Instant) -> (Phase, &'static str, String) {
+    fn standing(&self, up: bool, now: Instant) -> (Phase, Reason, String) {
         if self.stopped {
-            return (Phase::Stopping, "Stopping", "stopping".to_owned());
+            return (Phase::Stopping, Reason::Stopping, "stopping".to_owned());
         }
         // Packets that nobody can use are not silence.
         let is_unusable = |flowing_since: &Option<Instant>| {
             flowing_since.is_none()
-                && self.missing.as_ref().is_some_and(|(reason, _)| reason.ends_with("NotStored"))
+                && self.missing.as_ref().is_some_and(|missing| missing.reason.is_not_stored())
         };
         if let Peer::Connected { last_media, lost, flowing_since, .. } = &self.peer
             && !is_unusable(flowing_since)
@@ -637,11 +636,13 @@ impl Session {
                 None => "the master is connected, but sends no media; it is asked for a key frame",
                 Some(_) => "the master sends no media and answers no ICE checks; it is waited for",
             };
-            return (Phase::WaitingForMaster, "MasterSilent", message.to_owned());
+            return (Phase::WaitingForMaster, Reason::MasterSilent, message.to_owned());
         }
         if let Peer::Connected { flowing_since: Some(_), .. } = &self.peer {
-            let (reason, mut message) =
-                self.missing.clone().unwrap_or_else(|| ("Streaming", "media flows".to_owned()));
+            let (reason, mut message) = match &self.missing {
+                Some(missing) => (missing.reason, missing.message.clone()),
+                None => (Reason::Streaming, "media flows".to_owned()),
+            };
             if let Some(refused) = &self.refused {
                 message.push_str("; the master does not send everything: ");
                 message.push_str(refused);
@@ -660,7 +661,7 @@ impl Session {
             } else {
                 Phase::Starting
             };
-            (phase, failure.kind.reason(), failure.message.clone())
+            (phase, Reason::Failure(failure.kind), failure.message.clone())
         };
         if !up {
             if let Some(failure) = &self.signaling_failure {
@@ -668,7 +669,7 @@ impl Session {
             }
             // Merely changing the socket is no news.
             if !self.ever_up {
-                return (Phase::Starting, "JoiningChannel", "joining the signaling channel".to_owned());
+                return (Phase::Starting, Reason::JoiningChannel, "joining the signaling channel".to_owned());
             }
         }
         let again = if self.ever_streamed { Phase::Reconnecting } else { Phase::Connecting };
@@ -680,7 +681,7 @@ impl Session {
             {
                 (
                     Phase::WaitingForMaster,
-                    "MasterEnded",
+                    Reason::MasterEnded,
                     "the master ended the connection; it is offered another one".to_owned(),
                 )
             }
@@ -691,22 +692,26 @@ impl Session {
             {
                 (
                     Phase::WaitingForMaster,
-                    "WaitingForMaster",
+                    Reason::WaitingForMaster,
                     "no master answers on the channel; it is offered a connection again and again".to_owned(),
                 )
             }
             Peer::Idle { .. } | Peer::Creating { .. } | Peer::Offering { .. } => match &self.peer_failure {
                 Some(failure) => trying(failure, true),
-                None => (again, "Offering", "offering a connection".to_owned()),
+                None => (again, Reason::Offering, "offering a connection".to_owned()),
             },
             Peer::Connecting { .. } => match &self.peer_failure {
                 // Until it really is better than last time.
                 Some(failure) if failure.kind.needs_a_person() => trying(failure, true),
-                _ => (again, "ConnectingPeer", "a master answered; connecting".to_owned()),
+                _ => (again, Reason::ConnectingPeer, "a master answered; connecting".to_owned()),
             },
             Peer::Connected { .. } => match &self.missing {
-                Some((reason, message)) if reason.ends_with("NotStored") => (again, *reason, message.clone()),
-                _ => (again, "WaitingForMedia", "connected; waiting for the first key frame".to_owned()),
+                Some(missing) if missing.reason.is_not_stored() => {
+                    (again, missing.reason, missing.message.clone())
+                }
+                _ => {
+                    (again, Reason::WaitingForMedia, "connected; waiting for the first key frame".to_owned())
+                }
             },
         }
     }

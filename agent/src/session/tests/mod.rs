@@ -238,7 +238,7 @@ impl Harness {
     }
 
     fn reason(&self) -> &'static str {
-        self.session.view(self.now).reason
+        self.session.view(self.now).reason.as_str()
     }
 
     fn count(&self, wanted: impl Fn(&Action) -> bool) -> usize {
@@ -509,7 +509,7 @@ fn media_storage_is_reported_and_looked_at_again_slowly() {
             }
         }
         assert_eq!(session.view(now).phase, Phase::Failed);
-        assert_eq!(session.view(now).reason, "MediaStorageEnabled");
+        assert_eq!(session.view(now).reason.as_str(), "MediaStorageEnabled");
         now = session.poll_timeout().unwrap();
     }
     assert!((10..=22).contains(&resolves), "{resolves}");
@@ -602,21 +602,25 @@ fn stop_closes_everything_and_nothing_happens_after() {
     assert_eq!(harness.log.len(), before);
 }
 
+fn missing(message: &str) -> Option<Missing> {
+    Some(Missing { reason: Reason::VideoNotStored, message: message.to_owned() })
+}
+
 #[test]
 fn what_is_not_stored_is_said_in_place_of_media_flows_until_the_next_peer() {
     let mut harness = Harness::new();
     harness.run(SECOND);
     let said = |harness: &Harness| harness.session.view(harness.now);
-    assert_eq!((said(&harness).reason, said(&harness).message.as_str()), ("Streaming", "media flows"));
-    let missing = Some(("VideoNotStored", "audio is stored; video is not stored: why".to_owned()));
+    assert_eq!((harness.reason(), said(&harness).message.as_str()), ("Streaming", "media flows"));
+    let missing = missing("audio is stored; video is not stored: why");
     harness.input(Input::Tracks { generation: 99, missing: missing.clone() });
-    assert_eq!(said(&harness).reason, "Streaming", "of another peer");
+    assert_eq!(harness.reason(), "Streaming", "of another peer");
     harness.input(Input::Tracks { generation: 1, missing });
     let view = said(&harness);
-    assert_eq!((view.phase, view.reason), (Phase::Streaming, "VideoNotStored"));
+    assert_eq!((view.phase, view.reason), (Phase::Streaming, Reason::VideoNotStored));
     assert!(view.message.starts_with("audio is stored; video is not stored"), "{}", view.message);
     harness.input(Input::Tracks { generation: 1, missing: None });
-    assert_eq!(said(&harness).reason, "Streaming");
+    assert_eq!(harness.reason(), "Streaming");
 }
 
 #[test]
@@ -624,10 +628,11 @@ fn packets_that_nobody_can_use_are_not_called_silence() {
     let mut harness = Harness::with(|world| world.media = false);
     harness.run(SECOND);
     let why = "video is not stored: the master sends payload type 97, which its answer does not have";
-    harness.input(Input::Tracks { generation: 1, missing: Some(("VideoNotStored", why.to_owned())) });
+    harness.input(Input::Tracks { generation: 1, missing: missing(why) });
     harness.run(20 * SECOND);
     let view = harness.session.view(harness.now);
-    assert_eq!((view.phase, view.reason, view.message.as_str()), (Phase::Connecting, "VideoNotStored", why));
+    let told = (view.phase, view.reason, view.message.as_str());
+    assert_eq!(told, (Phase::Connecting, Reason::VideoNotStored, why));
     harness.run(20 * SECOND);
     let told = |action: &Action| matches!(action, Action::Report(failure) if failure.message.ends_with(why));
     assert_eq!(harness.count(told), 1, "{:?}", harness.log);
