@@ -363,12 +363,8 @@ impl Driver {
         let receive = Receive {
             generation,
             peer: Arc::clone(&slot.peer) as Arc<dyn Peer>,
-            expected: Tracks {
-                video: negotiated.video.is_some(),
-                audio: negotiated.audio.is_some(),
-                ..Tracks::default()
-            },
-            negotiated,
+            expected: Tracks { video: negotiated.video, audio: negotiated.audio, ..Tracks::default() },
+            parameter_sets: negotiated.parameter_sets,
             config: self.config.receive.clone(),
             session: self.inputs.clone(),
             figures: self.state.new_peer(generation),

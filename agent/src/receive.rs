@@ -2,10 +2,11 @@
 
 use crate::events::{Event, Events};
 use crate::outputs::Outputs;
-use crate::peer::{MediaEvent, MediaKind, MediaQueue, Negotiated, Peer, PeerStats};
-use crate::pipeline::{Picture, PictureFormat, Relay, RelayEvent, RelayFigures, Sound};
+use crate::peer::{MediaEvent, MediaKind, MediaQueue, Peer, PeerStats};
+use crate::pipeline::{Relay, RelayEvent, RelayFigures};
 use crate::session::Input;
 use crate::tracks::{self, Standing, Track, Tracks};
+use bytes::Bytes;
 use kvs_media::{
     AudioCodec, AudioConfig, AudioOutput, ClockStats, InboundStats, KeyFrameConfig, MediaConfig, MediaOutput,
     MediaReceiver, TimeSource, VideoCodec, VideoConfig, VideoFormat, VideoOutput, WithheldCounts,
@@ -88,8 +89,8 @@ pub struct Receive {
     pub peer: Arc<dyn Peer>,
     /// What was negotiated.
     pub expected: Tracks,
-    /// Codecs, and parameter sets that were told beforehand.
-    pub negotiated: Negotiated,
+    /// SPS and PPS that the answer told.
+    pub parameter_sets: Vec<Bytes>,
     pub config: ReceiveConfig,
     /// To the session. Bounded; a report that does not fit is left out, the next follows.
     pub session: mpsc::Sender<Input>,
@@ -112,16 +113,16 @@ impl Receive {
             self.config.retire_within,
         );
         let mut receiver = MediaReceiver::new(MediaConfig {
-            video: self.negotiated.video.map(|codec| VideoConfig {
+            video: self.expected.video.map(|codec| VideoConfig {
                 codec,
                 key_frames: KeyFrameConfig {
                     interval: Some(self.config.key_frame_interval),
                     ..KeyFrameConfig::default()
                 },
-                parameter_sets: self.negotiated.parameter_sets.clone(),
+                parameter_sets: self.parameter_sets.clone(),
                 ..VideoConfig::default()
             }),
-            audio: self.negotiated.audio.map(|codec| AudioConfig { codec, ..AudioConfig::default() }),
+            audio: self.expected.audio.map(|codec| AudioConfig { codec, ..AudioConfig::default() }),
             ..MediaConfig::default()
         });
         let mut state = State {
@@ -206,14 +207,7 @@ impl Receive {
                         state.flowing = true;
                         self.tell(true);
                     }
-                    let idr = unit.is_idr();
-                    let format = unit.parameters.map(|parameters| PictureFormat {
-                        configuration_record: parameters.configuration_record,
-                        width: parameters.format.width,
-                        height: parameters.format.height,
-                    });
-                    let picture = Picture { data: unit.data, format, at: unit.capture_time, idr };
-                    let events = relay.picture(picture, now);
+                    let events = relay.access_unit(unit, now);
                     self.relay_events(events, state);
                 }
                 MediaOutput::Video(VideoOutput::FormatChanged(format)) => {
@@ -256,17 +250,15 @@ impl Receive {
                 }
                 MediaOutput::Audio(AudioOutput::Packet(packet)) => {
                     // Audio alone is media, too; beside video, the picture decides.
-                    if !state.flowing && !self.expected.video {
+                    if !state.flowing && self.expected.video.is_none() {
                         state.flowing = true;
                         self.tell(true);
                     }
-                    let sound =
-                        Sound { data: Some(packet.data), at: packet.capture_time, duration: packet.duration };
-                    let events = relay.sound(sound, now);
+                    let events = relay.audio_packet(packet, now);
                     self.relay_events(events, state);
                 }
                 MediaOutput::Audio(AudioOutput::Gap { at, duration }) => {
-                    let events = relay.sound(Sound { data: None, at, duration }, now);
+                    let events = relay.audio_gap(at, duration, now);
                     self.relay_events(events, state);
                 }
                 // The enums may grow.
@@ -332,7 +324,10 @@ impl Receive {
         let now = Instant::now();
         let stored = relay.tracks().unwrap_or_default();
         let track = |kind, is_in_pipeline| Track { flow: receiver.flow(kind, now), is_in_pipeline };
-        let (video, audio) = (track(MediaKind::Video, stored.video), track(MediaKind::Audio, stored.audio));
+        let (video, audio) = (
+            track(MediaKind::Video, stored.video.is_some()),
+            track(MediaKind::Audio, stored.audio.is_some()),
+        );
         self.tell_standings(tracks::standings(video, audio, &peer.unbound), state);
         let mut figures = self.figures.lock();
         if figures.peer.pair != peer.pair
@@ -345,8 +340,8 @@ impl Receive {
         *figures = Received {
             video: receiver.stats(MediaKind::Video).cloned(),
             audio: receiver.stats(MediaKind::Audio).cloned(),
-            video_codec: self.negotiated.video,
-            audio_codec: self.negotiated.audio,
+            video_codec: self.expected.video,
+            audio_codec: self.expected.audio,
             format: state.format,
             relay: relay.figures(),
             standings: state.standings,
@@ -359,7 +354,10 @@ impl Receive {
     /// A pipeline of these tracks runs. Of those that it lacks nobody says that they flow.
     fn tell_opened(&self, tracks: Tracks, state: &mut State) {
         let mut standings = state.standings;
-        let tracks = [(self.expected.video, tracks.video), (self.expected.audio, tracks.audio)];
+        let tracks = [
+            (self.expected.video.is_some(), tracks.video.is_some()),
+            (self.expected.audio.is_some(), tracks.audio.is_some()),
+        ];
         for (standing, (is_expected, is_stored)) in standings.iter_mut().zip(tracks) {
             match (is_expected, is_stored, &standing) {
                 (true, true, _) => *standing = Standing::Stored,
