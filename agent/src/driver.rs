@@ -360,14 +360,11 @@ impl Driver {
         let Some(media) = slot.media.take() else {
             return Err(PeerError::Apply("the answer was applied before".to_owned()));
         };
+        let refused = (!negotiated.refused.is_empty()).then(|| negotiated.refused.join("; "));
         let receive = Receive {
             generation,
             peer: Arc::clone(&slot.peer) as Arc<dyn Peer>,
-            expected: Tracks {
-                video: negotiated.video.is_some(),
-                audio: negotiated.audio,
-                ..Tracks::default()
-            },
+            expected: Tracks { video: negotiated.video, audio: negotiated.audio, ..Tracks::default() },
             parameter_sets: negotiated.parameter_sets,
             config: self.config.receive.clone(),
             session: self.inputs.clone(),
@@ -377,7 +374,7 @@ impl Driver {
             stop: slot.stop.clone(),
         };
         self.receiving.spawn(receive.run(media));
-        Ok((!negotiated.refused.is_empty()).then(|| negotiated.refused.join("; ")))
+        Ok(refused)
     }
 }
 

@@ -283,7 +283,7 @@ impl Events {
             }
             Event::PipelineOpened { tracks } => {
                 self.pipelines_opened.inc();
-                tracing::info!(video = tracks.video, audio = tracks.audio, "recording");
+                tracing::info!(video = tracks.video.is_some(), audio = tracks.audio.is_some(), "recording");
             }
             Event::PipelineBroken { message, retry_in } => {
                 self.pipelines_broken.inc();

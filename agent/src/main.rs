@@ -118,8 +118,8 @@ fn driver_config(cli: &Cli, settings: &Settings, aws: &AwsContext, outputs: Outp
         channel: settings.channel.clone(),
         create_channel: settings.create_channel,
         peer: PeerConfig {
-            video: settings.media.video.enabled,
-            audio: audio.enabled,
+            video: settings.video_codecs(),
+            audio: settings.audio_codecs(),
             start_bitrate_kbps: settings.media.video.start_bitrate_kbps,
             relay_only: settings.relay_only,
             ice_servers: Vec::new(),

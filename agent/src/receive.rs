@@ -3,13 +3,13 @@
 use crate::events::{Event, Events};
 use crate::outputs::Outputs;
 use crate::peer::{MediaEvent, MediaKind, MediaQueue, Peer, PeerStats};
-use crate::pipeline::{Picture, PictureFormat, Relay, RelayEvent, RelayFigures, Sound};
+use crate::pipeline::{Relay, RelayEvent, RelayFigures};
 use crate::session::Input;
 use crate::tracks::{self, Standing, Track, Tracks};
 use bytes::Bytes;
 use kvs_media::{
-    AudioConfig, AudioOutput, ClockStats, InboundStats, KeyFrameConfig, Kind, MediaConfig, MediaOutput,
-    MediaReceiver, TimeSource, VideoConfig, VideoFormat, VideoOutput, WithheldCounts,
+    AudioCodec, AudioConfig, AudioOutput, ClockStats, InboundStats, KeyFrameConfig, MediaConfig, MediaOutput,
+    MediaReceiver, TimeSource, VideoCodec, VideoConfig, VideoFormat, VideoOutput, WithheldCounts,
 };
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -37,6 +37,10 @@ pub struct Received {
     pub video: Option<InboundStats>,
     /// Counters of the audio track.
     pub audio: Option<InboundStats>,
+    /// `None`: not negotiated.
+    pub video_codec: Option<VideoCodec>,
+    /// `None`: not negotiated.
+    pub audio_codec: Option<AudioCodec>,
     /// What the newest SPS says.
     pub format: Option<VideoFormat>,
     /// Counters of the pipelines.
@@ -109,7 +113,8 @@ impl Receive {
             self.config.retire_within,
         );
         let mut receiver = MediaReceiver::new(MediaConfig {
-            video: self.expected.video.then(|| VideoConfig {
+            video: self.expected.video.map(|codec| VideoConfig {
+                codec,
                 key_frames: KeyFrameConfig {
                     interval: Some(self.config.key_frame_interval),
                     ..KeyFrameConfig::default()
@@ -117,7 +122,7 @@ impl Receive {
                 parameter_sets: self.parameter_sets.clone(),
                 ..VideoConfig::default()
             }),
-            audio: self.expected.audio.then(AudioConfig::default),
+            audio: self.expected.audio.map(|codec| AudioConfig { codec, ..AudioConfig::default() }),
             ..MediaConfig::default()
         });
         let mut state = State {
@@ -202,14 +207,7 @@ impl Receive {
                         state.flowing = true;
                         self.report_media(true);
                     }
-                    let format = unit.format.zip(unit.configuration_record);
-                    let format = format.map(|(format, configuration_record)| PictureFormat {
-                        configuration_record,
-                        width: format.width,
-                        height: format.height,
-                    });
-                    let picture = Picture { data: unit.data, format, at: unit.capture_time, idr: unit.idr };
-                    let events = relay.picture(picture, now);
+                    let events = relay.access_unit(unit, now);
                     self.relay_events(events, state);
                 }
                 MediaOutput::Video(VideoOutput::FormatChanged(format)) => {
@@ -252,17 +250,15 @@ impl Receive {
                 }
                 MediaOutput::Audio(AudioOutput::Packet(packet)) => {
                     // Audio alone is media, too; beside video, the picture decides.
-                    if !state.flowing && !self.expected.video {
+                    if !state.flowing && self.expected.video.is_none() {
                         state.flowing = true;
                         self.report_media(true);
                     }
-                    let sound =
-                        Sound { data: Some(packet.data), at: packet.capture_time, duration: packet.duration };
-                    let events = relay.sound(sound, now);
+                    let events = relay.audio_packet(packet, now);
                     self.relay_events(events, state);
                 }
                 MediaOutput::Audio(AudioOutput::Gap { at, duration }) => {
-                    let events = relay.sound(Sound { data: None, at, duration }, now);
+                    let events = relay.audio_gap(at, duration, now);
                     self.relay_events(events, state);
                 }
                 // The enums may grow.
@@ -293,7 +289,7 @@ impl Receive {
     }
 
     async fn request_key_frame(&self, receiver: &MediaReceiver) {
-        let Some(ssrc) = receiver.stats(Kind::Video).and_then(|stats| stats.ssrc) else {
+        let Some(ssrc) = receiver.stats(MediaKind::Video).and_then(|stats| stats.ssrc) else {
             return;
         };
         if self.stop.is_cancelled() {
@@ -318,8 +314,8 @@ impl Receive {
             receiver.set_rtt(rtt);
         }
         let time = Times {
-            video: receiver.clock(Kind::Video),
-            audio: receiver.clock(Kind::Audio),
+            video: receiver.clock(MediaKind::Video),
+            audio: receiver.clock(MediaKind::Audio),
             distance_ms: receiver.distance_ms(),
             clock_step_ms: receiver.wall_clock_off_ms(),
         };
@@ -328,7 +324,10 @@ impl Receive {
         let now = Instant::now();
         let stored = relay.tracks().unwrap_or_default();
         let track = |kind, is_in_pipeline| Track { flow: receiver.flow(kind, now), is_in_pipeline };
-        let (video, audio) = (track(Kind::Video, stored.video), track(Kind::Audio, stored.audio));
+        let (video, audio) = (
+            track(MediaKind::Video, stored.video.is_some()),
+            track(MediaKind::Audio, stored.audio.is_some()),
+        );
         self.set_standings(tracks::standings(video, audio, &peer.unbound), state);
         let mut figures = self.figures.lock();
         if figures.peer.pair != peer.pair
@@ -339,12 +338,14 @@ impl Receive {
             let _ = self.session.try_send(Input::PairSelected { generation: self.generation, relayed });
         }
         *figures = Received {
-            video: receiver.stats(Kind::Video).cloned(),
-            audio: receiver.stats(Kind::Audio).cloned(),
+            video: receiver.stats(MediaKind::Video).cloned(),
+            audio: receiver.stats(MediaKind::Audio).cloned(),
+            video_codec: self.expected.video,
+            audio_codec: self.expected.audio,
             format: state.format,
             relay: relay.figures(),
             standings: state.standings,
-            withheld: [Kind::Video, Kind::Audio].map(|kind| receiver.withheld(kind)),
+            withheld: [MediaKind::Video, MediaKind::Audio].map(|kind| receiver.withheld(kind)),
             peer,
             time,
         };
@@ -353,7 +354,10 @@ impl Receive {
     /// A pipeline of these tracks runs. Of those that it lacks nobody says that they flow.
     fn pipeline_opened(&self, tracks: Tracks, state: &mut State) {
         let mut standings = state.standings;
-        let tracks = [(self.expected.video, tracks.video), (self.expected.audio, tracks.audio)];
+        let tracks = [
+            (self.expected.video.is_some(), tracks.video.is_some()),
+            (self.expected.audio.is_some(), tracks.audio.is_some()),
+        ];
         for (standing, (is_expected, is_stored)) in standings.iter_mut().zip(tracks) {
             match (is_expected, is_stored, &standing) {
                 (true, true, _) => *standing = Standing::Stored,
@@ -429,14 +433,7 @@ struct State {
 
 fn handle(receiver: &mut MediaReceiver, event: MediaEvent, now: Instant, wall: SystemTime) {
     match event {
-        MediaEvent::Rtp { kind, packet } => receiver.handle_rtp(kind_of(kind), packet, now, wall),
+        MediaEvent::Rtp { kind, packet } => receiver.handle_rtp(kind, packet, now, wall),
         MediaEvent::SenderReport(report) => receiver.handle_sender_report(report, now),
-    }
-}
-
-fn kind_of(kind: MediaKind) -> Kind {
-    match kind {
-        MediaKind::Video => Kind::Video,
-        MediaKind::Audio => Kind::Audio,
     }
 }

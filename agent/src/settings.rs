@@ -5,6 +5,7 @@ use kvs_aws::{AssumeRole, AwsContext, ContextError};
 use kvs_ingest_api::{
     AgentConfig, BufferingSpec, CONFIG_ENV, IceTransportPolicy, KvsIngestManifest, LogLevel, MediaSpec,
 };
+use kvs_media::{AudioCodec, VideoCodec};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -173,6 +174,28 @@ impl Settings {
         }
     }
 
+    /// What to offer of video, in the order of the manifest.
+    pub fn video_codecs(&self) -> Vec<VideoCodec> {
+        let spec = &self.media.video;
+        let codecs = spec.codecs.iter().filter(|_| spec.enabled);
+        codecs
+            .map(|codec| match codec {
+                kvs_ingest_api::VideoCodec::H264 => VideoCodec::H264,
+            })
+            .collect()
+    }
+
+    /// What to offer of audio, in the order of the manifest.
+    pub fn audio_codecs(&self) -> Vec<AudioCodec> {
+        let spec = &self.media.audio;
+        let codecs = spec.codecs.iter().filter(|_| spec.enabled);
+        codecs
+            .map(|codec| match codec {
+                kvs_ingest_api::AudioCodec::Opus => AudioCodec::Opus,
+            })
+            .collect()
+    }
+
     /// The way to AWS.
     ///
     /// # Errors
@@ -234,6 +257,22 @@ spec:
         assert_eq!(settings.channel, ChannelId::Name("front-door-camera".parse().unwrap()));
         assert_eq!(settings.create_stream.unwrap().retention_hours, 48);
         assert!(settings.relay_only && settings.media.video.enabled);
+    }
+
+    #[test]
+    fn the_codecs_of_the_manifest_are_offered_and_no_others() {
+        let offered = |media: &str| {
+            let manifest = MANIFEST.replace("  ice:", &format!("  media: {media}\n  ice:"));
+            let settings = load(&manifest).unwrap();
+            (settings.video_codecs(), settings.audio_codecs())
+        };
+        let (h264, opus) = (vec![VideoCodec::H264], vec![AudioCodec::Opus]);
+        assert_eq!(
+            offered("{video: {codecs: [H264]}, audio: {codecs: [Opus]}}"),
+            (h264.clone(), opus.clone())
+        );
+        assert_eq!(offered("{video: {codecs: [H264]}, audio: {enabled: false}}"), (h264, Vec::new()));
+        assert_eq!(offered("{video: {enabled: false}, audio: {codecs: [Opus]}}"), (Vec::new(), opus));
     }
 
     #[test]

@@ -2,16 +2,16 @@
 
 use crate::peer::{MediaKind, Unbound};
 use crate::session::{self, Missing};
-use kvs_media::{Flow, Withheld};
+use kvs_media::{AudioCodec, Flow, VideoCodec, Withheld};
 
 /// Fewer packets of which nobody knows what they are may be probes, or the first before a track is bound.
 const STRAY: u64 = 50;
 
-/// A set of tracks.
+/// A set of tracks, each by what it is received as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tracks {
-    pub video: bool,
-    pub audio: bool,
+    pub video: Option<VideoCodec>,
+    pub audio: Option<AudioCodec>,
     /// The audio is stored in two channels.
     pub stereo: bool,
 }

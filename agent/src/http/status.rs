@@ -6,7 +6,7 @@ use crate::session::Phase;
 use crate::state::{Snapshot, State};
 use crate::tracks::Standing;
 use kvs_ingest_api::{AgentStatus, AudioStatus, TimeStatus, TrackState, VideoStatus};
-use kvs_media::{ClockStats, InboundStats, VideoFormat};
+use kvs_media::{AudioCodec, ClockStats, InboundStats, VideoCodec};
 use std::time::Duration;
 
 /// The document of now. `channel` is its name or ARN, as it was configured.
@@ -20,8 +20,8 @@ pub(super) fn document(state: &State, outputs: &Outputs, channel: &str) -> Agent
             state: track_state(standing),
             reason: track_reason(standing),
             withheld: totals.withheld[0].total(),
-            codec: "H264".to_owned(),
-            profile: received.format.map(profile).unwrap_or_default(),
+            codec: received.video_codec.map(VideoCodec::encoding_name).unwrap_or_default().to_owned(),
+            profile: received.format.map(|format| format.profile_name()).unwrap_or_default(),
             frame_width: received.format.map_or(0, |format| format.width),
             frame_height: received.format.map_or(0, |format| format.height),
             frames_received: totals.frames_received,
@@ -41,7 +41,7 @@ pub(super) fn document(state: &State, outputs: &Outputs, channel: &str) -> Agent
             state: track_state(standing),
             reason: track_reason(standing),
             withheld: totals.withheld[1].total(),
-            codec: "opus".to_owned(),
+            codec: received.audio_codec.map(AudioCodec::encoding_name).unwrap_or_default().to_owned(),
             packets_received: stats.packets_received,
             packets_lost: stats.packets_lost,
             time: time(received.time.audio),
@@ -126,15 +126,4 @@ fn time(stats: ClockStats) -> TimeStatus {
 
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The profile's name (H.264 annex A).
-fn profile(format: VideoFormat) -> String {
-    match (format.profile_idc, format.constraint_flags & 0x40 != 0) {
-        (66, true) => "constrained-baseline".to_owned(),
-        (66, false) => "baseline".to_owned(),
-        (77, _) => "main".to_owned(),
-        (100, _) => "high".to_owned(),
-        (other, _) => format!("profile-{other}"),
-    }
 }

@@ -4,8 +4,7 @@
 use super::queue::{MediaQueue, MediaSender, media_queue};
 use super::sockets::{self, Buffers, Socket};
 use super::{
-    MediaEvent, MediaKind, Negotiated, Peer, PeerConfig, PeerError, PeerEvent, PeerStats, SelectedPair,
-    Unbound, servers,
+    MediaEvent, Negotiated, Peer, PeerConfig, PeerError, PeerEvent, PeerStats, SelectedPair, Unbound, servers,
 };
 use async_trait::async_trait;
 use kvs_peer::{Event, Receiver, ReceiverError, Stage, sdp};
@@ -338,7 +337,7 @@ impl Engine {
         let mut news = false;
         while let Some(event) = self.receiver.poll_event() {
             match event {
-                Event::Rtp { kind, packet } => self.media.send(MediaEvent::Rtp { kind: kind.into(), packet }),
+                Event::Rtp { kind, packet } => self.media.send(MediaEvent::Rtp { kind, packet }),
                 Event::SenderReport(report) => self.media.send(MediaEvent::SenderReport(report)),
                 Event::LocalCandidate(text) => {
                     if let Some(text) = sdp::sendable_candidate(&text) {
@@ -408,14 +407,5 @@ impl Engine {
 fn log_feedback(result: Result<(), ReceiverError>) {
     if let Err(error) = result {
         tracing::debug!(%error, "not sent");
-    }
-}
-
-impl From<kvs_media::Kind> for MediaKind {
-    fn from(kind: kvs_media::Kind) -> Self {
-        match kind {
-            kvs_media::Kind::Audio => Self::Audio,
-            kvs_media::Kind::Video => Self::Video,
-        }
     }
 }

@@ -10,7 +10,8 @@ mod sockets;
 mod tests;
 
 use async_trait::async_trait;
-pub use kvs_media::{RtpPacket, SenderReport};
+use kvs_media::{AudioCodec, VideoCodec};
+pub use kvs_media::{MediaKind, RtpPacket, SenderReport};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,31 +22,13 @@ pub use engine::UdpPeer;
 pub use kvs_peer::sdp::AnswerError;
 pub use queue::MediaQueue;
 
-/// Audio or video.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MediaKind {
-    Video,
-    Audio,
-}
-
-impl MediaKind {
-    /// The word that SDP, logs and metrics use.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Video => "video",
-            Self::Audio => "audio",
-        }
-    }
-}
-
 /// What a peer connection is to be like.
 #[derive(Clone, Debug)]
 pub struct PeerConfig {
-    /// Offer to receive H.264.
-    pub video: bool,
-    /// Offer to receive Opus.
-    pub audio: bool,
+    /// Video codecs to offer, the most wanted first. Empty: no video.
+    pub video: Vec<VideoCodec>,
+    /// Audio codecs to offer, the most wanted first. Empty: no audio.
+    pub audio: Vec<AudioCodec>,
     /// `x-google-start-bitrate` and `x-google-min-bitrate` in kbit/s: keeps Chromium from ramping
     /// through three resolutions in the first seconds.
     pub start_bitrate_kbps: Option<u32>,

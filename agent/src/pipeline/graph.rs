@@ -5,8 +5,8 @@ use super::backlog::Backlog;
 use crate::elements::{self, PipelineError, make, request_pad, set};
 use crate::outputs::Outputs;
 use crate::tracks::Tracks;
-use bytes::Bytes;
 use gst::prelude::*;
+use kvs_media::{AccessUnit, AudioCodec, AudioPacket, VideoCodec, VideoParameters};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -54,41 +54,6 @@ pub enum GraphEvent {
     EndOfStream,
 }
 
-/// What a decoder of the pictures that follow must know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PictureFormat {
-    /// AVCDecoderConfigurationRecord (ISO/IEC 14496-15, section 5.3.3.1).
-    pub configuration_record: Bytes,
-    /// Pixels.
-    pub width: u32,
-    /// Pixels.
-    pub height: u32,
-}
-
-/// An access unit.
-#[derive(Clone, Debug)]
-pub struct Picture {
-    /// NAL units behind lengths of four bytes.
-    pub data: Bytes,
-    /// Of every IDR, and of no other.
-    pub format: Option<PictureFormat>,
-    /// When it was captured.
-    pub at: SystemTime,
-    /// Decoding can start here.
-    pub idr: bool,
-}
-
-/// An Opus packet, or the place where one is missing.
-#[derive(Clone, Debug)]
-pub struct Sound {
-    /// The packet; `None` conceals.
-    pub data: Option<Bytes>,
-    /// When it was captured.
-    pub at: SystemTime,
-    /// How long it lasts.
-    pub duration: Duration,
-}
-
 /// What was done to sound so that it fits its capture times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SoundFigures {
@@ -124,7 +89,7 @@ pub struct Graph {
     video: Option<gst_app::AppSrc>,
     audio: Option<gst_app::AppSrc>,
     backlog: Backlog,
-    format: Option<PictureFormat>,
+    parameters: Option<VideoParameters>,
     last_picture: Option<SystemTime>,
     /// A picture is presented before one that came before it.
     reorders: bool,
@@ -161,11 +126,11 @@ impl Graph {
             inlets => Some(video_branch(&pipeline, inlets, sender.clone())?),
         };
         let retimed = Arc::default();
-        let audio = match &audio_inlets[..] {
-            [] => None,
-            inlets => {
+        let audio = match (tracks.audio, &audio_inlets[..]) {
+            (None, _) | (_, []) => None,
+            (Some(codec), inlets) => {
                 let retimed = Arc::clone(&retimed);
-                Some(audio_branch(&pipeline, inlets, aac_bitrate, tracks.stereo, retimed)?)
+                Some(audio_branch(&pipeline, codec, inlets, aac_bitrate, tracks.stereo, retimed)?)
             }
         };
         if let Some(bus) = pipeline.bus() {
@@ -186,7 +151,7 @@ impl Graph {
             video,
             audio,
             backlog: Backlog::new(VIDEO_QUEUE_BYTES),
-            format: None,
+            parameters: None,
             last_picture: None,
             reorders: false,
             sounds: None,
@@ -203,63 +168,67 @@ impl Graph {
     }
 
     /// Puts an access unit in. `false`: it was dropped, because the pipeline does not keep up or has no video.
-    pub fn picture(&mut self, picture: &Picture) -> bool {
+    pub fn access_unit(&mut self, unit: &AccessUnit) -> bool {
         // Of a track that was silent and is back there is a pipeline with its next IDR.
         let Some(source) = &self.video else {
             return false;
         };
-        let size = picture.data.len() as u64;
-        if !self.backlog.admit(picture.idr, size, source.current_level_bytes()) {
+        let (size, at) = (unit.data.len() as u64, unit.capture_time);
+        if !self.backlog.admit(unit.is_idr(), size, source.current_level_bytes()) {
             return false;
         }
-        if let Some(format) = picture.format.as_ref().filter(|format| self.format.as_ref() != Some(format)) {
+        if unit.parameters.is_some() && unit.parameters != self.parameters {
             // It takes effect with the buffer that follows.
-            source.set_caps(Some(&h264(format)));
-            self.format = Some(format.clone());
+            source.set_caps(unit.parameters.as_ref().map(video_caps).as_ref());
+            self.parameters.clone_from(&unit.parameters);
         }
-        let mut buffer = gst::Buffer::from_slice(picture.data.clone());
+        let mut buffer = gst::Buffer::from_slice(unit.data.clone());
         // With B pictures there is a DTS that nobody sent: only where none of them has come is it the PTS.
-        self.reorders |= self.last_picture.is_some_and(|last| picture.at < last);
-        stamp(&mut buffer, picture.at, !self.reorders, None);
-        if let (false, Some(buffer)) = (picture.idr, buffer.get_mut()) {
+        self.reorders |= self.last_picture.is_some_and(|last| at < last);
+        stamp(&mut buffer, at, !self.reorders, None);
+        if let (false, Some(buffer)) = (unit.is_idr(), buffer.get_mut()) {
             buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
         }
         let taken = source.push_buffer(buffer).is_ok();
-        self.last_picture = self.last_picture.max(Some(picture.at));
+        self.last_picture = self.last_picture.max(Some(at));
         // No picture waits for sound that was received.
-        if self.sounds.as_ref().is_some_and(|(_, first)| picture.at > *first + TOGETHER_FOR) {
+        if self.sounds.as_ref().is_some_and(|(_, first)| at > *first + TOGETHER_FOR) {
             self.flush_sound();
         }
         taken
     }
 
-    /// Puts audio in. `false`: it was dropped.
-    pub fn sound(&mut self, sound: &Sound) -> bool {
+    /// Puts an audio packet in. `false`: it was dropped, because the pipeline does not keep up.
+    pub fn audio_packet(&mut self, packet: &AudioPacket) -> bool {
         let Some(source) = &self.audio else {
-            return true;
-        };
-        let Some(data) = &sound.data else {
-            // When the master vanishes both tracks fall silent: audio must not go on alone.
-            let ahead = self.tracks.video
-                && self.last_picture.is_none_or(|last| sound.at + sound.duration > last + AHEAD);
-            if !ahead && sound.duration < PAUSE {
-                self.silence(sound.at, sound.duration);
-            }
             return true;
         };
         if source.current_level_bytes() > AUDIO_QUEUE_BYTES {
             return false;
         }
-        self.sound_end = self.sound_end.max(Some(sound.at + sound.duration));
-        let mut buffer = gst::Buffer::from_slice(data.clone());
-        stamp(&mut buffer, sound.at, true, Some(sound.duration));
-        let (list, first) =
-            self.sounds.get_or_insert_with(|| (gst::BufferList::new_sized(TOGETHER), sound.at));
+        let (at, duration) = (packet.capture_time, packet.duration);
+        self.sound_end = self.sound_end.max(Some(at + duration));
+        let mut buffer = gst::Buffer::from_slice(packet.data.clone());
+        stamp(&mut buffer, at, true, Some(duration));
+        let (list, first) = self.sounds.get_or_insert_with(|| (gst::BufferList::new_sized(TOGETHER), at));
         let list = list.make_mut();
         list.add(buffer);
         let is_full = list.len() >= TOGETHER
-            || (sound.at + sound.duration).duration_since(*first).is_ok_and(|length| length >= TOGETHER_FOR);
+            || (at + duration).duration_since(*first).is_ok_and(|length| length >= TOGETHER_FOR);
         if is_full { self.flush_sound() } else { true }
+    }
+
+    /// Conceals a place where nothing sounds, unless everything has paused.
+    pub fn audio_gap(&mut self, at: SystemTime, duration: Duration) {
+        if self.audio.is_none() {
+            return;
+        }
+        // When the master vanishes both tracks fall silent: audio must not go on alone.
+        let ahead =
+            self.tracks.video.is_some() && self.last_picture.is_none_or(|last| at + duration > last + AHEAD);
+        if !ahead && duration < PAUSE {
+            self.silence(at, duration);
+        }
     }
 
     /// Puts in what waits for more. `false`: the pipeline does not take it.
@@ -344,32 +313,46 @@ fn video_branch(
 }
 
 /// The caps of pictures as they are handed in. Nothing of what a stranger sent is parsed in C.
-fn h264(format: &PictureFormat) -> gst::Caps {
-    gst::Caps::builder("video/x-h264")
-        .field("stream-format", "avc")
-        .field("alignment", "au")
-        .field("codec_data", gst::Buffer::from_slice(format.configuration_record.clone()))
+fn video_caps(parameters: &VideoParameters) -> gst::Caps {
+    let VideoParameters { format, configuration_record } = parameters;
+    let caps = match format.codec {
+        VideoCodec::H264 => gst::Caps::builder("video/x-h264").field("stream-format", "avc"),
+    };
+    caps.field("alignment", "au")
+        .field("codec_data", gst::Buffer::from_slice(configuration_record.clone()))
         .field("width", i32::try_from(format.width).unwrap_or(i32::MAX))
         .field("height", i32::try_from(format.height).unwrap_or(i32::MAX))
         .build()
 }
 
+/// The caps of audio packets as they are handed in, and the element that decodes them.
+fn decoder(codec: AudioCodec, channels: i32) -> Result<(gst::Caps, gst::Element), PipelineError> {
+    match codec {
+        AudioCodec::Opus => {
+            let caps = gst::Caps::builder("audio/x-opus")
+                .field("channel-mapping-family", 0i32)
+                .field("channels", channels)
+                .field("rate", RATE as i32)
+                .build();
+            let decode = make("opusdec")?;
+            // It conceals what gaps stand for.
+            set(&decode, "plc", true)?;
+            Ok((caps, decode))
+        }
+    }
+}
+
 fn audio_branch(
     pipeline: &gst::Pipeline,
+    codec: AudioCodec,
     inlets: &[gst::Pad],
     aac_bitrate: i32,
     stereo: bool,
     retimed: Arc<Mutex<RetimeFigures>>,
 ) -> Result<gst_app::AppSrc, PipelineError> {
     let channels = if stereo { 2i32 } else { 1i32 };
-    let opus = gst::Caps::builder("audio/x-opus")
-        .field("channel-mapping-family", 0i32)
-        .field("channels", channels)
-        .field("rate", RATE as i32)
-        .build();
-    let source = source(Some(&opus));
-    let decode = make("opusdec")?;
-    set(&decode, "plc", true)?;
+    let (caps, decode) = decoder(codec, channels)?;
+    let source = source(Some(&caps));
     let pin = make("capsfilter")?;
     set(
         &pin,

@@ -17,5 +17,5 @@ mod relay;
 #[cfg(test)]
 mod tests;
 
-pub use graph::{Picture, PictureFormat, Sound, SoundFigures, check_installed};
+pub use graph::{SoundFigures, check_installed};
 pub use relay::{Relay, RelayEvent, RelayFigures};

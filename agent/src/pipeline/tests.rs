@@ -9,6 +9,7 @@ use crate::tracks::Tracks;
 use async_trait::async_trait;
 use gst::prelude::*;
 use kvs_ingest_api::AgentStatus;
+use kvs_media::{AccessUnit, AudioCodec, AudioPacket, VideoCodec, VideoFormat, VideoParameters};
 use prometheus_client::encoding::DescriptorEncoder;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,8 +55,8 @@ impl Output for Files {
             Ok(queue.static_pad("sink").unwrap())
         };
         Ok(Inlets {
-            video: tracks.video.then(|| inlet("video_%u")).transpose()?,
-            audio: tracks.audio.then(|| inlet("audio_%u")).transpose()?,
+            video: tracks.video.map(|_| inlet("video_%u")).transpose()?,
+            audio: tracks.audio.map(|_| inlet("audio_%u")).transpose()?,
         })
     }
 
@@ -70,8 +71,8 @@ impl Output for Files {
     }
 }
 
-/// Bytes, whether decoding can start there, and of video what a decoder must know.
-type Unit = (bytes::Bytes, bool, Option<PictureFormat>);
+/// Bytes, and of an IDR what a decoder must know.
+type Unit = (bytes::Bytes, Option<VideoParameters>);
 
 fn encode(description: &str) -> Vec<Unit> {
     let pipeline = gst::parse::launch(&format!("{description} ! appsink name=out sync=false"))
@@ -88,22 +89,27 @@ fn encode(description: &str) -> Vec<Unit> {
         }
         let idr = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
         let data = bytes::Bytes::copy_from_slice(&buffer.map_readable().unwrap());
-        units.push((data, idr, format(&sample).filter(|_| idr)));
+        units.push((data, parameters(&sample).filter(|_| idr)));
     }
     pipeline.set_state(gst::State::Null).unwrap();
     units
 }
 
-fn format(sample: &gst::Sample) -> Option<PictureFormat> {
+fn parameters(sample: &gst::Sample) -> Option<VideoParameters> {
     let caps = sample.caps()?;
     let caps = caps.structure(0)?;
     let record = caps.get::<gst::Buffer>("codec_data").ok()?;
     let number = |field: &str| caps.get::<i32>(field).ok()?.try_into().ok();
-    Some(PictureFormat {
-        configuration_record: bytes::Bytes::copy_from_slice(&record.map_readable().ok()?),
+    let configuration_record = bytes::Bytes::copy_from_slice(&record.map_readable().ok()?);
+    let format = VideoFormat {
+        codec: VideoCodec::H264,
+        profile_idc: configuration_record[1],
+        constraint_flags: configuration_record[2],
+        level_idc: configuration_record[3],
         width: number("width")?,
         height: number("height")?,
-    })
+    };
+    Some(VideoParameters { format, configuration_record })
 }
 
 /// One second of 30 pictures with an IDR at 0 and 15.
@@ -173,24 +179,26 @@ impl Bench {
         let mut pictures = video.iter().enumerate().peekable();
         for millis in 0..=end {
             let now = self.now + Duration::from_millis(from + millis);
-            while let Some((index, (data, idr, format))) =
+            while let Some((index, (data, parameters))) =
                 pictures.next_if(|(index, _)| *index as u64 * 100 / 3 <= millis)
             {
-                let picture = Picture {
+                let unit = AccessUnit {
                     data: data.clone(),
-                    format: format.clone(),
-                    at: at(self.start, from + index as u64 * 100 / 3),
-                    idr: *idr,
+                    capture_time: at(self.start, from + index as u64 * 100 / 3),
+                    rtp_timestamp: 0,
+                    parameters: parameters.clone(),
                 };
-                events.extend(relay.picture(picture, now));
+                events.extend(relay.access_unit(unit, now));
             }
             while let Some((index, (data, ..))) = sounds.next_if(|(index, _)| *index as u64 * 20 <= millis) {
-                let sound = Sound {
-                    data: Some(data.clone()),
-                    at: at(self.start, from + index as u64 * 20),
+                let packet = AudioPacket {
+                    data: data.clone(),
+                    capture_time: at(self.start, from + index as u64 * 20),
+                    rtp_timestamp: 0,
                     duration: Duration::from_millis(20),
+                    stereo: data[0] & 4 != 0,
                 };
-                events.extend(relay.sound(sound, now));
+                events.extend(relay.audio_packet(packet, now));
             }
             events.extend(relay.tick(now));
         }
@@ -198,7 +206,9 @@ impl Bench {
     }
 }
 
-const BOTH: Tracks = Tracks { video: true, audio: true, stereo: false };
+const BOTH: Tracks = Tracks { video: Some(VideoCodec::H264), audio: Some(AudioCodec::Opus), stereo: false };
+const VIDEO: Tracks = Tracks { audio: None, ..BOTH };
+const AUDIO: Tracks = Tracks { video: None, ..BOTH };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_frame_of_both_tracks_is_stored() {
@@ -259,14 +269,12 @@ async fn silence_follows_the_pictures_and_ends_with_them() {
     // Three seconds muted, as kvs-media reports it: behind the pictures. Then the master vanishes.
     for second in 1..4 {
         bench.feed(&mut relay, second * 1000, &video, &[]);
-        let gap =
-            Sound { data: None, at: at(bench.start, second * 1000), duration: Duration::from_millis(1000) };
-        relay.sound(gap, bench.now + Duration::from_millis(second * 1000 + 3_500));
+        let now = bench.now + Duration::from_millis(second * 1000 + 3_500);
+        relay.audio_gap(at(bench.start, second * 1000), Duration::from_millis(1000), now);
     }
     for second in 4..9 {
-        let gap =
-            Sound { data: None, at: at(bench.start, second * 1000), duration: Duration::from_millis(1000) };
-        relay.sound(gap, bench.now + Duration::from_millis(second * 1000));
+        let now = bench.now + Duration::from_millis(second * 1000);
+        relay.audio_gap(at(bench.start, second * 1000), Duration::from_millis(1000), now);
     }
     relay.finish().await;
     let file = bench.files.file(0);
@@ -290,7 +298,7 @@ async fn a_recording_that_ends_before_its_tracks_are_known_is_stored() {
 #[tokio::test(flavor = "multi_thread")]
 async fn audio_alone_is_stored() {
     let bench = Bench::new();
-    let mut relay = bench.relay(Tracks { audio: true, ..Tracks::default() });
+    let mut relay = bench.relay(AUDIO);
     bench.feed(&mut relay, 0, &[], &sounds(2));
     relay.finish().await;
     let audio = frames(&bench.files.file(0), "a:0");
@@ -300,7 +308,7 @@ async fn audio_alone_is_stored() {
 #[tokio::test(flavor = "multi_thread")]
 async fn video_alone_is_stored() {
     let bench = Bench::new();
-    let mut relay = bench.relay(Tracks { video: true, ..Tracks::default() });
+    let mut relay = bench.relay(VIDEO);
     bench.feed(&mut relay, 0, &pictures(320), &[]);
     relay.finish().await;
     assert_eq!(frames(&bench.files.file(0), "v:0"), 30);
@@ -309,7 +317,7 @@ async fn video_alone_is_stored() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_pipeline_is_reported_and_rebuilt_with_an_idr() {
     let bench = Bench::new();
-    let mut relay = bench.relay(Tracks { video: true, ..Tracks::default() });
+    let mut relay = bench.relay(VIDEO);
     let video = pictures(320);
     bench.feed(&mut relay, 0, &video, &[]);
     // Another resolution: Matroska files cannot change theirs, so the pipeline fails.
@@ -428,7 +436,7 @@ async fn mono_is_stored_as_mono_and_stereo_joins_at_a_key_frame() {
 #[tokio::test(flavor = "multi_thread")]
 async fn b_pictures_keep_times_and_order() {
     let bench = Bench::new();
-    let mut relay = bench.relay(Tracks { video: true, ..Tracks::default() });
+    let mut relay = bench.relay(VIDEO);
     let pipeline = gst::parse::launch(
         "videotestsrc num-buffers=60 ! video/x-raw,width=320,height=180,framerate=30/1 \
          ! x264enc bframes=2 b-adapt=false key-int-max=30 speed-preset=ultrafast \
@@ -445,9 +453,10 @@ async fn b_pictures_keep_times_and_order() {
         let idr = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
         let data = bytes::Bytes::copy_from_slice(&buffer.map_readable().unwrap());
         times.push(pts as f64 / 1e9);
-        let format = format(&sample).filter(|_| idr);
-        let picture = Picture { data, format, at: bench.start + Duration::from_nanos(pts), idr };
-        relay.picture(picture, bench.now + Duration::from_millis(1_000 + times.len() as u64));
+        let parameters = parameters(&sample).filter(|_| idr);
+        let capture_time = bench.start + Duration::from_nanos(pts);
+        let unit = AccessUnit { data, capture_time, rtp_timestamp: 0, parameters };
+        relay.access_unit(unit, bench.now + Duration::from_millis(1_000 + times.len() as u64));
     }
     pipeline.set_state(gst::State::Null).unwrap();
     assert!(times.windows(2).any(|pair| pair[1] < pair[0]), "no B pictures");

@@ -82,7 +82,10 @@ impl Output for Kvssink {
             Element::Plugin(plugin) => plugin.attach(pipeline, &self.settings)?,
         };
         let pad = |wanted: bool, template| wanted.then(|| request_pad(&sink, template)).transpose();
-        Ok(Inlets { video: pad(tracks.video, "video_%u")?, audio: pad(tracks.audio, "audio_%u")? })
+        Ok(Inlets {
+            video: pad(tracks.video.is_some(), "video_%u")?,
+            audio: pad(tracks.audio.is_some(), "audio_%u")?,
+        })
     }
 
     fn replace_on_new_format(&self) -> bool {

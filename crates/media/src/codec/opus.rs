@@ -1,4 +1,4 @@
-//! How long an Opus packet sounds (RFC 6716 section 3.1).
+//! What an Opus packet says of itself in its table-of-contents byte (RFC 6716 section 3.1).
 
 use std::time::Duration;
 
@@ -22,6 +22,11 @@ pub fn opus_duration(packet: &[u8]) -> Option<Duration> {
     };
     let duration = Duration::from_micros(frame * frames);
     (!duration.is_zero() && duration <= Duration::from_millis(120)).then_some(duration)
+}
+
+/// The bit `s` of the table-of-contents byte.
+pub(super) fn is_stereo(packet: &[u8]) -> bool {
+    packet.first().is_some_and(|toc| toc & 0x04 != 0)
 }
 
 #[cfg(test)]

@@ -5,43 +5,14 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::nal;
 use super::parameters::{ParameterError, ParameterSets};
 use super::slice::{SliceStart, frame_num};
-use super::sps::VideoFormat;
+use crate::codec::format::VideoParameters;
+use crate::codec::unit::{AccessUnitError, Completed, UntimedAccessUnit};
 
 /// More is not believed: the largest picture of level 5.2 is a few MB.
 const MAX_BYTES: usize = 16 << 20;
 const MAX_UNITS: usize = 4096;
 /// `frame_num` has at least 4 bits, so fewer lost packets than this cannot hide a whole turn of it.
 const FRAME_NUM_TURN: u64 = 16;
-
-/// Why an access unit cannot be handed on, or nothing after it until the next IDR.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Broken {
-    /// Packets of it, or whole access units in front of it, are missing.
-    #[error("packets are missing")]
-    Missing,
-    /// A packet of it was malformed.
-    #[error("a packet was malformed")]
-    Malformed,
-    /// An IDR whose SPS or PPS never came.
-    #[error("the IDR refers to parameter sets that never came")]
-    NoParameterSets,
-    /// More than 16 MiB, or than 4096 NAL units.
-    #[error("the access unit is too large")]
-    TooLarge,
-    /// The marker bit came before the last packet of it.
-    #[error("the marker bit does not end access units")]
-    Marker,
-}
-
-/// A complete access unit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Unit {
-    /// Each NAL unit behind its length.
-    pub(crate) data: Bytes,
-    pub(crate) timestamp: u64,
-    /// Of an IDR only: what its SPS says, and its parameter sets.
-    pub(crate) idr: Option<(VideoFormat, Bytes)>,
-}
 
 #[derive(Default)]
 struct Building {
@@ -53,7 +24,7 @@ struct Building {
     has_sps: bool,
     /// Packets that were lost right in front of it.
     gap: u64,
-    broken: Option<Broken>,
+    broken: Option<AccessUnitError>,
 }
 
 /// Collects the NAL units of one access unit after the other.
@@ -117,18 +88,18 @@ impl Assembler {
     }
 
     /// A packet with this timestamp comes next. Gives the unit before it, if no marker bit ended that.
-    pub(crate) fn begin(&mut self, timestamp: u64) -> Option<Result<Unit, Broken>> {
+    pub(crate) fn begin(&mut self, timestamp: u64) -> Option<Completed> {
         let gap = std::mem::take(&mut self.gap);
         let same = self.current.as_ref().is_some_and(|current| current.timestamp == timestamp);
         if same {
             if gap > 0 {
-                self.damage(Broken::Missing);
+                self.damage(AccessUnitError::Missing);
             }
             return None;
         }
         // The end of the unit before it may be what was lost.
         if gap > 0 {
-            self.damage(Broken::Missing);
+            self.damage(AccessUnitError::Missing);
         }
         let before = self.finish();
         self.unmarked |= matches!(before, Some(Ok(_)));
@@ -146,7 +117,7 @@ impl Assembler {
     }
 
     /// The unit being built cannot be used.
-    pub(crate) fn damage(&mut self, broken: Broken) {
+    pub(crate) fn damage(&mut self, broken: AccessUnitError) {
         if let Some(current) = &mut self.current {
             current.broken.get_or_insert(broken);
         }
@@ -173,7 +144,7 @@ impl Assembler {
             return result;
         }
         if current.bytes + unit.len() > MAX_BYTES || current.units.len() >= MAX_UNITS {
-            current.broken.get_or_insert(Broken::TooLarge);
+            current.broken.get_or_insert(AccessUnitError::TooLarge);
             return result;
         }
         if nal::is_slice(kind) && current.first_slice.is_none() {
@@ -185,7 +156,7 @@ impl Assembler {
     }
 
     /// The packet had the marker bit. Gives the unit that it ends.
-    pub(crate) fn marker(&mut self) -> Option<Result<Unit, Broken>> {
+    pub(crate) fn marker(&mut self) -> Option<Completed> {
         self.marks = true;
         // Some senders set it on parameter sets of their own.
         let ends = self.trust_marker
@@ -200,9 +171,9 @@ impl Assembler {
 
     /// Nothing follows. Gives the unit that no marker bit ended, of a sender that has shown to set none: of any other its end
     /// may be missing.
-    pub(crate) fn end(&mut self) -> Option<Result<Unit, Broken>> {
+    pub(crate) fn end(&mut self) -> Option<Completed> {
         if self.gap > 0 || !self.unmarked || self.marks {
-            self.damage(Broken::Missing);
+            self.damage(AccessUnitError::Missing);
         }
         let begun = self.current.as_ref().is_some_and(|it| it.first_slice.is_some());
         let finished = if begun { self.finish() } else { None };
@@ -211,7 +182,7 @@ impl Assembler {
     }
 
     /// Judges the current unit. It stays as `current`, emptied of everything but parameter sets that came alone.
-    fn finish(&mut self) -> Option<Result<Unit, Broken>> {
+    fn finish(&mut self) -> Option<Completed> {
         let current = self.current.as_mut()?;
         let timestamp = current.timestamp;
         if current.broken.is_none() && current.first_slice.is_none() {
@@ -227,15 +198,16 @@ impl Assembler {
         Some(judged)
     }
 
-    fn judge(&mut self, current: Building) -> Result<Unit, Broken> {
+    fn judge(&mut self, current: Building) -> Completed {
         if let Some(broken) = current.broken {
             return Err(broken);
         }
-        let slice = current.first_slice.and_then(|at| current.units.get(at)).ok_or(Broken::Malformed)?;
-        let start = SliceStart::parse(slice).map_err(|_| Broken::Malformed)?;
+        let slice =
+            current.first_slice.and_then(|at| current.units.get(at)).ok_or(AccessUnitError::Malformed)?;
+        let start = SliceStart::parse(slice).map_err(|_| AccessUnitError::Malformed)?;
         if self.ended == Some(current.timestamp) && start.first_macroblock != 0 {
             self.trust_marker = false;
-            return Err(Broken::Marker);
+            return Err(AccessUnitError::Marker);
         }
         let idr = nal::kind(slice) == nal::IDR;
         let sps = self.parameters.sps_of(start.pps_id).copied();
@@ -252,23 +224,32 @@ impl Assembler {
                 whole && current.gap < FRAME_NUM_TURN && number.is_some() && number == next
             };
             if !intact {
-                return Err(Broken::Missing);
+                return Err(AccessUnitError::Missing);
             }
         }
         let is_reference = slice.first().is_some_and(|header| header & 0x60 != 0);
         if idr {
-            let sps = sps.ok_or(Broken::NoParameterSets)?;
+            let sps = sps.ok_or(AccessUnitError::NoParameterSets)?;
             self.sps_with_idr = current.has_sps;
             self.reference = number;
             let own = current.units.iter().filter(|unit| !matches!(nal::kind(unit), nal::SPS | nal::PPS));
-            let record = self.parameters.configuration_record(sps.id).ok_or(Broken::NoParameterSets)?;
-            let idr = Some((sps.format, record));
-            return Ok(Unit { data: length_prefixed(own), timestamp: current.timestamp, idr });
+            let record =
+                self.parameters.configuration_record(sps.id).ok_or(AccessUnitError::NoParameterSets)?;
+            let parameters = Some(VideoParameters { format: sps.format, configuration_record: record });
+            return Ok(UntimedAccessUnit {
+                data: length_prefixed(own),
+                timestamp: current.timestamp,
+                parameters,
+            });
         }
         if is_reference {
             self.reference = number;
         }
-        Ok(Unit { data: length_prefixed(current.units.iter()), timestamp: current.timestamp, idr: None })
+        Ok(UntimedAccessUnit {
+            data: length_prefixed(current.units.iter()),
+            timestamp: current.timestamp,
+            parameters: None,
+        })
     }
 }
 

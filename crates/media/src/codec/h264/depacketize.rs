@@ -3,11 +3,12 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::nal;
+use super::parameters::ParameterError;
 
 /// A NAL unit in fragments longer than this is not believed.
 const MAX_NAL: usize = 8 << 20;
 
-/// Why a payload, or a part of it, was skipped.
+/// Why a payload, or a NAL unit of it, was skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum H264Error {
     /// Not even the headers fit.
@@ -47,6 +48,9 @@ pub enum H264Error {
     /// A fragmented NAL unit longer than 8 MiB.
     #[error("FU-A NAL unit of more than {MAX_NAL} bytes")]
     TooLong,
+    /// An SPS or PPS that cannot be used.
+    #[error(transparent)]
+    Parameters(#[from] ParameterError),
 }
 
 struct Fragments {

@@ -1,21 +1,8 @@
 //! What is needed of a sequence parameter set (ITU-T H.264 section 7.3.2.1.1).
 
 use super::bits::{BitReader, EndOfData, unescape};
-
-/// What a decoder must know before the first picture; a change of it is a change of format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct VideoFormat {
-    /// 66 baseline, 77 main, 100 high …
-    pub profile_idc: u8,
-    /// `constraint_set0_flag` in the highest bit; 0xe0 with profile 66 is constrained baseline.
-    pub constraint_flags: u8,
-    /// Ten times the level; 31 is level 3.1.
-    pub level_idc: u8,
-    /// Pixels, after cropping.
-    pub width: u32,
-    /// Pixels, after cropping.
-    pub height: u32,
-}
+use crate::codec::format::VideoFormat;
+use crate::codec::name::VideoCodec;
 
 /// Why a sequence parameter set cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +18,7 @@ pub enum SpsError {
     Field {
         /// Its name in the standard.
         field: &'static str,
-        /// What it says.
+        /// Its value, out of range.
         value: i64,
     },
 }
@@ -147,7 +134,14 @@ impl Sps {
         }
         Ok(Ok(Self {
             id,
-            format: VideoFormat { profile_idc, constraint_flags, level_idc, width, height },
+            format: VideoFormat {
+                codec: VideoCodec::H264,
+                profile_idc,
+                constraint_flags,
+                level_idc,
+                width,
+                height,
+            },
             frame_num_bits,
             separate_colour_planes,
             frame_num_gaps_allowed,
@@ -172,7 +166,7 @@ fn skip_scaling_list(reader: &mut BitReader<'_>, size: usize) -> Result<(), EndO
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::h264::bits::Writer;
+    use crate::codec::h264::bits::Writer;
     use proptest::prelude::*;
 
     trait Nal {
@@ -198,8 +192,14 @@ mod tests {
     fn x264_1080p_high_is_cropped() {
         let nal = hex("67 64 00 28 ac d9 40 78 02 27 e5 c0 44 00 00 03 00 04 00 00 03 00 f0 3c 60 c6 58");
         let sps = Sps::parse(&nal).unwrap();
-        let expected =
-            VideoFormat { profile_idc: 100, constraint_flags: 0, level_idc: 40, width: 1920, height: 1080 };
+        let expected = VideoFormat {
+            codec: VideoCodec::H264,
+            profile_idc: 100,
+            constraint_flags: 0,
+            level_idc: 40,
+            width: 1920,
+            height: 1080,
+        };
         assert_eq!((sps.id, sps.format), (0, expected));
     }
 
@@ -219,8 +219,14 @@ mod tests {
             .bits(0, 1)
             .nal(66, 0xc0, 32);
         let format = Sps::parse(&nal).unwrap().format;
-        let expected =
-            VideoFormat { profile_idc: 66, constraint_flags: 0xc0, level_idc: 32, width: 1280, height: 720 };
+        let expected = VideoFormat {
+            codec: VideoCodec::H264,
+            profile_idc: 66,
+            constraint_flags: 0xc0,
+            level_idc: 32,
+            width: 1280,
+            height: 720,
+        };
         assert_eq!(format, expected);
     }
 
