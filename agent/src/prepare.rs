@@ -6,7 +6,7 @@ use crate::session::{Phase, View};
 use crate::settings::Settings;
 use crate::state::State;
 use kvs::{ControlPlane, StreamId, StreamName};
-use kvs_aws::ErrorClass;
+use kvs_aws::{Backoff, ErrorClass};
 use rand::Rng;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub async fn stream(
     if let Some(name) = &settings.stream_name {
         return name.clone();
     }
-    let mut ceiling = RETRY.0;
+    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
     loop {
         let error = match attempt(settings, control).await {
             Ok(name) => return name,
@@ -55,7 +55,7 @@ pub async fn stream(
         if let Some(before) = state.set_view(view.clone()) {
             events.emit(Event::Transition { from: before, to: view });
         }
-        let wait = RETRY.0 / 2 + ceiling.mul_f64(rand::rng().random_range(0.0..=1.0));
+        let wait = RETRY.0 / 2 + backoff.next_delay(rand::rng().random_range(0.0..=1.0));
         // The driver is not there yet to show that the process is alive.
         let mut left = wait;
         while !left.is_zero() {
@@ -64,24 +64,12 @@ pub async fn stream(
             state.beat();
             left -= slice;
         }
-        ceiling = (ceiling * 2).min(RETRY.1);
     }
 }
 
 async fn attempt(settings: &Settings, control: &ControlPlane) -> Result<StreamName, kvs::Error> {
-    let info = match (control.describe_stream(&settings.stream).await, &settings.stream) {
-        (Err(error), StreamId::Name(name)) if error.class == ErrorClass::NotFound => {
-            match &settings.create_stream {
-                Some(new) => {
-                    let hours = new.retention_hours;
-                    tracing::info!(stream = name.as_str(), hours, "the stream is missing and created");
-                    control.create_stream(name, new).await?
-                }
-                None => return Err(error),
-            }
-        }
-        (result, _) => result?,
-    };
+    let create = settings.create_stream.as_ref();
+    let info = control.find_or_create_stream(&settings.stream, create).await?.info;
     if info.retention_hours == 0 {
         tracing::warn!(
             stream = info.name,

@@ -1,7 +1,6 @@
 //! The `/status` document.
 
 use super::Context;
-use crate::session::Phase;
 use crate::state::Snapshot;
 use crate::tracks::Standing;
 use kvs_ingest_api::{AgentStatus, AudioStatus, StreamStatus, TimeStatus, TrackState, VideoStatus};
@@ -52,7 +51,7 @@ pub(super) fn document(context: &Context) -> AgentStatus {
         })
     });
     AgentStatus {
-        phase: phase(view.phase),
+        phase: view.phase,
         reason: view.reason.to_owned(),
         message: view.message,
         since: rfc3339(since),
@@ -105,19 +104,6 @@ fn track_reason(standing: Standing) -> Option<String> {
     match standing {
         Standing::NotStored(reason) => Some(reason.as_str().to_owned()),
         _ => None,
-    }
-}
-
-fn phase(phase: Phase) -> kvs_ingest_api::Phase {
-    use kvs_ingest_api::Phase as Api;
-    match phase {
-        Phase::Starting => Api::Starting,
-        Phase::WaitingForMaster => Api::WaitingForMaster,
-        Phase::Connecting => Api::Connecting,
-        Phase::Streaming => Api::Streaming,
-        Phase::Reconnecting => Api::Reconnecting,
-        Phase::Stopping => Api::Stopping,
-        Phase::Failed => Api::Failed,
     }
 }
 

@@ -5,7 +5,6 @@
 //! [`Session::poll_timeout`].
 
 mod answer;
-mod backoff;
 mod failure;
 mod ids;
 mod machine;
@@ -18,9 +17,10 @@ mod view;
 use std::time::Duration;
 
 pub use failure::{Failure, FailureKind};
+pub use kvs_ingest_api::Phase;
 pub use machine::Session;
 pub use timing::Timing;
-pub use view::{Phase, View};
+pub use view::View;
 
 /// What the session learns.
 #[derive(Clone, Debug)]

@@ -1,23 +1,6 @@
 //! The session as seen from outside.
 
-/// Where the session stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Phase {
-    /// Nothing has worked yet; no reason to worry.
-    Starting,
-    /// Signaling is joined; no master answers, or the one that did has left, or sends nothing.
-    WaitingForMaster,
-    /// A master answered, or is about to.
-    Connecting,
-    /// Media flows.
-    Streaming,
-    /// It worked before and is being brought back.
-    Reconnecting,
-    /// Being ended.
-    Stopping,
-    /// It cannot work until a person changes something; it is tried again all the same.
-    Failed,
-}
+use kvs_ingest_api::Phase;
 
 /// A phase with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
