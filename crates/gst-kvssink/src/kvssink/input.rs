@@ -10,8 +10,8 @@ use gst::subclass::prelude::*;
 use kvs_putmedia::{Frame, MediaTime, TrackFormat, TrackKind, is_random_access};
 
 use super::category::CAT;
+use super::element::{Imp, KvsSink};
 use super::hevc::ByteStream;
-use super::imp::KvsSink;
 use super::rounds::Stamp;
 use super::runtime::RUNTIME;
 use super::shared::{Shared, Stage};
@@ -29,7 +29,7 @@ const SAME_MOMENT: Duration = Duration::from_micros(200);
 /// How often that is tried.
 const TRIES: usize = 5;
 
-impl KvsSink {
+impl Imp {
     pub(super) fn event(&self, kind: TrackKind, pad: &gst::Pad, event: gst::Event) -> bool {
         match event.view() {
             gst::EventView::Caps(event) => return self.set_caps(kind, event.caps()),
@@ -158,8 +158,7 @@ impl KvsSink {
         let finish = {
             let shared = shared.clone();
             move |drained: bool| {
-                let unchanged =
-                    |sink: &super::KvsSink| sink.imp().beginnings.load(Ordering::Relaxed) == beginnings;
+                let unchanged = |sink: &KvsSink| sink.imp().beginnings.load(Ordering::Relaxed) == beginnings;
                 let Some(sink) = weak.upgrade().filter(unchanged) else { return };
                 let lost = if drained { None } else { sink.imp().give_up(&shared) };
                 // Who only reads the bus has no other way to the figures.

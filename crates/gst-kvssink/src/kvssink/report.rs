@@ -9,15 +9,15 @@ use kvs_putmedia::{AckKind, CloseReason, Event, MediaTime};
 
 use super::abi::FragmentAck;
 use super::category::CAT;
+use super::element::Imp;
 use super::event::SinkEvent;
-use super::imp::KvsSink;
 use super::metrics::{Pressure, Sample};
 use super::shared::Shared;
 use super::statistics;
 use super::status;
 use super::warnings::About;
 
-impl KvsSink {
+impl Imp {
     /// Hands an event to everyone who may want it: the Rust handler, the log, signals, the bus.
     pub(super) fn emit(&self, event: SinkEvent) {
         let handler = self.handler.lock().clone();

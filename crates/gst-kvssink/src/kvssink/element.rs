@@ -24,6 +24,29 @@ use super::track::{Track, index, kind_of};
 use super::warnings::Warned;
 use super::{caps, settings, statistics, uploader};
 
+glib::wrapper! {
+    /// The element.
+    pub struct KvsSink(ObjectSubclass<Imp>) @extends gst::Element, gst::Object;
+}
+
+impl KvsSink {
+    /// Signs with this context, instead of one made of properties and environment. To be set before READY to PAUSED.
+    pub fn set_aws_context(&self, context: AwsContext) {
+        self.imp().set_aws_context(context);
+    }
+
+    /// Tells `handler` what happens, from now on.
+    pub fn set_event_handler(&self, handler: impl Fn(SinkEvent) + Send + Sync + 'static) {
+        self.imp().set_event_handler(Arc::new(handler));
+    }
+
+    /// Figures since READY to PAUSED.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        self.imp().statistics()
+    }
+}
+
 enum State {
     /// Below PAUSED, with the figures of the last run.
     Stopped(Box<Statistics>),
@@ -38,7 +61,7 @@ impl Default for State {
 }
 
 #[derive(Default)]
-pub struct KvsSink {
+pub struct Imp {
     pub(super) properties: Mutex<Properties>,
     context: Mutex<Option<AwsContext>>,
     pub(super) handler: Mutex<Option<Handler>>,
@@ -57,13 +80,13 @@ pub struct KvsSink {
 }
 
 #[glib::object_subclass]
-impl ObjectSubclass for KvsSink {
+impl ObjectSubclass for Imp {
     const NAME: &'static str = "GstKvsSink";
-    type Type = super::KvsSink;
+    type Type = KvsSink;
     type ParentType = gst::Element;
 }
 
-impl ObjectImpl for KvsSink {
+impl ObjectImpl for Imp {
     fn properties() -> &'static [glib::ParamSpec] {
         &SPECS
     }
@@ -114,9 +137,9 @@ impl ObjectImpl for KvsSink {
     }
 }
 
-impl GstObjectImpl for KvsSink {}
+impl GstObjectImpl for Imp {}
 
-impl ElementImpl for KvsSink {
+impl ElementImpl for Imp {
     fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
         static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
             gst::subclass::ElementMetadata::new(
@@ -232,7 +255,7 @@ impl ElementImpl for KvsSink {
     }
 }
 
-impl KvsSink {
+impl Imp {
     pub(super) fn set_aws_context(&self, context: AwsContext) {
         *self.context.lock() = Some(context);
     }
