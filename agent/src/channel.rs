@@ -7,7 +7,7 @@ use kvs::signaling::{
     self, IceCandidate, SignalingConfig, SignalingEvent, SignalingReceiver, SignalingRole, SignalingSender,
 };
 use kvs::{ChannelArn, ChannelEndpoints, ChannelId, ClientId, ControlPlane, MediaStorage, Role, Tags};
-use kvs_aws::{AwsContext, ErrorClass};
+use kvs_aws::AwsContext;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -32,15 +32,9 @@ pub struct Channel {
 ///
 /// The calls' failures, and [`FailureKind::MediaStorageEnabled`].
 pub async fn resolve(control: &ControlPlane, channel: &ChannelId, create: bool) -> Result<Channel, Failure> {
-    let mut found = control.describe_channel(channel).await;
-    if let (Err(error), ChannelId::Name(name)) = (&found, channel)
-        && create
-        && error.class == ErrorClass::NotFound
-    {
-        tracing::info!(channel = name.as_str(), "the channel is missing and created");
-        found = control.create_channel(name, &Tags::new()).await;
-    }
-    let info = found.map_err(|error| failure::call(&error))?;
+    let tags = create.then(Tags::new);
+    let found = control.find_or_create_channel(channel, tags.as_ref()).await;
+    let info = found.map_err(|error| failure::call(&error))?.info;
     let storage = control.media_storage(&info.arn).await.map_err(|error| failure::call(&error))?;
     if let MediaStorage::Enabled { stream_arn } = storage {
         return Err(Failure::new(

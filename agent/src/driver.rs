@@ -61,7 +61,7 @@ struct PeerSlot {
     generation: u64,
     peer: Arc<UdpPeer>,
     media: Option<MediaQueue>,
-    nudge: Arc<Notify>,
+    key_frame_request: Arc<Notify>,
     stop: CancellationToken,
 }
 
@@ -167,8 +167,8 @@ impl Driver {
                 Ok(_) if self.peer.as_ref().is_some_and(|slot| slot.generation > generation) => {}
                 Ok((peer, media)) => {
                     if let Some(reason) = without_turn.clone() {
-                        let told = self.without_turn == without_turn;
-                        self.events.emit(Event::WithoutTurn { reason, told });
+                        let already_logged = self.without_turn == without_turn;
+                        self.events.emit(Event::WithoutTurn { reason, already_logged });
                     }
                     self.without_turn = without_turn;
                     let peer = Arc::new(peer);
@@ -176,7 +176,7 @@ impl Driver {
                         generation,
                         peer,
                         media: Some(media),
-                        nudge: Arc::new(Notify::new()),
+                        key_frame_request: Arc::new(Notify::new()),
                         stop: CancellationToken::new(),
                     };
                     if let Some(older) = self.peer.replace(slot) {
@@ -204,7 +204,8 @@ impl Driver {
         }
         let now = Instant::now();
         let mut view = self.config.receive.outputs.view(self.session.view(now), now);
-        let words = view.message.len();
+        let is_the_message: Vec<_> =
+            failures.iter().map(|failure: &Failure| failure.message == view.message).collect();
         if let Some(reason) = &self.without_turn
             && !matches!(view.phase, Phase::Stopping | Phase::Failed)
         {
@@ -212,10 +213,10 @@ impl Driver {
             view.message.push_str(reason);
         }
         let before = self.state.set_view(view.clone());
-        for failure in failures {
-            // Said once: by the transition, if it leads to one.
-            let told = before.is_some() && view.message[..words] == failure.message;
-            self.events.emit(Event::Failed { failure, told });
+        for (failure, is_the_message) in failures.into_iter().zip(is_the_message) {
+            // Logged once: by the transition, if it leads to one.
+            let already_logged = before.is_some() && is_the_message;
+            self.events.emit(Event::Failed { failure, already_logged });
         }
         if let Some(from) = before {
             self.events.emit(Event::Transition { from, to: view });
@@ -291,7 +292,7 @@ impl Driver {
             }
             Action::RequestKeyFrame { generation } => {
                 if let Some(slot) = self.peer.as_ref().filter(|slot| slot.generation == generation) {
-                    slot.nudge.notify_one();
+                    slot.key_frame_request.notify_one();
                 }
             }
             // Dealt with where the view is known.
@@ -369,7 +370,7 @@ impl Driver {
             session: self.inputs.clone(),
             figures: self.state.new_peer(generation),
             events: Arc::clone(&self.events),
-            nudge: Arc::clone(&slot.nudge),
+            key_frame_request: Arc::clone(&slot.key_frame_request),
             stop: slot.stop.clone(),
         };
         self.receiving.spawn(receive.run(media));

@@ -34,14 +34,14 @@ pub enum Event {
     /// The session deals with a failure.
     Failed {
         failure: Failure,
-        /// A transition says the same.
-        told: bool,
+        /// By a transition.
+        already_logged: bool,
     },
     /// A peer was built without TURN servers.
     WithoutTurn {
         reason: String,
-        /// The peer before had none for the same reason.
-        told: bool,
+        /// With the peer before, which had none for the same reason.
+        already_logged: bool,
     },
     /// The media path is known.
     PairSelected {
@@ -206,16 +206,16 @@ impl Events {
                     _ => tracing::info!(reason, was, client_id = to.client_id, "{}", to.message),
                 }
             }
-            Event::Failed { failure, told } => {
+            Event::Failed { failure, already_logged } => {
                 let reason = failure.kind.reason();
                 self.failures.get_or_create(&ReasonLabel { reason }).inc();
-                if !told {
+                if !already_logged {
                     tracing::warn!(reason, "{}", failure.message);
                 }
             }
-            Event::WithoutTurn { reason, told } => {
+            Event::WithoutTurn { reason, already_logged } => {
                 self.without_turn.inc();
-                if !told {
+                if !already_logged {
                     tracing::warn!(
                         reason,
                         "there are no TURN servers: the peer connection is tried without, and fails where only a \

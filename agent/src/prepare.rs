@@ -4,6 +4,7 @@ use crate::events::{Event, Events};
 use crate::outputs::{NotReady, Output, Outputs};
 use crate::session::View;
 use crate::state::State;
+use kvs_aws::Backoff;
 use rand::Rng;
 use std::time::Duration;
 
@@ -19,13 +20,13 @@ pub async fn prepare(outputs: &Outputs, state: &State, events: &Events) {
 }
 
 async fn prepare_one(output: &dyn Output, state: &State, events: &Events) {
-    let mut ceiling = RETRY.0;
+    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
     while let Err(NotReady { phase, reason, message, authenticated }) = output.prepare().await {
         let view = View { phase, reason, message, signaling: false, authenticated, client_id: String::new() };
         if let Some(before) = state.set_view(view.clone()) {
             events.emit(Event::Transition { from: before, to: view });
         }
-        let wait = RETRY.0 / 2 + ceiling.mul_f64(rand::rng().random_range(0.0..=1.0));
+        let wait = RETRY.0 / 2 + backoff.next_delay(rand::rng().random_range(0.0..=1.0));
         // The driver is not there yet to show that the process is alive.
         let mut left = wait;
         while !left.is_zero() {
@@ -34,6 +35,5 @@ async fn prepare_one(output: &dyn Output, state: &State, events: &Events) {
             state.beat();
             left -= slice;
         }
-        ceiling = (ceiling * 2).min(RETRY.1);
     }
 }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 const REPORT: Duration = Duration::from_millis(500);
 
 /// A sender's timestamps are complained of once in so long at most; figures and metrics tell the rest.
-const TELL_AGAIN: Duration = Duration::from_secs(600);
+const DOUBT_AGAIN: Duration = Duration::from_secs(600);
 
 /// Packets handled before the figures and the pipeline get their turn.
 const BURST: usize = 256;
@@ -93,7 +93,7 @@ pub struct Receive {
     pub figures: Arc<Mutex<Received>>,
     pub events: Arc<Events>,
     /// Media stalls: a key frame is to be asked for.
-    pub nudge: Arc<tokio::sync::Notify>,
+    pub key_frame_request: Arc<tokio::sync::Notify>,
     /// Ends it.
     pub stop: CancellationToken,
 }
@@ -127,7 +127,7 @@ impl Receive {
             key_frame_wanted: false,
             time: Times::default(),
             ended: false,
-            told: PerTrack::default(),
+            doubted: PerTrack::default(),
             standings: PerTrack::default(),
         };
         let mut report = tokio::time::interval(REPORT);
@@ -159,7 +159,7 @@ impl Receive {
                         self.drain(&mut receiver, &mut relay, &mut state, now).await;
                     }
                 }
-                () = self.nudge.notified() => state.key_frame_wanted = true,
+                () = self.key_frame_request.notified() => state.key_frame_wanted = true,
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
             let now = Instant::now();
@@ -200,7 +200,7 @@ impl Receive {
                 MediaOutput::Video(VideoOutput::AccessUnit(unit)) => {
                     if !state.flowing {
                         state.flowing = true;
-                        self.tell(true);
+                        self.report_media(true);
                     }
                     let events = relay.access_unit(unit, now);
                     self.relay_events(events, state);
@@ -247,7 +247,7 @@ impl Receive {
                     // Audio alone is media, too; beside video, the picture decides.
                     if !state.flowing && self.expected.video.is_none() {
                         state.flowing = true;
-                        self.tell(true);
+                        self.report_media(true);
                     }
                     let events = relay.audio_packet(packet, now);
                     self.relay_events(events, state);
@@ -268,8 +268,8 @@ impl Receive {
                 RelayEvent::Opened(tracks) => {
                     // A master whose video never comes is stored as audio: that is media flowing.
                     state.flowing = true;
-                    self.tell_opened(tracks, state);
-                    self.tell(true);
+                    self.pipeline_opened(tracks, state);
+                    self.report_media(true);
                     self.config.outputs.pipeline_opened(Instant::now());
                     self.events.emit(Event::PipelineOpened { tracks });
                 }
@@ -295,14 +295,14 @@ impl Receive {
         }
     }
 
-    fn tell(&self, flowing: bool) {
+    fn report_media(&self, flowing: bool) {
         // Full: the session has enough to do, and the next report follows.
         let _ = self.session.try_send(Input::Media { generation: self.generation, flowing });
     }
 
     async fn report(&self, receiver: &mut MediaReceiver, relay: &Relay, state: &mut State) {
         if std::mem::take(&mut state.arrived) {
-            self.tell(state.flowing);
+            self.report_media(state.flowing);
         }
         let peer = self.peer.stats().await;
         if let Some(rtt) = peer.round_trip_time {
@@ -314,12 +314,12 @@ impl Receive {
             clock_step_ms: receiver.wall_clock_off_ms(),
         };
         let time = if state.ended { state.time } else { time };
-        self.tell_time(state, time);
+        self.set_time(state, time);
         let now = Instant::now();
         let stored = relay.tracks().unwrap_or_default().kinds();
         let tracks =
             PerTrack::from_fn(|kind| Track { flow: receiver.flow(kind, now), is_in_pipeline: stored[kind] });
-        self.tell_standings(tracks::standings(tracks, &peer.unbound), state);
+        self.set_standings(tracks::standings(tracks, &peer.unbound), state);
         let mut figures = self.figures.lock();
         if figures.peer.pair != peer.pair
             && let Some(pair) = &peer.pair
@@ -342,7 +342,7 @@ impl Receive {
     }
 
     /// A pipeline of these tracks runs. Of those that it lacks nobody says that they flow.
-    fn tell_opened(&self, tracks: Tracks, state: &mut State) {
+    fn pipeline_opened(&self, tracks: Tracks, state: &mut State) {
         let mut standings = state.standings;
         let (expected, stored) = (self.expected.kinds(), tracks.kinds());
         for kind in MediaKind::ALL {
@@ -353,11 +353,11 @@ impl Receive {
                 _ => {}
             }
         }
-        self.tell_standings(standings, state);
+        self.set_standings(standings, state);
     }
 
     /// What is received and not stored is named, in the log once, and to the session.
-    fn tell_standings(&self, standings: PerTrack<Standing>, state: &mut State) {
+    fn set_standings(&self, standings: PerTrack<Standing>, state: &mut State) {
         if standings == state.standings {
             return;
         }
@@ -380,7 +380,7 @@ impl Receive {
     }
 
     /// A sender whose timestamps are not believed as they are is named when that is found out.
-    fn tell_time(&self, state: &mut State, time: Times) {
+    fn set_time(&self, state: &mut State, time: Times) {
         let before = std::mem::replace(&mut state.time, time);
         for kind in MediaKind::ALL {
             let (was, is) = (before.tracks[kind], time.tracks[kind]);
@@ -389,11 +389,11 @@ impl Receive {
                 || is.reports_refused > 0 && was.reports_refused == 0
                 || believed(is) != believed(was)
             {
-                let told = &mut state.told[kind];
-                if told.is_some_and(|told| told.elapsed() < TELL_AGAIN) {
+                let doubted = &mut state.doubted[kind];
+                if doubted.is_some_and(|at| at.elapsed() < DOUBT_AGAIN) {
                     continue;
                 }
-                *told = Some(Instant::now());
+                *doubted = Some(Instant::now());
                 self.events.emit(Event::TimeDoubted { kind, time: is });
             }
         }
@@ -412,7 +412,7 @@ struct State {
     /// No packet follows.
     ended: bool,
     /// When the timestamps of video and audio were last complained of.
-    told: PerTrack<Option<Instant>>,
+    doubted: PerTrack<Option<Instant>>,
     /// As the session knows them.
     standings: PerTrack<Standing>,
 }

@@ -108,6 +108,7 @@ impl Settings {
             retention_hours: spec.stream.retention_hours_or_default(),
             kms_key_id: spec.stream.kms_key_id.clone(),
             tags: spec.stream.tags.clone(),
+            ..NewStream::default()
         });
         let stream = match (spec.stream.name, spec.stream.arn) {
             (_, Some(arn)) => StreamId::Arn(id("spec.stream.arn", &arn)?),

@@ -288,6 +288,7 @@ impl Aws {
                     retention_hours: spec.retention_hours_or_default(),
                     kms_key_id: spec.kms_key_id.clone(),
                     tags,
+                    ..NewStream::default()
                 };
                 let begin = region.control.begin_stream(name, &new);
                 match self.call(&region, Quota::Change, "CreateStream", begin).await {

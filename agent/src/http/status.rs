@@ -2,7 +2,6 @@
 
 use crate::outputs::Outputs;
 use crate::rfc3339::rfc3339;
-use crate::session::Phase;
 use crate::state::{Snapshot, State};
 use crate::tracks::Standing;
 use kvs_ingest_api::{AgentStatus, AudioStatus, TimeStatus, TrackState, VideoStatus};
@@ -51,7 +50,7 @@ pub(super) fn document(state: &State, outputs: &Outputs, channel: &str) -> Agent
         })
     });
     let mut status = AgentStatus {
-        phase: phase(view.phase),
+        phase: view.phase,
         reason: view.reason.as_str().to_owned(),
         message: view.message,
         since: rfc3339(since),
@@ -99,19 +98,6 @@ fn track_reason(standing: Standing) -> Option<String> {
     match standing {
         Standing::NotStored(reason) => Some(reason.as_str().to_owned()),
         _ => None,
-    }
-}
-
-fn phase(phase: Phase) -> kvs_ingest_api::Phase {
-    use kvs_ingest_api::Phase as Api;
-    match phase {
-        Phase::Starting => Api::Starting,
-        Phase::WaitingForMaster => Api::WaitingForMaster,
-        Phase::Connecting => Api::Connecting,
-        Phase::Streaming => Api::Streaming,
-        Phase::Reconnecting => Api::Reconnecting,
-        Phase::Stopping => Api::Stopping,
-        Phase::Failed => Api::Failed,
     }
 }
 

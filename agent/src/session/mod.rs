@@ -6,7 +6,6 @@
 
 mod action;
 mod answer;
-mod backoff;
 mod failure;
 mod ids;
 mod input;
@@ -21,7 +20,8 @@ mod view;
 pub use action::Action;
 pub use failure::{Failure, FailureKind};
 pub use input::Input;
+pub use kvs_ingest_api::Phase;
 pub use machine::Session;
 pub use reason::Reason;
 pub use timing::Timing;
-pub use view::{Missing, Phase, View};
+pub use view::{Missing, View};

@@ -1,23 +1,7 @@
 //! The session as seen from outside.
 
 use super::reason::Reason;
-
-/// Where the session stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Phase {
-    /// Nothing has worked yet; no reason to worry.
-    Starting,
-    /// Signaling is joined; no master answers, or the one that did has left, or sends nothing.
-    WaitingForMaster,
-    /// A master answered, or is about to.
-    Connecting,
-    Streaming,
-    /// It worked before and is being brought back.
-    Reconnecting,
-    Stopping,
-    /// It cannot work until a person changes something; it is tried again all the same.
-    Failed,
-}
+use kvs_ingest_api::Phase;
 
 /// A phase with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,8 +16,17 @@ pub(super) async fn ensure(settings: &Settings, control: &ControlPlane) -> Resul
     if settings.resolved.is_some() {
         return Ok(());
     }
-    let Err(error) = find_or_create(settings, control).await else {
-        return Ok(());
+    let error = match control.find_or_create_stream(&settings.stream, settings.create.as_ref()).await {
+        Ok(found) => {
+            if found.info.retention_hours == 0 {
+                tracing::warn!(
+                    stream = found.info.name,
+                    "the stream has a retention of 0 hours: fragments are never persisted"
+                );
+            }
+            return Ok(());
+        }
+        Err(error) => error,
     };
     if error.class == ErrorClass::NotFound {
         let remedy = match &settings.stream {
@@ -41,25 +50,4 @@ pub(super) async fn ensure(settings: &Settings, control: &ControlPlane) -> Resul
         message: failed.message,
         authenticated: false,
     })
-}
-
-async fn find_or_create(settings: &Settings, control: &ControlPlane) -> Result<(), kvs::Error> {
-    let info = match (control.describe_stream(&settings.stream).await, &settings.stream) {
-        (Err(error), StreamId::Name(name)) if error.class == ErrorClass::NotFound => match &settings.create {
-            Some(new) => {
-                let hours = new.retention_hours;
-                tracing::info!(stream = name.as_str(), hours, "the stream is missing and created");
-                control.create_stream(name, new).await?
-            }
-            None => return Err(error),
-        },
-        (result, _) => result?,
-    };
-    if info.retention_hours == 0 {
-        tracing::warn!(
-            stream = info.name,
-            "the stream has a retention of 0 hours: fragments are never persisted"
-        );
-    }
-    Ok(())
 }

@@ -3,10 +3,10 @@
 mod master;
 
 use super::answer::Answer;
-use super::backoff::Backoff;
 use super::ids::ClientIds;
 use super::patience::Patience;
 use super::{Action, Failure, FailureKind, Input, Missing, Phase, Reason, Timing, View};
+use kvs_aws::Backoff;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::VecDeque;
@@ -408,7 +408,8 @@ impl Session {
                 self.signaling_backoff.reset();
             }
         }
-        let delay = self.signaling_backoff.next(&mut self.rng, failure.kind.floor());
+        let delay =
+            failure.kind.floor() + self.signaling_backoff.next_delay(self.rng.random_range(0.0..=1.0));
         self.signaling = Signaling::Down { retry_at: now + delay };
         // A socket that merely ended can be opened again at the same address.
         self.resolved = self.resolved && was_up;
@@ -436,7 +437,7 @@ impl Session {
 
     fn peer_failed(&mut self, failure: Failure, now: Instant, actions: &mut Vec<Action>) {
         self.restart_peer(now, actions);
-        let delay = self.peer_backoff.next(&mut self.rng, failure.kind.floor());
+        let delay = failure.kind.floor() + self.peer_backoff.next_delay(self.rng.random_range(0.0..=1.0));
         self.peer = Peer::Idle { retry_at: now + delay };
         actions.push(Action::Report(failure.clone()));
         self.peer_failure = Some(failure);

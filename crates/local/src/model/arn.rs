@@ -2,15 +2,17 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::names::is_name;
+
 /// The account that owns everything here. Twelve digits, because clients count them.
-pub(crate) const ACCOUNT: &str = "000000000000";
+pub const ACCOUNT: &str = "000000000000";
 
 /// What an ARN names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ArnKind {
-    /// A signaling channel.
+    /// `channel`: a signaling channel.
     Channel,
-    /// A stream.
+    /// `stream`: a stream of media.
     Stream,
 }
 
@@ -19,7 +21,7 @@ pub enum ArnKind {
 pub struct Arn {
     /// What it names.
     pub kind: ArnKind,
-    /// Its region.
+    /// The AWS region that it belongs to.
     pub region: String,
     /// The 12-digit account.
     pub account: String,
@@ -59,13 +61,12 @@ impl FromStr for Arn {
             let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
             !text.is_empty() && text.bytes().all(allowed)
         };
-        let named = !name.is_empty() && name.len() <= 256 && name.chars().all(super::rules::name_char);
         if text.len() > 1024
             || !words(partition)
             || !words(region)
             || !digits(account)
             || !digits(created)
-            || !named
+            || !is_name(name)
         {
             return Err(RULE);
         }

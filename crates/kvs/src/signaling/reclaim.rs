@@ -1,4 +1,4 @@
-//! A stream that comes back when whoever has it lets go of it.
+//! A stream that its owner gets back from whoever drops it.
 //!
 //! tungstenite gives of a refused handshake only as much of the body as came with the head, and drops the stream. The
 //! body says why it was refused, and may come in the next segment.
@@ -10,30 +10,31 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream with a way back.
-pub(super) struct Lent<S> {
+/// A stream that goes to its [`Reclaim`] when it is dropped.
+pub(super) struct Reclaimable<S> {
     // Always there until it is dropped.
     stream: Option<S>,
     back: Arc<Mutex<Option<S>>>,
 }
 
-/// Where the stream is once its [`Lent`] is gone.
-pub(super) struct Returned<S>(Arc<Mutex<Option<S>>>);
+/// Gets the stream back.
+pub(super) struct Reclaim<S>(Arc<Mutex<Option<S>>>);
 
-impl<S> Lent<S> {
-    pub(super) fn new(stream: S) -> (Self, Returned<S>) {
+impl<S> Reclaimable<S> {
+    pub(super) fn new(stream: S) -> (Self, Reclaim<S>) {
         let back = Arc::default();
-        (Self { stream: Some(stream), back: Arc::clone(&back) }, Returned(back))
+        (Self { stream: Some(stream), back: Arc::clone(&back) }, Reclaim(back))
     }
 }
 
-impl<S> Returned<S> {
+impl<S> Reclaim<S> {
+    /// `None` while the [`Reclaimable`] lives.
     pub(super) fn take(self) -> Option<S> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-impl<S> Drop for Lent<S> {
+impl<S> Drop for Reclaimable<S> {
     fn drop(&mut self) {
         // When nobody waits for it, the stream is closed here.
         if Arc::strong_count(&self.back) > 1 {
@@ -42,13 +43,13 @@ impl<S> Drop for Lent<S> {
     }
 }
 
-impl<S: Unpin> Lent<S> {
+impl<S: Unpin> Reclaimable<S> {
     fn inner(&mut self) -> io::Result<Pin<&mut S>> {
         self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Lent<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Reclaimable<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -58,7 +59,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Lent<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Lent<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Reclaimable<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.inner()?.poll_write(cx, bytes)
     }

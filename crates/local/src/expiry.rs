@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{App, archive::now_ms, control::Stream};
+use crate::{App, clock::now_ms, model::Stream};
 
 const EVERY: Duration = Duration::from_secs(60);
 
@@ -21,15 +21,15 @@ pub(crate) async fn expire(app: Arc<App>, stop: CancellationToken) {
             let stored = app.archive.streams();
             let streams = app.control.streams();
             let known: HashSet<String> = streams.iter().map(Stream::folder).collect();
-            for gone in stored.iter().filter(|stored| !known.contains(*stored)) {
-                if let Err(error) = app.archive.remove(gone) {
-                    tracing::error!(stream = gone, %error, "a deleted stream could not be removed");
+            for deleted in stored.iter().filter(|stored| !known.contains(*stored)) {
+                if let Err(error) = app.archive.remove(deleted) {
+                    tracing::error!(stream = deleted, %error, "a deleted stream could not be removed");
                 }
             }
-            app.put_media.sessions.retain(|stream| known.contains(stream));
+            app.put_media.retain(|stream| known.contains(stream));
             let channels: HashSet<String> =
                 app.control.channels().into_iter().map(|channel| channel.arn).collect();
-            app.put_media.faults.retain(|of| known.contains(of) || channels.contains(of));
+            app.faults.retain(|subject| known.contains(subject) || channels.contains(subject));
             for stream in streams {
                 let kept_ms = u64::from(stream.retention_hours) * 3_600_000;
                 if let Err(error) = app.archive.expire(&stream.folder(), now_ms().saturating_sub(kept_ms)) {

@@ -2,6 +2,8 @@
 
 mod node;
 mod pods;
+mod requirements;
+mod run;
 mod workflows;
 
 use std::collections::BTreeSet;
@@ -13,16 +15,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::cluster::{self, assets, helm};
+use self::requirements::{
+    no_browser, no_chart_in_pods, no_ffmpeg, no_helm, no_kubernetes, no_lua, no_node, no_pods, no_python,
+    no_strangers, nothing_missing,
+};
+use self::run::Run;
+use crate::cluster::{self, helm};
 use crate::packages::{self, Group, on_path};
-use crate::process::{Outcome, interrupted, run_within};
+use crate::process::interrupted;
 use crate::workspace::{binary, build, cargo, root, target};
-use crate::{demo, images, say, workspace};
+use crate::{arrows, circles, demo, images, say, workspace};
 
 /// Names the suites (comma-separated, or `all`) for which a skip is a failure. CI sets it.
 const REQUIRE: &str = "KVS_INGEST_REQUIRE";
-/// Tells the end-to-end suites to record for minutes.
-const REAL_TIME: &str = "KVS_INGEST_REAL_TIME";
 /// The AWS producer SDK's libgstkvssink.so, with which the agent is tested, too.
 const CPP: &str = "KVS_INGEST_CPP_KVSSINK";
 /// Installed under the target folder when the machine has none.
@@ -51,21 +56,34 @@ struct Suite {
 }
 
 const SUITES: &[Suite] = &[
-    Suite { name: "fmt", about: "formatting", minutes: 1, missing: nothing, run: fmt },
-    Suite { name: "clippy", about: "lints, warnings denied", minutes: 12, missing: nothing, run: clippy },
+    Suite { name: "fmt", about: "formatting", minutes: 1, missing: nothing_missing, run: fmt },
+    Suite {
+        name: "clippy",
+        about: "lints, warnings denied",
+        minutes: 12,
+        missing: nothing_missing,
+        run: clippy,
+    },
     Suite {
         name: "crds",
         about: "crds/, docs/reference.md and the chart's copy are those of crates/api",
         minutes: 5,
-        missing: nothing,
+        missing: nothing_missing,
         run: crds,
     },
     Suite {
         name: "deny",
         about: "banned crates, licences, sources",
         minutes: 10,
-        missing: nothing,
+        missing: nothing_missing,
         run: deny,
+    },
+    Suite {
+        name: "layers",
+        about: "crates depend on those below them, and no files of a crate import each other in a circle",
+        minutes: 1,
+        missing: nothing_missing,
+        run: |_| arrows::check().and_then(|()| circles::check()),
     },
     Suite {
         name: "policies",
@@ -81,7 +99,13 @@ const SUITES: &[Suite] = &[
         missing: workflows::missing,
         run: workflows::run,
     },
-    Suite { name: "unit", about: "unit, property and crate tests", minutes: 25, missing: nothing, run: unit },
+    Suite {
+        name: "unit",
+        about: "unit, property and crate tests",
+        minutes: 25,
+        missing: nothing_missing,
+        run: unit,
+    },
     Suite {
         name: "e2e",
         about: "kvs-local, a synthetic master, the agent",
@@ -169,63 +193,6 @@ const SUITES: &[Suite] = &[
     },
 ];
 
-/// What one suite may do, and what its tests counted.
-struct Run {
-    deadline: Instant,
-    real_time: bool,
-    passed: u64,
-    failed: u64,
-    ignored: u64,
-}
-
-impl Run {
-    /// Runs one command of the suite within what is left of its budget.
-    fn command(&mut self, command: &mut Command) -> Result<()> {
-        let shown = workspace::show(command);
-        if self.real_time {
-            command.env(REAL_TIME, "1");
-        }
-        let mut counts = Counts::default();
-        let budget = self.deadline.saturating_duration_since(Instant::now());
-        let outcome = run_within(command, budget, |line| {
-            say!("{line}");
-            counts.add(line);
-        })?;
-        self.passed += counts.passed;
-        self.failed += counts.failed;
-        self.ignored += counts.ignored;
-        match outcome {
-            Outcome::Ended(status) if status.success() => Ok(()),
-            Outcome::Ended(status) => bail!("`{shown}` ended with {status}"),
-            Outcome::TimedOut => bail!("`{shown}` did not end within the suite's budget"),
-            Outcome::Interrupted => bail!("`{shown}` was interrupted"),
-        }
-    }
-}
-
-/// The counts of cargo's closing lines.
-#[derive(Default)]
-struct Counts {
-    passed: u64,
-    failed: u64,
-    ignored: u64,
-}
-
-impl Counts {
-    fn add(&mut self, line: &str) {
-        let Some(rest) = line.strip_prefix("test result: ") else { return };
-        let number = |word: &str| {
-            rest.split([';', '.'])
-                .filter_map(|part| part.trim().strip_suffix(word))
-                .find_map(|part| part.trim().parse::<u64>().ok())
-                .unwrap_or(0)
-        };
-        self.passed += number(" passed");
-        self.failed += number(" failed");
-        self.ignored += number(" ignored");
-    }
-}
-
 pub fn run(options: &Options) -> Result<ExitCode> {
     if options.list {
         for suite in SUITES {
@@ -265,13 +232,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         } else {
             say!("\n==== {}: {}", suite.name, suite.about);
             let factor = if options.all { 10 } else { 1 };
-            let mut state = Run {
-                deadline: started + Duration::from_secs(60 * suite.minutes * factor),
-                real_time: options.all,
-                passed: 0,
-                failed: 0,
-                ignored: 0,
-            };
+            let budget = Duration::from_secs(60 * suite.minutes * factor);
+            let mut state = Run::new(started, budget, options.all);
             let result = (suite.run)(&mut state);
             // A suite without counted tests is one test.
             let counted = state.passed + state.failed > 0;
@@ -309,65 +271,6 @@ fn required<'a>(value: Option<&str>, known: &BTreeSet<&'a str>) -> Result<BTreeS
         }
     }
     Ok(required)
-}
-
-// What a machine must have.
-
-fn nothing() -> Option<String> {
-    None
-}
-
-fn lacks(commands: &[&str]) -> Option<String> {
-    let missing: Vec<_> = commands.iter().copied().filter(|command| !on_path(command)).collect();
-    (!missing.is_empty()).then(|| format!("this machine has no {}", missing.join(", no ")))
-}
-
-fn no_ffmpeg() -> Option<String> {
-    lacks(&["ffmpeg", "gst-launch-1.0"])
-}
-
-fn no_python() -> Option<String> {
-    lacks(&["python3", "gst-launch-1.0"])
-}
-
-fn no_lua() -> Option<String> {
-    lacks(&["python3", "lua5.1"])
-}
-
-fn no_node() -> Option<String> {
-    lacks(&["node", "npm", "gst-launch-1.0"])
-}
-
-fn no_kubernetes() -> Option<String> {
-    assets::missing(false).or_else(no_ffmpeg)
-}
-
-fn no_pods() -> Option<String> {
-    cluster::node_missing().or_else(|| assets::missing(true)).or_else(|| lacks(&["busybox"]))
-}
-
-fn no_helm() -> Option<String> {
-    helm::missing().or_else(|| assets::missing(false))
-}
-
-fn no_chart_in_pods() -> Option<String> {
-    no_pods().or_else(helm::missing).or_else(images::missing)
-}
-
-fn no_browser() -> Option<String> {
-    lacks(&["chromium", "node", "npm", "ffmpeg"])
-}
-
-fn no_strangers() -> Option<String> {
-    let (major, minor) = assets::GO;
-    no_python().or_else(no_ffmpeg).or_else(|| match assets::go_version() {
-        None => Some(format!("this machine has no Go {major}.{minor} or newer, in which Pion is written")),
-        Some(found) if found < assets::GO => Some(format!(
-            "Pion needs Go {major}.{minor} or newer, and this machine has {}.{}",
-            found.0, found.1
-        )),
-        Some(_) => None,
-    })
 }
 
 // The suites.
@@ -634,7 +537,7 @@ fn boto3(suite: &mut Run) -> Result<()> {
         command
     };
     suite.command(&mut script("boto3_control.py"))?;
-    fill(suite, &local, "boto3-media")?;
+    store_media(suite, &local, "boto3-media")?;
     suite.command(script("boto3_media.py").args(["boto3-media", &FRAMES.to_string(), demo::REGION]))
 }
 
@@ -643,7 +546,7 @@ fn js(suite: &mut Run) -> Result<()> {
     let folder = root().join("tests/js");
     workspace::npm_ci(&folder)?;
     let local = demo::LocalKvs::start_for_tests("js")?;
-    fill(suite, &local, "js-media")?;
+    store_media(suite, &local, "js-media")?;
     suite.command(
         Command::new("node")
             .arg(folder.join("conformance.mjs"))
@@ -653,7 +556,7 @@ fn js(suite: &mut Run) -> Result<()> {
     )
 }
 
-/// The video frames of `fill`: eight seconds.
+/// The video frames of `store_media`: eight seconds.
 const FRAMES: u32 = 240;
 
 /// The environment with which a plain GStreamer finds our kvssink, and that finds `local`.
@@ -665,7 +568,7 @@ fn kvssink(local: &demo::LocalKvs) -> [(&'static str, std::ffi::OsString); 2] {
 }
 
 /// Eight seconds of picture and sound in a stream: four fragments, by kvssink in a plain gst-launch-1.0.
-fn fill(suite: &mut Run, local: &demo::LocalKvs, stream: &str) -> Result<()> {
+fn store_media(suite: &mut Run, local: &demo::LocalKvs, stream: &str) -> Result<()> {
     let pipeline = format!(
         "videotestsrc num-buffers={FRAMES} is-live=true ! video/x-raw,width=320,height=240,framerate=30/1 \
         ! x264enc tune=zerolatency key-int-max=60 ! h264parse ! video/x-h264,stream-format=avc,alignment=au ! k.video_0 \
@@ -724,17 +627,6 @@ fn the_demo(suite: &mut Run) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn counts_are_read_from_cargos_closing_line() {
-        let mut counts = Counts::default();
-        counts.add(
-            "test result: ok. 12 passed; 0 failed; 3 ignored; 0 measured; 0 filtered out; finished in 0.01s",
-        );
-        counts.add("test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out");
-        counts.add("test foo ... ok");
-        assert_eq!((counts.passed, counts.failed, counts.ignored), (13, 2, 3));
-    }
 
     #[test]
     fn required_suites_are_known_or_all() {

@@ -1,4 +1,4 @@
-//! What of a cluster can be found on this machine: looked for without the code that takes it away.
+//! [`Snapshot`]: what of a cluster can be found on this machine, searched without the code that takes it away.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,17 +12,17 @@ use anyhow::{Result, bail};
 /// For what ends by itself.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Lines, each of which names one thing.
-pub struct Remains {
+/// What there was at one moment: lines, each of which names one thing.
+pub struct Snapshot {
     /// What has the cluster's folder or id in its name.
     own: BTreeSet<String>,
     /// What the machine has once for all clusters. None: there are others, which change it, too.
     shared: Option<BTreeSet<String>>,
 }
 
-impl Remains {
+impl Snapshot {
     /// `words`: the cluster's folder, and its id when it is known.
-    pub fn of(words: &[&str]) -> Result<Self> {
+    pub fn take(words: &[&str]) -> Result<Self> {
         let ours = |text: &str| words.iter().any(|word| text.contains(word));
         let mut own = BTreeSet::new();
         for line in fs::read_to_string("/proc/self/mountinfo")?.lines().filter(|line| ours(line)) {
@@ -70,7 +70,7 @@ impl Remains {
     pub fn compare(&self, words: &[&str], when: &str) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.compare_now(words, when) {
+            match self.compare_at_once(words, when) {
                 Err(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(100)),
                 result => return result,
             }
@@ -78,8 +78,8 @@ impl Remains {
     }
 
     /// An error when there is something now that was not there then.
-    pub fn compare_now(&self, words: &[&str], when: &str) -> Result<()> {
-        let now = Self::of(words)?;
+    pub fn compare_at_once(&self, words: &[&str], when: &str) -> Result<()> {
+        let now = Self::take(words)?;
         let mut left: Vec<_> = now.own.difference(&self.own).map(String::as_str).collect();
         if let (Some(then), Some(now)) = (&self.shared, &now.shared) {
             left.extend(now.difference(then).map(String::as_str));

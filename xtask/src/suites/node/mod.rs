@@ -1,6 +1,6 @@
 //! Real pods on a node of our own, and nothing left of it: neither after `down` nor after a crash.
 
-mod remains;
+mod leaks;
 
 use std::env;
 use std::fs;
@@ -15,12 +15,12 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::Run;
+use self::leaks::{Snapshot, processes};
+use super::run::Run;
 use crate::cluster::{self, ControlPlane, Image};
 use crate::process::interrupted;
 use crate::say;
 use crate::workspace::target;
-use remains::Remains;
 
 const IMAGE: &str = "kvs-ingest.test/busybox:1";
 const NAMESPACE: &str = "smoke";
@@ -30,12 +30,12 @@ pub fn run(suite: &mut Run) -> Result<()> {
     // What an earlier run left would be taken for the machine's own.
     down(&folder)?;
     let path = folder.display().to_string();
-    let before = Remains::of(&[&path])?;
+    let before = Snapshot::take(&[&path])?;
     let mut cluster = cluster::fresh_with_node(&folder)?;
     let id = cluster.node.as_ref().context("it has a node")?.id.clone();
     let words = [path.as_str(), id.as_str()];
     let result = pods(&cluster).and_then(|()| {
-        ensure!(before.compare_now(&words, "").is_err(), "of a cluster that runs nothing is found");
+        ensure!(before.compare_at_once(&words, "").is_err(), "of a cluster that runs nothing is found");
         Ok(())
     });
     if result.is_err() {
@@ -50,16 +50,16 @@ pub fn run(suite: &mut Run) -> Result<()> {
 
     for until in ["containerd", "kubelet"] {
         let mut up = start(&folder)?;
-        let seen = part(&folder, until, suite.deadline);
+        let started = part(&folder, until, suite.deadline);
         // Everything at once: what starts, and what it has started.
         up.kill()?;
         up.wait()?;
-        for process in remains::processes(&[&path]) {
+        for process in processes(&[&path]) {
             // Those whose environment names the folder: containers are left to `down`.
             let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
         }
         down(&folder)?;
-        seen?;
+        started?;
         before.compare(&words, &format!("after a crash when {until} had started"))?;
         say!("a crash when {until} has started leaves nothing after down");
         suite.passed += 1;
@@ -108,7 +108,7 @@ fn pods(cluster: &ControlPlane) -> Result<()> {
     };
     ensure!(node.load(&image.pack(&cluster.dir.join("busybox"))?)? == [IMAGE]);
     let manifest = cluster.dir.join("smoke.yaml");
-    fs::write(&manifest, include_str!("node/smoke.yaml"))?;
+    fs::write(&manifest, include_str!("smoke.yaml"))?;
     cluster.kubectl(&["apply", "-f", &manifest.display().to_string()])?;
     ready(cluster, &[])?;
     say!("two pods are Ready by their HTTP probe");
@@ -134,8 +134,8 @@ fn pods(cluster: &ControlPlane) -> Result<()> {
     ensure!(inside(version)?.contains("gitVersion"), "the API server from a pod");
     let host = answer_once(&node.host_address)?;
     ensure!(inside(&format!("wget -q -O- {host}"))?.trim() == "here", "the machine from a pod");
-    let told = cluster.kubectl(&["logs", "-n", NAMESPACE, first])?;
-    ensure!(told.contains("started"), "the pod's log is {told:?}");
+    let log = cluster.kubectl(&["logs", "-n", NAMESPACE, first])?;
+    ensure!(log.contains("started"), "the pod's log is {log:?}");
     say!("pods reach a ClusterIP, the API server and this machine, confined");
 
     cluster.kubectl(&["delete", "pod", "-n", NAMESPACE, first, "--wait=false"])?;
@@ -144,15 +144,15 @@ fn pods(cluster: &ControlPlane) -> Result<()> {
     Ok(())
 }
 
-/// Waits until two pods are Ready and those of `gone` are not there.
-fn ready(cluster: &ControlPlane, gone: &[&String]) -> Result<()> {
+/// Waits until two pods are Ready and those of `deleted` are not among them.
+fn ready(cluster: &ControlPlane, deleted: &[&String]) -> Result<()> {
     let state = "-o=jsonpath={.status.readyReplicas} {.status.updatedReplicas} {.status.replicas}";
     cluster.wait("kubelet", "two pods to be Ready", |cluster| {
         cluster
             .kubectl(&["get", "deployment", "web", "-n", NAMESPACE, state])
             .is_ok_and(|text| text.trim() == "2 2 2")
             && names(cluster)
-                .is_ok_and(|names| names.len() == 2 && !gone.iter().any(|name| names.contains(name)))
+                .is_ok_and(|names| names.len() == 2 && !deleted.iter().any(|name| names.contains(name)))
     })
 }
 

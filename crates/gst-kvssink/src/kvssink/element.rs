@@ -12,32 +12,60 @@ use kvs_putmedia::{Event, Producer, Statistics, TrackKind};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
+use super::category::CAT;
 use super::clock::WallClock;
+use super::event::{Handler, SinkEvent};
 use super::metrics::Metrics;
-use super::properties::{SPECS, StreamingType, Values};
-use super::report::{self, Warned};
+use super::properties::{Properties, SPECS, StreamingType, seconds};
+use super::runtime::RUNTIME;
 use super::shared::Shared;
 use super::timeline::Timeline;
 use super::track::{Track, index, kind_of};
-use super::uploader::{self, RUNTIME};
-use super::{Handler, SinkEvent, caps, settings};
+use super::warnings::Warned;
+use super::{caps, settings, statistics, uploader};
 
-pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
-    gst::DebugCategory::new("kvssink", gst::DebugColorFlags::empty(), Some("Kinesis Video Streams sink"))
-});
+glib::wrapper! {
+    /// The element.
+    pub struct KvsSink(ObjectSubclass<Imp>) @extends gst::Element, gst::Object;
+}
 
-/// What exists between READY to PAUSED and back.
-struct Running {
-    shared: Arc<Shared>,
-    task: JoinHandle<()>,
+impl KvsSink {
+    /// Signs with this context, instead of one made of properties and environment. To be set before READY to PAUSED.
+    pub fn set_aws_context(&self, context: AwsContext) {
+        self.imp().set_aws_context(context);
+    }
+
+    /// Tells `handler` what happens, from now on.
+    pub fn set_event_handler(&self, handler: impl Fn(SinkEvent) + Send + Sync + 'static) {
+        self.imp().set_event_handler(Arc::new(handler));
+    }
+
+    /// Figures since READY to PAUSED.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        self.imp().statistics()
+    }
+}
+
+enum State {
+    /// Below PAUSED, with the figures of the last run.
+    Stopped(Box<Statistics>),
+    /// From READY to PAUSED on, and back.
+    Started { shared: Arc<Shared>, task: JoinHandle<()> },
+}
+
+impl Default for State {
+    fn default() -> Self {
+        State::Stopped(Box::default())
+    }
 }
 
 #[derive(Default)]
-pub struct KvsSink {
-    pub(super) values: Mutex<Values>,
+pub struct Imp {
+    pub(super) properties: Mutex<Properties>,
     context: Mutex<Option<AwsContext>>,
     pub(super) handler: Mutex<Option<Handler>>,
-    running: Mutex<Option<Running>>,
+    state: Mutex<State>,
     pub(super) timeline: Mutex<Timeline>,
     pub(super) tracks: [Mutex<Track>; 2],
     pub(super) clock: Mutex<WallClock>,
@@ -48,32 +76,30 @@ pub struct KvsSink {
     pub(super) metrics: Mutex<Metrics>,
     /// Counts beginnings: an end that waits to be told is none any more when a track has begun since.
     pub(super) beginnings: AtomicU64,
-    last_statistics: Mutex<Statistics>,
-    /// What goes wrong again and again is not told again and again.
     pub(super) warned: Mutex<Warned>,
 }
 
 #[glib::object_subclass]
-impl ObjectSubclass for KvsSink {
+impl ObjectSubclass for Imp {
     const NAME: &'static str = "GstKvsSink";
-    type Type = super::KvsSink;
+    type Type = KvsSink;
     type ParentType = gst::Element;
 }
 
-impl ObjectImpl for KvsSink {
+impl ObjectImpl for Imp {
     fn properties() -> &'static [glib::ParamSpec] {
         &SPECS
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, spec: &glib::ParamSpec) {
-        self.values.lock().set(spec.name(), value);
+        self.properties.lock().set(spec.name(), value);
     }
 
     fn property(&self, _id: usize, spec: &glib::ParamSpec) -> glib::Value {
         if spec.name() == "statistics" {
-            return Some(report::structure(&self.statistics())).to_value();
+            return Some(statistics::structure(&self.statistics())).to_value();
         }
-        self.values.lock().get(spec)
+        self.properties.lock().get(spec)
     }
 
     fn signals() -> &'static [glib::subclass::Signal] {
@@ -111,9 +137,9 @@ impl ObjectImpl for KvsSink {
     }
 }
 
-impl GstObjectImpl for KvsSink {}
+impl GstObjectImpl for Imp {}
 
-impl ElementImpl for KvsSink {
+impl ElementImpl for Imp {
     fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
         static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
             gst::subclass::ElementMetadata::new(
@@ -182,7 +208,7 @@ impl ElementImpl for KvsSink {
         // A streaming thread that waits for room must leave the pad before it is deactivated.
         self.tracks[index(kind)].lock().flushing = true;
         if let Some(shared) = self.shared() {
-            shared.look_again();
+            shared.notify_progress();
         }
         let _ = pad.set_active(false);
         let _ = self.obj().remove_pad(pad);
@@ -229,7 +255,7 @@ impl ElementImpl for KvsSink {
     }
 }
 
-impl KvsSink {
+impl Imp {
     pub(super) fn set_aws_context(&self, context: AwsContext) {
         *self.context.lock() = Some(context);
     }
@@ -239,18 +265,22 @@ impl KvsSink {
     }
 
     pub(super) fn statistics(&self) -> Statistics {
-        match self.shared() {
-            Some(shared) => shared.lock().producer.statistics(),
-            None => self.last_statistics.lock().clone(),
-        }
+        let shared = match &*self.state.lock() {
+            State::Started { shared, .. } => shared.clone(),
+            State::Stopped(last) => return Statistics::clone(last),
+        };
+        shared.lock().producer.statistics()
     }
 
     pub(super) fn shared(&self) -> Option<Arc<Shared>> {
-        self.running.lock().as_ref().map(|running| running.shared.clone())
+        match &*self.state.lock() {
+            State::Started { shared, .. } => Some(shared.clone()),
+            State::Stopped(_) => None,
+        }
     }
 
     pub(super) fn stop_timeout(&self) -> Duration {
-        settings::seconds(&self.values.lock(), "stop-stream-timeout")
+        seconds(self.properties.lock().stop_stream_timeout)
     }
 
     fn start(&self) -> Result<(), gst::StateChangeError> {
@@ -260,9 +290,9 @@ impl KvsSink {
         };
         let runtime =
             RUNTIME.as_ref().map_err(|error| fail(&format!("no threads for the network: {error}")))?;
-        let values = self.values.lock().clone();
-        let upload = settings::upload_settings(&values).map_err(|message| fail(&message))?;
-        let mut producer = Producer::new(settings::producer_config(&values));
+        let properties = self.properties.lock().clone();
+        let upload = settings::upload_settings(&properties).map_err(|message| fail(&message))?;
+        let mut producer = Producer::new(settings::producer_config(&properties));
         for pad in self.obj().sink_pads() {
             producer.add_track(kind_of(&pad.name()));
         }
@@ -270,22 +300,22 @@ impl KvsSink {
             *track.lock() = Track::default();
         }
         let mut clock = WallClock::default();
-        let source = settings::source(&values, clock.now());
+        let source = settings::source(&properties, clock.now());
         let host_clock = clock.host();
         *self.clock.lock() = clock;
         let timeline = Timeline::new(source);
-        let follows_clock = timeline.follows_clock() || settings::begins_now(&values);
+        let follows_clock = timeline.follows_clock() || settings::begins_now(&properties);
         *self.timeline.lock() = timeline;
         self.ask_latency.store(true, Ordering::Relaxed);
         self.key_wanted.store(false, Ordering::Relaxed);
-        *self.metrics.lock() = Metrics::start(settings::bounds(&values), Instant::now());
+        *self.metrics.lock() = Metrics::start(settings::bounds(&properties), Instant::now());
         let weak = self.obj().downgrade();
         let handler: Handler = Arc::new(move |event| {
             if let Some(sink) = weak.upgrade() {
-                sink.imp().tell(event);
+                sink.imp().emit(event);
             }
         });
-        let waits = values.streaming_type() == StreamingType::Offline;
+        let waits = properties.streaming_type == StreamingType::Offline;
         let shared = Arc::new(Shared::new(producer, waits, handler));
         let context = self.context.lock().clone();
         {
@@ -306,7 +336,7 @@ impl KvsSink {
             async move {
                 let context = match context {
                     Some(context) => Ok(context),
-                    None => settings::own_context(&values).await,
+                    None => settings::own_context(&properties).await,
                 };
                 match context {
                     Ok(context) => uploader::run(shared, context, upload).await,
@@ -319,7 +349,7 @@ impl KvsSink {
                 }
             }
         });
-        *self.running.lock() = Some(Running { shared, task });
+        *self.state.lock() = State::Started { shared, task };
         Ok(())
     }
 
@@ -344,12 +374,12 @@ impl KvsSink {
         shared.save_rest();
         let (lost, failed) = {
             let mut inner = shared.lock();
-            (inner.producer.abandon(Instant::now()), inner.failed)
+            (inner.producer.abandon(Instant::now()), inner.stage.has_failed())
         };
         // For what the session's end has brought.
         shared.wake();
         let lost = lost?;
-        self.tell(SinkEvent::Producer(lost.clone()));
+        self.emit(SinkEvent::Producer(lost.clone()));
         let Event::Dropped { fragments, frames: [video, audio], .. } = lost else { return None };
         let seconds = self.stop_timeout().as_secs();
         (!failed).then(|| {
@@ -361,9 +391,19 @@ impl KvsSink {
     }
 
     fn abort(&self) {
-        let Some(Running { shared, task }) = self.running.lock().take() else { return };
+        let (shared, task) = {
+            let mut state = self.state.lock();
+            match std::mem::take(&mut *state) {
+                State::Started { shared, task } => (shared, task),
+                stopped => {
+                    *state = stopped;
+                    return;
+                }
+            }
+        };
         task.abort();
         shared.end();
-        *self.last_statistics.lock() = shared.lock().producer.statistics();
+        let last = shared.lock().producer.statistics();
+        *self.state.lock() = State::Stopped(Box::new(last));
     }
 }
