@@ -9,7 +9,7 @@ use crate::tracks::{self, Standing, Track, Tracks};
 use bytes::Bytes;
 use kvs_media::{
     AudioCodec, AudioConfig, AudioOutput, ClockStats, InboundStats, KeyFrameConfig, MediaConfig, MediaOutput,
-    MediaReceiver, TimeSource, VideoCodec, VideoConfig, VideoFormat, VideoOutput, WithheldCounts,
+    MediaReceiver, PerTrack, TimeSource, VideoCodec, VideoConfig, VideoFormat, VideoOutput, WithheldCounts,
 };
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -33,10 +33,8 @@ const LAST_PACKETS: Duration = Duration::from_millis(200);
 /// What one peer connection received.
 #[derive(Clone, Debug, Default)]
 pub struct Received {
-    /// Counters of the video track.
-    pub video: Option<InboundStats>,
-    /// Counters of the audio track.
-    pub audio: Option<InboundStats>,
+    /// `None`: not negotiated.
+    pub stats: PerTrack<Option<InboundStats>>,
     /// `None`: not negotiated.
     pub video_codec: Option<VideoCodec>,
     /// `None`: not negotiated.
@@ -46,9 +44,9 @@ pub struct Received {
     /// Counters of the pipelines.
     pub relay: RelayFigures,
     /// How each stands, video and audio.
-    pub standings: [Standing; 2],
+    pub standings: PerTrack<Standing>,
     /// What was received of each and not handed on.
-    pub withheld: [WithheldCounts; 2],
+    pub withheld: PerTrack<WithheldCounts>,
     /// Figures of the connection.
     pub peer: PeerStats,
     /// Where capture times come from.
@@ -58,10 +56,7 @@ pub struct Received {
 /// What is known of the time of what is received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Times {
-    /// Of the video track.
-    pub video: ClockStats,
-    /// Of the audio track.
-    pub audio: ClockStats,
+    pub tracks: PerTrack<ClockStats>,
     /// How far video comes after audio, milliseconds.
     pub distance_ms: Option<i64>,
     /// How far this machine's clock was set ahead meanwhile, milliseconds.
@@ -132,8 +127,8 @@ impl Receive {
             key_frame_wanted: false,
             time: Times::default(),
             ended: false,
-            doubted: [None; 2],
-            standings: [Standing::Absent; 2],
+            doubted: PerTrack::default(),
+            standings: PerTrack::default(),
         };
         let mut report = tokio::time::interval(REPORT);
         report.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -314,21 +309,17 @@ impl Receive {
             receiver.set_rtt(rtt);
         }
         let time = Times {
-            video: receiver.clock(MediaKind::Video),
-            audio: receiver.clock(MediaKind::Audio),
+            tracks: PerTrack::from_fn(|kind| receiver.clock(kind)),
             distance_ms: receiver.distance_ms(),
             clock_step_ms: receiver.wall_clock_off_ms(),
         };
         let time = if state.ended { state.time } else { time };
         self.set_time(state, time);
         let now = Instant::now();
-        let stored = relay.tracks().unwrap_or_default();
-        let track = |kind, is_in_pipeline| Track { flow: receiver.flow(kind, now), is_in_pipeline };
-        let (video, audio) = (
-            track(MediaKind::Video, stored.video.is_some()),
-            track(MediaKind::Audio, stored.audio.is_some()),
-        );
-        self.set_standings(tracks::standings(video, audio, &peer.unbound), state);
+        let stored = relay.tracks().unwrap_or_default().kinds();
+        let tracks =
+            PerTrack::from_fn(|kind| Track { flow: receiver.flow(kind, now), is_in_pipeline: stored[kind] });
+        self.set_standings(tracks::standings(tracks, &peer.unbound), state);
         let mut figures = self.figures.lock();
         if figures.peer.pair != peer.pair
             && let Some(pair) = &peer.pair
@@ -338,14 +329,13 @@ impl Receive {
             let _ = self.session.try_send(Input::PairSelected { generation: self.generation, relayed });
         }
         *figures = Received {
-            video: receiver.stats(MediaKind::Video).cloned(),
-            audio: receiver.stats(MediaKind::Audio).cloned(),
+            stats: PerTrack::from_fn(|kind| receiver.stats(kind).cloned()),
             video_codec: self.expected.video,
             audio_codec: self.expected.audio,
             format: state.format,
             relay: relay.figures(),
             standings: state.standings,
-            withheld: [MediaKind::Video, MediaKind::Audio].map(|kind| receiver.withheld(kind)),
+            withheld: PerTrack::from_fn(|kind| receiver.withheld(kind)),
             peer,
             time,
         };
@@ -354,12 +344,10 @@ impl Receive {
     /// A pipeline of these tracks runs. Of those that it lacks nobody says that they flow.
     fn pipeline_opened(&self, tracks: Tracks, state: &mut State) {
         let mut standings = state.standings;
-        let tracks = [
-            (self.expected.video.is_some(), tracks.video.is_some()),
-            (self.expected.audio.is_some(), tracks.audio.is_some()),
-        ];
-        for (standing, (is_expected, is_stored)) in standings.iter_mut().zip(tracks) {
-            match (is_expected, is_stored, &standing) {
+        let (expected, stored) = (self.expected.kinds(), tracks.kinds());
+        for kind in MediaKind::ALL {
+            let standing = &mut standings[kind];
+            match (expected[kind], stored[kind], &standing) {
                 (true, true, _) => *standing = Standing::Stored,
                 (true, false, Standing::Absent | Standing::Stored) => *standing = Standing::Waiting,
                 _ => {}
@@ -369,7 +357,7 @@ impl Receive {
     }
 
     /// What is received and not stored is named, in the log once, and to the session.
-    fn set_standings(&self, standings: [Standing; 2], state: &mut State) {
+    fn set_standings(&self, standings: PerTrack<Standing>, state: &mut State) {
         if standings == state.standings {
             return;
         }
@@ -379,9 +367,8 @@ impl Receive {
             return;
         }
         let before = std::mem::replace(&mut state.standings, standings);
-        for (kind, (was, is)) in
-            [MediaKind::Video, MediaKind::Audio].into_iter().zip(before.into_iter().zip(standings))
-        {
+        for kind in MediaKind::ALL {
+            let (was, is) = (before[kind], standings[kind]);
             match (was, is) {
                 (was, Standing::NotStored(reason)) if was != is => {
                     self.events.emit(Event::TrackNotStored { kind, reason });
@@ -395,15 +382,14 @@ impl Receive {
     /// A sender whose timestamps are not believed as they are is named when that is found out.
     fn set_time(&self, state: &mut State, time: Times) {
         let before = std::mem::replace(&mut state.time, time);
-        for (kind, was, is) in
-            [(MediaKind::Video, before.video, time.video), (MediaKind::Audio, before.audio, time.audio)]
-        {
+        for kind in MediaKind::ALL {
+            let (was, is) = (before.tracks[kind], time.tracks[kind]);
             let believed = |stats: ClockStats| stats.source != TimeSource::Arrival;
             if is.epochs > was.epochs
                 || is.reports_refused > 0 && was.reports_refused == 0
                 || believed(is) != believed(was)
             {
-                let doubted = &mut state.doubted[usize::from(kind == MediaKind::Audio)];
+                let doubted = &mut state.doubted[kind];
                 if doubted.is_some_and(|at| at.elapsed() < DOUBT_AGAIN) {
                     continue;
                 }
@@ -426,9 +412,9 @@ struct State {
     /// No packet follows.
     ended: bool,
     /// When the timestamps of video and audio were last complained of.
-    doubted: [Option<Instant>; 2],
+    doubted: PerTrack<Option<Instant>>,
     /// As the session knows them.
-    standings: [Standing; 2],
+    standings: PerTrack<Standing>,
 }
 
 fn handle(receiver: &mut MediaReceiver, event: MediaEvent, now: Instant, wall: SystemTime) {

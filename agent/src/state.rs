@@ -3,7 +3,7 @@
 use crate::pipeline::SoundFigures;
 use crate::receive::Received;
 use crate::session::{Phase, Reason, View};
-use kvs_media::WithheldCounts;
+use kvs_media::{MediaKind, PerTrack, WithheldCounts};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -51,7 +51,7 @@ pub struct Totals {
     /// Sender reports that contradicted the packets.
     pub reports_refused: u64,
     /// What was received of video and audio and not handed on.
-    pub withheld: [WithheldCounts; 2],
+    pub withheld: PerTrack<WithheldCounts>,
     /// RTP packets that no track takes: of a payload type that was not negotiated, say.
     pub packets_unbound: u64,
     /// Packets that SRTP could not decrypt.
@@ -66,7 +66,7 @@ pub struct Totals {
 
 impl Totals {
     fn add(&mut self, received: &Received) {
-        for stats in [&received.video, &received.audio].into_iter().flatten() {
+        for stats in MediaKind::ALL.into_iter().filter_map(|kind| received.stats[kind].as_ref()) {
             self.packets_received += stats.packets_received;
             self.bytes_received += stats.bytes_received;
             self.packets_lost += stats.packets_lost;
@@ -74,21 +74,20 @@ impl Totals {
             self.nack_count += stats.nack_count;
             self.pli_count += stats.pli_count;
         }
-        if let Some(video) = &received.video {
+        if let Some(video) = &received.stats.video {
             self.frames_received += video.frames_received;
             self.key_frames_received += video.key_frames_received;
             self.frames_dropped += video.frames_dropped;
         }
         self.frames_dropped += received.relay.pictures_dropped;
-        for (sum, withheld) in self.withheld.iter_mut().zip(&received.withheld) {
-            sum.add(withheld);
-        }
         self.packets_unbound += received.peer.unbound.by_payload_type.values().sum::<u64>();
         self.packets_undecryptable += received.peer.unbound.undecryptable;
         self.socket_drops += received.peer.socket_drops;
         self.packets_discarded += received.peer.packets_discarded;
         self.sound.add(received.relay.sound);
-        for time in [received.time.video, received.time.audio] {
+        for kind in MediaKind::ALL {
+            self.withheld[kind].add(&received.withheld[kind]);
+            let time = received.time.tracks[kind];
             self.epochs += time.epochs;
             self.reports_refused += time.reports_refused;
         }

@@ -2,7 +2,7 @@
 
 use crate::peer::{MediaKind, Unbound};
 use crate::session::{self, Missing};
-use kvs_media::{AudioCodec, Flow, VideoCodec, Withheld};
+use kvs_media::{AudioCodec, Flow, PerTrack, VideoCodec, Withheld};
 
 /// Fewer packets of which nobody knows what they are may be probes, or the first before a track is bound.
 const STRAY: u64 = 50;
@@ -14,6 +14,13 @@ pub struct Tracks {
     pub audio: Option<AudioCodec>,
     /// The audio is stored in two channels.
     pub stereo: bool,
+}
+
+impl Tracks {
+    /// Which there are.
+    pub fn kinds(self) -> PerTrack<bool> {
+        PerTrack { video: self.video.is_some(), audio: self.audio.is_some() }
+    }
 }
 
 /// Why a track is not stored.
@@ -110,9 +117,10 @@ pub struct Track {
     pub is_in_pipeline: bool,
 }
 
-/// How both stand; `video`, `audio`. `unbound` is what came and belongs to no track.
-pub fn standings(video: Track, audio: Track, unbound: &Unbound) -> [Standing; 2] {
-    [(video, audio), (audio, video)].map(|(track, other)| standing(track, other, unbound))
+/// How both stand. `unbound` is what came and belongs to no track.
+pub fn standings(tracks: PerTrack<Track>, unbound: &Unbound) -> PerTrack<Standing> {
+    let PerTrack { video, audio } = tracks;
+    PerTrack { video: standing(video, audio, unbound), audio: standing(audio, video, unbound) }
 }
 
 fn standing(track: Track, other: Track, unbound: &Unbound) -> Standing {
@@ -143,7 +151,7 @@ fn stray(unbound: &Unbound) -> Option<Reason> {
 }
 
 /// What there is to say beside "media flows"; `None` when all that comes is stored.
-pub fn missing([video, audio]: [Standing; 2]) -> Option<Missing> {
+pub fn missing(PerTrack { video, audio }: PerTrack<Standing>) -> Option<Missing> {
     let tracks = [(MediaKind::Video, video), (MediaKind::Audio, audio)];
     let is_stored = |standing: Standing| standing == Standing::Stored;
     let mut parts: Vec<_> = tracks
@@ -195,7 +203,8 @@ mod tests {
     const NONE: Track = Track { flow: None, is_in_pipeline: false };
 
     fn said(video: Track, audio: Track, unbound: &Unbound) -> Option<(&'static str, String)> {
-        missing(standings(video, audio, unbound)).map(|missing| (missing.reason.as_str(), missing.message))
+        missing(standings(PerTrack { video, audio }, unbound))
+            .map(|missing| (missing.reason.as_str(), missing.message))
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::outputs::Outputs;
 use crate::session::Phase;
 use crate::state::Snapshot;
 use crate::tracks::{self, Standing};
-use kvs_media::{TimeSource, Withheld};
+use kvs_media::{MediaKind, TimeSource, Withheld};
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -191,26 +191,25 @@ impl Metrics {
             gauge.set(i64::from(phase == now.view.phase));
         }
         inner.signaling.set(i64::from(now.view.signaling));
-        let video = now.received.as_ref().and_then(|received| received.video.as_ref());
+        let video = now.received.as_ref().and_then(|received| received.stats.video.as_ref());
         inner.jitter.set(video.map_or(0.0, |video| video.jitter));
         let round_trip = now.received.as_ref().and_then(|received| received.peer.round_trip_time);
         inner.round_trip_time.set(round_trip.map_or(0.0, |time| time.as_secs_f64()));
         let time = now.received.as_ref().map(|received| received.time).unwrap_or_default();
-        for (kind, stats) in [("video", time.video), ("audio", time.audio)] {
+        let standings = now.received.as_ref().map(|received| received.standings).unwrap_or_default();
+        for track in MediaKind::ALL {
+            let (kind, stats) = (track.as_str(), time.tracks[track]);
             for source in SOURCES {
                 let label = SourceLabel { kind, source: source.as_str() };
                 inner.time_source.get_or_create(&label).set(i64::from(stats.source == source));
             }
             inner.rate.get_or_create(&TrackLabel { kind }).set(stats.rate_ppm);
-        }
-        let standings = now.received.as_ref().map(|received| received.standings).unwrap_or_default();
-        for (index, kind) in ["video", "audio"].into_iter().enumerate() {
             // Of a connection that is silent or left nothing is being stored.
-            let is_stored = now.view.phase == Phase::Streaming && standings[index] == Standing::Stored;
+            let is_stored = now.view.phase == Phase::Streaming && standings[track] == Standing::Stored;
             inner.stored.get_or_create(&TrackLabel { kind }).set(i64::from(is_stored));
             for reason in Withheld::ALL {
                 let label = WithheldLabel { kind, reason: tracks::word(reason) };
-                let count = now.totals.withheld[index].get(reason);
+                let count = now.totals.withheld[track].get(reason);
                 inner.withheld.get_or_create(&label).inner().store(count, Ordering::Relaxed);
             }
         }
@@ -231,11 +230,12 @@ mod tests {
     use super::*;
     use crate::session::{Reason, View};
     use crate::state::State;
+    use kvs_media::PerTrack;
 
     #[test]
     fn a_track_is_stored_while_it_streams_only() {
         let (metrics, state) = (Metrics::new(&Events::default(), Outputs::default()), State::new());
-        state.new_peer(1).lock().standings = [Standing::Stored; 2];
+        state.new_peer(1).lock().standings = PerTrack::from_fn(|_| Standing::Stored);
         for (phase, stored) in PHASES.map(|(phase, _)| (phase, u8::from(phase == Phase::Streaming))) {
             let view = View {
                 phase,

@@ -13,12 +13,12 @@ pub(super) fn document(state: &State, outputs: &Outputs, channel: &str) -> Agent
     let Snapshot { view, since, idle: _, received, totals } = state.snapshot();
     let pair = received.as_ref().and_then(|received| received.peer.pair.as_ref());
     let video = received.as_ref().and_then(|received| {
-        let [standing, _] = received.standings;
-        let stats = received.video.as_ref().filter(|it| is_there(it, standing))?;
+        let standing = received.standings.video;
+        let stats = received.stats.video.as_ref().filter(|it| is_there(it, standing))?;
         Some(VideoStatus {
             state: track_state(standing),
             reason: track_reason(standing),
-            withheld: totals.withheld[0].total(),
+            withheld: totals.withheld.video.total(),
             codec: received.video_codec.map(VideoCodec::encoding_name).unwrap_or_default().to_owned(),
             profile: received.format.map(|format| format.profile_name()).unwrap_or_default(),
             frame_width: received.format.map_or(0, |format| format.width),
@@ -30,20 +30,20 @@ pub(super) fn document(state: &State, outputs: &Outputs, channel: &str) -> Agent
             packets_lost: stats.packets_lost,
             nack_count: stats.nack_count,
             pli_count: stats.pli_count,
-            time: time(received.time.video),
+            time: time(received.time.tracks.video),
         })
     });
     let audio = received.as_ref().and_then(|received| {
-        let [_, standing] = received.standings;
-        let stats = received.audio.as_ref().filter(|it| is_there(it, standing))?;
+        let standing = received.standings.audio;
+        let stats = received.stats.audio.as_ref().filter(|it| is_there(it, standing))?;
         Some(AudioStatus {
             state: track_state(standing),
             reason: track_reason(standing),
-            withheld: totals.withheld[1].total(),
+            withheld: totals.withheld.audio.total(),
             codec: received.audio_codec.map(AudioCodec::encoding_name).unwrap_or_default().to_owned(),
             packets_received: stats.packets_received,
             packets_lost: stats.packets_lost,
-            time: time(received.time.audio),
+            time: time(received.time.tracks.audio),
             silence_ms: millis(totals.sound.silence),
             retimed_ms: millis(totals.sound.retimed),
             late_ms: millis(totals.sound.late),
