@@ -29,8 +29,8 @@ pub fn clippy(suite: &mut Run<'_>) -> Result<()> {
         command.args(["clippy", "--locked"]).args(arguments).args(["--all-targets", "--", "-D", "warnings"]);
         command
     };
-    if suite.all {
-        *suite.tests = Some(suite.compile(&mut compile::whole()?)?);
+    if suite.common.all {
+        suite.common.tests = Some(suite.compile(&mut compile::whole()?)?);
         suite.command(&mut lint(&["--package", compile::XTASK]))
     } else {
         suite.command(&mut lint(&["--workspace"]))
@@ -71,7 +71,7 @@ pub fn policies(suite: &mut Run<'_>) -> Result<()> {
 }
 
 pub fn unit(suite: &mut Run<'_>) -> Result<()> {
-    let Some(tests) = suite.tests.clone() else {
+    let Some(tests) = suite.common.tests.clone() else {
         return suite.command(cargo().args(["test", "--locked", "--workspace", "--exclude", compile::TESTS]));
     };
     let end_to_end = root().join("tests");

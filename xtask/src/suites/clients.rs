@@ -51,7 +51,7 @@ fn kvssink(local: &demo::LocalKvs) -> [(&'static str, OsString); 2] {
 }
 
 /// Eight seconds of picture and sound in a stream: four fragments, by kvssink in a plain gst-launch-1.0.
-fn store_media(suite: &mut Run<'_>, local: &demo::LocalKvs, stream: &str) -> Result<()> {
+fn store_media(suite: &mut Run, local: &demo::LocalKvs, stream: &str) -> Result<()> {
     let pipeline = format!(
         "videotestsrc num-buffers={FRAMES} is-live=true ! video/x-raw,width=320,height=240,framerate=30/1 \
         ! x264enc tune=zerolatency key-int-max=60 ! h264parse ! video/x-h264,stream-format=avc,alignment=au ! k.video_0 \

@@ -2,7 +2,7 @@
 
 mod checks;
 mod clients;
-mod compile;
+pub mod compile;
 mod kubernetes;
 mod media;
 mod node;
@@ -20,13 +20,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::Args;
 
-pub use self::prepare::binaries;
 use self::prepare::images_in_background;
 use self::requirements::{
     no_browser, no_chart_in_pods, no_ffmpeg, no_helm, no_kubernetes, no_lua, no_node, no_pods, no_python,
     no_strangers, nothing_missing,
 };
-use self::run::Run;
+use self::run::{Common, Run};
 use crate::packages::{self, Group};
 use crate::process::interrupted;
 use crate::{images, say};
@@ -223,7 +222,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     let mut table = Vec::new();
     let all = options.only.is_empty();
-    let mut tests = None;
+    let mut common = Common { all, real_time: options.all, tests: None };
     let mut in_background = None;
     for suite in SUITES {
         if !all && !options.only.iter().any(|name| name == suite.name) {
@@ -249,16 +248,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
                 in_background = Some(images_in_background()?);
             }
             let factor = if options.all { 10 } else { 1 };
-            let mut state = Run {
-                deadline: started + Duration::from_secs(60 * suite.minutes * factor),
-                real_time: options.all,
-                all,
-                tests: &mut tests,
-                compiling: Duration::ZERO,
-                passed: 0,
-                failed: 0,
-                ignored: 0,
-            };
+            let budget = Duration::from_secs(60 * suite.minutes * factor);
+            let mut state = Run::new(started, budget, &mut common);
             let result = (suite.run)(&mut state);
             // A suite without counted tests is one test.
             compiling = state.compiling;

@@ -1,4 +1,4 @@
-//! What suites build before their tests run.
+//! What suites make before their tests run, beside what cargo compiles.
 
 use std::env;
 use std::fs;
@@ -9,13 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::images;
 use crate::process::Running;
-use crate::workspace::{build, root, run, target};
-
-/// The binaries that the end-to-end suites start. All of them at once, whichever the suite needs: what is built together
-/// shares the features of its dependencies.
-pub fn binaries() -> Result<()> {
-    build(&["kvs-local", "kvs-ingest-agent", "kvs-ingest-operator", "gst-plugin-kvssink"])
-}
+use crate::workspace::{root, run, target};
 
 /// The Python of the virtual environment `name` with the packages of `requirements`, made when it is missing or older.
 pub fn virtual_environment(name: &str, requirements: &Path) -> Result<PathBuf> {

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::compile::{self, Test};
-use super::prepare::binaries;
 use crate::process::{Outcome, run_within};
 use crate::say;
 use crate::workspace::{root, show};
@@ -14,14 +13,21 @@ use crate::workspace::{root, show};
 /// Tells the end-to-end suites to record for minutes.
 const REAL_TIME: &str = "KVS_INGEST_REAL_TIME";
 
+/// What all suites have in common.
+#[derive(Default)]
+pub struct Common {
+    /// All suites run: what they need is compiled together.
+    pub all: bool,
+    /// `--all`: recordings of minutes instead of seconds.
+    pub real_time: bool,
+    /// The executables of the tests that were compiled together, once they were.
+    pub tests: Option<Vec<Test>>,
+}
+
 /// What one suite may do, and what its tests counted.
 pub struct Run<'a> {
     pub deadline: Instant,
-    pub real_time: bool,
-    /// All suites run: what they need is compiled together.
-    pub all: bool,
-    /// The executables of the tests that were compiled together, once they were.
-    pub tests: &'a mut Option<Vec<Test>>,
+    pub common: &'a mut Common,
     /// How much of the suite's time went into compiling.
     pub compiling: Duration,
     pub passed: u64,
@@ -29,10 +35,16 @@ pub struct Run<'a> {
     pub ignored: u64,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// With so much time from `started` on.
+    pub fn new(started: Instant, budget: Duration, common: &'a mut Common) -> Self {
+        let deadline = started + budget;
+        Self { deadline, common, compiling: Duration::ZERO, passed: 0, failed: 0, ignored: 0 }
+    }
+
     /// Runs one command of the suite within what is left of its budget.
     pub fn command(&mut self, command: &mut Command) -> Result<()> {
-        if self.real_time {
+        if self.common.real_time {
             command.env(REAL_TIME, "1");
         }
         let mut counts = Counts::default();
@@ -66,13 +78,13 @@ impl Run<'_> {
         result.map(|()| tests)
     }
 
-    /// See [`binaries`].
+    /// See [`compile::binaries`].
     pub fn binaries(&mut self) -> Result<()> {
-        if self.tests.is_some() {
+        if self.common.tests.is_some() {
             return Ok(());
         }
         let started = Instant::now();
-        let result = binaries();
+        let result = compile::binaries();
         self.compiling += started.elapsed();
         result
     }
@@ -81,7 +93,7 @@ impl Run<'_> {
     pub fn end_to_end(&mut self, name: &str) -> Result<Test> {
         let folder = root().join("tests");
         let is_it = |test: &Test| test.folder == folder && test.name == name;
-        if let Some(test) = self.tests.iter().flatten().find(|test| is_it(test)) {
+        if let Some(test) = self.common.tests.iter().flatten().find(|test| is_it(test)) {
             return Ok(test.clone());
         }
         let selection = if name == compile::LIBRARY { vec!["--lib"] } else { vec!["--test", name] };
