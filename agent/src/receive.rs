@@ -5,7 +5,7 @@ use crate::outputs::Outputs;
 use crate::peer::{MediaEvent, MediaKind, MediaQueue, Peer, PeerStats};
 use crate::pipeline::{Relay, RelayEvent, RelayFigures};
 use crate::session::Input;
-use crate::tracks::{self, Standing, Track, Tracks};
+use crate::tracks::{self, Standing, Track, TrackWatch, Tracks};
 use bytes::Bytes;
 use kvs_media::{
     AudioCodec, AudioConfig, AudioOutput, ClockStats, InboundStats, KeyFrameConfig, MediaConfig, MediaOutput,
@@ -129,6 +129,7 @@ impl Receive {
             ended: false,
             doubted: PerTrack::default(),
             standings: PerTrack::default(),
+            tracks: TrackWatch::new(Instant::now()),
         };
         let mut report = tokio::time::interval(REPORT);
         report.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -319,7 +320,8 @@ impl Receive {
         let stored = relay.tracks().unwrap_or_default().kinds();
         let tracks =
             PerTrack::from_fn(|kind| Track { flow: receiver.flow(kind, now), is_in_pipeline: stored[kind] });
-        self.set_standings(tracks::standings(tracks, &peer.unbound), state);
+        let standings = state.tracks.standings(tracks, &peer.unbound, now);
+        self.set_standings(standings, state);
         let mut figures = self.figures.lock();
         if figures.peer.pair != peer.pair
             && let Some(pair) = &peer.pair
@@ -416,6 +418,7 @@ struct State {
     doubted: PerTrack<Option<Instant>>,
     /// As the session knows them.
     standings: PerTrack<Standing>,
+    tracks: TrackWatch,
 }
 
 fn handle(receiver: &mut MediaReceiver, event: MediaEvent, now: Instant, wall: SystemTime) {

@@ -13,6 +13,7 @@ mod dtls;
 mod event;
 mod figures;
 mod gather;
+mod nack;
 mod path;
 mod receiver;
 mod rtcp;

@@ -20,7 +20,7 @@ pub fn missing() -> Option<String> {
         .or_else(|| if on_path("actionlint") { None } else { missing_commands(&["go"]) })
 }
 
-pub fn run(suite: &mut Run) -> Result<()> {
+pub fn run(suite: &mut Run<'_>) -> Result<()> {
     let mut actionlint = PathBuf::from("actionlint");
     if !on_path("actionlint") {
         actionlint = built();

@@ -1,85 +1,66 @@
-//! What the caches hold: 10,000 of each, so nothing that no reconcile reads.
+//! A `KvsIngest` as the cache holds it: there are 10,000, so nothing that no reconcile reads.
 
 use kube::Resource;
 use kube::api::ObjectMeta;
 use kvs_ingest_api::{KvsIngest, KvsIngestSpec, KvsIngestStatus, annotations};
-use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+
+use crate::lz4::{compress, decompress};
 
 /// Annotations that somebody reads.
 const READ: [&str; 3] = [annotations::PAUSED, annotations::RESTARTED_AT, annotations::RECONCILE_REQUESTED_AT];
 
-/// A `KvsIngest`: its metadata, and spec and status as the text that came, compressed to a third. One that this operator cannot read is an
-/// error of its own reconcile, not of the watch.
+/// Metadata, and spec and status as they came, compressed to a third. One that this operator cannot read is an error of
+/// its own reconcile, not of the watch.
 #[derive(Clone, Debug, Default, kube::Resource)]
 #[resource(inherit = KvsIngest)]
-pub struct StoredIngest {
-    /// Its metadata, pruned.
+pub struct CachedIngest {
+    /// Pruned.
     pub metadata: ObjectMeta,
-    /// Spec and status, compressed.
-    text: Box<[u8]>,
+    /// Spec and status.
+    body: Box<[u8]>,
 }
 
-/// What most objects say: a dictionary for their text. Any text will do; the more alike, the smaller.
-const DICTIONARY: &[u8] = include_bytes!("stored.dictionary.json");
-
-/// As compressed text.
-pub(crate) fn pack(value: &impl Serialize) -> Result<Box<[u8]>, serde_json::Error> {
-    let text = serde_json::to_string(value)?;
-    Ok(compress_prepend_size_with_dict(text.as_bytes(), DICTIONARY).into_boxed_slice())
-}
-
-/// What [`pack`] made.
-pub(crate) fn unpack<T: DeserializeOwned>(packed: &[u8]) -> Result<T, String> {
-    let text = decompress_size_prepended_with_dict(packed, DICTIONARY);
-    let text = text.map_err(|error| format!("this operator's cache: {error}"))?;
-    serde_json::from_slice(&text).map_err(|error| error.to_string())
-}
-
-impl<'de> Deserialize<'de> for StoredIngest {
+impl<'de> Deserialize<'de> for CachedIngest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        struct Whole {
+        struct Received {
             #[serde(default)]
             metadata: ObjectMeta,
             #[serde(flatten)]
-            rest: Rest<Value>,
+            body: Body<Value>,
         }
-        let Whole { metadata, rest } = Whole::deserialize(deserializer)?;
-        let text = pack(&rest).map_err(serde::de::Error::custom)?;
-        let mut stored = Self { metadata, text };
-        prune(&mut stored);
-        Ok(stored)
+        let Received { metadata, body } = Received::deserialize(deserializer)?;
+        let body = compress(&body).map_err(serde::de::Error::custom)?;
+        let mut cached = Self { metadata, body };
+        prune(&mut cached);
+        Ok(cached)
     }
 }
 
-/// What is kept as text.
+/// What is compressed.
 #[derive(Deserialize, Serialize)]
-struct Rest<T, S = T> {
+struct Body<T, S = T> {
     spec: Option<T>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<S>,
 }
 
-impl StoredIngest {
+impl CachedIngest {
     /// The object.
     ///
     /// # Errors
     /// What does not fit, with its field: a newer operator's object, say.
     pub fn read(&self) -> Result<KvsIngest, String> {
-        let rest: Rest<KvsIngestSpec, KvsIngestStatus> = unpack(&self.text)?;
-        let spec = rest.spec.ok_or("it has no spec")?;
-        Ok(KvsIngest { metadata: self.metadata.clone(), spec, status: rest.status })
+        let body: Body<KvsIngestSpec, KvsIngestStatus> = decompress(&self.body)?;
+        let spec = body.spec.ok_or("it has no spec")?;
+        Ok(KvsIngest { metadata: self.metadata.clone(), spec, status: body.status })
     }
-}
 
-impl StoredIngest {
-    /// Who it is, for a queue that asks for no more.
-    #[must_use]
-    pub fn without_text(self) -> Self {
-        Self { text: Box::default(), ..self }
+    /// Leaves who it is, for a queue that asks for no more.
+    pub fn drop_body(&mut self) {
+        self.body = Box::default();
     }
 }
 
@@ -114,9 +95,9 @@ mod tests {
             "spec": {"region": "eu-central-1", "channel": {"name": "c"}, "stream": {"name": "s"}},
             "status": {"observedGeneration": 3, "deploymentGeneration": 1},
         });
-        let stored: StoredIngest = serde_json::from_value(object.clone()).unwrap();
+        let cached: CachedIngest = serde_json::from_value(object.clone()).unwrap();
         let whole: KvsIngest = serde_json::from_value(object.clone()).unwrap();
-        let read = stored.read().unwrap();
+        let read = cached.read().unwrap();
         assert_eq!((&read.spec, &read.status), (&whole.spec, &whole.status));
         let meta = read.metadata;
         assert_eq!(
@@ -143,13 +124,13 @@ mod tests {
             "channel": {"name": "gate-07", "arn": arn("channel"), "created": false},
             "stream": {"name": "gate-07", "arn": arn("stream"), "created": false, "retentionHours": 24}});
         let text = json!({"spec": running["spec"], "status": running["status"]}).to_string().len();
-        let stored: StoredIngest = serde_json::from_value(running).unwrap();
-        assert!(stored.text.len() * 3 < text, "{} of {text} bytes", stored.text.len());
+        let cached: CachedIngest = serde_json::from_value(running).unwrap();
+        assert!(cached.body.len() * 3 < text, "{} of {text} bytes", cached.body.len());
 
         let mut newer = object;
         newer["spec"]["region"] = json!({"of": "another kind"});
-        let stored: StoredIngest = serde_json::from_value(newer).unwrap();
-        assert_eq!(stored.metadata.name.as_deref(), Some("door"));
-        assert!(stored.read().unwrap_err().contains("expected a string"));
+        let cached: CachedIngest = serde_json::from_value(newer).unwrap();
+        assert_eq!(cached.metadata.name.as_deref(), Some("door"));
+        assert!(cached.read().unwrap_err().contains("expected a string"));
     }
 }
