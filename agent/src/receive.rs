@@ -363,7 +363,7 @@ impl Receive {
         if standings == state.standings {
             return;
         }
-        let missing = tracks::missing(standings);
+        let missing = tracks::missing(standings, self.expected);
         if self.session.try_send(Input::Tracks { generation: self.generation, missing }).is_err() {
             // Full: with the next report.
             return;
@@ -373,7 +373,8 @@ impl Receive {
             let (was, is) = (before[kind], standings[kind]);
             match (was, is) {
                 (was, Standing::NotStored(reason)) if was != is => {
-                    self.events.emit(Event::TrackNotStored { kind, reason });
+                    let codec = self.expected.codec(kind);
+                    self.events.emit(Event::TrackNotStored { kind, codec, reason });
                 }
                 (Standing::NotStored(_), Standing::Stored) => self.events.emit(Event::TrackStored { kind }),
                 _ => {}
