@@ -333,7 +333,7 @@ impl Receive {
             && let Some(pair) = &peer.pair
         {
             self.events.emit(Event::PairSelected { pair: pair.clone() });
-            let relayed = pair.local_type == "relay" || pair.remote_type == "relay";
+            let relayed = pair.is_relayed();
             let _ = self.session.try_send(Input::PairSelected { generation: self.generation, relayed });
         }
         *figures = Received {
