@@ -1,4 +1,4 @@
-//! Asks an agent for its `/status`: 2 s, 64 KiB, no redirects, no proxy.
+//! The HTTP client of an agent's `/status`: 2 s, 64 KiB, no redirects, no proxy.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -14,32 +14,26 @@ use tracing::Instrument;
 use crate::names;
 
 const WITHIN: Duration = Duration::from_secs(2);
-const LONGEST: usize = 64 * 1024;
+const LONGEST_DOCUMENT: usize = 64 * 1024;
 
-/// Asks agents.
-#[derive(Clone)]
-pub struct Asker {
+pub struct AgentClient {
     client: Client<HttpConnector, Empty<Bytes>>,
 }
 
-/// Why nobody knows.
+/// Why nobody knows what an agent does.
 #[derive(Debug, thiserror::Error)]
-pub enum AskError {
-    /// No answer in time.
+pub enum AgentError {
     #[error("no answer within {} s", WITHIN.as_secs())]
     TimedOut,
-    /// Not reached.
     #[error("cannot be reached ({0}): is there a NetworkPolicy between operator and agent?")]
     Unreachable(String),
-    /// Another answer than 200.
     #[error("answered {0}")]
     Status(StatusCode),
-    /// No or too much JSON.
     #[error("its answer is no status document: {0}")]
     Document(String),
 }
 
-impl Default for Asker {
+impl Default for AgentClient {
     fn default() -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(WITHIN));
@@ -48,16 +42,14 @@ impl Default for Asker {
     }
 }
 
-impl Asker {
-    /// The agent's own words.
-    ///
+impl AgentClient {
     /// # Errors
-    /// [`AskError`]: then its state is unknown.
-    pub async fn ask(&self, address: IpAddr) -> Result<AgentStatus, AskError> {
+    /// [`AgentError`]: then its state is unknown.
+    pub async fn status(&self, address: IpAddr) -> Result<AgentStatus, AgentError> {
         let address = SocketAddr::new(address, names::PORT);
         let uri: Uri = format!("http://{address}/status")
             .parse()
-            .map_err(|_| AskError::Unreachable(address.to_string()))?;
+            .map_err(|_| AgentError::Unreachable(address.to_string()))?;
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = uri;
         let span = tracing::debug_span!(
@@ -70,23 +62,23 @@ impl Asker {
             let answer = self.client.request(request).await.map_err(unreachable)?;
             // A redirect is such a status, too.
             if answer.status() != StatusCode::OK {
-                return Err(AskError::Status(answer.status()));
+                return Err(AgentError::Status(answer.status()));
             }
-            let body = Limited::new(answer.into_body(), LONGEST).collect().await;
-            let body = body.map_err(|error| AskError::Document(error.to_string()))?.to_bytes();
-            serde_json::from_slice(&body).map_err(|error| AskError::Document(error.to_string()))
+            let body = Limited::new(answer.into_body(), LONGEST_DOCUMENT).collect().await;
+            let body = body.map_err(|error| AgentError::Document(error.to_string()))?.to_bytes();
+            serde_json::from_slice(&body).map_err(|error| AgentError::Document(error.to_string()))
         };
-        tokio::time::timeout(WITHIN, asked).instrument(span).await.unwrap_or(Err(AskError::TimedOut))
+        tokio::time::timeout(WITHIN, asked).instrument(span).await.unwrap_or(Err(AgentError::TimedOut))
     }
 }
 
 /// The innermost cause: the outer ones say only that there was one.
-fn unreachable(error: hyper_util::client::legacy::Error) -> AskError {
+fn unreachable(error: hyper_util::client::legacy::Error) -> AgentError {
     let mut cause: &dyn std::error::Error = &error;
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    AskError::Unreachable(cause.to_string())
+    AgentError::Unreachable(cause.to_string())
 }
 
 #[cfg(test)]
@@ -106,23 +98,25 @@ mod tests {
 
     #[tokio::test]
     async fn only_a_status_document_counts() {
-        let asker = Asker::default();
+        let client = AgentClient::default();
         let good =
             Router::new().route("/status", get(|| async { r#"{"phase":"Streaming","reason":"Streaming"}"# }));
-        let status = asker.ask(serve("127.0.3.1", good).await).await.unwrap();
+        let status = client.status(serve("127.0.3.1", good).await).await.unwrap();
         assert_eq!(status.reason, "Streaming");
         let elsewhere = Router::new()
             .route("/status", get(|| async { Redirect::temporary("http://127.0.3.1:8080/status") }));
-        let error = asker.ask(serve("127.0.3.2", elsewhere).await).await.unwrap_err();
-        assert!(matches!(error, AskError::Status(status) if status == 307), "{error}");
-        let long = Router::new()
-            .route("/status", get(|| async { format!("{{\"message\":\"{}\"}}", "x".repeat(LONGEST)) }));
-        let error = asker.ask(serve("127.0.3.3", long).await).await.unwrap_err();
-        assert!(matches!(error, AskError::Document(_)), "{error}");
+        let error = client.status(serve("127.0.3.2", elsewhere).await).await.unwrap_err();
+        assert!(matches!(error, AgentError::Status(status) if status == 307), "{error}");
+        let long = Router::new().route(
+            "/status",
+            get(|| async { format!("{{\"message\":\"{}\"}}", "x".repeat(LONGEST_DOCUMENT)) }),
+        );
+        let error = client.status(serve("127.0.3.3", long).await).await.unwrap_err();
+        assert!(matches!(error, AgentError::Document(_)), "{error}");
         let never = Router::new().route("/status", get(std::future::pending::<&str>));
-        let error = asker.ask(serve("127.0.3.4", never).await).await.unwrap_err();
-        assert!(matches!(error, AskError::TimedOut), "{error}");
-        let error = asker.ask("127.0.3.5".parse().unwrap()).await.unwrap_err();
+        let error = client.status(serve("127.0.3.4", never).await).await.unwrap_err();
+        assert!(matches!(error, AgentError::TimedOut), "{error}");
+        let error = client.status("127.0.3.5".parse().unwrap()).await.unwrap_err();
         assert!(error.to_string().contains("refused"), "{error}");
     }
 }

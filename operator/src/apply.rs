@@ -1,11 +1,12 @@
 //! Apply: what is written to the API server. Each write is made by the leader only, and has ten seconds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, Patch, PatchParams, Request};
-use kube::{Resource, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
 use kvs_ingest_api::{API_VERSION, KIND, KvsIngest, KvsIngestStatus};
 use serde::de::IgnoredAny;
 use serde_json::json;
@@ -13,35 +14,29 @@ use tracing::Instrument;
 use tracing::field::{Empty, display};
 
 use crate::build::Built;
-use crate::context::Context;
+use crate::cached::CachedIngest;
+use crate::lease::Leadership;
+use crate::metrics::Metrics;
 use crate::names::{FINALIZER, MANAGER};
-use crate::stored::StoredIngest;
 use crate::workload::DeploymentLite;
 
 /// An answer without spec and status.
 const METADATA: HeaderValue =
     HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
-/// For every request.
+/// Each request.
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// Why something could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// The API server refused.
+    /// The API server refused, or was not reached.
     #[error("{what}: {source}")]
-    Api {
-        /// Which request.
-        what: &'static str,
-        /// Its words.
-        source: Box<kube::Error>,
-    },
-    /// It did not answer.
+    Api { what: &'static str, source: Box<kube::Error> },
     #[error("{0}: the API server does not answer")]
     TimedOut(&'static str),
     /// Another operator leads now.
     #[error("{0}: this operator does not lead")]
     NotLeading(&'static str),
-    /// A Deployment of this name belongs to somebody else.
     #[error("Deployment {0} exists and is not of this KvsIngest: rename one of them")]
     NotOurs(String),
 }
@@ -76,7 +71,19 @@ pub(crate) async fn within<T>(
     result
 }
 
-impl Context {
+/// Writes as long as this operator leads.
+pub struct Applier {
+    client: Client,
+    leading: Leadership,
+    metrics: Arc<Metrics>,
+}
+
+impl Applier {
+    #[must_use]
+    pub fn new(client: Client, leading: Leadership, metrics: Arc<Metrics>) -> Self {
+        Self { client, leading, metrics }
+    }
+
     async fn write<T>(
         &self,
         what: &'static str,
@@ -90,7 +97,7 @@ impl Context {
 
     /// Server-side apply of the Deployment. `known` is the one of this object in the cache: with none, a Deployment of
     /// somebody else that has this name is not taken over.
-    pub(crate) async fn apply_deployment(
+    pub async fn apply_deployment(
         &self,
         built: &Built,
         known: bool,
@@ -125,9 +132,9 @@ impl Context {
     }
 
     /// Server-side apply of the status.
-    pub(crate) async fn apply_status(
+    pub async fn apply_status(
         &self,
-        object: &StoredIngest,
+        object: &CachedIngest,
         status: &KvsIngestStatus,
     ) -> Result<(), ApplyError> {
         let body = json!({
@@ -138,7 +145,7 @@ impl Context {
             "status": status,
         });
         let namespace = object.namespace().unwrap_or_default();
-        let path = Request::new(StoredIngest::url_path(&(), Some(&namespace)));
+        let path = Request::new(CachedIngest::url_path(&(), Some(&namespace)));
         let params = PatchParams::apply(MANAGER).force();
         let request = async {
             let request = path.patch_subresource("status", &object.name_any(), &params, &Patch::Apply(&body));
@@ -153,7 +160,7 @@ impl Context {
     }
 
     /// Adds or takes away the finalizer, if nobody else changed the list meanwhile.
-    pub(crate) async fn set_finalizer(&self, ingest: &KvsIngest, wanted: bool) -> Result<(), ApplyError> {
+    pub async fn set_finalizer(&self, ingest: &KvsIngest, wanted: bool) -> Result<(), ApplyError> {
         let before = ingest.finalizers();
         let has = before.iter().any(|name| name == FINALIZER);
         if has == wanted {
@@ -163,7 +170,7 @@ impl Context {
         if wanted {
             after.push(FINALIZER.to_owned());
         }
-        let api: Api<StoredIngest> =
+        let api: Api<CachedIngest> =
             Api::namespaced(self.client.clone(), &ingest.namespace().unwrap_or_default());
         let body = json!({"metadata": {
             "uid": ingest.uid(),
@@ -179,7 +186,7 @@ impl Context {
     }
 
     /// Deletes the Deployment; its pods end by themselves.
-    pub(crate) async fn delete_deployment(&self, found: &DeploymentLite) -> Result<(), ApplyError> {
+    pub async fn delete_deployment(&self, found: &DeploymentLite) -> Result<(), ApplyError> {
         let api: Api<DeploymentLite> =
             Api::namespaced(self.client.clone(), &found.namespace().unwrap_or_default());
         let params = kube::api::DeleteParams {
@@ -189,13 +196,6 @@ impl Context {
         match self.write("delete Deployment", api.delete(&found.name_any(), &params)).await {
             Err(error) if error.is_gone() => Ok(()),
             other => other.map(|_| ()),
-        }
-    }
-
-    /// A Kubernetes event. That it cannot be written is logged, and no more.
-    pub(crate) fn tell(&self, ingest: &KvsIngest, normal: bool, reason: &str, message: &str) {
-        if *self.leading.borrow() {
-            self.events.tell(ingest, normal, reason, message);
         }
     }
 }

@@ -72,11 +72,8 @@ impl AgentDefaults {
 /// Channel and stream as AWS has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedNames {
-    /// ARN of the channel.
     pub channel_arn: String,
-    /// Name of the stream.
     pub stream_name: String,
-    /// ARN of the stream.
     pub stream_arn: String,
 }
 
@@ -87,7 +84,6 @@ pub struct Built {
     pub deployment: Deployment,
     /// Of everything else in it.
     pub hash: String,
-    /// The agent's image.
     pub image: String,
 }
 

@@ -1,38 +1,34 @@
-//! What all reconciles share: clients, caches, and the little that is remembered of each object.
+//! What all reconciles share: clients, caches, and the state of each object.
 
-use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::jiff::Timestamp;
+use kube::Client;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Client, ResourceExt};
-use kvs_ingest_api::{KvsIngest, KvsIngestStatus};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
-use crate::agent::Asker;
+use crate::agent::AgentClient;
+use crate::apply::Applier;
 use crate::aws::Aws;
 use crate::build::AgentDefaults;
-use crate::controller::Seen;
+use crate::cached::CachedIngest;
+use crate::change_filter::ChangeFilter;
 use crate::events::Events;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::owners::{Claim, Owners};
-use crate::pace::{Backoff, Bucket};
-use crate::stored::StoredIngest;
+use crate::pace::{Backoff, RolloutBudget};
+use crate::poll::PollIntervals;
+use crate::state::ObjectStates;
 use crate::workload::DeploymentLite;
-
-/// How long a status that was just written may be newer than the cache.
-pub(crate) const STATUS_LAG: Duration = Duration::from_secs(10);
 
 /// What a person sets for the operator.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Marks what is created in AWS.
     pub cluster: String,
-    /// For all agents.
     pub agents: AgentDefaults,
     /// At most so many agents a minute are restarted because the operator changed, not their object.
     pub rollouts_per_minute: f64,
@@ -44,10 +40,9 @@ pub struct Settings {
     pub label_selector: Option<String>,
     /// Asks AWS again after so long, ± 20 %.
     pub aws_resync: Duration,
-    /// Share of each AWS quota of the account that the operator uses.
+    /// Share of each AWS quota of the account that the operator uses; more than 0.
     pub aws_quota_share: f64,
-    /// Shortest and longest time between two looks at an agent.
-    pub ask: (Duration, Duration),
+    pub poll: PollIntervals,
 }
 
 impl Settings {
@@ -63,7 +58,7 @@ impl Settings {
             label_selector: None,
             aws_resync: Duration::from_secs(10 * 3600),
             aws_quota_share: 0.5,
-            ask: (Duration::from_secs(10), Duration::from_secs(300)),
+            poll: PollIntervals { shortest: Duration::from_secs(10), longest: Duration::from_secs(300) },
         }
     }
 }
@@ -71,61 +66,38 @@ impl Settings {
 /// The caches of the whole cluster, or of one namespace.
 #[derive(Clone)]
 pub struct Caches {
-    /// The objects.
-    pub objects: Store<StoredIngest>,
-    /// Their Deployments.
-    pub deployments: Store<DeploymentLite>,
-    /// Versions of Deployments that no reconcile has to look at any more.
-    pub(crate) touched: Arc<Seen>,
+    pub(crate) objects: Store<CachedIngest>,
+    pub(crate) deployments: Store<DeploymentLite>,
+    /// Of the events of Deployments, those that a reconcile has to look at.
+    pub(crate) deployment_filter: Arc<ChangeFilter>,
 }
 
-/// What is remembered of an object between two reconciles; lost with the process, and not missed then.
-#[derive(Debug, Default)]
-pub(crate) struct Memory {
-    /// Hash and generation of the last apply, until the cache shows it.
-    pub(crate) applied: Option<(String, Option<i64>)>,
-    /// The last status written, and when: the cache may be older for a while.
-    pub(crate) status: Option<Box<(KvsIngestStatus, Instant)>>,
-    /// The agent's address, of the Deployment's version beside it.
-    pub(crate) address: Option<IpAddr>,
-    /// `resourceVersion` of the Deployment when the agent or its pods were last looked at.
-    pub(crate) seen: Option<String>,
-    /// When to look at the agent again, and the delay after that.
-    pub(crate) ask_at: Option<Instant>,
-    pub(crate) ask_delay: Duration,
-    /// It was looked at by this process.
-    pub(crate) asked: bool,
-    /// What was found then.
-    pub(crate) trouble: Option<Box<crate::report::Verdict>>,
-    /// When AWS is asked again.
-    pub(crate) aws_at: Option<Instant>,
+impl Caches {
+    pub(crate) fn deployment(&self, namespace: &str, name: &str) -> Option<Arc<DeploymentLite>> {
+        self.deployments.get(&ObjectRef::new(name).within(namespace))
+    }
 }
 
 /// Everything a reconcile needs.
 pub struct Context {
-    /// For objects, Deployments, pods.
-    pub client: Client,
-    /// For events.
-    pub events: Events,
-    /// AWS.
-    pub aws: Aws,
-    /// Agents.
-    pub asker: Asker,
-    /// Counters.
-    pub metrics: Arc<Metrics>,
-    /// Settings.
-    pub settings: Settings,
-    /// Who owns which stream.
-    pub owners: Owners,
-    /// Objects in trouble.
-    pub backoff: Backoff,
-    /// Do we lead?
-    pub leading: Leadership,
+    /// Reads; what is written goes through the [`Applier`].
+    pub(crate) client: Client,
+    pub(crate) applier: Applier,
+    pub(crate) events: Events,
+    pub(crate) aws: Aws,
+    pub(crate) agents: AgentClient,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) settings: Settings,
+    pub(crate) owners: Owners,
+    pub(crate) backoff: Backoff,
+    pub(crate) rollouts: Mutex<RolloutBudget>,
+    pub(crate) leading: Leadership,
+    /// By namespace; `None`: of the whole cluster.
     pub(crate) caches: Mutex<HashMap<Option<String>, Caches>>,
-    pub(crate) memories: Mutex<HashMap<String, Memory>>,
-    pub(crate) rollout: Mutex<(Bucket, HashSet<String>)>,
+    pub(crate) states: ObjectStates,
     /// Objects to be looked at now. Bounded; when it is full they are found at their next requeue.
-    pub(crate) wake: mpsc::Sender<ObjectRef<StoredIngest>>,
+    wake: mpsc::Sender<ObjectRef<CachedIngest>>,
+    /// All caches have been filled once.
     pub(crate) ready: watch::Sender<bool>,
 }
 
@@ -136,26 +108,22 @@ impl Context {
         settings: Settings,
         metrics: Arc<Metrics>,
         leading: Leadership,
-    ) -> (Self, mpsc::Receiver<ObjectRef<StoredIngest>>) {
+    ) -> (Self, mpsc::Receiver<ObjectRef<CachedIngest>>) {
         let (wake, woken) = mpsc::channel(1024);
-        let budget = Bucket::new(
-            settings.rollouts_per_minute / 60.0,
-            (settings.rollouts_per_minute / 12.0).max(1.0),
-            Instant::now(),
-        );
         let context = Self {
-            events: Events::new(client.clone()),
+            applier: Applier::new(client.clone(), leading.clone(), metrics.clone()),
+            events: Events::new(client.clone(), leading.clone()),
             client,
             aws: Aws::new(settings.cluster.clone(), settings.aws_quota_share, metrics.clone()),
-            asker: Asker::default(),
+            agents: AgentClient::default(),
             metrics,
-            settings,
             owners: Owners::default(),
             backoff: Backoff::default(),
+            rollouts: Mutex::new(RolloutBudget::new(settings.rollouts_per_minute, Instant::now())),
+            settings,
             leading,
             caches: Mutex::default(),
-            memories: Mutex::default(),
-            rollout: Mutex::new((budget, HashSet::new())),
+            states: ObjectStates::default(),
             wake,
             ready: watch::Sender::new(false),
         };
@@ -173,22 +141,11 @@ impl Context {
         *self.ready.borrow()
     }
 
-    pub(crate) fn remember<T>(&self, uid: &str, change: impl FnOnce(&mut Memory) -> T) -> T {
-        change(self.memories.lock().entry(uid.to_owned()).or_default())
-    }
-
     /// The object is gone.
-    pub(crate) fn forget(&self, object: &StoredIngest) {
-        if let Some(uid) = object.uid() {
-            self.forget_uid(&uid);
-        }
-    }
-
-    /// As [`Context::forget`].
-    pub(crate) fn forget_uid(&self, uid: &str) {
-        self.memories.lock().remove(uid);
+    pub(crate) fn forget(&self, uid: &str) {
+        self.states.forget(uid);
         self.backoff.forget(uid);
-        self.rollout.lock().1.remove(uid);
+        self.rollouts.lock().forget(uid);
         if let Some(heir) = self.owners.release(uid) {
             self.wake_up(&heir);
         }
@@ -205,26 +162,8 @@ impl Context {
         }
     }
 
-    /// By now the cache shows what was written.
-    pub(crate) fn forget_statuses(&self) {
-        for memory in self.memories.lock().values_mut() {
-            memory.status.take_if(|status| status.1.elapsed() >= STATUS_LAG);
-        }
-    }
-
-    pub(crate) fn backing_off(&self) {
-        let waiting = self.rollout.lock().1.len();
-        self.metrics.waiting(self.backoff.len(), waiting);
-    }
-}
-
-/// The claim of an object on its stream.
-pub(crate) fn claim(ingest: &KvsIngest) -> Claim {
-    let created = ingest.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0);
-    Claim {
-        created: created.to_string(),
-        uid: ingest.uid().unwrap_or_default(),
-        namespace: ingest.namespace().unwrap_or_default(),
-        name: ingest.name_any(),
+    pub(crate) fn count_waiting(&self) {
+        let rollouts = self.rollouts.lock().waiting();
+        self.metrics.waiting(self.backoff.len(), rollouts);
     }
 }

@@ -1,10 +1,9 @@
 //! The controller: watches, caches, and the loop that reconciles what changed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::future::ready;
-use std::hash::{BuildHasher, Hash, RandomState};
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
@@ -13,103 +12,28 @@ use kube::runtime::reflector::{ObjectRef, store};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{Controller, WatchStreamExt, reflector};
 use kube::{Api, Resource, ResourceExt};
-use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::cached::CachedIngest;
+use crate::change_filter::ChangeFilter;
 use crate::context::{Caches, Context};
 use crate::metrics::Metrics;
 use crate::names;
+use crate::owners::Claim;
 use crate::reconcile::{ReconcileError, reconcile};
-use crate::stored::StoredIngest;
-use crate::watches::watches;
+use crate::watches::{once_cached, watches};
 use crate::workload::DeploymentLite;
-
-/// An object of an event, or all of a list, changed.
-trait ModifyEach<K> {
-    fn modify_each(self, change: impl FnOnce(K) -> K) -> Self;
-}
-
-impl<K> ModifyEach<K> for Event<K> {
-    fn modify_each(self, change: impl FnOnce(K) -> K) -> Self {
-        match self {
-            Event::Apply(object) => Event::Apply(change(object)),
-            Event::Delete(object) => Event::Delete(change(object)),
-            Event::InitApply(object) => Event::InitApply(change(object)),
-            other => other,
-        }
-    }
-}
-
-/// The objects of a watch behind a reflector; those of a list when it is complete, because the cache shows none of them
-/// before. `deleted` ones too, or not.
-fn shown<K>(
-    events: impl Stream<Item = watcher::Result<Event<K>>> + Send,
-    deleted: bool,
-) -> impl Stream<Item = watcher::Result<K>> + Send
-where
-    K: Send,
-{
-    let mut listed = Vec::new();
-    events
-        .map_ok(move |event| {
-            let objects = match event {
-                Event::Init => {
-                    listed.clear();
-                    Vec::new()
-                }
-                Event::InitApply(object) => {
-                    listed.push(object);
-                    Vec::new()
-                }
-                Event::InitDone => std::mem::take(&mut listed),
-                Event::Delete(_) if !deleted => Vec::new(),
-                Event::Apply(object) | Event::Delete(object) => vec![object],
-            };
-            futures::stream::iter(objects.into_iter().map(Ok))
-        })
-        .try_flatten()
-}
 
 /// For the events that are still to be written at the end.
 const LAST_EVENTS: Duration = Duration::from_secs(3);
-
-/// What was last seen of each object, by hashes: a relist, or our own write, must not reconcile everything.
-#[derive(Debug, Default)]
-pub(crate) struct Seen(Mutex<HashMap<u64, u64>>);
-
-impl Seen {
-    fn is_news<K: Resource>(&self, object: &K, now: u64) -> bool {
-        self.0.lock().insert(Self::key(object), now) != Some(now)
-    }
-
-    /// For objects of which any write is news.
-    pub(crate) fn is_new_version<K: Resource>(&self, object: &K) -> bool {
-        let meta = object.meta();
-        self.is_news(object, hash(&(&meta.uid, &meta.resource_version)))
-    }
-
-    fn forget<K: Resource>(&self, object: &K) {
-        self.0.lock().remove(&Self::key(object));
-    }
-
-    fn key<K: Resource>(object: &K) -> u64 {
-        hash(&(&object.meta().namespace, &object.meta().name))
-    }
-}
-
-fn hash(value: &impl Hash) -> u64 {
-    // One for the process, so that nobody can choose names that collide.
-    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    KEYS.hash_one(value)
-}
 
 /// Runs until `stop`. `namespaces` empty: the whole cluster.
 pub async fn run(
     context: Arc<Context>,
     namespaces: Vec<String>,
-    woken: mpsc::Receiver<ObjectRef<StoredIngest>>,
+    woken: mpsc::Receiver<ObjectRef<CachedIngest>>,
     stop: CancellationToken,
 ) {
     let scopes: Vec<Option<String>> =
@@ -121,34 +45,35 @@ pub async fn run(
     for scope in scopes {
         let (waker, woken) = mpsc::channel(1024);
         wakers.push((scope.clone(), waker));
-        loops.push(one(context.clone(), scope, woken, stop.clone()));
+        loops.push(run_scope(context.clone(), scope, woken, stop.clone()));
     }
     let finish = CancellationToken::new();
     let events = tokio::spawn({
         let (context, finish) = (context.clone(), finish.clone());
         async move {
-            // What is reconciled goes before what is told of it.
+            // What is reconciled goes before what is said of it.
             let busy = || context.metrics.active_now() * 2 > i64::from(context.settings.concurrency);
-            context.events.run(context.leading.clone(), busy, finish).await;
+            context.events.run(busy, finish).await;
         }
     });
     let distribute = distribute(woken, wakers);
-    let filled = filled(context.clone());
+    let maintain = maintain(context.clone());
     tokio::select! {
-        // In this order: the first poll of the loops makes the caches that `filled` waits for.
+        // In this order: the first poll of the loops makes the caches that `maintain` waits for.
         biased;
         _ = futures::future::join_all(loops) => {}
         () = distribute => {}
-        () = filled => {}
+        () = maintain => {}
     }
     // What the last reconciles had to say.
     finish.cancel();
     let _ = tokio::time::timeout(LAST_EVENTS, events).await;
 }
 
+/// Hands each object that is to be looked at to the loop of its scope.
 async fn distribute(
-    mut woken: mpsc::Receiver<ObjectRef<StoredIngest>>,
-    wakers: Vec<(Option<String>, mpsc::Sender<ObjectRef<StoredIngest>>)>,
+    mut woken: mpsc::Receiver<ObjectRef<CachedIngest>>,
+    wakers: Vec<(Option<String>, mpsc::Sender<ObjectRef<CachedIngest>>)>,
 ) {
     while let Some(object) = woken.recv().await {
         let waker = wakers.iter().find(|(scope, _)| scope.is_none() || *scope == object.namespace);
@@ -160,8 +85,8 @@ async fn distribute(
     std::future::pending().await
 }
 
-/// Says when all caches have been filled once; then looks after the gauges.
-async fn filled(context: Arc<Context>) {
+/// Says when all caches have been filled once; then looks after gauges and states.
+async fn maintain(context: Arc<Context>) {
     let caches: Vec<Caches> = context.caches.lock().values().cloned().collect();
     for cache in caches {
         if cache.objects.wait_until_ready().await.is_err()
@@ -176,7 +101,7 @@ async fn filled(context: Arc<Context>) {
         if let Ok(ingest) = object.read()
             && let Some(arn) = ingest.status.as_ref().and_then(|status| status.stream.as_ref()?.arn.clone())
         {
-            context.owners.claim(&arn, crate::context::claim(&ingest));
+            context.owners.claim(&arn, Claim::of(&ingest));
         }
     }
     context.ready.send_replace(true);
@@ -186,26 +111,28 @@ async fn filled(context: Arc<Context>) {
     loop {
         tokio::select! {
             _ = gauges.tick() => {
-                context.backing_off();
-                context.forget_statuses();
+                context.count_waiting();
+                let now = Instant::now();
+                context.states.for_each(|state| state.drop_stale_status(now));
             }
             changed = leading.changed() => match changed {
                 // What others write while they lead is in the caches, not in our memory.
-                Ok(()) => context.memories.lock().clear(),
+                Ok(()) => context.states.clear(),
                 Err(_) => return std::future::pending().await,
             },
         }
     }
 }
 
-async fn one(
+/// The watches, caches and reconciles of a namespace, or of the whole cluster.
+async fn run_scope(
     context: Arc<Context>,
     scope: Option<String>,
-    woken: mpsc::Receiver<ObjectRef<StoredIngest>>,
+    woken: mpsc::Receiver<ObjectRef<CachedIngest>>,
     stop: CancellationToken,
 ) {
     let client = context.client.clone();
-    let (objects_api, deployments_api): (Api<StoredIngest>, Api<DeploymentLite>) = match &scope {
+    let (objects_api, deployments_api): (Api<CachedIngest>, Api<DeploymentLite>) = match &scope {
         None => (Api::all(client.clone()), Api::all(client)),
         Some(namespace) => (Api::namespaced(client.clone(), namespace), Api::namespaced(client, namespace)),
     };
@@ -218,67 +145,69 @@ async fn one(
 
     let (objects, objects_writer) = store();
     let (deployments, deployments_writer) = store();
-    let (changed, touched) = (Arc::new(Seen::default()), Arc::new(Seen::default()));
-    let caches = Caches { objects: objects.clone(), deployments, touched: touched.clone() };
+    let (object_filter, deployment_filter) = (Arc::<ChangeFilter>::default(), Arc::<ChangeFilter>::default());
+    let caches =
+        Caches { objects: objects.clone(), deployments, deployment_filter: deployment_filter.clone() };
     context.caches.lock().insert(scope, caches);
 
-    let (ctx, gone) = (context.clone(), changed.clone());
+    let (ctx, filter) = (context.clone(), object_filter.clone());
     let (mut known, mut listed) = (HashSet::new(), HashSet::new());
     let objects_stream = reflector(
         objects_writer,
-        counted(watches(objects_api, selected), context.clone(), "KvsIngest").inspect_ok(move |event| {
-            match event {
-                Event::Init => listed.clear(),
-                Event::InitApply(object) => listed.extend(object.uid()),
-                Event::InitDone => {
-                    let before = std::mem::replace(&mut known, std::mem::take(&mut listed));
-                    // Nobody has told of their end.
-                    for uid in before.difference(&known) {
-                        ctx.forget_uid(uid);
+        count_failures(watches(objects_api, selected), context.clone(), "KvsIngest").inspect_ok(
+            move |event| {
+                match event {
+                    Event::Init => listed.clear(),
+                    Event::InitApply(object) => listed.extend(object.uid()),
+                    Event::InitDone => {
+                        let before = std::mem::replace(&mut known, std::mem::take(&mut listed));
+                        // Nobody has told of their end.
+                        for uid in before.difference(&known) {
+                            ctx.forget(uid);
+                        }
+                    }
+                    Event::Apply(object) => known.extend(object.uid()),
+                    Event::Delete(object) => {
+                        if let Some(uid) = object.uid() {
+                            known.remove(&uid);
+                            ctx.forget(&uid);
+                        }
+                        filter.forget(object);
                     }
                 }
-                Event::Apply(object) => known.extend(object.uid()),
-                Event::Delete(object) => {
-                    if let Some(uid) = object.uid() {
-                        known.remove(&uid);
-                    }
-                    ctx.forget(object);
-                    gone.forget(object);
-                }
-            }
-        }),
+            },
+        ),
     );
     let objects_stream =
-        shown(objects_stream.map_ok(|event| event.modify_each(StoredIngest::without_text)), false)
-            .try_filter(move |object| {
-                let meta = object.meta();
-                let leaving = meta.deletion_timestamp.is_some();
-                let now = (&meta.uid, meta.generation, leaving, &meta.annotations, &meta.finalizers);
-                ready(changed.is_news(object, hash(&now)))
-            });
-    let (ctx, gone) = (context.clone(), touched.clone());
+        once_cached(objects_stream.modify(CachedIngest::drop_body), false).try_filter(move |object| {
+            let meta = object.meta();
+            let deleted = meta.deletion_timestamp.is_some();
+            let compared = (&meta.uid, meta.generation, deleted, &meta.annotations, &meta.finalizers);
+            ready(object_filter.is_changed(object, &compared))
+        });
+    let (ctx, filter) = (context.clone(), deployment_filter.clone());
     let deployments_stream = reflector(
         deployments_writer,
-        counted(watches(deployments_api, children), context.clone(), "Deployment").inspect_ok(move |event| {
-            match event {
-                // It is not there any more, whatever we remember to have applied.
-                Event::Delete(deployment) => {
-                    gone.forget(deployment);
-                    for owner in deployment.owner_references() {
-                        ctx.remember(&owner.uid, |memory| memory.applied = None);
+        count_failures(watches(deployments_api, children), context.clone(), "Deployment").inspect_ok(
+            move |event| {
+                match event {
+                    // It is not there any more, whatever we have applied.
+                    Event::Delete(deployment) => {
+                        filter.forget(deployment);
+                        for owner in deployment.owner_references() {
+                            if let Some(state) = ctx.states.find(&owner.uid) {
+                                state.lock().applied = None;
+                            }
+                        }
                     }
+                    Event::InitDone => ctx.states.for_each(|state| state.applied = None),
+                    Event::Apply(_) | Event::Init | Event::InitApply(_) => {}
                 }
-                Event::InitDone => {
-                    for memory in ctx.memories.lock().values_mut() {
-                        memory.applied = None;
-                    }
-                }
-                Event::Apply(_) | Event::Init | Event::InitApply(_) => {}
-            }
-        }),
+            },
+        ),
     )
     .touched_objects()
-    .try_filter(move |deployment| ready(touched.is_new_version(deployment)));
+    .try_filter(move |deployment| ready(deployment_filter.is_new_version(deployment)));
 
     let config =
         Config::default().concurrency(context.settings.concurrency).debounce(context.settings.debounce);
@@ -287,15 +216,15 @@ async fn one(
         .reconcile_on(ReceiverStream::new(woken))
         .with_config(config)
         .graceful_shutdown_on(async move { stop.cancelled().await })
-        .run(caught, failed, context)
+        .run(reconcile_isolated, requeue_failed, context)
         .for_each(|result| async move {
             match result {
                 Ok(_) => {}
                 // Deleted between its event and its turn.
                 Err(kube::runtime::controller::Error::ObjectNotFound(_)) => {}
-                // Told by `failed`.
+                // Logged by `requeue_failed`.
                 Err(kube::runtime::controller::Error::ReconcilerFailed(..)) => {}
-                // Told by `counted`, where the watch is made.
+                // Logged by `count_failures`, where the watch is made.
                 Err(kube::runtime::controller::Error::QueueError(_)) => {}
                 Err(error) => tracing::warn!(%error, "controller"),
             }
@@ -303,7 +232,8 @@ async fn one(
         .await;
 }
 
-fn counted<K>(
+/// Counts and logs what a watch failed of; it begins anew after a while.
+fn count_failures<K>(
     stream: impl Stream<Item = watcher::Result<Event<K>>> + Send,
     context: Arc<Context>,
     kind: &'static str,
@@ -325,12 +255,15 @@ fn counted<K>(
         .default_backoff()
 }
 
-/// One reconcile, counted; a panic is an error of this object alone.
-async fn caught(object: Arc<StoredIngest>, context: Arc<Context>) -> Result<Action, ReconcileError> {
-    counted_and_caught(&context.metrics, reconcile(&object, &context)).await
+async fn reconcile_isolated(
+    object: Arc<CachedIngest>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
+    isolate(&context.metrics, reconcile(&object, &context)).await
 }
 
-async fn counted_and_caught(
+/// One reconcile, counted; a panic is an error of this object alone.
+async fn isolate(
     metrics: &Metrics,
     work: impl Future<Output = Result<Action, ReconcileError>>,
 ) -> Result<Action, ReconcileError> {
@@ -356,10 +289,8 @@ async fn counted_and_caught(
     result
 }
 
-fn failed(object: Arc<StoredIngest>, error: &ReconcileError, context: Arc<Context>) -> Action {
-    if let ReconcileError::Apply(error) = error
-        && error.is_gone()
-    {
+fn requeue_failed(object: Arc<CachedIngest>, error: &ReconcileError, context: Arc<Context>) -> Action {
+    if error.is_gone() {
         return Action::await_change();
     }
     let uid = object.uid().unwrap_or_default();
@@ -373,32 +304,11 @@ fn failed(object: Arc<StoredIngest>, error: &ReconcileError, context: Arc<Contex
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn what_is_listed_is_told_when_the_cache_shows_it() {
-        let events = [
-            Event::Init,
-            Event::InitApply(1),
-            Event::Init,
-            Event::InitApply(2),
-            Event::InitApply(3),
-            Event::InitDone,
-            Event::Apply(4),
-            Event::Delete(5),
-        ];
-        let told = |deleted, count| {
-            let events = futures::stream::iter(events.clone().into_iter().take(count).map(Ok));
-            shown(events, deleted).try_collect::<Vec<i32>>()
-        };
-        assert_eq!(told(false, 5).await.unwrap(), Vec::<i32>::new());
-        assert_eq!(told(false, 8).await.unwrap(), [2, 3, 4]);
-        assert_eq!(told(true, 8).await.unwrap(), [2, 3, 4, 5]);
-    }
-
     /// kube ends the whole controller when a reconcile panics.
     #[tokio::test]
     async fn a_panic_is_an_error_of_one_object() {
         let metrics = Metrics::default();
-        let error = counted_and_caught(&metrics, async { panic!("poison {}", 1) }).await.unwrap_err();
+        let error = isolate(&metrics, async { panic!("poison {}", 1) }).await.unwrap_err();
         assert_eq!(error.to_string(), "the reconcile panicked: poison 1");
         let text = metrics.encode();
         for line in [

@@ -17,9 +17,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::lease::Leadership;
+use crate::lz4::{compress, decompress};
 use crate::names::MANAGER;
 use crate::pace::Bucket;
-use crate::stored::{pack, unpack};
+use crate::reason::Reason;
 
 /// The same again within so long is a series.
 const SERIES: Duration = Duration::from_secs(6 * 60);
@@ -28,34 +29,52 @@ const REMEMBERED: usize = 256;
 
 /// So many wait at most: one for each object of an account, when all of them have something to say at once.
 const WAITING: usize = 16 * 1024;
-/// Written a second, and at once.
-const PACE: (f64, f64) = (20.0, 100.0);
-/// They are for people: 10,000 of them must not stand in the way of what is reconciled. While much is, one waits so long, and then for
-/// its turn by the pace.
+const PER_SECOND: f64 = 20.0;
+const BURST: f64 = 100.0;
+/// They are for people: 10,000 of them must not stand in the way of what is reconciled. While much is, one waits so long,
+/// and then for its turn by the pace.
 const YIELD: Duration = Duration::from_secs(1);
 /// How often it looks whether much still is.
-const LOOK: Duration = Duration::from_millis(100);
+const YIELD_CHECK: Duration = Duration::from_millis(100);
 /// For one of them.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// Writes events of objects.
+/// `type` of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventType {
+    Normal,
+    Warning,
+}
+
+/// What happened to an object, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub kind: EventType,
+    pub reason: Reason,
+    /// Cut at the 1,024 bytes that Kubernetes takes.
+    pub message: String,
+}
+
+/// Writes events of objects, while this operator leads.
 pub struct Events {
     client: Client,
+    leading: Leadership,
     recent: Mutex<VecDeque<Recent>>,
-    queue: mpsc::Sender<Told>,
-    inbox: Mutex<Option<mpsc::Receiver<Told>>>,
+    /// [`WAITING`] of them; when it is full, what comes is logged and not written.
+    queue: mpsc::Sender<Queued>,
+    inbox: Mutex<Option<mpsc::Receiver<Queued>>>,
 }
 
 /// As small as it can be: 10,000 of them may wait.
-struct Told {
-    /// A [`Saying`], compressed.
-    packed: Box<[u8]>,
+struct Queued {
+    /// A [`Message`].
+    compressed: Box<[u8]>,
     at: Timestamp,
 }
 
+/// A [`Notice`] and the `KvsIngest` that it is about.
 #[derive(Deserialize, Serialize)]
-struct Saying {
-    /// A `KvsIngest`.
+struct Message {
     namespace: Option<String>,
     name: Option<String>,
     uid: Option<String>,
@@ -65,7 +84,7 @@ struct Saying {
     note: String,
 }
 
-impl Saying {
+impl Message {
     fn about(&self) -> ObjectReference {
         ObjectReference {
             api_version: Some(API_VERSION.to_owned()),
@@ -88,47 +107,60 @@ struct Recent {
     at: Instant,
 }
 
+struct Repeated {
+    name: String,
+    count: i32,
+}
+
 impl Events {
-    /// With this client.
     #[must_use]
-    pub fn new(client: Client) -> Self {
+    pub fn new(client: Client, leading: Leadership) -> Self {
         let (queue, inbox) = mpsc::channel(WAITING);
-        Self { client, recent: Mutex::default(), queue, inbox: Mutex::new(Some(inbox)) }
+        Self { client, leading, recent: Mutex::default(), queue, inbox: Mutex::new(Some(inbox)) }
     }
 
-    /// Says what happened to an object, soon: [`Events::run`] writes it.
-    pub fn tell(&self, about: &KvsIngest, normal: bool, reason: &str, note: &str) {
+    /// Queues what happened to an object: [`Events::run`] writes it. That it cannot be written is logged, and no more.
+    pub fn record(&self, about: &KvsIngest, notice: &Notice) {
+        if !*self.leading.borrow() {
+            return;
+        }
         let ObjectMeta { namespace, name, uid, resource_version, .. } = about.metadata.clone();
-        let (reason, note) = (reason.to_owned(), note.to_owned());
-        let saying = Saying { namespace, name, uid, version: resource_version, normal, reason, note };
-        let packed = match pack(&saying) {
-            Ok(packed) => packed,
-            Err(error) => return tracing::warn!(%error, reason = saying.reason, "event not written"),
+        let Notice { kind, reason, message } = notice;
+        let queued = compress(&Message {
+            namespace,
+            name,
+            uid,
+            version: resource_version,
+            normal: *kind == EventType::Normal,
+            reason: reason.to_string(),
+            note: message.clone(),
+        });
+        let compressed = match queued {
+            Ok(compressed) => compressed,
+            Err(error) => return tracing::warn!(%error, %reason, "event not written"),
         };
-        if self.queue.try_send(Told { packed, at: Timestamp::now() }).is_err() {
-            let Saying { reason, note, .. } = saying;
-            tracing::warn!(reason, note, "event not written: {WAITING} wait already");
+        if self.queue.try_send(Queued { compressed, at: Timestamp::now() }).is_err() {
+            tracing::warn!(%reason, note = message, "event not written: {WAITING} wait already");
         }
     }
 
-    /// Writes what is told, at a pace, and slower while `busy`, until `finish`; then what is left, as fast as it goes. Without
-    /// leadership nothing is written.
-    pub async fn run(&self, leading: Leadership, busy: impl Fn() -> bool, finish: CancellationToken) {
+    /// Writes what is queued, at a pace, and slower while `busy`, until `finish`; then what is left, as fast as it goes.
+    pub async fn run(&self, busy: impl Fn() -> bool, finish: CancellationToken) {
         let Some(mut inbox) = self.inbox.lock().take() else { return };
-        let mut bucket = Bucket::new(PACE.0, PACE.1, Instant::now());
+        let mut bucket = Bucket::new(PER_SECOND, BURST, Instant::now());
         loop {
-            let told = tokio::select! {
-                told = inbox.recv() => told,
+            let queued = tokio::select! {
+                queued = inbox.recv() => queued,
                 () = finish.cancelled() => {
                     inbox.close();
                     inbox.recv().await
                 }
             };
-            let Some(told) = told else { return };
+            let Some(queued) = queued else { return };
             let turn = async {
                 let asked = tokio::time::Instant::now();
                 while busy() && asked.elapsed() < YIELD {
-                    tokio::time::sleep(LOOK).await;
+                    tokio::time::sleep(YIELD_CHECK).await;
                 }
                 let wait = bucket.reserve(Instant::now());
                 tokio::time::sleep(wait).await;
@@ -137,19 +169,20 @@ impl Events {
                 () = turn => {}
                 () = finish.cancelled() => {}
             }
-            if !*leading.borrow() {
+            if !*self.leading.borrow() {
                 continue;
             }
-            let saying: Saying = match unpack(&told.packed) {
-                Ok(saying) => saying,
+            let message: Message = match decompress(&queued.compressed) {
+                Ok(message) => message,
                 Err(error) => {
                     tracing::warn!(error, "event not written");
                     continue;
                 }
             };
-            let Saying { normal, reason, note, .. } = &saying;
-            let published = self.publish(saying.about(), *normal, reason, note, MicroTime(told.at));
-            match tokio::time::timeout(WITHIN, published).await {
+            let Message { normal, reason, note, .. } = &message;
+            let kind = if *normal { EventType::Normal } else { EventType::Warning };
+            let written = self.write(message.about(), kind, reason, note, MicroTime(queued.at));
+            match tokio::time::timeout(WITHIN, written).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::warn!(%error, reason, "event not written"),
                 Err(_) => tracing::warn!(reason, "event not written in time"),
@@ -157,14 +190,11 @@ impl Events {
         }
     }
 
-    /// Writes what happened to an object. A note is cut at the 1,024 bytes that Kubernetes takes.
-    ///
-    /// # Errors
-    /// The API server's.
-    async fn publish(
+    /// Writes an event, or counts the one that it repeats.
+    async fn write(
         &self,
         about: ObjectReference,
-        normal: bool,
+        kind: EventType,
         reason: &str,
         note: &str,
         at: MicroTime,
@@ -172,9 +202,9 @@ impl Events {
         let api: Api<Event> =
             Api::namespaced(self.client.clone(), about.namespace.as_deref().unwrap_or("default"));
         let uid = about.uid.clone().unwrap_or_default();
-        if let Some((name, count)) = self.again(&uid, reason) {
-            let series = json!({"series": {"count": count, "lastObservedTime": at}});
-            match api.patch(&name, &PatchParams::default(), &Patch::Merge(&series)).await {
+        if let Some(repeated) = self.repeated(&uid, reason) {
+            let series = json!({"series": {"count": repeated.count, "lastObservedTime": at}});
+            match api.patch(&repeated.name, &PatchParams::default(), &Patch::Merge(&series)).await {
                 Err(kube::Error::Api(status)) if status.is_not_found() => {}
                 other => return other.map(drop),
             }
@@ -194,16 +224,22 @@ impl Events {
             regarding: Some(about),
             reporting_controller: Some(MANAGER.to_owned()),
             reporting_instance: Some(MANAGER.to_owned()),
-            type_: Some(if normal { "Normal" } else { "Warning" }.to_owned()),
+            type_: Some(
+                match kind {
+                    EventType::Normal => "Normal",
+                    EventType::Warning => "Warning",
+                }
+                .to_owned(),
+            ),
             ..Event::default()
         };
         api.create(&PostParams::default(), &event).await?;
-        self.remember(Recent { uid, reason: reason.to_owned(), name, count: 1, at: Instant::now() });
+        self.add_recent(Recent { uid, reason: reason.to_owned(), name, count: 1, at: Instant::now() });
         Ok(())
     }
 
-    /// Name and count of the event that this one repeats.
-    fn again(&self, uid: &str, reason: &str) -> Option<(String, i32)> {
+    /// The event that this one repeats, with this one counted.
+    fn repeated(&self, uid: &str, reason: &str) -> Option<Repeated> {
         let mut recent = self.recent.lock();
         let found = recent.iter_mut().find(|found| found.uid == uid && found.reason == reason)?;
         if found.at.elapsed() >= SERIES {
@@ -211,10 +247,10 @@ impl Events {
         }
         found.count += 1;
         found.at = Instant::now();
-        Some((found.name.clone(), found.count))
+        Some(Repeated { name: found.name.clone(), count: found.count })
     }
 
-    fn remember(&self, event: Recent) {
+    fn add_recent(&self, event: Recent) {
         let mut recent = self.recent.lock();
         recent.retain(|found| !(found.uid == event.uid && found.reason == event.reason));
         if recent.len() >= REMEMBERED {
@@ -239,6 +275,36 @@ mod tests {
 
     use super::*;
 
+    fn leads() -> Leadership {
+        tokio::sync::watch::channel(true).1
+    }
+
+    fn notice(reason: Reason) -> Notice {
+        Notice { kind: EventType::Normal, reason, message: "note".to_owned() }
+    }
+
+    fn ingest() -> KvsIngest {
+        serde_json::from_value(json!({
+            "metadata": {"name": "door", "namespace": "n", "uid": "u"},
+            "spec": {"region": "eu-central-1", "channel": {"name": "c"}, "stream": {"name": "s"}},
+        }))
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_does_not_lead_has_nothing_to_say() {
+        let service = tower::service_fn(|_: Request<Body>| async {
+            Err::<Response<Body>, _>(std::io::Error::other("nobody asks"))
+        });
+        let leading = tokio::sync::watch::Sender::new(false);
+        let events = Events::new(Client::new(service, "default"), leading.subscribe());
+        events.record(&ingest(), &notice(Reason::Found));
+        assert_eq!(events.queue.capacity(), WAITING);
+        leading.send_replace(true);
+        events.record(&ingest(), &notice(Reason::Found));
+        assert_eq!(events.queue.capacity(), WAITING - 1);
+    }
+
     #[tokio::test]
     async fn the_same_again_is_counted() {
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -252,7 +318,7 @@ mod tests {
                 Ok::<_, std::convert::Infallible>(Response::new(Body::from(b"{\"metadata\":{}}".to_vec())))
             }
         });
-        let events = Events::new(Client::new(service, "default"));
+        let events = Events::new(Client::new(service, "default"), leads());
         let about = |uid: &str| ObjectReference {
             name: Some("door".to_owned()),
             namespace: Some("n".to_owned()),
@@ -261,14 +327,17 @@ mod tests {
         };
         let at = || MicroTime(Timestamp::now());
         let long = "ä".repeat(1000);
-        events.publish(about("u"), false, "AccessDenied", &long, at()).await.unwrap();
-        events.publish(about("u"), false, "AccessDenied", "again", at()).await.unwrap();
-        events.publish(about("u"), true, "Streaming", "media flows", at()).await.unwrap();
+        events.write(about("u"), EventType::Warning, "AccessDenied", &long, at()).await.unwrap();
+        events.write(about("u"), EventType::Warning, "AccessDenied", "again", at()).await.unwrap();
+        events.write(about("u"), EventType::Normal, "Streaming", "media flows", at()).await.unwrap();
         for number in 0..REMEMBERED {
-            events.publish(about(&number.to_string()), true, "Streaming", "x", at()).await.unwrap();
+            events
+                .write(about(&number.to_string()), EventType::Normal, "Streaming", "x", at())
+                .await
+                .unwrap();
         }
         // Forgotten by now.
-        events.publish(about("u"), false, "AccessDenied", "new", at()).await.unwrap();
+        events.write(about("u"), EventType::Warning, "AccessDenied", "new", at()).await.unwrap();
         let requests = requests.lock();
         let methods: Vec<_> = requests.iter().map(|(method, _)| method.as_str()).collect();
         assert_eq!(methods[..3], ["POST", "PATCH", "POST"]);
@@ -292,20 +361,14 @@ mod tests {
                 Ok::<_, std::convert::Infallible>(Response::new(Body::from(b"{\"metadata\":{}}".to_vec())))
             }
         });
-        let events = Events::new(Client::new(service, "default"));
-        let about: KvsIngest = serde_json::from_value(json!({
-            "metadata": {"name": "door", "namespace": "n", "uid": "u"},
-            "spec": {"region": "eu-central-1", "channel": {"name": "c"}, "stream": {"name": "s"}},
-        }))
-        .unwrap();
-        for reason in ["Found", "Created", "Streaming"] {
-            events.tell(&about, true, reason, "note");
+        let events = Events::new(Client::new(service, "default"), leads());
+        for reason in [Reason::Found, Reason::Created, Reason::Suspended] {
+            events.record(&ingest(), &notice(reason));
         }
         let start = tokio::time::Instant::now();
         // Much is reconciled for one and a half seconds.
         let busy = || start.elapsed() < Duration::from_millis(1500);
-        let (_leads, leading) = tokio::sync::watch::channel(true);
-        let run = events.run(leading, busy, CancellationToken::new());
+        let run = events.run(busy, CancellationToken::new());
         assert!(
             tokio::time::timeout(Duration::from_secs(60), run).await.is_err(),
             "it runs until it is told"

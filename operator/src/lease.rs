@@ -14,12 +14,12 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::pace::jittered;
+
 /// How a Lease is held.
 #[derive(Clone, Debug)]
 pub struct LeaseConfig {
-    /// Namespace of the Lease.
     pub namespace: String,
-    /// Its name.
     pub name: String,
     /// Who we are: the pod's name.
     pub identity: String,
@@ -27,7 +27,7 @@ pub struct LeaseConfig {
     pub duration: Duration,
     /// A leader that could not renew for so long gives up by itself.
     pub renew_deadline: Duration,
-    /// Between attempts.
+    /// Between attempts, ± 20 %.
     pub retry: Duration,
 }
 
@@ -45,7 +45,7 @@ impl LeaseConfig {
     }
 }
 
-/// What to do about the Lease. Pure: see [`Elector::decide`].
+/// What to do about the Lease: see [`Elector::decide`].
 #[derive(Clone, Debug, PartialEq)]
 enum Step {
     Create,
@@ -53,12 +53,18 @@ enum Step {
     Wait,
 }
 
-/// One candidate.
+/// One candidate for the Lease.
 pub struct Elector {
     api: Api<Lease>,
     config: LeaseConfig,
-    /// The last change that was seen, and when.
-    seen: Option<(Option<String>, Instant)>,
+    last: Option<Renewal>,
+}
+
+/// The last change of the Lease that was seen, by our own clock.
+struct Renewal {
+    /// `resourceVersion`
+    version: Option<String>,
+    at: Instant,
 }
 
 /// Are we the leader? Follow it with [`watch::Receiver::changed`].
@@ -68,7 +74,7 @@ impl Elector {
     /// `client` should have its own connections and no retries: a renewal that hangs must not hang on.
     #[must_use]
     pub fn new(client: Client, config: LeaseConfig) -> Self {
-        Self { api: Api::namespaced(client, &config.namespace), config, seen: None }
+        Self { api: Api::namespaced(client, &config.namespace), config, last: None }
     }
 
     /// Runs for election, and renews, until `stop`: then the Lease is given back. Who loses it (an API server that was
@@ -101,12 +107,12 @@ impl Elector {
             }
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = sleep(self.config.retry.mul_f64(0.8 + 0.4 * rand::random::<f64>())) => {}
+                () = sleep(jittered(self.config.retry, rand::random())) => {}
             }
         }
         let _ = leading.send(false);
         if renewed.is_some() {
-            self.give_back().await;
+            self.release().await;
         }
     }
 
@@ -114,7 +120,7 @@ impl Elector {
     async fn attempt(&mut self) -> Result<bool, kube::Error> {
         let now = Instant::now();
         let lease = self.api.get_opt(&self.config.name).await?;
-        let done = match self.decide(lease.as_ref(), now) {
+        let written = match self.decide(lease.as_ref(), now) {
             Step::Wait => return Ok(false),
             Step::Create => self.api.create(&PostParams::default(), &self.lease(None, true)).await,
             Step::Replace { transition } => {
@@ -122,9 +128,9 @@ impl Elector {
                 self.api.replace(&self.config.name, &PostParams::default(), &next).await
             }
         };
-        match done {
+        match written {
             Ok(lease) => {
-                self.seen = Some((lease.metadata.resource_version, now));
+                self.last = Some(Renewal { version: lease.metadata.resource_version, at: now });
                 Ok(true)
             }
             // Somebody was faster. If it was ours, the next look tells who.
@@ -133,11 +139,12 @@ impl Elector {
         }
     }
 
+    /// Pure: the time comes from outside.
     fn decide(&mut self, lease: Option<&Lease>, now: Instant) -> Step {
         let Some(lease) = lease else { return Step::Create };
         let version = &lease.metadata.resource_version;
-        if self.seen.as_ref().is_none_or(|(seen, _)| seen != version) {
-            self.seen = Some((version.clone(), now));
+        if self.last.as_ref().is_none_or(|last| last.version != *version) {
+            self.last = Some(Renewal { version: version.clone(), at: now });
         }
         let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default();
         if holder == self.config.identity {
@@ -147,7 +154,7 @@ impl Elector {
         let duration = duration
             .and_then(|seconds| u64::try_from(seconds).ok())
             .map_or(self.config.duration, Duration::from_secs);
-        let idle = self.seen.as_ref().map_or(Duration::ZERO, |(_, at)| now.saturating_duration_since(*at));
+        let idle = self.last.as_ref().map_or(Duration::ZERO, |last| now.saturating_duration_since(last.at));
         if holder.is_empty() || idle >= duration { Step::Replace { transition: true } } else { Step::Wait }
     }
 
@@ -174,8 +181,8 @@ impl Elector {
     }
 
     /// So that the next one does not have to wait until it runs out.
-    async fn give_back(&self) {
-        let give = async {
+    async fn release(&self) {
+        let release = async {
             let Some(mut lease) = self.api.get_opt(&self.config.name).await? else { return Ok(()) };
             let Some(spec) = &mut lease.spec else { return Ok(()) };
             if spec.holder_identity.as_deref() == Some(self.config.identity.as_str()) {
@@ -186,7 +193,7 @@ impl Elector {
             }
             Ok::<_, kube::Error>(())
         };
-        match timeout(Duration::from_secs(3), give).await {
+        match timeout(Duration::from_secs(3), release).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the lease could not be given back"),
             Err(_) => tracing::warn!("the lease could not be given back in time"),

@@ -1,22 +1,39 @@
-//! The operator of kvs-ingest: resolve → validate → build → apply → report, for each `KvsIngest`.
+//! The operator of kvs-ingest: validate → resolve → build → apply → observe → report, for each `KvsIngest`.
 #![forbid(unsafe_code)]
+#![allow(missing_docs, reason = "an application: what is `pub` here is for its own binary and its tests")]
 
 pub mod admin;
-pub mod agent;
-pub mod apply;
-pub mod aws;
+mod agent;
+mod apply;
+mod aws;
 pub mod build;
+mod cached;
+mod change_filter;
+pub mod conditions;
 pub mod context;
 pub mod controller;
-pub mod events;
+mod delete;
+mod events;
 pub mod lease;
+mod lz4;
 pub mod metrics;
-pub mod names;
-pub mod owners;
-pub mod pace;
-pub mod reconcile;
+mod names;
+mod object;
+mod observe;
+mod owners;
+mod pace;
+pub mod poll;
+pub mod reason;
+mod reconcile;
 pub mod report;
-pub mod stored;
+mod resolve;
+mod resync;
+mod rollout;
+#[cfg(test)]
+mod scripted;
+mod state;
 pub mod telemetry;
-pub mod watches;
-pub mod workload;
+mod transitions;
+mod validate;
+mod watches;
+mod workload;

@@ -14,6 +14,7 @@ use kvs_ingest_api::pod::ImagePullPolicy;
 use kvs_ingest_operator::context::{Context, Settings};
 use kvs_ingest_operator::lease::{Elector, LeaseConfig};
 use kvs_ingest_operator::metrics::Metrics;
+use kvs_ingest_operator::poll::PollIntervals;
 use kvs_ingest_operator::telemetry::Telemetry;
 use kvs_ingest_operator::{admin, controller};
 use tokio::signal::unix::{SignalKind, signal};
@@ -224,7 +225,10 @@ fn settings(cli: &Cli) -> Result<Settings> {
             .with_context(|| format!("{flag} {value} is not a time"))
     };
     settings.aws_resync = seconds("--aws-resync-hours", cli.aws_resync_hours * 3600.0)?;
-    settings.ask = (seconds("--ask-shortest", cli.ask_shortest)?, seconds("--ask-longest", cli.ask_longest)?);
+    settings.poll = PollIntervals {
+        shortest: seconds("--ask-shortest", cli.ask_shortest)?,
+        longest: seconds("--ask-longest", cli.ask_longest)?,
+    };
     Ok(settings)
 }
 

@@ -2,14 +2,13 @@
 //! no label names an object: there may be 10,000.
 
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
+use prometheus_client::encoding::{EncodeLabel, EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-/// Pairs of label and value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Labels<const N: usize>([(&'static str, String); N]);
 
@@ -22,11 +21,9 @@ impl<const N: usize> EncodeLabelSet for Labels<N> {
     }
 }
 
-use prometheus_client::encoding::EncodeLabel;
-
 const CONTROLLER: (&str, &str) = ("controller", "kvsingest");
 
-/// All of them.
+/// The registry and what is in it.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -47,7 +44,7 @@ pub struct Metrics {
     waiting_for_rollout: Gauge,
 }
 
-fn one(name: &'static str, value: &str) -> Labels<1> {
+fn label(name: &'static str, value: &str) -> Labels<1> {
     Labels([(name, value.to_owned())])
 }
 
@@ -120,12 +117,12 @@ impl Metrics {
             self.waiting_for_rollout.clone(),
         );
         let build = Family::<Labels<1>, Gauge>::default();
-        build.get_or_create(&one("version", env!("CARGO_PKG_VERSION"))).set(1);
+        build.get_or_create(&label("version", env!("CARGO_PKG_VERSION"))).set(1);
         r.register("kvsingest_build_info", "The operator's version", build);
         self
     }
 
-    /// A call to AWS.
+    /// A call to AWS came to `code`: `ok`, or a class of errors.
     pub fn aws_request(&self, operation: &str, code: &str) {
         let labels = [("operation", operation.to_owned()), ("code", code.to_owned())];
         self.aws.get_or_create(&Labels(labels)).inc();
@@ -137,57 +134,54 @@ impl Metrics {
         self.reconciles.get_or_create(&Labels(labels)).inc();
         self.seconds.observe(seconds);
         if result == "error" {
-            self.errors.get_or_create(&one(CONTROLLER.0, CONTROLLER.1)).inc();
+            self.errors.get_or_create(&label(CONTROLLER.0, CONTROLLER.1)).inc();
         }
     }
 
     /// A reconcile ended in what only a person can heal.
     pub fn stalled(&self) {
-        self.terminal.get_or_create(&one(CONTROLLER.0, CONTROLLER.1)).inc();
+        self.terminal.get_or_create(&label(CONTROLLER.0, CONTROLLER.1)).inc();
     }
 
-    /// A reconcile panicked.
     pub fn panicked(&self) {
-        self.panics.get_or_create(&one(CONTROLLER.0, CONTROLLER.1)).inc();
+        self.panics.get_or_create(&label(CONTROLLER.0, CONTROLLER.1)).inc();
     }
 
     /// Reconciles under way: one more or less.
     pub fn active(&self, change: i64) {
-        self.active.get_or_create(&one(CONTROLLER.0, CONTROLLER.1)).inc_by(change);
+        self.active.get_or_create(&label(CONTROLLER.0, CONTROLLER.1)).inc_by(change);
     }
 
-    /// Reconciles under way.
     #[must_use]
     pub fn active_now(&self) -> i64 {
-        self.active.get_or_create(&one(CONTROLLER.0, CONTROLLER.1)).get()
+        self.active.get_or_create(&label(CONTROLLER.0, CONTROLLER.1)).get()
     }
 
-    /// Do we lead?
     pub fn leading(&self, leads: bool) {
-        self.leader.get_or_create(&one("name", crate::names::MANAGER)).set(i64::from(leads));
+        self.leader.get_or_create(&label("name", crate::names::MANAGER)).set(i64::from(leads));
     }
 
     /// A Deployment was looked at: `changed`, `unchanged` or `error`.
     pub fn applied(&self, outcome: &str) {
-        self.applies.get_or_create(&one("outcome", outcome)).inc();
+        self.applies.get_or_create(&label("outcome", outcome)).inc();
     }
 
     /// A status was written: `changed` or `error`.
     pub fn status_written(&self, outcome: &str) {
-        self.statuses.get_or_create(&one("outcome", outcome)).inc();
+        self.statuses.get_or_create(&label("outcome", outcome)).inc();
     }
 
     /// A watch failed and starts anew.
     pub fn watch_failed(&self, kind: &str) {
-        self.watch_failures.get_or_create(&one("kind", kind)).inc();
+        self.watch_failures.get_or_create(&label("kind", kind)).inc();
     }
 
     /// An agent was asked: `ok` or `error`.
     pub fn polled(&self, outcome: &str) {
-        self.status_polls.get_or_create(&one("outcome", outcome)).inc();
+        self.status_polls.get_or_create(&label("outcome", outcome)).inc();
     }
 
-    /// An object became ready for the first time.
+    /// An object became ready for the first time, so long after its creation.
     pub fn ready_after(&self, seconds: f64) {
         self.time_to_ready.observe(seconds);
     }

@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use kvs_ingest_api::KvsIngest;
 use parking_lot::Mutex;
 
 /// Who claims a stream.
@@ -16,6 +19,28 @@ pub struct Claim {
     pub namespace: String,
     /// For people, and to wake it up.
     pub name: String,
+}
+
+impl Claim {
+    /// Of an object on its stream.
+    #[must_use]
+    pub fn of(ingest: &KvsIngest) -> Self {
+        let created = ingest.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0);
+        Self {
+            created: created.to_string(),
+            uid: ingest.uid().unwrap_or_default(),
+            namespace: ingest.namespace().unwrap_or_default(),
+            name: ingest.name_any(),
+        }
+    }
+}
+
+/// What came of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ownership {
+    pub owner: Claim,
+    /// Who has to be looked at again, because this claim took the stream from it.
+    pub ousted: Option<Claim>,
 }
 
 /// The claims of all objects by the ARN of the stream. One entry an object: bounded by their number.
@@ -32,9 +57,7 @@ struct Claims {
 
 impl Owners {
     /// Claims a stream and says who owns it now. An object claims one stream at a time.
-    ///
-    /// The second value is who has to be looked at again, because this claim took the stream from it.
-    pub fn claim(&self, stream: &str, claim: Claim) -> (Claim, Option<Claim>) {
+    pub fn claim(&self, stream: &str, claim: Claim) -> Ownership {
         let mut claims = self.claims.lock();
         if claims.stream_of.get(&claim.uid).is_some_and(|old| **old != *stream) {
             claims.remove(&claim.uid);
@@ -51,7 +74,7 @@ impl Owners {
         }
         let owner = list[0].clone();
         let ousted = before.filter(|before| owner.uid == claim.uid && before.uid != claim.uid);
-        (owner, ousted)
+        Ownership { owner, ousted }
     }
 
     /// The object is gone. Who owns its stream now, if somebody else does, has to be looked at.
@@ -82,19 +105,23 @@ mod tests {
         Claim { created: created.into(), uid: uid.into(), namespace: "n".into(), name: uid.into() }
     }
 
+    fn owned(owner: &Claim, ousted: Option<&Claim>) -> Ownership {
+        Ownership { owner: owner.clone(), ousted: ousted.cloned() }
+    }
+
     #[test]
     fn the_oldest_wins_whoever_comes_first() {
         let owners = Owners::default();
         let (old, young) = (claim("2026-01-01T00:00:00Z", "b"), claim("2026-01-02T00:00:00Z", "a"));
-        assert_eq!(owners.claim("s", young.clone()), (young.clone(), None));
+        assert_eq!(owners.claim("s", young.clone()), owned(&young, None));
         // The older one takes it, and the younger has to be told.
-        assert_eq!(owners.claim("s", old.clone()), (old.clone(), Some(young.clone())));
-        assert_eq!(owners.claim("s", young.clone()), (old.clone(), None));
-        assert_eq!(owners.claim("s", old.clone()), (old.clone(), None));
+        assert_eq!(owners.claim("s", old.clone()), owned(&old, Some(&young)));
+        assert_eq!(owners.claim("s", young.clone()), owned(&old, None));
+        assert_eq!(owners.claim("s", old.clone()), owned(&old, None));
         // Heirs are named once.
         assert_eq!(owners.release("b"), Some(young.clone()));
         assert_eq!(owners.release("b"), None);
-        assert_eq!(owners.claim("s", young.clone()), (young, None));
+        assert_eq!(owners.claim("s", young.clone()), owned(&young, None));
         assert_eq!(owners.release("a"), None);
         assert!(owners.claims.lock().by_stream.is_empty() && owners.claims.lock().stream_of.is_empty());
     }
@@ -106,13 +133,13 @@ mod tests {
         owners.claim("s", one.clone());
         owners.claim("s", two.clone());
         owners.claim("t", one);
-        assert_eq!(owners.claim("s", two.clone()), (two, None));
+        assert_eq!(owners.claim("s", two.clone()), owned(&two, None));
     }
 
     #[test]
     fn of_the_same_second_the_smaller_uid_wins() {
         let owners = Owners::default();
         owners.claim("s", claim("1", "b"));
-        assert_eq!(owners.claim("s", claim("1", "a")).0.uid, "a");
+        assert_eq!(owners.claim("s", claim("1", "a")).owner.uid, "a");
     }
 }

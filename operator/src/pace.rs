@@ -1,6 +1,6 @@
 //! Pace: how fast is allowed, and how long to wait. Pure; the clock comes from outside.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -45,6 +45,51 @@ impl Bucket {
     }
 }
 
+/// The delay ± 20 %, by `random` from 0 to 1: what began together does not go on together.
+pub fn jittered(delay: Duration, random: f64) -> Duration {
+    delay.mul_f64(0.8 + 0.4 * random)
+}
+
+/// How many agents may be restarted because the operator changed, not their object; and which ones wait for their turn.
+#[derive(Debug)]
+pub struct RolloutBudget {
+    bucket: Bucket,
+    /// Their uids. One entry for each object at most.
+    waiting: HashSet<String>,
+}
+
+impl RolloutBudget {
+    /// So many a minute, those of five seconds at once.
+    #[must_use]
+    pub fn new(per_minute: f64, now: Instant) -> Self {
+        Self {
+            bucket: Bucket::new(per_minute / 60.0, (per_minute / 12.0).max(1.0), now),
+            waiting: HashSet::new(),
+        }
+    }
+
+    /// May the agent of this object be restarted now? If not, it waits.
+    pub fn take(&mut self, uid: &str, now: Instant) -> bool {
+        let taken = self.bucket.take(now);
+        if taken {
+            self.waiting.remove(uid);
+        } else {
+            self.waiting.insert(uid.to_owned());
+        }
+        taken
+    }
+
+    /// It has nothing to wait for any more.
+    pub fn forget(&mut self, uid: &str) {
+        self.waiting.remove(uid);
+    }
+
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
 /// Delays between attempts on one object: exponential, with jitter, forgotten on success or when its spec changes.
 #[derive(Debug, Default)]
 pub struct Backoff {
@@ -62,8 +107,8 @@ impl Backoff {
     const SHORTEST: Duration = Duration::from_secs(1);
     const LONGEST: Duration = Duration::from_secs(300);
 
-    /// After one more failure of the object: between half of and the whole exponential delay, by `chance` from 0 to 1.
-    pub fn next(&self, uid: &str, generation: Option<i64>, chance: f64) -> Duration {
+    /// After one more failure of the object: between half of and the whole exponential delay, by `random` from 0 to 1.
+    pub fn next(&self, uid: &str, generation: Option<i64>, random: f64) -> Duration {
         let mut failures = self.failures.lock();
         let entry = failures.entry(uid.to_owned()).or_insert(Failures { generation, count: 0 });
         if entry.generation != generation {
@@ -71,7 +116,7 @@ impl Backoff {
         }
         let ceiling = Self::SHORTEST.saturating_mul(1 << entry.count.min(16)).min(Self::LONGEST);
         entry.count += 1;
-        ceiling.mul_f64(0.5 + 0.5 * chance.clamp(0.0, 1.0))
+        ceiling.mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0))
     }
 
     /// It works again, or is gone.
@@ -82,11 +127,6 @@ impl Backoff {
     /// How many objects wait for another attempt.
     pub fn len(&self) -> usize {
         self.failures.lock().len()
-    }
-
-    /// None does.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 
@@ -117,6 +157,27 @@ mod tests {
         assert_eq!(backoff.next("a", Some(2), 1.0), Duration::from_secs(1), "a new spec starts anew");
         assert_eq!(backoff.len(), 1);
         backoff.forget("a");
-        assert!(backoff.is_empty());
+        assert_eq!(backoff.len(), 0);
+    }
+
+    #[test]
+    fn who_may_not_be_restarted_waits_until_it_may() {
+        let start = Instant::now();
+        let mut budget = RolloutBudget::new(6.0, start);
+        assert!(budget.take("a", start));
+        assert!(!budget.take("b", start) && !budget.take("c", start));
+        assert_eq!(budget.waiting(), 2);
+        assert!(budget.take("b", start + Duration::from_secs(10)));
+        assert_eq!(budget.waiting(), 1);
+        // Deleted, or changed by its author meanwhile.
+        budget.forget("c");
+        assert_eq!(budget.waiting(), 0);
+    }
+
+    #[test]
+    fn jitter_is_a_fifth_either_way() {
+        let delay = Duration::from_secs(10);
+        let jittered = [0.0, 0.5, 1.0].map(|random| jittered(delay, random).as_secs());
+        assert_eq!(jittered, [8, 10, 12]);
     }
 }

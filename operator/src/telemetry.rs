@@ -83,11 +83,11 @@ impl Telemetry<'_> {
     }
 
     fn provider(&self) -> Result<Option<SdkTracerProvider>> {
-        let said =
+        let var =
             |name: &str| env::var(name).ok().map(|value| value.trim().to_owned()).filter(|v| !v.is_empty());
-        let is = |name: &str, value: &str| said(name).is_some_and(|said| said.eq_ignore_ascii_case(value));
+        let is = |name: &str, value: &str| var(name).is_some_and(|found| found.eq_ignore_ascii_case(value));
         let endpoint = self.endpoint.map(str::trim).filter(|endpoint| !endpoint.is_empty());
-        let own = said(TRACES_ENDPOINT);
+        let own = var(TRACES_ENDPOINT);
         if is("OTEL_SDK_DISABLED", "true")
             || is("OTEL_TRACES_EXPORTER", "none")
             || (endpoint.is_none() && own.is_none())
@@ -112,7 +112,7 @@ impl Telemetry<'_> {
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
             .with_attribute(KeyValue::new("service.instance.id", self.identity.to_owned()))
             .with_detector(Box::new(EnvResourceDetector::new()) as Box<dyn ResourceDetector>);
-        if let Some(name) = said("OTEL_SERVICE_NAME") {
+        if let Some(name) = var("OTEL_SERVICE_NAME") {
             resource = resource.with_service_name(name);
         }
         Ok(Some(
@@ -167,8 +167,8 @@ impl Sender {
             .enable_http1()
             .build();
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector);
-        let said = |name: &str| env::var(name).ok()?.trim().parse().ok();
-        let within = said("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT").or_else(|| said("OTEL_EXPORTER_OTLP_TIMEOUT"));
+        let var = |name: &str| env::var(name).ok()?.trim().parse().ok();
+        let within = var("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT").or_else(|| var("OTEL_EXPORTER_OTLP_TIMEOUT"));
         Ok(Self { runtime: Handle::current(), within: within.map_or(WITHIN, Duration::from_millis), client })
     }
 }

@@ -1,8 +1,8 @@
-//! Watches that begin in the cheapest way that the API server knows.
+//! Watches that begin in the cheapest way that the API server knows, and say nothing that the cache does not show yet.
 
 use std::fmt::Debug;
 
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
@@ -35,6 +35,36 @@ where
 fn refuses_streaming(error: &watcher::Error) -> bool {
     // Invalid: no other parameter of ours can be.
     matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 422)
+}
+
+/// The objects of a watch behind a reflector; those of a list when it is complete, because the cache shows none of them
+/// before. `deleted` ones too, or not.
+pub(crate) fn once_cached<K>(
+    events: impl Stream<Item = watcher::Result<Event<K>>> + Send,
+    deleted: bool,
+) -> impl Stream<Item = watcher::Result<K>> + Send
+where
+    K: Send,
+{
+    let mut listed = Vec::new();
+    events
+        .map_ok(move |event| {
+            let objects = match event {
+                Event::Init => {
+                    listed.clear();
+                    Vec::new()
+                }
+                Event::InitApply(object) => {
+                    listed.push(object);
+                    Vec::new()
+                }
+                Event::InitDone => std::mem::take(&mut listed),
+                Event::Delete(_) if !deleted => Vec::new(),
+                Event::Apply(object) | Event::Delete(object) => vec![object],
+            };
+            futures::stream::iter(objects.into_iter().map(Ok))
+        })
+        .try_flatten()
 }
 
 #[cfg(test)]
@@ -105,5 +135,26 @@ mod tests {
         let (events, requests) = first(vec![(200, added)], 2).await;
         assert_eq!(events, ["init", "a"]);
         assert_eq!(requests.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_listed_is_passed_on_when_the_cache_shows_it() {
+        let events = [
+            Event::Init,
+            Event::InitApply(1),
+            Event::Init,
+            Event::InitApply(2),
+            Event::InitApply(3),
+            Event::InitDone,
+            Event::Apply(4),
+            Event::Delete(5),
+        ];
+        let passed = |deleted, count| {
+            let events = futures::stream::iter(events.clone().into_iter().take(count).map(Ok));
+            once_cached(events, deleted).try_collect::<Vec<i32>>()
+        };
+        assert_eq!(passed(false, 5).await.unwrap(), Vec::<i32>::new());
+        assert_eq!(passed(false, 8).await.unwrap(), [2, 3, 4]);
+        assert_eq!(passed(true, 8).await.unwrap(), [2, 3, 4, 5]);
     }
 }

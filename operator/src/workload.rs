@@ -10,33 +10,34 @@ use kube::{Api, Client};
 use kvs_ingest_api::annotations;
 use serde::Deserialize;
 
+use crate::cached::prune;
+use crate::conditions::{ConditionUpdate, Next};
 use crate::names;
-use crate::report::Verdict;
-use crate::stored::prune;
+use crate::reason::Reason;
 
 /// A Deployment without its spec: 10,000 of them are held in memory.
 #[derive(Clone, Debug, Default, Deserialize, kube::Resource)]
 #[resource(inherit = Deployment)]
-#[serde(from = "Whole")]
+#[serde(from = "Received")]
 pub struct DeploymentLite {
     /// Its metadata, pruned; the annotations that are read are below.
     pub metadata: ObjectMeta,
-    /// What became of it, as far as [`verdict`] reads it.
+    /// What became of it, as far as [`availability`] reads it.
     pub status: Option<DeploymentStatus>,
     hash: Option<Box<str>>,
     restarted_at: Option<Box<str>>,
 }
 
-/// As it comes.
+/// A Deployment as the API server sends it, less its spec.
 #[derive(Deserialize)]
-struct Whole {
+struct Received {
     metadata: ObjectMeta,
     #[serde(default)]
     status: Option<DeploymentStatus>,
 }
 
-impl From<Whole> for DeploymentLite {
-    fn from(Whole { metadata, status }: Whole) -> Self {
+impl From<Received> for DeploymentLite {
+    fn from(Received { metadata, status }: Received) -> Self {
         let mut lite = Self { metadata, status, hash: None, restarted_at: None };
         if let Some(mut annotations) = lite.metadata.annotations.take() {
             let mut take = |name: &str| annotations.remove(name).map(String::into_boxed_str);
@@ -81,51 +82,69 @@ fn controller(owners: Option<&Vec<OwnerReference>>) -> Option<&OwnerReference> {
     owners?.iter().find(|owner| owner.controller == Some(true))
 }
 
-/// What is to be said of a Deployment, and whether its pods have to be looked at to say why.
+/// What a Deployment says of its agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Availability {
+    pub condition: ConditionUpdate,
+    /// No agent is available, and only its pods can say why.
+    pub unexplained: bool,
+}
+
+impl From<ConditionUpdate> for Availability {
+    fn from(condition: ConditionUpdate) -> Self {
+        Self { condition, unexplained: false }
+    }
+}
+
+/// Is an agent available, where one is to `run`; is none left, where none is?
 #[must_use]
-pub fn verdict(deployment: &DeploymentLite, run: bool) -> (Verdict, bool) {
+pub fn availability(deployment: &DeploymentLite, run: bool) -> Availability {
     let empty = DeploymentStatus::default();
     let status = deployment.status.as_ref().unwrap_or(&empty);
     let current = status.observed_generation >= deployment.metadata.generation;
     let available = status.available_replicas.unwrap_or(0) > 0;
     if !run {
-        let gone = current && status.replicas.unwrap_or(0) == 0;
-        let message = "spec.suspend is true: no agent runs";
-        return if gone {
-            let verdict =
-                Verdict { next: crate::report::Next::Settled, ..Verdict::waiting("Suspended", message) };
-            (verdict, false)
+        let ended = current && status.replicas.unwrap_or(0) == 0;
+        return if ended {
+            ConditionUpdate::waiting(Reason::Suspended, "spec.suspend is true: no agent runs")
+                .with_next(Next::Settled)
+                .into()
         } else {
-            (Verdict::waiting("Suspending", "the agent brings its last fragment to its end"), false)
+            ConditionUpdate::waiting(Reason::Suspending, "the agent brings its last fragment to its end")
+                .into()
         };
     }
     let condition = |kind: &str| status.conditions.iter().flatten().find(|condition| condition.type_ == kind);
     let updated =
         current && status.updated_replicas.unwrap_or(0) > 0 && status.replicas == status.updated_replicas;
     if available && updated {
-        return (Verdict::yes("AgentAvailable", "the agent runs"), false);
+        return ConditionUpdate::met(Reason::AgentAvailable, "the agent runs").into();
     }
     if available {
         let stuck = condition("Progressing").filter(|progress| progress.status == "False");
-        let verdict = match stuck {
-            None => Verdict {
-                next: crate::report::Next::Waiting,
-                ..Verdict::yes("RollingOut", "the new agent takes over from the old")
-            },
-            Some(_) => Verdict {
-                next: crate::report::Next::Person,
-                ..Verdict::yes("RolloutStuck", "the old agent runs; the new one does not become ready")
-            },
+        return match stuck {
+            None => ConditionUpdate::met(Reason::RollingOut, "the new agent takes over from the old")
+                .with_next(Next::Waiting)
+                .into(),
+            Some(_) => ConditionUpdate::met(
+                Reason::RolloutStuck,
+                "the old agent runs; the new one does not become ready",
+            )
+            .with_next(Next::Person)
+            .into(),
         };
-        return (verdict, false);
     }
     if let Some(failure) = condition("ReplicaFailure").filter(|failure| failure.status == "True") {
         let message = failure.message.clone().unwrap_or_default();
-        let reason = if message.contains("exceeded quota") { "QuotaExceeded" } else { "PodNotCreated" };
-        return (Verdict::stalled(reason, message), false);
+        let reason =
+            if message.contains("exceeded quota") { Reason::QuotaExceeded } else { Reason::PodNotCreated };
+        return ConditionUpdate::stalled(reason, message).into();
     }
     // Before the Deployment's controller has acted on it there are no pods to ask.
-    (Verdict::waiting("AgentStarting", "the agent is being started"), current)
+    Availability {
+        condition: ConditionUpdate::waiting(Reason::AgentStarting, "the agent is being started"),
+        unexplained: current,
+    }
 }
 
 /// A pod of our own ReplicaSet.
@@ -134,7 +153,7 @@ pub struct AgentPod {
     /// Where its `/status` is, when it runs.
     pub address: Option<IpAddr>,
     /// Why it is not available, if Kubernetes knows.
-    pub trouble: Option<Verdict>,
+    pub problem: Option<ConditionUpdate>,
 }
 
 /// The newest pod of the Deployment: listed now, not cached.
@@ -166,14 +185,14 @@ pub async fn newest_pod(
             && controller(set.metadata.owner_references.as_ref())
                 .is_some_and(|owner| owner.uid == deployment_uid);
         if ours {
-            return Ok(Some(look(&pod)));
+            return Ok(Some(inspect(&pod)));
         }
     }
     Ok(None)
 }
 
-fn look(pod: &Pod) -> AgentPod {
-    let Some(status) = &pod.status else { return AgentPod { address: None, trouble: None } };
+fn inspect(pod: &Pod) -> AgentPod {
+    let Some(status) = &pod.status else { return AgentPod { address: None, problem: None } };
     let phase = status.phase.as_deref().unwrap_or_default();
     let address = (phase == "Running").then(|| status.pod_ip.as_deref()?.parse().ok()).flatten();
     let unschedulable = status.conditions.iter().flatten().find(|condition| {
@@ -182,28 +201,28 @@ fn look(pod: &Pod) -> AgentPod {
             && condition.reason.as_deref() == Some("Unschedulable")
     });
     let statuses = status.container_statuses.iter().flatten();
-    let trouble = statuses
+    let problem = statuses
         .filter(|container| container.name == names::CONTAINER)
-        .find_map(container)
+        .find_map(container_problem)
         .or_else(|| {
             (phase == "Failed").then(|| {
                 let reason = status.reason.clone().unwrap_or_default();
-                Verdict::waiting(
-                    "PodFailed",
+                ConditionUpdate::waiting(
+                    Reason::PodFailed,
                     format!("{reason}: {}", status.message.clone().unwrap_or_default()),
                 )
             })
         })
         .or_else(|| {
             unschedulable.map(|condition| {
-                Verdict::waiting("Unschedulable", condition.message.clone().unwrap_or_default())
+                ConditionUpdate::waiting(Reason::Unschedulable, condition.message.clone().unwrap_or_default())
             })
         });
-    AgentPod { address, trouble }
+    AgentPod { address, problem }
 }
 
 /// Why a container does not run.
-fn container(status: &ContainerStatus) -> Option<Verdict> {
+fn container_problem(status: &ContainerStatus) -> Option<ConditionUpdate> {
     let last = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
     let state = status.state.as_ref()?;
     if let Some(waiting) = &state.waiting {
@@ -213,11 +232,12 @@ fn container(status: &ContainerStatus) -> Option<Verdict> {
             | "ImagePullBackOff"
             | "InvalidImageName"
             | "ErrImageNeverPull"
-            | "RegistryUnavailable" => {
-                Verdict::stalled("ImagePullBackOff", format!("image {}: {message}", status.image))
-            }
+            | "RegistryUnavailable" => ConditionUpdate::stalled(
+                Reason::ImagePullBackOff,
+                format!("image {}: {message}", status.image),
+            ),
             "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
-                Verdict::stalled("ContainerConfigError", message)
+                ConditionUpdate::stalled(Reason::ContainerConfigError, message)
             }
             "CrashLoopBackOff" => {
                 let end = last.map_or_else(String::new, |last| {
@@ -226,20 +246,27 @@ fn container(status: &ContainerStatus) -> Option<Verdict> {
                     format!("ended with exit code {} ({reason}) {said}", last.exit_code)
                 });
                 if last.is_some_and(|last| last.reason.as_deref() == Some("OOMKilled")) {
-                    Verdict::stalled(
-                        "OutOfMemory",
+                    ConditionUpdate::stalled(
+                        Reason::OutOfMemory,
                         "the agent needs more memory than spec.resources gives it",
                     )
                 } else {
-                    Verdict::stalled("CrashLooping", format!("{end}; `kubectl logs` of the pod says more"))
+                    ConditionUpdate::stalled(
+                        Reason::CrashLooping,
+                        format!("{end}; `kubectl logs` of the pod says more"),
+                    )
                 }
             }
             _ => return None,
         });
     }
     let terminated = state.terminated.as_ref()?;
-    (terminated.reason.as_deref() == Some("OOMKilled"))
-        .then(|| Verdict::waiting("OutOfMemory", "the agent needs more memory than spec.resources gives it"))
+    (terminated.reason.as_deref() == Some("OOMKilled")).then(|| {
+        ConditionUpdate::waiting(
+            Reason::OutOfMemory,
+            "the agent needs more memory than spec.resources gives it",
+        )
+    })
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kvs_ingest_api::{AgentStatus, KvsIngestStatus, Phase, ResolvedChannel, ResolvedStream};
-use kvs_ingest_operator::report::{AgentView, Next, Observed, Verdict, report};
+use kvs_ingest_operator::conditions::{ConditionUpdate, Next};
+use kvs_ingest_operator::reason::Reason;
+use kvs_ingest_operator::report::{AgentView, Observed, report};
 use serde_json::{Value, json};
 
 /// Everything is found and the agent runs; nobody asked it yet.
@@ -21,16 +23,19 @@ fn good(generation: i64) -> Observed {
             arn: Some(arn("channel")),
             created: false,
         }),
-        channel_verdict: Some(Verdict::yes("Found", arn("channel"))),
+        channel_condition: Some(ConditionUpdate::met(Reason::Found, arn("channel"))),
         stream: Some(ResolvedStream {
             name: "front-door".into(),
             arn: Some(arn("stream")),
             retention_hours: Some(24),
             created: true,
         }),
-        stream_verdict: Some(Verdict::yes("Created", format!("the operator created {}", arn("stream")))),
+        stream_condition: Some(ConditionUpdate::met(
+            Reason::Created,
+            format!("the operator created {}", arn("stream")),
+        )),
         suspended: false,
-        workload: Some(Verdict::yes("AgentAvailable", "the agent runs")),
+        workload: Some(ConditionUpdate::met(Reason::AgentAvailable, "the agent runs")),
         agent: AgentView::NotAsked,
         image: Some("agent:1".into()),
         deployment_generation: Some(1),
@@ -66,12 +71,13 @@ fn cases() -> Vec<Value> {
         || Observed { agent: says(Phase::Streaming, "Streaming", "H.264 1280x720, AAC"), ..good(1) };
     let workload = |verdict| Observed { workload: Some(verdict), ..good(1) };
     let channel =
-        |verdict| Observed { channel: None, channel_verdict: Some(verdict), workload: None, ..good(1) };
+        |verdict| Observed { channel: None, channel_condition: Some(verdict), workload: None, ..good(1) };
     let suspended = |verdict| Observed { suspended: true, workload: Some(verdict), ..good(2) };
-    let suspending = Verdict::waiting("Suspending", "the agent brings its last fragment to its end");
-    let gone = || Verdict {
-        next: Next::Settled,
-        ..Verdict::waiting("Suspended", "spec.suspend is true: no agent runs")
+    let suspending =
+        ConditionUpdate::waiting(Reason::Suspending, "the agent brings its last fragment to its end");
+    let gone = || {
+        ConditionUpdate::waiting(Reason::Suspended, "spec.suspend is true: no agent runs")
+            .with_next(Next::Settled)
     };
     let paused = |generation| Observed { paused: true, ..good(generation) };
     vec![
@@ -79,7 +85,7 @@ fn cases() -> Vec<Value> {
         case(
             "the agent starts",
             1,
-            vec![workload(Verdict::waiting("AgentStarting", "the agent is being started"))],
+            vec![workload(ConditionUpdate::waiting(Reason::AgentStarting, "the agent is being started"))],
             "Progressing",
             "AgentStarting: the agent is being started",
         ),
@@ -120,10 +126,10 @@ fn cases() -> Vec<Value> {
             1,
             vec![
                 streaming(),
-                workload(Verdict {
-                    next: Next::Waiting,
-                    ..Verdict::yes("RollingOut", "the new agent takes over from the old")
-                }),
+                workload(
+                    ConditionUpdate::met(Reason::RollingOut, "the new agent takes over from the old")
+                        .with_next(Next::Waiting),
+                ),
             ],
             "Progressing",
             "RollingOut: the new agent takes over from the old",
@@ -133,10 +139,13 @@ fn cases() -> Vec<Value> {
             1,
             vec![
                 streaming(),
-                workload(Verdict {
-                    next: Next::Person,
-                    ..Verdict::yes("RolloutStuck", "the old agent runs; the new one does not become ready")
-                }),
+                workload(
+                    ConditionUpdate::met(
+                        Reason::RolloutStuck,
+                        "the old agent runs; the new one does not become ready",
+                    )
+                    .with_next(Next::Person),
+                ),
             ],
             "Degraded",
             "RolloutStuck: the old agent runs; the new one does not become ready",
@@ -144,14 +153,20 @@ fn cases() -> Vec<Value> {
         case(
             "AWS throttles",
             1,
-            vec![channel(Verdict::unknown("Throttled", "AWS throttles DescribeSignalingChannel"))],
+            vec![channel(ConditionUpdate::unknown(
+                Reason::Throttled,
+                "AWS throttles DescribeSignalingChannel",
+            ))],
             "Progressing",
             "ChannelThrottled: AWS throttles DescribeSignalingChannel",
         ),
         case(
             "no such channel",
             1,
-            vec![channel(Verdict::stalled("NotFound", "c does not exist in eu-central-1: create it"))],
+            vec![channel(ConditionUpdate::stalled(
+                Reason::NotFound,
+                "c does not exist in eu-central-1: create it",
+            ))],
             "Degraded",
             "ChannelNotFound: c does not exist in eu-central-1: create it",
         ),
@@ -159,8 +174,8 @@ fn cases() -> Vec<Value> {
             "another's stream",
             1,
             vec![Observed {
-                stream_verdict: Some(Verdict::stalled(
-                    "StreamInUse",
+                stream_condition: Some(ConditionUpdate::stalled(
+                    Reason::StreamInUse,
                     "stream s is of the older KvsIngest a/b",
                 )),
                 workload: None,
@@ -172,7 +187,7 @@ fn cases() -> Vec<Value> {
         case(
             "no such image",
             1,
-            vec![workload(Verdict::stalled("ImagePullBackOff", "image agent:9: not found"))],
+            vec![workload(ConditionUpdate::stalled(Reason::ImagePullBackOff, "image agent:9: not found"))],
             "Degraded",
             "ImagePullBackOff: image agent:9: not found",
         ),
@@ -180,7 +195,7 @@ fn cases() -> Vec<Value> {
             "the agent says what is wrong",
             1,
             vec![Observed {
-                workload: Some(Verdict::waiting("AgentStarting", "0 of 1 ready")),
+                workload: Some(ConditionUpdate::waiting(Reason::AgentStarting, "0 of 1 ready")),
                 agent: says(Phase::Failed, "MediaStorageEnabled", "disable it"),
                 ..good(1)
             }],
@@ -193,9 +208,9 @@ fn cases() -> Vec<Value> {
             vec![Observed {
                 invalid: Some("spec.stream: exactly one of name and arn must be set".into()),
                 channel: None,
-                channel_verdict: None,
+                channel_condition: None,
                 stream: None,
-                stream_verdict: None,
+                stream_condition: None,
                 workload: None,
                 ..good(1)
             }],

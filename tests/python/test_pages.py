@@ -24,12 +24,13 @@ def summaries(reason):
 class Reasons(unittest.TestCase):
     def test_every_reason_that_is_explained_exists(self):
         code = sources("operator/src") + sources("agent/src")
-        words = {summary for word in re.findall(r'"([A-Z][A-Za-z]+)"', code) for summary in summaries(word)}
+        found = re.findall(r'"([A-Z][A-Za-z]+)"|\bReason::([A-Z][A-Za-z]+)', code)
+        words = {summary for pair in found for summary in summaries(pair[0] or pair[1])}
         self.assertEqual(explained() - words, set())
 
     def test_every_reason_that_takes_a_person_is_explained(self):
         code = sources("operator/src")
-        stalled = set(re.findall(r'Verdict::stalled\(\s*"(\w+)"', code)) | {"RolloutStuck"}
+        stalled = set(re.findall(r"ConditionUpdate::stalled\(\s*Reason::([A-Z]\w+)", code)) | {"RolloutStuck"}
         kinds = read("agent/src/session/failure.rs")
         words = dict(re.findall(r'Self::(\w+) => "(\w+)"', kinds))
         persons = kinds.split("fn needs_a_person")[1].split("\n    }\n")[0]

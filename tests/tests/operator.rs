@@ -47,32 +47,34 @@ async fn writes(world: &World) -> usize {
     last
 }
 
+/// The object `door` with a Deployment that has one replica.
+async fn door(world: &World) -> Value {
+    world.create(world.manifest("door", json!({"logLevel": "debug"}))).await.unwrap();
+    world
+        .until(&world.deployments(), "door-agent", "a Deployment", |found| found["status"]["replicas"] == 1)
+        .await
+        .unwrap()
+}
+
+/// As [`door`], with a pod that runs. Nobody listens there: the agent is available, and what it does unknown.
+async fn running_door(world: &World) -> Value {
+    door(world).await;
+    world.pod_runs("door", "127.0.0.77").await.unwrap();
+    world.says("door", "MediaFlowing", "Unknown", "AgentSilent").await.unwrap()
+}
+
+fn annotation(key: &str, value: Value) -> Value {
+    json!({"metadata": {"annotations": {key: value}}})
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_becomes_a_deployment_and_a_status() {
     let world = World::new("life").await.unwrap();
     let operator = world.operator("one", &[]).await.unwrap();
-    world.create(world.manifest("door", json!({"logLevel": "debug"}))).await.unwrap();
-    let deployment = world
-        .until(&world.deployments(), "door-agent", "a Deployment", |found| found["status"]["replicas"] == 1)
-        .await
-        .unwrap();
+    let deployment = door(&world).await;
     // The pod was admitted by a namespace that enforces the restricted policy.
     let owner = &deployment["metadata"]["ownerReferences"][0];
     assert_eq!((owner["kind"].as_str(), owner["controller"].as_bool()), (Some("KvsIngest"), Some(true)));
-    world.says("door", "Ready", "False", "Unschedulable").await.unwrap();
-    world
-        .pod_status(
-            "door",
-            json!({"phase": "Pending", "conditions": [], "containerStatuses": [{"name": "agent", "image": "test.local/agent:1",
-                "imageID": "", "ready": false, "restartCount": 0,
-                "state": {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}}]}),
-        )
-        .await
-        .unwrap();
-    let found = world.says("door", "Ready", "False", "ImagePullBackOff").await.unwrap();
-    assert!(condition(&found, "Ready").unwrap()["message"].as_str().unwrap().contains("test.local/agent:1"));
-    assert!(says(&found, "Stalled", "True", "ImagePullBackOff"));
-    // Nobody listens there: the agent is available, and what it does unknown.
     world.pod_runs("door", "127.0.0.77").await.unwrap();
     let found = world.says("door", "MediaFlowing", "Unknown", "AgentSilent").await.unwrap();
     assert!(says(&found, "Ready", "True", "AgentAvailable"), "{found:#}");
@@ -86,8 +88,41 @@ async fn an_object_becomes_a_deployment_and_a_status() {
         .kubectl(&["wait", "-n", &world.namespace, "--for=condition=Ready", "kvsi/door"])
         .await
         .unwrap();
+    operator.stop().await.unwrap();
+    world.end().await.unwrap();
+}
 
-    // In sync: nothing is written, not after a change that is nobody's business, nor by a new operator.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_does_not_run_says_why() {
+    let world = World::new("pods").await.unwrap();
+    let _operator = world.operator("one", &[]).await.unwrap();
+    door(&world).await;
+    world.says("door", "Ready", "False", "Unschedulable").await.unwrap();
+    world
+        .pod_status(
+            "door",
+            json!({"phase": "Pending", "conditions": [], "containerStatuses": [{"name": "agent", "image": "test.local/agent:1",
+                "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}}]}),
+        )
+        .await
+        .unwrap();
+    let found = world.says("door", "Ready", "False", "ImagePullBackOff").await.unwrap();
+    assert!(condition(&found, "Ready").unwrap()["message"].as_str().unwrap().contains("test.local/agent:1"));
+    assert!(says(&found, "Stalled", "True", "ImagePullBackOff"));
+    // It is pulled after all.
+    world.pod_runs("door", "127.0.0.77").await.unwrap();
+    let found = world.says("door", "Ready", "True", "AgentAvailable").await.unwrap();
+    assert!(condition(&found, "Stalled").is_none(), "{found:#}");
+    world.end().await.unwrap();
+}
+
+/// Nothing is written, not after a change that is nobody's business, nor by a new operator.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_in_sync_costs_no_write() {
+    let world = World::new("sync").await.unwrap();
+    let operator = world.operator("one", &[]).await.unwrap();
+    running_door(&world).await;
     let before = writes(&world).await;
     let label = json!({"metadata": {"labels": {"team": "doors"}}});
     world.patch("door", label).await.unwrap();
@@ -102,8 +137,15 @@ async fn an_object_becomes_a_deployment_and_a_status() {
             .unwrap()
             > 0.0
     );
+    operator.stop().await.unwrap();
+    world.end().await.unwrap();
+}
 
-    // Drift.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_do_to_a_deployment_is_undone() {
+    let world = World::new("drift").await.unwrap();
+    let _operator = world.operator("one", &[]).await.unwrap();
+    let deployment = door(&world).await;
     let patch = Patch::Merge(json!({"spec": {"replicas": 3}}));
     world.deployments().patch("door-agent", &PatchParams::default(), &patch).await.unwrap();
     world
@@ -120,8 +162,14 @@ async fn an_object_becomes_a_deployment_and_a_status() {
         })
         .await
         .unwrap();
+    world.end().await.unwrap();
+}
 
-    // Suspended, restarted, paused.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_is_suspended_and_restarted_on_demand() {
+    let world = World::new("suspend").await.unwrap();
+    let _operator = world.operator("one", &[]).await.unwrap();
+    running_door(&world).await;
     world.patch("door", json!({"spec": {"suspend": true}})).await.unwrap();
     world
         .until(&world.deployments(), "door-agent", "no replica", |found| found["spec"]["replicas"] == 0)
@@ -129,7 +177,6 @@ async fn an_object_becomes_a_deployment_and_a_status() {
         .unwrap();
     let found = world.says("door", "Ready", "True", "Suspended").await.unwrap();
     assert!(says(&found, "MediaFlowing", "False", "Suspended"));
-    let annotation = |key: &str, value: Value| json!({"metadata": {"annotations": {key: value}}});
     world.patch("door", json!({"spec": {"suspend": false}})).await.unwrap();
     world
         .patch("door", annotation("kvs-ingest.dev/restarted-at", json!("2026-01-01T00:00:00Z")))
@@ -143,6 +190,14 @@ async fn an_object_becomes_a_deployment_and_a_status() {
         })
         .await
         .unwrap();
+    world.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_object_is_left_alone_until_it_is_not_paused() {
+    let world = World::new("pause").await.unwrap();
+    let _operator = world.operator("one", &[]).await.unwrap();
+    door(&world).await;
     world.patch("door", annotation("kvs-ingest.dev/paused", json!("true"))).await.unwrap();
     world.says("door", "Paused", "True", "PausedByAnnotation").await.unwrap();
     let patch = Patch::Merge(json!({"spec": {"replicas": 2}}));
@@ -162,8 +217,14 @@ async fn an_object_becomes_a_deployment_and_a_status() {
         .until(&world.ingests(), "door", "not paused", |found| condition(found, "Paused").is_none())
         .await
         .unwrap();
+    world.end().await.unwrap();
+}
 
-    // Reconcile now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_to_reconcile_is_answered_in_the_status() {
+    let world = World::new("request").await.unwrap();
+    let _operator = world.operator("one", &[]).await.unwrap();
+    door(&world).await;
     world.patch("door", annotation("kvs-ingest.dev/reconcile-requested-at", json!("now"))).await.unwrap();
     world
         .until(&world.ingests(), "door", "its request", |found| {
@@ -171,7 +232,6 @@ async fn an_object_becomes_a_deployment_and_a_status() {
         })
         .await
         .unwrap();
-    operator.stop().await.unwrap();
     world.end().await.unwrap();
 }
 

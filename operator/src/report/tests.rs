@@ -12,15 +12,15 @@ fn good() -> Observed {
         paused: false,
         invalid: None,
         channel: Some(ResolvedChannel { name: "c".into(), arn: Some("arn:c".into()), created: false }),
-        channel_verdict: Some(Verdict::yes("Found", "arn:c")),
+        channel_condition: Some(ConditionUpdate::met(Reason::Found, "arn:c")),
         stream: Some(ResolvedStream {
             name: "s".into(),
             arn: Some("arn:s".into()),
             ..ResolvedStream::default()
         }),
-        stream_verdict: Some(Verdict::yes("Found", "arn:s")),
+        stream_condition: Some(ConditionUpdate::met(Reason::Found, "arn:s")),
         suspended: false,
-        workload: Some(Verdict::yes("AgentAvailable", "the agent runs")),
+        workload: Some(ConditionUpdate::met(Reason::AgentAvailable, "the agent runs")),
         agent: AgentView::NotAsked,
         image: Some("agent:1".into()),
         deployment_generation: Some(1),
@@ -49,7 +49,8 @@ fn ready(status: &KvsIngestStatus) -> (&str, &str) {
 
 #[test]
 fn from_nothing_to_streaming() {
-    let starting = Observed { workload: Some(Verdict::waiting("AgentStarting", "is started")), ..good() };
+    let starting =
+        Observed { workload: Some(ConditionUpdate::waiting(Reason::AgentStarting, "is started")), ..good() };
     let status = report(None, starting, &at("2026-01-01T00:00:00Z"));
     assert_eq!(
         brief(&status),
@@ -110,23 +111,32 @@ fn the_same_observation_gives_the_same_status() {
 
 #[test]
 fn the_first_thing_in_the_way_is_the_summary() {
-    let missing = Verdict::stalled("NotFound", "create it");
+    let missing = ConditionUpdate::stalled(Reason::NotFound, "create it");
     let cases = [
         (Observed { invalid: Some("spec.x: wrong".into()), ..good() }, "InvalidSpec", "Stalled"),
-        (Observed { channel_verdict: Some(missing.clone()), ..good() }, "ChannelNotFound", "Stalled"),
-        (Observed { stream_verdict: Some(missing), ..good() }, "StreamNotFound", "Stalled"),
+        (Observed { channel_condition: Some(missing.clone()), ..good() }, "ChannelNotFound", "Stalled"),
+        (Observed { stream_condition: Some(missing), ..good() }, "StreamNotFound", "Stalled"),
         (
-            Observed { stream_verdict: Some(Verdict::stalled("StreamInUse", "older")), ..good() },
+            Observed {
+                stream_condition: Some(ConditionUpdate::stalled(Reason::StreamInUse, "older")),
+                ..good()
+            },
             "StreamInUse",
             "Stalled",
         ),
         (
-            Observed { channel_verdict: Some(Verdict::unknown("Throttled", "wait")), ..good() },
+            Observed {
+                channel_condition: Some(ConditionUpdate::unknown(Reason::Throttled, "wait")),
+                ..good()
+            },
             "ChannelThrottled",
             "Reconciling",
         ),
         (
-            Observed { workload: Some(Verdict::stalled("ImagePullBackOff", "no such image")), ..good() },
+            Observed {
+                workload: Some(ConditionUpdate::stalled(Reason::ImagePullBackOff, "no such image")),
+                ..good()
+            },
             "ImagePullBackOff",
             "Stalled",
         ),
@@ -147,7 +157,7 @@ fn the_first_thing_in_the_way_is_the_summary() {
 #[test]
 fn the_agent_knows_better_than_kubernetes() {
     let observed = Observed {
-        workload: Some(Verdict::waiting("AgentStarting", "0 of 1 ready")),
+        workload: Some(ConditionUpdate::waiting(Reason::AgentStarting, "0 of 1 ready")),
         agent: says(Phase::Failed, "MediaStorageEnabled", "disable it"),
         ..good()
     };
@@ -171,7 +181,7 @@ fn suspended_is_ready_and_comes_back() {
     let suspended = Observed {
         suspended: true,
         generation: Some(2),
-        workload: Some(Verdict { next: Next::Settled, ..Verdict::waiting("Suspended", "no agent") }),
+        workload: Some(ConditionUpdate::waiting(Reason::Suspended, "no agent").with_next(Next::Settled)),
         ..good()
     };
     let status = report(Some(&run), suspended, &at("2026-01-01T00:01:00Z"));
@@ -195,7 +205,7 @@ fn paused_says_so_and_leaves_the_rest() {
 #[test]
 fn what_an_unready_agent_said_holds_until_it_is_asked_again() {
     let unready = |agent| Observed {
-        workload: Some(Verdict::waiting("AgentStarting", "the agent is being started")),
+        workload: Some(ConditionUpdate::waiting(Reason::AgentStarting, "the agent is being started")),
         agent,
         ..good()
     };

@@ -1,0 +1,136 @@
+//! A `KvsIngest` as the cache holds it: there are 10,000, so nothing that no reconcile reads.
+
+use kube::Resource;
+use kube::api::ObjectMeta;
+use kvs_ingest_api::{KvsIngest, KvsIngestSpec, KvsIngestStatus, annotations};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use crate::lz4::{compress, decompress};
+
+/// Annotations that somebody reads.
+const READ: [&str; 3] = [annotations::PAUSED, annotations::RESTARTED_AT, annotations::RECONCILE_REQUESTED_AT];
+
+/// Metadata, and spec and status as they came, compressed to a third. One that this operator cannot read is an error of
+/// its own reconcile, not of the watch.
+#[derive(Clone, Debug, Default, kube::Resource)]
+#[resource(inherit = KvsIngest)]
+pub struct CachedIngest {
+    /// Pruned.
+    pub metadata: ObjectMeta,
+    /// Spec and status.
+    body: Box<[u8]>,
+}
+
+impl<'de> Deserialize<'de> for CachedIngest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Received {
+            #[serde(default)]
+            metadata: ObjectMeta,
+            #[serde(flatten)]
+            body: Body<Value>,
+        }
+        let Received { metadata, body } = Received::deserialize(deserializer)?;
+        let body = compress(&body).map_err(serde::de::Error::custom)?;
+        let mut cached = Self { metadata, body };
+        prune(&mut cached);
+        Ok(cached)
+    }
+}
+
+/// What is compressed.
+#[derive(Deserialize, Serialize)]
+struct Body<T, S = T> {
+    spec: Option<T>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<S>,
+}
+
+impl CachedIngest {
+    /// The object.
+    ///
+    /// # Errors
+    /// What does not fit, with its field: a newer operator's object, say.
+    pub fn read(&self) -> Result<KvsIngest, String> {
+        let body: Body<KvsIngestSpec, KvsIngestStatus> = decompress(&self.body)?;
+        let spec = body.spec.ok_or("it has no spec")?;
+        Ok(KvsIngest { metadata: self.metadata.clone(), spec, status: body.status })
+    }
+
+    /// Leaves who it is, for a queue that asks for no more.
+    pub fn drop_body(&mut self) {
+        self.body = Box::default();
+    }
+}
+
+/// Leaves of the metadata what is read: maps of strings are most of an object's memory.
+pub fn prune<K: Resource>(object: &mut K) {
+    let meta = object.meta_mut();
+    meta.managed_fields = None;
+    meta.labels = None;
+    meta.annotations = meta.annotations.take().and_then(|mut all| {
+        all.retain(|name, _| READ.contains(&name.as_str()));
+        (!all.is_empty()).then_some(all)
+    });
+    meta.owner_references = meta.owner_references.take().and_then(|mut all| {
+        all.retain(|owner| owner.controller == Some(true));
+        (!all.is_empty()).then_some(all)
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_read_stays_and_what_cannot_be_read_is_said_when_it_is() {
+        let object = json!({
+            "apiVersion": "kvs-ingest.dev/v1alpha1", "kind": "KvsIngest",
+            "metadata": {"name": "door", "namespace": "n", "uid": "u", "generation": 3, "finalizers": ["f"],
+                "labels": {"team": "doors"}, "managedFields": [{"manager": "kubectl"}],
+                "annotations": {"kvs-ingest.dev/paused": "true", "kubectl.kubernetes.io/last-applied-configuration": "{}"}},
+            "spec": {"region": "eu-central-1", "channel": {"name": "c"}, "stream": {"name": "s"}},
+            "status": {"observedGeneration": 3, "deploymentGeneration": 1},
+        });
+        let cached: CachedIngest = serde_json::from_value(object.clone()).unwrap();
+        let whole: KvsIngest = serde_json::from_value(object.clone()).unwrap();
+        let read = cached.read().unwrap();
+        assert_eq!((&read.spec, &read.status), (&whole.spec, &whole.status));
+        let meta = read.metadata;
+        assert_eq!(
+            (meta.name, meta.generation, meta.finalizers),
+            (Some("door".into()), Some(3), Some(vec!["f".into()]))
+        );
+        assert_eq!((meta.labels, meta.managed_fields), (None, None));
+        assert_eq!(meta.annotations.unwrap().into_keys().collect::<Vec<_>>(), ["kvs-ingest.dev/paused"]);
+
+        // An object that runs is a third of its text.
+        let condition = |kind: &str, reason: &str, message: &str| {
+            json!({"type": kind, "status": "True", "reason": reason, "message": message, "observedGeneration": 3,
+                "lastTransitionTime": "2027-03-04T05:06:07Z"})
+        };
+        let arn =
+            |kind: &str| format!("arn:aws:kinesisvideo:eu-west-3:998877665544:{kind}/gate-07/1790000000000");
+        let mut running = object.clone();
+        running["status"] = json!({"observedGeneration": 3, "deploymentGeneration": 1,
+            "image": "registry.test/agent:1.2.3", "conditions": [
+                condition("Ready", "Streaming", "media flows"), condition("ChannelResolved", "Found", &arn("channel")),
+                condition("StreamResolved", "Found", &arn("stream")),
+                condition("AgentAvailable", "AgentAvailable", "the agent runs"),
+                condition("MediaFlowing", "Streaming", "media flows")],
+            "channel": {"name": "gate-07", "arn": arn("channel"), "created": false},
+            "stream": {"name": "gate-07", "arn": arn("stream"), "created": false, "retentionHours": 24}});
+        let text = json!({"spec": running["spec"], "status": running["status"]}).to_string().len();
+        let cached: CachedIngest = serde_json::from_value(running).unwrap();
+        assert!(cached.body.len() * 3 < text, "{} of {text} bytes", cached.body.len());
+
+        let mut newer = object;
+        newer["spec"]["region"] = json!({"of": "another kind"});
+        let cached: CachedIngest = serde_json::from_value(newer).unwrap();
+        assert_eq!(cached.metadata.name.as_deref(), Some("door"));
+        assert!(cached.read().unwrap_err().contains("expected a string"));
+    }
+}

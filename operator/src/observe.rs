@@ -1,0 +1,181 @@
+//! Observe: what Kubernetes says of the agent, and the agent of itself, when it is time to ask.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use kvs_ingest_api::{AgentStatus, condition};
+use tracing::instrument;
+
+use crate::apply::{ApplyError, within};
+use crate::conditions::{ConditionStatus, ConditionUpdate, Next, find};
+use crate::object::{Object, Tick};
+use crate::poll::{AgentHealth, Poll, Workload};
+use crate::reason::Reason;
+use crate::report::AgentView;
+use crate::state::PodFinding;
+use crate::workload::{Availability, DeploymentLite, availability, newest_pod};
+
+/// Between looks at an agent that ends.
+const ENDING: Duration = Duration::from_secs(10);
+
+pub(crate) struct Observation {
+    pub(crate) workload: ConditionUpdate,
+    pub(crate) agent: AgentView,
+    /// When to look again.
+    pub(crate) next: Option<Instant>,
+}
+
+#[instrument(name = "look", level = "debug", skip_all)]
+pub(crate) async fn observe(
+    object: &Object<'_>,
+    deployment: &DeploymentLite,
+    run: bool,
+    tick: Tick,
+) -> Result<Observation, ApplyError> {
+    let Availability { condition, unexplained } = availability(deployment, run);
+    let not_asked = |workload, next| Observation { workload, agent: AgentView::NotAsked, next };
+    if !run {
+        object.state.lock().poller.stop();
+        let next = (condition.next == Next::Waiting).then(|| tick.now + ENDING);
+        return Ok(not_asked(condition, next));
+    }
+    if !condition.is_met() && !unexplained {
+        // There is no pod to look at.
+        return Ok(not_asked(condition, None));
+    }
+    let workload = Workload {
+        version: deployment.metadata.resource_version.as_deref(),
+        unexplained,
+        media_known: media_is_known(object),
+    };
+    let intervals = object.context.settings.poll;
+    let poll = object.state.lock().poller.decide(workload, intervals, tick.now, tick.random);
+    if let Poll::WaitUntil(next) = poll {
+        let known = unexplained.then(|| known_problem(object, deployment)).flatten();
+        return Ok(not_asked(known.unwrap_or(condition), Some(next)));
+    }
+    let Answer { problem, agent } = ask(object, deployment, unexplained).await?;
+    let health = health(&agent, unexplained);
+    let next = object.state.lock().poller.asked(health, intervals, tick.now, tick.random);
+    Ok(Observation { workload: problem.unwrap_or(condition), agent, next: Some(next) })
+}
+
+/// Does the status say whether media flows?
+fn media_is_known(object: &Object<'_>) -> bool {
+    let status = object.ingest.status.as_ref();
+    status
+        .and_then(|status| find(status, condition::MEDIA_FLOWING))
+        .is_some_and(|media| ConditionStatus::of(media) != ConditionStatus::Unknown)
+}
+
+fn health(agent: &AgentView, unexplained: bool) -> AgentHealth {
+    match agent {
+        AgentView::Says(status) if status.stores_all() && !unexplained => {
+            match Reason::of_agent(&status.reason) {
+                Reason::StorageInterrupted => AgentHealth::Interrupted,
+                _ => AgentHealth::Storing,
+            }
+        }
+        _ => AgentHealth::Other,
+    }
+}
+
+/// Why no agent is available, as it was found last: by this process, or else as the status says.
+fn known_problem(object: &Object<'_>, deployment: &DeploymentLite) -> Option<ConditionUpdate> {
+    match object.state.lock().pods.clone() {
+        Some(PodFinding { problem }) => problem.map(|problem| *problem),
+        None => reported_problem(object, deployment),
+    }
+}
+
+/// What the status says of the pods of this very Deployment: until this process has looked, that still holds.
+fn reported_problem(object: &Object<'_>, deployment: &DeploymentLite) -> Option<ConditionUpdate> {
+    let status = object.ingest.status.as_ref().filter(|status| {
+        status.observed_generation == object.ingest.metadata.generation
+            && status.deployment_generation == deployment.metadata.generation
+    })?;
+    let reported = find(status, condition::AGENT_AVAILABLE)
+        .filter(|reported| ConditionStatus::of(reported) == ConditionStatus::False)?;
+    let (reason, message) = (Reason::from(&*reported.reason), reported.message.clone());
+    Some(match find(status, condition::STALLED) {
+        Some(_) => ConditionUpdate::stalled(reason, message),
+        None => ConditionUpdate::waiting(reason, message),
+    })
+}
+
+struct Answer {
+    /// Why no agent is available, if that was asked and its pod says.
+    problem: Option<ConditionUpdate>,
+    agent: AgentView,
+}
+
+/// Asks the agent where it answered last; otherwise looks for its pod, and asks there.
+async fn ask(
+    object: &Object<'_>,
+    deployment: &DeploymentLite,
+    unexplained: bool,
+) -> Result<Answer, ApplyError> {
+    let context = object.context;
+    let address = object.state.lock().poller.address().filter(|_| !unexplained);
+    if let Some(address) = address
+        && let Ok(status) = context.agents.status(address).await
+        && is_ours(object, &status)
+    {
+        context.metrics.polled("ok");
+        return Ok(Answer { problem: None, agent: AgentView::Says(Box::new(status)) });
+    }
+    let Some(uid) = &deployment.metadata.uid else {
+        return Ok(Answer { problem: None, agent: AgentView::NotAsked });
+    };
+    let pod = newest_pod(&context.client, &object.namespace, &object.name, uid);
+    let pod = within("list pods", pod).await?;
+    let problem = pod.as_ref().and_then(|pod| pod.problem.clone()).filter(|_| unexplained);
+    object.state.lock().pods = Some(PodFinding { problem: problem.clone().map(Box::new) });
+    let agent = match pod.and_then(|pod| pod.address) {
+        Some(address) => ask_at(object, address).await,
+        None => AgentView::NotAsked,
+    };
+    Ok(Answer { problem, agent })
+}
+
+async fn ask_at(object: &Object<'_>, address: IpAddr) -> AgentView {
+    let answer = object.context.agents.status(address).await;
+    object.context.metrics.polled(if answer.is_ok() { "ok" } else { "error" });
+    match answer {
+        Ok(status) if is_ours(object, &status) => {
+            object.state.lock().poller.answered_at(address);
+            AgentView::Says(Box::new(status))
+        }
+        Ok(_) => AgentView::Silent("the agent at the pod's address serves another channel".to_owned()),
+        Err(error) => AgentView::Silent(format!("the agent's /status: {error}")),
+    }
+}
+
+/// An address may be another pod's by now.
+fn is_ours(object: &Object<'_>, status: &AgentStatus) -> bool {
+    let stream = object.ingest.status.as_ref().and_then(|status| status.stream.as_ref());
+    match (stream, status.stream.as_deref()) {
+        (Some(stream), Some(said)) => said == stream.name || stream.arn.as_deref() == Some(said),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kvs_ingest_api::Phase;
+
+    use super::*;
+
+    #[test]
+    fn only_an_agent_that_stores_everything_is_left_alone() {
+        let says = |phase, reason: &str| {
+            AgentView::Says(Box::new(AgentStatus { phase, reason: reason.into(), ..AgentStatus::default() }))
+        };
+        assert_eq!(health(&says(Phase::Streaming, "Streaming"), false), AgentHealth::Storing);
+        assert_eq!(health(&says(Phase::Streaming, "StorageInterrupted"), false), AgentHealth::Interrupted);
+        assert_eq!(health(&says(Phase::Streaming, "Streaming"), true), AgentHealth::Other, "it is not ready");
+        assert_eq!(health(&says(Phase::WaitingForMaster, "WaitingForMaster"), false), AgentHealth::Other);
+        assert_eq!(health(&AgentView::Silent("refused".into()), false), AgentHealth::Other);
+        assert_eq!(health(&AgentView::NotAsked, false), AgentHealth::Other);
+    }
+}

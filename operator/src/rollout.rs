@@ -1,0 +1,202 @@
+//! Roll out: applies what was built, unless it is there, and within the budget where only the operator changed.
+
+use kube::ResourceExt;
+use kvs_ingest_api::{KvsIngest, KvsIngestStatus, annotations};
+use tracing::instrument;
+
+use crate::apply::ApplyError;
+use crate::build::Built;
+use crate::object::{Object, Tick};
+use crate::state::AppliedDeployment;
+use crate::workload::DeploymentLite;
+
+/// The Deployment as it is now, as far as that is known.
+#[derive(Debug)]
+pub(crate) struct Rollout {
+    pub(crate) deployment: DeploymentLite,
+    /// After the last apply.
+    pub(crate) generation: Option<i64>,
+    /// What was built waits for the budget.
+    pub(crate) queued: bool,
+}
+
+/// What is known before something is applied.
+struct Known<'a> {
+    /// In the cache, and of this object.
+    cached: Option<&'a DeploymentLite>,
+    /// By this process.
+    applied: Option<&'a AppliedDeployment>,
+    /// `status.deploymentGeneration`
+    recorded: Option<i64>,
+    /// Nobody but the operator asks for a change.
+    operators_own: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Decision {
+    /// It was applied, and the cache does not show it yet.
+    AwaitCache,
+    InSync,
+    Apply,
+    /// A running agent is restarted, and nobody asked for it.
+    ApplyWithinBudget,
+}
+
+/// What to do, so that the Deployment is what was built, which has this `hash`.
+fn decide(hash: &str, known: &Known<'_>) -> Decision {
+    let Known { cached, applied, recorded, operators_own } = *known;
+    // What we applied and the cache does not show yet is as good as there.
+    if let Some(applied) = applied
+        && applied.hash == hash
+        && cached.is_none_or(|cached| cached.metadata.generation < applied.generation)
+    {
+        return Decision::AwaitCache;
+    }
+    let Some(cached) = cached else { return Decision::Apply };
+    // Another generation than after the last apply: somebody else has changed it.
+    let expected = applied.map_or(recorded, |applied| applied.generation);
+    match cached.hash() == Some(hash) {
+        true if cached.metadata.generation == expected => Decision::InSync,
+        true => Decision::Apply,
+        false if operators_own => Decision::ApplyWithinBudget,
+        false => Decision::Apply,
+    }
+}
+
+/// Neither the spec nor an annotation of the object asks for the change: the operator itself does, after an upgrade.
+fn is_operators_own(ingest: &KvsIngest, cached: &DeploymentLite, before: Option<&KvsIngestStatus>) -> bool {
+    let same_spec = before.is_some_and(|status| status.observed_generation == ingest.metadata.generation);
+    let asked = ingest.annotations().get(annotations::RESTARTED_AT);
+    let same_restart = cached.restarted_at() == asked.map(String::as_str);
+    let runs = cached.status.as_ref().is_some_and(|status| status.replicas.unwrap_or(0) > 0);
+    same_spec && same_restart && runs
+}
+
+/// Applies what was built, so that an agent runs or, with `run` false, none.
+#[instrument(name = "apply", level = "debug", skip_all)]
+pub(crate) async fn roll_out(
+    object: &Object<'_>,
+    built: &Built,
+    run: bool,
+    tick: Tick,
+) -> Result<Rollout, ApplyError> {
+    let context = object.context;
+    let cached = object.deployment.as_deref();
+    if let Some(found) = cached.filter(|found| !found.belongs_to(&object.uid)) {
+        return Err(ApplyError::NotOurs(found.name_any()));
+    }
+    let applied = object.state.lock().applied.clone();
+    let before = object.before.as_ref();
+    let known = Known {
+        cached,
+        applied: applied.as_ref(),
+        recorded: before.and_then(|status| status.deployment_generation),
+        operators_own: run && cached.is_some_and(|cached| is_operators_own(object.ingest, cached, before)),
+    };
+    let as_it_is =
+        |generation, queued| Rollout { deployment: cached.cloned().unwrap_or_default(), generation, queued };
+    match decide(&built.hash, &known) {
+        Decision::AwaitCache => return Ok(as_it_is(applied.and_then(|applied| applied.generation), false)),
+        Decision::InSync => {
+            context.metrics.applied("unchanged");
+            context.rollouts.lock().forget(&object.uid);
+            return Ok(as_it_is(cached.and_then(|cached| cached.metadata.generation), false));
+        }
+        Decision::ApplyWithinBudget if !context.rollouts.lock().take(&object.uid, tick.now) => {
+            return Ok(as_it_is(known.recorded, true));
+        }
+        Decision::ApplyWithinBudget | Decision::Apply => {}
+    }
+    let deployment = context.applier.apply_deployment(built, cached.is_some(), &object.uid).await?;
+    let generation = deployment.metadata.generation;
+    object.caches.deployment_filter.record_written(&deployment);
+    object.state.lock().applied = Some(AppliedDeployment { hash: built.hash.clone(), generation });
+    let drift = cached.is_some_and(|cached| cached.hash() == Some(&built.hash));
+    tracing::info!(generation, drift, "Deployment applied");
+    Ok(Rollout { deployment, generation, queued: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::names;
+
+    fn deployment(hash: &str, generation: i64) -> DeploymentLite {
+        serde_json::from_value(json!({
+            "metadata": {"name": "door-agent", "generation": generation,
+                "annotations": {names::HASH: hash, annotations::RESTARTED_AT: "then"}},
+            "status": {"replicas": 1},
+        }))
+        .unwrap()
+    }
+
+    fn applied(hash: &str, generation: i64) -> AppliedDeployment {
+        AppliedDeployment { hash: hash.to_owned(), generation: Some(generation) }
+    }
+
+    const NOTHING: Known<'_> = Known { cached: None, applied: None, recorded: None, operators_own: false };
+
+    #[test]
+    fn what_is_not_there_is_applied_once() {
+        assert_eq!(decide("new", &NOTHING), Decision::Apply);
+        let applied = applied("new", 1);
+        let mut known = Known { applied: Some(&applied), ..NOTHING };
+        assert_eq!(decide("new", &known), Decision::AwaitCache);
+        assert_eq!(decide("newer", &known), Decision::Apply, "it was changed again meanwhile");
+        let shown = deployment("new", 1);
+        known.cached = Some(&shown);
+        assert_eq!(decide("new", &known), Decision::InSync);
+    }
+
+    #[test]
+    fn after_a_restart_of_the_operator_the_status_says_what_was_applied() {
+        let cached = deployment("same", 4);
+        let known = Known { cached: Some(&cached), recorded: Some(4), ..NOTHING };
+        assert_eq!(decide("same", &known), Decision::InSync);
+        // Drift: somebody else changed it since.
+        let known = Known { recorded: Some(3), ..known };
+        assert_eq!(decide("same", &known), Decision::Apply);
+    }
+
+    #[test]
+    fn what_this_process_applied_counts_before_the_status() {
+        let (cached, applied) = (deployment("same", 5), applied("same", 5));
+        let known = Known { cached: Some(&cached), applied: Some(&applied), recorded: Some(4), ..NOTHING };
+        assert_eq!(decide("same", &known), Decision::InSync);
+        let drifted = deployment("same", 6);
+        let known = Known { cached: Some(&drifted), ..known };
+        assert_eq!(decide("same", &known), Decision::Apply);
+    }
+
+    #[test]
+    fn the_budget_is_asked_only_for_what_the_operator_itself_changes() {
+        let cached = deployment("old", 4);
+        let known = Known { cached: Some(&cached), recorded: Some(4), operators_own: true, ..NOTHING };
+        assert_eq!(decide("new", &known), Decision::ApplyWithinBudget);
+        assert_eq!(decide("new", &Known { operators_own: false, ..known }), Decision::Apply);
+    }
+
+    #[test]
+    fn whose_change_it_is() {
+        let ingest = |generation: i64, restarted_at: &str| -> KvsIngest {
+            serde_json::from_value(json!({
+                "metadata": {"name": "door", "generation": generation,
+                    "annotations": {annotations::RESTARTED_AT: restarted_at}},
+                "spec": {"region": "eu-central-1", "channel": {"name": "c"}, "stream": {"name": "s"}},
+            }))
+            .unwrap()
+        };
+        let status = KvsIngestStatus { observed_generation: Some(2), ..KvsIngestStatus::default() };
+        let mut running = deployment("old", 4);
+        let own =
+            |ingest: &KvsIngest, running: &DeploymentLite| is_operators_own(ingest, running, Some(&status));
+        assert!(own(&ingest(2, "then"), &running));
+        assert!(!own(&ingest(3, "then"), &running), "the spec was changed");
+        assert!(!own(&ingest(2, "now"), &running), "a restart was asked for");
+        assert!(!is_operators_own(&ingest(2, "then"), &running, None));
+        running.status = None;
+        assert!(!own(&ingest(2, "then"), &running), "nothing runs that could be interrupted");
+    }
+}

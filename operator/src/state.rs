@@ -1,0 +1,128 @@
+//! What one reconcile of an object leaves for the next. Lost with the process, and not missed then.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kvs_ingest_api::KvsIngestStatus;
+use parking_lot::Mutex;
+
+use crate::conditions::ConditionUpdate;
+use crate::poll::AgentPoller;
+use crate::resync::Resync;
+
+/// How long a status that was just written may be newer than the cache.
+const CACHE_LAG: Duration = Duration::from_secs(10);
+
+/// Of one object.
+#[derive(Debug, Default)]
+pub(crate) struct ObjectState {
+    /// The last apply, until the cache shows it.
+    pub(crate) applied: Option<AppliedDeployment>,
+    written: Option<Box<WrittenStatus>>,
+    pub(crate) poller: AgentPoller,
+    /// What was found when this process last looked at the pods; `None` before that.
+    pub(crate) pods: Option<PodFinding>,
+    pub(crate) resync: Resync,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct AppliedDeployment {
+    pub(crate) hash: String,
+    pub(crate) generation: Option<i64>,
+}
+
+#[derive(Debug)]
+struct WrittenStatus {
+    status: KvsIngestStatus,
+    at: Instant,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct PodFinding {
+    /// Why the newest pod is not available, if Kubernetes knows.
+    pub(crate) problem: Option<Box<ConditionUpdate>>,
+}
+
+impl ObjectState {
+    pub(crate) fn record_status(&mut self, status: KvsIngestStatus, now: Instant) {
+        self.written = Some(Box::new(WrittenStatus { status, at: now }));
+    }
+
+    /// The status that was just written: the cache may be older.
+    pub(crate) fn fresh_status(&self, now: Instant) -> Option<&KvsIngestStatus> {
+        self.written.as_ref().filter(|written| written.is_fresh(now)).map(|written| &written.status)
+    }
+
+    /// Gives back the memory of what the cache shows by now.
+    pub(crate) fn drop_stale_status(&mut self, now: Instant) {
+        self.written.take_if(|written| !written.is_fresh(now));
+    }
+}
+
+impl WrittenStatus {
+    fn is_fresh(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) < CACHE_LAG
+    }
+}
+
+/// Of all objects, by uid. One entry an object: bounded by their number.
+#[derive(Debug, Default)]
+pub(crate) struct ObjectStates(Mutex<HashMap<String, Arc<Mutex<ObjectState>>>>);
+
+impl ObjectStates {
+    /// Of an object that is reconciled; all who ask for it share it.
+    pub(crate) fn of(&self, uid: &str) -> Arc<Mutex<ObjectState>> {
+        self.0.lock().entry(uid.to_owned()).or_default().clone()
+    }
+
+    /// If there is one: who is deleted gets none anew.
+    pub(crate) fn find(&self, uid: &str) -> Option<Arc<Mutex<ObjectState>>> {
+        self.0.lock().get(uid).cloned()
+    }
+
+    /// The object is gone.
+    pub(crate) fn forget(&self, uid: &str) {
+        self.0.lock().remove(uid);
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.lock().clear();
+    }
+
+    pub(crate) fn for_each(&self, mut change: impl FnMut(&mut ObjectState)) {
+        for state in self.0.lock().values() {
+            change(&mut state.lock());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_written_status_counts_until_the_cache_shows_it() {
+        let start = Instant::now();
+        let mut state = ObjectState::default();
+        let status = KvsIngestStatus { observed_generation: Some(3), ..KvsIngestStatus::default() };
+        state.record_status(status.clone(), start);
+        let lagging = start + CACHE_LAG - Duration::from_millis(1);
+        state.drop_stale_status(lagging);
+        assert_eq!(state.fresh_status(lagging), Some(&status));
+        assert_eq!(state.fresh_status(start + CACHE_LAG), None);
+        state.drop_stale_status(start + CACHE_LAG);
+        assert!(state.written.is_none());
+    }
+
+    #[test]
+    fn two_that_look_at_one_object_see_the_same_state() {
+        let states = ObjectStates::default();
+        let (reconcile, watch) = (states.of("u"), states.of("u"));
+        reconcile.lock().applied = Some(AppliedDeployment { hash: "h".to_owned(), generation: Some(1) });
+        watch.lock().applied = None;
+        assert!(reconcile.lock().applied.is_none());
+        states.forget("u");
+        assert!(states.find("u").is_none());
+    }
+}

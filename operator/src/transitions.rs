@@ -1,0 +1,210 @@
+//! What a new status is worth an event for: something was created, stops working, works again, or media comes and goes;
+//! not each step of a start. Pure.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kvs_ingest_api::{KvsIngestStatus, condition};
+
+use crate::conditions::{ConditionStatus, find, is_true};
+use crate::events::{EventType, Notice};
+use crate::reason::Reason;
+
+pub(crate) fn transitions(before: Option<&KvsIngestStatus>, after: &KvsIngestStatus) -> Vec<Notice> {
+    [created(before, after), ready(before, after), media(before, after)].into_iter().flatten().collect()
+}
+
+/// How long it took from the object's creation, if it is ready for the first time.
+pub(crate) fn ready_after(
+    before: Option<&KvsIngestStatus>,
+    after: &KvsIngestStatus,
+    created: Option<&Time>,
+    now: &Time,
+) -> Option<Duration> {
+    let old = before.and_then(|status| find(status, condition::READY));
+    let was_more = old.is_some_and(|ready| Reason::from(&*ready.reason) != Reason::AgentStarting);
+    if was_more || !is_true(after, condition::READY) {
+        return None;
+    }
+    let seconds = now.0.as_second() - created?.0.as_second();
+    Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+}
+
+/// One event for channel and stream: each is a request.
+fn created(before: Option<&KvsIngestStatus>, after: &KvsIngestStatus) -> Option<Notice> {
+    let channel = |status: &KvsIngestStatus| status.channel.as_ref().is_some_and(|found| found.created);
+    let stream = |status: &KvsIngestStatus| status.stream.as_ref().is_some_and(|found| found.created);
+    let message = |kind| find(after, kind).map_or("", |condition| condition.message.as_str());
+    let channel_message = message(condition::CHANNEL_RESOLVED);
+    let stream_message = message(condition::STREAM_RESOLVED);
+    match (channel(after) && !before.is_some_and(channel), stream(after) && !before.is_some_and(stream)) {
+        (true, true) => Some(normal(Reason::Created, format!("{channel_message}; {stream_message}"))),
+        (true, false) => Some(normal(Reason::ChannelCreated, channel_message)),
+        (false, true) => Some(normal(Reason::StreamCreated, stream_message)),
+        (false, false) => None,
+    }
+}
+
+fn ready(before: Option<&KvsIngestStatus>, after: &KvsIngestStatus) -> Option<Notice> {
+    let new = find(after, condition::READY)?;
+    let old = before.and_then(|status| find(status, condition::READY));
+    if old.is_some_and(|old| old.status == new.status && old.reason == new.reason) {
+        return None;
+    }
+    let reason = Reason::from(&*new.reason);
+    let is_true = |ready: &Condition| ConditionStatus::of(ready) == ConditionStatus::True;
+    let needs_a_person = find(after, condition::STALLED).is_some();
+    let broke = old.is_some_and(is_true) && !is_true(new);
+    // Ready all the same: the agent holds what KVS does not take.
+    let interrupted = reason == Reason::StorageInterrupted;
+    let healed = old.is_some_and(|old| match Reason::from(&*old.reason) {
+        Reason::StorageInterrupted => true,
+        Reason::AgentStarting => false,
+        _ => !is_true(old) && is_true(new),
+    });
+    let kind = if needs_a_person || broke || interrupted {
+        EventType::Warning
+    } else if healed {
+        EventType::Normal
+    } else {
+        return None;
+    };
+    Some(Notice { kind, reason, message: new.message.clone() })
+}
+
+fn media(before: Option<&KvsIngestStatus>, after: &KvsIngestStatus) -> Option<Notice> {
+    let (old, new) = (find(before?, condition::MEDIA_FLOWING)?, find(after, condition::MEDIA_FLOWING)?);
+    let (was, is) = (ConditionStatus::of(old), ConditionStatus::of(new));
+    let known = was != ConditionStatus::Unknown && is != ConditionStatus::Unknown;
+    (known && was != is).then(|| normal(Reason::from(&*new.reason), new.message.clone()))
+}
+
+fn normal(reason: Reason, message: impl Into<String>) -> Notice {
+    Notice { kind: EventType::Normal, reason, message: message.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use kvs_ingest_api::{AgentStatus, Phase, ResolvedChannel, ResolvedStream};
+
+    use super::*;
+    use crate::conditions::ConditionUpdate;
+    use crate::report::{AgentView, Observed, report};
+
+    fn at(text: &str) -> Time {
+        Time(text.parse().unwrap())
+    }
+
+    fn observed(workload: ConditionUpdate, agent: AgentView) -> Observed {
+        Observed {
+            channel: Some(ResolvedChannel::default()),
+            channel_condition: Some(ConditionUpdate::met(Reason::Found, "arn:c")),
+            stream: Some(ResolvedStream::default()),
+            stream_condition: Some(ConditionUpdate::met(Reason::Found, "arn:s")),
+            workload: Some(workload),
+            agent,
+            ..Observed::nothing(Some(1))
+        }
+    }
+
+    fn starting() -> KvsIngestStatus {
+        let starting = ConditionUpdate::waiting(Reason::AgentStarting, "is being started");
+        status(observed(starting, AgentView::NotAsked))
+    }
+
+    fn says(phase: Phase, reason: &str) -> KvsIngestStatus {
+        let agent =
+            AgentStatus { phase, reason: reason.into(), message: "words".into(), ..AgentStatus::default() };
+        let available = ConditionUpdate::met(Reason::AgentAvailable, "the agent runs");
+        status(observed(available, AgentView::Says(Box::new(agent))))
+    }
+
+    fn streaming() -> KvsIngestStatus {
+        says(Phase::Streaming, "Streaming")
+    }
+
+    fn status(observed: Observed) -> KvsIngestStatus {
+        report(None, observed, &at("2026-01-01T00:00:00Z"))
+    }
+
+    /// Type and reason of each event.
+    fn told(before: &KvsIngestStatus, after: &KvsIngestStatus) -> Vec<(EventType, String)> {
+        let notices = transitions(Some(before), after).into_iter();
+        notices.map(|notice| (notice.kind, notice.reason.to_string())).collect()
+    }
+
+    fn one(kind: EventType, reason: &str) -> Vec<(EventType, String)> {
+        vec![(kind, reason.to_owned())]
+    }
+
+    #[test]
+    fn the_steps_of_a_start_are_no_events() {
+        assert_eq!(transitions(None, &starting()), []);
+        assert_eq!(told(&starting(), &streaming()), []);
+        assert_eq!(told(&streaming(), &streaming()), []);
+    }
+
+    #[test]
+    fn what_breaks_and_heals_is_told() {
+        let failed = says(Phase::Failed, "AccessDenied");
+        assert_eq!(
+            told(&streaming(), &failed),
+            [one(EventType::Warning, "AccessDenied"), one(EventType::Normal, "AccessDenied")].concat()
+        );
+        assert_eq!(
+            told(&failed, &streaming()),
+            [one(EventType::Normal, "Streaming"), one(EventType::Normal, "Streaming")].concat()
+        );
+        assert_eq!(transitions(None, &failed)[0].kind, EventType::Warning, "from the start");
+    }
+
+    #[test]
+    fn media_that_waits_is_told_although_the_agent_is_ready() {
+        let interrupted = says(Phase::Streaming, "StorageInterrupted");
+        assert_eq!(told(&streaming(), &interrupted), one(EventType::Warning, "StorageInterrupted"));
+        assert_eq!(told(&interrupted, &streaming()), one(EventType::Normal, "Streaming"));
+    }
+
+    #[test]
+    fn media_that_comes_and_goes_is_told() {
+        let waiting = says(Phase::WaitingForMaster, "WaitingForMaster");
+        assert_eq!(told(&waiting, &streaming()), one(EventType::Normal, "Streaming"));
+        assert_eq!(told(&streaming(), &waiting), one(EventType::Normal, "WaitingForMaster"));
+        // Nobody knows: that is no news.
+        assert_eq!(told(&says(Phase::Starting, "Starting"), &streaming()), []);
+    }
+
+    #[test]
+    fn what_is_created_is_told_once() {
+        let created = |channel, stream| {
+            let mut status = starting();
+            status.channel.as_mut().unwrap().created = channel;
+            status.stream.as_mut().unwrap().created = stream;
+            status
+        };
+        let both = transitions(None, &created(true, true));
+        assert_eq!(both, [normal(Reason::Created, "arn:c; arn:s")]);
+        let channel = created(true, false);
+        assert_eq!(told(&starting(), &channel), one(EventType::Normal, "ChannelCreated"));
+        assert_eq!(told(&channel, &created(true, true)), one(EventType::Normal, "StreamCreated"));
+        assert_eq!(told(&created(true, true), &created(true, true)), []);
+    }
+
+    #[test]
+    fn the_time_to_ready_is_of_the_first_start() {
+        let (created, now) = (at("2026-01-01T00:00:00Z"), at("2026-01-01T00:00:07Z"));
+        let ready = |before: Option<&KvsIngestStatus>, after: &KvsIngestStatus| {
+            ready_after(before, after, Some(&created), &now)
+        };
+        assert_eq!(ready(Some(&starting()), &streaming()), Some(Duration::from_secs(7)));
+        assert_eq!(ready(None, &streaming()), Some(Duration::from_secs(7)));
+        assert_eq!(ready(Some(&starting()), &starting()), None);
+        assert_eq!(ready(Some(&streaming()), &streaming()), None);
+        assert_eq!(ready(Some(&says(Phase::Failed, "AccessDenied")), &streaming()), None, "it heals");
+        assert_eq!(
+            ready_after(None, &streaming(), Some(&now), &created),
+            Some(Duration::ZERO),
+            "clocks differ"
+        );
+    }
+}

@@ -1,0 +1,66 @@
+//! Validate: may the operator act on the object, and does its spec keep the rules? Pure.
+
+use kube::ResourceExt;
+use kvs_ingest_api::{KvsIngest, KvsIngestSpec, annotations};
+
+/// An object that can be acted on.
+#[derive(Debug)]
+pub(crate) struct Valid<'a> {
+    pub(crate) spec: &'a KvsIngestSpec,
+    /// The annotation that asks for everything to be looked at now.
+    pub(crate) reconcile_requested_at: Option<&'a String>,
+}
+
+/// Why it cannot.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Paused,
+    /// The rules that it breaks.
+    Invalid(String),
+}
+
+pub(crate) fn validate(ingest: &KvsIngest) -> Result<Valid<'_>, Refusal> {
+    let annotations = ingest.annotations();
+    if annotations.get(annotations::PAUSED).is_some_and(|value| value == "true") {
+        return Err(Refusal::Paused);
+    }
+    let spec = &ingest.spec;
+    if let Err(errors) = spec.validate() {
+        let broken: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        return Err(Refusal::Invalid(broken.join("; ")));
+    }
+    Ok(Valid { spec, reconcile_requested_at: annotations.get(annotations::RECONCILE_REQUESTED_AT) })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn ingest(annotations: Value, channel: Value) -> KvsIngest {
+        serde_json::from_value(json!({
+            "metadata": {"name": "door", "annotations": annotations},
+            "spec": {"region": "eu-central-1", "channel": channel, "stream": {"name": "s"}},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_paused_object_is_left_alone_whatever_its_spec_says() {
+        let broken = json!({});
+        assert_eq!(
+            validate(&ingest(json!({annotations::PAUSED: "true"}), broken.clone())).unwrap_err(),
+            Refusal::Paused
+        );
+        let refusal = validate(&ingest(json!({annotations::PAUSED: "false"}), broken)).unwrap_err();
+        let Refusal::Invalid(message) = refusal else { panic!("{refusal:?}") };
+        assert!(message.contains("spec.channel"), "{message}");
+    }
+
+    #[test]
+    fn a_request_is_taken_along() {
+        let asked = ingest(json!({annotations::RECONCILE_REQUESTED_AT: "now"}), json!({"name": "c"}));
+        assert_eq!(validate(&asked).unwrap().reconcile_requested_at.unwrap(), "now");
+    }
+}
