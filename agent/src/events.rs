@@ -75,6 +75,8 @@ pub enum Event {
     /// A track is received, or was, and is not stored.
     TrackNotStored {
         kind: MediaKind,
+        /// As people call it.
+        codec: String,
         reason: Reason,
     },
     /// A track that was not stored is now.
@@ -255,8 +257,8 @@ impl Events {
                 self.pictures_incomplete.inc();
                 tracing::debug!(ssrc, rtp_timestamp, reason, "picture given up");
             }
-            Event::TrackNotStored { kind, reason } => {
-                let message = reason.message(kind);
+            Event::TrackNotStored { kind, codec, reason } => {
+                let message = reason.message(&codec);
                 let (kind, reason) = (kind.as_str(), reason.as_str());
                 let before = self.tracks_not_stored.get_or_create(&TrackReasonLabel { kind, reason }).inc();
                 warn_seldom!(before, reason, "{kind} is not stored: {message}");

@@ -24,6 +24,15 @@ pub struct Tracks {
 }
 
 impl Tracks {
+    /// The codec of a track, as people call it; empty where there is none.
+    pub fn codec(self, kind: MediaKind) -> String {
+        match kind {
+            MediaKind::Video => self.video.map(|codec| codec.to_string()),
+            MediaKind::Audio => self.audio.map(|codec| codec.to_string()),
+        }
+        .unwrap_or_default()
+    }
+
     /// Which there are.
     pub fn kinds(self) -> PerTrack<bool> {
         PerTrack { video: self.video.is_some(), audio: self.audio.is_some() }
@@ -54,36 +63,33 @@ impl Reason {
         }
     }
 
-    /// For a person, with the remedy.
-    pub fn message(self, kind: MediaKind) -> String {
-        match (self, kind) {
-            (Reason::Withheld(Withheld::NoKeyFrame), _) => {
+    /// For a person, with the remedy. `codec` is that of the track, as people call it.
+    pub fn message(self, codec: &str) -> String {
+        match self {
+            Reason::Withheld(Withheld::NoKeyFrame) => {
                 "no key frame (IDR) comes, although it is asked for: let the encoder send one at least every few seconds, \
                  or when it receives a PLI; a stream of intra refresh alone cannot be stored"
                     .to_owned()
             }
-            (Reason::Withheld(Withheld::NoParameterSets), _) => {
+            Reason::Withheld(Withheld::NoParameterSets) => {
                 "its key frames come without SPS and PPS, which the answer's sprop-parameter-sets did not tell either: let \
                  the encoder repeat them in front of each key frame (x264: repeat-headers, h264parse: config-interval=-1)"
                     .to_owned()
             }
-            (Reason::Withheld(Withheld::Incomplete), _) => {
+            Reason::Withheld(Withheld::Incomplete) => {
                 "no picture is complete: packets are lost or damaged on the way".to_owned()
             }
-            (Reason::Withheld(Withheld::NotTheCodec), MediaKind::Video) => {
-                "what its packets hold is not H.264, although their payload type says so".to_owned()
+            Reason::Withheld(Withheld::NotTheCodec) => {
+                format!("what its packets hold is not {codec}, although their payload type says so")
             }
-            (Reason::Withheld(Withheld::NotTheCodec), MediaKind::Audio) => {
-                "what its packets hold is not Opus, although their payload type says so".to_owned()
-            }
-            (Reason::PayloadType(Some(number)), _) => {
+            Reason::PayloadType(Some(number)) => {
                 format!("the master sends payload type {number}, which its answer does not have")
             }
-            (Reason::Withheld(Withheld::PayloadType) | Reason::PayloadType(None), _) => {
+            Reason::Withheld(Withheld::PayloadType) | Reason::PayloadType(None) => {
                 "the master sends a payload type that its answer does not have".to_owned()
             }
-            (Reason::Undecryptable, _) => "its packets cannot be decrypted (SRTP)".to_owned(),
-            (Reason::Stopped, _) => "the master has stopped sending it, while the other track goes on".to_owned(),
+            Reason::Undecryptable => "its packets cannot be decrypted (SRTP)".to_owned(),
+            Reason::Stopped => "the master has stopped sending it, while the other track goes on".to_owned(),
         }
     }
 }
@@ -206,8 +212,9 @@ impl Strays {
     }
 }
 
-/// What there is to say beside "media flows"; `None` when all that comes is stored.
-pub fn missing(PerTrack { video, audio }: PerTrack<Standing>) -> Option<Missing> {
+/// What there is to say beside "media flows"; `None` when all that comes is stored. `expected` was negotiated.
+pub fn missing(standings: PerTrack<Standing>, expected: Tracks) -> Option<Missing> {
+    let PerTrack { video, audio } = standings;
     let tracks = [(MediaKind::Video, video), (MediaKind::Audio, audio)];
     let is_stored = |standing: Standing| standing == Standing::Stored;
     let mut parts: Vec<_> = tracks
@@ -221,7 +228,7 @@ pub fn missing(PerTrack { video, audio }: PerTrack<Standing>) -> Option<Missing>
         match standing {
             Standing::NotStored(reason) => {
                 not_stored.get_or_insert(kind);
-                parts.push(format!("{name} is not stored: {}", reason.message(kind)));
+                parts.push(format!("{name} is not stored: {}", reason.message(&expected.codec(kind))));
             }
             Standing::Waiting => {
                 waiting.get_or_insert(kind);
@@ -258,9 +265,12 @@ mod tests {
     const FLOWS: Track = Track { flow: Some(Flow::Flowing), is_in_pipeline: true };
     const NONE: Track = Track { flow: None, is_in_pipeline: false };
 
+    const BOTH: Tracks =
+        Tracks { video: Some(VideoCodec::H264), audio: Some(AudioCodec::Opus), stereo: false };
+
     fn said(video: Track, audio: Track, unbound: &Unbound) -> Option<(&'static str, String)> {
         let now = Instant::now();
-        missing(TrackWatch::new(now).standings(PerTrack { video, audio }, unbound, now))
+        missing(TrackWatch::new(now).standings(PerTrack { video, audio }, unbound, now), BOTH)
             .map(|missing| (missing.reason.as_str(), missing.message))
     }
 

@@ -5,6 +5,7 @@ use crate::event::Stage;
 use crate::figures::Side;
 use crate::gather::Found;
 use crate::sdp::RemoteTransport;
+use crate::transmit::Transmit;
 use bytes::{Bytes, BytesMut};
 use rtc_crypto::RTCCryptoProvider;
 use rtc_dtls::crypto::Certificate;
@@ -62,13 +63,6 @@ pub(crate) enum PathEvent {
     Failed { stage: Stage, reason: String },
 }
 
-/// A datagram on its way.
-pub(crate) struct Outgoing {
-    pub(crate) local: SocketAddr,
-    pub(crate) remote: SocketAddr,
-    pub(crate) data: BytesMut,
-}
-
 /// What was opened of a datagram.
 pub(crate) enum Opened {
     Rtp(Bytes),
@@ -102,7 +96,7 @@ pub(crate) struct Path {
     over: bool,
     disconnected: bool,
     events: VecDeque<PathEvent>,
-    out: VecDeque<Outgoing>,
+    out: VecDeque<Transmit>,
 }
 
 impl Path {
@@ -349,7 +343,7 @@ impl Path {
             return Err("there is no connection".to_owned());
         };
         let data = keys.outbound.encrypt_rtcp(packet).map_err(|error| error.to_string())?;
-        self.out.push_back(Outgoing { local, remote, data });
+        self.out.push_back(Transmit { local, remote, data });
         Ok(())
     }
 
@@ -357,11 +351,11 @@ impl Path {
         self.events.pop_front()
     }
 
-    pub(crate) fn poll_transmit(&mut self) -> Option<Outgoing> {
+    pub(crate) fn poll_transmit(&mut self) -> Option<Transmit> {
         if let Some(outgoing) = self.out.pop_front() {
             return Some(outgoing);
         }
-        self.agent.poll_write().map(|message| Outgoing {
+        self.agent.poll_write().map(|message| Transmit {
             local: message.transport.local_addr,
             remote: message.transport.peer_addr,
             data: message.message,
@@ -488,7 +482,7 @@ impl Path {
         while let Some(data) = dtls.poll_transmit() {
             // Before a pair is selected the handshake is answered where it came from.
             if let Some((local, remote)) = self.route.or(self.heard) {
-                self.out.push_back(Outgoing { local, remote, data });
+                self.out.push_back(Transmit { local, remote, data });
             }
         }
     }

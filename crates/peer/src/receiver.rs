@@ -305,16 +305,11 @@ impl Receiver {
             if let Some(transmit) = self.gatherer.poll_transmit() {
                 return Some(transmit);
             }
-            let outgoing = self.paths.iter_mut().find_map(Path::poll_transmit)?;
-            if self.gatherer.is_relayed(outgoing.local) {
-                self.gatherer.send(outgoing.local, outgoing.remote, &outgoing.data, now);
-            } else {
-                return Some(Transmit {
-                    local: outgoing.local,
-                    remote: outgoing.remote,
-                    data: outgoing.data,
-                });
+            let transmit = self.paths.iter_mut().find_map(Path::poll_transmit)?;
+            if !self.gatherer.is_relayed(transmit.local) {
+                return Some(transmit);
             }
+            self.gatherer.send(transmit.local, transmit.remote, &transmit.data, now);
         }
     }
 
