@@ -3,7 +3,7 @@
 use crate::events::{Event, Events};
 use crate::outputs::Outputs;
 use crate::peer::{MediaEvent, MediaKind, MediaQueue, Peer, PeerStats};
-use crate::pipeline::{Relay, RelayEvent, RelayFigures};
+use crate::pipeline::{PipelineEvent, PipelineFigures, Pipelines};
 use crate::session::Input;
 use crate::tracks::{self, Standing, Track, TrackWatch, Tracks};
 use bytes::Bytes;
@@ -42,7 +42,7 @@ pub struct Received {
     /// What the newest SPS says.
     pub format: Option<VideoFormat>,
     /// Counters of the pipelines.
-    pub relay: RelayFigures,
+    pub pipelines: PipelineFigures,
     /// How each stands, video and audio.
     pub standings: PerTrack<Standing>,
     /// What was received of each and not handed on.
@@ -101,7 +101,7 @@ pub struct Receive {
 impl Receive {
     /// Runs until it is stopped or the peer is gone, then delivers what is still inside.
     pub async fn run(self, mut media: MediaQueue) {
-        let mut relay = Relay::new(
+        let mut pipelines = Pipelines::new(
             self.expected,
             self.config.outputs.clone(),
             self.config.aac_bitrate,
@@ -136,7 +136,7 @@ impl Receive {
         let mut burst = Vec::with_capacity(BURST);
         loop {
             let now = Instant::now();
-            let wake = [receiver.poll_timeout(), relay.poll_timeout(now)]
+            let wake = [receiver.poll_timeout(), pipelines.poll_timeout(now)]
                 .into_iter()
                 .flatten()
                 .min()
@@ -144,11 +144,11 @@ impl Receive {
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
-                event = relay.bus() => {
-                    let events = relay.on_bus(event, Instant::now());
-                    self.relay_events(events, &mut state);
+                event = pipelines.bus() => {
+                    let events = pipelines.on_bus(event, Instant::now());
+                    self.handle_pipeline_events(events, &mut state);
                 }
-                _ = report.tick() => self.report(&mut receiver, &relay, &mut state).await,
+                _ = report.tick() => self.report(&mut receiver, &pipelines, &mut state).await,
                 count = media.recv_many(&mut burst, BURST) => {
                     if count == 0 {
                         break;
@@ -157,7 +157,7 @@ impl Receive {
                     for event in burst.drain(..) {
                         state.arrived |= matches!(event, MediaEvent::Rtp { .. });
                         handle(&mut receiver, event, now, wall);
-                        self.drain(&mut receiver, &mut relay, &mut state, now).await;
+                        self.drain(&mut receiver, &mut pipelines, &mut state, now).await;
                     }
                 }
                 () = self.key_frame_request.notified() => state.key_frame_wanted = true,
@@ -165,9 +165,9 @@ impl Receive {
             }
             let now = Instant::now();
             receiver.handle_timeout(now);
-            self.drain(&mut receiver, &mut relay, &mut state, now).await;
-            let events = relay.tick(now);
-            self.relay_events(events, &mut state);
+            self.drain(&mut receiver, &mut pipelines, &mut state, now).await;
+            let events = pipelines.tick(now);
+            self.handle_pipeline_events(events, &mut state);
             if std::mem::take(&mut state.key_frame_wanted) {
                 self.request_key_frame(&receiver).await;
             }
@@ -182,20 +182,26 @@ impl Receive {
         {
             let (now, wall) = (Instant::now(), (self.config.clock)());
             handle(&mut receiver, event, now, wall);
-            self.drain(&mut receiver, &mut relay, &mut state, now).await;
+            self.drain(&mut receiver, &mut pipelines, &mut state, now).await;
         }
         let now = Instant::now();
         // What is judged now has no packets to follow: it is no news of the sender's clock.
         state.ended = true;
         receiver.finish(now);
-        self.drain(&mut receiver, &mut relay, &mut state, now).await;
-        self.report(&mut receiver, &relay, &mut state).await;
+        self.drain(&mut receiver, &mut pipelines, &mut state, now).await;
+        self.report(&mut receiver, &pipelines, &mut state).await;
         // What was received stays to be read; of what is stored now, nothing does.
         self.figures.lock().standings = Default::default();
-        relay.finish().await;
+        pipelines.finish().await;
     }
 
-    async fn drain(&self, receiver: &mut MediaReceiver, relay: &mut Relay, state: &mut State, now: Instant) {
+    async fn drain(
+        &self,
+        receiver: &mut MediaReceiver,
+        pipelines: &mut Pipelines,
+        state: &mut State,
+        now: Instant,
+    ) {
         while let Some(output) = receiver.poll_output() {
             match output {
                 MediaOutput::Video(VideoOutput::AccessUnit(unit)) => {
@@ -203,12 +209,12 @@ impl Receive {
                         state.flowing = true;
                         self.report_media(true);
                     }
-                    let events = relay.access_unit(unit, now);
-                    self.relay_events(events, state);
+                    let events = pipelines.access_unit(unit, now);
+                    self.handle_pipeline_events(events, state);
                 }
                 MediaOutput::Video(VideoOutput::FormatChanged(format)) => {
                     state.format = Some(format);
-                    relay.format_changed();
+                    pipelines.format_changed();
                     self.events.emit(Event::VideoFormat { format });
                 }
                 MediaOutput::Video(VideoOutput::Nack { ssrc, sequences })
@@ -250,12 +256,12 @@ impl Receive {
                         state.flowing = true;
                         self.report_media(true);
                     }
-                    let events = relay.audio_packet(packet, now);
-                    self.relay_events(events, state);
+                    let events = pipelines.audio_packet(packet, now);
+                    self.handle_pipeline_events(events, state);
                 }
                 MediaOutput::Audio(AudioOutput::Gap { at, duration }) => {
-                    let events = relay.audio_gap(at, duration, now);
-                    self.relay_events(events, state);
+                    let events = pipelines.audio_gap(at, duration, now);
+                    self.handle_pipeline_events(events, state);
                 }
                 // The enums may grow.
                 MediaOutput::Video(_) | MediaOutput::Audio(_) => {}
@@ -263,10 +269,10 @@ impl Receive {
         }
     }
 
-    fn relay_events(&self, events: Vec<RelayEvent>, state: &mut State) {
+    fn handle_pipeline_events(&self, events: Vec<PipelineEvent>, state: &mut State) {
         for event in events {
             match event {
-                RelayEvent::Opened(tracks) => {
+                PipelineEvent::Opened(tracks) => {
                     // A master whose video never comes is stored as audio: that is media flowing.
                     state.flowing = true;
                     self.pipeline_opened(tracks, state);
@@ -274,12 +280,12 @@ impl Receive {
                     self.config.outputs.pipeline_opened(Instant::now());
                     self.events.emit(Event::PipelineOpened { tracks });
                 }
-                RelayEvent::Broken { message, retry_in } => {
+                PipelineEvent::Broken { message, retry_in } => {
                     self.config.outputs.pipeline_broken(&message, Instant::now());
                     self.events.emit(Event::PipelineBroken { message, retry_in });
                 }
-                RelayEvent::Warning(message) => self.events.emit(Event::PipelineWarning { message }),
-                RelayEvent::NeedKeyFrame => state.key_frame_wanted = true,
+                PipelineEvent::Warning(message) => self.events.emit(Event::PipelineWarning { message }),
+                PipelineEvent::NeedKeyFrame => state.key_frame_wanted = true,
             }
         }
     }
@@ -301,7 +307,7 @@ impl Receive {
         let _ = self.session.try_send(Input::Media { generation: self.generation, flowing });
     }
 
-    async fn report(&self, receiver: &mut MediaReceiver, relay: &Relay, state: &mut State) {
+    async fn report(&self, receiver: &mut MediaReceiver, pipelines: &Pipelines, state: &mut State) {
         if std::mem::take(&mut state.arrived) {
             self.report_media(state.flowing);
         }
@@ -317,7 +323,7 @@ impl Receive {
         let time = if state.ended { state.time } else { time };
         self.set_time(state, time);
         let now = Instant::now();
-        let stored = relay.tracks().unwrap_or_default().kinds();
+        let stored = pipelines.tracks().unwrap_or_default().kinds();
         let tracks =
             PerTrack::from_fn(|kind| Track { flow: receiver.flow(kind, now), is_in_pipeline: stored[kind] });
         let standings = state.tracks.standings(tracks, &peer.unbound, now);
@@ -327,7 +333,7 @@ impl Receive {
             && let Some(pair) = &peer.pair
         {
             self.events.emit(Event::PairSelected { pair: pair.clone() });
-            let relayed = pair.local_type == "relay" || pair.remote_type == "relay";
+            let relayed = pair.is_relayed();
             let _ = self.session.try_send(Input::PairSelected { generation: self.generation, relayed });
         }
         *figures = Received {
@@ -335,7 +341,7 @@ impl Receive {
             video_codec: self.expected.video,
             audio_codec: self.expected.audio,
             format: state.format,
-            relay: relay.figures(),
+            pipelines: pipelines.figures(),
             standings: state.standings,
             withheld: PerTrack::from_fn(|kind| receiver.withheld(kind)),
             peer,

@@ -79,12 +79,12 @@ impl Totals {
             self.key_frames_received += video.key_frames_received;
             self.frames_dropped += video.frames_dropped;
         }
-        self.frames_dropped += received.relay.pictures_dropped;
+        self.frames_dropped += received.pipelines.pictures_dropped;
         self.packets_unbound += received.peer.unbound.by_payload_type.values().sum::<u64>();
         self.packets_undecryptable += received.peer.unbound.undecryptable;
         self.socket_drops += received.peer.socket_drops;
         self.packets_discarded += received.peer.packets_discarded;
-        self.sound.add(received.relay.sound);
+        self.sound.add(received.pipelines.sound);
         for kind in MediaKind::ALL {
             self.withheld[kind].add(&received.withheld[kind]);
             let time = received.time.tracks[kind];

@@ -14,7 +14,7 @@ pub(super) fn document(state: &State, outputs: &Outputs, channel: &str) -> Agent
     let pair = received.as_ref().and_then(|received| received.peer.pair.as_ref());
     let video = received.as_ref().and_then(|received| {
         let standing = received.standings.video;
-        let stats = received.stats.video.as_ref().filter(|it| is_there(it, standing))?;
+        let stats = received.stats.video.as_ref().filter(|it| is_reported(it, standing))?;
         Some(VideoStatus {
             state: track_state(standing),
             reason: track_reason(standing),
@@ -35,7 +35,7 @@ pub(super) fn document(state: &State, outputs: &Outputs, channel: &str) -> Agent
     });
     let audio = received.as_ref().and_then(|received| {
         let standing = received.standings.audio;
-        let stats = received.stats.audio.as_ref().filter(|it| is_there(it, standing))?;
+        let stats = received.stats.audio.as_ref().filter(|it| is_reported(it, standing))?;
         Some(AudioStatus {
             state: track_state(standing),
             reason: track_reason(standing),
@@ -82,7 +82,7 @@ pub(super) fn document(state: &State, outputs: &Outputs, channel: &str) -> Agent
 }
 
 /// Something of it came, or should have.
-fn is_there(stats: &InboundStats, standing: Standing) -> bool {
+fn is_reported(stats: &InboundStats, standing: Standing) -> bool {
     stats.packets_received > 0 || matches!(standing, Standing::NotStored(_))
 }
 

@@ -114,7 +114,7 @@ impl Delivery {
     }
 
     /// No media flows: what was in the way of the last is not yet in the way of the next.
-    fn rest(&self, now: Instant) {
+    fn restart_patience(&self, now: Instant) {
         if let Some(trouble) = &mut *self.trouble.lock() {
             trouble.since = now;
         }
@@ -148,7 +148,7 @@ impl Delivery {
 /// What to say, when the session says `view`: the worst that is in the way of any output.
 pub(super) fn view<'a>(view: View, deliveries: impl Iterator<Item = &'a Delivery>, now: Instant) -> View {
     if view.phase != Phase::Streaming {
-        deliveries.for_each(|delivery| delivery.rest(now));
+        deliveries.for_each(|delivery| delivery.restart_patience(now));
         return view;
     }
     let worst =

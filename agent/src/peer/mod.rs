@@ -106,6 +106,13 @@ pub struct SelectedPair {
     pub remote: String,
 }
 
+impl SelectedPair {
+    /// Media goes through a TURN server of either side.
+    pub fn is_relayed(&self) -> bool {
+        [&self.local_type, &self.remote_type].into_iter().any(|kind| kind == "relay")
+    }
+}
+
 /// Figures of a peer connection.
 #[derive(Clone, Debug, Default)]
 pub struct PeerStats {

@@ -56,7 +56,7 @@ impl MediaQueue {
     /// The next event; `None` when the connection is gone and everything was taken.
     pub async fn recv(&mut self) -> Option<MediaEvent> {
         let event = self.receiver.recv().await?;
-        self.taken(std::slice::from_ref(&event));
+        self.release(std::slice::from_ref(&event));
         Some(event)
     }
 
@@ -64,11 +64,11 @@ impl MediaQueue {
     pub async fn recv_many(&mut self, burst: &mut Vec<MediaEvent>, limit: usize) -> usize {
         let before = burst.len();
         let count = self.receiver.recv_many(burst, limit).await;
-        self.taken(&burst[before..]);
+        self.release(&burst[before..]);
         count
     }
 
-    fn taken(&self, events: &[MediaEvent]) {
+    fn release(&self, events: &[MediaEvent]) {
         self.bytes.fetch_sub(events.iter().map(size).sum(), Ordering::Relaxed);
     }
 }

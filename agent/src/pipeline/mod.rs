@@ -13,9 +13,9 @@ mod audio;
 mod backlog;
 mod gate;
 mod graph;
-mod relay;
+mod pipelines;
 #[cfg(test)]
 mod tests;
 
 pub use graph::{SoundFigures, check_installed};
-pub use relay::{Relay, RelayEvent, RelayFigures};
+pub use pipelines::{PipelineEvent, PipelineFigures, Pipelines};

@@ -162,17 +162,17 @@ impl Bench {
         Self { folder, files, start: SystemTime::now(), now: Instant::now() }
     }
 
-    fn relay(&self, expected: Tracks) -> Relay {
-        self.relay_to(expected, [Arc::clone(&self.files)])
+    fn pipelines(&self, expected: Tracks) -> Pipelines {
+        self.pipelines_to(expected, [Arc::clone(&self.files)])
     }
 
-    fn relay_to<const N: usize>(&self, expected: Tracks, outputs: [Arc<Files>; N]) -> Relay {
+    fn pipelines_to<const N: usize>(&self, expected: Tracks, outputs: [Arc<Files>; N]) -> Pipelines {
         let outputs = outputs.into_iter().map(|files| files as Arc<dyn Output>).collect();
-        Relay::new(expected, outputs, 64_000, Duration::from_secs(10))
+        Pipelines::new(expected, outputs, 64_000, Duration::from_secs(10))
     }
 
     /// Feeds pictures from `from` milliseconds on, in real order with sounds.
-    fn feed(&self, relay: &mut Relay, from: u64, video: &[Unit], audio: &[Unit]) -> Vec<String> {
+    fn feed(&self, pipelines: &mut Pipelines, from: u64, video: &[Unit], audio: &[Unit]) -> Vec<String> {
         let mut events = Vec::new();
         let mut sounds = audio.iter().enumerate().peekable();
         let end = (video.len() as u64 * 100 / 3).max(audio.len() as u64 * 20);
@@ -188,7 +188,7 @@ impl Bench {
                     rtp_timestamp: 0,
                     parameters: parameters.clone(),
                 };
-                events.extend(relay.access_unit(unit, now));
+                events.extend(pipelines.access_unit(unit, now));
             }
             while let Some((index, (data, ..))) = sounds.next_if(|(index, _)| *index as u64 * 20 <= millis) {
                 let packet = AudioPacket {
@@ -198,9 +198,9 @@ impl Bench {
                     duration: Duration::from_millis(20),
                     stereo: data[0] & 4 != 0,
                 };
-                events.extend(relay.audio_packet(packet, now));
+                events.extend(pipelines.audio_packet(packet, now));
             }
-            events.extend(relay.tick(now));
+            events.extend(pipelines.tick(now));
         }
         events.iter().map(|event| format!("{event:?}")).collect()
     }
@@ -213,11 +213,11 @@ const AUDIO: Tracks = Tracks { video: None, ..BOTH };
 #[tokio::test(flavor = "multi_thread")]
 async fn every_frame_of_both_tracks_is_stored() {
     let bench = Bench::new();
-    let mut relay = bench.relay(BOTH);
-    let events = bench.feed(&mut relay, 0, &pictures(320), &sounds(1));
+    let mut pipelines = bench.pipelines(BOTH);
+    let events = bench.feed(&mut pipelines, 0, &pictures(320), &sounds(1));
     assert_eq!(events.len(), 1, "{events:?}");
-    assert_eq!(relay.figures().pictures, 30);
-    relay.finish().await;
+    assert_eq!(pipelines.figures().pictures, 30);
+    pipelines.finish().await;
     let file = bench.files.file(0);
     assert_eq!(frames(&file, "v:0"), 30);
     // 48 frames of 1024 samples make a second; the encoder adds its delay.
@@ -231,9 +231,9 @@ async fn every_output_gets_every_frame() {
     let bench = Bench::new();
     let folder = tempfile::tempdir().unwrap();
     let outputs = [Arc::clone(&bench.files), Files::new(folder.path())];
-    let mut relay = bench.relay_to(BOTH, outputs.clone());
-    bench.feed(&mut relay, 0, &pictures(320), &sounds(1));
-    relay.finish().await;
+    let mut pipelines = bench.pipelines_to(BOTH, outputs.clone());
+    bench.feed(&mut pipelines, 0, &pictures(320), &sounds(1));
+    pipelines.finish().await;
     for output in outputs {
         assert_eq!(frames(&output.file(0), "v:0"), 30);
         let audio = frames(&output.file(0), "a:0");
@@ -244,16 +244,16 @@ async fn every_output_gets_every_frame() {
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_audio_does_not_hold_video_back_and_joins_when_it_comes() {
     let bench = Bench::new();
-    let mut relay = bench.relay(BOTH);
+    let mut pipelines = bench.pipelines(BOTH);
     let video = pictures(320);
-    let mut events = bench.feed(&mut relay, 0, &video, &[]);
-    events.extend(bench.feed(&mut relay, 1000, &video, &[]));
+    let mut events = bench.feed(&mut pipelines, 0, &video, &[]);
+    events.extend(bench.feed(&mut pipelines, 1000, &video, &[]));
     assert!(events[0].contains("audio: None"), "{events:?}");
-    let events = bench.feed(&mut relay, 2000, &video, &sounds(1));
+    let events = bench.feed(&mut pipelines, 2000, &video, &sounds(1));
     assert!(events.iter().any(|event| event == "NeedKeyFrame"), "{events:?}");
     assert!(events.iter().any(|event| event.contains("audio: Some(Opus)")), "{events:?}");
-    assert_eq!(relay.figures().pictures, 90);
-    relay.finish().await;
+    assert_eq!(pipelines.figures().pictures, 90);
+    pipelines.finish().await;
     let first = frames(&bench.files.file(0), "v:0");
     let second = frames(&bench.files.file(1), "v:0");
     assert_eq!(first + second, 90, "no frame is lost at the change: {first} and {second}");
@@ -263,20 +263,20 @@ async fn silent_audio_does_not_hold_video_back_and_joins_when_it_comes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_follows_the_pictures_and_ends_with_them() {
     let bench = Bench::new();
-    let mut relay = bench.relay(BOTH);
+    let mut pipelines = bench.pipelines(BOTH);
     let video = pictures(320);
-    bench.feed(&mut relay, 0, &video, &sounds(1));
+    bench.feed(&mut pipelines, 0, &video, &sounds(1));
     // Three seconds muted, as kvs-media reports it: behind the pictures. Then the master vanishes.
     for second in 1..4 {
-        bench.feed(&mut relay, second * 1000, &video, &[]);
+        bench.feed(&mut pipelines, second * 1000, &video, &[]);
         let now = bench.now + Duration::from_millis(second * 1000 + 3_500);
-        relay.audio_gap(at(bench.start, second * 1000), Duration::from_millis(1000), now);
+        pipelines.audio_gap(at(bench.start, second * 1000), Duration::from_millis(1000), now);
     }
     for second in 4..9 {
         let now = bench.now + Duration::from_millis(second * 1000);
-        relay.audio_gap(at(bench.start, second * 1000), Duration::from_millis(1000), now);
+        pipelines.audio_gap(at(bench.start, second * 1000), Duration::from_millis(1000), now);
     }
-    relay.finish().await;
+    pipelines.finish().await;
     let file = bench.files.file(0);
     assert_eq!(frames(&file, "v:0"), 120);
     // Four seconds are 188 frames; the last 0.8 s of silence are still awaited as late packets.
@@ -287,20 +287,20 @@ async fn silence_follows_the_pictures_and_ends_with_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_that_ends_before_its_tracks_are_known_is_stored() {
     let bench = Bench::new();
-    let mut relay = bench.relay(BOTH);
+    let mut pipelines = bench.pipelines(BOTH);
     let video = pictures(320);
-    bench.feed(&mut relay, 0, &video[..20], &[]);
-    assert_eq!(relay.tracks(), None);
-    relay.finish().await;
+    bench.feed(&mut pipelines, 0, &video[..20], &[]);
+    assert_eq!(pipelines.tracks(), None);
+    pipelines.finish().await;
     assert_eq!(frames(&bench.files.file(0), "v:0"), 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn audio_alone_is_stored() {
     let bench = Bench::new();
-    let mut relay = bench.relay(AUDIO);
-    bench.feed(&mut relay, 0, &[], &sounds(2));
-    relay.finish().await;
+    let mut pipelines = bench.pipelines(AUDIO);
+    bench.feed(&mut pipelines, 0, &[], &sounds(2));
+    pipelines.finish().await;
     let audio = frames(&bench.files.file(0), "a:0");
     assert!((92..=97).contains(&audio), "{audio}");
 }
@@ -308,31 +308,31 @@ async fn audio_alone_is_stored() {
 #[tokio::test(flavor = "multi_thread")]
 async fn video_alone_is_stored() {
     let bench = Bench::new();
-    let mut relay = bench.relay(VIDEO);
-    bench.feed(&mut relay, 0, &pictures(320), &[]);
-    relay.finish().await;
+    let mut pipelines = bench.pipelines(VIDEO);
+    bench.feed(&mut pipelines, 0, &pictures(320), &[]);
+    pipelines.finish().await;
     assert_eq!(frames(&bench.files.file(0), "v:0"), 30);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_pipeline_is_reported_and_rebuilt_with_an_idr() {
     let bench = Bench::new();
-    let mut relay = bench.relay(VIDEO);
+    let mut pipelines = bench.pipelines(VIDEO);
     let video = pictures(320);
-    bench.feed(&mut relay, 0, &video, &[]);
+    bench.feed(&mut pipelines, 0, &video, &[]);
     // Another resolution: Matroska files cannot change theirs, so the pipeline fails.
-    bench.feed(&mut relay, 1000, &pictures(640), &[]);
+    bench.feed(&mut pipelines, 1000, &pictures(640), &[]);
     let event = loop {
-        let event = tokio::time::timeout(Duration::from_secs(10), relay.bus()).await.unwrap();
+        let event = tokio::time::timeout(Duration::from_secs(10), pipelines.bus()).await.unwrap();
         if matches!(event, GraphEvent::Error { .. }) {
             break event;
         }
     };
-    let events = relay.on_bus(event, bench.now + Duration::from_secs(2));
-    assert!(matches!(&events[..], [RelayEvent::Broken { .. }]), "{events:?}");
-    let events = bench.feed(&mut relay, 2000, &video, &[]);
+    let events = pipelines.on_bus(event, bench.now + Duration::from_secs(2));
+    assert!(matches!(&events[..], [PipelineEvent::Broken { .. }]), "{events:?}");
+    let events = bench.feed(&mut pipelines, 2000, &video, &[]);
     assert!(events.iter().any(|event| event.contains("Opened")), "{events:?}");
-    relay.finish().await;
+    pipelines.finish().await;
     // What came during the half second of waiting was kept.
     assert_eq!(frames(&bench.files.file(1), "v:0"), 30);
 }
@@ -389,10 +389,10 @@ fn beeps(seconds: u32, channels: u32) -> Vec<Unit> {
 async fn sound_is_stored_when_it_sounded() {
     for channels in [1, 2] {
         let bench = Bench::new();
-        let mut relay = bench.relay(BOTH);
+        let mut pipelines = bench.pipelines(BOTH);
         let video: Vec<_> = (0..5).flat_map(|_| pictures(320)).collect();
-        bench.feed(&mut relay, 0, &video, &beeps(5, channels));
-        relay.finish().await;
+        bench.feed(&mut pipelines, 0, &video, &beeps(5, channels));
+        pipelines.finish().await;
         let file = bench.files.file(0);
         let start = packet_times(&file, "v:0")[0];
         let heard: Vec<_> = onsets(&file).iter().map(|at| at - start).collect();
@@ -419,14 +419,14 @@ async fn mono_is_stored_as_mono_and_stereo_joins_at_a_key_frame() {
         String::from_utf8_lossy(&output.stdout).trim().trim_end_matches(',').to_owned()
     };
     let bench = Bench::new();
-    let mut relay = bench.relay(BOTH);
+    let mut pipelines = bench.pipelines(BOTH);
     let video = pictures(320);
-    bench.feed(&mut relay, 0, &video, &beeps(1, 1));
-    let events = bench.feed(&mut relay, 1000, &video, &beeps(1, 2));
+    bench.feed(&mut pipelines, 0, &video, &beeps(1, 1));
+    let events = bench.feed(&mut pipelines, 1000, &video, &beeps(1, 2));
     assert!(events.iter().any(|event| event.contains("stereo: true")), "{events:?}");
-    bench.feed(&mut relay, 2000, &video, &beeps(1, 1));
-    assert_eq!(relay.figures().pipelines, 2);
-    relay.finish().await;
+    bench.feed(&mut pipelines, 2000, &video, &beeps(1, 1));
+    assert_eq!(pipelines.figures().started, 2);
+    pipelines.finish().await;
     let files = [bench.files.file(0), bench.files.file(1)];
     assert_eq!(files.each_ref().map(|file| channels(file)), ["1", "2"]);
     assert_eq!(frames(&files[0], "v:0") + frames(&files[1], "v:0"), 90);
@@ -436,7 +436,7 @@ async fn mono_is_stored_as_mono_and_stereo_joins_at_a_key_frame() {
 #[tokio::test(flavor = "multi_thread")]
 async fn b_pictures_keep_times_and_order() {
     let bench = Bench::new();
-    let mut relay = bench.relay(VIDEO);
+    let mut pipelines = bench.pipelines(VIDEO);
     let pipeline = gst::parse::launch(
         "videotestsrc num-buffers=60 ! video/x-raw,width=320,height=180,framerate=30/1 \
          ! x264enc bframes=2 b-adapt=false key-int-max=30 speed-preset=ultrafast \
@@ -456,12 +456,12 @@ async fn b_pictures_keep_times_and_order() {
         let parameters = parameters(&sample).filter(|_| idr);
         let capture_time = bench.start + Duration::from_nanos(pts);
         let unit = AccessUnit { data, capture_time, rtp_timestamp: 0, parameters };
-        relay.access_unit(unit, bench.now + Duration::from_millis(1_000 + times.len() as u64));
+        pipelines.access_unit(unit, bench.now + Duration::from_millis(1_000 + times.len() as u64));
     }
     pipeline.set_state(gst::State::Null).unwrap();
     assert!(times.windows(2).any(|pair| pair[1] < pair[0]), "no B pictures");
-    relay.tick(bench.now + Duration::from_secs(3));
-    relay.finish().await;
+    pipelines.tick(bench.now + Duration::from_secs(3));
+    pipelines.finish().await;
     let stored = packet_times(&bench.files.file(0), "v:0");
     assert_eq!(stored.len(), 60);
     let start = stored[0] - times[0];

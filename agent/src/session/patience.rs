@@ -69,19 +69,19 @@ impl Patience {
     }
 
     /// Media came after a silence of this length.
-    pub(super) fn went_on(&mut self, silence: Duration, now: Instant) {
+    pub(super) fn silence_ended(&mut self, silence: Duration, now: Instant) {
         self.longest.raise(silence.min(self.cap), now);
     }
 
     /// A silence of [`Patience::wait`] was not ended by media. The next may last twice as long, at
     /// least `first`.
-    pub(super) fn in_vain(&mut self, first: Duration, now: Instant) {
+    pub(super) fn waited_in_vain(&mut self, first: Duration, now: Instant) {
         let next = (self.wait(now) * 2).max(first).min(self.cap);
         self.tried.raise(next, now);
     }
 
     /// A new connection served for longer than it would have been waited.
-    pub(super) fn helped(&mut self, now: Instant) {
+    pub(super) fn reconnecting_helped(&mut self, now: Instant) {
         self.tried = Fading::new(now);
     }
 
@@ -109,14 +109,14 @@ mod tests {
         let now = Instant::now();
         let mut patience = Patience::connected(&Timing::default(), now);
         assert_eq!(patience.wait(now), 30 * SECOND);
-        patience.went_on(20 * SECOND, now);
+        patience.silence_ended(20 * SECOND, now);
         assert_eq!(patience.wait(now), 31 * SECOND);
-        patience.went_on(60 * SECOND, now);
+        patience.silence_ended(60 * SECOND, now);
         assert_eq!(patience.wait(now), 91 * SECOND);
         assert_eq!(patience.usual(now), 75 * SECOND);
         assert_eq!(patience.wait(now + HALF_LIFE), 46 * SECOND);
         assert_eq!(patience.wait(now + 20 * HALF_LIFE), 30 * SECOND);
-        patience.went_on(HALF_LIFE, now);
+        patience.silence_ended(HALF_LIFE, now);
         assert_eq!(patience.wait(now), 300 * SECOND);
     }
 
@@ -126,7 +126,7 @@ mod tests {
         let waits = |mut patience: Patience| {
             [(); 6].map(|()| {
                 let wait = patience.wait(now).as_secs();
-                patience.in_vain(5 * SECOND, now);
+                patience.waited_in_vain(5 * SECOND, now);
                 wait
             })
         };

@@ -16,18 +16,18 @@ pub(super) async fn ensure(settings: &Settings, control: &ControlPlane) -> Resul
     if settings.resolved.is_some() {
         return Ok(());
     }
-    let error = match control.find_or_create_stream(&settings.stream, settings.create.as_ref()).await {
-        Ok(found) => {
-            if found.info.retention_hours == 0 {
-                tracing::warn!(
-                    stream = found.info.name,
-                    "the stream has a retention of 0 hours: fragments are never persisted"
-                );
-            }
-            return Ok(());
-        }
-        Err(error) => error,
-    };
+    let found = control.find_or_create_stream(&settings.stream, settings.create.as_ref()).await;
+    let info = found.map_err(|error| not_ready(settings, &error))?.info;
+    if info.retention_hours == 0 {
+        tracing::warn!(
+            stream = info.name,
+            "the stream has a retention of 0 hours: fragments are never persisted"
+        );
+    }
+    Ok(())
+}
+
+fn not_ready(settings: &Settings, error: &kvs::Error) -> NotReady {
     if error.class == ErrorClass::NotFound {
         let remedy = match &settings.stream {
             StreamId::Name(name) => format!(
@@ -36,18 +36,18 @@ pub(super) async fn ensure(settings: &Settings, control: &ControlPlane) -> Resul
             ),
             StreamId::Arn(_) => "correct the ARN".to_owned(),
         };
-        return Err(NotReady {
+        return NotReady {
             phase: Phase::Failed,
             reason: Reason::Output("StreamNotFound"),
             message: format!("{} does not exist in {}: {remedy}", settings.stream, settings.region),
             authenticated: true,
-        });
+        };
     }
-    let failed = failure::call(&error);
-    Err(NotReady {
+    let failed = failure::call(error);
+    NotReady {
         phase: if failed.kind.needs_a_person() { Phase::Failed } else { Phase::Starting },
         reason: Reason::Failure(failed.kind),
         message: failed.message,
         authenticated: false,
-    })
+    }
 }

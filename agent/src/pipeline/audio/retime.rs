@@ -122,7 +122,7 @@ impl Retimer {
             if missing < 0 {
                 self.figures.late += length.unsigned_abs();
             }
-            self.rest(&mut pieces);
+            self.flush(&mut pieces);
             (self.grid, self.discont, self.retiming) = (Some((at, 0)), true, false);
             self.resampler = Resampler::new(self.channels);
             missing = 0;
@@ -162,12 +162,12 @@ impl Retimer {
     /// What is left of the grid, behind which nothing follows.
     pub(super) fn finish(&mut self) -> Vec<Pcm> {
         let mut pieces = Vec::new();
-        self.rest(&mut pieces);
+        self.flush(&mut pieces);
         self.grid = None;
         pieces
     }
 
-    fn rest(&mut self, pieces: &mut Vec<Pcm>) {
+    fn flush(&mut self, pieces: &mut Vec<Pcm>) {
         let Some((start, before)) = self.grid else { return };
         self.out.clear();
         let count = self.resampler.finish(&mut self.out);

@@ -77,9 +77,9 @@ impl Session {
             return;
         }
         let silence = now.saturating_duration_since(*last_media);
-        self.patience.went_on(silence, now);
+        self.patience.silence_ended(silence, now);
         if let Some(lost) = *lost {
-            self.patience_lost.went_on(now.saturating_duration_since(lost.max(*last_media)), now);
+            self.patience_lost.silence_ended(now.saturating_duration_since(lost.max(*last_media)), now);
             *no_witness = true;
         }
         *last_media = now;
@@ -95,7 +95,7 @@ impl Session {
         }
         // It was a new connection that helped, not waiting longer. Silences since then are known by themselves.
         if now.saturating_duration_since(since) >= self.patience.wait(now) {
-            self.patience.helped(now);
+            self.patience.reconnecting_helped(now);
         }
     }
 
@@ -122,11 +122,11 @@ impl Session {
             let streamed = flowing_since
                 .is_some_and(|since| last_media.saturating_duration_since(since) >= self.timing.stable);
             if !streamed || *no_witness {
-                self.patience_lost.in_vain(self.timing.media_timeout, now);
+                self.patience_lost.waited_in_vain(self.timing.media_timeout, now);
             }
             format!("the master is gone: no media for {silence} s, and no answer to ICE checks")
         } else {
-            self.patience.in_vain(self.timing.media_patience, now);
+            self.patience.waited_in_vain(self.timing.media_patience, now);
             format!("the master is connected, but has sent no media for {silence} s")
         };
         if let Some(missing) = &self.missing {

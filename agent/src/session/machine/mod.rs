@@ -332,7 +332,8 @@ impl Session {
                     if *current == generation =>
                 {
                     if let Some(lost) = lost.take() {
-                        self.patience_lost.went_on(now.saturating_duration_since(lost.max(*last_media)), now);
+                        self.patience_lost
+                            .silence_ended(now.saturating_duration_since(lost.max(*last_media)), now);
                     }
                     *no_witness = false;
                 }

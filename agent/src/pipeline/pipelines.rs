@@ -21,9 +21,9 @@ const FOREVER: Duration = Duration::from_secs(3600);
 /// Between attempts to build a pipeline.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 
-/// What a relay reports.
+/// What happens to the pipelines.
 #[derive(Debug)]
-pub enum RelayEvent {
+pub enum PipelineEvent {
     /// A pipeline runs with these tracks.
     Opened(Tracks),
     /// The pipeline broke, or could not be built; it is built anew after a while.
@@ -34,9 +34,9 @@ pub enum RelayEvent {
     NeedKeyFrame,
 }
 
-/// What a relay counted.
+/// What all pipelines of a connection counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RelayFigures {
+pub struct PipelineFigures {
     /// Pictures put into pipelines.
     pub pictures: u64,
     /// Opus packets put into pipelines.
@@ -45,12 +45,12 @@ pub struct RelayFigures {
     pub pictures_dropped: u64,
     pub sounds_dropped: u64,
     /// Pipelines that were started.
-    pub pipelines: u64,
+    pub started: u64,
     /// What was done to the sound.
     pub sound: SoundFigures,
 }
 
-impl RelayFigures {
+impl PipelineFigures {
     fn dropped(&mut self, item: &Item) {
         match item {
             Item::AccessUnit(_) => self.pictures_dropped += 1,
@@ -76,7 +76,7 @@ impl Item {
 }
 
 /// The pipelines of one peer connection.
-pub struct Relay {
+pub struct Pipelines {
     outputs: Outputs,
     aac_bitrate: i32,
     gate: Gate,
@@ -90,11 +90,11 @@ pub struct Relay {
     retry_delay: Duration,
     /// Video before its next IDR has no pipeline to go to.
     awaiting_idr: bool,
-    figures: RelayFigures,
+    figures: PipelineFigures,
 }
 
-impl Relay {
-    /// A relay for media of which `expected` was negotiated. `aac_bitrate` is in bit/s. A pipeline
+impl Pipelines {
+    /// For media of which `expected` was negotiated. `aac_bitrate` is in bit/s. A pipeline
     /// that is replaced has `retire_within` to deliver what it has.
     pub fn new(expected: Tracks, outputs: Outputs, aac_bitrate: i32, retire_within: Duration) -> Self {
         Self {
@@ -109,11 +109,11 @@ impl Relay {
             retry_at: None,
             retry_delay: RETRY.0,
             awaiting_idr: false,
-            figures: RelayFigures::default(),
+            figures: PipelineFigures::default(),
         }
     }
 
-    pub fn access_unit(&mut self, unit: AccessUnit, now: Instant) -> Vec<RelayEvent> {
+    pub fn access_unit(&mut self, unit: AccessUnit, now: Instant) -> Vec<PipelineEvent> {
         self.gate.video(now);
         let mut events = Vec::new();
         let switch = self.graph.as_ref().is_some_and(|graph| Some(graph.tracks()) != self.gate.tracks(now));
@@ -122,7 +122,7 @@ impl Relay {
                 self.retire();
             } else if !self.awaiting_idr {
                 self.awaiting_idr = true;
-                events.push(RelayEvent::NeedKeyFrame);
+                events.push(PipelineEvent::NeedKeyFrame);
             }
         }
         if unit.is_idr() {
@@ -140,7 +140,7 @@ impl Relay {
         }
     }
 
-    pub fn audio_packet(&mut self, packet: AudioPacket, now: Instant) -> Vec<RelayEvent> {
+    pub fn audio_packet(&mut self, packet: AudioPacket, now: Instant) -> Vec<PipelineEvent> {
         self.gate.audio(packet.stereo, now);
         // Without video nothing has to wait for an IDR.
         if let (Some(graph), Some(tracks)) = (&self.graph, self.gate.tracks(now))
@@ -156,7 +156,7 @@ impl Relay {
     }
 
     /// Nothing sounds here: packets were lost, or none were sent.
-    pub fn audio_gap(&mut self, at: SystemTime, duration: Duration, now: Instant) -> Vec<RelayEvent> {
+    pub fn audio_gap(&mut self, at: SystemTime, duration: Duration, now: Instant) -> Vec<PipelineEvent> {
         self.keep(Item::AudioGap { at, duration });
         let mut events = Vec::new();
         self.flow(now, &mut events);
@@ -164,14 +164,14 @@ impl Relay {
     }
 
     /// Opens a pipeline when it is time, and takes note of those that have ended.
-    pub fn tick(&mut self, now: Instant) -> Vec<RelayEvent> {
+    pub fn tick(&mut self, now: Instant) -> Vec<PipelineEvent> {
         let mut events = Vec::new();
         self.flow(now, &mut events);
         while self.retiring.try_join_next().is_some() {}
         events
     }
 
-    /// When to call [`Relay::tick`] if nothing arrives before.
+    /// When to call [`Pipelines::tick`] if nothing arrives before.
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         if self.graph.is_some() {
             return None;
@@ -193,8 +193,8 @@ impl Relay {
         }
     }
 
-    /// Deals with what [`Relay::bus`] gave.
-    pub fn on_bus(&mut self, event: GraphEvent, now: Instant) -> Vec<RelayEvent> {
+    /// Deals with what [`Pipelines::bus`] gave.
+    pub fn on_bus(&mut self, event: GraphEvent, now: Instant) -> Vec<PipelineEvent> {
         let mut events = Vec::new();
         match event {
             GraphEvent::Error { element, message } => {
@@ -202,16 +202,16 @@ impl Relay {
                 self.broken(format!("{element}: {message}"), now, &mut events);
             }
             GraphEvent::Warning { element, message } => {
-                events.push(RelayEvent::Warning(format!("{element}: {message}")));
+                events.push(PipelineEvent::Warning(format!("{element}: {message}")));
             }
-            GraphEvent::KeyFrameWanted => events.push(RelayEvent::NeedKeyFrame),
+            GraphEvent::KeyFrameWanted => events.push(PipelineEvent::NeedKeyFrame),
             GraphEvent::EndOfStream => {}
         }
         events
     }
 
     /// What was counted so far.
-    pub fn figures(&self) -> RelayFigures {
+    pub fn figures(&self) -> PipelineFigures {
         let mut figures = self.figures;
         if let Some(graph) = &self.graph {
             figures.sound.add(graph.sound_figures());
@@ -254,7 +254,7 @@ impl Relay {
     }
 
     /// Opens a pipeline when it is time, and empties what is pending into it.
-    fn flow(&mut self, now: Instant, events: &mut Vec<RelayEvent>) {
+    fn flow(&mut self, now: Instant, events: &mut Vec<PipelineEvent>) {
         if self.graph.is_none() {
             let Some(tracks) = self.gate.tracks(now) else {
                 return;
@@ -267,7 +267,7 @@ impl Relay {
             if !self.begin_with_idr(tracks) {
                 if !self.awaiting_idr {
                     self.awaiting_idr = true;
-                    events.push(RelayEvent::NeedKeyFrame);
+                    events.push(PipelineEvent::NeedKeyFrame);
                 }
                 return;
             }
@@ -277,8 +277,8 @@ impl Relay {
                     self.bus = Some(bus);
                     self.retry_at = None;
                     self.retry_delay = RETRY.0;
-                    self.figures.pipelines += 1;
-                    events.push(RelayEvent::Opened(tracks));
+                    self.figures.started += 1;
+                    events.push(PipelineEvent::Opened(tracks));
                 }
                 Err(error) => {
                     self.broken(error.to_string(), now, events);
@@ -350,13 +350,13 @@ impl Relay {
         }
     }
 
-    fn broken(&mut self, message: String, now: Instant, events: &mut Vec<RelayEvent>) {
+    fn broken(&mut self, message: String, now: Instant, events: &mut Vec<PipelineEvent>) {
         let retry_in = self.retry_delay;
         self.retry_at = Some(now + retry_in);
         self.retry_delay = (retry_in * 2).min(RETRY.1);
         self.awaiting_idr = false;
         self.drop_all();
-        events.push(RelayEvent::Broken { message, retry_in });
+        events.push(PipelineEvent::Broken { message, retry_in });
     }
 
     /// Ends the running pipeline's input and lets it write out what it has.
@@ -383,7 +383,7 @@ impl Relay {
     }
 }
 
-impl Drop for Relay {
+impl Drop for Pipelines {
     fn drop(&mut self) {
         self.retire();
         // Let them finish: dropping the set would abort them half-way.
