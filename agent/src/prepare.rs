@@ -21,19 +21,25 @@ pub async fn prepare(outputs: &Outputs, state: &State, events: &Events) {
 
 async fn prepare_one(output: &dyn Output, state: &State, events: &Events) {
     let mut backoff = Backoff::new(RETRY.0, RETRY.1);
-    while let Err(NotReady { phase, reason, message, authenticated }) = output.prepare().await {
+    while let Err(NotReady { phase, reason, message, authenticated }) = beating(state, output.prepare()).await
+    {
         let view = View { phase, reason, message, signaling: false, authenticated, client_id: String::new() };
         if let Some(before) = state.set_view(view.clone()) {
             events.emit(Event::Transition { from: before, to: view });
         }
         let wait = RETRY.0 / 2 + backoff.next_delay(rand::rng().random_range(0.0..=1.0));
-        // The driver is not there yet to show that the process is alive.
-        let mut left = wait;
-        while !left.is_zero() {
-            let slice = left.min(Duration::from_secs(1));
-            tokio::time::sleep(slice).await;
-            state.beat();
-            left -= slice;
+        beating(state, tokio::time::sleep(wait)).await;
+    }
+}
+
+/// Shows meanwhile that the process is alive: the driver is not there yet.
+async fn beating<T>(state: &State, what: impl Future<Output = T>) -> T {
+    let mut what = std::pin::pin!(what);
+    let mut beat = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            result = &mut what => return result,
+            _ = beat.tick() => state.beat(),
         }
     }
 }

@@ -317,10 +317,11 @@ impl AwsContext {
         self.inner.credentials.invalidate().await;
     }
 
-    /// The service denies access ([`ErrorClass::AccessDenied`]): the credentials are fetched anew for the next call, at
-    /// most every ten seconds. A Secret that was wrong may have been put right.
-    pub async fn invalidate_denied_credentials(&self) {
-        self.inner.credentials.invalidate_denied().await;
+    /// The service denies access ([`ErrorClass::AccessDenied`]) or calls the credentials expired: they are fetched anew for
+    /// the next call, at most every ten seconds. A Secret that was wrong may have been put right. False while what was
+    /// refused is not older.
+    pub async fn invalidate_denied_credentials(&self) -> bool {
+        self.inner.credentials.invalidate_denied().await
     }
 
     /// The headers that sign a request by Signature Version 4, with this context's credentials, region and clock.

@@ -118,11 +118,14 @@ impl Cached {
 
     /// The service denied access. Perhaps they have been replaced where they come from: whoever wants them next has them
     /// fetched anew, but not in every attempt.
-    pub(crate) async fn invalidate_denied(&self) {
+    /// Whether they will be.
+    pub(crate) async fn invalidate_denied(&self) -> bool {
         let mut state = self.state.lock().await;
-        if state.as_ref().is_some_and(|entry| entry.asked.elapsed() >= ASK_AGAIN_AFTER) {
+        let is_old = state.as_ref().is_none_or(|entry| entry.asked.elapsed() >= ASK_AGAIN_AFTER);
+        if is_old {
             *state = None;
         }
+        is_old
     }
 
     /// Whatever comes next is fetched anew.

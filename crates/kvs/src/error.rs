@@ -21,6 +21,8 @@ pub struct Error {
     pub message: String,
     /// What AWS support asks for.
     pub request_id: Option<String>,
+    /// The channel or stream is there and being deleted: soon there is none, or another of the same name.
+    pub being_deleted: bool,
 }
 
 impl Error {
@@ -30,7 +32,14 @@ impl Error {
         class: ErrorClass,
         message: impl Into<String>,
     ) -> Self {
-        Self { operation, resource: resource.to_string(), class, message: message.into(), request_id: None }
+        let resource = resource.to_string();
+        Self { operation, resource, class, message: message.into(), request_id: None, being_deleted: false }
+    }
+
+    /// What is described is [`Self::being_deleted`].
+    pub(crate) fn being_deleted(operation: &'static str, resource: &dyn std::fmt::Display) -> Self {
+        let error = Self::new(operation, resource, ErrorClass::NotFound, "it is being deleted");
+        Self { being_deleted: true, ..error }
     }
 
     /// Makes a call; where the service says that the signature was made at the wrong time, or with credentials that
@@ -56,7 +65,7 @@ impl Error {
         send().await.map_err(|error| Self::sdk(operation, resource, &error))
     }
 
-    fn sdk<E>(
+    pub(crate) fn sdk<E>(
         operation: &'static str,
         resource: &dyn std::fmt::Display,
         error: &SdkError<E, HttpResponse>,
@@ -82,6 +91,6 @@ impl Error {
             },
             None => causes(error),
         };
-        Self { operation, resource: resource.to_string(), class, message, request_id }
+        Self { request_id, ..Self::new(operation, resource, class, message) }
     }
 }

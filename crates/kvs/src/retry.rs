@@ -13,10 +13,8 @@ pub(crate) async fn should_retry(context: &AwsContext, skew_ms: i64, class: Erro
             context.invalidate_denied_credentials().await;
             context.skew_ms() != skew_ms
         }
-        ErrorClass::CredentialsExpired => {
-            context.invalidate_credentials().await;
-            true
-        }
+        // Once more only with others: a source may give the same again.
+        ErrorClass::CredentialsExpired => context.invalidate_denied_credentials().await,
         _ => false,
     }
 }

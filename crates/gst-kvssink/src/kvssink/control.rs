@@ -87,6 +87,8 @@ pub(super) async fn resolve(
     let control = ControlPlane::new(context);
     let found = match control.find_or_create_stream(&stream, new.as_ref()).await {
         Ok(found) => found,
+        // Whoever deletes it may make it again.
+        Err(error) if error.being_deleted => return Err(error.into()),
         Err(error) if error.class == ErrorClass::NotFound && *create && new.is_none() => return Ok(None),
         Err(error) if error.class == ErrorClass::NotFound && !create => {
             let region = context.region();
@@ -99,7 +101,12 @@ pub(super) async fn resolve(
     // Who may store media may be forbidden to tag.
     let warning = match found.created || tags.is_empty() {
         true => None,
-        false => control.tag_stream(&found.info.arn, tags).await.err().map(|error| error.to_string()),
+        // Without the id of the request: the same warning is said once.
+        false => control
+            .tag_stream(&found.info.arn, tags)
+            .await
+            .err()
+            .map(|error| format!("{} of {}: {}", error.operation, error.resource, error.message)),
     };
     let endpoint = control.put_media_endpoint(&stream).await?;
     Ok(Some(StreamTarget { endpoint, retention_hours: found.info.retention_hours, warning }))

@@ -122,7 +122,7 @@ where
     loop {
         match describe().await {
             Ok(Some(active)) => return Ok(active),
-            Err(error) if error.class != ErrorClass::NotFound => return Err(error),
+            Err(error) if error.class != ErrorClass::NotFound || error.being_deleted => return Err(error),
             _ if Instant::now() >= deadline => {
                 let message = format!("it is not active after {} s", ACTIVE_WITHIN.as_secs());
                 return Err(Error::new(operation, resource, ErrorClass::Timeout, message));

@@ -3,7 +3,6 @@
 use aws_sdk_kinesisvideo::types::{
     ApiName, Status, StreamInfo as SdkStreamInfo, UpdateDataRetentionOperation,
 };
-use kvs_aws::ErrorClass;
 use url::Url;
 
 use super::plane::{ControlPlane, Tags, created_unless_there, deleted_or_missing, endpoint, incomplete};
@@ -130,14 +129,15 @@ impl ControlPlane {
         }
     }
 
-    /// TagStream: adds tags to those that the stream has, or changes them.
+    /// TagStream: adds tags to those that the stream has, or changes them. Who may store media may be forbidden to tag: a
+    /// denial says nothing against the credentials, which stay.
     ///
     /// # Errors
     /// The classes of any call.
     pub async fn tag_stream(&self, stream: &StreamArn, tags: &Tags) -> Result<(), Error> {
         let tags = tags.clone().into_iter().collect();
         let call = self.client.tag_stream().stream_arn(stream.as_str()).set_tags(Some(tags));
-        Error::call(&self.context, "TagStream", stream, || call.clone().send()).await.map(|_| ())
+        call.send().await.map(|_| ()).map_err(|error| Error::sdk("TagStream", stream, &error))
     }
 
     /// GetDataEndpoint for PutMedia.
@@ -163,7 +163,7 @@ fn hours(hours: u32) -> i32 {
 
 fn stream_info(operation: &'static str, stream: &StreamId, info: SdkStreamInfo) -> Result<StreamInfo, Error> {
     if info.status == Some(Status::Deleting) {
-        return Err(Error::new(operation, stream, ErrorClass::NotFound, "it is being deleted"));
+        return Err(Error::being_deleted(operation, stream));
     }
     let arn = info.stream_arn.ok_or_else(|| incomplete(operation, stream, "StreamARN"))?;
     let arn: StreamArn =

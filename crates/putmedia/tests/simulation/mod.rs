@@ -269,7 +269,12 @@ impl Simulation {
         match self.network {
             Network::Absent => self.close(CloseReason::Lost("refused".to_owned())),
             Network::Refuses(status) => {
-                let (message, refusal) = (String::new(), Refusal::Other);
+                let message = String::new();
+                let refusal = match status {
+                    401 | 403 => Refusal::Denied,
+                    404 => Refusal::NotFound,
+                    _ => Refusal::Other,
+                };
                 self.close(CloseReason::Refused { status, error_type: None, message, refusal });
             }
             Network::Silent => {}
