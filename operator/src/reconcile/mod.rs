@@ -95,7 +95,7 @@ async fn reconcile_cached(
         Err(error) => {
             let observed = Observed {
                 invalid: Some(format!("the object cannot be read by this operator: {error}")),
-                ..Observed::nothing(cached.meta().generation)
+                ..Observed::unobserved(cached.meta().generation)
             };
             context.applier.apply_status(cached, &report(None, observed, &wall_clock())).await?;
             return Ok(Action::await_change());
@@ -105,12 +105,12 @@ async fn reconcile_cached(
     if ingest.metadata.deletion_timestamp.is_some() {
         return Ok(delete(&object).await?);
     }
-    let nothing =
-        Observed { suspended: ingest.spec.suspend, ..Observed::nothing(ingest.metadata.generation) };
+    let unobserved =
+        Observed { suspended: ingest.spec.suspend, ..Observed::unobserved(ingest.metadata.generation) };
     let (observed, next) = match validate(&ingest) {
-        Ok(valid) => converge(&object, &valid, nothing).await?,
-        Err(Refusal::Paused) => (Observed { paused: true, ..nothing }, None),
-        Err(Refusal::Invalid(message)) => (Observed { invalid: Some(message), ..nothing }, None),
+        Ok(valid) => converge(&object, &valid, unobserved).await?,
+        Err(Refusal::Paused) => (Observed { paused: true, ..unobserved }, None),
+        Err(Refusal::Invalid(message)) => (Observed { invalid: Some(message), ..unobserved }, None),
     };
     finish(&object, observed, next).await
 }
