@@ -5,7 +5,7 @@ use crate::events::{Event, Events};
 use crate::peer::{MediaEvent, MediaKind, MediaQueue, Peer, PeerStats};
 use crate::pipeline::{Picture, PictureFormat, Relay, RelayEvent, RelayFigures, SinkFactory, Sound, Tracks};
 use crate::session::Input;
-use crate::tracks::{self, Standing, Track};
+use crate::tracks::{self, Standing, Track, TrackWatch};
 use bytes::Bytes;
 use kvs_media::{
     AudioConfig, AudioOutput, ClockStats, InboundStats, KeyFrameConfig, Kind, MediaConfig, MediaOutput,
@@ -137,6 +137,7 @@ impl Receive {
             ended: false,
             told: [None; 2],
             standings: [Standing::Absent; 2],
+            tracks: TrackWatch::new(Instant::now()),
         };
         let mut report = tokio::time::interval(REPORT);
         report.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -337,7 +338,8 @@ impl Receive {
         let stored = relay.tracks().unwrap_or_default();
         let track = |kind, is_in_pipeline| Track { flow: receiver.flow(kind, now), is_in_pipeline };
         let (video, audio) = (track(Kind::Video, stored.video), track(Kind::Audio, stored.audio));
-        self.tell_standings(tracks::standings(video, audio, &peer.unbound), state);
+        let standings = state.tracks.standings(video, audio, &peer.unbound, now);
+        self.tell_standings(standings, state);
         let mut figures = self.figures.lock();
         if figures.peer.pair != peer.pair
             && let Some(pair) = &peer.pair
@@ -434,6 +436,7 @@ struct State {
     told: [Option<Instant>; 2],
     /// As the session knows them.
     standings: [Standing; 2],
+    tracks: TrackWatch,
 }
 
 fn handle(receiver: &mut MediaReceiver, event: MediaEvent, now: Instant, wall: SystemTime) {

@@ -2,9 +2,16 @@
 
 use crate::peer::{MediaKind, Unbound};
 use kvs_media::{Flow, Withheld};
+use std::time::{Duration, Instant};
 
 /// Fewer packets of which nobody knows what they are may be probes, or the first before a track is bound.
 const STRAY: u64 = 50;
+
+/// So long none of them came: those before are of another time.
+const STRAYS_OVER: Duration = Duration::from_secs(30);
+
+/// So long video is handed on beside a pipeline that runs without it: the key frame that would let it in does not come.
+const OUTSIDE: Duration = Duration::from_secs(10);
 
 /// Why a track is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -100,18 +107,46 @@ pub struct Track {
     pub is_in_pipeline: bool,
 }
 
-/// How both stand; `video`, `audio`. `unbound` is what came and belongs to no track.
-pub fn standings(video: Track, audio: Track, unbound: &Unbound) -> [Standing; 2] {
-    [(video, audio), (audio, video)].map(|(track, other)| standing(track, other, unbound))
+/// Judges both tracks of one connection, again and again.
+#[derive(Debug)]
+pub struct TrackWatch {
+    strays: Strays,
+    /// Since when video has been handed on beside a pipeline that runs without it.
+    outside: Option<Instant>,
 }
 
-fn standing(track: Track, other: Track, unbound: &Unbound) -> Standing {
+impl TrackWatch {
+    /// Of a connection that begins now.
+    pub fn new(now: Instant) -> Self {
+        let strays = Strays { before: Unbound::default(), seen: Unbound::default(), newest: now };
+        Self { strays, outside: None }
+    }
+
+    /// How both stand; `video`, `audio`. `unbound` is what came and belongs to no track, since the connection began.
+    pub fn standings(
+        &mut self,
+        video: Track,
+        audio: Track,
+        unbound: &Unbound,
+        now: Instant,
+    ) -> [Standing; 2] {
+        // While a pipeline is tried again nothing is stored, and that has its own words.
+        let outside = video.flow == Some(Flow::Flowing) && !video.is_in_pipeline && audio.is_in_pipeline;
+        self.outside = outside.then(|| self.outside.unwrap_or(now));
+        let stray = self.strays.reason(unbound, now);
+        let [mut of_video, of_audio] =
+            [(video, audio), (audio, video)].map(|(track, other)| standing(track, other, stray));
+        if self.outside.is_some_and(|since| now.saturating_duration_since(since) >= OUTSIDE) {
+            of_video = Standing::NotStored(Reason::Withheld(Withheld::NoKeyFrame));
+        }
+        [of_video, of_audio]
+    }
+}
+
+fn standing(track: Track, other: Track, stray: Option<Reason>) -> Standing {
     let Some(flow) = track.flow else { return Standing::Absent };
     match flow {
-        Flow::Nothing => match stray(unbound) {
-            Some(reason) => Standing::NotStored(reason),
-            None => Standing::Silent,
-        },
+        Flow::Nothing => stray.map_or(Standing::Silent, Standing::NotStored),
         Flow::Waiting => Standing::Waiting,
         Flow::Withheld(withheld) => Standing::NotStored(Reason::Withheld(withheld)),
         // When both stop it is the master that is gone, and the session has a word for that.
@@ -123,13 +158,35 @@ fn standing(track: Track, other: Track, unbound: &Unbound) -> Standing {
     }
 }
 
-/// Packets that nobody knows, where a track has none.
-fn stray(unbound: &Unbound) -> Option<Reason> {
-    if unbound.undecryptable >= STRAY {
-        return Some(Reason::Undecryptable);
+/// Packets that nobody knows, where a track has none. They are its reason as long as they come.
+#[derive(Debug)]
+struct Strays {
+    /// What had come when none had for a while.
+    before: Unbound,
+    /// What has come up to now,
+    seen: Unbound,
+    /// and when there was more of it last.
+    newest: Instant,
+}
+
+impl Strays {
+    fn reason(&mut self, unbound: &Unbound, now: Instant) -> Option<Reason> {
+        if *unbound != self.seen {
+            (self.seen, self.newest) = (unbound.clone(), now);
+        } else if now.saturating_duration_since(self.newest) >= STRAYS_OVER {
+            self.before = self.seen.clone();
+        }
+        if unbound.undecryptable.saturating_sub(self.before.undecryptable) >= STRAY {
+            return Some(Reason::Undecryptable);
+        }
+        let before = |number| self.before.by_payload_type.get(number).copied().unwrap_or(0);
+        let since = unbound
+            .by_payload_type
+            .iter()
+            .map(|(number, count)| (count.saturating_sub(before(number)), number));
+        let (count, number) = since.max()?;
+        (count >= STRAY).then_some(Reason::PayloadType(Some(*number)))
     }
-    let (number, count) = unbound.by_payload_type.iter().max_by_key(|(_, count)| **count)?;
-    (*count >= STRAY).then_some(Reason::PayloadType(Some(*number)))
 }
 
 /// What there is to say beside "media flows": a CamelCase word and a sentence; `None` when all that comes is stored.
@@ -179,7 +236,8 @@ mod tests {
     const NONE: Track = Track { flow: None, is_in_pipeline: false };
 
     fn said(video: Track, audio: Track, unbound: &Unbound) -> Option<(&'static str, String)> {
-        missing(standings(video, audio, unbound))
+        let now = Instant::now();
+        missing(TrackWatch::new(now).standings(video, audio, unbound, now))
     }
 
     #[test]
@@ -226,5 +284,49 @@ mod tests {
         assert!(word == "VideoNotStored" && message.contains("decrypt"), "{message}");
         assert_eq!(said(nothing, FLOWS, &unbound(3, 3)).unwrap().0, "Streaming", "a few say nothing");
         assert_eq!(said(FLOWS, FLOWS, &unbound(400, 400)), None);
+    }
+
+    #[test]
+    fn packets_that_belong_to_no_track_accuse_it_as_long_as_they_come() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut watch = TrackWatch::new(start);
+        let nothing = track(Flow::Nothing, false);
+        let mut stands = |count: u64, now| {
+            let unbound = Unbound { by_payload_type: [(97, count)].into(), undecryptable: 0 };
+            watch.standings(nothing, FLOWS, &unbound, now)[0]
+        };
+        let accused = Standing::NotStored(Reason::PayloadType(Some(97)));
+        assert_eq!(stands(60, at(1)), accused);
+        assert_eq!(stands(60, at(30)), accused);
+        // They have ended, and what is missing now is missing for another reason.
+        assert_eq!(stands(60, at(31)), Standing::Silent);
+        assert_eq!(stands(109, at(40)), Standing::Silent);
+        assert_eq!(stands(110, at(50)), accused);
+        // A slow camera: a packet in 20 s.
+        for packet in 1..20 {
+            assert_eq!(stands(110 + packet, at(50 + 20 * packet)), accused);
+        }
+    }
+
+    #[test]
+    fn video_that_no_key_frame_lets_into_a_running_pipeline_is_not_waited_for_for_ever() {
+        let (start, none) = (Instant::now(), Unbound::default());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut watch = TrackWatch::new(start);
+        let (flows, not_stored) =
+            (track(Flow::Flowing, false), Standing::NotStored(Reason::Withheld(Withheld::NoKeyFrame)));
+        let mut stands = |video, audio, now| watch.standings(video, audio, &none, now)[0];
+        assert_eq!(stands(flows, FLOWS, at(1)), Standing::Waiting);
+        assert_eq!(stands(flows, FLOWS, at(10)), Standing::Waiting);
+        assert_eq!(stands(flows, FLOWS, at(11)), not_stored);
+        assert_eq!(stands(FLOWS, FLOWS, at(12)), Standing::Stored);
+        assert_eq!(stands(flows, FLOWS, at(13)), Standing::Waiting);
+        // No pipeline runs: it is tried again, however long.
+        assert_eq!(stands(flows, track(Flow::Flowing, false), at(60)), Standing::Waiting);
+        assert_eq!(stands(flows, FLOWS, at(61)), Standing::Waiting);
+        assert_eq!(stands(flows, FLOWS, at(71)), not_stored);
+        // Sound needs no key frame.
+        assert_eq!(watch.standings(FLOWS, flows, &none, at(200))[1], Standing::Waiting);
     }
 }

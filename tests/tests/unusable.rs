@@ -64,15 +64,19 @@ fn with(defect: Defect) -> Settings {
     Settings { sizes: vec![(320, 240)], defect, ..Settings::default() }
 }
 
+fn half_is_stored(status: &Value) -> bool {
+    status["phase"] == "Streaming"
+        && status["reason"] == "VideoNotStored"
+        && status["audio"]["state"] == "Stored"
+}
+
 /// Beside sound that is stored.
 async fn video_is_not_stored(defect: Defect, reason: &str, counted: &str) {
     let mut world = World::new(with(defect)).await;
     world.not_stored("video", reason).await;
-    let half = |status: &Value| status["phase"] == "Streaming" && status["reason"] == "VideoNotStored";
-    let status = world.agent.wait_for("half of it", DEADLINE, half).await.unwrap();
+    let status = world.agent.wait_for("half of it", DEADLINE, half_is_stored).await.unwrap();
     let message = status["message"].as_str().unwrap();
     assert!(message.starts_with("audio is stored; video is not stored: "), "{message}");
-    assert_eq!(status["audio"]["state"], "Stored");
     assert!(status["video"]["withheld"].as_u64().unwrap() > 30, "{status}");
     world.is_told("video", reason).await;
     let (_, metrics) = world.agent.get("/metrics").await.unwrap();
@@ -96,6 +100,18 @@ async fn no_parameter_sets() {
 #[tokio::test(flavor = "multi_thread")]
 async fn vp8_under_the_payload_type_of_h264() {
     video_is_not_stored(Defect::Vp8, "NotTheCodec", "NotTheCodec").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packets_that_the_keys_do_not_open() {
+    let mut world = World::new(with(Defect::Undecryptable)).await;
+    let status = world.not_stored("video", "Undecryptable").await;
+    assert!(status["packetsUndecryptable"].as_u64() >= Some(50), "{status}");
+    let status = world.agent.wait_for("half of it", DEADLINE, half_is_stored).await.unwrap();
+    assert!(status["message"].as_str().unwrap().contains("cannot be decrypted"), "{status}");
+    world.is_told("video", "Undecryptable").await;
+    let stored = world.end().await;
+    assert!(stored.frames.is_empty() && stored.audio.is_some(), "{stored:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

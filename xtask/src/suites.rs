@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every suite in order, each with a budget, and one closing line.
 
+mod compile;
 mod node;
 mod pods;
 mod workflows;
@@ -15,9 +16,10 @@ use clap::Args;
 
 use crate::cluster::{self, assets, helm};
 use crate::packages::{self, Group, on_path};
-use crate::process::{Outcome, interrupted, run_within};
+use crate::process::{Outcome, Running, interrupted, run_within};
 use crate::workspace::{binary, build, cargo, root, target};
 use crate::{demo, images, say, workspace};
+use compile::Test;
 
 /// Names the suites (comma-separated, or `all`) for which a skip is a failure. CI sets it.
 const REQUIRE: &str = "KVS_INGEST_REQUIRE";
@@ -47,7 +49,7 @@ struct Suite {
     minutes: u64,
     /// Why this machine cannot run it, if it cannot.
     missing: fn() -> Option<String>,
-    run: fn(&mut Run) -> Result<()>,
+    run: fn(&mut Run<'_>) -> Result<()>,
 }
 
 const SUITES: &[Suite] = &[
@@ -155,7 +157,7 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         name: "strangers",
-        about: "masters that nobody here wrote: aiortc, Pion",
+        about: "masters that nobody here wrote: aiortc, Pion, GStreamer's webrtcbin",
         minutes: 15,
         missing: no_strangers,
         run: strangers,
@@ -170,36 +172,87 @@ const SUITES: &[Suite] = &[
 ];
 
 /// What one suite may do, and what its tests counted.
-struct Run {
+struct Run<'a> {
     deadline: Instant,
     real_time: bool,
+    /// All suites run: what they need is compiled together.
+    all: bool,
+    /// What was.
+    tests: &'a mut Option<Vec<Test>>,
+    /// Of the suite's time.
+    compiling: Duration,
     passed: u64,
     failed: u64,
     ignored: u64,
 }
 
-impl Run {
+impl Run<'_> {
     /// Runs one command of the suite within what is left of its budget.
     fn command(&mut self, command: &mut Command) -> Result<()> {
-        let shown = workspace::show(command);
         if self.real_time {
             command.env(REAL_TIME, "1");
         }
         let mut counts = Counts::default();
-        let budget = self.deadline.saturating_duration_since(Instant::now());
-        let outcome = run_within(command, budget, |line| {
+        let result = self.run(command, |line| {
             say!("{line}");
             counts.add(line);
-        })?;
+        });
         self.passed += counts.passed;
         self.failed += counts.failed;
         self.ignored += counts.ignored;
-        match outcome {
+        result
+    }
+
+    fn run(&mut self, command: &mut Command, line: impl FnMut(&str) + Send) -> Result<()> {
+        let shown = workspace::show(command);
+        let budget = self.deadline.saturating_duration_since(Instant::now());
+        match run_within(command, budget, line)? {
             Outcome::Ended(status) if status.success() => Ok(()),
             Outcome::Ended(status) => bail!("`{shown}` ended with {status}"),
             Outcome::TimedOut => bail!("`{shown}` did not end within the suite's budget"),
             Outcome::Interrupted => bail!("`{shown}` was interrupted"),
         }
+    }
+
+    /// Runs a command of cargo's that compiles tests.
+    fn compile(&mut self, command: &mut Command) -> Result<Vec<Test>> {
+        let started = Instant::now();
+        let mut tests = Vec::new();
+        let result = self.run(command, |line| tests.extend(compile::test(line)));
+        self.compiling += started.elapsed();
+        result.map(|()| tests)
+    }
+
+    /// See [`binaries`].
+    fn binaries(&mut self) -> Result<()> {
+        if self.tests.is_some() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let result = binaries();
+        self.compiling += started.elapsed();
+        result
+    }
+
+    /// An executable of the end-to-end tests: of the file or folder `tests/tests/NAME`, or of their library.
+    fn end_to_end(&mut self, name: &str) -> Result<Test> {
+        let folder = root().join("tests");
+        let is_it = |test: &Test| test.folder == folder && test.name == name;
+        if let Some(test) = self.tests.iter().flatten().find(|test| is_it(test)) {
+            return Ok(test.clone());
+        }
+        let selection = if name == compile::LIBRARY { vec!["--lib"] } else { vec!["--test", name] };
+        let made = self.compile(compile::some(["-p", compile::TESTS]).args(selection))?;
+        made.into_iter().find(is_it).with_context(|| format!("cargo made no test {name}"))
+    }
+
+    /// Runs one of them.
+    fn test(&mut self, name: &str, arguments: &[&str], with: impl FnOnce(&mut Command)) -> Result<()> {
+        let mut command = self.end_to_end(name)?.command();
+        command.args(arguments);
+        with(&mut command);
+        say!("     Running {}", workspace::show(&command));
+        self.command(&mut command)
     }
 }
 
@@ -245,8 +298,11 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     let mut table = Vec::new();
+    let all = options.only.is_empty();
+    let mut tests = None;
+    let mut in_background = None;
     for suite in SUITES {
-        if !options.only.is_empty() && !options.only.iter().any(|name| name == suite.name) {
+        if !all && !options.only.iter().any(|name| name == suite.name) {
             continue;
         }
         if interrupted() {
@@ -254,6 +310,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             break;
         }
         let started = Instant::now();
+        let mut compiling = Duration::ZERO;
         let verdict = if let Some(reason) = (suite.missing)() {
             if required.contains(suite.name) {
                 failed += 1;
@@ -264,16 +321,23 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             }
         } else {
             say!("\n==== {}: {}", suite.name, suite.about);
+            if all && suite.name == WAITS && images::missing().is_none() {
+                in_background = Some(images_in_background()?);
+            }
             let factor = if options.all { 10 } else { 1 };
             let mut state = Run {
                 deadline: started + Duration::from_secs(60 * suite.minutes * factor),
                 real_time: options.all,
+                all,
+                tests: &mut tests,
+                compiling: Duration::ZERO,
                 passed: 0,
                 failed: 0,
                 ignored: 0,
             };
             let result = (suite.run)(&mut state);
             // A suite without counted tests is one test.
+            compiling = state.compiling;
             let counted = state.passed + state.failed > 0;
             passed += if counted { state.passed } else { u64::from(result.is_ok()) };
             failed += state.failed;
@@ -287,14 +351,31 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             }
         };
         say!("---- {}: {verdict}", suite.name);
-        table.push((suite.name, started.elapsed(), verdict));
+        table.push((suite.name, started.elapsed(), compiling, verdict));
     }
-    say!("");
-    for (name, took, verdict) in &table {
-        say!("{name:9} {:4}:{:02}  {verdict}", took.as_secs() / 60, took.as_secs() % 60);
+    drop(in_background);
+    let minutes = |time: Duration| format!("{:4}:{:02}", time.as_secs() / 60, time.as_secs() % 60);
+    say!("\nsuite       took  of it compiling");
+    for (name, took, compiling, verdict) in &table {
+        say!("{name:9} {}  {}  {verdict}", minutes(*took), minutes(*compiling));
     }
+    let sum =
+        |times: fn(&(&str, Duration, Duration, String)) -> Duration| minutes(table.iter().map(times).sum());
+    say!("all       {}  {}", sum(|row| row.1), sum(|row| row.2));
     say!("\n{passed} passed, {failed} failed, {skipped} skipped");
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The first of the suites that wait more than they compute: what is compiled beside them costs no time.
+const WAITS: &str = "e2e";
+
+/// The images of the tests, made by a process that gives way to all others.
+fn images_in_background() -> Result<Running> {
+    let folder = target().join("suites");
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let mut command = Command::new("nice");
+    command.args(["-n", "19"]).arg(env::current_exe()?).args(["images", "--profile", images::QUICK]);
+    Running::start("images", command.current_dir(root()), &folder.join("images.log"))
 }
 
 fn required<'a>(value: Option<&str>, known: &BTreeSet<&'a str>) -> Result<BTreeSet<&'a str>> {
@@ -372,38 +453,29 @@ fn no_strangers() -> Option<String> {
 
 // The suites.
 
-fn fmt(suite: &mut Run) -> Result<()> {
+fn fmt(suite: &mut Run<'_>) -> Result<()> {
     suite.command(cargo().args(["fmt", "--all", "--check"]))
 }
 
-fn crds(suite: &mut Run) -> Result<()> {
+fn crds(suite: &mut Run<'_>) -> Result<()> {
     suite.command(Command::new(binary("xtask")).args(["crds", "--check"]).current_dir(root()))
 }
 
-fn clippy(suite: &mut Run) -> Result<()> {
-    suite.command(cargo().args([
-        "clippy",
-        "--locked",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ]))?;
-    suite.command(cargo().args([
-        "clippy",
-        "--locked",
-        "-p",
-        "kvs-ingest-api",
-        "--features",
-        "crd",
-        "--",
-        "-D",
-        "warnings",
-    ]))
+fn clippy(suite: &mut Run<'_>) -> Result<()> {
+    let lint = |arguments: &[&str]| {
+        let mut command = cargo();
+        command.args(["clippy", "--locked"]).args(arguments).args(["--all-targets", "--", "-D", "warnings"]);
+        command
+    };
+    if suite.all {
+        *suite.tests = Some(suite.compile(&mut compile::whole()?)?);
+        suite.command(&mut lint(&["--package", compile::XTASK]))
+    } else {
+        suite.command(&mut lint(&["--workspace"]))
+    }
 }
 
-fn deny(suite: &mut Run) -> Result<()> {
+fn deny(suite: &mut Run<'_>) -> Result<()> {
     let tools = target().join("tools");
     if !on_path("cargo-deny") && !tools.join("bin/cargo-deny").exists() {
         suite.command(
@@ -426,78 +498,57 @@ fn deny(suite: &mut Run) -> Result<()> {
         .command(cargo().args(["deny", "--locked", "check", "bans", "licenses", "sources"]).env("PATH", path))
 }
 
-fn policies(suite: &mut Run) -> Result<()> {
+fn policies(suite: &mut Run<'_>) -> Result<()> {
     let python = virtual_environment("venv", &root().join("tests/python/requirements.txt"))?;
     suite.command(Command::new(python).arg(root().join("tests/python/policies.py")))
 }
 
-fn unit(suite: &mut Run) -> Result<()> {
-    suite.command(cargo().args(["test", "--locked", "--workspace", "--exclude", "kvs-ingest-tests"]))
-}
-
 /// The binaries that the end-to-end suites start. All of them at once, whichever the suite needs: what is built together
-/// shares the features of its dependencies, which cargo would otherwise compile again for each set.
+/// shares the features of its dependencies.
 pub fn binaries() -> Result<()> {
     build(&["kvs-local", "kvs-ingest-agent", "kvs-ingest-operator", "gst-plugin-kvssink"])
 }
 
-fn e2e(suite: &mut Run) -> Result<()> {
-    binaries()?;
+fn unit(suite: &mut Run<'_>) -> Result<()> {
+    let Some(tests) = suite.tests.clone() else {
+        return suite.command(cargo().args(["test", "--locked", "--workspace", "--exclude", compile::TESTS]));
+    };
+    let end_to_end = root().join("tests");
+    for test in tests.iter().filter(|test| test.folder != end_to_end) {
+        let mut command = test.command();
+        say!("     Running {}", workspace::show(&command));
+        suite.command(&mut command)?;
+    }
+    suite.command(&mut compile::documentation()?)?;
+    suite.command(cargo().args(["test", "--locked", "--package", compile::XTASK]))
+}
+
+fn e2e(suite: &mut Run<'_>) -> Result<()> {
+    suite.binaries()?;
     // One at a time: each of these tests is a whole system on two shared cores.
-    suite.command(cargo().args([
-        "test",
-        "--locked",
-        "-p",
-        "kvs-ingest-tests",
-        "--lib",
-        "--",
-        "--test-threads=1",
-    ]))?;
+    suite.test(compile::LIBRARY, &["--test-threads=1"], |_| {})?;
     // These have suites of their own.
     let others = ["browser", "chart", "chart_install", "delivery", "operator", "pods", "strangers", "time"];
     for test in tests()?.iter().filter(|test| !others.contains(&test.as_str())) {
-        let mut command = cargo();
-        command.args([
-            "test",
-            "--locked",
-            "-p",
-            "kvs-ingest-tests",
-            "--test",
-            test,
-            "--",
-            "--test-threads=1",
-        ]);
+        let mut arguments = vec!["--test-threads=1"];
         if test == "ingest" && env::var_os(CPP).is_some() {
-            command.arg("--include-ignored");
+            arguments.push("--include-ignored");
         }
-        suite.command(&mut command)?;
+        suite.test(test, &arguments, |_| {})?;
     }
     Ok(())
 }
 
-fn time(suite: &mut Run) -> Result<()> {
-    binaries()?;
+fn time(suite: &mut Run<'_>) -> Result<()> {
+    suite.binaries()?;
     // Mostly waiting: two at a time. The table is what it has to say.
-    suite.command(
-        cargo()
-            .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", "time", "--"])
-            .args(["--test-threads=2", "--nocapture"]),
-    )
+    suite.test("time", &["--test-threads=2", "--nocapture"], |_| {})
 }
 
-fn delivery(suite: &mut Run) -> Result<()> {
-    binaries()?;
+fn delivery(suite: &mut Run<'_>) -> Result<()> {
+    suite.binaries()?;
     // The table is what it has to say.
-    suite.command(cargo().args([
-        "test",
-        "--locked",
-        "-p",
-        "kvs-ingest-tests",
-        "--test",
-        "delivery",
-        "--",
-        "--nocapture",
-    ]))
+    suite.test("delivery", &["--nocapture"], |_| {})
 }
 
 /// The names of the tests in `tests/tests`, which are files or folders.
@@ -511,22 +562,20 @@ fn tests() -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn browser(suite: &mut Run) -> Result<()> {
-    binaries()?;
+fn browser(suite: &mut Run<'_>) -> Result<()> {
+    suite.binaries()?;
     let page = workspace::build_page()?;
     workspace::npm_ci(&root().join("tests/browser"))?;
-    suite.command(
-        cargo()
-            // With what a test that passed has to say: which sizes the browser went through is different every time.
-            .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", "browser", "--", "--show-output"])
-            .env("KVS_INGEST_WEB_DIR", page),
-    )
+    // With what a test that passed has to say: which sizes the browser went through is different every time.
+    suite.test("browser", &["--show-output"], |command| {
+        command.env("KVS_INGEST_WEB_DIR", page);
+    })
 }
 
-fn strangers(suite: &mut Run) -> Result<()> {
-    binaries()?;
+fn strangers(suite: &mut Run<'_>) -> Result<()> {
+    suite.binaries()?;
     let folder = root().join("tests/masters");
-    let python = virtual_environment("venv-aiortc", &folder.join("aiortc/requirements.txt"))?;
+    let python = virtual_environment("venv-masters", &folder.join("python/requirements.txt"))?;
     let pion = target().join("tools/bin/pion-master");
     // Always: Go knows what is built already, and go.sum says what it is built from.
     suite.command(
@@ -540,29 +589,23 @@ fn strangers(suite: &mut Run) -> Result<()> {
             .current_dir(folder.join("pion")),
     )?;
     // Mostly waiting: several at a time.
-    suite.command(
-        cargo()
-            .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", "strangers", "--"])
-            .arg("--test-threads=4")
-            .env("KVS_INGEST_AIORTC", python)
-            .env("KVS_INGEST_PION", pion),
-    )
+    suite.test("strangers", &["--test-threads=4"], |command| {
+        command.env("KVS_INGEST_MASTERS_PYTHON", python).env("KVS_INGEST_PION", pion);
+    })
 }
 
-fn operator(suite: &mut Run) -> Result<()> {
-    binaries()?;
+fn operator(suite: &mut Run<'_>) -> Result<()> {
+    suite.binaries()?;
     let folder = target().join("suites/operator");
     // The audit log tells what the operator asked for, and what it was refused.
     let mut cluster = cluster::fresh(&folder, true)?;
     let myself = env::current_exe()?;
-    let mut tests = |filter: &[&str]| {
-        suite.command(
-            cargo()
-                .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", "operator", "--"])
-                .args(filter)
+    let mut tests = |arguments: &[&str]| {
+        suite.test("operator", arguments, |command| {
+            command
                 .env("KVS_INGEST_TEST_CLUSTER", folder.join("cluster.json"))
-                .env("KVS_INGEST_XTASK", &myself),
-        )
+                .env("KVS_INGEST_XTASK", &myself);
+        })
     };
     // What takes the API server away from everybody goes last, alone.
     let alone = "the_api_server_may_go_and_come_back";
@@ -576,7 +619,7 @@ fn operator(suite: &mut Run) -> Result<()> {
     result
 }
 
-fn chart(suite: &mut Run) -> Result<()> {
+fn chart(suite: &mut Run<'_>) -> Result<()> {
     let helm = helm::ensure()?;
     let folder = root().join("charts/kvs-ingest");
     let mut values: Vec<_> = std::fs::read_dir(folder.join("ci"))
@@ -594,16 +637,15 @@ fn chart(suite: &mut Run) -> Result<()> {
     }
 
     // The operator's flags are compared with the chart's.
-    binaries()?;
+    suite.binaries()?;
     let cluster_folder = target().join("suites/chart");
     let mut cluster = cluster::fresh(&cluster_folder, false)?;
     let mut test = |name: &str, threads: &str| {
-        suite.command(
-            cargo()
-                .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", name, "--", threads])
+        suite.test(name, &[threads], |command| {
+            command
                 .env("KVS_INGEST_TEST_HELM", &helm)
-                .env("KVS_INGEST_TEST_CLUSTER", cluster_folder.join("cluster.json")),
-        )
+                .env("KVS_INGEST_TEST_CLUSTER", cluster_folder.join("cluster.json"));
+        })
     };
     // There is one CustomResourceDefinition in a cluster: installations take turns.
     let result = test("chart", "--test-threads=2").and_then(|()| test("chart_install", "--test-threads=1"));
@@ -616,7 +658,7 @@ fn chart(suite: &mut Run) -> Result<()> {
     result
 }
 
-fn images(suite: &mut Run) -> Result<()> {
+fn images(suite: &mut Run<'_>) -> Result<()> {
     suite.command(
         Command::new(env::current_exe()?)
             .args(["images", "--check", "--profile", images::QUICK])
@@ -624,8 +666,8 @@ fn images(suite: &mut Run) -> Result<()> {
     )
 }
 
-fn boto3(suite: &mut Run) -> Result<()> {
-    binaries()?;
+fn boto3(suite: &mut Run<'_>) -> Result<()> {
+    suite.binaries()?;
     let python = virtual_environment("venv", &root().join("tests/python/requirements.txt"))?;
     let local = demo::LocalKvs::start_for_tests("boto3")?;
     let script = |name: &str| {
@@ -638,8 +680,8 @@ fn boto3(suite: &mut Run) -> Result<()> {
     suite.command(script("boto3_media.py").args(["boto3-media", &FRAMES.to_string(), demo::REGION]))
 }
 
-fn js(suite: &mut Run) -> Result<()> {
-    binaries()?;
+fn js(suite: &mut Run<'_>) -> Result<()> {
+    suite.binaries()?;
     let folder = root().join("tests/js");
     workspace::npm_ci(&folder)?;
     let local = demo::LocalKvs::start_for_tests("js")?;
@@ -701,8 +743,8 @@ fn virtual_environment(name: &str, requirements: &Path) -> Result<PathBuf> {
     Ok(folder.join("bin/python"))
 }
 
-fn the_demo(suite: &mut Run) -> Result<()> {
-    binaries()?;
+fn the_demo(suite: &mut Run<'_>) -> Result<()> {
+    suite.binaries()?;
     let folder = target().join("suites/demo");
     let picture = folder.join("page.png");
     let _ = std::fs::remove_file(&picture);

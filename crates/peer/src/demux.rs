@@ -179,6 +179,7 @@ mod tests {
     fn demux(video_ssrcs: &[u32]) -> Demux {
         Demux::new(&Answer {
             transports: Vec::new(),
+            by_section: Vec::new(),
             sections: vec![
                 section(MediaKind::Audio, "0", &[(111, Codec::Opus { stereo: false })], &[]),
                 section(MediaKind::Video, "1", &[(102, h264()), (103, Codec::Rtx { apt: 102 })], video_ssrcs),

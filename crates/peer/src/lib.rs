@@ -10,6 +10,7 @@
 mod demux;
 mod dtls;
 mod gather;
+mod nack;
 mod path;
 mod receiver;
 mod rtcp;

@@ -3,6 +3,7 @@
 use crate::demux::{Demux, Route};
 use crate::dtls;
 use crate::gather::{Found, Gatherer, Relayed};
+use crate::nack::NackPacer;
 use crate::path::{self, Credentials, Opened, Path, PathEvent};
 use crate::rtcp::{self, Inbound};
 use crate::rtp::Extensions;
@@ -21,15 +22,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
-
-/// Between requests for what has no room at once.
-const NACK_PACE: Duration = Duration::from_millis(5);
-
-/// What the kernel counts for a packet of the usual size.
-const PACKET_COST: usize = 2304;
-
-/// Packets that wait to be asked for; what does not fit is asked for by the next request for it.
-const MAX_NACKS: usize = 4096;
 
 /// Between receiver reports while media arrive.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -85,10 +77,7 @@ pub struct Receiver {
     demux: Demux,
     statistics: BTreeMap<u32, Statistics>,
     twcc: Twcc,
-    /// Source and sequence number of what is to be asked for again, when, and how many at once.
-    nacks: VecDeque<(u32, u16)>,
-    nack_at: Option<Instant>,
-    nack_burst: usize,
+    nacks: NackPacer,
     report_at: Option<Instant>,
     /// Sources that sent, and those of them that ended.
     heard: BTreeSet<u32>,
@@ -142,10 +131,7 @@ impl Receiver {
             demux: Demux::default(),
             statistics: BTreeMap::new(),
             twcc: Twcc::new(now),
-            nacks: VecDeque::new(),
-            nack_at: None,
-            // Half of the room: other media come, too.
-            nack_burst: (config.receive_buffer / PACKET_COST / 2).clamp(16, MAX_NACKS),
+            nacks: NackPacer::new(config.receive_buffer),
             report_at: None,
             heard: BTreeSet::new(),
             ended: BTreeSet::new(),
@@ -224,12 +210,9 @@ impl Receiver {
         section: usize,
         now: Instant,
     ) -> Result<(), ReceiverError> {
-        let mid = self.offered.get(section).map(|section| section.mid.as_str());
-        let sections = self.answer.iter().flat_map(|answer| &answer.sections);
-        let path = sections
-            .clone()
-            .find(|section| Some(section.mid.as_str()) == mid)
-            .map_or(0, |section| section.transport);
+        // Of a section that has no transport: masters that bundle write them into the first, even when they reject that.
+        let by_section = self.answer.iter().flat_map(|answer| &answer.by_section);
+        let path = by_section.copied().nth(section).flatten().unwrap_or(0);
         self.add_candidate(path, candidate, now)
             .map_err(|reason| ReceiverError::Candidate { candidate: candidate.to_owned(), reason })
     }
@@ -273,6 +256,7 @@ impl Receiver {
             paths,
             self.gatherer.poll_timeout(),
             self.report_at,
+            self.nacks.poll_timeout(),
             self.twcc.poll_timeout(),
             self.deadline,
             self.goodbye_at,
@@ -293,9 +277,7 @@ impl Receiver {
             path.handle_timeout(now);
         }
         self.path_events();
-        if self.nack_at.is_some_and(|at| at <= now)
-            && let Err(error) = self.send_nacks(now)
-        {
+        if let Err(error) = self.send_nacks(now) {
             tracing::debug!(%error, "NACK not sent");
         }
         if self.goodbye_at.is_some_and(|at| at <= now) {
@@ -354,24 +336,13 @@ impl Receiver {
     ///
     /// [`ReceiverError::Feedback`] while there is no connection.
     pub fn nack(&mut self, media_ssrc: u32, sequences: &[u16], now: Instant) -> Result<(), ReceiverError> {
-        for sequence in sequences {
-            let wanted = (media_ssrc, *sequence);
-            if self.nacks.len() < MAX_NACKS && !self.nacks.contains(&wanted) {
-                self.nacks.push_back(wanted);
-            }
-        }
-        if self.nack_at.is_none_or(|at| at <= now) { self.send_nacks(now) } else { Ok(()) }
+        self.nacks.want(media_ssrc, sequences);
+        self.send_nacks(now)
     }
 
     /// As many as have room.
     fn send_nacks(&mut self, now: Instant) -> Result<(), ReceiverError> {
-        let count = self.nacks.len().min(self.nack_burst);
-        let mut by_source: BTreeMap<u32, Vec<u16>> = BTreeMap::new();
-        for (ssrc, sequence) in self.nacks.drain(..count) {
-            by_source.entry(ssrc).or_default().push(sequence);
-        }
-        self.nack_at = (count > 0).then(|| now + NACK_PACE);
-        for (ssrc, sequences) in by_source {
+        for (ssrc, sequences) in self.nacks.poll(now) {
             for packet in rtcp::nacks(ssrc, &sequences) {
                 self.feedback(&packet)?;
             }

@@ -195,6 +195,10 @@ const CASES: &[(&str, &str, Edit, Reads)] = &[
     ("no group, candidates of each section on its transport", "c_sdk",
         |sdp| without(&in_section(sdp, "video", |section| section.replace("ufrag:hFRm", "ufrag:vidF").replace(" 46190 ", " 46191 ")), "a=group"),
         Reads { on: (0, 1), transports: &["hFRm active sha-256 3", "vidF active sha-256 3"], ..C_SDK }),
+    ("no group, an inactive section before: its candidates stay its own, behind the same credentials", "c_sdk",
+        |sdp| without(&in_section(sdp, "audio", |section| section.replace("a=sendonly", "a=inactive").replace(" 46190 ", " 46191 ")), "a=group"),
+        Reads { audio: "", ssrcs: ("", C_SDK.ssrcs.1), refused: &["audio is inactive: the master has none, or no Opus"],
+            transports: &["hFRm active sha-256 3", "hFRm active sha-256 3"], ..C_SDK }),
     ("ice-lite and the end of candidates", "aiortc", |sdp| at_session(sdp, "a=ice-lite"), Reads { transports: &["69qY lite active sha-256 sha-384 sha-512 2"], ..AIORTC }),
 
     // Candidates.

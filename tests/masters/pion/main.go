@@ -63,6 +63,7 @@ func newAPI() (*webrtc.API, error) {
 	if err := webrtc.RegisterDefaultInterceptors(engine, registry); err != nil {
 		return nil, err
 	}
+	registry.Add(oddSender{})
 	settings.SetIncludeLoopbackCandidate(true)
 	if *role != "" {
 		answering := map[string]webrtc.DTLSRole{"active": webrtc.DTLSRoleClient, "passive": webrtc.DTLSRoleServer}[*role]

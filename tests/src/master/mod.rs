@@ -62,6 +62,8 @@ pub enum Defect {
     ParameterSetsInAnswer,
     /// VP8 (RFC 7741) under the payload type of H.264.
     Vp8,
+    /// The authentication tag (RFC 3711 section 4.2) of every packet is wrong.
+    Undecryptable,
 }
 
 #[derive(Clone, Debug)]

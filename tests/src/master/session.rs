@@ -112,6 +112,8 @@ pub struct Session {
     media: Arc<Media>,
     sent: Arc<Mutex<Sent>>,
     link: Link<Datagram>,
+    /// Of the video that was written last.
+    video_type: Option<Pt>,
 }
 
 impl Session {
@@ -158,6 +160,7 @@ impl Session {
             media,
             sent,
             link: Link::new(settings.time.slow_key_frames),
+            video_type: None,
         })
     }
 
@@ -170,7 +173,10 @@ impl Session {
         loop {
             let timeout = match self.rtc.poll_output()? {
                 Output::Transmit(transmit) => {
-                    let datagram = (transmit.contents.to_vec(), transmit.destination);
+                    let mut datagram = (transmit.contents.to_vec(), transmit.destination);
+                    if self.settings.defect == Defect::Undecryptable && self.is_video(&datagram.0) {
+                        datagram.0.last_mut().into_iter().for_each(|byte| *byte ^= 0xff);
+                    }
                     if let Some(datagram) = self.link.enter(datagram) {
                         outward.enter(datagram, Instant::now());
                     }
@@ -225,6 +231,12 @@ impl Session {
                 },
             }
         }
+    }
+
+    /// A packet of the payload type of video (RFC 7983 section 7, RFC 5761 section 4).
+    fn is_video(&self, datagram: &[u8]) -> bool {
+        let payload_type = self.video_type.map(|pt| *pt);
+        matches!(datagram, [128..=191, second, ..] if Some(second & 0x7f) == payload_type)
     }
 
     /// Sends what there is to say at the end. No network swallows it.
@@ -319,7 +331,8 @@ impl Session {
         let media = self.media.clone();
         let Some((moment, frame, size)) = player.next(&media.clips, clip) else { return Ok(()) };
         let profile = if media.clips[clip].reorder > 0 { Some(MAIN) } else { None };
-        if let Some(pt) = self.payload_type(mid, Codec::H264, profile) {
+        self.video_type = self.payload_type(mid, Codec::H264, profile);
+        if let Some(pt) = self.video_type {
             let at = player.system(moment.at);
             self.write_frame(mid, pt, (moment, at), player.frames, frame, size)?;
         }
@@ -373,7 +386,7 @@ impl Session {
             Defect::NoParameterSets | Defect::ParameterSetsInAnswer | Defect::ParameterSetsOnce => {
                 units.retain(|unit| !is_parameter_set(unit));
             }
-            Defect::None | Defect::NoKeyFrame | Defect::Vp8 => {}
+            Defect::None | Defect::NoKeyFrame | Defect::Vp8 | Defect::Undecryptable => {}
         }
         // In front of the first slice, behind the parameter sets.
         let slice = units.iter().position(|unit| matches!(unit[0] & 0x1f, 1 | 5)).unwrap_or(units.len());

@@ -1,20 +1,11 @@
 //! aiortc, a WebRTC stack in Python: no trickle, no key frame when one is asked for.
 
-use std::path::Path;
-
 use tokio::process::Command;
 
-use crate::world::{Media, record};
-
-/// Names the Python whose packages are those of `tests/masters/aiortc/requirements.txt`.
-const PYTHON: &str = "KVS_INGEST_AIORTC";
+use crate::world::{Media, python, record};
 
 fn program() -> Command {
-    let python =
-        std::env::var_os(PYTHON).unwrap_or_else(|| panic!("{PYTHON}: run `cargo xtask test strangers`"));
-    let mut command = Command::new(python);
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("masters/aiortc/master.py"));
-    command
+    python("aiortc_master.py")
 }
 
 #[tokio::test(flavor = "multi_thread")]

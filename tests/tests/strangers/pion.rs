@@ -1,5 +1,6 @@
 //! Pion, a WebRTC stack in Go: it trickles, and starts again with a key frame when one is asked for.
 
+use serde_json::Value;
 use tokio::process::Command;
 
 use crate::world::{Media, SOON, World, record};
@@ -44,6 +45,30 @@ async fn dtls_without_extended_master_secret() {
 #[tokio::test(flavor = "multi_thread")]
 async fn undeclared_ssrcs() {
     record(program(), Media::Both, &["--no-ssrc"], "").await;
+}
+
+/// The next picture ends the one before, and the end of the track the last.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_marker_bits() {
+    record(program(), Media::Both, &["--no-marker"], "").await;
+}
+
+/// Its packets have a payload type that its answer does not have.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_type_that_nobody_negotiated() {
+    let world = World::new().await;
+    let stranger = world.stranger(program(), Media::Both, &["--video-payload-type", "60"]).await;
+    let mut agent = world.agent("").await;
+    let named =
+        |status: &Value| status["video"]["reason"] == "PayloadType" && status["audio"]["state"] == "Stored";
+    let status = agent.wait_for("the payload type", SOON, named).await.unwrap();
+    let message = status["message"].as_str().unwrap();
+    assert!(message.starts_with("audio is stored; video is not stored: "), "{status}");
+    assert!(message.contains("payload type 60"), "{status}");
+    assert!(status["video"]["state"] == "NotStored" && status["reason"] == "VideoNotStored", "{status}");
+    assert!(status["packetsUnbound"]["60"].as_u64() >= Some(50), "{status}");
+    let outcome = world.finish(agent, stranger).await;
+    assert!(outcome.stored.video.is_none() && outcome.stored.audio.is_some(), "{}", outcome.log);
 }
 
 /// It plays four seconds, closes the peer connection and takes the next offer, three times.

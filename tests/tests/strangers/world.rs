@@ -29,6 +29,18 @@ const FIRST: RangeInclusive<usize> = 0..=60;
 /// Milliseconds from one AAC packet to the next: 1024 samples at 48 kHz, stored in whole milliseconds.
 const PACKET: RangeInclusive<f64> = 19.0..=24.0;
 
+/// Names the Python whose packages are those of `tests/masters/python/requirements.txt`.
+const PYTHON: &str = "KVS_INGEST_MASTERS_PYTHON";
+
+/// A master in Python.
+pub fn python(script: &str) -> Command {
+    let python =
+        std::env::var_os(PYTHON).unwrap_or_else(|| panic!("{PYTHON}: run `cargo xtask test strangers`"));
+    let mut command = Command::new(python);
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("masters/python").join(script));
+    command
+}
+
 /// Which media a case has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Media {

@@ -25,7 +25,7 @@ use remains::Remains;
 const IMAGE: &str = "kvs-ingest.test/busybox:1";
 const NAMESPACE: &str = "smoke";
 
-pub fn run(suite: &mut Run) -> Result<()> {
+pub fn run(suite: &mut Run<'_>) -> Result<()> {
     let folder = target().join("suites/node");
     // What an earlier run left would be taken for the machine's own.
     down(&folder)?;

@@ -7,25 +7,25 @@ use anyhow::{Context, Result};
 
 use super::Run;
 use crate::cluster::{self, ControlPlane, helm};
-use crate::workspace::{cargo, root, target};
+use crate::workspace::{root, target};
 use crate::{images, say};
 
-pub fn run(suite: &mut Run) -> Result<()> {
+pub fn run(suite: &mut Run<'_>) -> Result<()> {
     let myself = env::current_exe()?;
     let helm = helm::ensure()?;
     suite.command(Command::new(&myself).args(["images", "--profile", images::QUICK]).current_dir(root()))?;
     let images = images::ensure(&images::ALL, images::QUICK)?;
     // Built before anything runs that would be slowed down.
-    suite.command(&mut tests(&["--no-run"]))?;
+    suite.end_to_end("pods")?;
     let folder = target().join("suites/pods");
     let mut cluster = cluster::fresh_with_node(&folder)?;
     let result = load(&cluster, &images).and_then(|()| {
-        suite.command(
-            tests(&["--", "--test-threads=1", "--show-output"])
+        suite.test("pods", &["--test-threads=1", "--show-output"], |command| {
+            command
                 .env("KVS_INGEST_TEST_CLUSTER", folder.join("cluster.json"))
                 .env("KVS_INGEST_XTASK", &myself)
-                .env("KVS_INGEST_HELM", &helm),
-        )
+                .env("KVS_INGEST_HELM", &helm);
+        })
     });
     if result.is_ok() {
         cluster.stop();
@@ -42,10 +42,4 @@ fn load(cluster: &ControlPlane, images: &[images::Image]) -> Result<()> {
         node.load(&image.archive)?;
     }
     Ok(())
-}
-
-fn tests(more: &[&str]) -> Command {
-    let mut command = cargo();
-    command.args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", "pods"]).args(more);
-    command
 }

@@ -18,7 +18,7 @@ pub fn missing() -> Option<String> {
     lacks(&["shellcheck"]).or_else(|| if on_path("actionlint") { None } else { lacks(&["go"]) })
 }
 
-pub fn run(suite: &mut Run) -> Result<()> {
+pub fn run(suite: &mut Run<'_>) -> Result<()> {
     let mut actionlint = PathBuf::from("actionlint");
     if !on_path("actionlint") {
         actionlint = built();

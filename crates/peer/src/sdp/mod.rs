@@ -167,8 +167,10 @@ pub struct AcceptedSection {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// One for the sections of a BUNDLE group (RFC 9143), for sections with the same ICE credentials, and for a single
-    /// section; else one for each accepted section. Each is that of a section.
+    /// section; else one for each section that is not rejected, those that send nothing last.
     pub transports: Vec<RemoteTransport>,
+    /// For each section of the offer the index of its transport, if it has one.
+    pub by_section: Vec<Option<usize>>,
     /// At least one.
     pub sections: Vec<AcceptedSection>,
     /// What was offered and not taken, in words for a person.

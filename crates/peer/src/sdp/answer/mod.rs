@@ -12,7 +12,7 @@ mod transport;
 use self::formats::{payload_type_of, read_formats};
 use self::lines::{Attributes, Description, Section};
 use self::matching::match_sections;
-use self::transport::{Member, read_transports};
+use self::transport::{Member, idle, read_transports};
 use super::words::{LeftOut, Secrets, is_blank, printable};
 use super::{
     AcceptedSection, Answer, AnswerError, Codec, HeaderExtension, MediaKind, OfferedSection, PayloadFormat,
@@ -46,7 +46,8 @@ pub fn read_answer(offered: &[OfferedSection], sdp: &str) -> Result<Answer, Answ
     let description = &description;
 
     let (mut sections, mut members, mut refused) = (Vec::new(), Vec::new(), Vec::new());
-    for (offer, answer) in offered.iter().zip(match_sections(offered, &description.sections, &mut left_out)) {
+    let matched: Vec<_> = match_sections(offered, &description.sections, &mut left_out);
+    for (offer, answer) in offered.iter().zip(matched.iter().copied()) {
         let kind = offer.kind.as_str();
         let Some(index) = answer else {
             refused.push(format!("{kind}: the answer has no section for it"));
@@ -64,15 +65,21 @@ pub fn read_answer(offered: &[OfferedSection], sdp: &str) -> Result<Answer, Answ
     if sections.is_empty() {
         return Err(AnswerError::CodecMismatch(refused.join("; ")));
     }
-    let (transports, of_sections) =
+    members.extend(idle(description, &matched, &members));
+    let (transports, of_members) =
         read_transports(description, &members, &mut left_out).map_err(|error| match error {
             AnswerError::Missing(what) => AnswerError::Missing(secrets.without(what)),
             error => error,
         })?;
-    for (section, transport) in sections.iter_mut().zip(of_sections) {
-        section.transport = transport;
+    for (section, transport) in sections.iter_mut().zip(&of_members) {
+        section.transport = *transport;
     }
-    Ok(Answer { transports, sections, refused, left_out: left_out.finish(&secrets) })
+    let transport_of = |section: usize| {
+        let member = members.iter().position(|member| member.section == section)?;
+        of_members.get(member).copied()
+    };
+    let by_section = matched.iter().map(|answer| answer.and_then(transport_of)).collect();
+    Ok(Answer { transports, by_section, sections, refused, left_out: left_out.finish(&secrets) })
 }
 
 /// # Errors

@@ -13,12 +13,30 @@ const MAX_FINGERPRINTS: usize = 16;
 /// Longest user fragment and password (RFC 8839, 5.4), in characters.
 const MAX_CREDENTIAL: usize = 256;
 
-/// An accepted section of an answer.
+/// A section of an answer that has a transport: one that was accepted, or one that lies idle.
 pub(super) struct Member<'a> {
     /// Its place in the answer.
     pub(super) section: usize,
     /// The mid by which BUNDLE groups name it.
     pub(super) mid: &'a str,
+}
+
+/// Sections that take part and send nothing, in an answer without BUNDLE: each keeps a transport (RFC 9429, section 5.3.1),
+/// so its candidates are nobody else's, even behind the same credentials. `answers` are those of the offer's sections.
+pub(super) fn idle<'a>(
+    description: &Description<'a>,
+    answers: &[Option<usize>],
+    accepted: &[Member<'_>],
+) -> Vec<Member<'a>> {
+    if description.session.all("group").any(words_start_with_bundle) {
+        return Vec::new();
+    }
+    let is_accepted = |place: &usize| accepted.iter().any(|member| member.section == *place);
+    let rest = answers.iter().flatten().copied().filter(|place| !is_accepted(place));
+    rest.map(|section| (section, &description.sections[section]))
+        .filter(|(_, found)| !found.is_rejected() && credential(&found.attributes, "ice-ufrag").is_some())
+        .map(|(section, found)| Member { section, mid: found.mid().unwrap_or_default() })
+        .collect()
 }
 
 /// The transports, and for each member the index of its own.

@@ -1,0 +1,105 @@
+"""A KVS WebRTC master on aiortc: plays an H.264 file and an Ogg Opus file to every viewer that offers.
+
+    AWS_REGION=... AWS_ENDPOINT_URL_KINESIS_VIDEO=... aiortc_master.py --channel NAME [--video FILE.h264] [--audio FILE.ogg] [--relay]
+
+Nothing is encoded: the access units of the file are sent as they are, so each can be looked for at the other end. aiortc
+tells nobody of a PLI, therefore a viewer waits for the key frame that comes next.
+"""
+
+import asyncio
+import fractions
+import time
+
+import av
+from aiortc import MediaStreamTrack, RTCBundlePolicy, RTCConfiguration, RTCIceServer, RTCIceTransportPolicy
+from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
+from aiortc.sdp import candidate_from_sdp
+
+import kvs
+from kvs import FRAME_RATE, Clock, packets, say
+
+
+class Stored(MediaStreamTrack):
+    """Packets that were encoded before, each at its time."""
+
+    def __init__(self, clock, ended, packets, duration, rate):
+        super().__init__()
+        self.clock, self.ended, self.packets = clock, ended, packets
+        self.duration, self.rate = duration, rate
+        self.sent = 0
+
+    async def recv(self):
+        await self.clock.until(self.sent * self.duration / self.rate)
+        if self.ended.is_set():
+            raise MediaStreamError
+        packet = av.Packet(self.next())
+        packet.pts = packet.dts = self.sent * self.duration
+        packet.time_base = fractions.Fraction(1, self.rate)
+        self.sent += 1
+        return packet
+
+
+class Video(Stored):
+    kind = "video"
+
+    def __init__(self, clock, ended, packets, connection):
+        super().__init__(clock, ended, packets, 90_000 // FRAME_RATE, 90_000)
+        self.connection = connection
+
+    def next(self):
+        if self.sent == len(self.packets):
+            raise MediaStreamError
+        say("frame", connection=self.connection, number=self.sent)
+        return self.packets[self.sent]
+
+
+class Audio(Stored):
+    kind = "audio"
+
+    def __init__(self, clock, ended, packets):
+        super().__init__(clock, ended, packets, 960, 48_000)
+
+    def next(self):
+        return self.packets[self.sent % len(self.packets)]
+
+
+class Master(kvs.Master):
+    def __init__(self, arguments):
+        super().__init__(arguments)
+        self.video = arguments.video and packets(arguments.video, "h264")
+        self.audio = arguments.audio and packets(arguments.audio, "ogg")
+
+    async def answer(self, viewer, number, sdp):
+        servers = [
+            RTCIceServer(urls=server["Uris"], username=server["Username"], credential=server["Password"])
+            for server in self.servers
+        ]
+        policy = RTCIceTransportPolicy.RELAY if self.arguments.relay else RTCIceTransportPolicy.ALL
+        connection = RTCPeerConnection(RTCConfiguration(servers, policy, RTCBundlePolicy.MAX_BUNDLE))
+        self.connections[viewer] = connection
+
+        @connection.on("connectionstatechange")
+        def changed():
+            say(connection.connectionState, connection=number)
+
+        await connection.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
+        clock = Clock()
+        if self.video:
+            connection.addTrack(Video(clock, self.ended, self.video, number))
+        if self.audio:
+            connection.addTrack(Audio(clock, self.ended, self.audio))
+        # All candidates are in the answer: aiortc does not trickle.
+        await connection.setLocalDescription(await connection.createAnswer())
+        await self.send("SDP_ANSWER", viewer, {"type": "answer", "sdp": connection.localDescription.sdp})
+
+    async def candidate(self, connection, candidate):
+        found = candidate_from_sdp(candidate["candidate"].removeprefix("candidate:"))
+        found.sdpMid, found.sdpMLineIndex = candidate.get("sdpMid"), candidate.get("sdpMLineIndex")
+        await connection.addIceCandidate(found)
+
+    async def close(self, connection):
+        await connection.close()
+
+
+asyncio.run(Master(kvs.arguments("--relay")).until_the_end())
