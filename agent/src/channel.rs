@@ -1,13 +1,13 @@
-//! The signaling side of the session's actions: looks the channel up, opens the socket, forwards
-//! what comes and what goes.
+//! The signaling channel: looks it up, opens its socket, carries what comes and what goes.
 
-use crate::driver::Message;
 use crate::events::{Event, Events};
 use crate::failure;
 use crate::session::{Failure, FailureKind, Input};
-use kvs::signaling::{self, IceCandidate, SignalingConfig, SignalingEvent, SignalingRole, SignalingSender};
+use kvs::signaling::{
+    self, IceCandidate, SignalingConfig, SignalingEvent, SignalingReceiver, SignalingRole, SignalingSender,
+};
 use kvs::{ChannelArn, ChannelEndpoints, ChannelId, ClientId, ControlPlane, MediaStorage, Role, Tags};
-use kvs_aws::{AwsContext, ErrorClass};
+use kvs_aws::AwsContext;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -20,9 +20,7 @@ const OUTGOING: usize = 64;
 /// A channel that was looked up.
 #[derive(Clone, Debug)]
 pub struct Channel {
-    /// Its ARN.
     pub arn: ChannelArn,
-    /// Where it is served.
     pub endpoints: ChannelEndpoints,
     /// For how long it holds undelivered messages.
     pub message_ttl: Duration,
@@ -34,15 +32,9 @@ pub struct Channel {
 ///
 /// The calls' failures, and [`FailureKind::MediaStorageEnabled`].
 pub async fn resolve(control: &ControlPlane, channel: &ChannelId, create: bool) -> Result<Channel, Failure> {
-    let mut found = control.describe_channel(channel).await;
-    if let (Err(error), ChannelId::Name(name)) = (&found, channel)
-        && create
-        && error.class == ErrorClass::NotFound
-    {
-        tracing::info!(channel = name.as_str(), "the channel is missing and created");
-        found = control.create_channel(name, &Tags::new()).await;
-    }
-    let info = found.map_err(|error| failure::call(&error))?;
+    let tags = create.then(Tags::new);
+    let found = control.find_or_create_channel(channel, tags.as_ref()).await;
+    let info = found.map_err(|error| failure::call(&error))?.info;
     let storage = control.media_storage(&info.arn).await.map_err(|error| failure::call(&error))?;
     if let MediaStorage::Enabled { stream_arn } = storage {
         return Err(Failure::new(
@@ -62,23 +54,21 @@ pub async fn resolve(control: &ControlPlane, channel: &ChannelId, create: bool) 
     Ok(Channel { arn: info.arn, endpoints, message_ttl: info.message_ttl })
 }
 
-/// A message to the master.
+/// A message to the master: SDP, or the text of a candidate.
 #[derive(Debug)]
 pub enum Outgoing {
-    /// The offer.
     Offer(String),
-    /// A local candidate.
     Candidate(String),
 }
 
-/// An open signaling socket.
+/// The sending half of a signaling socket. Dropped, it ends the other half.
 pub struct Socket {
     outgoing: mpsc::Sender<Outgoing>,
     closed: CancellationToken,
 }
 
 impl Socket {
-    /// Queues a message.
+    /// Queues a message; it is dropped with a warning when the queue is full.
     pub fn send(&self, message: Outgoing, events: &Events) {
         let what = match &message {
             Outgoing::Offer(_) => "SDP_OFFER",
@@ -96,53 +86,64 @@ impl Drop for Socket {
     }
 }
 
-/// Opens the socket as viewer `client_id` and forwards what comes, until it ends or is dropped.
-pub async fn open(
-    context: AwsContext,
-    channel: Channel,
-    client_id: String,
+/// The receiving half of a signaling socket.
+pub struct Incoming {
+    receiver: SignalingReceiver,
+    /// The attempt that opened it, to be given back when it ends.
     attempt: u64,
-    messages: mpsc::Sender<Message>,
+    closed: CancellationToken,
     events: Arc<Events>,
-) {
-    let role = match client_id.parse::<ClientId>() {
-        Ok(client_id) => SignalingRole::Viewer { client_id },
-        Err(error) => {
-            let failure = Failure::new(FailureKind::InvalidRequest, error.to_string());
-            let input = Input::SignalingOpened { attempt, result: Err(failure) };
-            let _ = messages.send(Message::Input(input)).await;
-            return;
-        }
-    };
+}
+
+/// Opens the socket as viewer `client_id`.
+///
+/// # Errors
+///
+/// The id is none, or the socket could not be opened.
+pub async fn open(
+    context: &AwsContext,
+    channel: Channel,
+    client_id: &str,
+    attempt: u64,
+    events: Arc<Events>,
+) -> Result<(Socket, Incoming), Failure> {
+    let client_id = client_id
+        .parse::<ClientId>()
+        .map_err(|error| Failure::new(FailureKind::InvalidRequest, error.to_string()))?;
+    let role = SignalingRole::Viewer { client_id };
     let config = SignalingConfig::new(channel.endpoints.wss, channel.arn, role);
-    let (sender, mut receiver) = match signaling::connect(&context, &config).await {
-        Ok(connected) => connected,
-        Err(error) => {
-            let input = Input::SignalingOpened { attempt, result: Err(failure::signaling(&error)) };
-            let _ = messages.send(Message::Input(input)).await;
-            return;
-        }
-    };
+    let (sender, receiver) =
+        signaling::connect(context, &config).await.map_err(|error| failure::signaling(&error))?;
     let (outgoing, queue) = mpsc::channel(OUTGOING);
+    tokio::spawn(send(sender, queue, Arc::clone(&events)));
     let closed = CancellationToken::new();
     let socket = Socket { outgoing, closed: closed.clone() };
-    if messages.send(Message::SocketOpen { attempt, socket }).await.is_err() {
-        return;
+    Ok((socket, Incoming { receiver, attempt, closed, events }))
+}
+
+impl Incoming {
+    /// What comes next for the session; `None` when the socket has ended or was dropped.
+    pub async fn recv(&mut self) -> Option<Input> {
+        loop {
+            let event = tokio::select! {
+                () = self.closed.cancelled() => return None,
+                event = self.receiver.recv() => event?,
+            };
+            if let Some(input) = self.input(event) {
+                return Some(input);
+            }
+        }
     }
-    tokio::spawn(send(sender, queue, Arc::clone(&events)));
-    loop {
-        let event = tokio::select! {
-            () = closed.cancelled() => return,
-            event = receiver.recv() => event,
-        };
-        let input = match event {
-            Some(SignalingEvent::Answer { sdp, .. }) => Input::Answer { sdp },
-            Some(SignalingEvent::Candidate { candidate, .. }) => Input::RemoteCandidate {
+
+    fn input(&self, event: SignalingEvent) -> Option<Input> {
+        Some(match event {
+            SignalingEvent::Answer { sdp, .. } => Input::Answer { sdp },
+            SignalingEvent::Candidate { candidate, .. } => Input::RemoteCandidate {
                 section: candidate.sdp_mline_index.unwrap_or(0).into(),
                 candidate: candidate.candidate,
             },
-            Some(SignalingEvent::Status(status)) if status.success => continue,
-            Some(SignalingEvent::Status(status)) => Input::Refused {
+            SignalingEvent::Status(status) if status.success => return None,
+            SignalingEvent::Status(status) => Input::Refused {
                 error_type: status.error_type,
                 description: if status.description.is_empty() {
                     format!("status {}", status.status_code)
@@ -150,26 +151,22 @@ pub async fn open(
                     status.description
                 },
             },
-            Some(SignalingEvent::GoAway) => Input::GoAway,
-            Some(SignalingEvent::ReconnectIceServer) => Input::ReconnectIceServer,
-            Some(SignalingEvent::Malformed { what, reason }) => {
-                events.emit(Event::SignalingMalformed { what, reason });
-                continue;
+            SignalingEvent::GoAway => Input::GoAway,
+            SignalingEvent::ReconnectIceServer => Input::ReconnectIceServer,
+            SignalingEvent::Malformed { what, reason } => {
+                self.events.emit(Event::SignalingMalformed { what, reason });
+                return None;
             }
             // Peer to peer the viewer offers; an offer comes from a storage session only.
-            Some(SignalingEvent::Offer { .. }) => continue,
-            Some(SignalingEvent::Closed { code, reason }) => Input::SignalingClosed {
-                attempt,
+            SignalingEvent::Offer { .. } => return None,
+            SignalingEvent::Closed { code, reason } => Input::SignalingClosed {
+                attempt: self.attempt,
                 reason: match code {
                     Some(code) => format!("{code} {reason}"),
                     None => reason,
                 },
             },
-            None => return,
-        };
-        if messages.send(Message::Input(input)).await.is_err() {
-            return;
-        }
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::outputs::kvssink::Origin;
 use clap::{Parser, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,8 +20,8 @@ pub struct Cli {
 
     /// Which kvssink: the one built into the agent, or the C++ plugin of the AWS producer SDK from
     /// the plugin path.
-    #[arg(long, value_enum, default_value_t = Sink::Builtin)]
-    pub kvssink: Sink,
+    #[arg(long, value_enum, default_value_t = Origin::Builtin)]
+    pub kvssink: Origin,
 
     /// Local address for WebRTC, may be repeated. Default: every interface, and loopback when the
     /// AWS endpoint is a custom one.
@@ -44,15 +45,6 @@ pub struct Cli {
     /// RUST_LOG and the manifest's logLevel.
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
-}
-
-/// Where `kvssink` comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Sink {
-    /// Linked into the agent.
-    Builtin,
-    /// From the GStreamer plugin path.
-    Plugin,
 }
 
 /// Form of the log.

@@ -4,11 +4,11 @@ use crate::channel::{self, Channel, Outgoing, Socket};
 use crate::events::{Event, Events};
 use crate::failure;
 use crate::peer::{MediaQueue, Peer, PeerConfig, PeerError, PeerEvent, UdpPeer};
-use crate::pipeline::Tracks;
 use crate::receive::{Receive, ReceiveConfig};
 use crate::servers::servers;
 use crate::session::{Action, Failure, Input, Phase, Session};
 use crate::state::State;
+use crate::tracks::Tracks;
 use kvs::{ChannelId, ControlPlane};
 use kvs_aws::AwsContext;
 use std::sync::Arc;
@@ -25,26 +25,18 @@ const MESSAGES: usize = 256;
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// What reaches the driver from its tasks.
-pub enum Message {
+enum Message {
     /// For the session as it is.
     Input(Input),
-    /// The channel was looked up.
     Resolved {
-        /// The number of the action.
         attempt: u64,
-        /// The channel.
         result: Result<Channel, Failure>,
     },
-    /// A signaling socket is open.
     SocketOpen {
-        /// The number of the action.
         attempt: u64,
-        /// The socket.
         socket: Socket,
     },
-    /// A peer was built.
     PeerBuilt {
-        /// Which.
         generation: u64,
         /// Why it has no TURN server, if it has none.
         without_turn: Option<String>,
@@ -55,13 +47,11 @@ pub enum Message {
 
 /// What the driver works with.
 pub struct DriverConfig {
-    /// The channel.
     pub channel: ChannelId,
     /// Create the channel when it is missing.
     pub create_channel: bool,
     /// What to offer, without servers.
     pub peer: PeerConfig,
-    /// How media is stored.
     pub receive: ReceiveConfig,
     /// How long the end of a recording may take when the agent stops.
     pub stop_within: Duration,
@@ -71,7 +61,7 @@ struct PeerSlot {
     generation: u64,
     peer: Arc<UdpPeer>,
     media: Option<MediaQueue>,
-    nudge: Arc<Notify>,
+    key_frame_request: Arc<Notify>,
     stop: CancellationToken,
 }
 
@@ -177,8 +167,8 @@ impl Driver {
                 Ok(_) if self.peer.as_ref().is_some_and(|slot| slot.generation > generation) => {}
                 Ok((peer, media)) => {
                     if let Some(reason) = without_turn.clone() {
-                        let told = self.without_turn == without_turn;
-                        self.events.emit(Event::WithoutTurn { reason, told });
+                        let already_logged = self.without_turn == without_turn;
+                        self.events.emit(Event::WithoutTurn { reason, already_logged });
                     }
                     self.without_turn = without_turn;
                     let peer = Arc::new(peer);
@@ -186,7 +176,7 @@ impl Driver {
                         generation,
                         peer,
                         media: Some(media),
-                        nudge: Arc::new(Notify::new()),
+                        key_frame_request: Arc::new(Notify::new()),
                         stop: CancellationToken::new(),
                     };
                     if let Some(older) = self.peer.replace(slot) {
@@ -213,8 +203,9 @@ impl Driver {
             }
         }
         let now = Instant::now();
-        let mut view = self.config.receive.delivery.view(self.session.view(now), now);
-        let words = view.message.len();
+        let mut view = self.config.receive.outputs.view(self.session.view(now), now);
+        let is_the_message: Vec<_> =
+            failures.iter().map(|failure: &Failure| failure.message == view.message).collect();
         if let Some(reason) = &self.without_turn
             && !matches!(view.phase, Phase::Stopping | Phase::Failed)
         {
@@ -222,10 +213,10 @@ impl Driver {
             view.message.push_str(reason);
         }
         let before = self.state.set_view(view.clone());
-        for failure in failures {
-            // Said once: by the transition, if it leads to one.
-            let told = before.is_some() && view.message[..words] == failure.message;
-            self.events.emit(Event::Failed { failure, told });
+        for (failure, is_the_message) in failures.into_iter().zip(is_the_message) {
+            // Logged once: by the transition, if it leads to one.
+            let already_logged = before.is_some() && is_the_message;
+            self.events.emit(Event::Failed { failure, already_logged });
         }
         if let Some(from) = before {
             self.events.emit(Event::Transition { from, to: view });
@@ -247,14 +238,27 @@ impl Driver {
                 self.socket = None;
                 self.wanted_socket = Some(attempt);
                 let channel = self.channel.clone()?;
-                tokio::spawn(channel::open(
-                    self.context.clone(),
-                    channel,
-                    client_id,
-                    attempt,
-                    self.messages.clone(),
-                    Arc::clone(&self.events),
-                ));
+                let (context, messages) = (self.context.clone(), self.messages.clone());
+                let events = Arc::clone(&self.events);
+                tokio::spawn(async move {
+                    let (socket, mut incoming) =
+                        match channel::open(&context, channel, &client_id, attempt, events).await {
+                            Ok(halves) => halves,
+                            Err(failure) => {
+                                let input = Input::SignalingOpened { attempt, result: Err(failure) };
+                                let _ = messages.send(Message::Input(input)).await;
+                                return;
+                            }
+                        };
+                    if messages.send(Message::SocketOpen { attempt, socket }).await.is_err() {
+                        return;
+                    }
+                    while let Some(input) = incoming.recv().await {
+                        if messages.send(Message::Input(input)).await.is_err() {
+                            return;
+                        }
+                    }
+                });
             }
             Action::CloseSignaling => {
                 self.socket = None;
@@ -288,7 +292,7 @@ impl Driver {
             }
             Action::RequestKeyFrame { generation } => {
                 if let Some(slot) = self.peer.as_ref().filter(|slot| slot.generation == generation) {
-                    slot.nudge.notify_one();
+                    slot.key_frame_request.notify_one();
                 }
             }
             // Dealt with where the view is known.
@@ -356,24 +360,21 @@ impl Driver {
         let Some(media) = slot.media.take() else {
             return Err(PeerError::Apply("the answer was applied before".to_owned()));
         };
+        let refused = (!negotiated.refused.is_empty()).then(|| negotiated.refused.join("; "));
         let receive = Receive {
             generation,
             peer: Arc::clone(&slot.peer) as Arc<dyn Peer>,
-            expected: Tracks {
-                video: negotiated.video.is_some(),
-                audio: negotiated.audio,
-                ..Tracks::default()
-            },
+            expected: Tracks { video: negotiated.video, audio: negotiated.audio, ..Tracks::default() },
             parameter_sets: negotiated.parameter_sets,
             config: self.config.receive.clone(),
             session: self.inputs.clone(),
             figures: self.state.new_peer(generation),
             events: Arc::clone(&self.events),
-            nudge: Arc::clone(&slot.nudge),
+            key_frame_request: Arc::clone(&slot.key_frame_request),
             stop: slot.stop.clone(),
         };
         self.receiving.spawn(receive.run(media));
-        Ok((!negotiated.refused.is_empty()).then(|| negotiated.refused.join("; ")))
+        Ok(refused)
     }
 }
 

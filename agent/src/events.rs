@@ -1,9 +1,8 @@
 //! Important moments: each is logged and counted in this one place.
 
 use crate::peer::{MediaKind, SelectedPair};
-use crate::pipeline::Tracks;
 use crate::session::{Failure, Phase, View};
-use crate::tracks::Reason;
+use crate::tracks::{Reason, Tracks};
 use kvs_media::{ClockStats, LossEvent, MalformedPacket, VideoFormat};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -29,128 +28,99 @@ macro_rules! warn_seldom {
 pub enum Event {
     /// The session's phase or reason changed.
     Transition {
-        /// Before.
         from: View,
-        /// Now.
         to: View,
     },
     /// The session deals with a failure.
     Failed {
-        /// Which.
         failure: Failure,
-        /// A transition says the same.
-        told: bool,
+        /// By a transition.
+        already_logged: bool,
     },
     /// A peer was built without TURN servers.
     WithoutTurn {
-        /// Why there are none.
         reason: String,
-        /// The peer before had none for the same reason.
-        told: bool,
+        /// With the peer before, which had none for the same reason.
+        already_logged: bool,
     },
     /// The media path is known.
     PairSelected {
-        /// The pair.
         pair: SelectedPair,
     },
     /// The master accepted less than was offered.
     TracksRefused {
-        /// Which, and why.
         what: Vec<String>,
     },
     /// The master sends video of this format from now on.
     VideoFormat {
-        /// The format.
         format: VideoFormat,
     },
     /// Packets were given up.
     PacketsLost {
-        /// Which track.
         kind: MediaKind,
-        /// Which packets.
         loss: LossEvent,
     },
     /// A packet was skipped.
     MalformedPacket {
-        /// Which track.
         kind: MediaKind,
-        /// Which packet, and why.
         packet: MalformedPacket,
     },
     /// A picture was given up.
     PictureIncomplete {
-        /// Of which stream.
         ssrc: u32,
         /// Its extended RTP timestamp.
         rtp_timestamp: u64,
-        /// Why.
         reason: String,
     },
     /// A track is received, or was, and is not stored.
     TrackNotStored {
-        /// Which.
         kind: MediaKind,
-        /// Why.
         reason: Reason,
     },
     /// A track that was not stored is now.
     TrackStored {
-        /// Which.
         kind: MediaKind,
     },
     /// A track's timestamps are not what they should be.
     TimeDoubted {
-        /// Which track.
         kind: MediaKind,
-        /// What was found out.
         time: ClockStats,
     },
     /// This machine's clock was set; what is recorded goes on as before.
     ClockSet {
-        /// By so much, milliseconds.
+        /// Positive when it was set ahead.
         ahead_ms: i64,
     },
-    /// A pipeline runs.
     PipelineOpened {
-        /// With these tracks.
         tracks: Tracks,
     },
-    /// A pipeline broke.
     PipelineBroken {
-        /// Element and message.
         message: String,
-        /// When it is rebuilt.
         retry_in: Duration,
     },
-    /// A pipeline complains.
     PipelineWarning {
-        /// Element and message.
         message: String,
     },
     /// A frame came over signaling that is no message.
     SignalingMalformed {
-        /// What it was.
         what: String,
-        /// What is wrong with it.
         reason: String,
     },
     /// A message could not be sent over signaling.
     SignalingNotSent {
-        /// Which.
         what: &'static str,
-        /// Why.
         reason: String,
     },
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ReasonLabel {
-    reason: String,
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct KindLabel {
-    kind: String,
+    kind: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -223,32 +193,29 @@ impl Events {
         );
     }
 
-    /// Logs and counts.
     pub fn emit(&self, event: Event) {
         match event {
             Event::Transition { from, to } => {
-                self.transitions.get_or_create(&ReasonLabel { reason: to.reason.to_owned() }).inc();
-                let was = from.reason;
-                let healthy =
-                    matches!(to.reason, "JoiningChannel" | "Offering" | "ConnectingPeer" | "WaitingForMedia");
+                let (reason, was) = (to.reason.as_str(), from.reason.as_str());
+                self.transitions.get_or_create(&ReasonLabel { reason }).inc();
                 match to.phase {
-                    Phase::Failed => tracing::error!(reason = to.reason, was, "{}", to.message),
-                    Phase::Starting | Phase::Reconnecting if !healthy => {
-                        tracing::warn!(reason = to.reason, was, "{}", to.message);
+                    Phase::Failed => tracing::error!(reason, was, "{}", to.message),
+                    Phase::Starting | Phase::Reconnecting if !to.reason.is_progress() => {
+                        tracing::warn!(reason, was, "{}", to.message);
                     }
-                    _ => tracing::info!(reason = to.reason, was, client_id = to.client_id, "{}", to.message),
+                    _ => tracing::info!(reason, was, client_id = to.client_id, "{}", to.message),
                 }
             }
-            Event::Failed { failure, told } => {
+            Event::Failed { failure, already_logged } => {
                 let reason = failure.kind.reason();
-                self.failures.get_or_create(&ReasonLabel { reason: reason.to_owned() }).inc();
-                if !told {
+                self.failures.get_or_create(&ReasonLabel { reason }).inc();
+                if !already_logged {
                     tracing::warn!(reason, "{}", failure.message);
                 }
             }
-            Event::WithoutTurn { reason, told } => {
+            Event::WithoutTurn { reason, already_logged } => {
                 self.without_turn.inc();
-                if !told {
+                if !already_logged {
                     tracing::warn!(
                         reason,
                         "there are no TURN servers: the peer connection is tried without, and fails where only a \
@@ -281,7 +248,7 @@ impl Events {
             }
             Event::MalformedPacket { kind, packet } => {
                 let kind = kind.as_str();
-                let before = self.malformed.get_or_create(&KindLabel { kind: kind.to_owned() }).inc();
+                let before = self.malformed.get_or_create(&KindLabel { kind }).inc();
                 warn_seldom!(before, kind, %packet, "malformed RTP packet skipped: see what the master sends");
             }
             Event::PictureIncomplete { ssrc, rtp_timestamp, reason } => {
@@ -297,7 +264,7 @@ impl Events {
             Event::TrackStored { kind } => tracing::info!("{} is stored", kind.as_str()),
             Event::TimeDoubted { kind, time } => {
                 let kind = kind.as_str();
-                let before = self.time_doubted.get_or_create(&KindLabel { kind: kind.to_owned() }).inc();
+                let before = self.time_doubted.get_or_create(&KindLabel { kind }).inc();
                 warn_seldom!(
                     before,
                     kind,
@@ -316,7 +283,7 @@ impl Events {
             }
             Event::PipelineOpened { tracks } => {
                 self.pipelines_opened.inc();
-                tracing::info!(video = tracks.video, audio = tracks.audio, "recording");
+                tracing::info!(video = tracks.video.is_some(), audio = tracks.audio.is_some(), "recording");
             }
             Event::PipelineBroken { message, retry_in } => {
                 self.pipelines_broken.inc();

@@ -39,7 +39,7 @@ pub(crate) fn signaling(error: &SignalingError) -> Failure {
 /// What a peer could not do.
 pub(crate) fn peer(error: &PeerError) -> Failure {
     let kind = match error {
-        PeerError::Answer(AnswerError::CodecMismatch(_)) => FailureKind::CodecMismatch,
+        PeerError::Answer(AnswerError::CodecMismatch { .. }) => FailureKind::CodecMismatch,
         PeerError::Build(_) => FailureKind::PeerBuild,
         _ => FailureKind::PeerFailed,
     };

@@ -1,20 +1,23 @@
 //! One channel, one process: joins a KVS signaling channel as viewer, receives the master's media
-//! over WebRTC and relays it through GStreamer into a KVS stream.
+//! over WebRTC and hands it through GStreamer to its outputs.
 #![forbid(unsafe_code)]
+#![allow(missing_docs, reason = "it has no users but the binary beside it")]
 
 pub mod bind;
 pub mod channel;
 pub mod cli;
-pub mod delivery;
 pub mod driver;
+mod elements;
 pub mod events;
 mod failure;
 pub mod http;
 pub mod logging;
+pub mod outputs;
 pub mod peer;
 pub mod pipeline;
 pub mod prepare;
 pub mod receive;
+mod rfc3339;
 mod servers;
 pub mod session;
 pub mod settings;

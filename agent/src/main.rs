@@ -4,23 +4,20 @@
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use kvs_aws::AwsContext;
-use kvs_ingest_agent::cli::{Cli, Sink};
-use kvs_ingest_agent::delivery::Delivery;
+use kvs_ingest_agent::cli::Cli;
 use kvs_ingest_agent::driver::{Driver, DriverConfig};
 use kvs_ingest_agent::events::Events;
+use kvs_ingest_agent::outputs::{OutputConfig, Outputs, kvssink};
 use kvs_ingest_agent::peer::PeerConfig;
-use kvs_ingest_agent::pipeline::{
-    self, KvsSink, PluginSink, SinkFactory, SinkFigures, SinkStatistics, Storage,
-};
 use kvs_ingest_agent::receive::ReceiveConfig;
 use kvs_ingest_agent::session::{Session, Timing};
 use kvs_ingest_agent::settings::Settings;
 use kvs_ingest_agent::state::State;
-use kvs_ingest_agent::{bind, http, logging, prepare};
+use kvs_ingest_agent::{bind, http, logging, pipeline, prepare};
 use kvs_ingest_api::SpoolSpec;
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -57,20 +54,16 @@ async fn run(cli: Cli) -> Result<()> {
     // Two TLS providers may be in the graph; rustls panics when none is chosen.
     let _ = rustls::crypto::ring::default_provider().install_default();
     gst::init().context("GStreamer does not start")?;
-    pipeline::check_installed(matches!(cli.kvssink, Sink::Plugin))?;
+    pipeline::check_installed()?;
     let aws = settings.aws().await?;
+    let outputs = output_configs(&cli, &settings)
+        .into_iter()
+        .map(|config| config.open(&aws))
+        .collect::<Result<Outputs>>()?;
     let stop = stop_on_signal()?;
 
     let state = Arc::new(State::new());
     let events = Arc::new(Events::default());
-    let storage = |stream: String| Storage {
-        region: settings.region.clone(),
-        stream,
-        memory_mib: settings.buffering.memory_mib,
-        spool: settings.spool_dir.clone().zip(settings.buffering.spool.as_ref().map(SpoolSpec::bytes)),
-        fragment: FRAGMENT,
-        deliver_within: DELIVER_WITHIN,
-    };
     let listening = kvs_ingest_api::listen::listen(cli.listen)
         .with_context(|| format!("cannot listen on {} (--listen chooses another address)", cli.listen))?;
     if listening.without_ipv6 {
@@ -81,64 +74,36 @@ async fn run(cli: Cli) -> Result<()> {
     writeln!(std::io::stdout(), "kvs-ingest-agent listening on http://{address}")?;
     std::io::stdout().flush()?;
 
-    // Until the stream's name is known there is no sink to ask.
-    let figures = Arc::new(LateFigures::default());
-    let context = http::Context::new(
-        Arc::clone(&state),
-        Arc::clone(&figures) as Arc<dyn SinkFigures>,
-        &events,
-        match &settings.channel {
-            kvs::ChannelId::Name(name) => name.to_string(),
-            kvs::ChannelId::Arn(arn) => arn.to_string(),
-        },
-        match &settings.stream {
-            kvs::StreamId::Name(name) => name.to_string(),
-            kvs::StreamId::Arn(arn) => arn.name().to_owned(),
-        },
-    );
+    let channel = match &settings.channel {
+        kvs::ChannelId::Name(name) => name.to_string(),
+        kvs::ChannelId::Arn(arn) => arn.to_string(),
+    };
+    let context = http::Context::new(Arc::clone(&state), outputs.clone(), &events, channel);
     let server = tokio::spawn(async move { axum::serve(listener, http::router(context)).await });
 
-    let control = kvs::ControlPlane::new(&aws);
-    let stream = tokio::select! {
+    tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        stream = prepare::stream(&settings, &control, &state, &events) => stream,
-    };
-    let folder = tempfile::tempdir().context("no folder for temporary files (TMPDIR chooses another)")?;
-    let delivery = Arc::new(Delivery::default());
-    let factory: Arc<dyn SinkFactory> = match cli.kvssink {
-        Sink::Builtin => {
-            let sink =
-                Arc::new(KvsSink::new(storage(stream.to_string()), aws.clone(), Arc::clone(&delivery))?);
-            let _ = figures.0.set(Arc::clone(&sink) as Arc<dyn SinkFigures>);
-            sink
-        }
-        Sink::Plugin if settings.spool_dir.is_some() => {
-            anyhow::bail!("spec.buffering.spool: the kvssink of the AWS producer SDK has no spool")
-        }
-        Sink::Plugin => Arc::new(PluginSink::new(storage(stream.to_string()), aws.clone(), folder.path())),
-    };
-    Driver::new(
-        driver_config(&cli, &settings, &aws, factory, delivery),
-        aws,
-        session(&settings),
-        events,
-        state,
-    )
-    .run(stop)
-    .await;
+        () = prepare::prepare(&outputs, &state, &events) => {}
+    }
+    let config = driver_config(&cli, &settings, &aws, outputs);
+    Driver::new(config, aws, session(&settings), events, state).run(stop).await;
     server.abort();
     tracing::info!("stopped");
     Ok(())
 }
 
-/// The figures of a sink that comes later.
-#[derive(Default)]
-struct LateFigures(OnceLock<Arc<dyn SinkFigures>>);
-
-impl SinkFigures for LateFigures {
-    fn figures(&self) -> SinkStatistics {
-        self.0.get().map(|sink| sink.figures()).unwrap_or_default()
-    }
+fn output_configs(cli: &Cli, settings: &Settings) -> Vec<OutputConfig> {
+    vec![OutputConfig::Kvssink(kvssink::Settings {
+        origin: cli.kvssink,
+        region: settings.region.clone(),
+        stream: settings.stream.clone(),
+        resolved: settings.stream_name.clone(),
+        create: settings.create_stream.clone(),
+        memory_mib: settings.buffering.memory_mib,
+        spool: settings.spool_dir.clone().zip(settings.buffering.spool.as_ref().map(SpoolSpec::bytes)),
+        fragment: FRAGMENT,
+        deliver_within: DELIVER_WITHIN,
+    })]
 }
 
 fn session(settings: &Settings) -> Session {
@@ -147,20 +112,14 @@ fn session(settings: &Settings) -> Session {
     Session::new(id.as_str(), Timing::default(), rand::random(), Instant::now())
 }
 
-fn driver_config(
-    cli: &Cli,
-    settings: &Settings,
-    aws: &AwsContext,
-    factory: Arc<dyn SinkFactory>,
-    delivery: Arc<Delivery>,
-) -> DriverConfig {
+fn driver_config(cli: &Cli, settings: &Settings, aws: &AwsContext, outputs: Outputs) -> DriverConfig {
     let audio = &settings.media.audio;
     DriverConfig {
         channel: settings.channel.clone(),
         create_channel: settings.create_channel,
         peer: PeerConfig {
-            video: settings.media.video.enabled,
-            audio: audio.enabled,
+            video: settings.video_codecs(),
+            audio: settings.audio_codecs(),
             start_bitrate_kbps: settings.media.video.start_bitrate_kbps,
             relay_only: settings.relay_only,
             ice_servers: Vec::new(),
@@ -171,8 +130,7 @@ fn driver_config(
             key_frame_interval: FRAGMENT,
             aac_bitrate: i32::try_from(audio.aac_bitrate_kbps.saturating_mul(1000)).unwrap_or(64_000),
             retire_within: DELIVER_WITHIN,
-            factory,
-            delivery,
+            outputs,
             clock: {
                 let aws = aws.clone();
                 Arc::new(move || aws.now())

@@ -1,15 +1,15 @@
 //! Moves the media of one peer connection: RTP in, loss repaired, frames into the pipeline.
 
-use crate::delivery::Delivery;
 use crate::events::{Event, Events};
+use crate::outputs::Outputs;
 use crate::peer::{MediaEvent, MediaKind, MediaQueue, Peer, PeerStats};
-use crate::pipeline::{Picture, PictureFormat, Relay, RelayEvent, RelayFigures, SinkFactory, Sound, Tracks};
+use crate::pipeline::{Relay, RelayEvent, RelayFigures};
 use crate::session::Input;
-use crate::tracks::{self, Standing, Track, TrackWatch};
+use crate::tracks::{self, Standing, Track, TrackWatch, Tracks};
 use bytes::Bytes;
 use kvs_media::{
-    AudioConfig, AudioOutput, ClockStats, InboundStats, KeyFrameConfig, Kind, MediaConfig, MediaOutput,
-    MediaReceiver, TimeSource, VideoConfig, VideoFormat, VideoOutput, WithheldCounts,
+    AudioCodec, AudioConfig, AudioOutput, ClockStats, InboundStats, KeyFrameConfig, MediaConfig, MediaOutput,
+    MediaReceiver, PerTrack, TimeSource, VideoCodec, VideoConfig, VideoFormat, VideoOutput, WithheldCounts,
 };
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 const REPORT: Duration = Duration::from_millis(500);
 
 /// A sender's timestamps are complained of once in so long at most; figures and metrics tell the rest.
-const TELL_AGAIN: Duration = Duration::from_secs(600);
+const DOUBT_AGAIN: Duration = Duration::from_secs(600);
 
 /// Packets handled before the figures and the pipeline get their turn.
 const BURST: usize = 256;
@@ -33,20 +33,20 @@ const LAST_PACKETS: Duration = Duration::from_millis(200);
 /// What one peer connection received.
 #[derive(Clone, Debug, Default)]
 pub struct Received {
-    /// Counters of the video track.
-    pub video: Option<InboundStats>,
-    /// Counters of the audio track.
-    pub audio: Option<InboundStats>,
+    /// `None`: not negotiated.
+    pub stats: PerTrack<Option<InboundStats>>,
+    /// `None`: not negotiated.
+    pub video_codec: Option<VideoCodec>,
+    /// `None`: not negotiated.
+    pub audio_codec: Option<AudioCodec>,
     /// What the newest SPS says.
     pub format: Option<VideoFormat>,
     /// Counters of the pipelines.
     pub relay: RelayFigures,
-    /// The tracks that are stored now.
-    pub tracks: Option<Tracks>,
     /// How each stands, video and audio.
-    pub standings: [Standing; 2],
+    pub standings: PerTrack<Standing>,
     /// What was received of each and not handed on.
-    pub withheld: [WithheldCounts; 2],
+    pub withheld: PerTrack<WithheldCounts>,
     /// Figures of the connection.
     pub peer: PeerStats,
     /// Where capture times come from.
@@ -56,10 +56,7 @@ pub struct Received {
 /// What is known of the time of what is received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Times {
-    /// Of the video track.
-    pub video: ClockStats,
-    /// Of the audio track.
-    pub audio: ClockStats,
+    pub tracks: PerTrack<ClockStats>,
     /// How far video comes after audio, milliseconds.
     pub distance_ms: Option<i64>,
     /// How far this machine's clock was set ahead meanwhile, milliseconds.
@@ -75,17 +72,13 @@ pub struct ReceiveConfig {
     pub aac_bitrate: i32,
     /// What the end of a recording has to be delivered within.
     pub retire_within: Duration,
-    /// Makes the ends of pipelines.
-    pub factory: Arc<dyn SinkFactory>,
-    /// Hears of pipelines that break.
-    pub delivery: Arc<Delivery>,
+    pub outputs: Outputs,
     /// The time as AWS has it.
     pub clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
 }
 
 /// The media of one peer connection.
 pub struct Receive {
-    /// Which peer.
     pub generation: u64,
     /// To send feedback with.
     pub peer: Arc<dyn Peer>,
@@ -93,16 +86,14 @@ pub struct Receive {
     pub expected: Tracks,
     /// SPS and PPS that the answer told.
     pub parameter_sets: Vec<Bytes>,
-    /// How.
     pub config: ReceiveConfig,
     /// To the session. Bounded; a report that does not fit is left out, the next follows.
     pub session: mpsc::Sender<Input>,
     /// Where the figures are left.
     pub figures: Arc<Mutex<Received>>,
-    /// Log and counters.
     pub events: Arc<Events>,
     /// Media stalls: a key frame is to be asked for.
-    pub nudge: Arc<tokio::sync::Notify>,
+    pub key_frame_request: Arc<tokio::sync::Notify>,
     /// Ends it.
     pub stop: CancellationToken,
 }
@@ -112,12 +103,13 @@ impl Receive {
     pub async fn run(self, mut media: MediaQueue) {
         let mut relay = Relay::new(
             self.expected,
-            Arc::clone(&self.config.factory),
+            self.config.outputs.clone(),
             self.config.aac_bitrate,
             self.config.retire_within,
         );
         let mut receiver = MediaReceiver::new(MediaConfig {
-            video: self.expected.video.then(|| VideoConfig {
+            video: self.expected.video.map(|codec| VideoConfig {
+                codec,
                 key_frames: KeyFrameConfig {
                     interval: Some(self.config.key_frame_interval),
                     ..KeyFrameConfig::default()
@@ -125,7 +117,7 @@ impl Receive {
                 parameter_sets: self.parameter_sets.clone(),
                 ..VideoConfig::default()
             }),
-            audio: self.expected.audio.then(AudioConfig::default),
+            audio: self.expected.audio.map(|codec| AudioConfig { codec, ..AudioConfig::default() }),
             ..MediaConfig::default()
         });
         let mut state = State {
@@ -135,8 +127,8 @@ impl Receive {
             key_frame_wanted: false,
             time: Times::default(),
             ended: false,
-            told: [None; 2],
-            standings: [Standing::Absent; 2],
+            doubted: PerTrack::default(),
+            standings: PerTrack::default(),
             tracks: TrackWatch::new(Instant::now()),
         };
         let mut report = tokio::time::interval(REPORT);
@@ -168,7 +160,7 @@ impl Receive {
                         self.drain(&mut receiver, &mut relay, &mut state, now).await;
                     }
                 }
-                () = self.nudge.notified() => state.key_frame_wanted = true,
+                () = self.key_frame_request.notified() => state.key_frame_wanted = true,
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
             let now = Instant::now();
@@ -209,16 +201,9 @@ impl Receive {
                 MediaOutput::Video(VideoOutput::AccessUnit(unit)) => {
                     if !state.flowing {
                         state.flowing = true;
-                        self.tell(true);
+                        self.report_media(true);
                     }
-                    let format = unit.format.zip(unit.configuration_record);
-                    let format = format.map(|(format, configuration_record)| PictureFormat {
-                        configuration_record,
-                        width: format.width,
-                        height: format.height,
-                    });
-                    let picture = Picture { data: unit.data, format, at: unit.capture_time, idr: unit.idr };
-                    let events = relay.picture(picture, now);
+                    let events = relay.access_unit(unit, now);
                     self.relay_events(events, state);
                 }
                 MediaOutput::Video(VideoOutput::FormatChanged(format)) => {
@@ -261,17 +246,15 @@ impl Receive {
                 }
                 MediaOutput::Audio(AudioOutput::Packet(packet)) => {
                     // Audio alone is media, too; beside video, the picture decides.
-                    if !state.flowing && !self.expected.video {
+                    if !state.flowing && self.expected.video.is_none() {
                         state.flowing = true;
-                        self.tell(true);
+                        self.report_media(true);
                     }
-                    let sound =
-                        Sound { data: Some(packet.data), at: packet.capture_time, duration: packet.duration };
-                    let events = relay.sound(sound, now);
+                    let events = relay.audio_packet(packet, now);
                     self.relay_events(events, state);
                 }
                 MediaOutput::Audio(AudioOutput::Gap { at, duration }) => {
-                    let events = relay.sound(Sound { data: None, at, duration }, now);
+                    let events = relay.audio_gap(at, duration, now);
                     self.relay_events(events, state);
                 }
                 // The enums may grow.
@@ -286,13 +269,13 @@ impl Receive {
                 RelayEvent::Opened(tracks) => {
                     // A master whose video never comes is stored as audio: that is media flowing.
                     state.flowing = true;
-                    self.tell_opened(tracks, state);
-                    self.tell(true);
-                    self.config.delivery.opened(Instant::now());
+                    self.pipeline_opened(tracks, state);
+                    self.report_media(true);
+                    self.config.outputs.pipeline_opened(Instant::now());
                     self.events.emit(Event::PipelineOpened { tracks });
                 }
                 RelayEvent::Broken { message, retry_in } => {
-                    self.config.delivery.broken(&message, Instant::now());
+                    self.config.outputs.pipeline_broken(&message, Instant::now());
                     self.events.emit(Event::PipelineBroken { message, retry_in });
                 }
                 RelayEvent::Warning(message) => self.events.emit(Event::PipelineWarning { message }),
@@ -302,7 +285,7 @@ impl Receive {
     }
 
     async fn request_key_frame(&self, receiver: &MediaReceiver) {
-        let Some(ssrc) = receiver.stats(Kind::Video).and_then(|stats| stats.ssrc) else {
+        let Some(ssrc) = receiver.stats(MediaKind::Video).and_then(|stats| stats.ssrc) else {
             return;
         };
         if self.stop.is_cancelled() {
@@ -313,33 +296,32 @@ impl Receive {
         }
     }
 
-    fn tell(&self, flowing: bool) {
+    fn report_media(&self, flowing: bool) {
         // Full: the session has enough to do, and the next report follows.
         let _ = self.session.try_send(Input::Media { generation: self.generation, flowing });
     }
 
     async fn report(&self, receiver: &mut MediaReceiver, relay: &Relay, state: &mut State) {
         if std::mem::take(&mut state.arrived) {
-            self.tell(state.flowing);
+            self.report_media(state.flowing);
         }
         let peer = self.peer.stats().await;
         if let Some(rtt) = peer.round_trip_time {
             receiver.set_rtt(rtt);
         }
         let time = Times {
-            video: receiver.clock(Kind::Video),
-            audio: receiver.clock(Kind::Audio),
+            tracks: PerTrack::from_fn(|kind| receiver.clock(kind)),
             distance_ms: receiver.distance_ms(),
             clock_step_ms: receiver.wall_clock_off_ms(),
         };
         let time = if state.ended { state.time } else { time };
-        self.tell_time(state, time);
+        self.set_time(state, time);
         let now = Instant::now();
-        let stored = relay.tracks().unwrap_or_default();
-        let track = |kind, is_in_pipeline| Track { flow: receiver.flow(kind, now), is_in_pipeline };
-        let (video, audio) = (track(Kind::Video, stored.video), track(Kind::Audio, stored.audio));
-        let standings = state.tracks.standings(video, audio, &peer.unbound, now);
-        self.tell_standings(standings, state);
+        let stored = relay.tracks().unwrap_or_default().kinds();
+        let tracks =
+            PerTrack::from_fn(|kind| Track { flow: receiver.flow(kind, now), is_in_pipeline: stored[kind] });
+        let standings = state.tracks.standings(tracks, &peer.unbound, now);
+        self.set_standings(standings, state);
         let mut figures = self.figures.lock();
         if figures.peer.pair != peer.pair
             && let Some(pair) = &peer.pair
@@ -349,34 +331,35 @@ impl Receive {
             let _ = self.session.try_send(Input::PairSelected { generation: self.generation, relayed });
         }
         *figures = Received {
-            video: receiver.stats(Kind::Video).cloned(),
-            audio: receiver.stats(Kind::Audio).cloned(),
+            stats: PerTrack::from_fn(|kind| receiver.stats(kind).cloned()),
+            video_codec: self.expected.video,
+            audio_codec: self.expected.audio,
             format: state.format,
             relay: relay.figures(),
-            tracks: relay.tracks(),
             standings: state.standings,
-            withheld: [Kind::Video, Kind::Audio].map(|kind| receiver.withheld(kind)),
+            withheld: PerTrack::from_fn(|kind| receiver.withheld(kind)),
             peer,
             time,
         };
     }
 
     /// A pipeline of these tracks runs. Of those that it lacks nobody says that they flow.
-    fn tell_opened(&self, tracks: Tracks, state: &mut State) {
+    fn pipeline_opened(&self, tracks: Tracks, state: &mut State) {
         let mut standings = state.standings;
-        let tracks = [(self.expected.video, tracks.video), (self.expected.audio, tracks.audio)];
-        for (standing, (is_expected, is_stored)) in standings.iter_mut().zip(tracks) {
-            match (is_expected, is_stored, &standing) {
+        let (expected, stored) = (self.expected.kinds(), tracks.kinds());
+        for kind in MediaKind::ALL {
+            let standing = &mut standings[kind];
+            match (expected[kind], stored[kind], &standing) {
                 (true, true, _) => *standing = Standing::Stored,
                 (true, false, Standing::Absent | Standing::Stored) => *standing = Standing::Waiting,
                 _ => {}
             }
         }
-        self.tell_standings(standings, state);
+        self.set_standings(standings, state);
     }
 
     /// What is received and not stored is named, in the log once, and to the session.
-    fn tell_standings(&self, standings: [Standing; 2], state: &mut State) {
+    fn set_standings(&self, standings: PerTrack<Standing>, state: &mut State) {
         if standings == state.standings {
             return;
         }
@@ -386,9 +369,8 @@ impl Receive {
             return;
         }
         let before = std::mem::replace(&mut state.standings, standings);
-        for (kind, (was, is)) in
-            [MediaKind::Video, MediaKind::Audio].into_iter().zip(before.into_iter().zip(standings))
-        {
+        for kind in MediaKind::ALL {
+            let (was, is) = (before[kind], standings[kind]);
             match (was, is) {
                 (was, Standing::NotStored(reason)) if was != is => {
                     self.events.emit(Event::TrackNotStored { kind, reason });
@@ -400,21 +382,20 @@ impl Receive {
     }
 
     /// A sender whose timestamps are not believed as they are is named when that is found out.
-    fn tell_time(&self, state: &mut State, time: Times) {
+    fn set_time(&self, state: &mut State, time: Times) {
         let before = std::mem::replace(&mut state.time, time);
-        for (kind, was, is) in
-            [(MediaKind::Video, before.video, time.video), (MediaKind::Audio, before.audio, time.audio)]
-        {
+        for kind in MediaKind::ALL {
+            let (was, is) = (before.tracks[kind], time.tracks[kind]);
             let believed = |stats: ClockStats| stats.source != TimeSource::Arrival;
             if is.epochs > was.epochs
                 || is.reports_refused > 0 && was.reports_refused == 0
                 || believed(is) != believed(was)
             {
-                let told = &mut state.told[usize::from(kind == MediaKind::Audio)];
-                if told.is_some_and(|told| told.elapsed() < TELL_AGAIN) {
+                let doubted = &mut state.doubted[kind];
+                if doubted.is_some_and(|at| at.elapsed() < DOUBT_AGAIN) {
                     continue;
                 }
-                *told = Some(Instant::now());
+                *doubted = Some(Instant::now());
                 self.events.emit(Event::TimeDoubted { kind, time: is });
             }
         }
@@ -433,22 +414,15 @@ struct State {
     /// No packet follows.
     ended: bool,
     /// When the timestamps of video and audio were last complained of.
-    told: [Option<Instant>; 2],
+    doubted: PerTrack<Option<Instant>>,
     /// As the session knows them.
-    standings: [Standing; 2],
+    standings: PerTrack<Standing>,
     tracks: TrackWatch,
 }
 
 fn handle(receiver: &mut MediaReceiver, event: MediaEvent, now: Instant, wall: SystemTime) {
     match event {
-        MediaEvent::Rtp { kind, packet } => receiver.handle_rtp(kind_of(kind), packet, now, wall),
+        MediaEvent::Rtp { kind, packet } => receiver.handle_rtp(kind, packet, now, wall),
         MediaEvent::SenderReport(report) => receiver.handle_sender_report(report, now),
-    }
-}
-
-fn kind_of(kind: MediaKind) -> Kind {
-    match kind {
-        MediaKind::Video => Kind::Video,
-        MediaKind::Audio => Kind::Audio,
     }
 }

@@ -13,7 +13,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 
 /// What a peer is built with.
 pub(crate) struct Servers {
-    /// STUN, then TURN.
+    /// STUN before TURN.
     pub(crate) servers: Vec<IceServer>,
     /// Why there is no TURN server, if there is none. The same words for the same reason.
     pub(crate) without_turn: Option<String>,

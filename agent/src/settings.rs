@@ -5,6 +5,7 @@ use kvs_aws::{AssumeRole, AwsContext, ContextError};
 use kvs_ingest_api::{
     AgentConfig, BufferingSpec, CONFIG_ENV, IceTransportPolicy, KvsIngestManifest, LogLevel, MediaSpec,
 };
+use kvs_media::{AudioCodec, VideoCodec};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -13,7 +14,6 @@ use thiserror::Error;
 pub struct Settings {
     /// Name of the `KvsIngest`.
     pub name: String,
-    /// AWS region.
     pub region: String,
     /// The channel to join.
     pub channel: ChannelId,
@@ -25,9 +25,8 @@ pub struct Settings {
     pub create_stream: Option<NewStream>,
     /// The operator resolved the stream: it is not looked up again (nor may it be).
     pub stream_name: Option<StreamName>,
-    /// Which media.
     pub media: MediaSpec,
-    /// Relayed candidates only.
+    /// Relayed candidates only (`iceTransportPolicy` of WebRTC).
     pub relay_only: bool,
     /// What to keep while KVS does not take it.
     pub buffering: BufferingSpec,
@@ -53,20 +52,10 @@ pub enum SettingsError {
     Both,
     /// The file cannot be read.
     #[error("cannot read the manifest {path}: {error}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
+    Read { path: PathBuf, error: std::io::Error },
     /// The manifest is invalid.
     #[error("manifest {path}: {error}")]
-    Manifest {
-        /// The file.
-        path: PathBuf,
-        /// Field and reason.
-        error: kvs_ingest_api::ManifestError,
-    },
+    Manifest { path: PathBuf, error: kvs_ingest_api::ManifestError },
     /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] kvs_ingest_api::ConfigError),
@@ -79,9 +68,8 @@ pub enum SettingsError {
     /// A name or ARN is invalid.
     #[error("{field}: {error}")]
     Id {
-        /// Path of the field.
+        /// Path in the manifest or the configuration, `spec.channel.name`.
         field: &'static str,
-        /// What is wrong.
         error: kvs::InvalidId,
     },
     /// There is no AWS context.
@@ -120,6 +108,7 @@ impl Settings {
             retention_hours: spec.stream.retention_hours_or_default(),
             kms_key_id: spec.stream.kms_key_id.clone(),
             tags: spec.stream.tags.clone(),
+            ..NewStream::default()
         });
         let stream = match (spec.stream.name, spec.stream.arn) {
             (_, Some(arn)) => StreamId::Arn(id("spec.stream.arn", &arn)?),
@@ -186,6 +175,28 @@ impl Settings {
         }
     }
 
+    /// What to offer of video, in the order of the manifest.
+    pub fn video_codecs(&self) -> Vec<VideoCodec> {
+        let spec = &self.media.video;
+        let codecs = spec.codecs.iter().filter(|_| spec.enabled);
+        codecs
+            .map(|codec| match codec {
+                kvs_ingest_api::VideoCodec::H264 => VideoCodec::H264,
+            })
+            .collect()
+    }
+
+    /// What to offer of audio, in the order of the manifest.
+    pub fn audio_codecs(&self) -> Vec<AudioCodec> {
+        let spec = &self.media.audio;
+        let codecs = spec.codecs.iter().filter(|_| spec.enabled);
+        codecs
+            .map(|codec| match codec {
+                kvs_ingest_api::AudioCodec::Opus => AudioCodec::Opus,
+            })
+            .collect()
+    }
+
     /// The way to AWS.
     ///
     /// # Errors
@@ -224,6 +235,16 @@ spec:
   ice: {transportPolicy: Relay}
 ";
 
+    const SPOOLING: &str = "apiVersion: kvs-ingest.dev/v1alpha1
+kind: KvsIngest
+metadata: {name: front-door}
+spec:
+  region: ap-northeast-1
+  channel: {name: front-door-camera}
+  stream: {name: front-door}
+  buffering: {spool: {sizeMiB: 512}}
+";
+
     fn load(text: &str) -> Result<Settings, SettingsError> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ingest.yaml");
@@ -240,28 +261,52 @@ spec:
     }
 
     #[test]
+    fn the_codecs_of_the_manifest_are_offered_and_no_others() {
+        let offered = |media: &str| {
+            let manifest = MANIFEST.replace("  ice:", &format!("  media: {media}\n  ice:"));
+            let settings = load(&manifest).unwrap();
+            (settings.video_codecs(), settings.audio_codecs())
+        };
+        let (h264, opus) = (vec![VideoCodec::H264], vec![AudioCodec::Opus]);
+        assert_eq!(
+            offered("{video: {codecs: [H264]}, audio: {codecs: [Opus]}}"),
+            (h264.clone(), opus.clone())
+        );
+        assert_eq!(offered("{video: {codecs: [H264]}, audio: {enabled: false}}"), (h264, Vec::new()));
+        assert_eq!(offered("{video: {enabled: false}, audio: {codecs: [Opus]}}"), (Vec::new(), opus));
+    }
+
+    #[test]
     fn a_spool_has_a_size_and_a_folder() {
-        let spooling = MANIFEST.replace("  ice:", "  buffering: {spool: {sizeMiB: 512}}\n  ice:");
         let folder = Some(Path::new("/var/spool/x"));
-        let settings = load(&spooling).unwrap().with_spool_dir(folder).unwrap();
+        let settings = load(SPOOLING).unwrap().with_spool_dir(folder).unwrap();
         assert_eq!(settings.spool_dir.as_deref(), folder);
         assert!(load(MANIFEST).unwrap().with_spool_dir(None).is_ok());
-        let error = load(&spooling).unwrap().with_spool_dir(None).unwrap_err().to_string();
+    }
+
+    #[test]
+    fn a_spool_without_a_size_or_without_a_folder_says_what_is_missing() {
+        let error = load(SPOOLING).unwrap().with_spool_dir(None).unwrap_err().to_string();
         assert!(error.contains("--spool-dir"), "{error}");
+        let folder = Some(Path::new("/var/spool/x"));
         let error = load(MANIFEST).unwrap().with_spool_dir(folder).unwrap_err().to_string();
         assert!(error.contains("{sizeMiB: 512}"), "{error}");
     }
 
     #[test]
-    fn mistakes_name_the_file_and_the_field() {
+    fn a_mistake_names_the_file_and_the_field() {
         let error = load(&MANIFEST.replace("front-door-camera", "front door")).unwrap_err().to_string();
         assert!(error.contains("ingest.yaml") && error.contains("spec.channel.name"), "{error}");
         let error = Settings::load(Some(Path::new("/nowhere/x.yaml")), None).unwrap_err().to_string();
         assert!(error.contains("/nowhere/x.yaml"), "{error}");
+        let error = Settings::load(None, Some("{}")).unwrap_err().to_string();
+        assert!(error.contains("KVS_INGEST_CONFIG"), "{error}");
+    }
+
+    #[test]
+    fn one_source_of_settings_is_needed_and_no_more() {
         let error = Settings::load(None, None).unwrap_err().to_string();
         assert!(error.contains("--ingest") && error.contains("KVS_INGEST_CONFIG"), "{error}");
         assert!(matches!(Settings::load(Some(Path::new("x")), Some("{}")), Err(SettingsError::Both)));
-        let error = Settings::load(None, Some("{}")).unwrap_err().to_string();
-        assert!(error.contains("KVS_INGEST_CONFIG"), "{error}");
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::pipeline::SoundFigures;
 use crate::receive::Received;
-use crate::session::{Phase, View};
-use kvs_media::WithheldCounts;
+use crate::session::{Phase, Reason, View};
+use kvs_media::{MediaKind, PerTrack, WithheldCounts};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -27,11 +27,11 @@ struct Inner {
 /// Sums over all peer connections of this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// RTP packets received.
+    /// RTP packets, without duplicates.
     pub packets_received: u64,
-    /// Payload bytes received.
+    /// Bytes of RTP payload.
     pub bytes_received: u64,
-    /// Packets given up.
+    /// Packets that never came.
     pub packets_lost: u64,
     /// Packets repaired by retransmission.
     pub packets_repaired: u64,
@@ -39,11 +39,10 @@ pub struct Totals {
     pub nack_count: u64,
     /// Key frames asked for.
     pub pli_count: u64,
-    /// Access units received.
+    /// Complete access units.
     pub frames_received: u64,
-    /// IDRs received.
     pub key_frames_received: u64,
-    /// Access units dropped.
+    /// Access units that were received and not stored.
     pub frames_dropped: u64,
     /// What was done to sound so that it fits its capture times.
     pub sound: SoundFigures,
@@ -52,7 +51,7 @@ pub struct Totals {
     /// Sender reports that contradicted the packets.
     pub reports_refused: u64,
     /// What was received of video and audio and not handed on.
-    pub withheld: [WithheldCounts; 2],
+    pub withheld: PerTrack<WithheldCounts>,
     /// RTP packets that no track takes: of a payload type that was not negotiated, say.
     pub packets_unbound: u64,
     /// Packets that SRTP could not decrypt.
@@ -67,7 +66,7 @@ pub struct Totals {
 
 impl Totals {
     fn add(&mut self, received: &Received) {
-        for stats in [&received.video, &received.audio].into_iter().flatten() {
+        for stats in MediaKind::ALL.into_iter().filter_map(|kind| received.stats[kind].as_ref()) {
             self.packets_received += stats.packets_received;
             self.bytes_received += stats.bytes_received;
             self.packets_lost += stats.packets_lost;
@@ -75,21 +74,20 @@ impl Totals {
             self.nack_count += stats.nack_count;
             self.pli_count += stats.pli_count;
         }
-        if let Some(video) = &received.video {
+        if let Some(video) = &received.stats.video {
             self.frames_received += video.frames_received;
             self.key_frames_received += video.key_frames_received;
             self.frames_dropped += video.frames_dropped;
         }
         self.frames_dropped += received.relay.pictures_dropped;
-        for (sum, withheld) in self.withheld.iter_mut().zip(&received.withheld) {
-            sum.add(withheld);
-        }
         self.packets_unbound += received.peer.unbound.by_payload_type.values().sum::<u64>();
         self.packets_undecryptable += received.peer.unbound.undecryptable;
         self.socket_drops += received.peer.socket_drops;
         self.packets_discarded += received.peer.packets_discarded;
         self.sound.add(received.relay.sound);
-        for time in [received.time.video, received.time.audio] {
+        for kind in MediaKind::ALL {
+            self.withheld[kind].add(&received.withheld[kind]);
+            let time = received.time.tracks[kind];
             self.epochs += time.epochs;
             self.reports_refused += time.reports_refused;
         }
@@ -99,7 +97,6 @@ impl Totals {
 /// Everything at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// The session.
     pub view: View,
     /// Since when its phase and reason are what they are.
     pub since: SystemTime,
@@ -107,7 +104,7 @@ pub struct Snapshot {
     pub idle: std::time::Duration,
     /// The newest peer connection.
     pub received: Option<Received>,
-    /// Sums.
+    /// Since the process began.
     pub totals: Totals,
 }
 
@@ -118,7 +115,7 @@ impl State {
             inner: Mutex::new(Inner {
                 view: View {
                     phase: Phase::Starting,
-                    reason: "Starting",
+                    reason: Reason::Starting,
                     message: "starting".to_owned(),
                     signaling: false,
                     authenticated: false,
@@ -161,7 +158,6 @@ impl State {
         figures
     }
 
-    /// Everything now.
     pub fn snapshot(&self) -> Snapshot {
         let inner = self.inner.lock();
         let received = inner.current.as_ref().map(|(_, figures)| figures.lock().clone());

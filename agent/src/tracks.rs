@@ -1,7 +1,8 @@
-//! Whether each track is stored, and if not, why: pure, from what was observed of one connection.
+//! The tracks of one connection, and whether each is stored, and if not, why. Pure.
 
 use crate::peer::{MediaKind, Unbound};
-use kvs_media::{Flow, Withheld};
+use crate::session::{self, Missing};
+use kvs_media::{AudioCodec, Flow, PerTrack, VideoCodec, Withheld};
 use std::time::{Duration, Instant};
 
 /// Fewer packets of which nobody knows what they are may be probes, or the first before a track is bound.
@@ -12,6 +13,22 @@ const STRAYS_OVER: Duration = Duration::from_secs(30);
 
 /// So long video is handed on beside a pipeline that runs without it: the key frame that would let it in does not come.
 const OUTSIDE: Duration = Duration::from_secs(10);
+
+/// A set of tracks, each by what it is received as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Tracks {
+    pub video: Option<VideoCodec>,
+    pub audio: Option<AudioCodec>,
+    /// The audio is stored in two channels.
+    pub stereo: bool,
+}
+
+impl Tracks {
+    /// Which there are.
+    pub fn kinds(self) -> PerTrack<bool> {
+        PerTrack { video: self.video.is_some(), audio: self.audio.is_some() }
+    }
+}
 
 /// Why a track is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -122,24 +139,24 @@ impl TrackWatch {
         Self { strays, outside: None }
     }
 
-    /// How both stand; `video`, `audio`. `unbound` is what came and belongs to no track, since the connection began.
+    /// How both stand. `unbound` is what came and belongs to no track, since the connection began.
     pub fn standings(
         &mut self,
-        video: Track,
-        audio: Track,
+        tracks: PerTrack<Track>,
         unbound: &Unbound,
         now: Instant,
-    ) -> [Standing; 2] {
+    ) -> PerTrack<Standing> {
+        let PerTrack { video, audio } = tracks;
         // While a pipeline is tried again nothing is stored, and that has its own words.
         let outside = video.flow == Some(Flow::Flowing) && !video.is_in_pipeline && audio.is_in_pipeline;
         self.outside = outside.then(|| self.outside.unwrap_or(now));
         let stray = self.strays.reason(unbound, now);
-        let [mut of_video, of_audio] =
-            [(video, audio), (audio, video)].map(|(track, other)| standing(track, other, stray));
+        let mut standings =
+            PerTrack { video: standing(video, audio, stray), audio: standing(audio, video, stray) };
         if self.outside.is_some_and(|since| now.saturating_duration_since(since) >= OUTSIDE) {
-            of_video = Standing::NotStored(Reason::Withheld(Withheld::NoKeyFrame));
+            standings.video = Standing::NotStored(Reason::Withheld(Withheld::NoKeyFrame));
         }
-        [of_video, of_audio]
+        standings
     }
 }
 
@@ -189,8 +206,8 @@ impl Strays {
     }
 }
 
-/// What there is to say beside "media flows": a CamelCase word and a sentence; `None` when all that comes is stored.
-pub fn missing([video, audio]: [Standing; 2]) -> Option<(&'static str, String)> {
+/// What there is to say beside "media flows"; `None` when all that comes is stored.
+pub fn missing(PerTrack { video, audio }: PerTrack<Standing>) -> Option<Missing> {
     let tracks = [(MediaKind::Video, video), (MediaKind::Audio, audio)];
     let is_stored = |standing: Standing| standing == Standing::Stored;
     let mut parts: Vec<_> = tracks
@@ -198,30 +215,36 @@ pub fn missing([video, audio]: [Standing; 2]) -> Option<(&'static str, String)> 
         .filter(|(_, standing)| is_stored(*standing))
         .map(|(kind, _)| format!("{} is stored", kind.as_str()))
         .collect();
-    let mut word: Option<(&str, bool)> = None;
+    let (mut not_stored, mut waiting) = (None, None);
     for (kind, standing) in tracks {
         let name = kind.as_str();
-        let (of_video, of_audio, part) = match standing {
-            Standing::NotStored(reason) => (
-                "VideoNotStored",
-                "AudioNotStored",
-                format!("{name} is not stored: {}", reason.message(kind)),
-            ),
-            Standing::Waiting => ("WaitingForVideo", "WaitingForAudio", format!("{name} is waited for")),
+        match standing {
+            Standing::NotStored(reason) => {
+                not_stored.get_or_insert(kind);
+                parts.push(format!("{name} is not stored: {}", reason.message(kind)));
+            }
+            Standing::Waiting => {
+                waiting.get_or_insert(kind);
+                parts.push(format!("{name} is waited for"));
+            }
             Standing::Silent if is_stored(video) || is_stored(audio) => {
                 parts.push(format!("the master sends no {name}"));
-                continue;
             }
-            Standing::Absent | Standing::Silent | Standing::Stored => continue,
-        };
-        let is_worse = matches!(standing, Standing::NotStored(_));
-        if word.is_none_or(|(_, worst)| is_worse && !worst) {
-            word = Some((if kind == MediaKind::Video { of_video } else { of_audio }, is_worse));
+            Standing::Absent | Standing::Silent | Standing::Stored => {}
         }
-        parts.push(part);
     }
     let whole = tracks.iter().all(|(_, standing)| matches!(standing, Standing::Stored | Standing::Absent));
-    (!whole && !parts.is_empty()).then(|| (word.map_or("Streaming", |(word, _)| word), parts.join("; ")))
+    if whole || parts.is_empty() {
+        return None;
+    }
+    let reason = match (not_stored, waiting) {
+        (Some(MediaKind::Video), _) => session::Reason::VideoNotStored,
+        (Some(MediaKind::Audio), _) => session::Reason::AudioNotStored,
+        (None, Some(MediaKind::Video)) => session::Reason::WaitingForVideo,
+        (None, Some(MediaKind::Audio)) => session::Reason::WaitingForAudio,
+        (None, None) => session::Reason::Streaming,
+    };
+    Some(Missing { reason, message: parts.join("; ") })
 }
 
 #[cfg(test)]
@@ -237,7 +260,8 @@ mod tests {
 
     fn said(video: Track, audio: Track, unbound: &Unbound) -> Option<(&'static str, String)> {
         let now = Instant::now();
-        missing(TrackWatch::new(now).standings(video, audio, unbound, now))
+        missing(TrackWatch::new(now).standings(PerTrack { video, audio }, unbound, now))
+            .map(|missing| (missing.reason.as_str(), missing.message))
     }
 
     #[test]
@@ -294,7 +318,7 @@ mod tests {
         let nothing = track(Flow::Nothing, false);
         let mut stands = |count: u64, now| {
             let unbound = Unbound { by_payload_type: [(97, count)].into(), undecryptable: 0 };
-            watch.standings(nothing, FLOWS, &unbound, now)[0]
+            watch.standings(PerTrack { video: nothing, audio: FLOWS }, &unbound, now).video
         };
         let accused = Standing::NotStored(Reason::PayloadType(Some(97)));
         assert_eq!(stands(60, at(1)), accused);
@@ -316,7 +340,7 @@ mod tests {
         let mut watch = TrackWatch::new(start);
         let (flows, not_stored) =
             (track(Flow::Flowing, false), Standing::NotStored(Reason::Withheld(Withheld::NoKeyFrame)));
-        let mut stands = |video, audio, now| watch.standings(video, audio, &none, now)[0];
+        let mut stands = |video, audio, now| watch.standings(PerTrack { video, audio }, &none, now).video;
         assert_eq!(stands(flows, FLOWS, at(1)), Standing::Waiting);
         assert_eq!(stands(flows, FLOWS, at(10)), Standing::Waiting);
         assert_eq!(stands(flows, FLOWS, at(11)), not_stored);
@@ -327,6 +351,9 @@ mod tests {
         assert_eq!(stands(flows, FLOWS, at(61)), Standing::Waiting);
         assert_eq!(stands(flows, FLOWS, at(71)), not_stored);
         // Sound needs no key frame.
-        assert_eq!(watch.standings(FLOWS, flows, &none, at(200))[1], Standing::Waiting);
+        assert_eq!(
+            watch.standings(PerTrack { video: FLOWS, audio: flows }, &none, at(200)).audio,
+            Standing::Waiting
+        );
     }
 }

@@ -19,7 +19,7 @@ def action(method):
 def control_plane():
     """The actions that each method of `kvs::ControlPlane` needs, those of the methods it calls included."""
     bodies = {}
-    for part in re.split(r"\n    pub (?:async )?fn ", read("crates/kvs/src/control.rs"))[1:]:
+    for part in re.split(r"\n    (?:pub )?(?:async )?fn ", sources("crates/kvs/src/control"))[1:]:
         bodies[re.match(r"\w+", part)[0]] = part.split("\n    }\n")[0]
 
     def needs(name):
@@ -56,8 +56,7 @@ def agent():
         actions.add("kinesisvideo:ConnectAsMaster")
     if 'set_path("/putMedia")' in read("crates/putmedia/src/transport.rs"):
         actions.add("kinesisvideo:PutMedia")
-    sink = sources("crates/gst-kvssink/src/kvssink")
-    actions |= {action(method) for method in re.findall(r"\bclient\s*\.(\w+)\(\)", sink)}
+    actions |= by_control_plane(sources("crates/gst-kvssink/src/kvssink"))
     if "stream-tags" not in code:
         # The sink tags a stream when it is told to.
         actions.discard("kinesisvideo:TagStream")

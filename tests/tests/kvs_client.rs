@@ -6,9 +6,7 @@ use std::time::Duration;
 use kvs::signaling::{
     IceCandidate, SignalingConfig, SignalingEvent, SignalingReceiver, SignalingRole, connect,
 };
-use kvs::{
-    ChannelId, ClientId, ControlPlane, DataApi, MediaStorage, NewStream, Role, StreamId, Tags, ice_servers,
-};
+use kvs::{ChannelId, ClientId, ControlPlane, MediaStorage, NewStream, Role, StreamId, Tags, ice_servers};
 use kvs_aws::{AwsContext, ErrorClass};
 use kvs_local::{AccessKey, Config, Server};
 use tempfile::TempDir;
@@ -59,7 +57,7 @@ async fn channels_and_streams_are_made_found_and_missed() {
 
     let stream = control.create_stream(&"door".parse().unwrap(), &day()).await.unwrap();
     assert_eq!((stream.retention_hours, stream.active), (24, true));
-    let endpoint = control.data_endpoint(&StreamId::Arn(stream.arn), DataApi::PutMedia).await.unwrap();
+    let endpoint = control.put_media_endpoint(&StreamId::Arn(stream.arn)).await.unwrap();
     assert_eq!(endpoint.as_str().trim_end_matches('/'), server.url());
     server.shutdown().await;
 }

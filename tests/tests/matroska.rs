@@ -5,7 +5,8 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use kvs_local::putmedia::{Ingest, Limits, Output as Heard};
+use kvs_local::FragmentLimits;
+use kvs_local::putmedia::{Ingest, Output as Heard};
 use kvs_putmedia::{
     CloseReason, Codec, FragmentEvent, Frame, MediaTime, Output, Producer, ProducerConfig, SessionId,
     Timecodes, TrackFormat, TrackKind, Transmit,
@@ -130,7 +131,7 @@ impl Service {
             while let Some(output) = producer.poll_output() {
                 match output {
                     Output::Connect(start) => {
-                        self.session = Some((start.id, Ingest::new(Limits::default())));
+                        self.session = Some((start.id, Ingest::new(FragmentLimits::default())));
                         producer.handle_connected(start.id);
                     }
                     Output::Abort(_) => self.session = None,

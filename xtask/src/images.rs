@@ -75,7 +75,7 @@ pub fn run_command(options: &Options) -> Result<ExitCode> {
     };
     let images = ensure(&names, &options.profile)?;
     if options.check {
-        let _turn = assets::turn("images.lock")?;
+        let _lock = assets::lock("images.lock")?;
         let store = Store::open()?;
         for image in &images {
             store.check(image).with_context(|| image.reference.clone())?;
@@ -115,7 +115,7 @@ pub fn ensure(names: &[&str], profile: &str) -> Result<Vec<Image>> {
     if let Some(missing) = missing() {
         bail!(missing);
     }
-    let _turn = assets::turn("images.lock")?;
+    let _lock = assets::lock("images.lock")?;
     let store = Store::open()?;
     let builder = store.builder()?;
     let page = if names.contains(&KVS_LOCAL) {
@@ -140,7 +140,7 @@ impl Store {
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let store = Self { folder };
         // What a run left behind that was killed.
-        quietly(store.buildah().args(["rm", "--all"]))?;
+        run_silently(store.buildah().args(["rm", "--all"]))?;
         Ok(store)
     }
 
@@ -176,7 +176,7 @@ impl Store {
         }
         say!("Making a Debian {SUITE} that compiles, once: some 300 MB of packages");
         // Those of other versions of the list.
-        quietly(self.buildah().args(["rmi", "--all", "--force"]))?;
+        run_silently(self.buildah().args(["rmi", "--all", "--force"]))?;
         let archive = self.folder.join("builder.tar");
         // The folder has the repository's files at the places that the script expects.
         let prepare = format!(
@@ -202,15 +202,15 @@ impl Store {
         if !status.success() {
             bail!("mmdebstrap ended with {status}\n{}", crate::process::tail(&log, 15));
         }
-        let container = said(self.buildah().args(["from", "scratch"]))?;
-        quietly(self.buildah().arg("add").arg(&container).arg(&archive).arg("/"))?;
+        let container = printed(self.buildah().args(["from", "scratch"]))?;
+        run_silently(self.buildah().arg("add").arg(&container).arg(&archive).arg("/"))?;
         let paths = "/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-        quietly(
+        run_silently(
             self.buildah()
                 .args(["config", "--env", &format!("PATH={paths}"), "--env", "CARGO_HOME=/usr/local/cargo"])
                 .args(["--env", "CARGO_NET_OFFLINE=true", &container]),
         )?;
-        quietly(self.buildah().args(["commit", "--quiet", "--rm", &container, &reference]))?;
+        run_silently(self.buildah().args(["commit", "--quiet", "--rm", &container, &reference]))?;
         fs::remove_file(&archive)?;
         Ok(reference)
     }
@@ -227,7 +227,7 @@ impl Store {
         say!("Building {reference}");
         let compiled = target().join("images/target");
         fs::create_dir_all(&compiled)?;
-        let sysroot = said(cargo_rustc().args(["--print", "sysroot"]))?;
+        let sysroot = printed(cargo_rustc().args(["--print", "sysroot"]))?;
         let mut build = self.buildah();
         build
             .args(["build", "--quiet", "--isolation", "chroot", "--pull-never", "--format", "docker"])
@@ -258,7 +258,7 @@ impl Store {
         if image.bytes > most {
             bail!("{:.1} MB uncompressed, at most {:.0} MB", megabytes(image.bytes), megabytes(most));
         }
-        let text = said(self.buildah().args(["inspect", "--type", "image", &image.reference]))?;
+        let text = printed(self.buildah().args(["inspect", "--type", "image", &image.reference]))?;
         let mut inspected: serde_json::Value = serde_json::from_str(&text)?;
         let config = inspected["Docker"]["config"].take();
         if config["User"] != NONROOT {
@@ -266,10 +266,10 @@ impl Store {
         }
         // Whatever it loads is there.
         let program = config["Entrypoint"][0].as_str().context("it has no entry point")?.to_owned();
-        let container = said(self.buildah().args(["from", "--pull-never", &image.reference]))?;
+        let container = printed(self.buildah().args(["from", "--pull-never", &image.reference]))?;
         let answer =
-            said(self.buildah().args(["run", "--isolation", "chroot", &container, &program, "--version"]));
-        quietly(self.buildah().args(["rm", &container]))?;
+            printed(self.buildah().args(["run", "--isolation", "chroot", &container, &program, "--version"]));
+        run_silently(self.buildah().args(["rm", &container]))?;
         let answer = answer?;
         if !answer.ends_with(env!("CARGO_PKG_VERSION")) {
             bail!("`{program} --version` says {answer:?}");
@@ -280,14 +280,14 @@ impl Store {
 
 /// Is this archive younger than everything that an image is made of?
 fn is_fresh(archive: &Path) -> Result<bool> {
-    let Some(made) = workspace::modified(archive) else { return Ok(false) };
+    let Some(packed) = workspace::modified(archive) else { return Ok(false) };
     for part in ["Cargo.lock", "Cargo.toml", "xtask/packages.txt"] {
-        if workspace::modified(&root().join(part)) >= Some(made) {
+        if workspace::modified(&root().join(part)) >= Some(packed) {
             return Ok(false);
         }
     }
     for folder in ["agent", "crates", "deploy/images", "operator"] {
-        if workspace::newest(&root().join(folder))? >= Some(made) {
+        if workspace::newest(&root().join(folder))? >= Some(packed) {
             return Ok(false);
         }
     }
@@ -322,12 +322,12 @@ fn debian() -> String {
 }
 
 /// The one line that a command prints.
-fn said(command: &mut Command) -> Result<String> {
-    let shown = show(command);
-    let output = command.output().with_context(|| format!("cannot run `{shown}`"))?;
+fn printed(command: &mut Command) -> Result<String> {
+    let command_line = show(command);
+    let output = command.output().with_context(|| format!("cannot run `{command_line}`"))?;
     if !output.status.success() {
         bail!(
-            "`{shown}` ended with {}\n{}",
+            "`{command_line}` ended with {}\n{}",
             output.status,
             String::from_utf8_lossy(&output.stderr).trim_end()
         );
@@ -335,6 +335,7 @@ fn said(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
-fn quietly(command: &mut Command) -> Result<()> {
-    said(command).map(drop)
+/// A command whose output matters only when it fails.
+fn run_silently(command: &mut Command) -> Result<()> {
+    printed(command).map(drop)
 }

@@ -1,13 +1,16 @@
 //! `cargo xtask`: the two commands that do everything, `demo` and `test`, and their helpers.
 #![forbid(unsafe_code)]
 
+mod arrows;
 mod bench;
+mod circles;
 mod cluster;
 mod crds;
 mod demo;
 mod images;
 mod packages;
 mod process;
+mod say;
 mod soak;
 mod suites;
 mod workspace;
@@ -16,16 +19,6 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-
-/// A line for the person at the terminal.
-#[macro_export]
-macro_rules! say {
-    ($($arguments:tt)*) => {{
-        use std::io::Write;
-        // Nobody reads on (`| head`): that is no reason to fail, and `println!` would panic.
-        let _ = writeln!(std::io::stdout(), $($arguments)*);
-    }};
-}
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Builds, shows and tests kvs-ingest")]

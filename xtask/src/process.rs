@@ -14,6 +14,8 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use crate::workspace::show;
+
 /// How often a wait looks at its condition.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -127,6 +129,19 @@ fn stop_group(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
     }
     let _ = killpg(group, Signal::SIGKILL);
     status.or_else(|| child.wait().ok())
+}
+
+/// Runs a tool to its end; its standard output, or an error with its standard error.
+pub fn output(command: &mut Command) -> Result<String> {
+    let command_line = show(command);
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    if !output.status.success() {
+        bail!("`{command_line}`: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The last `count` lines of a file, indented.

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::packages::{self, Group};
-use crate::suites::binaries;
+use crate::suites::compile::binaries;
 use crate::workspace::{cargo, run as run_command};
 use crate::{process, say};
 

@@ -14,6 +14,15 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(1).unwrap_or(Path::new(".")).to_owned()
 }
 
+/// The folders of the workspace's members, as its Cargo.toml lists them.
+pub fn members() -> Result<Vec<String>> {
+    let path = root().join("Cargo.toml");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let list = text.split_once("members = [").and_then(|(_, rest)| rest.split_once(']'));
+    let (list, _) = list.with_context(|| format!("no members in {}", path.display()))?;
+    Ok(list.split('"').skip(1).step_by(2).map(str::to_owned).collect())
+}
+
 /// Cargo's target folder.
 pub fn target() -> PathBuf {
     match env::var_os("CARGO_TARGET_DIR") {
@@ -97,10 +106,11 @@ pub fn newest(folder: &Path) -> Result<Option<std::time::SystemTime>> {
 
 /// Runs a command to its end and fails with its name when it fails.
 pub fn run(command: &mut Command) -> Result<()> {
-    let shown = show(command);
-    let status = command.stdin(Stdio::null()).status().with_context(|| format!("cannot run `{shown}`"))?;
+    let command_line = show(command);
+    let status =
+        command.stdin(Stdio::null()).status().with_context(|| format!("cannot run `{command_line}`"))?;
     if !status.success() {
-        bail!("`{shown}` ended with {status}");
+        bail!("`{command_line}` ended with {status}");
     }
     Ok(())
 }
@@ -114,4 +124,18 @@ pub fn show(command: &Command) -> String {
         text.push_str(&argument.to_string_lossy());
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_folders_with_a_manifest() {
+        let members = members().unwrap();
+        assert!(members.len() > 10 && members.contains(&"xtask".to_owned()), "{members:?}");
+        for member in members {
+            assert!(root().join(&member).join("Cargo.toml").is_file(), "{member}");
+        }
+    }
 }

@@ -2,14 +2,15 @@
 
 use super::status::millis;
 use crate::events::Events;
-use crate::pipeline::SinkStatistics;
+use crate::outputs::Outputs;
 use crate::session::Phase;
 use crate::state::Snapshot;
 use crate::tracks::{self, Standing};
-use kvs_media::{TimeSource, Withheld};
+use kvs_media::{MediaKind, TimeSource, Withheld};
 use parking_lot::Mutex;
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -54,8 +55,22 @@ const SOURCES: [TimeSource; 3] = [TimeSource::Reports, TimeSource::Rtp, TimeSour
 
 type Float = Gauge<f64, AtomicU64>;
 
-/// Reads one sum.
-type Read = fn(&Snapshot, &SinkStatistics) -> u64;
+type Read = fn(&Snapshot) -> u64;
+
+/// What the outputs tell, when it is asked for.
+struct OfOutputs(Outputs);
+
+impl std::fmt::Debug for OfOutputs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OfOutputs")
+    }
+}
+
+impl Collector for OfOutputs {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|output| output.encode_metrics(&mut encoder))
+    }
+}
 
 /// The registry with the gauges that are set when it is read.
 pub(super) struct Metrics {
@@ -75,16 +90,13 @@ struct Inner {
     distance: Float,
     /// Sums that are kept elsewhere, and never shrink.
     counts: Vec<(Read, Counter)>,
-    buffered_bytes: Gauge,
-    spooled_bytes: Gauge,
-    buffered_seconds: Float,
-    last_persisted: Float,
 }
 
 impl Metrics {
-    pub(super) fn new(events: &Events) -> Self {
+    pub(super) fn new(events: &Events, outputs: Outputs) -> Self {
         let mut registry = Registry::with_prefix("kvs_ingest");
         events.register(&mut registry);
+        registry.register_collector(Box::new(OfOutputs(outputs)));
         let phase = Family::<PhaseLabel, Gauge>::default();
         registry.register("phase", "1 for the phase the agent is in", phase.clone());
         let signaling = Gauge::default();
@@ -112,83 +124,49 @@ impl Metrics {
         let distance = Float::default();
         let help = "How far video comes after audio by the sender's reports; it is taken off";
         registry.register("track_distance_seconds", help, distance.clone());
-        let buffered_seconds = Float::default();
-        registry.register("buffered_seconds", "Media that waits to be persisted", buffered_seconds.clone());
-        let buffered_bytes = Gauge::default();
-        registry.register(
-            "buffered_bytes",
-            "Bytes in memory that wait to be persisted",
-            buffered_bytes.clone(),
-        );
-        let spooled_bytes = Gauge::default();
-        let help = "Bytes in the spool on disk that wait to be persisted";
-        registry.register("spooled_bytes", help, spooled_bytes.clone());
-        let last_persisted = Float::default();
-        registry.register(
-            "last_persisted_timestamp_seconds",
-            "Producer time of the newest persisted fragment, Unix time",
-            last_persisted.clone(),
-        );
         let mut counts: Vec<(Read, Counter)> = Vec::new();
         let mut count = |name: &str, help: &str, read: Read| {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
             counts.push((read, counter));
         };
-        count("packets_received", "RTP packets, without duplicates", |now, _| now.totals.packets_received);
-        count("bytes_received", "RTP payload bytes", |now, _| now.totals.bytes_received);
-        count("packets_lost", "RTP packets that never came", |now, _| now.totals.packets_lost);
-        count("packets_repaired", "RTP packets that came when asked for again", |now, _| {
+        count("packets_received", "RTP packets, without duplicates", |now| now.totals.packets_received);
+        count("bytes_received", "RTP payload bytes", |now| now.totals.bytes_received);
+        count("packets_lost", "RTP packets that never came", |now| now.totals.packets_lost);
+        count("packets_repaired", "RTP packets that came when asked for again", |now| {
             now.totals.packets_repaired
         });
-        count("nacks", "RTP packets asked for again", |now, _| now.totals.nack_count);
-        count("plis", "Key frames asked for", |now, _| now.totals.pli_count);
-        count("frames_received", "Complete access units", |now, _| now.totals.frames_received);
-        count("key_frames_received", "IDR pictures", |now, _| now.totals.key_frames_received);
-        count("frames_dropped", "Access units that were not stored", |now, _| now.totals.frames_dropped);
-        count(
-            "time_epochs",
-            "Times that RTP timestamps jumped, stood still or changed their rate",
-            |now, _| now.totals.epochs,
-        );
-        count("sender_reports_refused", "Sender reports that contradicted the packets", |now, _| {
+        count("nacks", "RTP packets asked for again", |now| now.totals.nack_count);
+        count("plis", "Key frames asked for", |now| now.totals.pli_count);
+        count("frames_received", "Complete access units", |now| now.totals.frames_received);
+        count("key_frames_received", "IDR pictures", |now| now.totals.key_frames_received);
+        count("frames_dropped", "Access units that were not stored", |now| now.totals.frames_dropped);
+        count("time_epochs", "Times that RTP timestamps jumped, stood still or changed their rate", |now| {
+            now.totals.epochs
+        });
+        count("sender_reports_refused", "Sender reports that contradicted the packets", |now| {
             now.totals.reports_refused
         });
-        count("silence_milliseconds", "Silence written where no sound was received", |now, _| {
+        count("silence_milliseconds", "Silence written where no sound was received", |now| {
             millis(now.totals.sound.silence)
         });
-        count("sound_retimed_milliseconds", "Sound played a little slower or faster", |now, _| {
-            millis(now.totals.sound.bent)
+        count("sound_retimed_milliseconds", "Sound played a little slower or faster", |now| {
+            millis(now.totals.sound.retimed)
         });
-        count("sound_late_milliseconds", "Sound stored behind what sounded after it", |now, _| {
+        count("sound_late_milliseconds", "Sound stored behind what sounded after it", |now| {
             millis(now.totals.sound.late)
         });
-        count("packets_unbound", "RTP packets that no track takes", |now, _| now.totals.packets_unbound);
-        count("packets_undecryptable", "Packets that SRTP could not decrypt", |now, _| {
+        count("packets_unbound", "RTP packets that no track takes", |now| now.totals.packets_unbound);
+        count("packets_undecryptable", "Packets that SRTP could not decrypt", |now| {
             now.totals.packets_undecryptable
         });
-        count("socket_drops", "Datagrams that the kernel dropped because the sockets were full", |now, _| {
+        count("socket_drops", "Datagrams that the kernel dropped because the sockets were full", |now| {
             now.totals.socket_drops
         });
-        count("packets_discarded", "Packets dropped because they were not taken in time", |now, _| {
+        count("packets_discarded", "Packets dropped because they were not taken in time", |now| {
             now.totals.packets_discarded
         });
-        count("peer_connections", "Peer connections that a master answered", |now, _| now.totals.peers);
-        count("fragments_persisted", "Fragments acknowledged as persisted", |_, sink| {
-            sink.fragments_persisted
-        });
-        count("fragments_replayed", "Fragments sent again", |_, sink| sink.fragments_replayed);
-        count("fragments_dropped", "Fragments given up", |_, sink| sink.fragments_dropped);
-        count(
-            "frames_stored_late",
-            "Frames in a session of their own, too late for their fragment",
-            |_, sink| sink.frames_late,
-        );
-        count("putmedia_epochs", "PutMedia sessions that began because time went back", |_, sink| {
-            sink.epochs
-        });
-        count("spool_failures", "What the disk of the spool could not do", |_, sink| sink.spool_failures);
-        count("putmedia_sessions", "PutMedia sessions", |_, sink| sink.sessions);
+        count("peer_connections", "Peer connections that a master answered", |now| now.totals.peers);
         Self {
             inner: Mutex::new(Inner {
                 registry,
@@ -202,54 +180,43 @@ impl Metrics {
                 withheld,
                 distance,
                 counts,
-                buffered_bytes,
-                spooled_bytes,
-                buffered_seconds,
-                last_persisted,
             }),
         }
     }
 
-    pub(super) fn encode(&self, now: &Snapshot, sink: &SinkStatistics) -> Result<String, std::fmt::Error> {
+    pub(super) fn encode(&self, now: &Snapshot) -> Result<String, std::fmt::Error> {
         let inner = self.inner.lock();
         for (phase, name) in PHASES {
             let gauge = inner.phase.get_or_create(&PhaseLabel { phase: name });
             gauge.set(i64::from(phase == now.view.phase));
         }
         inner.signaling.set(i64::from(now.view.signaling));
-        let video = now.received.as_ref().and_then(|received| received.video.as_ref());
+        let video = now.received.as_ref().and_then(|received| received.stats.video.as_ref());
         inner.jitter.set(video.map_or(0.0, |video| video.jitter));
         let round_trip = now.received.as_ref().and_then(|received| received.peer.round_trip_time);
         inner.round_trip_time.set(round_trip.map_or(0.0, |time| time.as_secs_f64()));
         let time = now.received.as_ref().map(|received| received.time).unwrap_or_default();
-        for (kind, stats) in [("video", time.video), ("audio", time.audio)] {
+        let standings = now.received.as_ref().map(|received| received.standings).unwrap_or_default();
+        for track in MediaKind::ALL {
+            let (kind, stats) = (track.as_str(), time.tracks[track]);
             for source in SOURCES {
                 let label = SourceLabel { kind, source: source.as_str() };
                 inner.time_source.get_or_create(&label).set(i64::from(stats.source == source));
             }
             inner.rate.get_or_create(&TrackLabel { kind }).set(stats.rate_ppm);
-        }
-        let standings = now.received.as_ref().map(|received| received.standings).unwrap_or_default();
-        for (index, kind) in ["video", "audio"].into_iter().enumerate() {
             // Of a connection that is silent or left nothing is being stored.
-            let is_stored = now.view.phase == Phase::Streaming && standings[index] == Standing::Stored;
+            let is_stored = now.view.phase == Phase::Streaming && standings[track] == Standing::Stored;
             inner.stored.get_or_create(&TrackLabel { kind }).set(i64::from(is_stored));
             for reason in Withheld::ALL {
                 let label = WithheldLabel { kind, reason: tracks::word(reason) };
-                let count = now.totals.withheld[index].get(reason);
+                let count = now.totals.withheld[track].get(reason);
                 inner.withheld.get_or_create(&label).inner().store(count, Ordering::Relaxed);
             }
         }
         inner.distance.set(time.distance_ms.map_or(0.0, |ms| ms as f64 / 1e3));
         for (read, counter) in &inner.counts {
-            counter.inner().store(read(now, sink), Ordering::Relaxed);
+            counter.inner().store(read(now), Ordering::Relaxed);
         }
-        inner.buffered_bytes.set(i64::try_from(sink.buffered_bytes).unwrap_or(i64::MAX));
-        inner.spooled_bytes.set(i64::try_from(sink.spooled_bytes).unwrap_or(i64::MAX));
-        inner.buffered_seconds.set(sink.buffered.as_secs_f64());
-        let persisted =
-            sink.last_persisted_at.and_then(|at| at.duration_since(std::time::SystemTime::UNIX_EPOCH).ok());
-        inner.last_persisted.set(persisted.map_or(0.0, |at| at.as_secs_f64()));
         let mut text = String::new();
         encode(&mut text, &inner.registry)?;
         Ok(text)
@@ -261,24 +228,25 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::session::View;
+    use crate::session::{Reason, View};
     use crate::state::State;
+    use kvs_media::PerTrack;
 
     #[test]
     fn a_track_is_stored_while_it_streams_only() {
-        let (metrics, state) = (Metrics::new(&Events::default()), State::new());
-        state.new_peer(1).lock().standings = [Standing::Stored; 2];
+        let (metrics, state) = (Metrics::new(&Events::default(), Outputs::default()), State::new());
+        state.new_peer(1).lock().standings = PerTrack::from_fn(|_| Standing::Stored);
         for (phase, stored) in PHASES.map(|(phase, _)| (phase, u8::from(phase == Phase::Streaming))) {
             let view = View {
                 phase,
-                reason: "Any",
+                reason: Reason::Streaming,
                 message: String::new(),
                 signaling: true,
                 authenticated: true,
                 client_id: String::new(),
             };
             state.set_view(view);
-            let text = metrics.encode(&state.snapshot(), &SinkStatistics::default()).unwrap();
+            let text = metrics.encode(&state.snapshot()).unwrap();
             for kind in ["video", "audio"] {
                 let line = format!("track_stored{{kind=\"{kind}\"}} {stored}\n");
                 assert!(text.contains(&line), "{phase:?}: no {line} in {text}");

@@ -4,7 +4,7 @@ mod metrics;
 mod status;
 
 use crate::events::Events;
-use crate::pipeline::SinkFigures;
+use crate::outputs::Outputs;
 use crate::session::Phase;
 use crate::state::{Snapshot, State};
 use axum::Router;
@@ -21,31 +21,19 @@ const HANGS: Duration = Duration::from_secs(30);
 
 /// What the handlers look at.
 pub struct Context {
-    /// The agent.
-    pub state: Arc<State>,
-    /// The stream's side.
-    pub sink: Arc<dyn SinkFigures>,
+    state: Arc<State>,
+    outputs: Outputs,
     /// Name or ARN of the channel.
-    pub channel: String,
-    /// Name of the stream.
-    pub stream: String,
+    channel: String,
     metrics: Metrics,
 }
 
 impl Context {
-    /// What the handlers look at.
-    pub fn new(
-        state: Arc<State>,
-        sink: Arc<dyn SinkFigures>,
-        events: &Events,
-        channel: String,
-        stream: String,
-    ) -> Self {
-        Self { metrics: Metrics::new(events), state, sink, channel, stream }
+    pub fn new(state: Arc<State>, outputs: Outputs, events: &Events, channel: String) -> Self {
+        Self { metrics: Metrics::new(events, outputs.clone()), state, outputs, channel }
     }
 }
 
-/// The routes.
 pub fn router(context: Context) -> Router {
     Router::new()
         .route("/livez", get(livez))
@@ -69,7 +57,7 @@ async fn readyz(Extract(context): Extract<Arc<Context>>) -> Response {
     let snapshot = context.state.snapshot();
     let code = if ready(&snapshot) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let view = snapshot.view;
-    (code, format!("{}: {}\n", view.reason, view.message)).into_response()
+    (code, format!("{}: {}\n", view.reason.as_str(), view.message)).into_response()
 }
 
 /// Joined to the channel, and, when a master answers, receiving from its first key frame on. A
@@ -83,7 +71,7 @@ fn ready(snapshot: &Snapshot) -> bool {
 }
 
 async fn metrics_text(Extract(context): Extract<Arc<Context>>) -> Response {
-    match context.metrics.encode(&context.state.snapshot(), &context.sink.figures()) {
+    match context.metrics.encode(&context.state.snapshot()) {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], text).into_response()
@@ -93,5 +81,6 @@ async fn metrics_text(Extract(context): Extract<Arc<Context>>) -> Response {
 }
 
 async fn status_document(Extract(context): Extract<Arc<Context>>) -> Response {
-    Json(status::document(&context)).into_response()
+    let Context { state, outputs, channel, metrics: _ } = &*context;
+    Json(status::document(state, outputs, channel)).into_response()
 }

@@ -1,28 +1,26 @@
 //! The `/status` document.
 
-use super::Context;
-use crate::session::Phase;
-use crate::state::Snapshot;
+use crate::outputs::Outputs;
+use crate::rfc3339::rfc3339;
+use crate::state::{Snapshot, State};
 use crate::tracks::Standing;
-use kvs_ingest_api::{AgentStatus, AudioStatus, StreamStatus, TimeStatus, TrackState, VideoStatus};
-use kvs_media::{ClockStats, InboundStats, VideoFormat};
-use std::time::{Duration, SystemTime};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use kvs_ingest_api::{AgentStatus, AudioStatus, TimeStatus, TrackState, VideoStatus};
+use kvs_media::{AudioCodec, ClockStats, InboundStats, VideoCodec};
+use std::time::Duration;
 
-pub(super) fn document(context: &Context) -> AgentStatus {
-    let Snapshot { view, since, idle: _, received, totals } = context.state.snapshot();
-    let sink = context.sink.figures();
+/// The document of now. `channel` is its name or ARN, as it was configured.
+pub(super) fn document(state: &State, outputs: &Outputs, channel: &str) -> AgentStatus {
+    let Snapshot { view, since, idle: _, received, totals } = state.snapshot();
     let pair = received.as_ref().and_then(|received| received.peer.pair.as_ref());
     let video = received.as_ref().and_then(|received| {
-        let [standing, _] = received.standings;
-        let stats = received.video.as_ref().filter(|it| is_there(it, standing))?;
+        let standing = received.standings.video;
+        let stats = received.stats.video.as_ref().filter(|it| is_there(it, standing))?;
         Some(VideoStatus {
             state: track_state(standing),
             reason: track_reason(standing),
-            withheld: totals.withheld[0].total(),
-            codec: "H264".to_owned(),
-            profile: received.format.map(profile).unwrap_or_default(),
+            withheld: totals.withheld.video.total(),
+            codec: received.video_codec.map(VideoCodec::encoding_name).unwrap_or_default().to_owned(),
+            profile: received.format.map(|format| format.profile_name()).unwrap_or_default(),
             frame_width: received.format.map_or(0, |format| format.width),
             frame_height: received.format.map_or(0, |format| format.height),
             frames_received: totals.frames_received,
@@ -32,32 +30,31 @@ pub(super) fn document(context: &Context) -> AgentStatus {
             packets_lost: stats.packets_lost,
             nack_count: stats.nack_count,
             pli_count: stats.pli_count,
-            time: time(received.time.video),
+            time: time(received.time.tracks.video),
         })
     });
     let audio = received.as_ref().and_then(|received| {
-        let [_, standing] = received.standings;
-        let stats = received.audio.as_ref().filter(|it| is_there(it, standing))?;
+        let standing = received.standings.audio;
+        let stats = received.stats.audio.as_ref().filter(|it| is_there(it, standing))?;
         Some(AudioStatus {
             state: track_state(standing),
             reason: track_reason(standing),
-            withheld: totals.withheld[1].total(),
-            codec: "opus".to_owned(),
+            withheld: totals.withheld.audio.total(),
+            codec: received.audio_codec.map(AudioCodec::encoding_name).unwrap_or_default().to_owned(),
             packets_received: stats.packets_received,
             packets_lost: stats.packets_lost,
-            time: time(received.time.audio),
+            time: time(received.time.tracks.audio),
             silence_ms: millis(totals.sound.silence),
-            retimed_ms: millis(totals.sound.bent),
+            retimed_ms: millis(totals.sound.retimed),
             late_ms: millis(totals.sound.late),
         })
     });
-    AgentStatus {
-        phase: phase(view.phase),
-        reason: view.reason.to_owned(),
+    let mut status = AgentStatus {
+        phase: view.phase,
+        reason: view.reason.as_str().to_owned(),
         message: view.message,
         since: rfc3339(since),
-        channel: Some(context.channel.clone()),
-        stream: Some(context.stream.clone()),
+        channel: Some(channel.to_owned()),
         client_id: (!view.client_id.is_empty()).then_some(view.client_id),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         signaling_connected: view.signaling,
@@ -76,16 +73,12 @@ pub(super) fn document(context: &Context) -> AgentStatus {
         receive_buffer_bytes: received.as_ref().map_or(0, |received| received.peer.receive_buffer as u64),
         track_distance_ms: received.as_ref().and_then(|received| received.time.distance_ms),
         clock_step_ms: received.as_ref().map_or(0, |received| received.time.clock_step_ms),
-        kvs: StreamStatus {
-            fragments_persisted: sink.fragments_persisted,
-            last_persisted_at: sink.last_persisted_at.map(rfc3339),
-            fragments_replayed: sink.fragments_replayed,
-            fragments_dropped: sink.fragments_dropped,
-            frames_late: sink.frames_late,
-            buffered_seconds: sink.buffered.as_secs_f64(),
-            sessions: sink.sessions,
-        },
+        ..AgentStatus::default()
+    };
+    for output in outputs.iter() {
+        output.describe(&mut status);
     }
+    status
 }
 
 /// Something of it came, or should have.
@@ -108,19 +101,6 @@ fn track_reason(standing: Standing) -> Option<String> {
     }
 }
 
-fn phase(phase: Phase) -> kvs_ingest_api::Phase {
-    use kvs_ingest_api::Phase as Api;
-    match phase {
-        Phase::Starting => Api::Starting,
-        Phase::WaitingForMaster => Api::WaitingForMaster,
-        Phase::Connecting => Api::Connecting,
-        Phase::Streaming => Api::Streaming,
-        Phase::Reconnecting => Api::Reconnecting,
-        Phase::Stopping => Api::Stopping,
-        Phase::Failed => Api::Failed,
-    }
-}
-
 fn time(stats: ClockStats) -> TimeStatus {
     TimeStatus {
         source: stats.source.as_str().to_owned(),
@@ -132,19 +112,4 @@ fn time(stats: ClockStats) -> TimeStatus {
 
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn rfc3339(time: SystemTime) -> String {
-    OffsetDateTime::from(time).format(&Rfc3339).unwrap_or_default()
-}
-
-/// The profile's name (H.264 annex A).
-fn profile(format: VideoFormat) -> String {
-    match (format.profile_idc, format.constraint_flags & 0x40 != 0) {
-        (66, true) => "constrained-baseline".to_owned(),
-        (66, false) => "baseline".to_owned(),
-        (77, _) => "main".to_owned(),
-        (100, _) => "high".to_owned(),
-        (other, _) => format!("profile-{other}"),
-    }
 }

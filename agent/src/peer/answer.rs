@@ -1,15 +1,16 @@
 //! What a master agreed to, in the agent's words.
 
 use bytes::Bytes;
-use kvs_peer::sdp::{Answer, Codec, MediaKind};
+use kvs_media::{AudioCodec, MediaKind, VideoCodec};
+use kvs_peer::sdp::{AcceptedSection, Answer, Codec};
 
 /// What the answer lets arrive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Negotiated {
-    /// The `profile-level-id` of the answered H.264, lower case.
-    pub video: Option<String>,
-    /// Opus was accepted.
-    pub audio: bool,
+    /// `None`: no video comes.
+    pub video: Option<VideoCodec>,
+    /// `None`: no audio comes.
+    pub audio: Option<AudioCodec>,
     /// SPS and PPS of `sprop-parameter-sets` (RFC 6184, section 8.1), NAL units without start codes.
     pub parameter_sets: Vec<Bytes>,
     /// What was offered and not taken, in words for a person.
@@ -20,20 +21,16 @@ pub struct Negotiated {
 
 impl From<&Answer> for Negotiated {
     fn from(answer: &Answer) -> Self {
+        let codec = |kind| answer.section(kind).and_then(AcceptedSection::codec);
+        // Of every payload type: which of them is sent, the first packet tells.
         let formats = answer.section(MediaKind::Video).into_iter().flat_map(|section| &section.formats);
-        let mut negotiated = Self {
-            audio: answer.section(MediaKind::Audio).is_some(),
+        let parameter_sets = formats.flat_map(|format| format.codec.parameter_sets());
+        Self {
+            video: codec(MediaKind::Video).and_then(Codec::video),
+            audio: codec(MediaKind::Audio).and_then(Codec::audio),
+            parameter_sets: parameter_sets.cloned().map(Bytes::from).collect(),
             refused: answer.refused.clone(),
             left_out: answer.left_out.clone(),
-            ..Self::default()
-        };
-        // Of every payload type: which of them is sent, the first packet tells.
-        for format in formats {
-            if let Codec::H264 { profile_level_id, parameter_sets, .. } = &format.codec {
-                negotiated.video.get_or_insert_with(|| profile_level_id.clone());
-                negotiated.parameter_sets.extend(parameter_sets.iter().cloned().map(Bytes::from));
-            }
         }
-        negotiated
     }
 }

@@ -4,8 +4,7 @@
 use super::queue::{MediaQueue, MediaSender, media_queue};
 use super::sockets::{self, Buffers, Socket};
 use super::{
-    MediaEvent, MediaKind, Negotiated, Peer, PeerConfig, PeerError, PeerEvent, PeerStats, SelectedPair,
-    Unbound, servers,
+    MediaEvent, Negotiated, Peer, PeerConfig, PeerError, PeerEvent, PeerStats, SelectedPair, Unbound, servers,
 };
 use async_trait::async_trait;
 use kvs_peer::{Event, Receiver, ReceiverError, Stage, sdp};
@@ -116,7 +115,7 @@ impl UdpPeer {
             stats,
             figures_at: Instant::now(),
             drops_at: Instant::now(),
-            servers_told: 0,
+            server_failures_logged: 0,
         };
         std::thread::Builder::new()
             .name("webrtc".to_owned())
@@ -198,7 +197,7 @@ struct Engine {
     stats: Arc<Mutex<PeerStats>>,
     figures_at: Instant,
     drops_at: Instant,
-    servers_told: usize,
+    server_failures_logged: usize,
 }
 
 struct Datagram {
@@ -241,7 +240,7 @@ impl Engine {
                 self.receiver.handle_timeout(now);
             }
             self.send(now);
-            self.tell(now);
+            self.emit_all(now);
             if let Some(reply) = closing {
                 let _ = reply.send(());
                 return;
@@ -334,11 +333,11 @@ impl Engine {
         }
     }
 
-    fn tell(&mut self, now: Instant) {
+    fn emit_all(&mut self, now: Instant) {
         let mut news = false;
         while let Some(event) = self.receiver.poll_event() {
             match event {
-                Event::Rtp { kind, packet } => self.media.send(MediaEvent::Rtp { kind: kind.into(), packet }),
+                Event::Rtp { kind, packet } => self.media.send(MediaEvent::Rtp { kind, packet }),
                 Event::SenderReport(report) => self.media.send(MediaEvent::SenderReport(report)),
                 Event::LocalCandidate(text) => {
                     if let Some(text) = sdp::sendable_candidate(&text) {
@@ -367,10 +366,10 @@ impl Engine {
             }
         }
         let failures = self.receiver.server_failures();
-        for failure in failures.get(self.servers_told..).unwrap_or_default() {
+        for failure in failures.get(self.server_failures_logged..).unwrap_or_default() {
             tracing::info!(failure, "STUN or TURN server without use");
         }
-        self.servers_told = failures.len();
+        self.server_failures_logged = failures.len();
         if news || now >= self.figures_at {
             self.figures_at = now + FIGURES;
             self.take_figures(now);
@@ -408,14 +407,5 @@ impl Engine {
 fn log_feedback(result: Result<(), ReceiverError>) {
     if let Err(error) = result {
         tracing::debug!(%error, "not sent");
-    }
-}
-
-impl From<kvs_media::Kind> for MediaKind {
-    fn from(kind: kvs_media::Kind) -> Self {
-        match kind {
-            kvs_media::Kind::Audio => Self::Audio,
-            kvs_media::Kind::Video => Self::Video,
-        }
     }
 }

@@ -10,7 +10,8 @@ mod sockets;
 mod tests;
 
 use async_trait::async_trait;
-pub use kvs_media::{RtpPacket, SenderReport};
+use kvs_media::{AudioCodec, VideoCodec};
+pub use kvs_media::{MediaKind, RtpPacket, SenderReport};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,33 +22,13 @@ pub use engine::UdpPeer;
 pub use kvs_peer::sdp::AnswerError;
 pub use queue::MediaQueue;
 
-/// Audio or video.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MediaKind {
-    /// A video track.
-    Video,
-    /// An audio track.
-    Audio,
-}
-
-impl MediaKind {
-    /// The word that SDP, logs and metrics use.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Video => "video",
-            Self::Audio => "audio",
-        }
-    }
-}
-
 /// What a peer connection is to be like.
 #[derive(Clone, Debug)]
 pub struct PeerConfig {
-    /// Offer to receive H.264.
-    pub video: bool,
-    /// Offer to receive Opus.
-    pub audio: bool,
+    /// Video codecs to offer, the most wanted first. Empty: no video.
+    pub video: Vec<VideoCodec>,
+    /// Audio codecs to offer, the most wanted first. Empty: no audio.
+    pub audio: Vec<AudioCodec>,
     /// `x-google-start-bitrate` and `x-google-min-bitrate` in kbit/s: keeps Chromium from ramping
     /// through three resolutions in the first seconds.
     pub start_bitrate_kbps: Option<u32>,
@@ -92,14 +73,12 @@ pub enum PeerEvent {
     Connected,
     /// Nothing came over the connection for four seconds, ICE checks included; it may recover by itself.
     Disconnected,
-    /// It did.
     Recovered,
     /// The master closed the connection (DTLS close_notify), or ended all its sources (RTCP BYE). All media that it
     /// sent before is in the media queue.
     Goodbye,
     /// ICE or DTLS gave up.
     Failed {
-        /// Which, and what was seen.
         reason: String,
     },
 }
@@ -108,12 +87,7 @@ pub enum PeerEvent {
 #[derive(Debug)]
 pub enum MediaEvent {
     /// One RTP packet, RTX already unwrapped, possibly a duplicate, in order of arrival.
-    Rtp {
-        /// Which track it belongs to.
-        kind: MediaKind,
-        /// The packet.
-        packet: RtpPacket,
-    },
+    Rtp { kind: MediaKind, packet: RtpPacket },
     /// One RTCP sender report.
     SenderReport(SenderReport),
 }
@@ -175,12 +149,7 @@ pub enum PeerError {
     Gone,
     /// A remote candidate was refused.
     #[error("remote candidate `{candidate}` refused: {reason}")]
-    Candidate {
-        /// The candidate as received.
-        candidate: String,
-        /// Why.
-        reason: String,
-    },
+    Candidate { candidate: String, reason: String },
     /// Feedback could not be sent.
     #[error("cannot send RTCP feedback: {0}")]
     Feedback(String),
@@ -217,7 +186,6 @@ pub trait Peer: Send + Sync {
     /// Asks for a key frame.
     async fn send_pli(&self, media_ssrc: u32) -> Result<(), PeerError>;
 
-    /// The figures now.
     async fn stats(&self) -> PeerStats;
 
     /// Ends the connection and frees its sockets and TURN allocations.

@@ -68,13 +68,6 @@ impl MediaQueue {
         count
     }
 
-    /// What is there now.
-    pub fn try_recv(&mut self) -> Option<MediaEvent> {
-        let event = self.receiver.try_recv().ok()?;
-        self.taken(std::slice::from_ref(&event));
-        Some(event)
-    }
-
     fn taken(&self, events: &[MediaEvent]) {
         self.bytes.fetch_sub(events.iter().map(size).sum(), Ordering::Relaxed);
     }
@@ -93,8 +86,8 @@ mod tests {
     use crate::peer::{MediaKind, RtpPacket};
     use bytes::Bytes;
 
-    #[test]
-    fn it_is_bounded_in_bytes_and_counts_what_does_not_fit() {
+    #[tokio::test]
+    async fn it_is_bounded_in_bytes_and_counts_what_does_not_fit() {
         let (sender, mut queue) = media_queue();
         let event = |payload: usize| MediaEvent::Rtp {
             kind: MediaKind::Video,
@@ -112,10 +105,11 @@ mod tests {
             sender.send(event((1 << 20) - EVENT));
         }
         assert_eq!(sender.discarded(), 1);
-        assert!(queue.try_recv().is_some());
+        assert!(queue.recv().await.is_some());
         sender.send(event((1 << 20) - EVENT));
         assert_eq!(sender.discarded(), 1);
-        while queue.try_recv().is_some() {}
+        drop(sender);
+        while queue.recv().await.is_some() {}
         assert_eq!(queue.bytes.load(Ordering::Relaxed), 0);
     }
 }

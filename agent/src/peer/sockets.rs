@@ -12,10 +12,9 @@ pub(super) const RECEIVE_BUFFER: usize = 8 << 20;
 /// Interfaces beyond these are not offered: candidates have to fit into one message.
 const MAX_SOCKETS: usize = 12;
 
-/// The longest datagram.
+/// Bytes of the longest datagram.
 const DATAGRAM: usize = 65_535;
 
-/// One bound socket.
 pub(super) struct Socket {
     pub(super) local: SocketAddr,
     pub(super) socket: mio::net::UdpSocket,

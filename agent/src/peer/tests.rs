@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use kvs_media::{AudioCodec, VideoCodec};
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MediaEngine};
 use rtc::peer_connection::sdp::RTCSessionDescription;
@@ -20,8 +21,8 @@ use webrtc::peer_connection::{
 
 fn config() -> PeerConfig {
     PeerConfig {
-        video: true,
-        audio: true,
+        video: vec![VideoCodec::H264],
+        audio: vec![AudioCodec::Opus],
         start_bitrate_kbps: Some(2000),
         relay_only: false,
         ice_servers: Vec::new(),

@@ -8,13 +8,12 @@
 pub(super) struct Backlog {
     limit: u64,
     dropping: bool,
-    dropped: u64,
 }
 
 impl Backlog {
     /// `limit`: bytes that may wait in front of the pipeline.
     pub(super) fn new(limit: u64) -> Self {
-        Self { limit, dropping: false, dropped: 0 }
+        Self { limit, dropping: false }
     }
 
     /// Whether an access unit of `size` bytes is admitted while `queued` bytes wait.
@@ -25,15 +24,7 @@ impl Backlog {
         } else if !fits {
             self.dropping = true;
         }
-        if self.dropping {
-            self.dropped += 1;
-        }
         !self.dropping
-    }
-
-    /// Access units dropped so far.
-    pub(super) fn dropped(&self) -> u64 {
-        self.dropped
     }
 }
 
@@ -51,6 +42,5 @@ mod tests {
         assert!(!backlog.admit(true, 60, 60), "an IDR that does not fit is no rescue");
         assert!(backlog.admit(true, 60, 0));
         assert!(backlog.admit(false, 10, 60));
-        assert_eq!(backlog.dropped(), 3);
     }
 }

@@ -1,21 +1,10 @@
 //! Which tracks a pipeline is built with.
 //!
-//! `kvssink` declares its tracks when a session begins and needs every one of them in each
-//! fragment, so a track is declared only when media of it arrived: a short wait after the first
+//! An output declares its tracks when it begins (KVS needs every one of them in each fragment), so a track is declared only when media of it arrived: a short wait after the first
 //! track gives the second its chance, and a track that appears later, or dries up, changes the set.
 
+use crate::tracks::Tracks;
 use std::time::{Duration, Instant};
-
-/// A set of tracks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Tracks {
-    /// H.264.
-    pub video: bool,
-    /// Opus, stored as AAC.
-    pub audio: bool,
-    /// In two channels.
-    pub stereo: bool,
-}
 
 /// How long the first track waits for the second.
 const PATIENCE: Duration = Duration::from_millis(1000);
@@ -60,8 +49,12 @@ impl Gate {
         let video = self.video.is_some_and(|last| {
             self.audio.is_none_or(|audio| audio.saturating_duration_since(last) < VIDEO_SILENT)
         });
-        let tracks = Tracks { video, audio: self.audio.is_some(), stereo: self.stereo };
-        let complete = (tracks.video || !self.expected.video) && (tracks.audio || !self.expected.audio);
+        let tracks = Tracks {
+            video: self.expected.video.filter(|_| video),
+            audio: self.expected.audio.filter(|_| self.audio.is_some()),
+            stereo: self.stereo,
+        };
+        let complete = (tracks.video, tracks.audio) == (self.expected.video, self.expected.audio);
         (complete || now.saturating_duration_since(first) >= PATIENCE).then_some(tracks)
     }
 
@@ -76,8 +69,12 @@ impl Gate {
 #[allow(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use super::*;
+    use kvs_media::{AudioCodec, VideoCodec};
 
-    const BOTH: Tracks = Tracks { video: true, audio: true, stereo: false };
+    const BOTH: Tracks =
+        Tracks { video: Some(VideoCodec::H264), audio: Some(AudioCodec::Opus), stereo: false };
+    const VIDEO: Tracks = Tracks { audio: None, ..BOTH };
+    const AUDIO: Tracks = Tracks { video: None, ..BOTH };
 
     #[test]
     fn both_tracks_open_it_at_once() {
@@ -97,8 +94,7 @@ mod tests {
         let mut gate = Gate::new(BOTH);
         gate.video(now);
         assert_eq!(gate.tracks(now + Duration::from_millis(999)), None);
-        let video = Tracks { video: true, ..Tracks::default() };
-        assert_eq!(gate.tracks(now + PATIENCE), Some(video));
+        assert_eq!(gate.tracks(now + PATIENCE), Some(VIDEO));
         gate.audio(false, now + Duration::from_secs(60));
         gate.video(now + Duration::from_secs(60));
         assert_eq!(gate.tracks(now + Duration::from_secs(60)), Some(BOTH));
@@ -107,7 +103,7 @@ mod tests {
     #[test]
     fn two_channels_once_are_two_channels_for_good() {
         let now = Instant::now();
-        let mut gate = Gate::new(Tracks { audio: true, ..Tracks::default() });
+        let mut gate = Gate::new(AUDIO);
         let heard = |gate: &mut Gate, stereo| {
             gate.audio(stereo, now);
             gate.tracks(now).unwrap().stereo
@@ -118,9 +114,9 @@ mod tests {
     #[test]
     fn what_was_not_negotiated_is_not_waited_for() {
         let now = Instant::now();
-        let mut gate = Gate::new(Tracks { audio: true, ..Tracks::default() });
+        let mut gate = Gate::new(AUDIO);
         gate.audio(false, now);
-        assert_eq!(gate.tracks(now), Some(Tracks { audio: true, ..Tracks::default() }));
+        assert_eq!(gate.tracks(now), Some(AUDIO));
     }
 
     #[test]
@@ -133,7 +129,7 @@ mod tests {
         assert_eq!(gate.tracks(now + Duration::from_secs(9)), Some(BOTH));
         gate.audio(false, now + VIDEO_SILENT);
         let later = now + VIDEO_SILENT;
-        assert_eq!(gate.tracks(later), Some(Tracks { audio: true, ..Tracks::default() }));
+        assert_eq!(gate.tracks(later), Some(AUDIO));
         gate.video(later);
         assert_eq!(gate.tracks(later), Some(BOTH));
     }

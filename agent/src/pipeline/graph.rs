@@ -2,11 +2,11 @@
 
 use super::audio::{RATE, Retime, RetimeFigures};
 use super::backlog::Backlog;
-use super::elements::{PipelineError, make, set};
-use super::gate::Tracks;
-use super::sink::SinkFactory;
-use bytes::Bytes;
+use crate::elements::{self, PipelineError, make, request_pad, set};
+use crate::outputs::Outputs;
+use crate::tracks::Tracks;
 use gst::prelude::*;
+use kvs_media::{AccessUnit, AudioCodec, AudioPacket, VideoCodec, VideoParameters};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -45,58 +45,13 @@ const EVENT_QUEUE: usize = 64;
 #[derive(Debug)]
 pub enum GraphEvent {
     /// It is broken and must be replaced.
-    Error {
-        /// The element that failed.
-        element: String,
-        /// What it says, with GStreamer's detail.
-        message: String,
-    },
+    Error { element: String, message: String },
     /// Something is not as it should be, but it goes on.
-    Warning {
-        /// The element.
-        element: String,
-        /// What it says.
-        message: String,
-    },
+    Warning { element: String, message: String },
     /// What is stored cannot be decoded, or not from its beginning, without a key frame.
     KeyFrameWanted,
     /// Everything that was put in has come out.
     EndOfStream,
-}
-
-/// What a decoder of the pictures that follow must know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PictureFormat {
-    /// AVCDecoderConfigurationRecord (ISO/IEC 14496-15, section 5.3.3.1).
-    pub configuration_record: Bytes,
-    /// Pixels.
-    pub width: u32,
-    /// Pixels.
-    pub height: u32,
-}
-
-/// An access unit.
-#[derive(Clone, Debug)]
-pub struct Picture {
-    /// NAL units behind lengths of four bytes.
-    pub data: Bytes,
-    /// Of an IDR.
-    pub format: Option<PictureFormat>,
-    /// When it was captured.
-    pub at: SystemTime,
-    /// Decoding can start here.
-    pub idr: bool,
-}
-
-/// An Opus packet, or the place where one is missing.
-#[derive(Clone, Debug)]
-pub struct Sound {
-    /// The packet; `None` conceals.
-    pub data: Option<Bytes>,
-    /// When it was captured.
-    pub at: SystemTime,
-    /// How long it lasts.
-    pub duration: Duration,
 }
 
 /// What was done to sound so that it fits its capture times.
@@ -105,7 +60,7 @@ pub struct SoundFigures {
     /// Written where none was received.
     pub silence: Duration,
     /// Played a little slower or faster.
-    pub bent: Duration,
+    pub retimed: Duration,
     /// Stored behind what was written after it.
     pub late: Duration,
 }
@@ -114,23 +69,30 @@ impl SoundFigures {
     /// Adds those of another pipeline.
     pub fn add(&mut self, other: Self) {
         self.silence += other.silence;
-        self.bent += other.bent;
+        self.retimed += other.retimed;
         self.late += other.late;
     }
 }
 
-/// A running pipeline.
+/// Checks that everything a pipeline is made of is installed, beside what its outputs are made of.
+///
+/// # Errors
+///
+/// The first element that is missing.
+pub fn check_installed() -> Result<(), PipelineError> {
+    elements::check_installed(&["appsrc", "capsfilter", "h264parse", "opusdec", "voaacenc", "aacparse"])
+}
+
 pub struct Graph {
     pipeline: gst::Pipeline,
     tracks: Tracks,
     video: Option<gst_app::AppSrc>,
     audio: Option<gst_app::AppSrc>,
     backlog: Backlog,
-    format: Option<PictureFormat>,
+    parameters: Option<VideoParameters>,
     last_picture: Option<SystemTime>,
     /// A picture is presented before one that came before it.
     reorders: bool,
-    audio_dropped: u64,
     /// Opus packets that go in together, and the capture time of the first.
     sounds: Option<(gst::BufferList, SystemTime)>,
     /// Up to where there is sound, or silence in its place.
@@ -141,25 +103,35 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Builds and starts a pipeline of `tracks` that ends in what `factory` makes. `aac_bitrate` is in bit/s.
+    /// Builds and starts a pipeline of `tracks` that ends in `outputs`. `aac_bitrate` is in bit/s.
     ///
     /// # Errors
     ///
     /// [`PipelineError`] when an element is missing or nothing starts.
     pub fn start(
         tracks: Tracks,
-        factory: &dyn SinkFactory,
+        outputs: &Outputs,
         aac_bitrate: i32,
     ) -> Result<(Self, mpsc::Receiver<GraphEvent>), PipelineError> {
         let pipeline = gst::Pipeline::new();
-        let sink = factory.attach(&pipeline)?;
+        let (mut video_inlets, mut audio_inlets) = (Vec::new(), Vec::new());
+        for output in outputs.iter() {
+            let inlets = output.attach(&pipeline, tracks)?;
+            video_inlets.extend(inlets.video);
+            audio_inlets.extend(inlets.audio);
+        }
         let (sender, events) = mpsc::channel(EVENT_QUEUE);
-        let video = if tracks.video { Some(video_branch(&pipeline, &sink, sender.clone())?) } else { None };
+        let video = match &video_inlets[..] {
+            [] => None,
+            inlets => Some(video_branch(&pipeline, inlets, sender.clone())?),
+        };
         let retimed = Arc::default();
-        let audio = if tracks.audio {
-            Some(audio_branch(&pipeline, &sink, aac_bitrate, tracks.stereo, Arc::clone(&retimed))?)
-        } else {
-            None
+        let audio = match (tracks.audio, &audio_inlets[..]) {
+            (None, _) | (_, []) => None,
+            (Some(codec), inlets) => {
+                let retimed = Arc::clone(&retimed);
+                Some(audio_branch(&pipeline, codec, inlets, aac_bitrate, tracks.stereo, retimed)?)
+            }
         };
         if let Some(bus) = pipeline.bus() {
             bus.set_sync_handler(move |_, message| {
@@ -179,10 +151,9 @@ impl Graph {
             video,
             audio,
             backlog: Backlog::new(VIDEO_QUEUE_BYTES),
-            format: None,
+            parameters: None,
             last_picture: None,
             reorders: false,
-            audio_dropped: 0,
             sounds: None,
             sound_end: None,
             retimed,
@@ -197,64 +168,67 @@ impl Graph {
     }
 
     /// Puts an access unit in. `false`: it was dropped, because the pipeline does not keep up or has no video.
-    pub fn picture(&mut self, picture: &Picture) -> bool {
+    pub fn access_unit(&mut self, unit: &AccessUnit) -> bool {
         // Of a track that was silent and is back there is a pipeline with its next IDR.
         let Some(source) = &self.video else {
             return false;
         };
-        let size = picture.data.len() as u64;
-        if !self.backlog.admit(picture.idr, size, source.current_level_bytes()) {
+        let (size, at) = (unit.data.len() as u64, unit.capture_time);
+        if !self.backlog.admit(unit.is_idr(), size, source.current_level_bytes()) {
             return false;
         }
-        if let Some(format) = picture.format.as_ref().filter(|format| self.format.as_ref() != Some(format)) {
+        if unit.parameters.is_some() && unit.parameters != self.parameters {
             // It takes effect with the buffer that follows.
-            source.set_caps(Some(&h264(format)));
-            self.format = Some(format.clone());
+            source.set_caps(unit.parameters.as_ref().map(video_caps).as_ref());
+            self.parameters.clone_from(&unit.parameters);
         }
-        let mut buffer = gst::Buffer::from_slice(picture.data.clone());
+        let mut buffer = gst::Buffer::from_slice(unit.data.clone());
         // With B pictures there is a DTS that nobody sent: only where none of them has come is it the PTS.
-        self.reorders |= self.last_picture.is_some_and(|last| picture.at < last);
-        stamp(&mut buffer, picture.at, !self.reorders, None);
-        if let (false, Some(buffer)) = (picture.idr, buffer.get_mut()) {
+        self.reorders |= self.last_picture.is_some_and(|last| at < last);
+        stamp(&mut buffer, at, !self.reorders, None);
+        if let (false, Some(buffer)) = (unit.is_idr(), buffer.get_mut()) {
             buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
         }
         let taken = source.push_buffer(buffer).is_ok();
-        self.last_picture = self.last_picture.max(Some(picture.at));
+        self.last_picture = self.last_picture.max(Some(at));
         // No picture waits for sound that was received.
-        if self.sounds.as_ref().is_some_and(|(_, first)| picture.at > *first + TOGETHER_FOR) {
+        if self.sounds.as_ref().is_some_and(|(_, first)| at > *first + TOGETHER_FOR) {
             self.flush_sound();
         }
         taken
     }
 
-    /// Puts audio in. `false`: it was dropped.
-    pub fn sound(&mut self, sound: &Sound) -> bool {
+    /// Puts an audio packet in. `false`: it was dropped, because the pipeline does not keep up.
+    pub fn audio_packet(&mut self, packet: &AudioPacket) -> bool {
         let Some(source) = &self.audio else {
             return true;
         };
-        let Some(data) = &sound.data else {
-            // When the master vanishes both tracks fall silent: audio must not go on alone.
-            let ahead = self.tracks.video
-                && self.last_picture.is_none_or(|last| sound.at + sound.duration > last + AHEAD);
-            if !ahead && sound.duration < PAUSE {
-                self.silence(sound.at, sound.duration);
-            }
-            return true;
-        };
         if source.current_level_bytes() > AUDIO_QUEUE_BYTES {
-            self.audio_dropped += 1;
             return false;
         }
-        self.sound_end = self.sound_end.max(Some(sound.at + sound.duration));
-        let mut buffer = gst::Buffer::from_slice(data.clone());
-        stamp(&mut buffer, sound.at, true, Some(sound.duration));
-        let (list, first) =
-            self.sounds.get_or_insert_with(|| (gst::BufferList::new_sized(TOGETHER), sound.at));
+        let (at, duration) = (packet.capture_time, packet.duration);
+        self.sound_end = self.sound_end.max(Some(at + duration));
+        let mut buffer = gst::Buffer::from_slice(packet.data.clone());
+        stamp(&mut buffer, at, true, Some(duration));
+        let (list, first) = self.sounds.get_or_insert_with(|| (gst::BufferList::new_sized(TOGETHER), at));
         let list = list.make_mut();
         list.add(buffer);
         let is_full = list.len() >= TOGETHER
-            || (sound.at + sound.duration).duration_since(*first).is_ok_and(|length| length >= TOGETHER_FOR);
+            || (at + duration).duration_since(*first).is_ok_and(|length| length >= TOGETHER_FOR);
         if is_full { self.flush_sound() } else { true }
+    }
+
+    /// Conceals a place where nothing sounds, unless everything has paused.
+    pub fn audio_gap(&mut self, at: SystemTime, duration: Duration) {
+        if self.audio.is_none() {
+            return;
+        }
+        // When the master vanishes both tracks fall silent: audio must not go on alone.
+        let ahead =
+            self.tracks.video.is_some() && self.last_picture.is_none_or(|last| at + duration > last + AHEAD);
+        if !ahead && duration < PAUSE {
+            self.silence(at, duration);
+        }
     }
 
     /// Puts in what waits for more. `false`: the pipeline does not take it.
@@ -283,17 +257,12 @@ impl Graph {
         }
     }
 
-    /// Access units and Opus packets dropped so far because the pipeline did not keep up.
-    pub fn dropped(&self) -> (u64, u64) {
-        (self.backlog.dropped(), self.audio_dropped)
-    }
-
     /// What was done to the sound of this pipeline.
     pub fn sound_figures(&self) -> SoundFigures {
         let retimed = *self.retimed.lock();
         SoundFigures {
             silence: self.silence + Duration::from_nanos(retimed.filled),
-            bent: Duration::from_nanos(retimed.bent),
+            retimed: Duration::from_nanos(retimed.retimed),
             late: Duration::from_nanos(retimed.late),
         }
     }
@@ -321,12 +290,12 @@ impl Graph {
 
 fn video_branch(
     pipeline: &gst::Pipeline,
-    sink: &gst::Element,
+    inlets: &[gst::Pad],
     events: mpsc::Sender<GraphEvent>,
 ) -> Result<gst_app::AppSrc, PipelineError> {
     // With the first picture come its caps.
     let source = source(None);
-    link(pipeline, &source, &[], sink, "video_%u")?;
+    link(pipeline, &source, &[], inlets)?;
     if let Some(pad) = source.static_pad("src") {
         pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
             let wanted = info
@@ -334,7 +303,7 @@ fn video_branch(
                 .and_then(|event| event.structure())
                 .is_some_and(|structure| structure.name() == "GstForceKeyUnit");
             if wanted {
-                // Full: kvssink asks again.
+                // Full: who wants one asks again.
                 let _ = events.try_send(GraphEvent::KeyFrameWanted);
             }
             gst::PadProbeReturn::Ok
@@ -344,32 +313,46 @@ fn video_branch(
 }
 
 /// The caps of pictures as they are handed in. Nothing of what a stranger sent is parsed in C.
-fn h264(format: &PictureFormat) -> gst::Caps {
-    gst::Caps::builder("video/x-h264")
-        .field("stream-format", "avc")
-        .field("alignment", "au")
-        .field("codec_data", gst::Buffer::from_slice(format.configuration_record.clone()))
+fn video_caps(parameters: &VideoParameters) -> gst::Caps {
+    let VideoParameters { format, configuration_record } = parameters;
+    let caps = match format.codec {
+        VideoCodec::H264 => gst::Caps::builder("video/x-h264").field("stream-format", "avc"),
+    };
+    caps.field("alignment", "au")
+        .field("codec_data", gst::Buffer::from_slice(configuration_record.clone()))
         .field("width", i32::try_from(format.width).unwrap_or(i32::MAX))
         .field("height", i32::try_from(format.height).unwrap_or(i32::MAX))
         .build()
 }
 
+/// The caps of audio packets as they are handed in, and the element that decodes them.
+fn decoder(codec: AudioCodec, channels: i32) -> Result<(gst::Caps, gst::Element), PipelineError> {
+    match codec {
+        AudioCodec::Opus => {
+            let caps = gst::Caps::builder("audio/x-opus")
+                .field("channel-mapping-family", 0i32)
+                .field("channels", channels)
+                .field("rate", RATE as i32)
+                .build();
+            let decode = make("opusdec")?;
+            // It conceals what gaps stand for.
+            set(&decode, "plc", true)?;
+            Ok((caps, decode))
+        }
+    }
+}
+
 fn audio_branch(
     pipeline: &gst::Pipeline,
-    sink: &gst::Element,
+    codec: AudioCodec,
+    inlets: &[gst::Pad],
     aac_bitrate: i32,
     stereo: bool,
     retimed: Arc<Mutex<RetimeFigures>>,
 ) -> Result<gst_app::AppSrc, PipelineError> {
     let channels = if stereo { 2i32 } else { 1i32 };
-    let opus = gst::Caps::builder("audio/x-opus")
-        .field("channel-mapping-family", 0i32)
-        .field("channels", channels)
-        .field("rate", RATE as i32)
-        .build();
-    let source = source(Some(&opus));
-    let decode = make("opusdec")?;
-    set(&decode, "plc", true)?;
+    let (caps, decode) = decoder(codec, channels)?;
+    let source = source(Some(&caps));
     let pin = make("capsfilter")?;
     set(
         &pin,
@@ -386,7 +369,7 @@ fn audio_branch(
         "caps",
         gst::Caps::builder("audio/mpeg").field("mpegversion", 4i32).field("stream-format", "raw").build(),
     )?;
-    link(pipeline, &source, &[decode, pin, retime, encode, parse, filter], sink, "audio_%u")?;
+    link(pipeline, &source, &[decode, pin, retime, encode, parse, filter], inlets)?;
     Ok(source)
 }
 
@@ -405,33 +388,42 @@ fn source(caps: Option<&gst::Caps>) -> gst_app::AppSrc {
         .max_buffers(0)
         .build();
     source.set_caps(caps);
-    // kvssink waits for one track with the other so long.
+    // An output that puts the tracks in one order waits for one with the other so long.
     source.set_latency(LATENESS, gst::ClockTime::NONE);
     source
 }
 
+/// `source ! chain`, and then to every one of `inlets`: through a `tee` where there are several.
 fn link(
     pipeline: &gst::Pipeline,
     source: &gst_app::AppSrc,
     chain: &[gst::Element],
-    sink: &gst::Element,
-    pad: &str,
+    inlets: &[gst::Pad],
 ) -> Result<(), PipelineError> {
     pipeline.add(source)?;
     pipeline.add_many(chain)?;
-    let mut previous: &gst::Element = source.upcast_ref();
+    let mut last: &gst::Element = source.upcast_ref();
     for element in chain {
-        previous.link(element)?;
-        previous = element;
+        last.link(element)?;
+        last = element;
     }
-    let wrong = |reason: String| PipelineError::Element { element: sink.name().to_string(), reason };
-    let target = sink.request_pad_simple(pad).ok_or_else(|| wrong(format!("it has no pad `{pad}`")))?;
-    previous
-        .static_pad("src")
-        .ok_or_else(|| wrong("nothing to link".to_owned()))?
-        .link(&target)
-        .map_err(|error| wrong(format!("pad `{pad}`: {error}")))?;
-    Ok(())
+    let connect = |outlet: &gst::Pad, inlet: &gst::Pad| {
+        outlet.link(inlet).map(drop).map_err(|error| PipelineError::Element {
+            element: inlet.parent_element().map(|it| it.name().to_string()).unwrap_or_default(),
+            reason: format!("pad `{}`: {error}", inlet.name()),
+        })
+    };
+    if let [inlet] = inlets {
+        let outlet = last.static_pad("src").ok_or_else(|| PipelineError::Element {
+            element: last.name().to_string(),
+            reason: "it has no pad `src`".to_owned(),
+        })?;
+        return connect(&outlet, inlet);
+    }
+    let tee = make("tee")?;
+    pipeline.add(&tee)?;
+    last.link(&tee)?;
+    inlets.iter().try_for_each(|inlet| connect(&request_pad(&tee, "src_%u")?, inlet))
 }
 
 /// `dts`: it is decoded when it is presented; the C++ element's `use-original-pts` reads the DTS.

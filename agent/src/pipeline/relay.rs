@@ -1,11 +1,12 @@
 //! Keeps the right pipeline running for the media that arrives: opens it when it is known which
 //! tracks there are, replaces it when that changes, rebuilds it when it breaks.
 
-use super::gate::{Gate, Tracks};
-use super::graph::{Graph, GraphEvent, Picture, Sound, SoundFigures};
-use super::sink::SinkFactory;
+use super::gate::Gate;
+use super::graph::{Graph, GraphEvent, SoundFigures};
+use crate::outputs::Outputs;
+use crate::tracks::Tracks;
+use kvs_media::{AccessUnit, AudioPacket};
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -26,12 +27,7 @@ pub enum RelayEvent {
     /// A pipeline runs with these tracks.
     Opened(Tracks),
     /// The pipeline broke, or could not be built; it is built anew after a while.
-    Broken {
-        /// Element and message.
-        message: String,
-        /// When it is tried again.
-        retry_in: Duration,
-    },
+    Broken { message: String, retry_in: Duration },
     /// Something is not as it should be, but it goes on.
     Warning(String),
     /// A key frame is needed for a pipeline to begin with.
@@ -47,7 +43,6 @@ pub struct RelayFigures {
     pub sounds: u64,
     /// Pictures dropped: no pipeline, or it did not keep up.
     pub pictures_dropped: u64,
-    /// Opus packets dropped.
     pub sounds_dropped: u64,
     /// Pipelines that were started.
     pub pipelines: u64,
@@ -55,14 +50,34 @@ pub struct RelayFigures {
     pub sound: SoundFigures,
 }
 
+impl RelayFigures {
+    fn dropped(&mut self, item: &Item) {
+        match item {
+            Item::AccessUnit(_) => self.pictures_dropped += 1,
+            Item::AudioPacket(_) | Item::AudioGap { .. } => self.sounds_dropped += 1,
+        }
+    }
+}
+
 enum Item {
-    Picture(Picture),
-    Sound(Sound),
+    AccessUnit(AccessUnit),
+    AudioPacket(AudioPacket),
+    AudioGap { at: SystemTime, duration: Duration },
+}
+
+impl Item {
+    fn is_idr(&self) -> bool {
+        matches!(self, Self::AccessUnit(unit) if unit.is_idr())
+    }
+
+    fn is_video(&self) -> bool {
+        matches!(self, Self::AccessUnit(_))
+    }
 }
 
 /// The pipelines of one peer connection.
 pub struct Relay {
-    factory: Arc<dyn SinkFactory>,
+    outputs: Outputs,
     aac_bitrate: i32,
     gate: Gate,
     pending: VecDeque<Item>,
@@ -81,14 +96,9 @@ pub struct Relay {
 impl Relay {
     /// A relay for media of which `expected` was negotiated. `aac_bitrate` is in bit/s. A pipeline
     /// that is replaced has `retire_within` to deliver what it has.
-    pub fn new(
-        expected: Tracks,
-        factory: Arc<dyn SinkFactory>,
-        aac_bitrate: i32,
-        retire_within: Duration,
-    ) -> Self {
+    pub fn new(expected: Tracks, outputs: Outputs, aac_bitrate: i32, retire_within: Duration) -> Self {
         Self {
-            factory,
+            outputs,
             aac_bitrate,
             gate: Gate::new(expected),
             pending: VecDeque::new(),
@@ -103,55 +113,57 @@ impl Relay {
         }
     }
 
-    /// An access unit.
-    pub fn picture(&mut self, picture: Picture, now: Instant) -> Vec<RelayEvent> {
+    pub fn access_unit(&mut self, unit: AccessUnit, now: Instant) -> Vec<RelayEvent> {
         self.gate.video(now);
         let mut events = Vec::new();
         let switch = self.graph.as_ref().is_some_and(|graph| Some(graph.tracks()) != self.gate.tracks(now));
         if switch {
-            if picture.idr {
+            if unit.is_idr() {
                 self.retire();
             } else if !self.awaiting_idr {
                 self.awaiting_idr = true;
                 events.push(RelayEvent::NeedKeyFrame);
             }
         }
-        if picture.idr {
+        if unit.is_idr() {
             self.awaiting_idr = false;
         }
-        self.keep(Item::Picture(picture));
+        self.keep(Item::AccessUnit(unit));
         self.flow(now, &mut events);
         events
     }
 
     /// The next picture, an IDR, has another format than those before.
     pub fn format_changed(&mut self) {
-        if self.factory.replace_on_new_format() {
+        if self.outputs.replace_on_new_format() {
             self.retire();
         }
     }
 
-    /// An Opus packet, or the place of one.
-    pub fn sound(&mut self, sound: Sound, now: Instant) -> Vec<RelayEvent> {
-        let mut events = Vec::new();
-        if let Some(data) = &sound.data {
-            // The bit `s` of the table-of-contents byte (RFC 6716 section 3.1).
-            let stereo = data.first().is_some_and(|toc| toc & 0x04 != 0);
-            self.gate.audio(stereo, now);
-            // Without video nothing has to wait for an IDR.
-            if let (Some(graph), Some(tracks)) = (&self.graph, self.gate.tracks(now))
-                && graph.tracks() != tracks
-                && !tracks.video
-            {
-                self.retire();
-            }
+    pub fn audio_packet(&mut self, packet: AudioPacket, now: Instant) -> Vec<RelayEvent> {
+        self.gate.audio(packet.stereo, now);
+        // Without video nothing has to wait for an IDR.
+        if let (Some(graph), Some(tracks)) = (&self.graph, self.gate.tracks(now))
+            && graph.tracks() != tracks
+            && tracks.video.is_none()
+        {
+            self.retire();
         }
-        self.keep(Item::Sound(sound));
+        self.keep(Item::AudioPacket(packet));
+        let mut events = Vec::new();
         self.flow(now, &mut events);
         events
     }
 
-    /// Time has passed.
+    /// Nothing sounds here: packets were lost, or none were sent.
+    pub fn audio_gap(&mut self, at: SystemTime, duration: Duration, now: Instant) -> Vec<RelayEvent> {
+        self.keep(Item::AudioGap { at, duration });
+        let mut events = Vec::new();
+        self.flow(now, &mut events);
+        events
+    }
+
+    /// Opens a pipeline when it is time, and takes note of those that have ended.
     pub fn tick(&mut self, now: Instant) -> Vec<RelayEvent> {
         let mut events = Vec::new();
         self.flow(now, &mut events);
@@ -231,14 +243,12 @@ impl Relay {
     fn drop_oldest(&mut self) {
         let mut first = true;
         while let Some(item) = self.pending.front() {
-            if !first && matches!(item, Item::Picture(picture) if picture.idr) {
+            if !first && item.is_idr() {
                 break;
             }
             first = false;
-            match self.pending.pop_front() {
-                Some(Item::Picture(_)) => self.figures.pictures_dropped += 1,
-                Some(Item::Sound(_)) => self.figures.sounds_dropped += 1,
-                None => {}
+            if let Some(item) = self.pending.pop_front() {
+                self.figures.dropped(&item);
             }
         }
     }
@@ -261,7 +271,7 @@ impl Relay {
                 }
                 return;
             }
-            match Graph::start(tracks, self.factory.as_ref(), self.aac_bitrate) {
+            match Graph::start(tracks, &self.outputs, self.aac_bitrate) {
                 Ok((graph, bus)) => {
                     self.graph = Some(graph);
                     self.bus = Some(bus);
@@ -281,52 +291,53 @@ impl Relay {
         };
         for item in self.pending.drain(..) {
             match item {
-                Item::Picture(picture) => {
-                    if graph.picture(&picture) {
+                Item::AccessUnit(unit) => {
+                    if graph.access_unit(&unit) {
                         self.figures.pictures += 1;
                     } else {
                         self.figures.pictures_dropped += 1;
                     }
                 }
-                Item::Sound(sound) => {
-                    if graph.sound(&sound) {
-                        self.figures.sounds += u64::from(sound.data.is_some());
+                Item::AudioPacket(packet) => {
+                    if graph.audio_packet(&packet) {
+                        self.figures.sounds += 1;
                     } else {
                         self.figures.sounds_dropped += 1;
                     }
                 }
+                Item::AudioGap { at, duration } => graph.audio_gap(at, duration),
             }
         }
     }
 
     /// Cuts what is pending down to what a pipeline can begin with. `false`: no IDR yet.
     fn begin_with_idr(&mut self, tracks: Tracks) -> bool {
-        if !tracks.video {
-            self.pending.retain(|item| matches!(item, Item::Sound(_)));
+        if tracks.video.is_none() {
+            self.pending.retain(|item| !item.is_video());
             return !self.pending.is_empty();
         }
-        let idr = self.pending.iter().position(|item| matches!(item, Item::Picture(picture) if picture.idr));
+        let idr = self.pending.iter().position(Item::is_idr);
         let Some(idr) = idr else {
             self.drop_all();
             return false;
         };
         let start: Option<SystemTime> = match &self.pending[idr] {
-            Item::Picture(picture) => Some(picture.at),
-            Item::Sound(_) => None,
+            Item::AccessUnit(unit) => Some(unit.capture_time),
+            Item::AudioPacket(_) | Item::AudioGap { .. } => None,
         };
         let mut index = 0;
         let figures = &mut self.figures;
         // Sound from before the first picture has no picture to go with.
         self.pending.retain(|item| {
+            let sounds_after = |end: SystemTime| start.is_none_or(|start| end > start);
             let keep = match item {
-                Item::Picture(_) => index >= idr,
-                Item::Sound(sound) => start.is_none_or(|start| sound.at + sound.duration > start),
+                Item::AccessUnit(_) => index >= idr,
+                Item::AudioPacket(packet) => sounds_after(packet.capture_time + packet.duration),
+                Item::AudioGap { at, duration } => sounds_after(*at + *duration),
             };
             index += 1;
-            match (keep, item) {
-                (false, Item::Picture(_)) => figures.pictures_dropped += 1,
-                (false, Item::Sound(_)) => figures.sounds_dropped += 1,
-                _ => {}
+            if !keep {
+                figures.dropped(item);
             }
             keep
         });
@@ -335,10 +346,7 @@ impl Relay {
 
     fn drop_all(&mut self) {
         for item in self.pending.drain(..) {
-            match item {
-                Item::Picture(_) => self.figures.pictures_dropped += 1,
-                Item::Sound(_) => self.figures.sounds_dropped += 1,
-            }
+            self.figures.dropped(&item);
         }
     }
 

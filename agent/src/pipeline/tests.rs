@@ -1,9 +1,16 @@
-//! The pipelines with a Matroska file in the place of `kvssink`, read back with ffprobe.
+//! The pipelines with Matroska files for outputs, read back with ffprobe.
 #![allow(clippy::unwrap_used)]
 
-use super::elements::make;
+use super::graph::GraphEvent;
 use super::*;
+use crate::elements::{PipelineError, make, request_pad};
+use crate::outputs::{Delivery, Inlets, NotReady, Output, Words};
+use crate::tracks::Tracks;
+use async_trait::async_trait;
 use gst::prelude::*;
+use kvs_ingest_api::AgentStatus;
+use kvs_media::{AccessUnit, AudioCodec, AudioPacket, VideoCodec, VideoFormat, VideoParameters};
+use prometheus_client::encoding::DescriptorEncoder;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,16 +20,27 @@ use std::time::{Duration, Instant, SystemTime};
 struct Files {
     folder: PathBuf,
     next: AtomicU32,
+    delivery: Delivery,
 }
 
 impl Files {
+    fn new(folder: &Path) -> Arc<Self> {
+        let words = Words { interrupted: "FileInterrupted", refused: "FileRefused", receiver: "the disk" };
+        Arc::new(Self { folder: folder.to_owned(), next: AtomicU32::new(0), delivery: Delivery::new(words) })
+    }
+
     fn file(&self, number: u32) -> PathBuf {
         self.folder.join(format!("{number}.mkv"))
     }
 }
 
-impl SinkFactory for Files {
-    fn attach(&self, pipeline: &gst::Pipeline) -> Result<gst::Element, PipelineError> {
+#[async_trait]
+impl Output for Files {
+    async fn prepare(&self) -> Result<(), NotReady> {
+        Ok(())
+    }
+
+    fn attach(&self, pipeline: &gst::Pipeline, tracks: Tracks) -> Result<Inlets, PipelineError> {
         let mux = make("matroskamux")?;
         // As kvssink, it does not wait for a track that is late.
         let file = make("filesink")?;
@@ -30,12 +48,31 @@ impl SinkFactory for Files {
         file.set_property("async", false);
         pipeline.add_many([&mux, &file])?;
         mux.link(&file)?;
-        Ok(mux)
+        let inlet = |template| -> Result<gst::Pad, PipelineError> {
+            let queue = make("queue")?;
+            pipeline.add(&queue)?;
+            queue.static_pad("src").unwrap().link(&request_pad(&mux, template)?).unwrap();
+            Ok(queue.static_pad("sink").unwrap())
+        };
+        Ok(Inlets {
+            video: tracks.video.map(|_| inlet("video_%u")).transpose()?,
+            audio: tracks.audio.map(|_| inlet("audio_%u")).transpose()?,
+        })
+    }
+
+    fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
+    fn describe(&self, _: &mut AgentStatus) {}
+
+    fn encode_metrics(&self, _: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        Ok(())
     }
 }
 
-/// Bytes, whether decoding can start there, and of video what a decoder must know.
-type Unit = (bytes::Bytes, bool, Option<PictureFormat>);
+/// Bytes, and of an IDR what a decoder must know.
+type Unit = (bytes::Bytes, Option<VideoParameters>);
 
 fn encode(description: &str) -> Vec<Unit> {
     let pipeline = gst::parse::launch(&format!("{description} ! appsink name=out sync=false"))
@@ -52,22 +89,27 @@ fn encode(description: &str) -> Vec<Unit> {
         }
         let idr = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
         let data = bytes::Bytes::copy_from_slice(&buffer.map_readable().unwrap());
-        units.push((data, idr, format(&sample).filter(|_| idr)));
+        units.push((data, parameters(&sample).filter(|_| idr)));
     }
     pipeline.set_state(gst::State::Null).unwrap();
     units
 }
 
-fn format(sample: &gst::Sample) -> Option<PictureFormat> {
+fn parameters(sample: &gst::Sample) -> Option<VideoParameters> {
     let caps = sample.caps()?;
     let caps = caps.structure(0)?;
     let record = caps.get::<gst::Buffer>("codec_data").ok()?;
     let number = |field: &str| caps.get::<i32>(field).ok()?.try_into().ok();
-    Some(PictureFormat {
-        configuration_record: bytes::Bytes::copy_from_slice(&record.map_readable().ok()?),
+    let configuration_record = bytes::Bytes::copy_from_slice(&record.map_readable().ok()?);
+    let format = VideoFormat {
+        codec: VideoCodec::H264,
+        profile_idc: configuration_record[1],
+        constraint_flags: configuration_record[2],
+        level_idc: configuration_record[3],
         width: number("width")?,
         height: number("height")?,
-    })
+    };
+    Some(VideoParameters { format, configuration_record })
 }
 
 /// One second of 30 pictures with an IDR at 0 and 15.
@@ -114,15 +156,19 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         gst::init().unwrap();
-        check_installed(false).unwrap();
+        check_installed().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let files = Arc::new(Files { folder: folder.path().to_owned(), next: AtomicU32::new(0) });
+        let files = Files::new(folder.path());
         Self { folder, files, start: SystemTime::now(), now: Instant::now() }
     }
 
     fn relay(&self, expected: Tracks) -> Relay {
-        let factory = Arc::clone(&self.files) as Arc<dyn SinkFactory>;
-        Relay::new(expected, factory, 64_000, Duration::from_secs(10))
+        self.relay_to(expected, [Arc::clone(&self.files)])
+    }
+
+    fn relay_to<const N: usize>(&self, expected: Tracks, outputs: [Arc<Files>; N]) -> Relay {
+        let outputs = outputs.into_iter().map(|files| files as Arc<dyn Output>).collect();
+        Relay::new(expected, outputs, 64_000, Duration::from_secs(10))
     }
 
     /// Feeds pictures from `from` milliseconds on, in real order with sounds.
@@ -133,24 +179,26 @@ impl Bench {
         let mut pictures = video.iter().enumerate().peekable();
         for millis in 0..=end {
             let now = self.now + Duration::from_millis(from + millis);
-            while let Some((index, (data, idr, format))) =
+            while let Some((index, (data, parameters))) =
                 pictures.next_if(|(index, _)| *index as u64 * 100 / 3 <= millis)
             {
-                let picture = Picture {
+                let unit = AccessUnit {
                     data: data.clone(),
-                    format: format.clone(),
-                    at: at(self.start, from + index as u64 * 100 / 3),
-                    idr: *idr,
+                    capture_time: at(self.start, from + index as u64 * 100 / 3),
+                    rtp_timestamp: 0,
+                    parameters: parameters.clone(),
                 };
-                events.extend(relay.picture(picture, now));
+                events.extend(relay.access_unit(unit, now));
             }
             while let Some((index, (data, ..))) = sounds.next_if(|(index, _)| *index as u64 * 20 <= millis) {
-                let sound = Sound {
-                    data: Some(data.clone()),
-                    at: at(self.start, from + index as u64 * 20),
+                let packet = AudioPacket {
+                    data: data.clone(),
+                    capture_time: at(self.start, from + index as u64 * 20),
+                    rtp_timestamp: 0,
                     duration: Duration::from_millis(20),
+                    stereo: data[0] & 4 != 0,
                 };
-                events.extend(relay.sound(sound, now));
+                events.extend(relay.audio_packet(packet, now));
             }
             events.extend(relay.tick(now));
         }
@@ -158,7 +206,9 @@ impl Bench {
     }
 }
 
-const BOTH: Tracks = Tracks { video: true, audio: true, stereo: false };
+const BOTH: Tracks = Tracks { video: Some(VideoCodec::H264), audio: Some(AudioCodec::Opus), stereo: false };
+const VIDEO: Tracks = Tracks { audio: None, ..BOTH };
+const AUDIO: Tracks = Tracks { video: None, ..BOTH };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_frame_of_both_tracks_is_stored() {
@@ -177,16 +227,31 @@ async fn every_frame_of_both_tracks_is_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_output_gets_every_frame() {
+    let bench = Bench::new();
+    let folder = tempfile::tempdir().unwrap();
+    let outputs = [Arc::clone(&bench.files), Files::new(folder.path())];
+    let mut relay = bench.relay_to(BOTH, outputs.clone());
+    bench.feed(&mut relay, 0, &pictures(320), &sounds(1));
+    relay.finish().await;
+    for output in outputs {
+        assert_eq!(frames(&output.file(0), "v:0"), 30);
+        let audio = frames(&output.file(0), "a:0");
+        assert!((46..=50).contains(&audio), "{audio}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn silent_audio_does_not_hold_video_back_and_joins_when_it_comes() {
     let bench = Bench::new();
     let mut relay = bench.relay(BOTH);
     let video = pictures(320);
     let mut events = bench.feed(&mut relay, 0, &video, &[]);
     events.extend(bench.feed(&mut relay, 1000, &video, &[]));
-    assert!(events[0].contains("audio: false"), "{events:?}");
+    assert!(events[0].contains("audio: None"), "{events:?}");
     let events = bench.feed(&mut relay, 2000, &video, &sounds(1));
     assert!(events.iter().any(|event| event == "NeedKeyFrame"), "{events:?}");
-    assert!(events.iter().any(|event| event.contains("audio: true")), "{events:?}");
+    assert!(events.iter().any(|event| event.contains("audio: Some(Opus)")), "{events:?}");
     assert_eq!(relay.figures().pictures, 90);
     relay.finish().await;
     let first = frames(&bench.files.file(0), "v:0");
@@ -204,14 +269,12 @@ async fn silence_follows_the_pictures_and_ends_with_them() {
     // Three seconds muted, as kvs-media reports it: behind the pictures. Then the master vanishes.
     for second in 1..4 {
         bench.feed(&mut relay, second * 1000, &video, &[]);
-        let gap =
-            Sound { data: None, at: at(bench.start, second * 1000), duration: Duration::from_millis(1000) };
-        relay.sound(gap, bench.now + Duration::from_millis(second * 1000 + 3_500));
+        let now = bench.now + Duration::from_millis(second * 1000 + 3_500);
+        relay.audio_gap(at(bench.start, second * 1000), Duration::from_millis(1000), now);
     }
     for second in 4..9 {
-        let gap =
-            Sound { data: None, at: at(bench.start, second * 1000), duration: Duration::from_millis(1000) };
-        relay.sound(gap, bench.now + Duration::from_millis(second * 1000));
+        let now = bench.now + Duration::from_millis(second * 1000);
+        relay.audio_gap(at(bench.start, second * 1000), Duration::from_millis(1000), now);
     }
     relay.finish().await;
     let file = bench.files.file(0);
@@ -233,23 +296,28 @@ async fn a_recording_that_ends_before_its_tracks_are_known_is_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_track_alone_is_stored() {
+async fn audio_alone_is_stored() {
     let bench = Bench::new();
-    let mut relay = bench.relay(Tracks { audio: true, ..Tracks::default() });
+    let mut relay = bench.relay(AUDIO);
     bench.feed(&mut relay, 0, &[], &sounds(2));
     relay.finish().await;
     let audio = frames(&bench.files.file(0), "a:0");
     assert!((92..=97).contains(&audio), "{audio}");
-    let mut relay = bench.relay(Tracks { video: true, ..Tracks::default() });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn video_alone_is_stored() {
+    let bench = Bench::new();
+    let mut relay = bench.relay(VIDEO);
     bench.feed(&mut relay, 0, &pictures(320), &[]);
     relay.finish().await;
-    assert_eq!(frames(&bench.files.file(1), "v:0"), 30);
+    assert_eq!(frames(&bench.files.file(0), "v:0"), 30);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_pipeline_is_reported_and_rebuilt_with_an_idr() {
     let bench = Bench::new();
-    let mut relay = bench.relay(Tracks { video: true, ..Tracks::default() });
+    let mut relay = bench.relay(VIDEO);
     let video = pictures(320);
     bench.feed(&mut relay, 0, &video, &[]);
     // Another resolution: Matroska files cannot change theirs, so the pipeline fails.
@@ -368,7 +436,7 @@ async fn mono_is_stored_as_mono_and_stereo_joins_at_a_key_frame() {
 #[tokio::test(flavor = "multi_thread")]
 async fn b_pictures_keep_times_and_order() {
     let bench = Bench::new();
-    let mut relay = bench.relay(Tracks { video: true, ..Tracks::default() });
+    let mut relay = bench.relay(VIDEO);
     let pipeline = gst::parse::launch(
         "videotestsrc num-buffers=60 ! video/x-raw,width=320,height=180,framerate=30/1 \
          ! x264enc bframes=2 b-adapt=false key-int-max=30 speed-preset=ultrafast \
@@ -385,9 +453,10 @@ async fn b_pictures_keep_times_and_order() {
         let idr = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
         let data = bytes::Bytes::copy_from_slice(&buffer.map_readable().unwrap());
         times.push(pts as f64 / 1e9);
-        let format = format(&sample).filter(|_| idr);
-        let picture = Picture { data, format, at: bench.start + Duration::from_nanos(pts), idr };
-        relay.picture(picture, bench.now + Duration::from_millis(1_000 + times.len() as u64));
+        let parameters = parameters(&sample).filter(|_| idr);
+        let capture_time = bench.start + Duration::from_nanos(pts);
+        let unit = AccessUnit { data, capture_time, rtp_timestamp: 0, parameters };
+        relay.access_unit(unit, bench.now + Duration::from_millis(1_000 + times.len() as u64));
     }
     pipeline.set_state(gst::State::Null).unwrap();
     assert!(times.windows(2).any(|pair| pair[1] < pair[0]), "no B pictures");

@@ -12,8 +12,8 @@ pub(super) struct Answer {
     ufrags: BTreeSet<String>,
     fingerprints: BTreeSet<String>,
     candidates: BTreeSet<String>,
-    /// Another one was refused, and that was said.
-    pub(super) told: bool,
+    /// Another one was ignored, and that was reported.
+    pub(super) other_reported: bool,
 }
 
 /// What a further answer to the same offer is.
@@ -39,7 +39,7 @@ impl Answer {
             fingerprints: values("fingerprint").iter().map(|text| text.to_ascii_lowercase()).collect(),
             candidates: values("candidate").iter().map(|text| format!("candidate:{text}")).collect(),
             sdp,
-            told: false,
+            other_reported: false,
         }
     }
 

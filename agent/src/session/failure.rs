@@ -86,7 +86,6 @@ impl FailureKind {
 /// One failure with words for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Which kind.
     pub kind: FailureKind,
     /// What failed, naming the thing, and the remedy where there is one.
     pub message: String,

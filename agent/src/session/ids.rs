@@ -40,7 +40,6 @@ impl ClientIds {
         }
     }
 
-    /// The id now.
     pub(super) fn current(&self) -> String {
         format!("{}-{}", self.stem, self.number)
     }

@@ -3,18 +3,18 @@
 use serde::{Deserialize, Serialize};
 
 /// Where the agent is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Phase {
-    /// Credentials, channel and stream are being looked up.
+    /// Credentials, channel and stream are being looked up; no reason to worry.
     #[default]
     Starting,
     /// On the channel; no master answers, or the one that did has left, or sends nothing.
     WaitingForMaster,
-    /// A master has answered; the peer connection is being made.
+    /// A master has answered, or is about to; the peer connection is being made.
     Connecting,
     /// Media arrives.
     Streaming,
-    /// Media arrived, and does not now.
+    /// Media arrived, and does not now: it is being brought back.
     Reconnecting,
     /// SIGTERM came; the last fragment is on its way.
     Stopping,

@@ -20,7 +20,7 @@ pub enum ErrorClass {
     CredentialsExpired,
     /// The signature's time is off: correct the clock by the `Date` header, then repeat.
     ClockSkew,
-    /// The channel or stream does not exist (yet).
+    /// The channel or stream does not exist (yet), or not at this endpoint.
     NotFound,
     /// The request itself is wrong; repeating it is no use.
     InvalidRequest,
@@ -75,7 +75,7 @@ impl std::fmt::Display for ErrorClass {
 /// Sorts an HTTP answer. `error_type` is `x-amzn-ErrorType` (a URI behind a `:` is cut off), `message` the body's
 /// `Message` or `message`. KVS answers throttling with 400, refusal with 401 or 403, and a bad signature with 403.
 #[must_use]
-pub fn classify_http(status: u16, error_type: Option<&str>, message: Option<&str>) -> ErrorClass {
+pub(crate) fn classify_http(status: u16, error_type: Option<&str>, message: Option<&str>) -> ErrorClass {
     let message = message.unwrap_or_default();
     let kind = error_type.and_then(|kind| kind.split(':').next()).unwrap_or_default().trim();
     if message.contains("Signature expired")
@@ -109,11 +109,10 @@ pub fn classify_http(status: u16, error_type: Option<&str>, message: Option<&str
         | "InvalidClientTokenId"
         | "InvalidSignatureException"
         | "SignatureDoesNotMatch" => ErrorClass::AccessDenied,
-        "ResourceNotFoundException" => ErrorClass::NotFound,
+        "ResourceNotFoundException" | "InvalidEndpointException" => ErrorClass::NotFound,
         "ResourceInUseException" | "VersionMismatchException" => ErrorClass::Conflict,
         "InvalidArgumentException"
         | "ValidationException"
-        | "InvalidEndpointException"
         | "InvalidDeviceException"
         | "InvalidClientException" => ErrorClass::InvalidRequest,
         "SessionExpiredException" => ErrorClass::CredentialsExpired,
@@ -162,7 +161,7 @@ fn classify_connector(error: &ConnectorError) -> ErrorClass {
 
 /// Sorts what a chain of credential sources says: when one asked the network, the network's answer decides.
 #[must_use]
-pub fn classify_credentials(error: &CredentialsError) -> ErrorClass {
+pub(crate) fn classify_credentials(error: &CredentialsError) -> ErrorClass {
     type Assume = SdkError<AssumeRoleError, HttpResponse>;
     type WebIdentity = SdkError<AssumeRoleWithWebIdentityError, HttpResponse>;
     if matches!(error, CredentialsError::ProviderTimedOut(_)) {
@@ -212,6 +211,7 @@ mod tests {
             (400, "ClientLimitExceededException", "", Throttled),
             (400, "ResourceInUseException", "", Conflict),
             (400, "InvalidArgumentException", "", InvalidRequest),
+            (400, "InvalidEndpointException", "", NotFound),
             (400, "AccountChannelLimitExceededException", "", LimitExceeded),
             (403, "", "Signature expired: 20230724T080702Z is now earlier than …", ClockSkew),
             (403, "", "Signature not yet current: …", ClockSkew),

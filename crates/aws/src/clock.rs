@@ -20,27 +20,27 @@ const PLAUSIBLE: std::ops::Range<OffsetDateTime> =
 
 /// Shared by everything that signs; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Clock {
+pub(crate) struct Clock {
     skew_ms: Arc<AtomicI64>,
 }
 
 impl Clock {
     /// The time as AWS sees it.
     #[must_use]
-    pub fn now(&self) -> SystemTime {
+    pub(crate) fn now(&self) -> SystemTime {
         shift(SystemTime::now(), self.skew_ms.load(Ordering::Relaxed))
     }
 
     /// Milliseconds by which AWS's clock is ahead of this machine's.
     #[must_use]
-    pub fn skew_ms(&self) -> i64 {
+    pub(crate) fn skew_ms(&self) -> i64 {
         self.skew_ms.load(Ordering::Relaxed)
     }
 
     /// Learns from the `Date` header of an answer (RFC 9110 section 6.6.1) that has just arrived from AWS. A header
     /// that is no date, or a date before 2025 or after 2099, says nothing. What is within three seconds counts as no
     /// skew; a measured skew is replaced only by one that differs by more, so that the time does not jitter.
-    pub fn observe(&self, date_header: &str) {
+    pub(crate) fn observe(&self, date_header: &str) {
         self.observe_at(date_header, SystemTime::now());
     }
 

@@ -14,25 +14,16 @@ use aws_types::service_config::ServiceConfigKey;
 use http::{HeaderMap, Method};
 use url::Url;
 
+use crate::causes::causes;
 use crate::class::{ErrorClass, classify_credentials};
 use crate::clock::Clock;
-use crate::credentials::{Cached, Chain};
+use crate::connect::{self, ConnectError, Connection};
+use crate::credentials::{AssumeRole, Cached, Chain};
 use crate::sign::{self, SERVICE, Scope, SignError};
 use crate::tls::{Roots, TlsError};
 
 /// Names a CA bundle that is trusted beside the system's roots. The SDK for Rust does not read it; this crate does.
 pub const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
-
-/// A role to assume with the credentials of the default chain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AssumeRole {
-    /// `arn:aws:iam::ACCOUNT:role/NAME`
-    pub role_arn: String,
-    /// What the role's trust policy asks for, if it does.
-    pub external_id: Option<String>,
-    /// Shown in CloudTrail.
-    pub session_name: String,
-}
 
 /// Why there is no context.
 #[derive(Debug, thiserror::Error)]
@@ -255,7 +246,7 @@ impl AwsContext {
         AwsContextBuilder::default()
     }
 
-    /// The region.
+    /// Of the endpoints and of what is signed, `eu-central-1`.
     #[must_use]
     pub fn region(&self) -> &str {
         &self.inner.region
@@ -280,13 +271,16 @@ impl AwsContext {
         self.inner.signaling_endpoint.as_ref()
     }
 
-    /// TLS for connections that are not the SDK's: WebSocket and PutMedia.
-    #[must_use]
-    pub fn tls_config(&self) -> Arc<rustls::ClientConfig> {
-        self.inner.tls.clone()
+    /// A connection that is not the SDK's, for WebSocket or PutMedia: TCP to the host of `url`, and TLS with this
+    /// context's roots for `https` and `wss`. There is no time limit: that is the caller's.
+    ///
+    /// # Errors
+    /// [`ConnectError`] names the host.
+    pub async fn connect(&self, url: &Url) -> Result<Connection, ConnectError> {
+        connect::connect(url, &self.inner.tls).await
     }
 
-    /// AWS's time.
+    /// AWS's time: this machine's, corrected by what answers of AWS said.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         self.inner.clock.now()
@@ -317,18 +311,19 @@ impl AwsContext {
         })
     }
 
-    /// The service refuses the credentials: they are fetched anew for the next call, at most every ten seconds. A Secret
-    /// that was wrong may have been put right.
-    pub async fn doubt_credentials(&self) {
-        self.inner.credentials.doubt().await;
+    /// The service says that the credentials have ended ([`ErrorClass::CredentialsExpired`]): they are fetched anew for
+    /// the next call.
+    pub async fn invalidate_credentials(&self) {
+        self.inner.credentials.invalidate().await;
     }
 
-    /// Forgets cached credentials: the service has refused them ([`ErrorClass::CredentialsExpired`]).
-    pub async fn forget_credentials(&self) {
-        self.inner.credentials.forget().await;
+    /// The service denies access ([`ErrorClass::AccessDenied`]): the credentials are fetched anew for the next call, at
+    /// most every ten seconds. A Secret that was wrong may have been put right.
+    pub async fn invalidate_denied_credentials(&self) {
+        self.inner.credentials.invalidate_denied().await;
     }
 
-    /// [`sign::sign_headers`] with this context's credentials, region and clock.
+    /// The headers that sign a request by Signature Version 4, with this context's credentials, region and clock.
     ///
     /// # Errors
     /// No credentials, or a request that cannot be signed.
@@ -343,7 +338,7 @@ impl AwsContext {
         Ok(sign::sign_headers(&self.scope(&credentials), method, url, headers, body)?)
     }
 
-    /// [`sign::presign_websocket`] with this context's credentials, region and clock.
+    /// `endpoint` with `parameters` and a signature that lasts for `expires`, as signaling wants it.
     ///
     /// # Errors
     /// No credentials, or a URL that cannot be signed.
@@ -360,18 +355,6 @@ impl AwsContext {
     fn scope<'a>(&'a self, credentials: &'a Credentials) -> Scope<'a> {
         Scope { credentials, region: &self.inner.region, service: SERVICE, time: self.now() }
     }
-}
-
-/// An error with its causes, as one line.
-pub(crate) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

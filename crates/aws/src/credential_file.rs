@@ -97,7 +97,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("kvs.credential");
         let file = CredentialFile::new(&path);
-        let error = async || crate::context::causes(&file.provide_credentials().await.unwrap_err());
+        let error = async || crate::causes(&file.provide_credentials().await.unwrap_err());
         assert!(error().await.contains("kvs.credential"));
         for (text, words) in [
             ("", "begin"),

@@ -15,7 +15,6 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use crate::clock::Clock;
-use crate::context::AssumeRole;
 
 /// Renewed this long before they end, or in the last quarter of a shorter life.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
@@ -26,6 +25,17 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_secs(10);
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(15 * 60);
 /// A source that hangs (a process, a metadata service) must not hang the rest.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// A role to assume with the credentials of the default chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssumeRole {
+    /// `arn:aws:iam::ACCOUNT:role/NAME`
+    pub role_arn: String,
+    /// What the role's trust policy asks for, if it does.
+    pub external_id: Option<String>,
+    /// Shown in CloudTrail.
+    pub session_name: String,
+}
 
 /// The one cache before a chain of credential sources, for the SDK's clients and for what this crate signs itself.
 /// The SDK's own cache could not be emptied when the service refuses what is in it.
@@ -106,9 +116,9 @@ impl Cached {
         }
     }
 
-    /// The service refused them. Perhaps they have been replaced where they come from: whoever wants them next has them
+    /// The service denied access. Perhaps they have been replaced where they come from: whoever wants them next has them
     /// fetched anew, but not in every attempt.
-    pub(crate) async fn doubt(&self) {
+    pub(crate) async fn invalidate_denied(&self) {
         let mut state = self.state.lock().await;
         if state.as_ref().is_some_and(|entry| entry.asked.elapsed() >= ASK_AGAIN_AFTER) {
             *state = None;
@@ -116,7 +126,7 @@ impl Cached {
     }
 
     /// Whatever comes next is fetched anew.
-    pub(crate) async fn forget(&self) {
+    pub(crate) async fn invalidate(&self) {
         *self.state.lock().await = None;
     }
 }
@@ -246,7 +256,7 @@ mod tests {
         let both = tokio::join!(number(&cached), number(&cached));
         assert_eq!(both, ("1".to_owned(), "1".to_owned()));
         assert_eq!(source.asked.load(Ordering::Relaxed), 1);
-        cached.forget().await;
+        cached.invalidate().await;
         assert_eq!(number(&cached).await, "2");
     }
 
@@ -264,10 +274,10 @@ mod tests {
     async fn refused_ones_are_fetched_again_but_not_in_every_attempt() {
         let (_, cached) = cached(3600, true);
         assert_eq!(number(&cached).await, "1");
-        cached.doubt().await;
+        cached.invalidate_denied().await;
         assert_eq!(number(&cached).await, "1");
         asked(&cached, ASK_AGAIN_AFTER).await;
-        cached.doubt().await;
+        cached.invalidate_denied().await;
         assert_eq!(number(&cached).await, "2");
     }
 

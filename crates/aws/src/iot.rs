@@ -17,13 +17,13 @@ use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use url::Url;
+
+use crate::connect::{ConnectError, connect};
 
 /// No answer is longer.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -131,17 +131,13 @@ impl IotCertificate {
 
     async fn fetch(&self) -> Result<Credentials, IotError> {
         let (url, tls) = (self.url()?, self.tls()?);
-        let host = url.host_str().unwrap_or_default();
-        let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let server =
-            ServerName::try_from(name.clone()).map_err(|_| IotError::Endpoint(self.endpoint.clone()))?;
-        let port = url.port_or_known_default().unwrap_or(443);
-        let stream = self
-            .within(self.connect_timeout, async {
-                let stream = TcpStream::connect((name.as_str(), port)).await?;
-                TlsConnector::from(tls).connect(server, stream).await
-            })
-            .await?;
+        let stream = timeout(self.connect_timeout, connect(&url, &tls))
+            .await
+            .map_err(|error| self.network(ConnectorError::timeout(error.into())))?
+            .map_err(|error| match error {
+                ConnectError::Endpoint { .. } => IotError::Endpoint(self.endpoint.clone()),
+                error => self.network(ConnectorError::io(error.into())),
+            })?;
         let request = Request::get(url.path())
             .header(HOST, url.authority())
             .header(

@@ -13,21 +13,21 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
 /// The name under which all KVS services sign: control plane, signaling, media and storage.
-pub const SERVICE: &str = "kinesisvideo";
+pub(crate) const SERVICE: &str = "kinesisvideo";
 
 /// What RFC 3986 section 2.3 leaves unencoded, and nothing else.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Who signs what, where and when.
 #[derive(Clone, Copy, Debug)]
-pub struct Scope<'a> {
+pub(crate) struct Scope<'a> {
     /// The key pair, with its session token if it is temporary.
     pub credentials: &'a Credentials,
     /// The region of the endpoint.
     pub region: &'a str,
-    /// Usually [`SERVICE`].
+    /// [`SERVICE`] but in AWS's own test vectors.
     pub service: &'a str,
-    /// AWS's time, not the local one: see [`crate::Clock`].
+    /// AWS's time, not the local one: see [`crate::clock::Clock`].
     pub time: SystemTime,
 }
 
@@ -40,7 +40,7 @@ pub enum SignError {
     /// A header value is not ASCII text.
     #[error("the value of header {0} is no text")]
     HeaderNotText(HeaderName),
-    /// `aws-sigv4` refused.
+    /// What `aws-sigv4` was given does not make a request.
     #[error("cannot sign: {0}")]
     Sigv4(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -49,7 +49,7 @@ pub enum SignError {
 ///
 /// # Errors
 /// [`SignError::NoHost`].
-pub fn host(url: &Url) -> Result<String, SignError> {
+pub(crate) fn host(url: &Url) -> Result<String, SignError> {
     match (url.host_str(), url.port()) {
         (Some(host), Some(port)) => Ok(format!("{host}:{port}")),
         (Some(host), None) => Ok(host.to_owned()),
@@ -79,7 +79,7 @@ fn signing_params<'a>(
 ///
 /// # Errors
 /// A URL without host, a header that is no text.
-pub fn sign_headers(
+pub(crate) fn sign_headers(
     scope: &Scope<'_>,
     method: &Method,
     url: &Url,
@@ -128,7 +128,7 @@ fn sign_headers_with(
 ///
 /// # Errors
 /// A URL without host.
-pub fn presign_websocket(
+pub(crate) fn presign_websocket(
     scope: &Scope<'_>,
     endpoint: &Url,
     parameters: &[(&str, &str)],

@@ -13,15 +13,15 @@ pub enum TlsError {
     /// It cannot be read.
     #[error("cannot read the CA bundle {path} (AWS_CA_BUNDLE): {source}")]
     Read {
-        /// The bundle.
+        /// The file, as it was named.
         path: PathBuf,
-        /// Why.
+        /// What the system says.
         source: std::io::Error,
     },
     /// It holds no certificate, or one that is none.
     #[error("the CA bundle {path} (AWS_CA_BUNDLE) holds no usable PEM certificate: {reason}")]
     NoCertificate {
-        /// The bundle.
+        /// The file, as it was named.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
@@ -79,7 +79,7 @@ impl Roots {
         Ok(())
     }
 
-    /// For rustls.
+    /// What connections that are not the SDK's are made with.
     pub(crate) fn client_config(&self) -> Result<Arc<ClientConfig>, TlsError> {
         let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()?

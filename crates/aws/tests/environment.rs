@@ -63,7 +63,7 @@ async fn child_profile() {
     let keys = std::env::var_os("AWS_SHARED_CREDENTIALS_FILE").unwrap();
     std::fs::write(&keys, "[camera]\naws_access_key_id = AKIDROTATED\naws_secret_access_key = s\n").unwrap();
     assert_eq!(context.credentials().await.unwrap().access_key_id(), "AKIDPROFILE");
-    context.forget_credentials().await;
+    context.invalidate_credentials().await;
     assert_eq!(context.credentials().await.unwrap().access_key_id(), "AKIDROTATED");
 }
 

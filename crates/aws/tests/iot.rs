@@ -149,7 +149,7 @@ async fn a_device_certificate_buys_credentials_and_new_ones_when_they_are_refuse
     assert_eq!(context.credentials().await.unwrap().access_key_id(), "AKID1");
     // Another certificate has come in the meantime.
     it.authority.device(it.folder.path());
-    context.forget_credentials().await;
+    context.invalidate_credentials().await;
     assert_eq!(context.credentials().await.unwrap().access_key_id(), "AKID2");
 }
 

@@ -1,8 +1,14 @@
 //! What GStreamer loads.
 #![allow(missing_docs, reason = "the macro documents nothing")]
 
+use gst::prelude::*;
+
+use crate::kvssink::KvsSink;
+
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), gst::glib::BoolError> {
-    crate::kvssink::register(plugin)
+    // The rank of the C++ element.
+    let rank = gst::Rank::PRIMARY + 10;
+    gst::Element::register(Some(plugin), "kvssink", rank, KvsSink::static_type())
 }
 
 gst::plugin_define!(

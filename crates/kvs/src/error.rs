@@ -1,10 +1,11 @@
 //! What a call to KVS can come to.
 
-use crate::again;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use kvs_aws::{AwsContext, ErrorClass, classify_sdk};
+use kvs_aws::{AwsContext, ErrorClass, causes, classify_sdk};
+
+use crate::retry::should_retry;
 
 /// A call that did not succeed: which, on what, and what that means.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +50,7 @@ impl Error {
             Ok(answer) => return Ok(answer),
             Err(error) => Self::sdk(operation, resource, &error),
         };
-        if !again::is_worth_it(context, skew, error.class).await {
+        if !should_retry(context, skew, error.class).await {
             return Err(error);
         }
         send().await.map_err(|error| Self::sdk(operation, resource, &error))
@@ -83,21 +84,4 @@ impl Error {
         };
         Self { operation, resource: resource.to_string(), class, message, request_id }
     }
-}
-
-/// An error with its causes, as one line, each said once.
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = String::new();
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&words);
-        }
-        cause = error.source();
-    }
-    text
 }

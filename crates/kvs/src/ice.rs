@@ -18,7 +18,7 @@ pub struct IceServer {
     pub urls: Vec<String>,
     /// TURN user name.
     pub username: String,
-    /// TURN password.
+    /// TURN password; not shown by `Debug`.
     pub credential: String,
     /// How long an allocation may be made with them.
     pub ttl: Duration,

@@ -42,7 +42,7 @@ macro_rules! text_id {
         pub struct $name(String);
 
         impl $name {
-            /// The text.
+            /// As it was given.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -145,7 +145,7 @@ impl ClientId {
 pub enum ChannelId {
     /// By name, in the context's region.
     Name(ChannelName),
-    /// By ARN.
+    /// By ARN, whose region the context should have.
     Arn(ChannelArn),
 }
 
@@ -163,7 +163,7 @@ impl fmt::Display for ChannelId {
 pub enum StreamId {
     /// By name, in the context's region.
     Name(StreamName),
-    /// By ARN.
+    /// By ARN, whose region the context should have.
     Arn(StreamArn),
 }
 

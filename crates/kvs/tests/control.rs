@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use kvs::signaling::{SignalingConfig, SignalingEvent, SignalingRole, connect};
 use kvs::{
-    ChannelId, ClientId, ControlPlane, DataApi, MediaStorage, NewStream, Role, StreamId, Tags, ice_servers,
+    ChannelId, ClientId, ControlPlane, MediaStorage, NewStream, Role, StreamId, Tags, ice_servers,
     stun_server,
 };
 use kvs_aws::{AwsContext, ErrorClass};
@@ -91,7 +91,7 @@ async fn what_is_described_is_read() {
     assert_eq!(control.media_storage(&info.arn).await.unwrap(), expected);
     let endpoints = control.channel_endpoints(&info.arn, Role::Viewer).await.unwrap();
     assert_eq!((endpoints.wss.as_str(), endpoints.https.port()), ("wss://v-1.x/", Some(8443)));
-    let url = control.data_endpoint(&stream(), DataApi::PutMedia).await.unwrap();
+    let url = control.put_media_endpoint(&stream()).await.unwrap();
     assert_eq!(url.as_str(), "https://s-1.x/");
     let authorization = server.requests()[0].headers["authorization"].clone();
     assert!(authorization.contains("/us-west-2/kinesisvideo/aws4_request"), "{authorization}");
@@ -192,6 +192,53 @@ async fn a_channel_is_created_and_waited_for() {
         control(&server.url).await.create_channel(&"door".parse().unwrap(), &Tags::new()).await.unwrap();
     assert_eq!((info.arn.as_str(), info.active), (CHANNEL, true));
     assert_eq!(server.requests().len(), 3);
+}
+
+/// As the agent and kvssink start: two of them, at the same time.
+#[tokio::test]
+async fn what_is_missing_is_created_once_and_found_by_the_other() {
+    let server = Server::start(|request, number| match (request.path.as_str(), number) {
+        ("/createStream", 1) => {
+            let body = &request.body;
+            assert!(
+                body.contains(r#""MediaType":"video/h264""#) && body.contains(r#""DeviceName":"camera""#)
+            );
+            ok(format!(r#"{{"StreamARN":"{STREAM}"}}"#))
+        }
+        ("/createStream", _) => error(400, "ResourceInUseException", "exists"),
+        (_, 0 | 4) => error(404, "ResourceNotFoundException", "not yet"),
+        (_, 2) => ok(stream_info("CREATING")),
+        _ => ok(stream_info("ACTIVE")),
+    })
+    .await;
+    let control = control(&server.url).await;
+    let new = NewStream {
+        media_type: Some("video/h264".to_owned()),
+        device_name: Some("camera".to_owned()),
+        ..day()
+    };
+    let first = control.find_or_create_stream(&stream(), Some(&new)).await.unwrap();
+    let second = control.find_or_create_stream(&stream(), Some(&new)).await.unwrap();
+    assert_eq!((first.created, second.created), (true, false));
+    assert_eq!(first.info, second.info);
+    let third = control.find_or_create_stream(&stream(), Some(&new)).await.unwrap();
+    assert!(!third.created);
+    let paths: Vec<_> = server.requests().iter().map(|request| request.path.clone()).collect();
+    let (describe, create) = ("/describeStream", "/createStream");
+    assert_eq!(paths, [describe, create, describe, describe, describe, create, describe, describe]);
+}
+
+#[tokio::test]
+async fn what_is_missing_and_not_to_be_created_is_missing() {
+    let server = Server::start(|_, _| error(404, "ResourceNotFoundException", "no")).await;
+    let control = control(&server.url).await;
+    let missing = control.find_or_create_stream(&stream(), None).await.unwrap_err();
+    assert_eq!((missing.operation, missing.class), ("DescribeStream", ErrorClass::NotFound));
+    // Nobody can create what is named by its ARN.
+    let arn = ChannelId::Arn(CHANNEL.parse().unwrap());
+    let missing = control.find_or_create_channel(&arn, Some(&Tags::new())).await.unwrap_err();
+    assert_eq!((missing.operation, missing.class), ("DescribeSignalingChannel", ErrorClass::NotFound));
+    assert_eq!(server.requests().len(), 2);
 }
 
 #[tokio::test]

@@ -9,15 +9,16 @@ use crate::{
     archive::Archive,
     auth::KeyRing,
     control::ControlPlane,
+    faults::Faults,
     ice::{TurnAddress, TurnCredentials},
     page_token::PageTokens,
-    putmedia::PutMedia,
+    putmedia::Sessions,
     signaling::Signaling,
 };
 
 /// The shared state of the server.
 pub struct App {
-    /// As started.
+    /// What the server was started with; it never changes.
     pub config: Config,
     /// The keys that may call.
     pub keys: KeyRing,
@@ -25,10 +26,12 @@ pub struct App {
     pub db: Arc<redb::Database>,
     /// Channels, streams and tags.
     pub control: ControlPlane,
-    /// Fragments.
+    /// Fragments on disk and their index.
     pub archive: Arc<Archive>,
-    /// Open PutMedia sessions and their faults.
-    pub put_media: PutMedia,
+    /// Open PutMedia sessions, and counts of all.
+    pub put_media: Arc<Sessions>,
+    /// What goes wrong on purpose.
+    pub faults: Arc<Faults>,
     /// The signaling hub and its sockets.
     pub signaling: Signaling,
     /// Makes and checks `NextToken`s.

@@ -3,11 +3,10 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
-    str::FromStr,
     time::Duration,
 };
 
-use crate::{auth::AccessKey, putmedia::Limits};
+use crate::auth::AccessKey;
 
 /// How to run KVS on localhost.
 #[derive(Debug, Clone)]
@@ -109,7 +108,7 @@ pub struct PutMediaLimits {
     /// Silence after which a session is closed.
     pub idle: Duration,
     /// What a fragment may be.
-    pub fragment: Limits,
+    pub fragment: FragmentLimits,
 }
 
 impl Default for PutMediaLimits {
@@ -119,19 +118,37 @@ impl Default for PutMediaLimits {
             lifetime: Duration::from_secs(45 * 60),
             idle_ack: Duration::from_secs(10),
             idle: Duration::from_secs(30),
-            fragment: Limits::default(),
+            fragment: FragmentLimits::default(),
         }
     }
 }
 
-impl FromStr for AccessKey {
-    type Err = String;
+/// What a fragment and its session may be (KVS developer guide, "Kinesis Video Streams quotas").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FragmentLimits {
+    /// Bytes of a fragment.
+    pub fragment_bytes: u64,
+    /// Milliseconds of a fragment.
+    pub fragment_ms: u64,
+    /// Tracks of a session.
+    pub tracks: usize,
+    /// Metadata of a fragment.
+    pub tags: usize,
+    /// Bytes of a metadata name.
+    pub tag_name: usize,
+    /// Bytes of a metadata value.
+    pub tag_value: usize,
+}
 
-    /// Parses `AKID:SECRET`.
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            Some((id, secret)) if !id.is_empty() && !secret.is_empty() => Ok(Self::new(id, secret)),
-            _ => Err("expected AKID:SECRET".to_owned()),
+impl Default for FragmentLimits {
+    fn default() -> Self {
+        Self {
+            fragment_bytes: 50_000_000,
+            fragment_ms: 20_000,
+            tracks: 3,
+            tags: 10,
+            tag_name: 128,
+            tag_value: 256,
         }
     }
 }

@@ -129,7 +129,7 @@ impl ErrorKind {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {message}", kind.name())]
 pub struct ServiceError {
-    /// Which exception.
+    /// Decides status, exception name and the spelling of `Message`.
     pub kind: ErrorKind,
     /// The sentence for the caller. Must not hold secrets.
     pub message: String,

@@ -117,17 +117,25 @@ impl Members {
         }
     }
 
-    /// A finite number, if present. Timestamps are numbers: seconds since 1970 with a fraction.
+    /// A finite number, if present.
     ///
     /// # Errors
     /// `InvalidArgumentException` when it is of another type.
-    pub fn number(&self, member: &str) -> Result<Option<f64>, ServiceError> {
+    fn number(&self, member: &str) -> Result<Option<f64>, ServiceError> {
         let Some(value) = self.value(member) else { return Ok(None) };
         value
             .as_f64()
             .filter(|n| n.is_finite())
             .map(Some)
             .ok_or_else(|| self.invalid(member, "must be a number"))
+    }
+
+    /// Milliseconds since 1970, if present; a time before that is 1970. On the wire they are seconds with a fraction.
+    ///
+    /// # Errors
+    /// `InvalidArgumentException` when it is of another type.
+    pub fn timestamp(&self, member: &str) -> Result<Option<u64>, ServiceError> {
+        Ok(self.number(member)?.map(|seconds| (seconds * 1000.0).round().max(0.0) as u64))
     }
 
     /// One of the words of an enumeration, if present.

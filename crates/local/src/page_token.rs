@@ -30,7 +30,7 @@ impl Default for PageTokens {
 
 impl PageTokens {
     /// A token for the next page of this listing, which goes on at `position`. Base64, as the service's are.
-    pub fn give(&self, listing: &str, position: &impl Serialize) -> Result<String, ServiceError> {
+    pub fn issue(&self, listing: &str, position: &impl Serialize) -> Result<String, ServiceError> {
         let position = serde_json::to_vec(position).map_err(ServiceError::internal)?;
         let signature = self.mac(listing, &position).finalize().into_bytes();
         Ok(STANDARD.encode([&signature[..SIGNATURE], &position].concat()))
@@ -40,7 +40,7 @@ impl PageTokens {
     ///
     /// # Errors
     /// `InvalidArgumentException` that names the member.
-    pub fn take<T: DeserializeOwned>(
+    pub fn redeem<T: DeserializeOwned>(
         &self,
         members: &Members,
         listing: &str,
@@ -94,12 +94,12 @@ mod tests {
     #[test]
     fn a_token_is_of_its_listing_and_of_nobody_else() {
         let (tokens, members) = (PageTokens::default(), Members::default());
-        let token = tokens.give("streams", &("a".repeat(256), 7)).unwrap();
+        let token = tokens.issue("streams", &("a".repeat(256), 7)).unwrap();
         assert!(token.len() <= 1024);
-        let take = |tokens: &PageTokens, listing: &str, token: &str| {
-            tokens.take::<(String, u64)>(&members, listing, token).map_err(|error| error.message)
+        let redeem = |tokens: &PageTokens, listing: &str, token: &str| {
+            tokens.redeem::<(String, u64)>(&members, listing, token).map_err(|error| error.message)
         };
-        assert_eq!(take(&tokens, "streams", &token), Ok(("a".repeat(256), 7)));
+        assert_eq!(redeem(&tokens, "streams", &token), Ok(("a".repeat(256), 7)));
         for (tokens, listing, token) in [
             (&tokens, "channels", token.as_str()),
             (&tokens, "streams", ""),
@@ -108,7 +108,7 @@ mod tests {
             (&tokens, "streams", &format!("A{}", &token[1..])),
             (&PageTokens::default(), "streams", &token),
         ] {
-            assert!(take(tokens, listing, token).unwrap_err().starts_with("NextToken: "), "{token}");
+            assert!(redeem(tokens, listing, token).unwrap_err().starts_with("NextToken: "), "{token}");
         }
     }
 }

@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, Request, State},
     middleware,
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
-use http::Uri;
+use http::{Method, Uri, header};
 
 use crate::{
     App, archive, console, control, cors,
     error::{ErrorKind, ServiceError},
-    ice, putmedia, request_log, signaling,
+    faults, ice, putmedia, request_log, signaling,
 };
 
 /// The operations of the service that are not here. `docs/kvs-local.md` names them too.
@@ -44,7 +45,8 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(archive::routes())
         .merge(putmedia::routes())
         .route("/v1/get-ice-server-config", post(ice::get_ice_server_config))
-        .route("/", get(root));
+        .route("/", get(root))
+        .route_layer(middleware::from_fn_with_state(app.faults.clone(), faults::replace_answers));
     let aws = aws.fallback(unknown).layer(middleware::from_fn(cors::allow_browsers));
     Router::new()
         .nest("/_kvs", console::routes())
@@ -55,9 +57,8 @@ pub fn router(app: Arc<App>) -> Router {
 }
 
 /// `GET /` is the signaling handshake when it is a WebSocket, else the web page.
-async fn root(State(app): State<Arc<App>>, request: axum::extract::Request) -> axum::response::Response {
-    use axum::response::IntoResponse;
-    let upgrade = request.headers().get(http::header::UPGRADE).and_then(|v| v.to_str().ok()).unwrap_or("");
+async fn root(State(app): State<Arc<App>>, request: Request) -> Response {
+    let upgrade = request.headers().get(header::UPGRADE).and_then(|v| v.to_str().ok()).unwrap_or("");
     if upgrade.eq_ignore_ascii_case("websocket") {
         signaling::handshake(app, request).await.unwrap_or_else(IntoResponse::into_response)
     } else {
@@ -65,15 +66,13 @@ async fn root(State(app): State<Arc<App>>, request: axum::extract::Request) -> a
     }
 }
 
-async fn unknown(State(app): State<Arc<App>>, method: http::Method, uri: Uri) -> axum::response::Response {
-    use axum::response::IntoResponse;
-    if method == http::Method::GET
+async fn unknown(State(app): State<Arc<App>>, method: Method, uri: Uri) -> Response {
+    if method == Method::GET
         && let Some(file) = console::page(&app, uri.path()).await
     {
         return file;
     }
-    let missing =
-        MISSING.iter().find(|(path, _)| *path == uri.path()).filter(|_| method == http::Method::POST);
+    let missing = MISSING.iter().find(|(path, _)| *path == uri.path()).filter(|_| method == Method::POST);
     let message = match missing {
         Some((_, name)) => format!("kvs-local does not have the operation {name}."),
         None => format!("No operation at {method} {}", uri.path()),

@@ -7,110 +7,181 @@ use kvs_local::{Server, StartError};
 use serde_json::{Value, json};
 use support::*;
 
+async fn describe_channel(server: &Server, arn: &str) -> Value {
+    call(server, "/describeSignalingChannel", json!({ "ChannelARN": arn })).await["ChannelInfo"].clone()
+}
+
+async fn describe_stream(server: &Server, name: &str) -> Value {
+    call(server, "/describeStream", json!({ "StreamName": name })).await["StreamInfo"].clone()
+}
+
+/// A stream that keeps nothing; its ARN.
+async fn stream(server: &Server, name: &str) -> String {
+    let created = call(server, "/createStream", json!({ "StreamName": name })).await;
+    created["StreamARN"].as_str().unwrap().to_owned()
+}
+
+/// An `UpdateDataRetention`.
+fn retention(arn: &str, version: &Value, operation: &str, hours: u32) -> Value {
+    json!({
+        "StreamARN": arn,
+        "CurrentVersion": version,
+        "Operation": operation,
+        "DataRetentionChangeInHours": hours,
+    })
+}
+
 #[tokio::test]
-async fn the_life_of_a_channel() {
+async fn a_created_channel_is_described() {
     let kvs = start(|_| ()).await;
     let s = &kvs.server;
     let arn = channel(s, "camera-1").await;
     let parts: Vec<&str> = arn.split('/').collect();
     assert!(arn.starts_with("arn:aws:kinesisvideo:eu-west-1:000000000000:channel/camera-1/"), "{arn}");
     assert_eq!(parts[2].len(), 13);
-
-    let info =
-        call(s, "/describeSignalingChannel", json!({ "ChannelName": "camera-1" })).await["ChannelInfo"]
-            .clone();
+    let by_name = call(s, "/describeSignalingChannel", json!({ "ChannelName": "camera-1" })).await;
+    let info = &by_name["ChannelInfo"];
     assert_eq!(info["ChannelARN"], arn);
     assert_eq!(info["ChannelStatus"], "ACTIVE");
     assert_eq!(info["ChannelType"], "SINGLE_MASTER");
     assert_eq!(info["SingleMasterConfiguration"]["MessageTtlSeconds"], 60);
     assert!(info["CreationTime"].as_f64().unwrap() > 1e9);
-    let version = info["Version"].as_str().unwrap().to_owned();
-    assert_eq!(version.len(), 20);
-
-    let taken = try_call(s, "/createSignalingChannel", json!({ "ChannelName": "camera-1" })).await;
-    assert_eq!((taken.status, taken.header("x-amzn-errortype")), (400, Some("ResourceInUseException")));
-    assert!(taken.json()["Message"].as_str().unwrap().contains("camera-1"));
-    assert!(taken.header("x-amzn-requestid").is_some() && taken.header("date").is_some());
-    assert!(taken.header("content-length").is_some());
-
-    let update = |version: &str| json!({ "ChannelARN": arn, "CurrentVersion": version, "SingleMasterConfiguration": { "MessageTtlSeconds": 5 } });
-    let stale = try_call(s, "/updateSignalingChannel", update("AAAAAAAAAAAAAAAAAAAA")).await;
-    assert_eq!(stale.header("x-amzn-errortype"), Some("VersionMismatchException"));
-    call(s, "/updateSignalingChannel", update(&version)).await;
-    let info =
-        call(s, "/describeSignalingChannel", json!({ "ChannelARN": arn })).await["ChannelInfo"].clone();
-    assert_eq!(info["SingleMasterConfiguration"]["MessageTtlSeconds"], 5);
-    assert_ne!(info["Version"], version);
-
-    call(
-        s,
-        "/TagResource",
-        json!({ "ResourceARN": arn, "Tags": [{ "Key": "a", "Value": "1" }, { "Key": "b", "Value": "2" }] }),
-    )
-    .await;
-    call(s, "/UntagResource", json!({ "ResourceARN": arn, "TagKeyList": ["a"] })).await;
-    let tags = call(s, "/ListTagsForResource", json!({ "ResourceARN": arn })).await;
-    assert_eq!(tags["Tags"], json!({ "b": "2" }));
-
-    call(s, "/deleteSignalingChannel", json!({ "ChannelARN": arn })).await;
-    let gone = try_call(s, "/describeSignalingChannel", json!({ "ChannelARN": arn })).await;
-    assert_eq!((gone.status, gone.header("x-amzn-errortype")), (404, Some("ResourceNotFoundException")));
-    assert_eq!(gone.json()["Message"], "The requested channel is not found or not active.");
+    assert_eq!(info["Version"].as_str().unwrap().len(), 20);
 }
 
 #[tokio::test]
-async fn the_life_of_a_stream_and_its_mapping() {
+async fn the_name_of_a_channel_is_taken_once() {
+    let kvs = start(|_| ()).await;
+    channel(&kvs.server, "camera-1").await;
+    let taken = try_call(&kvs.server, "/createSignalingChannel", json!({ "ChannelName": "camera-1" })).await;
+    assert_eq!((taken.status, taken.header("x-amzn-errortype")), (400, Some("ResourceInUseException")));
+    assert!(taken.json()["Message"].as_str().unwrap().contains("camera-1"));
+}
+
+#[tokio::test]
+async fn a_refusal_has_the_headers_that_clients_read() {
+    let kvs = start(|_| ()).await;
+    let refused = try_call(&kvs.server, "/createSignalingChannel", json!({})).await;
+    assert!(refused.header("x-amzn-requestid").is_some() && refused.header("date").is_some());
+    assert!(refused.header("content-length").is_some());
+}
+
+#[tokio::test]
+async fn a_channel_is_changed_by_who_knows_its_version() {
     let kvs = start(|_| ()).await;
     let s = &kvs.server;
-    let created = call(
-        s,
-        "/createStream",
-        json!({ "StreamName": "door", "MediaType": "video/h264,audio/aac", "Tags": { "k": "v" } }),
-    )
-    .await;
-    let arn = created["StreamARN"].as_str().unwrap().to_owned();
-    let describe = || call(s, "/describeStream", json!({ "StreamName": "door" }));
-    let info = describe().await["StreamInfo"].clone();
+    let arn = channel(s, "camera-1").await;
+    let version = describe_channel(s, &arn).await["Version"].clone();
+    let update = |version: &str| {
+        let configuration = json!({ "MessageTtlSeconds": 5 });
+        json!({ "ChannelARN": arn, "CurrentVersion": version, "SingleMasterConfiguration": configuration })
+    };
+    let stale = try_call(s, "/updateSignalingChannel", update("AAAAAAAAAAAAAAAAAAAA")).await;
+    assert_eq!(stale.header("x-amzn-errortype"), Some("VersionMismatchException"));
+    call(s, "/updateSignalingChannel", update(version.as_str().unwrap())).await;
+    let info = describe_channel(s, &arn).await;
+    assert_eq!(info["SingleMasterConfiguration"]["MessageTtlSeconds"], 5);
+    assert_ne!(info["Version"], version);
+}
+
+#[tokio::test]
+async fn a_channel_has_tags() {
+    let kvs = start(|_| ()).await;
+    let s = &kvs.server;
+    let arn = channel(s, "camera-1").await;
+    let tags = json!([{ "Key": "a", "Value": "1" }, { "Key": "b", "Value": "2" }]);
+    call(s, "/TagResource", json!({ "ResourceARN": arn, "Tags": tags })).await;
+    call(s, "/UntagResource", json!({ "ResourceARN": arn, "TagKeyList": ["a"] })).await;
+    let tags = call(s, "/ListTagsForResource", json!({ "ResourceARN": arn })).await;
+    assert_eq!(tags["Tags"], json!({ "b": "2" }));
+}
+
+#[tokio::test]
+async fn a_deleted_channel_is_not_found() {
+    let kvs = start(|_| ()).await;
+    let s = &kvs.server;
+    let arn = channel(s, "camera-1").await;
+    call(s, "/deleteSignalingChannel", json!({ "ChannelARN": arn })).await;
+    let missing = try_call(s, "/describeSignalingChannel", json!({ "ChannelARN": arn })).await;
+    assert_eq!(
+        (missing.status, missing.header("x-amzn-errortype")),
+        (404, Some("ResourceNotFoundException"))
+    );
+    assert_eq!(missing.json()["Message"], "The requested channel is not found or not active.");
+}
+
+#[tokio::test]
+async fn retention_goes_up_and_down_but_not_below_zero() {
+    let kvs = start(|_| ()).await;
+    let s = &kvs.server;
+    let arn = stream(s, "door").await;
+    let info = describe_stream(s, "door").await;
     assert_eq!(info["DataRetentionInHours"], 0);
     assert_eq!(info["Status"], "ACTIVE");
+    let increase = retention(&arn, &info["Version"], "INCREASE_DATA_RETENTION", 24);
+    call(s, "/updateDataRetention", increase).await;
+    let info = describe_stream(s, "door").await;
+    assert_eq!(info["DataRetentionInHours"], 24);
+    let decrease = retention(&arn, &info["Version"], "DECREASE_DATA_RETENTION", 25);
+    let below = try_call(s, "/updateDataRetention", decrease).await;
+    assert_eq!(below.header("x-amzn-errortype"), Some("InvalidArgumentException"));
+    assert!(below.json()["Message"].as_str().unwrap().starts_with("DataRetentionChangeInHours: "));
+}
+
+#[tokio::test]
+async fn a_channel_is_mapped_to_a_stream_that_keeps_something() {
+    let kvs = start(|_| ()).await;
+    let s = &kvs.server;
+    let arn = stream(s, "door").await;
     let channel = channel(s, "c").await;
-    let map = json!({ "ChannelARN": channel, "MediaStorageConfiguration": { "Status": "ENABLED", "StreamARN": arn } });
+    let storage = json!({ "Status": "ENABLED", "StreamARN": arn });
+    let map = json!({ "ChannelARN": channel, "MediaStorageConfiguration": storage });
     let refused = try_call(s, "/updateMediaStorageConfiguration", map.clone()).await;
     assert_eq!(refused.header("x-amzn-errortype"), Some("NoDataRetentionException"));
 
-    let retention = |version: &Value, operation: &str, hours: u32| json!({ "StreamARN": arn, "CurrentVersion": version, "Operation": operation, "DataRetentionChangeInHours": hours });
-    call(s, "/updateDataRetention", retention(&info["Version"], "INCREASE_DATA_RETENTION", 24)).await;
-    let info = describe().await["StreamInfo"].clone();
-    assert_eq!(info["DataRetentionInHours"], 24);
-    let below =
-        try_call(s, "/updateDataRetention", retention(&info["Version"], "DECREASE_DATA_RETENTION", 25)).await;
-    assert_eq!(below.header("x-amzn-errortype"), Some("InvalidArgumentException"));
-    assert!(below.json()["Message"].as_str().unwrap().starts_with("DataRetentionChangeInHours: "));
-
+    let version = describe_stream(s, "door").await["Version"].clone();
+    call(s, "/updateDataRetention", retention(&arn, &version, "INCREASE_DATA_RETENTION", 24)).await;
     call(s, "/updateMediaStorageConfiguration", map).await;
-    let storage = call(s, "/describeMediaStorageConfiguration", json!({ "ChannelName": "c" })).await;
-    assert_eq!(storage["MediaStorageConfiguration"], json!({ "Status": "ENABLED", "StreamARN": arn }));
+    let described = call(s, "/describeMediaStorageConfiguration", json!({ "ChannelName": "c" })).await;
+    assert_eq!(described["MediaStorageConfiguration"], storage);
     let mapped = call(s, "/describeMappedResourceConfiguration", json!({ "StreamName": "door" })).await;
     assert_eq!(mapped["MappedResourceConfigurationList"][0]["ARN"], channel);
+}
 
+#[tokio::test]
+async fn a_stream_has_tags_and_at_most_fifty() {
+    let kvs = start(|_| ()).await;
+    let s = &kvs.server;
+    let body = json!({ "StreamName": "door", "MediaType": "video/h264,audio/aac", "Tags": { "k": "v" } });
+    let arn = call(s, "/createStream", body).await["StreamARN"].clone();
     call(s, "/tagStream", json!({ "StreamName": "door", "Tags": { "x": "y" } })).await;
     call(s, "/untagStream", json!({ "StreamARN": arn, "TagKeyList": ["k"] })).await;
-    assert_eq!(
-        call(s, "/listTagsForStream", json!({ "StreamName": "door" })).await["Tags"],
-        json!({ "x": "y" })
-    );
+    let tags = call(s, "/listTagsForStream", json!({ "StreamName": "door" })).await;
+    assert_eq!(tags["Tags"], json!({ "x": "y" }));
     let many: serde_json::Map<String, Value> = (0..50).map(|n| (format!("t{n}"), json!(""))).collect();
     let many = try_call(s, "/tagStream", json!({ "StreamName": "door", "Tags": many })).await;
     assert_eq!(many.header("x-amzn-errortype"), Some("TagsPerResourceExceededLimitException"));
+}
 
+#[tokio::test]
+async fn the_data_endpoint_is_this_server() {
+    let kvs = start(|_| ()).await;
+    let s = &kvs.server;
+    stream(s, "door").await;
     let endpoint = call(s, "/getDataEndpoint", json!({ "StreamName": "door", "APIName": "PUT_MEDIA" })).await;
     assert_eq!(endpoint["DataEndpoint"], s.url());
     let wrong = try_call(s, "/getDataEndpoint", json!({ "StreamName": "door", "APIName": "PUT" })).await;
     assert!(wrong.json()["Message"].as_str().unwrap().starts_with("APIName: must be one of"));
+}
 
+#[tokio::test]
+async fn a_deleted_stream_is_not_found() {
+    let kvs = start(|_| ()).await;
+    let s = &kvs.server;
+    let arn = stream(s, "door").await;
     call(s, "/deleteStream", json!({ "StreamARN": arn })).await;
-    let gone = try_call(s, "/describeStream", json!({ "StreamName": "door" })).await;
-    assert_eq!(gone.json()["Message"], "The requested stream is not found or not active.");
+    let missing = try_call(s, "/describeStream", json!({ "StreamName": "door" })).await;
+    assert_eq!(missing.json()["Message"], "The requested stream is not found or not active.");
 }
 
 #[tokio::test]
@@ -253,10 +324,22 @@ async fn bad_members_are_named() {
         let message = reply.json()["Message"].as_str().unwrap().to_owned();
         assert!(message.starts_with(&format!("{member}: ")), "{message}");
     }
+}
+
+#[tokio::test]
+async fn an_endpoint_of_an_operation_that_is_not_here_names_it() {
+    let kvs = start(|_| ()).await;
+    let s = &kvs.server;
+    stream(s, "door").await;
     let clip = try_call(s, "/getDataEndpoint", json!({ "StreamName": "door", "APIName": "GET_CLIP" })).await;
     let message = clip.json()["Message"].as_str().unwrap().to_owned();
     assert!(message.contains("GET_CLIP") && message.contains("kvs-local"), "{message}");
-    let nowhere = try_call(s, "/nowhere", json!({})).await;
+}
+
+#[tokio::test]
+async fn a_path_without_an_operation_is_not_found() {
+    let kvs = start(|_| ()).await;
+    let nowhere = try_call(&kvs.server, "/nowhere", json!({})).await;
     assert_eq!(
         (nowhere.status, nowhere.header("x-amzn-errortype")),
         (404, Some("UnknownOperationException"))
@@ -329,8 +412,9 @@ async fn one_channel_stores_in_one_stream() {
     let s = &kvs.server;
     let (first, second) = (channel(s, "c1").await, channel(s, "c2").await);
     let stream = async |name: &str| {
-        let made = call(s, "/createStream", json!({ "StreamName": name, "DataRetentionInHours": 1 })).await;
-        made["StreamARN"].as_str().unwrap().to_owned()
+        let created =
+            call(s, "/createStream", json!({ "StreamName": name, "DataRetentionInHours": 1 })).await;
+        created["StreamARN"].as_str().unwrap().to_owned()
     };
     let (door, gate) = (stream("door").await, stream("gate").await);
     let map = async |channel: &str, stream: &str, status: &str| {

@@ -13,9 +13,9 @@ async fn stream_state(kvs: &Kvs) -> Value {
     console(&kvs.server, "GET", "state", "").await.json()["streams"][0].clone()
 }
 
-/// Looks at the state until it is as wanted.
+/// Polls the state until it is as wanted.
 async fn wait_for(kvs: &Kvs, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-    let look = async {
+    let reached = async {
         loop {
             let state = stream_state(kvs).await;
             if wanted(&state) {
@@ -24,7 +24,7 @@ async fn wait_for(kvs: &Kvs, what: &str, wanted: impl Fn(&Value) -> bool) -> Val
             tokio::task::yield_now().await;
         }
     };
-    match tokio::time::timeout(DEADLINE, look).await {
+    match tokio::time::timeout(DEADLINE, reached).await {
         Ok(state) => state,
         Err(_) => panic!("{what}: {}", stream_state(kvs).await),
     }
@@ -59,8 +59,8 @@ async fn headers_that_do_not_fit_are_named() {
         assert_eq!((&*status, &*kind), ("HTTP/1.1 400 Bad Request", "InvalidArgumentException"), "{headers}");
         assert!(body.contains(word), "{headers}: {body}");
     }
-    let gone = format!("x-amzn-stream-arn: {}1\r\n{absolute}", arn);
-    assert_eq!(refused(&kvs, &gone).await.1, "ResourceNotFoundException");
+    let unknown = format!("x-amzn-stream-arn: {}1\r\n{absolute}", arn);
+    assert_eq!(refused(&kvs, &unknown).await.1, "ResourceNotFoundException");
 }
 
 #[tokio::test]
@@ -150,29 +150,29 @@ async fn a_replayed_fragment_counts_once_and_is_counted_as_duplicate() {
     let of_3000: Vec<_> =
         list[2..].iter().map(|fragment| fragment["FragmentNumber"].as_str().unwrap()).collect();
     assert_eq!(of_3000, numbers);
-    let shown = console(&kvs.server, "GET", "streams/door/fragments", "").await.json();
-    assert_eq!(shown["fragments"].as_array().unwrap().len(), 2);
-    assert_eq!(shown["fragments"][1]["number"], numbers[1], "the newest is shown");
+    let played = console(&kvs.server, "GET", "streams/door/fragments", "").await.json();
+    assert_eq!(played["fragments"].as_array().unwrap().len(), 2);
+    assert_eq!(played["fragments"][1]["number"], numbers[1], "the newest is played");
 }
 
 #[tokio::test]
 async fn two_sessions_of_a_stream_interleave_and_a_third_is_refused() {
     let kvs = start(|_| ()).await;
     stream(&kvs.server, "door", 1).await;
-    let mut one = Session::open(&kvs.server, "door").await;
-    one.response().await;
-    let mut two = Session::open(&kvs.server, "door").await;
-    two.response().await;
+    let mut first = Session::open(&kvs.server, "door").await;
+    first.response().await;
+    let mut second = Session::open(&kvs.server, "door").await;
+    second.response().await;
     let named = "x-amzn-stream-name: door\r\nx-amzn-fragment-timecode-type: ABSOLUTE\r\n";
     let (status, kind, _) = refused(&kvs, named).await;
     assert_eq!((&*status, &*kind), ("HTTP/1.1 400 Bad Request", "ConnectionLimitExceededException"));
-    one.send(&[header(), cluster(1_000)].concat()).await;
-    assert_eq!(short(&one.ack().await.unwrap()), "BUFFERING 1000");
-    two.send(&[header(), cluster(3_000)].concat()).await;
-    two.finish().await;
-    assert_eq!(two.acks().await, ["BUFFERING 3000", "RECEIVED 3000", "PERSISTED 3000"]);
-    one.finish().await;
-    assert_eq!(one.acks().await, ["RECEIVED 1000", "PERSISTED 1000"]);
+    first.send(&[header(), cluster(1_000)].concat()).await;
+    assert_eq!(short(&first.ack().await.unwrap()), "BUFFERING 1000");
+    second.send(&[header(), cluster(3_000)].concat()).await;
+    second.finish().await;
+    assert_eq!(second.acks().await, ["BUFFERING 3000", "RECEIVED 3000", "PERSISTED 3000"]);
+    first.finish().await;
+    assert_eq!(first.acks().await, ["RECEIVED 1000", "PERSISTED 1000"]);
     let state = stream_state(&kvs).await;
     assert_eq!((&state["putMedia"]["sessions"], &state["putMedia"]["refused"]), (&json!(2), &json!(1)));
     assert_eq!(state["putMedia"]["open"], 0);

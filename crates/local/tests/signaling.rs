@@ -100,7 +100,7 @@ async fn handshakes_have_a_rate() {
 }
 
 #[tokio::test]
-async fn connections_are_told_to_go_and_end() {
+async fn connections_are_sent_go_away_and_end() {
     let kvs = start(|config| {
         config.signaling.connection = Duration::from_millis(1200);
         config.signaling.go_away = Duration::from_millis(700);

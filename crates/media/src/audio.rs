@@ -1,19 +1,20 @@
-//! One Opus track (RFC 7587).
+//! One audio track.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::clock::{FOREVER, Kind, SenderClock, Stamp};
+use crate::clock::{FOREVER, SenderClock, Stamp};
+use crate::codec::{AudioCodec, AudioPayload};
 use crate::flow::{Flow, Withheld, WithheldCounts};
 use crate::inbound::{Inbound, Inflow};
-use crate::opus::opus_duration;
-use crate::output::{AudioOutput, AudioPacket, MalformedPacket, Outputs, PayloadError};
+use crate::media_kind::MediaKind;
+use crate::output::{AudioOutput, AudioPacket, MalformedPacket, Outputs};
 use crate::reorder::ReorderConfig;
 use crate::rtp::{RtpPacket, SenderReport};
 use crate::stats::InboundStats;
 
-/// The shortest Opus frame: less is rounding.
-const LEAST_GAP: u64 = 120;
+/// The shortest frame of Opus: less is rounding.
+const LEAST_GAP: Duration = Duration::from_micros(2_500);
 /// Packets that wait for their capture time: more than a second of the shortest. When it is full the oldest no longer
 /// waits.
 const MAX_HELD: usize = 512;
@@ -23,9 +24,11 @@ const SILENCE: Duration = Duration::from_millis(500);
 /// How audio is received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AudioConfig {
-    /// Waiting and repair.
+    /// What its packets hold.
+    pub codec: AudioCodec,
+    /// How long packets wait for those in front of them, and whether those are asked for again.
     pub reorder: ReorderConfig,
-    /// The payload types that are Opus; others of the same SSRC are skipped. Empty: all are.
+    /// The payload types that are of this codec; others of the same SSRC are skipped. Empty: all are.
     pub payload_types: Vec<u8>,
     /// While the sender sends nothing (DTX, a muted or broken microphone) gaps are reported, each up to a point that
     /// no packet that is still to come can lie before: as long before now as a capture time can be before its packet's
@@ -35,7 +38,12 @@ pub struct AudioConfig {
 
 impl Default for AudioConfig {
     fn default() -> Self {
-        Self { reorder: ReorderConfig::audio(), payload_types: Vec::new(), silence: true }
+        Self {
+            codec: AudioCodec::Opus,
+            reorder: ReorderConfig::audio(),
+            payload_types: Vec::new(),
+            silence: true,
+        }
     }
 }
 
@@ -53,11 +61,12 @@ struct Held {
     packet: RtpPacket,
     timestamp: u64,
     arrived: Instant,
-    duration: Duration,
+    payload: AudioPayload,
 }
 
-/// Packets of one Opus track in, Opus packets in order out. After each `handle_…`, poll until `None`.
+/// Packets of one audio track in, in order out. After each `handle_…`, poll until `None`.
 pub struct AudioReceiver {
+    codec: AudioCodec,
     inbound: Inbound,
     /// How long before now nothing can come any more.
     silence: Option<Duration>,
@@ -72,10 +81,16 @@ impl AudioReceiver {
     /// Waits for the first packet.
     pub fn new(config: AudioConfig) -> Self {
         Self {
+            codec: config.codec,
             silence: config
                 .silence
                 .then(|| SenderClock::BOUND + config.reorder.wait_max + SenderClock::JUDGE),
-            inbound: Inbound::new(Kind::Audio, config.reorder, config.payload_types),
+            inbound: Inbound::new(
+                MediaKind::Audio,
+                config.codec.clock_rate(),
+                config.reorder,
+                config.payload_types,
+            ),
             silence_at: None,
             held: VecDeque::new(),
             held_until: None,
@@ -105,7 +120,7 @@ impl AudioReceiver {
                 }
                 Inflow::Restart => {
                     self.release(now + FOREVER, clock);
-                    clock.reset(Kind::Audio);
+                    clock.reset(MediaKind::Audio);
                     if let Some(end) = &mut self.end {
                         end.timestamp = None;
                     }
@@ -133,12 +148,12 @@ impl AudioReceiver {
         [self.inbound.timeout(), self.held_until, self.silence_at].into_iter().flatten().min()
     }
 
-    /// The next output.
+    /// The next output, oldest first.
     pub fn poll_output(&mut self) -> Option<AudioOutput> {
         self.outputs.pop()
     }
 
-    /// Counters.
+    /// Counted since this receiver was made.
     pub fn stats(&self) -> &InboundStats {
         &self.inbound.stats
     }
@@ -164,20 +179,20 @@ impl AudioReceiver {
     }
 
     fn packet(&mut self, timestamp: u64, packet: RtpPacket, arrived: Instant) {
-        let Some(duration) = opus_duration(&packet.payload) else {
-            self.inbound.stats.packets_malformed += 1;
-            self.inbound.stats.packets_discarded += 1;
-            self.inbound.watch.withhold(Withheld::NotTheCodec);
-            self.outputs.push(AudioOutput::Malformed(MalformedPacket {
-                ssrc: packet.ssrc,
-                sequence: packet.sequence,
-                error: PayloadError::Opus(packet.payload.len()),
-            }));
-            return;
+        let payload = match AudioPayload::read(self.codec, &packet.payload) {
+            Ok(payload) => payload,
+            Err(error) => {
+                self.inbound.stats.packets_malformed += 1;
+                self.inbound.stats.packets_discarded += 1;
+                self.inbound.watch.withhold(Withheld::NotTheCodec);
+                let (ssrc, sequence) = (packet.ssrc, packet.sequence);
+                self.outputs.push(AudioOutput::Malformed(MalformedPacket { ssrc, sequence, error }));
+                return;
+            }
         };
         self.inbound.stats.frames_received += 1;
         self.inbound.watch.hand_on();
-        self.held.push_back(Held { packet, timestamp, arrived, duration });
+        self.held.push_back(Held { packet, timestamp, arrived, payload });
     }
 
     /// Hands on what has its capture time.
@@ -188,7 +203,7 @@ impl AudioReceiver {
 
     fn release_one(&mut self, now: Instant, clock: &mut SenderClock) -> bool {
         let Some(held) = self.held.front() else { return false };
-        match clock.capture_time(Kind::Audio, held.timestamp, held.arrived, now) {
+        match clock.capture_time(MediaKind::Audio, held.timestamp, held.arrived, now) {
             Stamp::Wait(until) => {
                 self.held_until = Some(until);
                 false
@@ -203,10 +218,10 @@ impl AudioReceiver {
     }
 
     fn emit(&mut self, held: Held, capture_time: SystemTime) {
-        let Held { packet, timestamp, duration, .. } = held;
+        let Held { packet, timestamp, payload: AudioPayload { duration, stereo }, arrived: _ } = held;
         if let Some(end) = self.end {
             // Corrections make capture times differ from the sum of durations: only timestamps tell a gap.
-            let is_gap = end.timestamp.is_none_or(|expected| timestamp >= expected + LEAST_GAP);
+            let is_gap = end.timestamp.is_none_or(|expected| timestamp >= expected + self.units(LEAST_GAP));
             if let Ok(duration) = capture_time.duration_since(end.covered)
                 && is_gap
                 && !duration.is_zero()
@@ -214,16 +229,21 @@ impl AudioReceiver {
                 self.outputs.push(AudioOutput::Gap { at: end.covered, duration });
             }
         }
-        let samples = duration.as_micros() as u64 * 48 / 1000;
         let behind = capture_time + duration;
         let covered = self.end.map_or(behind, |end| end.covered.max(behind));
-        self.end = Some(End { timestamp: Some(timestamp + samples), covered });
-        let output = AudioPacket { data: packet.payload, capture_time, rtp_timestamp: timestamp, duration };
+        self.end = Some(End { timestamp: Some(timestamp + self.units(duration)), covered });
+        let output =
+            AudioPacket { data: packet.payload, capture_time, rtp_timestamp: timestamp, duration, stereo };
         if self.outputs.push(AudioOutput::Packet(output)) {
             self.inbound.stats.frames_emitted += 1;
         } else {
             self.inbound.stats.frames_dropped += 1;
         }
+    }
+
+    /// Units of the codec's clock.
+    fn units(&self, duration: Duration) -> u64 {
+        duration.as_micros() as u64 * u64::from(self.codec.clock_rate()) / 1_000_000
     }
 
     /// Reports silence up to where nothing can come any more.

@@ -27,7 +27,7 @@ pub enum Withheld {
 }
 
 impl Withheld {
-    /// All of them.
+    /// That which comes nearest to a picture first.
     pub const ALL: [Self; 5] =
         [Self::NoParameterSets, Self::NoKeyFrame, Self::Incomplete, Self::NotTheCodec, Self::PayloadType];
 }
@@ -38,7 +38,7 @@ impl Withheld {
 pub struct WithheldCounts([u64; Withheld::ALL.len()]);
 
 impl WithheldCounts {
-    /// How often.
+    /// How often this was the reason.
     pub fn get(&self, reason: Withheld) -> u64 {
         self.0[reason as usize]
     }

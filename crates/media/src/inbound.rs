@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::clock::{Kind, SenderClock};
+use crate::clock::SenderClock;
 use crate::flow::{FlowWatch, Withheld};
+use crate::media_kind::MediaKind;
 use crate::output::LossEvent;
 use crate::reorder::{Arrival, Released, ReorderBuffer, ReorderConfig};
 use crate::rtp::{RtpPacket, SenderReport};
@@ -22,7 +23,9 @@ pub(crate) enum Inflow {
 }
 
 pub(crate) struct Inbound {
-    kind: Kind,
+    kind: MediaKind,
+    /// Units of its RTP timestamps in a second.
+    clock_rate: u32,
     payload_types: Vec<u8>,
     buffer: ReorderBuffer,
     ssrc: Option<u32>,
@@ -38,9 +41,15 @@ pub(crate) struct Inbound {
 }
 
 impl Inbound {
-    pub(crate) fn new(kind: Kind, config: ReorderConfig, payload_types: Vec<u8>) -> Self {
+    pub(crate) fn new(
+        kind: MediaKind,
+        clock_rate: u32,
+        config: ReorderConfig,
+        payload_types: Vec<u8>,
+    ) -> Self {
         Self {
             kind,
+            clock_rate,
             payload_types,
             buffer: ReorderBuffer::new(config),
             ssrc: None,
@@ -138,7 +147,7 @@ impl Inbound {
             self.report(report, at, clock);
         }
         let epoch = *self.epoch.get_or_insert(now);
-        let media = extended as f64 / f64::from(self.kind.clock_rate());
+        let media = extended as f64 / f64::from(self.clock_rate);
         self.jitter.update(now.duration_since(epoch).as_secs_f64(), media, &mut self.stats.jitter);
         self.buffer.set_jitter(Duration::from_secs_f64(self.stats.jitter.clamp(0.0, 5.0)));
     }

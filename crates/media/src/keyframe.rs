@@ -111,8 +111,8 @@ impl KeyFrameGate {
         self.gate == Gate::Open
     }
 
-    /// An access unit is broken. True when units passed until now.
-    pub(crate) fn broken(&mut self, now: Instant) -> bool {
+    /// An access unit cannot be decoded, nor those behind it. True when units passed until now.
+    pub(crate) fn close(&mut self, now: Instant) -> bool {
         // Of a key frame that did not come whole the next is not better for coming soon.
         self.damaged |= self.underway.take().is_some();
         if self.gate != Gate::Open {
@@ -205,7 +205,7 @@ mod tests {
         let now = Instant::now();
         assert!(gate.passes(true, now));
         assert_eq!(requests(&mut gate, now, 5000), [], "no interval");
-        assert!(gate.broken(now + ms(5000)) && !gate.broken(now + ms(5000)));
+        assert!(gate.close(now + ms(5000)) && !gate.close(now + ms(5000)));
         assert!(!gate.passes(false, now + ms(5000)));
         let times = requests(&mut gate, now + ms(5000), 2500);
         assert_eq!(times.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 1000, 2000]);

@@ -1,5 +1,5 @@
-//! Media of a WebRTC sender, sans-IO: RTP packets in; H.264 access units and Opus packets out, in order, complete, and
-//! with the wall-clock time of their capture.
+//! Media of a WebRTC sender, sans-IO: RTP packets in; access units and audio packets out, in order, complete, and with the
+//! wall-clock time of their capture. Which codecs, [`VideoCodec`] and [`AudioCodec`] say.
 //!
 //! [`MediaReceiver`] is the front: it holds a [`VideoReceiver`], an [`AudioReceiver`], and the [`SenderClock`] that they
 //! share. Packet loss is repaired here ([`ReorderConfig`]): the caller only sends the NACKs and PLIs that come out.
@@ -9,11 +9,11 @@
 
 mod audio;
 mod clock;
+mod codec;
 mod flow;
-mod h264;
 mod inbound;
 mod keyframe;
-mod opus;
+mod media_kind;
 mod output;
 mod receiver;
 mod reorder;
@@ -25,14 +25,15 @@ mod unwrap;
 mod video;
 
 pub use audio::{AudioConfig, AudioReceiver};
-pub use clock::{ClockStats, Kind, SenderClock, Stamp, TimeSource};
-pub use flow::{Flow, Withheld, WithheldCounts};
-pub use h264::{Broken, H264Depacketizer, H264Error, ParameterError, Sps, SpsError, VideoFormat};
-pub use keyframe::{KeyFrameConfig, KeyFrameReason};
-pub use opus::opus_duration;
-pub use output::{
-    AccessUnit, AudioOutput, AudioPacket, LossEvent, MalformedPacket, PayloadError, VideoOutput,
+pub use clock::{ClockStats, SenderClock, Stamp, TimeSource};
+pub use codec::{
+    AccessUnitError, AudioCodec, H264Depacketizer, H264Error, ParameterError, PayloadError, Sps, SpsError,
+    VideoCodec, VideoFormat, VideoParameters, opus_duration,
 };
+pub use flow::{Flow, Withheld, WithheldCounts};
+pub use keyframe::{KeyFrameConfig, KeyFrameReason};
+pub use media_kind::{MediaKind, PerTrack};
+pub use output::{AccessUnit, AudioOutput, AudioPacket, LossEvent, MalformedPacket, VideoOutput};
 pub use receiver::{MediaConfig, MediaOutput, MediaReceiver};
 pub use reorder::ReorderConfig;
 pub use rtp::{RtpError, RtpPacket, SenderReport};

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use crate::h264::{Broken, H264Error, ParameterError, VideoFormat};
+use crate::codec::{AccessUnitError, PayloadError, VideoFormat, VideoParameters};
 use crate::keyframe::KeyFrameReason;
 
 /// What a [`crate::VideoReceiver`] has to say.
@@ -20,9 +20,9 @@ pub enum VideoOutput {
     FormatChanged(VideoFormat),
     /// To be sent to the sender as a generic NACK (RFC 4585 section 6.2.1), numbers in order.
     Nack {
-        /// Media source.
+        /// SSRC of the media source.
         ssrc: u32,
-        /// What is missing.
+        /// The missing packets, numbered as on the wire, in order.
         sequences: Vec<u16>,
     },
     /// To be sent to the sender as a PLI (RFC 4585 section 6.3.1).
@@ -33,16 +33,16 @@ pub enum VideoOutput {
     Malformed(MalformedPacket),
     /// An access unit was dropped, and what follows until the next IDR will be.
     Incomplete {
-        /// Of the stream.
+        /// SSRC of the media source.
         ssrc: u32,
-        /// Extended.
+        /// Of its packets or just behind them; continued past 2^32.
         rtp_timestamp: u64,
-        /// Why.
-        reason: Broken,
+        /// What is wrong with it.
+        reason: AccessUnitError,
     },
 }
 
-/// One picture.
+/// One encoded picture (ITU-T H.264 section 3.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessUnit {
     /// NAL units, each behind its length of four bytes (ISO/IEC 14496-15, `avc1`). Delimiters and filler are left out,
@@ -52,19 +52,22 @@ pub struct AccessUnit {
     pub capture_time: SystemTime,
     /// 90 kHz, continued past 2^32. Starts anew when the sender starts anew.
     pub rtp_timestamp: u64,
-    /// It has IDR slices: decoding can start here.
-    pub idr: bool,
-    /// What its SPS says; of an IDR only.
-    pub format: Option<VideoFormat>,
-    /// Its parameter sets, as an AVCDecoderConfigurationRecord (ISO/IEC 14496-15, section 5.3.3.1); of an IDR only.
-    pub configuration_record: Option<Bytes>,
+    /// Of an IDR, at which decoding can start, and only of one.
+    pub parameters: Option<VideoParameters>,
+}
+
+impl AccessUnit {
+    /// Decoding can start here.
+    pub fn is_idr(&self) -> bool {
+        self.parameters.is_some()
+    }
 }
 
 /// What an [`crate::AudioReceiver`] has to say.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum AudioOutput {
-    /// A packet.
+    /// What sounds next, in order.
     Packet(AudioPacket),
     /// Nothing sounds here: packets were lost, or the sender sent none (DTX).
     Gap {
@@ -75,34 +78,36 @@ pub enum AudioOutput {
     },
     /// To be sent to the sender, if [`crate::ReorderConfig::nack`] is set for audio.
     Nack {
-        /// Media source.
+        /// SSRC of the media source.
         ssrc: u32,
-        /// What is missing.
+        /// The missing packets, numbered as on the wire, in order.
         sequences: Vec<u16>,
     },
     /// Packets were given up.
     Lost(LossEvent),
-    /// The payload is not an Opus packet, and was skipped.
+    /// The payload is not of the track's codec, and was skipped.
     Malformed(MalformedPacket),
 }
 
-/// One Opus packet.
+/// One packet of encoded audio.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AudioPacket {
-    /// As it came.
+    /// The RTP payload as it came.
     pub data: Bytes,
     /// When its first sample was captured, on the local wall clock.
     pub capture_time: SystemTime,
-    /// 48 kHz, continued past 2^32. Starts anew when the sender starts anew.
+    /// In units of the codec's clock, continued past 2^32. Starts anew when the sender starts anew.
     pub rtp_timestamp: u64,
     /// How long it sounds.
     pub duration: Duration,
+    /// It has two channels.
+    pub stereo: bool,
 }
 
 /// Sequence numbers that were given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LossEvent {
-    /// Of the stream.
+    /// SSRC of the media source.
     pub ssrc: u32,
     /// The first of them,
     pub first: u16,
@@ -120,26 +125,12 @@ impl fmt::Display for LossEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("SSRC {ssrc:#010x} sequence {sequence}: {error}")]
 pub struct MalformedPacket {
-    /// Of the packet.
+    /// SSRC of the media source.
     pub ssrc: u32,
-    /// Of the packet.
+    /// As on the wire.
     pub sequence: u16,
-    /// What is wrong.
+    /// What is wrong with its payload.
     pub error: PayloadError,
-}
-
-/// What can be wrong with a payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PayloadError {
-    /// RFC 6184.
-    #[error(transparent)]
-    H264(#[from] H264Error),
-    /// An SPS or PPS.
-    #[error(transparent)]
-    Parameters(#[from] ParameterError),
-    /// RFC 6716.
-    #[error("{0} bytes are not an Opus packet")]
-    Opus(usize),
 }
 
 /// Outputs that wait to be polled. One packet can complete all that a full reorder buffer held, so the bound is above

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::audio::{AudioConfig, AudioReceiver};
-use crate::clock::{ClockStats, Kind, SenderClock};
+use crate::clock::{ClockStats, SenderClock};
 use crate::flow::{Flow, WithheldCounts};
+use crate::media_kind::{MediaKind, PerTrack};
 use crate::output::{AudioOutput, VideoOutput};
 use crate::rtp::{RtpPacket, SenderReport};
 use crate::stats::InboundStats;
@@ -13,9 +14,9 @@ use crate::video::{VideoConfig, VideoReceiver};
 /// How a sender is received. A track that is `None` is ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaConfig {
-    /// H.264.
+    /// The video track.
     pub video: Option<VideoConfig>,
-    /// Opus.
+    /// The audio track.
     pub audio: Option<AudioConfig>,
     /// How much of a track's beginning is looked at before the first of it gets its capture time.
     pub settle: Duration,
@@ -55,18 +56,23 @@ pub struct MediaReceiver {
 impl MediaReceiver {
     /// Waits for the first packets.
     pub fn new(config: MediaConfig) -> Self {
+        let MediaConfig { video, audio, settle } = config;
+        let rates = PerTrack {
+            video: video.as_ref().map_or(0, |video| video.codec.clock_rate()),
+            audio: audio.as_ref().map_or(0, |audio| audio.codec.clock_rate()),
+        };
         Self {
-            video: config.video.map(VideoReceiver::new),
-            audio: config.audio.map(AudioReceiver::new),
-            clock: SenderClock::new(config.settle),
+            video: video.map(VideoReceiver::new),
+            audio: audio.map(AudioReceiver::new),
+            clock: SenderClock::new(settle, rates),
         }
     }
 
     /// A packet of a track, unwrapped from RTX if it came so. `wall` is the time of its arrival.
-    pub fn handle_rtp(&mut self, kind: Kind, packet: RtpPacket, now: Instant, wall: SystemTime) {
+    pub fn handle_rtp(&mut self, kind: MediaKind, packet: RtpPacket, now: Instant, wall: SystemTime) {
         match (kind, &mut self.video, &mut self.audio) {
-            (Kind::Video, Some(video), _) => video.handle_rtp(packet, now, wall, &mut self.clock),
-            (Kind::Audio, _, Some(audio)) => audio.handle_rtp(packet, now, wall, &mut self.clock),
+            (MediaKind::Video, Some(video), _) => video.handle_rtp(packet, now, wall, &mut self.clock),
+            (MediaKind::Audio, _, Some(audio)) => audio.handle_rtp(packet, now, wall, &mut self.clock),
             _ => {}
         }
     }
@@ -133,32 +139,32 @@ impl MediaReceiver {
     }
 
     /// Counters of a track; `None` when it is ignored.
-    pub fn stats(&self, kind: Kind) -> Option<&InboundStats> {
+    pub fn stats(&self, kind: MediaKind) -> Option<&InboundStats> {
         match kind {
-            Kind::Video => self.video.as_ref().map(VideoReceiver::stats),
-            Kind::Audio => self.audio.as_ref().map(AudioReceiver::stats),
+            MediaKind::Video => self.video.as_ref().map(VideoReceiver::stats),
+            MediaKind::Audio => self.audio.as_ref().map(AudioReceiver::stats),
         }
     }
 
     /// Whether a track is handed on; `None` when it is ignored.
-    pub fn flow(&self, kind: Kind, now: Instant) -> Option<Flow> {
+    pub fn flow(&self, kind: MediaKind, now: Instant) -> Option<Flow> {
         match kind {
-            Kind::Video => self.video.as_ref().map(|video| video.flow(now)),
-            Kind::Audio => self.audio.as_ref().map(|audio| audio.flow(now)),
+            MediaKind::Video => self.video.as_ref().map(|video| video.flow(now)),
+            MediaKind::Audio => self.audio.as_ref().map(|audio| audio.flow(now)),
         }
     }
 
     /// How often pictures or packets of a track were not handed on.
-    pub fn withheld(&self, kind: Kind) -> WithheldCounts {
+    pub fn withheld(&self, kind: MediaKind) -> WithheldCounts {
         let found = match kind {
-            Kind::Video => self.video.as_ref().map(VideoReceiver::withheld),
-            Kind::Audio => self.audio.as_ref().map(AudioReceiver::withheld),
+            MediaKind::Video => self.video.as_ref().map(VideoReceiver::withheld),
+            MediaKind::Audio => self.audio.as_ref().map(AudioReceiver::withheld),
         };
         found.unwrap_or_default()
     }
 
     /// What is known of a track's time.
-    pub fn clock(&self, kind: Kind) -> ClockStats {
+    pub fn clock(&self, kind: MediaKind) -> ClockStats {
         self.clock.stats(kind)
     }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 /// A parsed RTP packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RtpPacket {
-    /// Synchronization source.
+    /// Synchronization source, 32 random bits.
     pub ssrc: u32,
     /// Payload type, 0–127.
     pub payload_type: u8,
@@ -25,7 +25,7 @@ pub struct RtpPacket {
 /// What an RTCP sender report says about the relation between a sender's clock and one stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SenderReport {
-    /// Whose stream.
+    /// SSRC of the stream it is about.
     pub ssrc: u32,
     /// The sender's wall clock, seconds since 1900 as 32.32 fixed point.
     pub ntp: u64,
@@ -43,7 +43,7 @@ pub enum RtpError {
         what: &'static str,
         /// Bytes the part needs, counted from the start of the packet.
         needed: usize,
-        /// Bytes there are.
+        /// Bytes of the packet.
         length: usize,
     },
     /// The two version bits are not 2.
@@ -52,9 +52,9 @@ pub enum RtpError {
     /// The padding count is 0 or reaches into the header.
     #[error("SSRC {ssrc} sequence {sequence}: padding of {padding} bytes in {available} bytes of payload")]
     Padding {
-        /// Of the packet.
+        /// SSRC of the packet.
         ssrc: u32,
-        /// Of the packet.
+        /// Its number, as on the wire.
         sequence: u16,
         /// The last byte of the packet.
         padding: u8,

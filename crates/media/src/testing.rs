@@ -7,8 +7,12 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::h264::bits::Writer;
+use crate::codec::h264::bits::Writer;
+use crate::media_kind::PerTrack;
 use crate::rtp::RtpPacket;
+
+/// Of H.264 and Opus.
+pub(crate) const RATES: PerTrack<u32> = PerTrack { video: 90_000, audio: 48_000 };
 
 pub(crate) fn ms(count: u64) -> Duration {
     Duration::from_millis(count)

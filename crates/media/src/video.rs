@@ -1,32 +1,34 @@
-//! One H.264 track.
+//! One video track.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
-use crate::clock::{FOREVER, Kind, SenderClock, Stamp};
+use crate::clock::{FOREVER, SenderClock, Stamp};
+use crate::codec::{AccessUnitError, Completed, UntimedAccessUnit, VideoCodec, VideoFormat, VideoStream};
 use crate::flow::{Flow, Withheld, WithheldCounts};
-use crate::h264::{
-    Assembler, Broken, H264Depacketizer, H264Error, Unit, VideoFormat, announces_key_frame, is_of_idr,
-};
 use crate::inbound::{Inbound, Inflow};
 use crate::keyframe::{KeyFrameConfig, KeyFrameGate};
-use crate::output::{AccessUnit, MalformedPacket, Outputs, PayloadError, VideoOutput};
+use crate::media_kind::MediaKind;
+use crate::output::{AccessUnit, MalformedPacket, Outputs, VideoOutput};
 use crate::reorder::ReorderConfig;
 use crate::rtp::{RtpPacket, SenderReport};
 use crate::stats::InboundStats;
 
 /// Access units that wait for their capture time: seconds. When it is full the oldest no longer waits.
 const MAX_HELD: usize = 512;
+
 /// How video is received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VideoConfig {
-    /// Waiting and repair.
+    /// What its packets hold.
+    pub codec: VideoCodec,
+    /// How long packets wait for those in front of them, and whether those are asked for again.
     pub reorder: ReorderConfig,
-    /// Key-frame requests.
+    /// How often key frames are asked for.
     pub key_frames: KeyFrameConfig,
-    /// The payload types that are H.264; others of the same SSRC are skipped. Empty: all are.
+    /// The payload types that are of this codec; others of the same SSRC are skipped. Empty: all are.
     pub payload_types: Vec<u8>,
     /// SPS and PPS that the sender told beforehand (`sprop-parameter-sets`, RFC 6184 section 8.1), NAL units without start
     /// codes: for a stream that has none of its own. Those that the stream sends take their place.
@@ -36,6 +38,7 @@ pub struct VideoConfig {
 impl Default for VideoConfig {
     fn default() -> Self {
         Self {
+            codec: VideoCodec::H264,
             reorder: ReorderConfig::video(),
             key_frames: KeyFrameConfig::default(),
             payload_types: Vec::new(),
@@ -44,16 +47,15 @@ impl Default for VideoConfig {
     }
 }
 
-/// Packets of one H.264 track in, access units out. After each `handle_…`, poll until `None`.
+/// Packets of one video track in, access units out. After each `handle_…`, poll until `None`.
 pub struct VideoReceiver {
     inbound: Inbound,
-    depacketizer: H264Depacketizer,
-    assembler: Assembler,
+    stream: VideoStream,
     gate: KeyFrameGate,
     format: Option<VideoFormat>,
     /// Timestamp of the access unit that is being received, and when its first packet came.
     arrived: Option<(u64, Instant)>,
-    held: VecDeque<(Unit, Instant)>,
+    held: VecDeque<(UntimedAccessUnit, Instant)>,
     held_until: Option<Instant>,
     outputs: Outputs<VideoOutput>,
 }
@@ -62,9 +64,13 @@ impl VideoReceiver {
     /// Waits for the first packet.
     pub fn new(config: VideoConfig) -> Self {
         Self {
-            inbound: Inbound::new(Kind::Video, config.reorder, config.payload_types),
-            depacketizer: H264Depacketizer::default(),
-            assembler: Assembler::knowing(&config.parameter_sets),
+            inbound: Inbound::new(
+                MediaKind::Video,
+                config.codec.clock_rate(),
+                config.reorder,
+                config.payload_types,
+            ),
+            stream: VideoStream::new(config.codec, &config.parameter_sets),
             gate: KeyFrameGate::new(config.key_frames),
             format: None,
             arrived: None,
@@ -76,7 +82,7 @@ impl VideoReceiver {
 
     /// A packet of this track, unwrapped from RTX if it came so. `wall` is the time of its arrival.
     pub fn handle_rtp(&mut self, packet: RtpPacket, now: Instant, wall: SystemTime, clock: &mut SenderClock) {
-        let key = announces_key_frame(&packet.payload);
+        let key = self.stream.announces_key_frame(&packet.payload);
         if self.inbound.handle_rtp(packet, now, wall, clock) {
             self.gate.packet(key, now);
         }
@@ -96,17 +102,15 @@ impl VideoReceiver {
                     self.packet(timestamp, &packet, arrived, now);
                 }
                 Inflow::Lost(loss) => {
-                    self.depacketizer.reset();
-                    self.assembler.lost(loss.count);
+                    self.stream.lost(loss.count);
                     self.outputs.push(VideoOutput::Lost(loss));
                 }
                 Inflow::Restart => {
                     self.end(now);
                     self.release(now + FOREVER, clock);
-                    clock.reset(Kind::Video);
+                    clock.reset(MediaKind::Video);
                     self.arrived = None;
-                    self.depacketizer.reset();
-                    self.assembler.restart();
+                    self.stream.restart();
                 }
             }
         }
@@ -133,10 +137,7 @@ impl VideoReceiver {
 
     /// No packet follows: a last picture that no marker bit ends is as good as those before it, if they had none either.
     fn end(&mut self, now: Instant) {
-        if self.depacketizer.is_inside() {
-            self.assembler.damage(Broken::Missing);
-        }
-        if let Some(unit) = self.assembler.end()
+        if let Some(unit) = self.stream.end()
             && let (Some(ssrc), Some((timestamp, _))) = (self.inbound.ssrc(), self.arrived)
         {
             self.unit(unit, timestamp, ssrc, now);
@@ -148,12 +149,12 @@ impl VideoReceiver {
         [self.inbound.timeout(), self.gate.timeout(), self.held_until].into_iter().flatten().min()
     }
 
-    /// The next output.
+    /// The next output, oldest first.
     pub fn poll_output(&mut self) -> Option<VideoOutput> {
         self.outputs.pop()
     }
 
-    /// Counters.
+    /// Counted since this receiver was made.
     pub fn stats(&self) -> &InboundStats {
         &self.inbound.stats
     }
@@ -180,10 +181,10 @@ impl VideoReceiver {
     }
 
     fn packet(&mut self, timestamp: u64, packet: &RtpPacket, arrived: Instant, now: Instant) {
-        if let Some(unit) = self.assembler.begin(timestamp) {
+        if let Some(unit) = self.stream.begin(timestamp) {
             self.unit(unit, timestamp, packet.ssrc, now);
         }
-        if is_of_idr(&packet.payload) {
+        if self.stream.is_of_key_frame(&packet.payload) {
             self.inbound.watch.key();
         }
         match &mut self.arrived {
@@ -191,60 +192,38 @@ impl VideoReceiver {
             Some((of, first)) if *of == timestamp => *first = arrived.min(*first),
             other => *other = Some((timestamp, arrived)),
         }
-        let mut units = Vec::new();
-        let pushed = self.depacketizer.push(&packet.payload, packet.timestamp, &mut units);
-        let malformed = |receiver: &mut Self, error: PayloadError| {
-            receiver.inbound.stats.packets_malformed += 1;
-            receiver.inbound.stats.packets_discarded += 1;
-            receiver.inbound.watch.withhold(Withheld::NotTheCodec);
+        let (inbound, outputs) = (&mut self.inbound, &mut self.outputs);
+        let completed = self.stream.push(packet, |error| {
+            inbound.stats.packets_malformed += 1;
+            inbound.stats.packets_discarded += 1;
+            inbound.watch.withhold(Withheld::NotTheCodec);
             let (ssrc, sequence) = (packet.ssrc, packet.sequence);
-            receiver.outputs.push(VideoOutput::Malformed(MalformedPacket { ssrc, sequence, error }));
-        };
-        match pushed {
-            Ok(()) => {}
-            // A viewer that comes in the middle of a picture, or behind a loss.
-            Err(H264Error::NoStart) if self.depacketizer.is_out_of_step() => {
-                self.assembler.damage(Broken::Missing);
-            }
-            Err(error) => {
-                self.assembler.damage(Broken::Malformed);
-                malformed(self, error.into());
-            }
-        }
-        for unit in units {
-            if let Err(error) = self.assembler.push(unit) {
-                malformed(self, error.into());
-            }
-        }
-        if packet.marker {
-            if self.depacketizer.is_inside() {
-                // The last packet of the picture does not end its fragmented unit.
-                self.depacketizer.reset();
-                self.assembler.damage(Broken::Malformed);
-            }
-            if let Some(unit) = self.assembler.marker() {
-                self.unit(unit, timestamp, packet.ssrc, now);
-            }
+            outputs.push(VideoOutput::Malformed(MalformedPacket { ssrc, sequence, error }));
+        });
+        if let Some(unit) = completed {
+            self.unit(unit, timestamp, packet.ssrc, now);
         }
     }
 
     /// A finished unit, good or not; `near` is a timestamp at or just behind it.
-    fn unit(&mut self, unit: Result<Unit, Broken>, near: u64, ssrc: u32, now: Instant) {
+    fn unit(&mut self, unit: Completed, near: u64, ssrc: u32, now: Instant) {
         let unit = match unit {
             Ok(unit) => unit,
             Err(reason) => {
                 match reason {
-                    Broken::NoParameterSets => self.inbound.watch.withhold(Withheld::NoParameterSets),
+                    AccessUnitError::NoParameterSets => {
+                        self.inbound.watch.withhold(Withheld::NoParameterSets)
+                    }
                     // Its packets are counted.
-                    Broken::Malformed => {}
-                    Broken::Missing | Broken::TooLarge | Broken::Marker => {
+                    AccessUnitError::Malformed => {}
+                    AccessUnitError::Missing | AccessUnitError::TooLarge | AccessUnitError::Marker => {
                         self.inbound.watch.withhold(Withheld::Incomplete);
                     }
                 }
                 if !self.gate.is_first() {
                     self.inbound.stats.frames_dropped += 1;
                 }
-                if self.gate.broken(now) {
+                if self.gate.close(now) {
                     self.outputs.push(VideoOutput::Incomplete { ssrc, rtp_timestamp: near, reason });
                 }
                 return;
@@ -252,8 +231,8 @@ impl VideoReceiver {
         };
         let stats = &mut self.inbound.stats;
         stats.frames_received += 1;
-        stats.key_frames_received += u64::from(unit.idr.is_some());
-        if !self.gate.passes(unit.idr.is_some(), now) {
+        stats.key_frames_received += u64::from(unit.is_idr());
+        if !self.gate.passes(unit.is_idr(), now) {
             stats.frames_dropped += u64::from(!self.gate.is_first());
             self.inbound.watch.withhold(Withheld::NoKeyFrame);
             return;
@@ -271,7 +250,7 @@ impl VideoReceiver {
 
     fn release_one(&mut self, now: Instant, clock: &mut SenderClock) -> bool {
         let Some((unit, arrived)) = self.held.front() else { return false };
-        match clock.capture_time(Kind::Video, unit.timestamp, *arrived, now) {
+        match clock.capture_time(MediaKind::Video, unit.timestamp, *arrived, now) {
             Stamp::Wait(until) => {
                 self.held_until = Some(until);
                 false
@@ -285,29 +264,26 @@ impl VideoReceiver {
         }
     }
 
-    fn emit(&mut self, unit: Unit, capture_time: SystemTime, now: Instant) {
-        let idr = unit.idr.is_some();
-        let (format, configuration_record) = unit.idr.unzip();
-        if let Some(format) = format
+    fn emit(&mut self, unit: UntimedAccessUnit, capture_time: SystemTime, now: Instant) {
+        let UntimedAccessUnit { data, timestamp, parameters } = unit;
+        if let Some(format) = parameters.as_ref().map(|parameters| parameters.format)
             && self.format != Some(format)
         {
             self.format = Some(format);
             self.outputs.push(VideoOutput::FormatChanged(format));
         }
         let pushed = self.outputs.push(VideoOutput::AccessUnit(AccessUnit {
-            data: unit.data,
+            data,
             capture_time,
-            rtp_timestamp: unit.timestamp,
-            idr,
-            format,
-            configuration_record,
+            rtp_timestamp: timestamp,
+            parameters,
         }));
         let stats = &mut self.inbound.stats;
         if pushed {
             stats.frames_emitted += 1;
         } else {
             stats.frames_dropped += 1;
-            self.gate.broken(now);
+            self.gate.close(now);
         }
     }
 }

@@ -2,8 +2,8 @@
 //! its payload type.
 
 use crate::rtp::{Extensions, unwrap_rtx};
-use crate::sdp::{Answer, Codec, MID_URI, MediaKind, TRANSPORT_CC_URI};
-use kvs_media::RtpPacket;
+use crate::sdp::{Answer, Codec, MID_URI, TRANSPORT_CC_URI};
+use kvs_media::{MediaKind, RtpPacket};
 use std::collections::{BTreeMap, HashMap};
 
 /// Sources that are remembered; a master has a handful.
@@ -14,9 +14,9 @@ const MAX_SOURCES: usize = 256;
 pub(crate) enum Route {
     /// To a track, retransmissions unwrapped.
     Track {
-        /// Which.
         kind: MediaKind,
-        /// The packet.
+        /// Units of the packet's timestamp in a second.
+        clock_rate: u32,
         packet: RtpPacket,
         /// It came on the source itself, not as a retransmission.
         original: bool,
@@ -41,8 +41,8 @@ struct Section {
 
 #[derive(Clone, Copy, Debug)]
 enum Format {
-    Media,
-    Rtx { apt: u8 },
+    Media { clock_rate: u32 },
+    Rtx { apt: u8, clock_rate: u32 },
 }
 
 /// The tables of one connection.
@@ -71,11 +71,12 @@ impl Demux {
                 demux.repairs.insert(*rtx, *media);
             }
             let formats = section.formats.iter().map(|format| {
-                let kind = match format.codec {
-                    Codec::Rtx { apt } => Format::Rtx { apt },
-                    _ => Format::Media,
+                let clock_rate = format.codec.clock_rate();
+                let content = match format.codec {
+                    Codec::Rtx { apt } => Format::Rtx { apt, clock_rate },
+                    _ => Format::Media { clock_rate },
                 };
-                (format.payload_type, kind)
+                (format.payload_type, content)
             });
             demux.sections.push(Section {
                 kind: section.kind,
@@ -125,15 +126,15 @@ impl Demux {
         let section = &mut self.sections[index];
         let (kind, format) = (section.kind, section.formats[&payload_type]);
         match format {
-            Format::Media => {
+            Format::Media { clock_rate } => {
                 section.newest = Some(packet.ssrc);
-                Route::Track { kind, packet, original: true }
+                Route::Track { kind, clock_rate, packet, original: true }
             }
-            Format::Rtx { apt } => {
+            Format::Rtx { apt, clock_rate } => {
                 // Sent again on the source itself it would be out of its sequence: it has a source of its own.
                 let repaired = self.repairs.get(&packet.ssrc).copied().or(section.newest);
                 match repaired.and_then(|ssrc| unwrap_rtx(packet, apt, ssrc)) {
-                    Some(packet) => Route::Track { kind, packet, original: false },
+                    Some(packet) => Route::Track { kind, clock_rate, packet, original: false },
                     None => Route::Probe,
                 }
             }
@@ -144,7 +145,7 @@ impl Demux {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sdp::{AcceptedSection, HeaderExtension, PayloadFormat};
+    use crate::sdp::{AcceptedSection, H264Parameters, HeaderExtension, PayloadFormat};
     use bytes::Bytes;
 
     fn section(kind: MediaKind, mid: &str, formats: &[(u8, Codec)], ssrcs: &[u32]) -> AcceptedSection {
@@ -169,11 +170,11 @@ mod tests {
     }
 
     fn h264() -> Codec {
-        Codec::H264 {
+        Codec::H264(H264Parameters {
             profile_level_id: "42e01f".to_owned(),
             packetization_mode: 1,
             parameter_sets: Vec::new(),
-        }
+        })
     }
 
     fn demux(video_ssrcs: &[u32]) -> Demux {
@@ -225,7 +226,7 @@ mod tests {
     #[test]
     fn the_mid_decides_where_a_payload_type_is_used_twice() {
         let mut demux = demux(&[]);
-        demux.sections[0].formats.insert(102, Format::Media);
+        demux.sections[0].formats.insert(102, Format::Media { clock_rate: 48_000 });
         assert_eq!(kind(&mut demux, &bytes(102, 5, None, &[1])), None, "it may be either");
         assert_eq!(kind(&mut demux, &bytes(102, 5, Some(b'1'), &[1])), Some((MediaKind::Video, 5, true)));
         assert_eq!(kind(&mut demux, &bytes(102, 5, None, &[1])), Some((MediaKind::Video, 5, true)));

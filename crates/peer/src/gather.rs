@@ -1,6 +1,7 @@
 //! Reflexive and relayed candidates: STUN and TURN servers asked from every socket (RFC 8445, section 5.1.1; RFC 8656).
 
-use crate::{IceServer, Transmit};
+use crate::config::IceServer;
+use crate::transmit::Transmit;
 use bytes::BytesMut;
 use rtc_crypto::RTCCryptoProvider;
 use rtc_shared::error::Error;

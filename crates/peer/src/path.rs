@@ -1,9 +1,10 @@
 //! One transport of a connection: ICE finds a path, DTLS brings keys, SRTP opens packets.
 
 use crate::dtls::{Dtls, Keys};
+use crate::event::Stage;
+use crate::figures::Side;
 use crate::gather::Found;
 use crate::sdp::RemoteTransport;
-use crate::{Side, Stage};
 use bytes::{Bytes, BytesMut};
 use rtc_crypto::RTCCryptoProvider;
 use rtc_dtls::crypto::Certificate;

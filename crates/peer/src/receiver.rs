@@ -1,7 +1,10 @@
 //! The connection as a whole.
 
+use crate::config::Config;
 use crate::demux::{Demux, Route};
 use crate::dtls;
+use crate::event::{Event, Stage};
+use crate::figures::Figures;
 use crate::gather::{Found, Gatherer, Relayed};
 use crate::nack::NackPacer;
 use crate::path::{self, Credentials, Opened, Path, PathEvent};
@@ -9,15 +12,15 @@ use crate::rtcp::{self, Inbound};
 use crate::rtp::Extensions;
 use crate::sdp::offer::{self, Identity};
 use crate::sdp::{Answer, AnswerError, HashAlgorithm, OfferedSection, read_answer};
-use crate::statistics::Statistics;
+use crate::sources::Sources;
+use crate::transmit::Transmit;
 use crate::twcc::Twcc;
-use crate::{Config, Event, Figures, Stage, Transmit};
 use bytes::Bytes;
 use kvs_media::RtpPacket;
 use rtc_crypto::RTCCryptoProvider;
 use rtc_dtls::crypto::Certificate;
 use rtc_ice::candidate::Candidate;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,9 +35,6 @@ const BELIEVE: Duration = Duration::from_millis(120);
 
 /// From the answer to the connection; it says how far it came then.
 const CONNECT: Duration = Duration::from_secs(18);
-
-/// Sources that are reported of.
-const MAX_STATISTICS: usize = 64;
 
 /// Why a connection cannot be had.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -53,7 +53,7 @@ pub enum ReceiverError {
     Candidate {
         /// As received.
         candidate: String,
-        /// Why.
+        /// What ICE says of it.
         reason: String,
     },
     /// Feedback cannot be sent.
@@ -75,13 +75,10 @@ pub struct Receiver {
     paths: Vec<Path>,
     answer: Option<Answer>,
     demux: Demux,
-    statistics: BTreeMap<u32, Statistics>,
+    sources: Sources,
     twcc: Twcc,
     nacks: NackPacer,
     report_at: Option<Instant>,
-    /// Sources that sent, and those of them that ended.
-    heard: BTreeSet<u32>,
-    ended: BTreeSet<u32>,
     figures: Figures,
     connected: bool,
     /// All sources ended: believed then, unless one begins.
@@ -108,7 +105,7 @@ impl Receiver {
         let fingerprint: Vec<_> = digest.iter().map(|byte| format!("{byte:02X}")).collect();
         let path = Path::new(None, config.relay_only, &provider, now).map_err(|error| build(&error))?;
         let credentials = path.credentials();
-        let offered = offer::sections(config.audio, config.video);
+        let offered = offer::sections(&config.audio, &config.video);
         let identity = Identity {
             session_id: rand::random::<u64>() >> 2,
             fingerprint: &fingerprint.join(":"),
@@ -129,12 +126,10 @@ impl Receiver {
             paths: vec![path],
             answer: None,
             demux: Demux::default(),
-            statistics: BTreeMap::new(),
+            sources: Sources::default(),
             twcc: Twcc::new(now),
             nacks: NackPacer::new(config.receive_buffer),
             report_at: None,
-            heard: BTreeSet::new(),
-            ended: BTreeSet::new(),
             figures: Figures::default(),
             connected: false,
             goodbye_at: None,
@@ -266,7 +261,7 @@ impl Receiver {
         .min()
     }
 
-    /// Time went on.
+    /// To be called when [`Receiver::poll_timeout`] says so; more often does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.over {
             return;
@@ -282,8 +277,7 @@ impl Receiver {
         }
         if self.goodbye_at.is_some_and(|at| at <= now) {
             self.goodbye_at = None;
-            self.heard.clear();
-            self.ended.clear();
+            self.sources.goodbye();
             self.events.push_back(Event::Goodbye);
         }
         if self.deadline.is_some_and(|at| at <= now) {
@@ -292,15 +286,14 @@ impl Receiver {
             self.events.push_back(Event::Failed { stage, reason });
         }
         if self.report_at.is_some_and(|at| at <= now) {
-            let blocks: Vec<_> =
-                self.statistics.values_mut().filter_map(|statistics| statistics.block(now)).collect();
+            let blocks = self.sources.report_blocks(now);
             self.report_at = None;
             if !blocks.is_empty() {
                 self.send_rtcp(&rtcp::receiver_report(&blocks));
                 self.report_at = Some(now + REPORT_INTERVAL);
             }
         }
-        let about = self.heard.first().copied().unwrap_or(0);
+        let about = self.sources.any().unwrap_or(0);
         for packet in self.twcc.feedback(about, now) {
             self.send_rtcp(&packet);
         }
@@ -325,7 +318,7 @@ impl Receiver {
         }
     }
 
-    /// What happened next.
+    /// What happened, oldest first.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
@@ -359,7 +352,7 @@ impl Receiver {
         self.feedback(&rtcp::picture_loss(media_ssrc))
     }
 
-    /// The figures now.
+    /// Counted since the connection began.
     pub fn figures(&self, now: Instant) -> Figures {
         let mut figures = self.figures.clone();
         if let Some((pair, rtt)) = self.paths.iter().find_map(|path| path.pair(now)) {
@@ -461,19 +454,11 @@ impl Receiver {
                 for message in rtcp::read(&compound) {
                     match message {
                         Inbound::Report(report) => {
-                            if let Some(statistics) = self.statistics.get_mut(&report.ssrc) {
-                                statistics.report(report, now);
-                            }
+                            self.sources.sender_report(report, now);
                             self.events.push_back(Event::SenderReport(report));
                         }
-                        Inbound::Bye(sources) => {
-                            self.ended.extend(sources.iter().filter(|ssrc| self.heard.contains(ssrc)));
-                            // A source that was left for another says no goodbye of its own.
-                            let over = |ssrc: &u32| {
-                                self.ended.contains(ssrc)
-                                    || self.statistics.get(ssrc).is_none_or(|source| source.is_stale(now))
-                            };
-                            if !self.ended.is_empty() && self.heard.iter().all(over) {
+                        Inbound::Bye(ssrcs) => {
+                            if self.sources.bye(&ssrcs, now) {
                                 self.goodbye_at.get_or_insert(now + BELIEVE);
                             }
                         }
@@ -497,9 +482,11 @@ impl Receiver {
         }
         let payload_type = packet.payload_type;
         match self.demux.route(packet, extensions) {
-            Route::Track { kind, packet, original } => {
+            Route::Track { kind, clock_rate, packet, original } => {
                 if original {
-                    self.source(&packet, kind.clock_rate(), now);
+                    self.sources.packet(&packet, clock_rate, now);
+                    self.goodbye_at = None;
+                    self.report_at.get_or_insert(now + REPORT_INTERVAL);
                 }
                 self.events.push_back(Event::Rtp { kind, packet });
             }
@@ -508,26 +495,6 @@ impl Receiver {
                 *self.figures.unbound.entry(payload_type).or_default() += 1;
             }
         }
-    }
-
-    /// Counts a packet for the reports.
-    fn source(&mut self, packet: &RtpPacket, clock_rate: u32, now: Instant) {
-        if self.statistics.len() >= MAX_STATISTICS && !self.statistics.contains_key(&packet.ssrc) {
-            self.statistics.clear();
-            self.heard.clear();
-        }
-        self.statistics
-            .entry(packet.ssrc)
-            .or_insert_with(|| {
-                Statistics::new(packet.ssrc, clock_rate, packet.sequence, packet.timestamp, now)
-            })
-            .packet(packet.sequence, packet.timestamp, now);
-        if self.heard.insert(packet.ssrc) {
-            tracing::debug!(ssrc = packet.ssrc, payload_type = packet.payload_type, "a source");
-        }
-        self.ended.remove(&packet.ssrc);
-        self.goodbye_at = None;
-        self.report_at.get_or_insert(now + REPORT_INTERVAL);
     }
 
     fn add_local(&mut self, candidate: Candidate) {

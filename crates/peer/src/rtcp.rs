@@ -53,7 +53,7 @@ pub(crate) fn read(mut compound: &[u8]) -> Vec<Inbound> {
 /// One report block of a receiver report (RFC 3550, section 6.4.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ReportBlock {
-    /// Whose stream.
+    /// SSRC of the stream it is about.
     pub(crate) ssrc: u32,
     /// Lost since the last report, in 256ths.
     pub(crate) fraction_lost: u8,

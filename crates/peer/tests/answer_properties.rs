@@ -5,7 +5,8 @@ mod support;
 
 use std::collections::HashSet;
 
-use kvs_peer::sdp::{AcceptedSection, Answer, AnswerError, Codec, MediaKind, read_answer, usable_candidate};
+use kvs_media::MediaKind;
+use kvs_peer::sdp::{AcceptedSection, Answer, AnswerError, Codec, read_answer, usable_candidate};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};

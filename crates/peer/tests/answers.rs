@@ -3,8 +3,9 @@
 
 mod support;
 
+use kvs_media::MediaKind;
 use kvs_peer::sdp::{
-    AcceptedSection, Answer, Codec, HashAlgorithm, MAX_ANSWER, MediaKind, Setup, read_answer,
+    AcceptedSection, Answer, Codec, H264Parameters, HashAlgorithm, MAX_ANSWER, Setup, read_answer,
 };
 use support::{
     MID, TRANSPORT_CC, at_session, base, in_section, instead_of, offer, renumbered, with, without,
@@ -299,7 +300,7 @@ const CASES: &[(&str, &str, Edit, Reads)] = &[
 fn formats(section: &AcceptedSection) -> String {
     let words = section.formats.iter().map(|format| {
         let codec = match &format.codec {
-            Codec::H264 { profile_level_id, packetization_mode, parameter_sets } => {
+            Codec::H264(H264Parameters { profile_level_id, packetization_mode, parameter_sets }) => {
                 let sets: Vec<String> = parameter_sets.iter().map(|set| set.len().to_string()).collect();
                 let sets = if sets.is_empty() { String::new() } else { format!(" sets {}", sets.join("+")) };
                 format!("H264 {profile_level_id}/{packetization_mode}{sets}")
@@ -431,6 +432,21 @@ fn answers_of_which_nothing_can_come_say_why() {
     for (name, base_name, edit, why) in REFUSED {
         let error = read_answer(&offer(), &edit(&base(base_name))).unwrap_err().to_string();
         assert!(error.contains(why), "{name}: {error}");
+    }
+}
+
+/// A master that sends what it was not asked for is told apart from one that sends nothing.
+#[test]
+fn a_codec_that_was_not_offered_is_not_accepted() {
+    let sdp = base("chromium");
+    for (kind, name) in [(MediaKind::Video, "H264"), (MediaKind::Audio, "opus")] {
+        let mut offered = offer();
+        let section = offered.iter_mut().find(|section| section.kind == kind).unwrap();
+        section.formats.clear();
+        let answer = read_answer(&offered, &sdp).unwrap();
+        assert!(answer.section(kind).is_none(), "{answer:?}");
+        let said = format!("{} answered with {name}", kind.as_str());
+        assert!(answer.refused.iter().any(|refused| refused.contains(&said)), "{:?}", answer.refused);
     }
 }
 

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use kvs_peer::{Config, Event, MediaKind, Receiver, Stage};
+use kvs_media::{AudioCodec, MediaKind, VideoCodec};
+use kvs_peer::{Config, Event, Receiver, Stage};
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -62,8 +63,8 @@ impl World {
         let ours: SocketAddr = "192.0.2.1:5000".parse().unwrap();
         let theirs: SocketAddr = "198.51.100.7:6000".parse().unwrap();
         let config = Config {
-            video: true,
-            audio: true,
+            video: vec![VideoCodec::H264],
+            audio: vec![AudioCodec::Opus],
             start_bitrate_kbps: None,
             relay_only: false,
             ice_servers: Vec::new(),

@@ -9,10 +9,10 @@ use serde_json::Value;
 /// Longest object that is kept. The service's own SDK stops at 1024 characters; what is longer is skipped.
 const MAX_OBJECT: usize = 4096;
 
-/// One acknowledgement.
+/// One acknowledgement of the answer's body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ack {
-    /// What happened.
+    /// Its EventType.
     pub kind: AckKind,
     /// Timecode of the fragment, as it was sent in its cluster. Missing on `IDLE` and some errors.
     pub timecode: Option<u64>,

@@ -30,7 +30,7 @@ pub fn remedy(id: u32) -> Remedy {
 }
 
 /// The documented name of an `ErrorId`, for messages.
-pub fn error_name(id: u32) -> &'static str {
+pub(crate) fn error_name(id: u32) -> &'static str {
     match id {
         4000 => "STREAM_READ_ERROR",
         4001 => "MAX_FRAGMENT_SIZE_REACHED",

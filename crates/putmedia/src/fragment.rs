@@ -5,8 +5,16 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
+use crate::block::{BLOCK_OVERHEAD, Block};
 use crate::spool::{FileName, Found, SpooledFragment, SpooledHead};
 use crate::{HostClock, TrackFormat, TrackKind, matroska};
+
+/// The service accepts 50 MB per fragment.
+pub(crate) const MAX_FRAGMENT_BYTES: usize = 48_000_000;
+
+/// Longest fragment of audio alone, which can be cut anywhere. The service's pages give 10 s and 20 s as what it
+/// accepts; only video without key frames has a reason to go beyond the lower one.
+pub(crate) const MAX_AUDIO: Duration = Duration::from_secs(10);
 
 /// What a session's header is made from. Two fragments share a session when they share this.
 #[derive(Debug)]
@@ -64,17 +72,6 @@ impl Header {
     fn track_number(&self, kind: TrackKind) -> u8 {
         if kind == TrackKind::Audio && self.has_video() { 2 } else { 1 }
     }
-}
-
-/// A frame in its fragment.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Block {
-    pub(crate) kind: TrackKind,
-    /// Milliseconds after the fragment's start. Negative never: for an earlier frame the start is lowered, or it goes
-    /// into a fragment of its own.
-    pub(crate) offset_ms: u32,
-    pub(crate) key: bool,
-    pub(crate) data: Bytes,
 }
 
 /// How far the session that is open has come with a fragment.
@@ -147,9 +144,6 @@ pub(crate) struct Fragment {
     pub(crate) refused: bool,
     pub(crate) last_frame_at: Instant,
 }
-
-/// Bookkeeping of a block, counted against the storage bound beside its payload.
-pub(crate) const BLOCK_OVERHEAD: usize = 64;
 
 /// A frame that lasts longer counts for nothing: the service accepts fragments of 20 s.
 const MAX_GAP_MS: u64 = 20_000;

@@ -7,19 +7,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::fragment::Fragment;
+use crate::fragment::{Fragment, MAX_AUDIO, MAX_FRAGMENT_BYTES};
 use crate::interleave::{Pushed, Queued};
 use crate::late::Late;
 use crate::store::Store;
 use crate::tags::Tags;
 use crate::{Frame, TrackFormat, TrackKind};
-
-/// The service accepts 50 MB per fragment.
-pub(crate) const MAX_FRAGMENT_BYTES: usize = 48_000_000;
-
-/// Longest fragment of audio alone, which can be cut anywhere. The service's pages give 10 s and 20 s as what it
-/// accepts; only video without key frames has a reason to go beyond the lower one.
-pub(crate) const MAX_AUDIO: Duration = Duration::from_secs(10);
 
 /// Video that lies before the start of a fragment whose timecode is out, by no more than this, takes the fragment's
 /// start: the one case in which a time is not kept, beside rounding. A session of its own would cost more.

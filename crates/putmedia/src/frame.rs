@@ -67,9 +67,9 @@ impl Sub<Duration> for MediaTime {
 /// One access unit of video or one packet of audio, in decoding order within its track.
 #[derive(Clone, Debug)]
 pub struct Frame {
-    /// The track.
+    /// Which of the two tracks it belongs to.
     pub track: TrackKind,
-    /// Presentation time.
+    /// Time of presentation, since the epoch.
     pub time: MediaTime,
     /// Video: decoding can start here (IDR, CRA, BLA). Ignored for audio.
     pub random_access: bool,

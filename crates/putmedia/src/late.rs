@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::fragment::{BLOCK_OVERHEAD, Fragment};
-use crate::fragmenter::{MAX_AUDIO, MAX_FRAGMENT_BYTES};
+use crate::block::BLOCK_OVERHEAD;
+use crate::fragment::{Fragment, MAX_AUDIO, MAX_FRAGMENT_BYTES};
 use crate::interleave::Pushed;
 use crate::store::Store;
 

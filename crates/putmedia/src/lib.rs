@@ -33,6 +33,7 @@
 
 mod ack;
 mod backoff;
+mod block;
 mod ebml;
 mod error_id;
 mod fragment;
@@ -55,7 +56,7 @@ pub mod transport;
 
 pub use ack::{Ack, AckKind, AckParser};
 pub use backoff::Backoff;
-pub use error_id::{Remedy, error_name, remedy};
+pub use error_id::{Remedy, remedy};
 pub use fragment_event::{EventRefused, FragmentEvent};
 pub use frame::{Frame, MediaTime};
 pub use host_clock::HostClock;

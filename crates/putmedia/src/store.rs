@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fragment::{Block, Fragment, Header, Sent, Spooled};
+use crate::block::Block;
+use crate::fragment::{Fragment, Header, Sent, Spooled};
 use crate::host_clock::{HostClock, Known};
 use crate::{TrackFormat, TrackKind};
 
@@ -89,6 +90,13 @@ impl Store {
 
     pub(crate) fn len(&self) -> usize {
         self.fragments.len()
+    }
+
+    /// Frames of video and of audio.
+    pub(crate) fn frames(&self) -> [u64; 2] {
+        self.fragments
+            .iter()
+            .fold([0; 2], |[video, audio], fragment| [video + fragment.frames[0], audio + fragment.frames[1]])
     }
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Fragment> {

@@ -64,18 +64,18 @@ impl Codec {
 /// The part of a track's header that depends on its kind.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum TrackDetails {
-    /// Pixels.
+    /// Of the picture, in pixels.
     Video {
         /// Coded width after cropping.
         width: u32,
         /// Coded height after cropping.
         height: u32,
     },
-    /// Samples.
+    /// Of the samples after decoding.
     Audio {
         /// Samples per second.
         sample_rate: u32,
-        /// Channels.
+        /// 1 or 2.
         channels: u32,
         /// Bits per sample, written only for PCM-like codecs.
         bit_depth: Option<u8>,
@@ -85,7 +85,7 @@ pub enum TrackDetails {
 /// Everything that a track's header says. Two equal formats can share a PutMedia session.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrackFormat {
-    /// The codec.
+    /// Decides what `details` and `codec_private` hold.
     pub codec: Codec,
     /// The track's `Name`.
     pub name: String,

@@ -5,19 +5,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{HOST, HeaderValue, USER_AGENT};
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Limited, StreamBody};
 use hyper_util::rt::TokioIo;
-use kvs_aws::AwsContext;
-use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use kvs_aws::{AwsContext, ErrorClass, ErrorResponse};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use url::Url;
 
-use crate::{CloseReason, SessionStart, Timecodes};
+use crate::{CloseReason, Refusal, SessionStart, Timecodes};
 
 /// Pieces of the body between the producer and the socket. When it is full the producer is not asked for more.
 const PIECES: usize = 4;
@@ -33,7 +30,7 @@ pub struct SessionTarget {
     pub endpoint: Url,
     /// Name of the stream.
     pub stream_name: String,
-    /// `User-Agent`.
+    /// The header `User-Agent`.
     pub user_agent: String,
     /// Absolute or relative timecodes.
     pub timecodes: Timecodes,
@@ -120,9 +117,6 @@ impl Drop for Connection {
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
-
 fn lost(error: impl std::fmt::Display) -> CloseReason {
     CloseReason::Lost(error.to_string())
 }
@@ -153,9 +147,10 @@ async fn exchange(
         let _ = events.send(SessionEvent::Expires(Instant::now() + left)).await;
     }
     let signed = context.sign_headers(&Method::POST, &url, &headers, b"").await.map_err(lost)?;
-    let stream = timeout(target.connect_timeout, open(context, &url)).await.map_err(|_| {
-        lost(format!("no connection to {url} within {} s", target.connect_timeout.as_secs()))
-    })??;
+    let stream = timeout(target.connect_timeout, context.connect(&url))
+        .await
+        .map_err(|_| lost(format!("no connection to {url} within {} s", target.connect_timeout.as_secs())))?
+        .map_err(lost)?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
     let driver = tokio::spawn(connection);
@@ -178,22 +173,15 @@ async fn exchange(
         .await
         .map_err(|_| lost(format!("no answer from {url} within {} s", target.answer_timeout.as_secs())))?
         .map_err(lost)?;
-    let header =
-        |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    if let Some(date) = header("date") {
-        context.observe_date(&date);
+    if let Some(date) = answer.headers().get("date").and_then(|date| date.to_str().ok()) {
+        context.observe_date(date);
     }
-    let status = answer.status().as_u16();
-    if status != 200 {
-        let error_type = header("x-amz-errortype").or_else(|| header("x-amzn-errortype"));
-        let body =
-            timeout(target.answer_timeout, Limited::new(answer.into_body(), ERROR_BODY).collect()).await;
+    let status = answer.status();
+    if status != StatusCode::OK {
+        let (head, body) = answer.into_parts();
+        let body = timeout(target.answer_timeout, Limited::new(body, ERROR_BODY).collect()).await;
         let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
-        let message = serde_json::from_slice::<serde_json::Value>(&body)
-            .ok()
-            .and_then(|body| body.get("Message").or(body.get("message"))?.as_str().map(str::to_owned))
-            .unwrap_or_default();
-        return Ok(CloseReason::Refused { status, error_type, message });
+        return Ok(refused(ErrorResponse::new(status.as_u16(), &head.headers, &body)));
     }
     let _ = events.send(SessionEvent::Connected).await;
     let mut body = answer.into_body();
@@ -210,6 +198,18 @@ async fn exchange(
             None => return Ok(lost("the service ended the session")),
         }
     }
+}
+
+/// What the producer makes of an error answer.
+fn refused(answer: ErrorResponse) -> CloseReason {
+    let ErrorResponse { status, error_type, message, class } = answer;
+    let refusal = match class {
+        // A time that is wrong may be put right by the answer, as may credentials where they come from.
+        ErrorClass::AccessDenied | ErrorClass::CredentialsExpired | ErrorClass::ClockSkew => Refusal::Denied,
+        ErrorClass::NotFound => Refusal::NotFound,
+        _ => Refusal::Other,
+    };
+    CloseReason::Refused { status, error_type, message, refusal }
 }
 
 struct Guard(tokio::task::AbortHandle);
@@ -240,21 +240,4 @@ fn head(target: &SessionTarget, start: SessionStart) -> Result<(Url, HeaderMap),
     headers.insert("x-amzn-fragment-acknowledgment-required", HeaderValue::from_static(acks));
     debug_assert!(!headers.contains_key(HOST), "the signer adds it");
     Ok((url, headers))
-}
-
-async fn open(context: &AwsContext, url: &Url) -> Result<Box<dyn Stream>, CloseReason> {
-    let host = url.host_str().ok_or_else(|| lost(format!("the data endpoint {url} has no host")))?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let port = url.port_or_known_default().unwrap_or(443);
-    let stream =
-        TcpStream::connect((host, port)).await.map_err(|error| lost(format!("{host}:{port}: {error}")))?;
-    let _ = stream.set_nodelay(true);
-    if url.scheme() == "http" {
-        return Ok(Box::new(stream));
-    }
-    let name = ServerName::try_from(host.to_owned()).map_err(lost)?;
-    let connector = tokio_rustls::TlsConnector::from(context.tls_config());
-    let stream =
-        connector.connect(name, stream).await.map_err(|error| lost(format!("TLS with {host}: {error}")))?;
-    Ok(Box::new(stream))
 }

@@ -321,6 +321,7 @@ impl Resource for ResolvedStream {
             retention_hours: stream.retention_hours_or_default(),
             kms_key_id: stream.kms_key_id.clone(),
             tags: all,
+            ..NewStream::default()
         };
         control.begin_stream(name, &new).await
     }

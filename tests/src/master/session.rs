@@ -17,8 +17,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant as TokioInstant, sleep_until};
 
 use super::clip::{FRAME_RATE, Frame, Sound, VideoClip, beep};
+use super::settings::{Answering, Defect, Settings};
 use super::time::{Clock, Link, Moment, Time};
-use super::{Answering, Defect, Settings};
 use crate::impair::Impairer;
 use crate::nal::{frame_number, nal_type, number_sei, slice_hash};
 

@@ -4,9 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use kvs_media::{
-    AudioOutput, Kind, MediaConfig, MediaOutput, MediaReceiver, RtpPacket, SenderReport, VideoOutput,
-};
+use kvs_media::{AudioOutput, MediaConfig, MediaOutput, MediaReceiver, RtpPacket, SenderReport, VideoOutput};
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::media::{Direction, KeyframeRequestKind, MediaData, MediaKind, Mid};
 use str0m::net::{Protocol, Receive};
@@ -104,7 +102,7 @@ impl Viewer {
             self.got.reports = true;
             stack.handle_sender_report(SenderReport { ssrc, ntp, rtp_timestamp }, Instant::now());
         }
-        let kind = if of_video { Kind::Video } else { Kind::Audio };
+        let kind = if of_video { kvs_media::MediaKind::Video } else { kvs_media::MediaKind::Audio };
         let packet = RtpPacket {
             ssrc,
             payload_type: *packet.header.payload_type,
@@ -123,7 +121,7 @@ impl Viewer {
             match output {
                 MediaOutput::Video(VideoOutput::AccessUnit(unit)) => {
                     self.got.frame_times.push(unit.capture_time);
-                    self.frame(&split_lengths(&unit.data), unit.configuration_record.is_some());
+                    self.frame(&split_lengths(&unit.data), unit.is_idr());
                 }
                 MediaOutput::Video(VideoOutput::RequestKeyFrame(_)) => {
                     if let Some(stream) = self.rtc.direct_api().stream_rx_by_mid(self.video, None) {

@@ -131,7 +131,7 @@ pub fn ensure(node: bool) -> Result<Assets> {
     let mut source = find()?;
     if let Source::Build(_) = source {
         // Two runs at once: one builds, the other waits for it and finds them.
-        let _turn = turn("lock")?;
+        let _lock = lock("lock")?;
         source = find()?;
         if let Source::Build(folder) = &source {
             build(&lacking(&parts(node), folder), folder)?;
@@ -142,21 +142,21 @@ pub fn ensure(node: bool) -> Result<Assets> {
 }
 
 /// Waits until this process is the only one that holds `name` in the cache's folder. Let go of when dropped.
-pub fn turn(name: &str) -> Result<File> {
+pub fn lock(name: &str) -> Result<File> {
     let cache = cache();
     let above = cache.parent().context("the cache has a parent")?;
     fs::create_dir_all(above).with_context(|| format!("cannot make {}", above.display()))?;
     let path = above.join(name);
     let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
-    let mut told = false;
+    let mut noted = false;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) if interrupted() => bail!("interrupted"),
             Err(TryLockError::WouldBlock) => {
-                if !told {
+                if !noted {
                     note(&format!("Another cargo xtask holds {}; waiting for it", path.display()));
-                    told = true;
+                    noted = true;
                 }
                 thread::sleep(Duration::from_millis(100));
             }
@@ -300,8 +300,8 @@ mod tests {
     #[test]
     fn ready_made_binaries_come_first_and_must_be_all_of_them() {
         let all = folder_with(&CONTROL_PLANE.map(|(name, ..)| name));
-        let nothing = folder_with(&[]);
-        let found = source(&CONTROL_PLANE, Some(all.path().to_owned()), nothing.path().to_owned(), unasked);
+        let empty = folder_with(&[]);
+        let found = source(&CONTROL_PLANE, Some(all.path().to_owned()), empty.path().to_owned(), unasked);
         assert_eq!(found, Ok(Source::Folder(all.path().to_owned())));
 
         let envtest = folder_with(&["etcd", "kube-apiserver", "kubectl"]);

@@ -3,7 +3,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,14 +11,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::assets::Assets;
-use super::existing::Existing;
 use super::node::{self, Node};
 use super::pki::Pki;
+use super::ports::Ports;
+use super::processes::{CONTROL_PLANE, FOLDER, end, is_alive, is_ours};
+use super::state_folder::{FILE, clear};
 use crate::process::{interrupted, tail};
 
 /// Each part answers within so long, on a machine that does much else.
@@ -29,7 +29,7 @@ const POLL: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ControlPlane {
-    /// Its folder.
+    /// The cluster's folder, absolute.
     pub dir: PathBuf,
     /// For the administrator.
     pub kubeconfig: PathBuf,
@@ -49,35 +49,6 @@ pub struct ControlPlane {
     pub node: Option<Node>,
 }
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Ports {
-    etcd: u16,
-    etcd_peer: u16,
-    apiserver: u16,
-    controller_manager: u16,
-    scheduler: u16,
-}
-
-impl Ports {
-    /// Free ones. All are held until all are known, so that none is given twice.
-    fn free() -> Result<Self> {
-        let mut listeners = Vec::new();
-        for _ in 0..5 {
-            listeners.push(TcpListener::bind("127.0.0.1:0").context("no free port")?);
-        }
-        let port = |index: usize| listeners[index].local_addr().map(|address| address.port());
-        Ok(Self {
-            etcd: port(0)?,
-            etcd_peer: port(1)?,
-            apiserver: port(2)?,
-            controller_manager: port(3)?,
-            scheduler: port(4)?,
-        })
-    }
-}
-
-pub const FILE: &str = "cluster.json";
-const PARTS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 const NODE_PARTS: [&str; 3] = ["containerd", "kubelet", "kube-proxy"];
 
 impl ControlPlane {
@@ -279,9 +250,10 @@ impl ControlPlane {
 
     /// Ends one part. Data and ports stay.
     pub fn end(&mut self, name: &str) {
-        let (gone, stay): (Vec<_>, Vec<_>) = self.processes.drain(..).partition(|(found, _)| found == name);
-        self.processes = stay;
-        for (_, id) in gone {
+        let (ending, staying): (Vec<_>, Vec<_>) =
+            self.processes.drain(..).partition(|(found, _)| found == name);
+        self.processes = staying;
+        for (_, id) in ending {
             // With clients that watch it takes ten seconds to end by itself; its data is etcd's.
             end(id, &self.dir, Duration::from_secs(3));
         }
@@ -371,6 +343,15 @@ impl ControlPlane {
         !self.processes.is_empty() && self.processes.iter().all(|(_, id)| is_ours(*id, &self.dir))
     }
 
+    /// The first part that does not run, with the end of its log.
+    pub fn ended(&self) -> Option<String> {
+        let runs =
+            |name: &str| self.processes.iter().any(|(part, id)| part == name && is_ours(*id, &self.dir));
+        let of_node = NODE_PARTS.into_iter().filter(|_| self.node.is_some());
+        let name = CONTROL_PLANE.into_iter().chain(of_node).find(|name| !runs(name))?;
+        Some(format!("{name} does not run:\n{}", tail(&self.log(name), 15)))
+    }
+
     /// Ends all parts, the last started first; logs and data stay. Pods end at once.
     pub fn end_all(&mut self) {
         if let Err(error) = node::clear(&self.dir) {
@@ -394,56 +375,8 @@ impl ControlPlane {
     }
 }
 
-/// Names the cluster in the environment of its processes.
-const FOLDER: &str = "KVS_INGEST_CLUSTER_DIR";
-
 fn api_host(node: Option<&Node>) -> &str {
     node.map_or("127.0.0.1", |node| node.host_address.as_str())
-}
-
-/// Is the process a part of a control plane, not of a node?
-pub fn is_part(id: i32) -> bool {
-    // The kernel keeps 15 bytes of a name.
-    fs::read_to_string(format!("/proc/{id}/comm"))
-        .is_ok_and(|name| PARTS.iter().any(|part| part[..part.len().min(15)] == *name.trim_end()))
-}
-
-/// All processes that were started in this folder, the first started first.
-pub fn processes_of(dir: &Path) -> Result<Vec<i32>> {
-    let mut ours: Vec<i32> = fs::read_dir("/proc")
-        .context("cannot read /proc")?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|id| is_ours(*id, dir))
-        .collect();
-    ours.sort_unstable();
-    Ok(ours)
-}
-
-fn is_alive(id: i32) -> bool {
-    fs::read_to_string(format!("/proc/{id}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z'))
-}
-
-/// A process id may be another's by now: ours has this folder in its environment.
-fn is_ours(id: i32, dir: &Path) -> bool {
-    let wanted = format!("{FOLDER}={}", dir.display());
-    is_alive(id)
-        && fs::read(format!("/proc/{id}/environ"))
-            .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes()))
-}
-
-fn end(id: i32, dir: &Path, patience: Duration) {
-    if !is_ours(id, dir) {
-        return;
-    }
-    let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
-    let deadline = Instant::now() + patience;
-    while is_ours(id, dir) && Instant::now() < deadline {
-        thread::sleep(POLL);
-    }
-    if is_ours(id, dir) {
-        let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
-    }
 }
 
 fn http_ok(port: u16, path: &str) -> bool {
@@ -458,124 +391,9 @@ fn http_ok(port: u16, path: &str) -> bool {
     ask().unwrap_or(false)
 }
 
-impl ControlPlane {
-    /// The first part that does not run, with the end of its log.
-    pub fn ended(&self) -> Option<String> {
-        let runs =
-            |name: &str| self.processes.iter().any(|(part, id)| part == name && is_ours(*id, &self.dir));
-        let of_node = NODE_PARTS.into_iter().filter(|_| self.node.is_some());
-        let name = PARTS.into_iter().chain(of_node).find(|name| !runs(name))?;
-        Some(format!("{name} does not run:\n{}", tail(&self.log(name), 15)))
-    }
-}
-
-/// What is in the file until the first part runs.
-const CLAIM: &[u8] = b"{}\n";
-
-/// Makes the folder of a new control plane. One that holds something else is refused: `down` would take it away.
-pub fn claim(dir: &Path) -> Result<()> {
-    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let empty = fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?.next().is_none();
-    if !empty && !is_clusters(dir) {
-        bail!("{} is not empty, and what is in it is no cluster's: name another folder", dir.display());
-    }
-    if empty {
-        // What a crash leaves behind is recognized by it.
-        fs::write(dir.join(FILE), CLAIM).with_context(|| format!("cannot write {}", dir.display()))?;
-    }
-    Ok(())
-}
-
-/// Ends whatever was started in this folder, the last started first, whether or not a file names it, and takes the
-/// folder away. False: there was nothing.
-pub fn clear(dir: &Path) -> Result<bool> {
-    // Somebody may have removed it already.
-    let dir = dir.canonicalize().or_else(|_| std::path::absolute(dir))?;
-    // First, and an error ends it: what is mounted in the folder would be removed with it.
-    let had_node = node::clear(&dir)?;
-    let ours = processes_of(&dir)?;
-    for id in ours.iter().rev() {
-        end(*id, &dir, Duration::from_secs(3));
-    }
-    let found = had_node || !ours.is_empty() || is_clusters(&dir);
-    if found && dir.exists() {
-        fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
-    }
-    Ok(found)
-}
-
-/// Was the folder made by `claim`, or does it say that a cluster was started or noted there?
-fn is_clusters(dir: &Path) -> bool {
-    let named =
-        ControlPlane::read(dir).map(|plane| plane.dir).or_else(|| Existing::read(dir).map(|it| it.dir));
-    named.is_some_and(|named| dir.canonicalize().is_ok_and(|dir| dir == named))
-        || fs::read(dir.join(FILE)).is_ok_and(|text| text == CLAIM)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::process::Child;
-
     use super::*;
-
-    fn sleeper(dir: &Path) -> Child {
-        let mut command = Command::new("sleep");
-        let child = command.arg("60").env(FOLDER, dir).process_group(0).spawn().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(10);
-        // The kernel shows a new process's environment a moment after it has told us that it runs.
-        while !is_ours(i32::try_from(child.id()).unwrap(), dir) {
-            assert!(Instant::now() < deadline, "sleep shows no environment");
-            thread::yield_now();
-        }
-        child
-    }
-
-    #[test]
-    fn a_folder_of_something_else_is_neither_used_nor_removed() {
-        let folder = tempfile::tempdir().unwrap();
-        // A file of the same name makes no difference.
-        for file in ["thesis.txt", FILE] {
-            fs::write(folder.path().join(file), "{\"years\": 4}").unwrap();
-            let error = claim(folder.path()).unwrap_err().to_string();
-            assert!(error.contains(&folder.path().display().to_string()), "{error}");
-            assert!(!clear(folder.path()).unwrap());
-            assert!(folder.path().join(file).exists());
-        }
-    }
-
-    #[test]
-    fn a_claimed_folder_is_claimed_again_and_removed() {
-        let folder = tempfile::tempdir().unwrap();
-        let dir = folder.path().join("a/b");
-        claim(&dir).unwrap();
-        claim(&dir).unwrap();
-        assert!(ControlPlane::read(&dir).is_none());
-        assert!(clear(&dir).unwrap());
-        assert!(!dir.exists() && folder.path().join("a").exists());
-    }
-
-    #[test]
-    fn what_no_file_names_is_ended_and_the_neighbours_are_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let (dir, neighbour) = (folder.path().join("one"), folder.path().join("one-more"));
-        claim(&dir).unwrap();
-        claim(&neighbour).unwrap();
-        let (mut ours, mut theirs) = (sleeper(&dir), sleeper(&neighbour));
-        assert!(clear(&dir).unwrap());
-        assert!(ours.wait().unwrap().code().is_none(), "ended by a signal");
-        assert!(theirs.try_wait().unwrap().is_none(), "the neighbour still runs");
-        assert!(clear(&neighbour).unwrap());
-        theirs.wait().unwrap();
-    }
-
-    #[test]
-    fn ports_differ() {
-        let Ports { etcd, etcd_peer, apiserver, controller_manager, scheduler } = Ports::free().unwrap();
-        let mut ports = vec![etcd, etcd_peer, apiserver, controller_manager, scheduler];
-        ports.sort_unstable();
-        ports.dedup();
-        assert_eq!(ports.len(), 5);
-    }
 
     #[test]
     fn what_json_prints_has_the_documented_fields() {

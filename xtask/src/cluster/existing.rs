@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::control_plane::FILE;
-use super::{assets, control_plane};
+use super::assets;
+use super::state_folder::{FILE, claim, clear};
 
 /// What `cluster.json` says of it; those of these names are the same in every `cluster.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,11 +33,11 @@ impl Existing {
 
     /// Takes note of it when it answers.
     pub fn adopt(dir: &Path) -> Result<Self> {
-        control_plane::claim(dir)?;
+        claim(dir)?;
         let dir = dir.canonicalize()?;
         let adopted = Self::note(dir.clone());
         if adopted.is_err() {
-            control_plane::clear(&dir)?;
+            clear(&dir)?;
         }
         adopted
     }
@@ -107,11 +107,12 @@ fn run(command: &mut Command) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ControlPlane;
     use super::*;
 
     #[test]
     fn how_to_load_goes_by_the_context() {
-        let told = |context: &str| {
+        let advice = |context: &str| {
             let path = PathBuf::from("/x");
             Existing {
                 dir: path.clone(),
@@ -122,9 +123,9 @@ mod tests {
             }
             .how_to_load(&[PathBuf::from("a.tar"), PathBuf::from("b.tar")])
         };
-        assert!(told("kind-dev").ends_with("kind load image-archive --name dev a.tar b.tar"));
-        assert!(told("minikube").ends_with("minikube image load a.tar b.tar"));
-        assert!(told("arn:aws:eks:x").contains("registry"));
+        assert!(advice("kind-dev").ends_with("kind load image-archive --name dev a.tar b.tar"));
+        assert!(advice("minikube").ends_with("minikube image load a.tar b.tar"));
+        assert!(advice("arn:aws:eks:x").contains("registry"));
     }
 
     #[test]
@@ -140,8 +141,8 @@ mod tests {
         };
         fs::write(dir.join(FILE), serde_json::to_vec(&existing).unwrap()).unwrap();
         assert_eq!(Existing::read(&dir), Some(existing));
-        assert!(control_plane::ControlPlane::read(&dir).is_none());
-        assert!(control_plane::clear(&dir).unwrap());
+        assert!(ControlPlane::read(&dir).is_none());
+        assert!(clear(&dir).unwrap());
         assert!(!dir.exists());
     }
 }

@@ -18,7 +18,7 @@ const KUBERNETES: (u32, u32) = (1, 34);
 
 #[derive(Debug, PartialEq, Eq)]
 enum Source {
-    There(PathBuf),
+    Found(PathBuf),
     Build(PathBuf),
 }
 
@@ -30,10 +30,10 @@ fn source(
     go: impl FnOnce() -> Option<(u32, u32)>,
 ) -> Result<Source, String> {
     if let Some(helm) = found.into_iter().find(|helm| version(helm).is_some_and(|found| found >= OLDEST)) {
-        return Ok(Source::There(helm));
+        return Ok(Source::Found(helm));
     }
     if cached.is_file() {
-        return Ok(Source::There(cached));
+        return Ok(Source::Found(cached));
     }
     match go() {
         Some(version) if version >= GO => Ok(Source::Build(cached)),
@@ -71,13 +71,13 @@ pub fn ensure() -> Result<PathBuf> {
     let mut source = find()?;
     if let Source::Build(_) = source {
         // Two runs at once: one builds, the other waits for it and finds it.
-        let _turn = assets::turn("helm.lock")?;
+        let _lock = assets::lock("helm.lock")?;
         source = find()?;
         if let Source::Build(file) = &source {
             build(file)?;
         }
     }
-    let (Source::There(file) | Source::Build(file)) = source;
+    let (Source::Found(file) | Source::Build(file)) = source;
     Ok(file)
 }
 
@@ -133,14 +133,14 @@ mod tests {
         let find = |found: &[&PathBuf], go| {
             source(found.iter().map(|&file| file.clone()).collect::<Vec<_>>(), version, cached.clone(), || go)
         };
-        assert_eq!(find(&[&old, &new], None), Ok(Source::There(new.clone())));
+        assert_eq!(find(&[&old, &new], None), Ok(Source::Found(new.clone())));
         assert_eq!(find(&[&old], Some(GO)), Ok(Source::Build(cached.clone())));
         let none = find(&[], None).unwrap_err();
         assert!(none.contains("no Helm 3.17 or newer, and to build it there is no Go."), "{none}");
         let too_old = find(&[&old], Some((1, 19))).unwrap_err();
         assert!(too_old.contains("only Go 1.19"), "{too_old}");
         fs::write(&cached, "").unwrap();
-        assert_eq!(find(&[&old], None), Ok(Source::There(cached.clone())));
+        assert_eq!(find(&[&old], None), Ok(Source::Found(cached.clone())));
     }
 
     #[test]

@@ -6,6 +6,9 @@ mod existing;
 pub mod helm;
 mod node;
 mod pki;
+mod ports;
+mod processes;
+mod state_folder;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,10 +18,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, Subcommand};
 
-use assets::Assets;
-pub use control_plane::ControlPlane;
-use existing::Existing;
-pub use node::{Image, node_missing};
+use self::assets::Assets;
+pub use self::control_plane::ControlPlane;
+use self::existing::Existing;
+pub use self::node::{Image, node_missing};
 
 use crate::process::interrupted;
 use crate::workspace::target;
@@ -85,7 +88,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     match &options.command {
         Task::Up { existing: true, dir, json, .. } => {
             let folder = folder(dir.as_ref());
-            let _turn = turn()?;
+            let _lock = lock()?;
             if ControlPlane::read(&folder).is_some() {
                 bail!("one was started in {}: take it down first, or name another folder", folder.display());
             }
@@ -125,11 +128,11 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         }
         Task::Down { dir } => {
             let folder = folder(dir.as_ref());
-            let _turn = turn()?;
+            let _lock = lock()?;
             if let Some(existing) = Existing::read(&folder) {
-                control_plane::clear(&folder)?;
+                state_folder::clear(&folder)?;
                 say!("the cluster of context {} is no longer used; it goes on", existing.existing);
-            } else if control_plane::clear(&folder)? {
+            } else if state_folder::clear(&folder)? {
                 say!("stopped");
             } else {
                 say!("there is none in {}", folder.display());
@@ -152,7 +155,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             introduce(&plane, dir.as_ref());
         }
         Task::RestartApiserver { dir } => {
-            let _turn = turn()?;
+            let _lock = lock()?;
             let mut plane = find(&folder(dir.as_ref()))?;
             let assets = Assets::beside(&plane.kubectl);
             plane.restart_apiserver(&assets)?;
@@ -162,8 +165,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 }
 
 /// Commands that start or end something do it one at a time, whatever their folders: two would choose the same ports.
-fn turn() -> Result<std::fs::File> {
-    assets::turn("clusters.lock")
+fn lock() -> Result<std::fs::File> {
+    assets::lock("clusters.lock")
 }
 
 fn find(folder: &Path) -> Result<ControlPlane> {
@@ -178,24 +181,24 @@ fn up(folder: &Path, audit_log: bool, with_node: bool) -> Result<ControlPlane> {
     if with_node {
         let or_else = |reason| anyhow!("{reason}; without a node: cluster up --api-only");
         // Before anything is installed that does not help.
-        node::never().map_or(Ok(()), |reason| Err(or_else(reason)))?;
+        node::unsupported().map_or(Ok(()), |reason| Err(or_else(reason)))?;
         packages::ensure(&[packages::Group::Cluster, packages::Group::Node])?;
         node_missing().map_or(Ok(()), |reason| Err(or_else(reason)))?;
     } else {
         packages::ensure(&[packages::Group::Cluster])?;
     }
     let assets = assets::ensure(with_node)?;
-    let _turn = turn()?;
+    let _lock = lock()?;
     if let Some(existing) = Existing::read(folder) {
         let context = existing.existing;
         bail!("{} stands for the cluster of context {context}: `cluster down` forgets it", folder.display());
     }
     if let Some(plane) = ControlPlane::read(folder).filter(|plane| plane.ended().is_none()) {
-        for (wanted, there, what) in [
+        for (wanted, present, what) in [
             (audit_log, plane.audit_log.is_some(), "an audit log"),
             (with_node, plane.node.is_some(), "a node"),
         ] {
-            if wanted && !there {
+            if wanted && !present {
                 bail!("the one in {} runs without {what}: take it down first", folder.display());
             }
         }
@@ -206,29 +209,29 @@ fn up(folder: &Path, audit_log: bool, with_node: bool) -> Result<ControlPlane> {
 
 /// A control plane without a past, for a suite: whatever is left of an earlier run in this folder goes first.
 pub fn fresh(folder: &Path, audit_log: bool) -> Result<ControlPlane> {
-    anew(folder, audit_log, false)
+    start_fresh(folder, audit_log, false)
 }
 
 /// The same with a node.
 pub fn fresh_with_node(folder: &Path) -> Result<ControlPlane> {
-    anew(folder, false, true)
+    start_fresh(folder, false, true)
 }
 
-fn anew(folder: &Path, audit_log: bool, with_node: bool) -> Result<ControlPlane> {
+fn start_fresh(folder: &Path, audit_log: bool, with_node: bool) -> Result<ControlPlane> {
     let assets = assets::ensure(with_node)?;
-    let _turn = turn()?;
+    let _lock = lock()?;
     start(folder, &assets, audit_log, with_node)
 }
 
 /// Takes down what runs in this folder, or what is left of it.
 pub fn down(folder: &Path) -> Result<()> {
-    // Not `turn`: it gives up when interrupted.
-    control_plane::clear(folder).map(drop)
+    // Not `lock`: it gives up when interrupted.
+    state_folder::clear(folder).map(drop)
 }
 
 fn start(folder: &Path, assets: &Assets, audit_log: bool, with_node: bool) -> Result<ControlPlane> {
-    control_plane::clear(folder)?;
-    control_plane::claim(folder)?;
+    state_folder::clear(folder)?;
+    state_folder::claim(folder)?;
     ControlPlane::start(folder, assets, audit_log, with_node)
 }
 
@@ -257,8 +260,8 @@ fn stay(folder: &Path) -> Result<()> {
     loop {
         thread::sleep(Duration::from_millis(200));
         if interrupted() {
-            // Not `turn`: it gives up when interrupted.
-            control_plane::clear(folder)?;
+            // Not `lock`: it gives up when interrupted.
+            state_folder::clear(folder)?;
             return Ok(());
         }
         match ControlPlane::read(folder) {
@@ -267,12 +270,12 @@ fn stay(folder: &Path) -> Result<()> {
             None => return Ok(()),
         }
         // Perhaps the API server is just being restarted.
-        let _turn = match turn() {
+        let _lock = match lock() {
             Err(_) if interrupted() => continue,
-            turn => turn?,
+            lock => lock?,
         };
         if let Some(part) = ControlPlane::read(folder).and_then(|plane| plane.ended()) {
-            control_plane::clear(folder)?;
+            state_folder::clear(folder)?;
             bail!("{part}");
         }
     }

@@ -1,8 +1,10 @@
 //! Chromium with a synthetic camera and microphone, and a picture of what it shows.
 
+use std::env;
 use std::fs;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -77,4 +79,18 @@ impl Browser {
 pub fn recorded(folder: &Path, name: &str) -> Result<PathBuf> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     Ok(folder.join(name))
+}
+
+/// Opens the page where there is a desktop to open it on.
+pub fn open_in_browser(url: &str) -> bool {
+    let desktop = env::var_os("DISPLAY").is_some() || env::var_os("WAYLAND_DISPLAY").is_some();
+    desktop
+        && std::io::stdout().is_terminal()
+        && Command::new("xdg-open")
+            .arg(url)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,14 +13,15 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::browser::{Browser, recorded};
+use super::browser::{Browser, open_in_browser, recorded};
 use super::local_kvs::{fresh_folder, get};
+use super::options::{CHANNEL, FIRST_FRAGMENT, Options, PORT, STREAM};
 use super::progress::Progress;
 use super::state::{Ingest, Stored};
-use super::{CHANNEL, FIRST_FRAGMENT, Options, PORT, STREAM, open_in_browser, summarize};
+use super::summary::summarize;
 use crate::cluster::{self, ControlPlane, helm};
 use crate::packages::{self, Group};
-use crate::process::{Running, interrupted};
+use crate::process::{Running, interrupted, output};
 use crate::workspace::{root, show, target};
 use crate::{images, say};
 
@@ -48,7 +49,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let demo = Demo { plane, helm, folder };
     let result = demo.load(&images).and_then(|()| demo.show(options));
     if result.is_err() && !interrupted() {
-        demo.remember();
+        demo.save_diagnostics();
     }
     say!("Taking Kubernetes down");
     cluster::down(&place)?;
@@ -79,15 +80,15 @@ impl Demo {
 
     fn show(&self, options: &Options) -> Result<ExitCode> {
         say!("kubectl apply -f examples/kvs-local.yaml");
-        said(self.kubectl(&["apply", "-f"]).arg(root().join("examples/kvs-local.yaml")))?;
+        output(self.kubectl(&["apply", "-f"]).arg(root().join("examples/kvs-local.yaml")))?;
         let rollout = ["-n", "kvs-local", "rollout", "status", "deployment/kvs-local", PODS];
-        said(&mut self.kubectl(&rollout))?;
+        output(&mut self.kubectl(&rollout))?;
         let address = ["-n", "kvs-local", "get", "service", "kvs-local", "-o", "jsonpath={.spec.clusterIP}"];
-        let address = said(&mut self.kubectl(&address))?;
+        let address = output(&mut self.kubectl(&address))?;
         self.install(&format!("http://{address}:8440"))?;
         let manifest = root().join(&options.ingest);
         say!("kubectl apply -f {}", options.ingest.display());
-        said(self.kubectl(&["apply", "-f"]).arg(&manifest))?;
+        output(self.kubectl(&["apply", "-f"]).arg(&manifest))?;
 
         let (mut forward, url) = self.forward(options)?;
         let page = format!("{url}/?channel={CHANNEL}");
@@ -105,12 +106,12 @@ impl Demo {
         if options.headless {
             self.until_it_says_so()?;
         }
-        let wide = said(&mut self.kubectl(&["get", "kvsi", "-o", "wide"]))?;
-        let shown = format!("$ kubectl get kvsi -o wide\n{}", wide.trim_end());
+        let wide = output(&mut self.kubectl(&["get", "kvsi", "-o", "wide"]))?;
+        let table = format!("$ kubectl get kvsi -o wide\n{}", wide.trim_end());
         say!("");
-        say!("{shown}");
+        say!("{table}");
         if let Some(record) = &options.record {
-            fs::write(recorded(record, "kubectl.txt")?, format!("{shown}\n"))?;
+            fs::write(recorded(record, "kubectl.txt")?, format!("{table}\n"))?;
             if let Some(browser) = &browser {
                 browser.picture(&recorded(record, "page.png")?)?;
             }
@@ -131,7 +132,7 @@ impl Demo {
         say!("helm install {RELEASE} charts/kvs-ingest");
         let key = |name: &str| {
             let template = format!("go-template={{{{.data.{name} | base64decode}}}}");
-            said(&mut self.kubectl(&["-n", "kvs-local", "get", "secret", "kvs-local", "-o", &template]))
+            output(&mut self.kubectl(&["-n", "kvs-local", "get", "secret", "kvs-local", "-o", &template]))
         };
         let (id, value) = (key("AWS_ACCESS_KEY_ID")?, key("AWS_SECRET_ACCESS_KEY")?);
         // On EKS this is IRSA or Pod Identity, and there is no endpoint to name.
@@ -148,7 +149,7 @@ impl Demo {
             ],
         });
         let file = self.written("values.yaml", &serde_json::to_string_pretty(&values)?)?;
-        said(
+        output(
             Command::new(&self.helm)
                 .arg("--kubeconfig")
                 .arg(&self.plane.kubeconfig)
@@ -243,7 +244,7 @@ impl Demo {
     }
 
     fn object(&self) -> Result<Value> {
-        let text = said(&mut self.kubectl(&["get", "kvsi", STREAM, "-o", "json"]))?;
+        let text = output(&mut self.kubectl(&["get", "kvsi", STREAM, "-o", "json"]))?;
         Ok(serde_json::from_str(&text)?)
     }
 
@@ -306,7 +307,7 @@ impl Demo {
     }
 
     /// Keeps what a person needs to see what went wrong: the cluster goes.
-    fn remember(&self) {
+    fn save_diagnostics(&self) {
         let path = self.folder.join("cluster.log");
         let mut text = String::new();
         for arguments in [
@@ -319,7 +320,7 @@ impl Demo {
         ] {
             let mut command = self.kubectl(arguments);
             text.push_str(&format!("$ {}\n", show(&command)));
-            text.push_str(&said(&mut command).unwrap_or_else(|error| format!("{error:#}\n")));
+            text.push_str(&output(&mut command).unwrap_or_else(|error| format!("{error:#}\n")));
         }
         if fs::write(&path, text).is_ok() {
             say!("What the cluster looked like is in {}", path.display());
@@ -333,15 +334,6 @@ fn condition(object: &Value, kind: &str) -> Value {
         .and_then(|list| list.iter().find(|condition| condition["type"] == kind))
         .cloned()
         .unwrap_or_default()
-}
-
-fn said(command: &mut Command) -> Result<String> {
-    let shown = show(command);
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run `{shown}`"))?;
-    if !output.status.success() {
-        bail!("`{shown}`: {}", String::from_utf8_lossy(&output.stderr).trim_end());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn download(url: &str, file: &Path) -> Result<()> {

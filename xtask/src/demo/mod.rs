@@ -3,220 +3,23 @@
 
 mod browser;
 mod cluster;
+mod local;
 mod local_kvs;
+mod options;
 mod progress;
 mod state;
+mod summary;
 
-use std::env;
-use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
-use clap::Args;
+use anyhow::Result;
 
-use self::browser::{Browser, recorded};
 pub use self::local_kvs::{LocalKvs, REGION};
-use self::local_kvs::{Settings, fresh_folder};
-use self::progress::Progress;
-use self::state::{Ingest, Stored};
-use crate::packages::{self, Group};
-use crate::process::{Running, interrupted};
-use crate::say;
-use crate::workspace::{binary, build, build_page, root, target};
-
-/// What `examples/front-door.yaml` names.
-const CHANNEL: &str = "front-door-camera";
-const STREAM: &str = "front-door";
-
-/// The page's usual port; another one is taken when it is in use.
-const PORT: u16 = 8474;
-/// How long the agent may take for its last fragment, its acknowledgement included.
-const AGENT_PATIENCE: Duration = Duration::from_secs(20);
-/// After this long without a single fragment a headless demo has failed.
-const FIRST_FRAGMENT: Duration = Duration::from_secs(60);
-
-#[derive(Args)]
-pub struct Options {
-    /// In pods, on a Kubernetes of this machine: kvs-local, the operator by Helm, one KvsIngest
-    #[arg(long, conflicts_with = "data")]
-    cluster: bool,
-    /// Use headless Chromium with a synthetic camera and microphone instead of a person
-    #[arg(long)]
-    headless: bool,
-    /// End after so many seconds of stored media and print a summary
-    #[arg(long, value_name = "N")]
-    seconds: Option<u64>,
-    /// Port of the page and of KVS on localhost; 0 takes a free one
-    #[arg(long)]
-    port: Option<u16>,
-    /// The KvsIngest manifest that the agent is given
-    #[arg(long, value_name = "FILE", default_value = "examples/front-door.yaml")]
-    ingest: PathBuf,
-    /// Take the binaries as they are in the target folder
-    #[arg(long, hide = true)]
-    no_build: bool,
-    /// Leave a screenshot of the page in this folder (page.png), and with --cluster what kubectl says (kubectl.txt)
-    #[arg(long, value_name = "DIR", requires = "headless")]
-    record: Option<PathBuf>,
-    /// Keep what is stored in this folder (default: an empty folder under target/demo)
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-}
+pub use self::options::Options;
 
 pub fn run(options: &Options) -> Result<ExitCode> {
-    if options.cluster {
-        return cluster::run(options);
+    match options.cluster {
+        true => cluster::run(options),
+        false => local::run(options),
     }
-    let mut groups = vec![Group::Build, Group::Media, Group::Web];
-    if options.headless {
-        groups.push(Group::Browser);
-    }
-    packages::ensure(&groups)?;
-    if !options.no_build {
-        build(&["kvs-local", "kvs-ingest-agent"])?;
-    }
-    let page = build_page()?;
-
-    let folder = fresh_folder(&target().join("demo"))?;
-    let data = options.data.clone().unwrap_or_else(|| folder.join("data"));
-    let mut local = start_local(options, &data, &page, &folder)?;
-    let manifest = root().join(&options.ingest);
-    let (mut agent, agent_url) = start_agent(&local, &manifest, &folder)?;
-
-    let page_url = format!("{}/?channel={CHANNEL}", local.url);
-    let mut browser =
-        if options.headless { Some(Browser::start(&format!("{page_url}&start=1"), &folder)?) } else { None };
-    introduce(options, &page_url, &manifest, &data, &folder);
-
-    let mut progress = Progress::new();
-    let started = Instant::now();
-    let stored = loop {
-        thread::sleep(Duration::from_millis(500));
-        local.check()?;
-        agent.check()?;
-        if let Some(browser) = &mut browser {
-            browser.check()?;
-        }
-        let ingest = Ingest::read(&agent_url);
-        let stored = Stored::read(&local, STREAM)?;
-        progress.show(&ingest, &stored);
-        let enough = options.seconds.is_some_and(|seconds| stored.duration() >= Duration::from_secs(seconds));
-        let hopeless = options.headless && stored.fragments == 0 && started.elapsed() > FIRST_FRAGMENT;
-        let overdue = options.headless
-            && options
-                .seconds
-                .is_some_and(|s| started.elapsed() > FIRST_FRAGMENT + Duration::from_secs(3 * s));
-        if enough || hopeless || overdue || interrupted() {
-            break stored;
-        }
-    };
-    progress.end();
-    let lag = stored.lag;
-    if let (Some(record), Some(browser)) = (&options.record, &browser) {
-        browser.picture(&recorded(record, "page.png")?)?;
-    }
-
-    // The agent first: its last fragment is finished and acknowledged while everything else still runs.
-    let status = agent.stop(AGENT_PATIENCE);
-    let mut stored = Stored::read(&local, STREAM)?;
-    // What the last fragment took at the end of the run says nothing about the run.
-    stored.lag = lag;
-    drop(browser);
-    local.stop();
-    summarize(&stored, &data);
-    if stored.fragments == 0 {
-        bail!("nothing was persisted; the logs are in {}\n{}", folder.display(), agent.log_tail());
-    }
-    match status {
-        Some(status) if status.success() => Ok(ExitCode::SUCCESS),
-        _ => bail!("the agent did not end cleanly\n{}", agent.log_tail()),
-    }
-}
-
-fn start_local(options: &Options, data: &Path, page: &Path, folder: &Path) -> Result<LocalKvs> {
-    let log = folder.join("kvs-local.log");
-    let start =
-        |port| LocalKvs::start(&Settings { port, data, page: Some(page), log: &log, channels: &[CHANNEL] });
-    match options.port {
-        Some(port) => start(port),
-        // Nobody asked for this port: when something else has it, any other will do.
-        None if std::net::TcpListener::bind(("127.0.0.1", PORT)).is_err() => start(0),
-        None => start(PORT),
-    }
-}
-
-fn start_agent(local: &LocalKvs, manifest: &Path, folder: &Path) -> Result<(Running, String)> {
-    let mut command = Command::new(binary("kvs-ingest-agent"));
-    command
-        .arg("--ingest")
-        .arg(manifest)
-        .arg("--listen=127.0.0.1:0")
-        .envs(local.credentials())
-        .env_remove("AWS_PROFILE")
-        .env_remove("AWS_SESSION_TOKEN");
-    let (agent, line) = Running::start_and_read_line(
-        "kvs-ingest-agent",
-        &mut command,
-        &folder.join("agent.log"),
-        Duration::from_secs(20),
-    )?;
-    let url = line
-        .split_whitespace()
-        .find(|word| word.starts_with("http://"))
-        .with_context(|| format!("the agent's first line holds no address: {line:?}"))?;
-    Ok((agent, url.trim_end_matches('/').to_owned()))
-}
-
-fn introduce(options: &Options, page: &str, manifest: &Path, data: &Path, folder: &Path) {
-    let manifest = manifest.strip_prefix(root()).unwrap_or(manifest);
-    say!("");
-    say!("  page      {page}");
-    say!("  manifest  {}", manifest.display());
-    say!("  data      {}", data.display());
-    say!("  logs      {}", folder.display());
-    say!("");
-    if options.headless {
-        say!("Headless Chromium is the master, with a synthetic camera and microphone.");
-    } else if open_in_browser(page) {
-        say!("The page is open in your browser: click Start and share your camera. Ctrl-C ends the demo.");
-    } else {
-        say!("Open the page, click Start and share your camera. Ctrl-C ends the demo.");
-    }
-    say!("");
-}
-
-/// Opens the page where there is a desktop to open it on.
-fn open_in_browser(url: &str) -> bool {
-    let desktop = env::var_os("DISPLAY").is_some() || env::var_os("WAYLAND_DISPLAY").is_some();
-    desktop
-        && std::io::stdout().is_terminal()
-        && Command::new("xdg-open")
-            .arg(url)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
-}
-
-fn summarize(stored: &Stored, data: &Path) {
-    say!("");
-    say!("Stored in stream {STREAM}:");
-    say!("  fragments   {}", stored.fragments);
-    say!("  frames      {}", stored.frames);
-    say!("  duration    {:.1} s", stored.duration().as_secs_f64());
-    say!("  resolution  {}", stored.resolution());
-    say!("  codecs      {}", stored.codecs());
-    match stored.lag {
-        Some(lag) => say!(
-            "  lag         {:.1} s from the capture of a fragment's first frame to its being persisted, {} ms from its last",
-            lag.first_frame.as_secs_f64(),
-            lag.last_frame.as_millis()
-        ),
-        None => say!("  lag         unknown"),
-    }
-    say!("  data        {}", data.display());
 }

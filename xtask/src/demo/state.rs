@@ -59,7 +59,7 @@ struct State {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stored {
     pub fragments: u64,
-    /// Video frames.
+    /// Video frames of all fragments.
     pub frames: u64,
     /// Of the last fragment.
     pub lag: Option<Lag>,

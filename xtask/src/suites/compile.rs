@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use crate::workspace::cargo;
+use crate::workspace::{build, cargo};
 
 /// The package of the end-to-end suites.
 pub const TESTS: &str = "kvs-ingest-tests";
@@ -38,6 +38,12 @@ impl Test {
         command.current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder);
         command
     }
+}
+
+/// The binaries that the end-to-end suites start. All of them at once, whichever the suite needs: what is built together
+/// shares the features of its dependencies.
+pub fn binaries() -> Result<()> {
+    build(&["kvs-local", "kvs-ingest-agent", "kvs-ingest-operator", "gst-plugin-kvssink"])
 }
 
 /// `cargo build` of all packages and targets, with lints; warnings are errors.

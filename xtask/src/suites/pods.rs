@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::Run;
+use super::run::Run;
 use crate::cluster::{self, ControlPlane, helm};
 use crate::workspace::{root, target};
 use crate::{images, say};

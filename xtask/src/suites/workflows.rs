@@ -5,7 +5,8 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::{Run, lacks};
+use super::requirements::missing_commands;
+use super::run::Run;
 use crate::packages::on_path;
 use crate::workspace::{root, target};
 
@@ -15,7 +16,8 @@ fn built() -> PathBuf {
 }
 
 pub fn missing() -> Option<String> {
-    lacks(&["shellcheck"]).or_else(|| if on_path("actionlint") { None } else { lacks(&["go"]) })
+    missing_commands(&["shellcheck"])
+        .or_else(|| if on_path("actionlint") { None } else { missing_commands(&["go"]) })
 }
 
 pub fn run(suite: &mut Run<'_>) -> Result<()> {

@@ -7,8 +7,8 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use parking_lot::Mutex;
 
+use super::codec::{DELAY_NANOS, RATE};
 use super::retime::{Pcm, RetimeFigures, Retimer};
-use super::{DELAY_NANOS, RATE};
 
 glib::wrapper! {
     /// See [`super`].
@@ -24,7 +24,6 @@ impl Retime {
     }
 }
 
-/// What is in force.
 #[derive(Default)]
 struct State {
     retimer: Option<Retimer>,
@@ -32,18 +31,19 @@ struct State {
     /// The buffer at hand.
     samples: Vec<i16>,
     shared: Arc<Mutex<RetimeFigures>>,
-    told: RetimeFigures,
+    /// As far as they are in `shared`.
+    counted: RetimeFigures,
 }
 
 impl State {
-    fn tell(&mut self) {
+    fn count(&mut self) {
         let Some(retimer) = &self.retimer else { return };
-        let (now, before) = (retimer.figures, self.told);
+        let (now, before) = (retimer.figures, self.counted);
         let mut shared = self.shared.lock();
         shared.filled += now.filled - before.filled;
-        shared.bent += now.bent - before.bent;
+        shared.retimed += now.retimed - before.retimed;
         shared.late += now.late - before.late;
-        self.told = now;
+        self.counted = now;
     }
 }
 
@@ -128,7 +128,7 @@ impl Imp {
                 let channels = usize::try_from(channels.unwrap_or(1)).unwrap_or(1);
                 let mut state = self.state.lock();
                 if state.channels != channels || state.retimer.is_none() {
-                    (state.channels, state.told) = (channels, RetimeFigures::default());
+                    (state.channels, state.counted) = (channels, RetimeFigures::default());
                     state.retimer = Some(Retimer::new(channels));
                 }
             }
@@ -153,7 +153,7 @@ impl Imp {
             samples.extend(map.chunks_exact(2).map(|bytes| i16::from_le_bytes([bytes[0], bytes[1]])));
             let Some(retimer) = retimer else { return Err(gst::FlowError::NotNegotiated) };
             let pieces = retimer.push(i64::try_from(at).unwrap_or(i64::MAX), samples);
-            state.tell();
+            state.count();
             pieces
         };
         for pcm in pieces {

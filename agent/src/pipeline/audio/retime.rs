@@ -6,15 +6,15 @@
 //! missing beyond that is **filled**: where it is quiet, or at the latest when 60 ms are missing. What comes faster is
 //! never cut.
 
+use super::codec::{AAC_DELAY, RATE};
 use super::resample::Resampler;
-use super::{AAC_DELAY, RATE};
 
 /// Nanoseconds since 1970.
 type Nanos = i64;
 
 const MS: Nanos = 1_000_000;
 const SECOND: Nanos = 1_000 * MS;
-/// So far sound may be off before it is bent,
+/// So far sound may be off before it is played faster or slower,
 const SLACK: Nanos = 5 * MS;
 /// and so near it is brought then.
 const NEAR: Nanos = MS / 2;
@@ -50,10 +50,10 @@ pub(super) struct Pcm {
 /// Nanoseconds of what was done to the sound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RetimeFigures {
-    /// Filled in.
+    /// Silence that fills a hole.
     pub filled: u64,
-    /// Bent: sound that was played slower or faster.
-    pub bent: u64,
+    /// Sound that was played slower or faster.
+    pub retimed: u64,
     /// Stored behind the end of the grid.
     pub late: u64,
 }
@@ -65,7 +65,7 @@ pub(super) struct Retimer {
     /// Where the grid begins, and the frames that came out of it.
     grid: Option<(Nanos, u64)>,
     discont: bool,
-    bending: bool,
+    retiming: bool,
     last: Vec<i16>,
     /// Mean amplitude of a while.
     loudness: f64,
@@ -95,7 +95,7 @@ impl Retimer {
             resampler: Resampler::new(channels),
             grid: None,
             discont: true,
-            bending: false,
+            retiming: false,
             last: vec![0; channels],
             loudness: 0.0,
             out: Vec::new(),
@@ -123,7 +123,7 @@ impl Retimer {
                 self.figures.late += length.unsigned_abs();
             }
             self.rest(&mut pieces);
-            (self.grid, self.discont, self.bending) = (Some((at, 0)), true, false);
+            (self.grid, self.discont, self.retiming) = (Some((at, 0)), true, false);
             self.resampler = Resampler::new(self.channels);
             missing = 0;
         }
@@ -138,12 +138,12 @@ impl Retimer {
             missing = 0;
         }
         if missing.abs() > SLACK {
-            self.bending = true;
+            self.retiming = true;
         } else if missing.abs() < NEAR {
-            self.bending = false;
+            self.retiming = false;
         }
-        let speed = if self.bending {
-            self.figures.bent += length.unsigned_abs();
+        let speed = if self.retiming {
+            self.figures.retimed += length.unsigned_abs();
             let behind = -(missing as f64) / SECOND as f64;
             let time = if behind < 0.0 { TIME_SLOWER } else { TIME_FASTER };
             1.0 + (behind / time).clamp(-SLOWER, FASTER)
@@ -159,7 +159,7 @@ impl Retimer {
         pieces
     }
 
-    /// Nothing follows.
+    /// What is left of the grid, behind which nothing follows.
     pub(super) fn finish(&mut self) -> Vec<Pcm> {
         let mut pieces = Vec::new();
         self.rest(&mut pieces);

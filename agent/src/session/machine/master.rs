@@ -50,7 +50,7 @@ impl Session {
                 self.restart_peer(now, actions);
             }
             Further::Other => {
-                if !std::mem::replace(&mut answer.told, true) {
+                if !std::mem::replace(&mut answer.other_reported, true) {
                     actions.push(Action::Report(Failure::new(
                         FailureKind::AnsweredTwice,
                         "another answer to the same offer is ignored: the first one holds",
@@ -129,9 +129,9 @@ impl Session {
             self.patience.in_vain(self.timing.media_patience, now);
             format!("the master is connected, but has sent no media for {silence} s")
         };
-        if let Some((_, missing)) = &self.missing {
+        if let Some(missing) = &self.missing {
             message.push_str("; ");
-            message.push_str(missing);
+            message.push_str(&missing.message);
         }
         self.peer_failed(Failure::new(FailureKind::MediaTimeout, message), now, actions);
     }

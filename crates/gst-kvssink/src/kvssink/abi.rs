@@ -19,7 +19,7 @@ const SEQUENCE_NUMBER: usize = 128 + 1;
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct FragmentAck {
-    /// 0.
+    /// `FRAGMENT_ACK_CURRENT_VERSION`: 0.
     pub version: u32,
     /// 1 BUFFERING, 2 RECEIVED, 3 PERSISTED, 4 ERROR, 5 IDLE.
     pub ack_type: i32,

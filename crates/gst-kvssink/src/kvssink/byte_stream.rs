@@ -5,11 +5,11 @@ use gst::subclass::prelude::*;
 use kvs_putmedia::TrackKind;
 
 use super::caps;
+use super::element::Imp;
 use super::hevc::{ByteStream, Converted};
-use super::imp::KvsSink;
 use super::track::index;
 
-impl KvsSink {
+impl Imp {
     /// Of a byte stream, what is stored of it; its format is set when it is known, or another. It is an error when the
     /// format does not come.
     pub(super) fn convert(&self, kind: TrackKind, data: Bytes) -> Result<Bytes, gst::FlowError> {

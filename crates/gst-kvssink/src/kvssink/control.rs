@@ -1,9 +1,7 @@
 //! The stream and its endpoint: found, or created, before the first session.
 
-use aws_sdk_kinesisvideo::Client;
-use aws_sdk_kinesisvideo::error::ProvideErrorMetadata;
-use aws_sdk_kinesisvideo::types::{ApiName, Status};
-use kvs_aws::{AwsContext, ErrorClass, classify_sdk};
+use kvs::{ControlPlane, Error, NewStream, StreamId, StreamName, Tags};
+use kvs_aws::{AwsContext, ErrorClass};
 use url::Url;
 
 /// What a sink needs to know of its stream.
@@ -22,19 +20,21 @@ pub(super) struct StreamSettings {
     pub(super) kms_key_id: Option<String>,
     pub(super) create: bool,
     pub(super) retention_hours: u32,
-    pub(super) tags: Vec<(String, String)>,
+    /// Set at each start, as the C++ element does it.
+    pub(super) tags: Tags,
 }
 
-/// Why the stream cannot be used; `fatal` when trying again is no use.
+/// Why the stream cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(super) struct ControlError {
     /// The status of the C SDK for the call that failed.
     pub(super) code: u32,
     pub(super) message: String,
+    /// Trying again is no use.
     pub(super) fatal: bool,
     /// Other credentials may help.
-    pub(super) refused: bool,
+    pub(super) denied: bool,
 }
 
 /// The DeviceName of streams that the C++ element creates.
@@ -44,123 +44,63 @@ const DESCRIBE_FAILED: u32 = 0x5200_0011;
 const CREATE_FAILED: u32 = 0x5200_0019;
 const ENDPOINT_FAILED: u32 = 0x5200_002b;
 
-macro_rules! failed {
-    ($settings:expr, $operation:literal, $code:expr, $error:expr) => {{
-        let error = $error;
-        let class = classify_sdk(&error);
-        let service = error.meta().message().map(|said| {
-            let kind = error.meta().code().unwrap_or("an error");
-            format!("the service answered {kind}: {said}")
-        });
-        let said = service.unwrap_or_else(|| causes(&error));
-        let refused = matches!(class, ErrorClass::AccessDenied | ErrorClass::CredentialsExpired);
-        ControlError {
-            code: $code,
-            message: format!("{} of stream {}: {said}", $operation, $settings.name),
-            fatal: class == ErrorClass::InvalidRequest,
-            refused,
-        }
-    }};
-}
-
-/// An error with its causes, as one line; causes that repeat what was said are left out.
-fn causes(error: &dyn std::error::Error) -> String {
-    let (mut text, mut cause) = (error.to_string(), error.source());
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        cause = error.source();
+impl ControlError {
+    /// The stream is not there, or is none, and that is not going to change by itself.
+    fn no_stream(message: String) -> Self {
+        Self { code: DESCRIBE_FAILED, message, fatal: true, denied: false }
     }
-    text
 }
 
-/// DescribeStream, CreateStream where it is allowed, GetDataEndpoint. `None` when the stream must be created and
+impl From<Error> for ControlError {
+    fn from(error: Error) -> Self {
+        Self {
+            code: match error.operation {
+                "CreateStream" => CREATE_FAILED,
+                "GetDataEndpoint" => ENDPOINT_FAILED,
+                _ => DESCRIBE_FAILED,
+            },
+            message: error.to_string(),
+            fatal: error.class == ErrorClass::InvalidRequest,
+            denied: matches!(error.class, ErrorClass::AccessDenied | ErrorClass::CredentialsExpired),
+        }
+    }
+}
+
+/// Finds the stream, or creates it where that is allowed, and asks for its endpoint. `None` when it must be created and
 /// `media_type` is not known yet.
 pub(super) async fn resolve(
     context: &AwsContext,
     settings: &StreamSettings,
-    media_type: Option<&str>,
+    media_type: Option<String>,
 ) -> Result<Option<StreamTarget>, ControlError> {
-    let client = Client::new(context.sdk_config());
-    let (mut created, mut warning) = (false, None);
-    let retention_hours = loop {
-        match client.describe_stream().stream_name(&settings.name).send().await {
-            Ok(answer) => {
-                let Some(info) = answer.stream_info else { break 0 };
-                if info.status == Some(Status::Creating) {
-                    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-                    continue;
-                }
-                if !created && let Some(arn) = &info.stream_arn {
-                    warning = tag(&client, settings, arn).await;
-                }
-                break u32::try_from(info.data_retention_in_hours.unwrap_or(0)).unwrap_or(0);
-            }
-            Err(error) if classify_sdk(&error) != ErrorClass::NotFound || created => {
-                return Err(failed!(settings, "DescribeStream", DESCRIBE_FAILED, error));
-            }
-            Err(_) if !settings.create => {
-                return Err(ControlError {
-                    code: DESCRIBE_FAILED,
-                    message: format!(
-                        "stream {} does not exist in {}: create it, or set allow-create-stream=true",
-                        settings.name,
-                        context.region()
-                    ),
-                    fatal: true,
-                    refused: false,
-                });
-            }
-            Err(_) => {
-                let Some(media_type) = media_type else { return Ok(None) };
-                let mut call = client
-                    .create_stream()
-                    .stream_name(&settings.name)
-                    .media_type(media_type)
-                    .device_name(DEVICE_NAME)
-                    .set_kms_key_id(settings.kms_key_id.clone())
-                    .data_retention_in_hours(i32::try_from(settings.retention_hours).unwrap_or(i32::MAX));
-                for (key, value) in &settings.tags {
-                    call = call.tags(key, value);
-                }
-                match call.send().await {
-                    Ok(_) => created = true,
-                    // Someone else was faster.
-                    Err(error) if classify_sdk(&error) == ErrorClass::Conflict => created = true,
-                    Err(error) => return Err(failed!(settings, "CreateStream", CREATE_FAILED, error)),
-                }
-            }
+    let StreamSettings { name, kms_key_id, create, retention_hours, tags } = settings;
+    let name: StreamName =
+        name.parse().map_err(|error: kvs::InvalidId| ControlError::no_stream(error.to_string()))?;
+    let stream = StreamId::Name(name);
+    let new = media_type.filter(|_| *create).map(|media_type| NewStream {
+        retention_hours: *retention_hours,
+        media_type: Some(media_type),
+        device_name: Some(DEVICE_NAME.to_owned()),
+        kms_key_id: kms_key_id.clone(),
+        tags: tags.clone(),
+    });
+    let control = ControlPlane::new(context);
+    let found = match control.find_or_create_stream(&stream, new.as_ref()).await {
+        Ok(found) => found,
+        Err(error) if error.class == ErrorClass::NotFound && *create && new.is_none() => return Ok(None),
+        Err(error) if error.class == ErrorClass::NotFound && !create => {
+            let region = context.region();
+            return Err(ControlError::no_stream(format!(
+                "{stream} does not exist in {region}: create it, or set allow-create-stream=true"
+            )));
         }
+        Err(error) => return Err(error.into()),
     };
-    let answer = client
-        .get_data_endpoint()
-        .stream_name(&settings.name)
-        .api_name(ApiName::PutMedia)
-        .send()
-        .await
-        .map_err(|error| failed!(settings, "GetDataEndpoint", ENDPOINT_FAILED, error))?;
-    let text = answer.data_endpoint.unwrap_or_default();
-    let endpoint = Url::parse(&text).ok().filter(Url::has_host).ok_or_else(|| ControlError {
-        code: ENDPOINT_FAILED,
-        message: format!("GetDataEndpoint of stream {} answered {text:?}, which is no URL", settings.name),
-        fatal: false,
-        refused: false,
-    })?;
-    Ok(Some(StreamTarget { endpoint, retention_hours, warning }))
-}
-
-/// Tags a stream that was there before, as the C++ element does at each start. Who may store media may be forbidden to.
-async fn tag(client: &Client, settings: &StreamSettings, arn: &str) -> Option<String> {
-    if settings.tags.is_empty() {
-        return None;
-    }
-    let mut call = client.tag_stream().stream_arn(arn);
-    for (key, value) in &settings.tags {
-        call = call.tags(key, value);
-    }
-    let error = call.send().await.err()?;
-    Some(failed!(settings, "TagStream", DESCRIBE_FAILED, error).message)
+    // Who may store media may be forbidden to tag.
+    let warning = match found.created || tags.is_empty() {
+        true => None,
+        false => control.tag_stream(&found.info.arn, tags).await.err().map(|error| error.to_string()),
+    };
+    let endpoint = control.put_media_endpoint(&stream).await?;
+    Ok(Some(StreamTarget { endpoint, retention_hours: found.info.retention_hours, warning }))
 }

@@ -9,14 +9,15 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use kvs_putmedia::{Frame, MediaTime, TrackFormat, TrackKind, is_random_access};
 
+use super::category::CAT;
+use super::element::{Imp, KvsSink};
 use super::hevc::ByteStream;
-use super::imp::{CAT, KvsSink};
 use super::rounds::Stamp;
-use super::shared::Shared;
+use super::runtime::RUNTIME;
+use super::shared::{Shared, Stage};
 use super::timeline::{Now, Source};
 use super::track::{Track, index, kind_of};
-use super::uploader::RUNTIME;
-use super::{caps, metadata, report};
+use super::{caps, metadata, statistics};
 
 /// A live buffer may come this much later than upstream says that it does.
 const LIVE_MARGIN: gst::ClockTime = gst::ClockTime::SECOND;
@@ -28,7 +29,7 @@ const SAME_MOMENT: Duration = Duration::from_micros(200);
 /// How often that is tried.
 const TRIES: usize = 5;
 
-impl KvsSink {
+impl Imp {
     pub(super) fn event(&self, kind: TrackKind, pad: &gst::Pad, event: gst::Event) -> bool {
         match event.view() {
             gst::EventView::Caps(event) => return self.set_caps(kind, event.caps()),
@@ -37,7 +38,7 @@ impl KvsSink {
             gst::EventView::FlushStart(_) => {
                 self.tracks[index(kind)].lock().flushing = true;
                 if let Some(shared) = self.shared() {
-                    shared.look_again();
+                    shared.notify_progress();
                 }
             }
             gst::EventView::FlushStop(_) => {
@@ -73,7 +74,7 @@ impl KvsSink {
         self.beginnings.fetch_add(1, Ordering::Relaxed);
         if let Some(shared) = self.shared() {
             let mut inner = shared.lock();
-            inner.finished = None;
+            inner.begin();
             inner.producer.add_track(kind);
         }
     }
@@ -97,7 +98,7 @@ impl KvsSink {
     }
 
     pub(super) fn track_name(&self) -> String {
-        self.values.lock().string("track-name")
+        self.properties.lock().track_name.clone().unwrap_or_default()
     }
 
     pub(super) fn set_format(
@@ -106,7 +107,7 @@ impl KvsSink {
         caps: &gst::CapsRef,
         format: Result<TrackFormat, String>,
     ) -> bool {
-        let framerate = self.values.lock().uint("framerate");
+        let framerate = self.properties.lock().framerate;
         let format = match format {
             Ok(format) => format,
             Err(message) => {
@@ -121,12 +122,12 @@ impl KvsSink {
             let formats = TrackKind::ALL.map(|kind| inner.producer.format(kind).map(|format| format.codec));
             drop(inner);
             // As in the C++ element: what the caps say is what the properties say.
-            let mut values = self.values.lock();
+            let mut properties = self.properties.lock();
             if let Some(first) = formats.iter().flatten().next() {
-                values.set_text("codec-id", first.codec_id().to_owned());
+                properties.codec_id = Some(first.codec_id().to_owned());
             }
             let types: Vec<_> = formats.iter().flatten().map(|codec| codec.media_type()).collect();
-            values.set_text("content-type", types.join(","));
+            properties.content_type = Some(types.join(","));
         }
         true
     }
@@ -148,21 +149,20 @@ impl KvsSink {
         if pads.is_empty() || !pads.iter().all(ended) {
             return;
         }
-        shared.lock().finish();
+        shared.lock().end();
         shared.wake();
         let Ok(runtime) = RUNTIME.as_ref() else { return };
         let patience = self.stop_timeout();
         let (weak, shared) = (self.obj().downgrade(), shared.clone());
         let beginnings = self.beginnings.load(Ordering::Relaxed);
-        let tell = {
+        let finish = {
             let shared = shared.clone();
             move |drained: bool| {
-                let unchanged =
-                    |sink: &super::KvsSink| sink.imp().beginnings.load(Ordering::Relaxed) == beginnings;
+                let unchanged = |sink: &KvsSink| sink.imp().beginnings.load(Ordering::Relaxed) == beginnings;
                 let Some(sink) = weak.upgrade().filter(unchanged) else { return };
                 let lost = if drained { None } else { sink.imp().give_up(&shared) };
                 // Who only reads the bus has no other way to the figures.
-                sink.imp().post(report::structure(&sink.imp().statistics()));
+                sink.imp().post(statistics::structure(&sink.imp().statistics()));
                 if let Some(lost) = lost {
                     gst::element_error!(sink, gst::ResourceError::Write, ["{lost}"]);
                 }
@@ -179,7 +179,7 @@ impl KvsSink {
         runtime.spawn(async move {
             let drained = shared.drained(patience).await;
             if !shared.is_over() {
-                let _ = tokio::task::spawn_blocking(move || tell(drained)).await;
+                let _ = tokio::task::spawn_blocking(move || finish(drained)).await;
             }
         });
     }
@@ -251,7 +251,7 @@ impl KvsSink {
         }
         let stop = segment.and_then(gst::FormattedSegment::stop);
         let behind = stop.zip(buffer.pts()).is_some_and(|(stop, pts)| pts >= stop);
-        if behind && !self.values.lock().boolean("disable-buffer-clipping") {
+        if behind && !self.properties.lock().disable_buffer_clipping {
             gst::debug!(CAT, imp = self, "skipping a buffer behind the segment's end: {buffer:?}");
             return true;
         }
@@ -270,8 +270,7 @@ impl KvsSink {
         let mut timeline = self.timeline.lock();
         // The time of presentation: that is what a block's is.
         let stamp = buffer.pts().or(buffer.dts());
-        let raw =
-            timeline.source() == Source::Original && self.values.lock().boolean("disable-buffer-clipping");
+        let raw = timeline.source() == Source::Original && self.properties.lock().disable_buffer_clipping;
         let stamp = stamp.map(|time| {
             // As in the C++ element, which clips to running time unless it is told not to.
             if raw { i128::from(time.nseconds()) } else { running_time(segment, time) }
@@ -394,11 +393,11 @@ impl Shared {
     fn push(&self, mut frame: Frame, flushing: impl Fn() -> bool) -> Result<MediaTime, gst::FlowError> {
         let mut inner = self.lock();
         loop {
-            if inner.over || inner.stopping || flushing() {
-                return Err(gst::FlowError::Flushing);
-            }
-            if inner.failed {
-                return Err(gst::FlowError::Error);
+            match inner.stage {
+                Stage::Stopping { .. } | Stage::Over => return Err(gst::FlowError::Flushing),
+                _ if flushing() => return Err(gst::FlowError::Flushing),
+                Stage::Failed => return Err(gst::FlowError::Error),
+                Stage::Recording | Stage::Ended(_) => {}
             }
             if !inner.waits || inner.producer.has_room() {
                 break;

@@ -8,7 +8,7 @@ use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-use super::imp::CAT;
+use super::category::CAT;
 
 /// Makes this thread, one of the element's runtime, log to GStreamer; unless the application hears `tracing` itself.
 pub(super) fn bridge() {
@@ -42,7 +42,9 @@ impl<S: Subscriber> Layer<S> for ToGStreamer {
 }
 
 fn is_ours(meta: &Metadata<'_>) -> bool {
-    meta.target().starts_with("kvs_")
+    // Of kvs, kvs_aws and kvs_putmedia.
+    let (target, crate_end) = (meta.target(), |rest: &str| rest.is_empty() || rest.starts_with([':', '_']));
+    target.strip_prefix("kvs").is_some_and(crate_end)
 }
 
 fn level(meta: &Metadata<'_>) -> DebugLevel {
@@ -92,6 +94,8 @@ mod tests {
             bridge();
             tracing::warn!(target: "kvs_aws::credentials", error = "gone", "old ones are used");
             tracing::debug!(target: "kvs_aws::clock", "not at this level");
+            tracing::info!(target: "kvsomething", "of somebody else");
+            tracing::info!(target: "kvs::control::find", "the stream is missing and created");
             tracing::error!(target: "aws_smithy_runtime", "Authorization: topsecret");
         })
         .join()
@@ -99,6 +103,10 @@ mod tests {
         gst::log::remove_log_function(function);
         CAT.set_threshold(DebugLevel::None);
         let text = "kvs_aws::credentials: old ones are used error=\"gone\"".to_owned();
-        assert_eq!(*lines.lock().unwrap(), [(DebugLevel::Warning, Some(text))]);
+        let created = "kvs::control::find: the stream is missing and created".to_owned();
+        assert_eq!(
+            *lines.lock().unwrap(),
+            [(DebugLevel::Warning, Some(text)), (DebugLevel::Info, Some(created))]
+        );
     }
 }

@@ -114,16 +114,16 @@ impl Metrics {
             (time <= self.bounds.buffer_duration / 20).then_some(Pressure::Buffer(time)),
             (!latency.is_zero() && unsent.1 > latency).then_some(Pressure::Latency(unsent.1)),
         ];
-        let mut told = Vec::new();
+        let mut new = Vec::new();
         for ((found, under), count) in found.into_iter().zip(&mut self.under).zip(&mut self.pressures) {
             let is_under = found.is_some();
             if let Some(pressure) = found.filter(|_| !*under) {
                 *count += 1;
-                told.push(pressure);
+                new.push(pressure);
             }
             *under = is_under;
         }
-        told
+        new
     }
 
     /// As the C++ element tells them.

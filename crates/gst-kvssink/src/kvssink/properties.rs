@@ -1,8 +1,8 @@
 //! The 39 properties of the C++ element, with its names, types, ranges and defaults, and those of our own. What each does
 //! is in `docs/kvssink.md`.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gst::glib;
 use gst::prelude::*;
@@ -23,221 +23,293 @@ pub(crate) enum StreamingType {
     Offline,
 }
 
-/// They are set, and never read.
-const SECRET: [&str; 2] = ["secret-key", "session-token"];
+/// A type of properties.
+trait Property: Sized {
+    /// `self` is the default.
+    fn spec(&self, name: &'static str, blurb: &'static str) -> glib::ParamSpec;
 
-/// Bytes of the spool: an hour at 2 Mbit/s.
-pub(super) const DEFAULT_SPOOL_SIZE: u64 = 1 << 30;
+    /// What whoever reads the property gets.
+    fn read(&self, spec: &glib::ParamSpec) -> glib::Value;
 
-fn string(name: &str, default: Option<&str>, blurb: &str) -> glib::ParamSpec {
-    glib::ParamSpecString::builder(name).blurb(blurb).default_value(default).build()
+    /// What was set, if it is of the type; GObject has seen to that.
+    fn written(value: &glib::Value) -> Option<Self>;
 }
 
-fn uint(name: &str, default: u32, blurb: &str) -> glib::ParamSpec {
-    glib::ParamSpecUInt::builder(name).blurb(blurb).default_value(default).build()
+/// NULL and the empty text are values, too.
+pub(super) type Text = Option<String>;
+
+impl Property for Text {
+    fn spec(&self, name: &'static str, blurb: &'static str) -> glib::ParamSpec {
+        glib::ParamSpecString::builder(name).blurb(blurb).default_value(self.as_deref()).build()
+    }
+
+    fn read(&self, _spec: &glib::ParamSpec) -> glib::Value {
+        self.to_value()
+    }
+
+    fn written(value: &glib::Value) -> Option<Self> {
+        value.get().ok()
+    }
 }
 
-fn boolean(name: &str, default: bool, blurb: &str) -> glib::ParamSpec {
-    glib::ParamSpecBoolean::builder(name).blurb(blurb).default_value(default).build()
+/// A text that is set and never read: dumps of a pipeline show what can be read. Its default can.
+#[derive(Clone)]
+pub(super) struct Secret(Text);
+
+impl Secret {
+    pub(super) fn reveal(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+}
+
+impl Property for Secret {
+    fn spec(&self, name: &'static str, blurb: &'static str) -> glib::ParamSpec {
+        self.0.spec(name, blurb)
+    }
+
+    fn read(&self, spec: &glib::ParamSpec) -> glib::Value {
+        let is_default = spec.default_value().get::<Text>().is_ok_and(|default| default == self.0);
+        if is_default { self.0.to_value() } else { None::<String>.to_value() }
+    }
+
+    fn written(value: &glib::Value) -> Option<Self> {
+        value.get().ok().map(Self)
+    }
+}
+
+/// Seconds since 1970; `None`: not set, and the time at which the class was made is shown.
+pub(super) type EpochSeconds = Option<u64>;
+
+impl Property for EpochSeconds {
+    fn spec(&self, name: &'static str, blurb: &'static str) -> glib::ParamSpec {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.unwrap_or(now).spec(name, blurb)
+    }
+
+    fn read(&self, spec: &glib::ParamSpec) -> glib::Value {
+        self.map_or_else(|| spec.default_value().clone(), |seconds| seconds.to_value())
+    }
+
+    fn written(value: &glib::Value) -> Option<Self> {
+        value.get::<u64>().ok().map(Some)
+    }
+}
+
+impl Property for Option<gst::Structure> {
+    fn spec(&self, name: &'static str, blurb: &'static str) -> glib::ParamSpec {
+        glib::ParamSpecBoxed::builder::<gst::Structure>(name).blurb(blurb).build()
+    }
+
+    fn read(&self, _spec: &glib::ParamSpec) -> glib::Value {
+        self.to_value()
+    }
+
+    fn written(value: &glib::Value) -> Option<Self> {
+        value.get().ok()
+    }
+}
+
+/// Types that are read as they were written, with the builder of their spec.
+macro_rules! plain {
+    ($($kind:ty: $builder:ident),*) => {$(
+        impl Property for $kind {
+            fn spec(&self, name: &'static str, blurb: &'static str) -> glib::ParamSpec {
+                glib::$builder::builder(name).blurb(blurb).default_value(*self).build()
+            }
+
+            fn read(&self, _spec: &glib::ParamSpec) -> glib::Value {
+                self.to_value()
+            }
+
+            fn written(value: &glib::Value) -> Option<Self> {
+                value.get().ok()
+            }
+        }
+    )*};
+}
+
+plain!(u32: ParamSpecUInt, u64: ParamSpecUInt64, bool: ParamSpecBoolean);
+
+impl Property for StreamingType {
+    fn spec(&self, name: &'static str, blurb: &'static str) -> glib::ParamSpec {
+        glib::ParamSpecEnum::builder_with_default(name, *self).blurb(blurb).build()
+    }
+
+    fn read(&self, _spec: &glib::ParamSpec) -> glib::Value {
+        self.to_value()
+    }
+
+    fn written(value: &glib::Value) -> Option<Self> {
+        value.get().ok()
+    }
+}
+
+fn text(default: &str) -> Text {
+    Some(default.to_owned())
+}
+
+/// One field for each property, so that a name that does not exist does not compile.
+macro_rules! properties {
+    ($($field:ident: $kind:ty = $default:expr, $name:literal, $blurb:expr;)*) => {
+        /// What was set, and the defaults of the rest.
+        #[derive(Clone)]
+        pub(super) struct Properties {
+            $(pub(super) $field: $kind,)*
+        }
+
+        impl Default for Properties {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+
+        impl Properties {
+            fn specs() -> Vec<glib::ParamSpec> {
+                let defaults = Self::default();
+                vec![$(defaults.$field.spec($name, $blurb),)*]
+            }
+
+            pub(super) fn set(&mut self, name: &str, value: &glib::Value) {
+                match name {
+                    $($name => {
+                        if let Some(value) = <$kind>::written(value) {
+                            self.$field = value;
+                        }
+                    })*
+                    _ => {}
+                }
+            }
+
+            pub(super) fn get(&self, spec: &glib::ParamSpec) -> glib::Value {
+                match spec.name() {
+                    $($name => self.$field.read(spec),)*
+                    _ => spec.default_value().clone(),
+                }
+            }
+        }
+    };
+}
+
+properties! {
+    stream_name: Text = text("DEFAULT_STREAM"), "stream-name", "Name of the destination stream";
+    user_agent: Text = text("AWS-SDK-KVS-CPP-CLIENT/3.6.0"), "user-agent", "Name of the user agent";
+    retention_period: u32 = 2, "retention-period", "Hours for which a created stream keeps its fragments";
+    streaming_type: StreamingType = StreamingType::Realtime, "streaming-type", "Streaming type";
+    content_type: Text = None, "content-type", "Media type of the stream; the caps decide it";
+    max_latency: u32 = 60, "max-latency",
+        "Seconds that media may wait to be sent before kvs-pressure is posted";
+    fragment_duration: u32 = 2000, "fragment-duration",
+        "Fragment duration in milliseconds, where key frames do not decide it";
+    timecode_scale: u32 = 1, "timecode-scale", "Timecode scale in milliseconds";
+    key_frame_fragmentation: bool = true, "key-frame-fragmentation", "A new fragment at every key frame";
+    frame_timecodes: bool = true, "frame-timecodes", "Use the frames' own times, not those of their arrival";
+    absolute_fragment_times: bool = true, "absolute-fragment-times", "Use absolute fragment times";
+    fragment_acks: bool = true, "fragment-acks", "Ask for acknowledgements of fragments";
+    restart_on_error: bool = true, "restart-on-error",
+        "Go on after errors that pass; otherwise the first one ends the stream";
+    recalculate_metrics: bool = true, "recalculate-metrics", "Measure the rates of get-kvs-metrics";
+    framerate: u32 = 25, "framerate",
+        "Frames per second of video that says nothing of its rate and has no timestamps";
+    avg_bandwidth_bps: u32 = 4_194_304, "avg-bandwidth-bps",
+        "Average bandwidth in bit/s; without effect, nothing is sized by it";
+    buffer_duration: u32 = 120, "buffer-duration", "Seconds of media kept until they are persisted";
+    replay_duration: u32 = 40, "replay-duration",
+        "Seconds to replay; without effect, everything that is not persisted is replayed";
+    connection_staleness: u32 = 60, "connection-staleness",
+        "Seconds without acknowledgement after which a connection is dead";
+    codec_id: Text = text("V_MPEG4/ISO/AVC"), "codec-id", "Codec id; the caps decide it";
+    track_name: Text = text("kinesis_video"), "track-name", "Name of the video track";
+    access_key: Text = text("access_key"), "access-key", "AWS access key";
+    secret_key: Secret = Secret(text("secret_key")), "secret-key", "AWS secret key";
+    session_token: Secret = Secret(text("session_token")), "session-token", "AWS session token";
+    aws_region: Text = text("us-west-2"), "aws-region", "AWS region; AWS_DEFAULT_REGION goes before it";
+    rotation_period: u32 = 3600, "rotation-period",
+        "Seconds after which a PutMedia session is replaced, at most 2400";
+    log_config: Text = text("../kvs_log_configuration"), "log-config",
+        "Log configuration; without effect, see GST_DEBUG";
+    storage_size: u32 = 128, "storage-size", "MiB of memory for fragments that are not persisted";
+    stop_stream_timeout: u32 = 120, "stop-stream-timeout",
+        "Seconds that stopping waits for the last acknowledgement";
+    connection_timeout: u32 = 5, "connection-timeout", "Seconds for connecting";
+    completion_timeout: u32 = 10, "completion-timeout", "Seconds for the completion of a call";
+    credential_path: Text = text(".kvs/credential"), "credential-path",
+        "Credential file, as of the producer SDK; used when it exists or is set";
+    iot_certificate: Option<gst::Structure> = None, "iot-certificate",
+        "IoT device certificate: endpoint, cert-path, key-path, ca-path, role-aliases, iot-thing-name";
+    stream_tags: Option<gst::Structure> = None, "stream-tags", "Tags of the stream, set at each start";
+    file_start_time: EpochSeconds = None, "file-start-time",
+        "Epoch time at which a file starts, in seconds; for streaming-type=offline";
+    disable_buffer_clipping: bool = false, "disable-buffer-clipping",
+        "Take buffers behind the segment's end, too";
+    use_original_pts: bool = false, "use-original-pts", "Buffers carry epoch nanoseconds in DTS or PTS";
+    get_kvs_metrics: bool = false, "get-kvs-metrics",
+        "Emit stream-client-metric and stream-metrics at each key frame";
+    allow_create_stream: bool = true, "allow-create-stream", "Create the stream when it is missing";
+    endpoint: Text = None, "endpoint", "URL of the control plane; CONTROL_PLANE_URI goes behind it";
+    ca_file: Text = None, "ca-file",
+        "PEM file of roots beside the system's; KVSSINK_CA_CERT_PATH goes behind it";
+    kms_key_id: Text = None, "kms-key-id", "KMS key of a created stream";
+    post_messages: bool = false, "post-messages",
+        "Post kvs-fragment-ack and kvs-stream-metrics on the bus, which must then be read";
+    spool_directory: Text = None, "spool-directory",
+        "Folder on disk for fragments that are not persisted; none without";
+    // An hour at 2 Mbit/s.
+    spool_size: u64 = 1 << 30, "spool-size",
+        "Bytes that the spool may hold; beyond them the oldest fragments are dropped";
 }
 
 pub(super) static SPECS: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
-    let now =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
-    vec![
-        string("stream-name", Some("DEFAULT_STREAM"), "Name of the destination stream"),
-        string("user-agent", Some("AWS-SDK-KVS-CPP-CLIENT/3.6.0"), "Name of the user agent"),
-        uint("retention-period", 2, "Hours for which a created stream keeps its fragments"),
-        glib::ParamSpecEnum::builder_with_default("streaming-type", StreamingType::Realtime)
-            .blurb("Streaming type")
-            .build(),
-        string("content-type", None, "Media type of the stream; the caps decide it"),
-        uint("max-latency", 60, "Seconds that media may wait to be sent before kvs-pressure is posted"),
-        uint(
-            "fragment-duration",
-            2000,
-            "Fragment duration in milliseconds, where key frames do not decide it",
-        ),
-        uint("timecode-scale", 1, "Timecode scale in milliseconds"),
-        boolean("key-frame-fragmentation", true, "A new fragment at every key frame"),
-        boolean("frame-timecodes", true, "Use the frames' own times, not those of their arrival"),
-        boolean("absolute-fragment-times", true, "Use absolute fragment times"),
-        boolean("fragment-acks", true, "Ask for acknowledgements of fragments"),
-        boolean("restart-on-error", true, "Go on after errors that pass; otherwise the first one ends the stream"),
-        boolean("recalculate-metrics", true, "Measure the rates of get-kvs-metrics"),
-        uint("framerate", 25, "Frames per second of video that says nothing of its rate and has no timestamps"),
-        uint("avg-bandwidth-bps", 4_194_304, "Average bandwidth in bit/s; without effect, nothing is sized by it"),
-        uint("buffer-duration", 120, "Seconds of media kept until they are persisted"),
-        uint(
-            "replay-duration",
-            40,
-            "Seconds to replay; without effect, everything that is not persisted is replayed",
-        ),
-        uint("connection-staleness", 60, "Seconds without acknowledgement after which a connection is dead"),
-        string("codec-id", Some("V_MPEG4/ISO/AVC"), "Codec id; the caps decide it"),
-        string("track-name", Some("kinesis_video"), "Name of the video track"),
-        string("access-key", Some("access_key"), "AWS access key"),
-        string("secret-key", Some("secret_key"), "AWS secret key"),
-        string("session-token", Some("session_token"), "AWS session token"),
-        string("aws-region", Some("us-west-2"), "AWS region; AWS_DEFAULT_REGION goes before it"),
-        uint(
-            "rotation-period",
-            3600,
-            "Seconds after which a PutMedia session is replaced, at most 2400",
-        ),
-        string(
-            "log-config",
-            Some("../kvs_log_configuration"),
-            "Log configuration; without effect, see GST_DEBUG",
-        ),
-        uint("storage-size", 128, "MiB of memory for fragments that are not persisted"),
-        uint("stop-stream-timeout", 120, "Seconds that stopping waits for the last acknowledgement"),
-        uint("connection-timeout", 5, "Seconds for connecting"),
-        uint("completion-timeout", 10, "Seconds for the completion of a call"),
-        string("credential-path", Some(".kvs/credential"), "Credential file, as of the producer SDK; used when it exists or is set"),
-        glib::ParamSpecBoxed::builder::<gst::Structure>("iot-certificate")
-            .blurb("IoT device certificate: endpoint, cert-path, key-path, ca-path, role-aliases, iot-thing-name")
-            .build(),
-        glib::ParamSpecBoxed::builder::<gst::Structure>("stream-tags")
-            .blurb("Tags of the stream, set at each start")
-            .build(),
-        glib::ParamSpecUInt64::builder("file-start-time")
-            .blurb("Epoch time at which a file starts, in seconds; for streaming-type=offline")
-            .default_value(now)
-            .build(),
-        boolean("disable-buffer-clipping", false, "Take buffers behind the segment's end, too"),
-        boolean("use-original-pts", false, "Buffers carry epoch nanoseconds in DTS or PTS"),
-        boolean("get-kvs-metrics", false, "Emit stream-client-metric and stream-metrics at each key frame"),
-        boolean("allow-create-stream", true, "Create the stream when it is missing"),
-        string("endpoint", None, "URL of the control plane; CONTROL_PLANE_URI goes behind it"),
-        string("ca-file", None, "PEM file of roots beside the system's; KVSSINK_CA_CERT_PATH goes behind it"),
-        string("kms-key-id", None, "KMS key of a created stream"),
-        boolean(
-            "post-messages",
-            false,
-            "Post kvs-fragment-ack and kvs-stream-metrics on the bus, which must then be read",
-        ),
-        string("spool-directory", None, "Folder on disk for fragments that are not persisted; none without"),
-        glib::ParamSpecUInt64::builder("spool-size")
-            .blurb("Bytes that the spool may hold; beyond them the oldest fragments are dropped")
-            .default_value(DEFAULT_SPOOL_SIZE)
-            .build(),
-        glib::ParamSpecBoxed::builder::<gst::Structure>("statistics")
-            .blurb("Figures of this sink")
-            .read_only()
-            .build(),
-    ]
+    let mut specs = Properties::specs();
+    let statistics = glib::ParamSpecBoxed::builder::<gst::Structure>("statistics");
+    specs.push(statistics.blurb("Figures of this sink").read_only().build());
+    specs
 });
 
-/// A value of one of the types that the properties have.
-#[derive(Clone)]
-enum Value {
-    Text(Option<String>),
-    Uint(u32),
-    Uint64(u64),
-    Bool(bool),
-    Streaming(StreamingType),
-    Structure(Option<gst::Structure>),
-}
-
-impl Value {
-    fn of(value: &glib::Value) -> Option<Self> {
-        value
-            .get::<Option<String>>()
-            .map(Value::Text)
-            .or_else(|_| value.get().map(Value::Uint))
-            .or_else(|_| value.get().map(Value::Uint64))
-            .or_else(|_| value.get().map(Value::Bool))
-            .or_else(|_| value.get().map(Value::Streaming))
-            .or_else(|_| value.get::<Option<gst::Structure>>().map(Value::Structure))
-            .ok()
-    }
-}
-
-/// The values that were set; what was not set has its default.
-#[derive(Clone, Default)]
-pub(super) struct Values(HashMap<String, Value>);
-
-impl Values {
-    pub(super) fn set(&mut self, name: &str, value: &glib::Value) {
-        // GObject has checked the type.
-        if let Some(value) = Value::of(value) {
-            self.0.insert(name.to_owned(), value);
-        }
-    }
-
-    pub(super) fn get(&self, spec: &glib::ParamSpec) -> glib::Value {
-        match self.0.get(spec.name()) {
-            // Dumps of a pipeline show what can be read.
-            Some(Value::Text(_)) if SECRET.contains(&spec.name()) => None::<String>.to_value(),
-            Some(Value::Text(value)) => value.to_value(),
-            Some(Value::Uint(value)) => value.to_value(),
-            Some(Value::Uint64(value)) => value.to_value(),
-            Some(Value::Bool(value)) => value.to_value(),
-            Some(Value::Streaming(value)) => value.to_value(),
-            Some(Value::Structure(value)) => value.to_value(),
-            None => spec.default_value().clone(),
-        }
-    }
-
-    fn value(&self, name: &str) -> Option<Value> {
-        let default =
-            || SPECS.iter().find(|spec| spec.name() == name).and_then(|spec| Value::of(spec.default_value()));
-        self.0.get(name).cloned().or_else(default)
-    }
-
-    pub(super) fn string(&self, name: &str) -> String {
-        match self.value(name) {
-            Some(Value::Text(Some(text))) => text,
-            _ => String::new(),
-        }
-    }
-
-    pub(super) fn uint(&self, name: &str) -> u32 {
-        match self.value(name) {
-            Some(Value::Uint(number)) => number,
-            _ => 0,
-        }
-    }
-
+impl Properties {
     /// A text that was set, and is neither empty nor the default, which stands for "not set" in the C++ element.
-    pub(super) fn given(&self, name: &str) -> Option<String> {
-        let default = SPECS.iter().find(|spec| spec.name() == name)?.default_value().get::<Option<String>>();
-        match self.0.get(name) {
-            Some(Value::Text(Some(text))) if !text.is_empty() && default != Ok(Some(text.clone())) => {
-                Some(text.clone())
-            }
-            _ => None,
+    pub(super) fn given(&self, text: impl Fn(&Self) -> Option<&str>) -> Option<String> {
+        let default = Self::default();
+        text(self).filter(|set| !set.is_empty() && text(&default) != Some(*set)).map(str::to_owned)
+    }
+}
+
+/// A property that counts seconds.
+pub(super) fn seconds(property: u32) -> Duration {
+    Duration::from_secs(u64::from(property))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_property_is_read_as_it_was_set_but_for_secrets() {
+        gst::init().unwrap();
+        let mut properties = Properties::default();
+        let spec = |name: &str| SPECS.iter().find(|spec| spec.name() == name).unwrap();
+        let is_structure = |spec: &glib::ParamSpec| spec.value_type() == gst::Structure::static_type();
+        for spec in SPECS.iter().filter(|spec| !is_structure(spec)) {
+            let (shown, default) = (properties.get(spec), spec.default_value());
+            assert_eq!(format!("{shown:?}"), format!("{default:?}"), "{}", spec.name());
         }
-    }
-
-    /// A value that was set; its default changes with time.
-    pub(super) fn uint64(&self, name: &str) -> Option<u64> {
-        match self.0.get(name) {
-            Some(Value::Uint64(number)) => Some(*number),
-            _ => None,
+        for name in ["stream-name", "secret-key"] {
+            properties.set(name, &"door".to_value());
         }
+        properties.set("file-start-time", &5_u64.to_value());
+        properties.set("max-latency", &7_u32.to_value());
+        assert_eq!(properties.get(spec("stream-name")).get::<Text>(), Ok(text("door")));
+        assert_eq!(properties.get(spec("secret-key")).get::<Text>(), Ok(None));
+        assert_eq!(properties.secret_key.reveal(), Some("door"));
+        assert_eq!(properties.get(spec("file-start-time")).get(), Ok(5_u64));
+        assert_eq!((properties.file_start_time, properties.max_latency), (Some(5), 7));
     }
 
-    pub(super) fn set_text(&mut self, name: &str, value: String) {
-        self.0.insert(name.to_owned(), Value::Text(Some(value)));
-    }
-
-    pub(super) fn boolean(&self, name: &str) -> bool {
-        matches!(self.value(name), Some(Value::Bool(true)))
-    }
-
-    pub(super) fn streaming_type(&self) -> StreamingType {
-        match self.value("streaming-type") {
-            Some(Value::Streaming(kind)) => kind,
-            _ => StreamingType::default(),
-        }
-    }
-
-    pub(super) fn structure(&self, name: &str) -> Option<gst::Structure> {
-        match self.value(name) {
-            Some(Value::Structure(found)) => found,
-            _ => None,
+    #[test]
+    fn a_default_counts_as_not_given() {
+        let mut properties = Properties::default();
+        for (text, given) in [("", None), ("access_key", None), ("AKID", Some("AKID".to_owned()))] {
+            properties.access_key = Some(text.to_owned());
+            assert_eq!(properties.given(|all| all.access_key.as_deref()), given);
         }
     }
 }

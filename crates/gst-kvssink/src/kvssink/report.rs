@@ -1,52 +1,25 @@
 //! What happens, told to everyone who may want it.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gst::prelude::*;
 use gst::subclass::prelude::*;
-use kvs_putmedia::{AckKind, CloseReason, Event, MediaTime, Statistics};
+use kvs_putmedia::{AckKind, CloseReason, Event, MediaTime};
 
 use super::abi::FragmentAck;
-use super::imp::{CAT, KvsSink};
+use super::category::CAT;
+use super::element::Imp;
+use super::event::SinkEvent;
 use super::metrics::{Pressure, Sample};
 use super::shared::Shared;
-use super::{SinkEvent, ack_name, status};
+use super::statistics;
+use super::status;
+use super::warnings::About;
 
-/// How often a warning is repeated on the bus.
-const SAME_WARNING: Duration = Duration::from_secs(60);
-/// So many kinds of warnings are known at a time; of more the log tells.
-const MOST_WARNINGS: usize = 16;
-
-/// What a warning is about. Its words may differ each time (addresses, numbers), unless nothing else tells it from others.
-#[derive(Clone, Debug, PartialEq)]
-enum About {
-    /// The service's code, and whether it denies access.
-    Code(u32, bool),
-    /// Without a code.
-    Text(String),
-    Spool,
-}
-
-/// Warnings that were on the bus, and when: in a long outage they would pile up on one that nobody reads.
-#[derive(Debug, Default)]
-pub(super) struct Warned(Vec<(About, Instant)>);
-
-impl Warned {
-    /// Whether the bus has not just had this one.
-    fn is_news(&mut self, about: About, now: Instant) -> bool {
-        self.0.retain(|(_, at)| now < *at + SAME_WARNING);
-        let news = self.0.len() < MOST_WARNINGS && self.0.iter().all(|(known, _)| *known != about);
-        if news {
-            self.0.push((about, now));
-        }
-        news
-    }
-}
-
-impl KvsSink {
+impl Imp {
     /// Hands an event to everyone who may want it: the Rust handler, the log, signals, the bus.
-    pub(super) fn tell(&self, event: SinkEvent) {
+    pub(super) fn emit(&self, event: SinkEvent) {
         let handler = self.handler.lock().clone();
         if let Some(handler) = handler {
             handler(event.clone());
@@ -141,7 +114,7 @@ impl KvsSink {
             CloseReason::Refused { status, .. } => u32::from(*status),
             CloseReason::Lost(_) | CloseReason::Stale => 0,
         };
-        let Some(shared) = self.shared().filter(|_| !self.values.lock().boolean("restart-on-error")) else {
+        let Some(shared) = self.shared().filter(|_| !self.properties.lock().restart_on_error) else {
             return;
         };
         if shared.fail() {
@@ -156,7 +129,7 @@ impl KvsSink {
 
     /// Posts what comes all the time. On a bus that nobody reads, as may be with the C++ element, it would pile up.
     fn post_if_wanted(&self, structure: gst::Structure) {
-        if self.values.lock().boolean("post-messages") {
+        if self.properties.lock().post_messages {
             self.post(structure);
         }
     }
@@ -169,12 +142,12 @@ impl KvsSink {
 
     /// Tells, at a key frame, what there is to tell about pressure and, if it is asked for, the metrics.
     pub(super) fn measure(&self, shared: &Shared, frame: MediaTime) {
-        let wanted = self.values.lock().boolean("get-kvs-metrics");
-        let (statistics, unsent) = {
+        let wanted = self.properties.lock().get_kvs_metrics;
+        let (figures, unsent) = {
             let inner = shared.lock();
             (inner.producer.statistics(), inner.producer.unsent())
         };
-        let sample = Sample { statistics: &statistics, unsent, frame, now: Instant::now() };
+        let sample = Sample { statistics: &figures, unsent, frame, now: Instant::now() };
         let (pressures, mut metric) = {
             let mut metrics = self.metrics.lock();
             (metrics.take(sample), metrics.metric(sample))
@@ -196,7 +169,7 @@ impl KvsSink {
         if wanted {
             self.obj().emit_by_name::<()>("stream-client-metric", &[&pointer(&mut metric)]);
             let stream = metric.stream_metrics;
-            let mut structure = structure(&statistics);
+            let mut structure = statistics::structure(&figures);
             structure.set_name("kvs-stream-metrics");
             structure.set("frame-time", frame.nanos());
             structure.set("frame-rate", stream.current_frame_rate);
@@ -210,68 +183,18 @@ impl KvsSink {
     }
 }
 
+/// The names of `fragment-ack` for bindings.
+fn ack_name(kind: &AckKind) -> &'static str {
+    match kind {
+        AckKind::Buffering => "buffering",
+        AckKind::Received => "received",
+        AckKind::Persisted => "persisted",
+        AckKind::Error { .. } => "error",
+        AckKind::Idle => "idle",
+    }
+}
+
 /// For a signal's argument, good for as long as the signal is emitted.
 fn pointer<T>(value: &mut T) -> gst::glib::Pointer {
     std::ptr::from_mut(value).cast()
-}
-
-pub(super) fn structure(statistics: &Statistics) -> gst::Structure {
-    gst::Structure::builder("kvssink-statistics")
-        .field("video-frames-in", statistics.frames_in[0])
-        .field("audio-frames-in", statistics.frames_in[1])
-        .field("video-frames-dropped", statistics.frames_dropped[0])
-        .field("audio-frames-dropped", statistics.frames_dropped[1])
-        .field("video-frames-late", statistics.frames_late[0])
-        .field("audio-frames-late", statistics.frames_late[1])
-        .field("epochs", statistics.epochs)
-        .field("video-distance", statistics.track_distance[0].as_nanos() as u64)
-        .field("audio-distance", statistics.track_distance[1].as_nanos() as u64)
-        .field("fragments-sent", statistics.fragments_sent)
-        .field("fragments-received", statistics.fragments_received)
-        .field("fragments-persisted", statistics.fragments_persisted)
-        .field("fragments-replayed", statistics.fragments_replayed)
-        .field("fragments-dropped", statistics.fragments_dropped)
-        .field("bytes-sent", statistics.bytes_sent)
-        .field("buffered-bytes", statistics.buffered_bytes)
-        .field("buffered-duration", statistics.buffered_duration.as_nanos() as u64)
-        .field("spooled-bytes", statistics.spooled_bytes)
-        .field("fragments-spooled", statistics.fragments_spooled)
-        .field("fragments-restored", statistics.fragments_restored)
-        .field("video-frames-restored", statistics.frames_restored[0])
-        .field("audio-frames-restored", statistics.frames_restored[1])
-        .field("spool-failures", statistics.spool_failures)
-        .field("video-frames-persisted", statistics.frames_persisted[0])
-        .field("audio-frames-persisted", statistics.frames_persisted[1])
-        .field("sessions", statistics.sessions)
-        .field("session-failures", statistics.session_failures)
-        .field("last-persisted-timecode", statistics.last_persisted_timecode_ms.unwrap_or(0))
-        .field("persisted-lag", statistics.persisted_lag.unwrap_or_default().as_nanos() as u64)
-        .build()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn warnings_that_alternate_are_told_once_a_minute_each() {
-        let (mut warned, start) = (Warned::default(), Instant::now());
-        let about = |n: u64| match n % 3 {
-            0 => About::Code(503, false),
-            1 => About::Spool,
-            _ => About::Text("connection reset".to_owned()),
-        };
-        let at = |n: u64| start + Duration::from_secs(n);
-        let told: Vec<u64> = (0..180).filter(|n| warned.is_news(about(*n), at(*n))).collect();
-        assert_eq!(told, [0, 1, 2, 60, 61, 62, 120, 121, 122]);
-        assert!(warned.is_news(About::Code(503, true), at(180)), "another kind");
-    }
-
-    #[test]
-    fn warnings_that_are_all_different_are_told_up_to_a_number() {
-        let (mut warned, now) = (Warned::default(), Instant::now());
-        let told = (0..1000).filter(|n| warned.is_news(About::Text(n.to_string()), now)).count();
-        assert_eq!(told, MOST_WARNINGS);
-        assert!(warned.is_news(About::Spool, now + SAME_WARNING));
-    }
 }

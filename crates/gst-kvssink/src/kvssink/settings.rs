@@ -3,43 +3,39 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use kvs::Tags;
 use kvs_aws::{AwsContext, AwsContextBuilder, CredentialFile, IotCertificate};
 use kvs_putmedia::{MediaTime, ProducerConfig, SpoolConfig, Timecodes, WhenFull};
 
 use super::control::StreamSettings;
 use super::metrics::Bounds;
-use super::properties::{DEFAULT_SPOOL_SIZE, StreamingType, Values};
+use super::properties::{Properties, StreamingType, seconds};
 use super::timeline::Source;
 use super::uploader::UploadSettings;
 
 const FIRST_DELAY: Duration = Duration::from_millis(250);
 
-pub(super) fn seconds(values: &Values, name: &str) -> Duration {
-    Duration::from_secs(u64::from(values.uint(name)))
-}
-
-pub(super) fn producer_config(values: &Values) -> ProducerConfig {
+pub(super) fn producer_config(properties: &Properties) -> ProducerConfig {
     let mut uid = [0; 16];
     let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
     uid.copy_from_slice(&nanos.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C834).to_be_bytes());
     ProducerConfig {
-        fragment_duration: Duration::from_millis(u64::from(values.uint("fragment-duration"))),
-        key_frame_fragmentation: values.boolean("key-frame-fragmentation"),
-        timecode_scale_ms: values.uint("timecode-scale").max(1),
-        timecodes: timecodes(values),
-        storage_bytes: (values.uint("storage-size") as usize).clamp(10, 10_240) << 20,
-        buffer_duration: buffer_duration(values),
-        when_full: match values.streaming_type() {
+        fragment_duration: Duration::from_millis(u64::from(properties.fragment_duration)),
+        key_frame_fragmentation: properties.key_frame_fragmentation,
+        timecode_scale_ms: properties.timecode_scale.max(1),
+        timecodes: timecodes(properties),
+        storage_bytes: (properties.storage_size as usize).clamp(10, 10_240) << 20,
+        buffer_duration: buffer_duration(properties),
+        when_full: match properties.streaming_type {
             StreamingType::Offline => WhenFull::Block,
             StreamingType::Realtime | StreamingType::NearRealtime => WhenFull::DropOldest,
         },
-        spool: spool_directory(values)
-            .map(|_| SpoolConfig::new(values.uint64("spool-size").unwrap_or(DEFAULT_SPOOL_SIZE))),
-        fragment_acks: values.boolean("fragment-acks"),
-        session_max: session_max(values),
-        staleness: staleness(values),
+        spool: spool_directory(properties).map(|_| SpoolConfig::new(properties.spool_size)),
+        fragment_acks: properties.fragment_acks,
+        session_max: session_max(properties),
+        staleness: staleness(properties),
         segment_uid: uid,
-        backoff: backoff(values),
+        backoff: backoff(properties),
         seed: nanos as u64 | 1,
         ..ProducerConfig::default()
     }
@@ -47,32 +43,31 @@ pub(super) fn producer_config(values: &Values) -> ProducerConfig {
 
 /// First and last ceiling of the delay before another attempt. It is spent by chance (half of it in the mean) and by
 /// count: thirty attempts fit both into what memory holds of a live source, and into what is waited for at its end.
-fn backoff(values: &Values) -> (Duration, Duration) {
-    let patience = seconds(values, "stop-stream-timeout").min(buffer_duration(values));
+fn backoff(properties: &Properties) -> (Duration, Duration) {
+    let patience = seconds(properties.stop_stream_timeout).min(buffer_duration(properties));
     (FIRST_DELAY, (patience / 24).clamp(Duration::from_secs(1), Duration::from_secs(30)))
 }
 
-fn buffer_duration(values: &Values) -> Duration {
-    seconds(values, "buffer-duration").max(Duration::from_secs(20))
+fn buffer_duration(properties: &Properties) -> Duration {
+    seconds(properties.buffer_duration).max(Duration::from_secs(20))
 }
 
-fn staleness(values: &Values) -> Duration {
-    seconds(values, "connection-staleness").max(Duration::from_secs(1))
+fn staleness(properties: &Properties) -> Duration {
+    seconds(properties.connection_staleness).max(Duration::from_secs(1))
 }
 
-fn spool_directory(values: &Values) -> Option<PathBuf> {
-    Some(values.string("spool-directory")).filter(|path| !path.is_empty()).map(PathBuf::from)
+fn spool_directory(properties: &Properties) -> Option<PathBuf> {
+    properties.given(|it| it.spool_directory.as_deref()).map(PathBuf::from)
 }
 
-fn timecodes(values: &Values) -> Timecodes {
+fn timecodes(properties: &Properties) -> Timecodes {
     // A file's start is a time: only absolute timecodes tell it. 0 stands for "no start" in the C++ element.
-    let file =
-        values.streaming_type() == StreamingType::Offline && values.uint64("file-start-time") != Some(0);
-    if file || values.boolean("absolute-fragment-times") { Timecodes::Absolute } else { Timecodes::Relative }
+    let file = properties.streaming_type == StreamingType::Offline && properties.file_start_time != Some(0);
+    if file || properties.absolute_fragment_times { Timecodes::Absolute } else { Timecodes::Relative }
 }
 
 /// The tags of the structure. One that is no string is none that KVS takes: as in the C++ element all are refused then.
-fn stream_tags(structure: &gst::StructureRef) -> Result<Vec<(String, String)>, String> {
+fn stream_tags(structure: &gst::StructureRef) -> Result<Tags, String> {
     let tag = |(name, value): (&gst::glib::GStr, &gst::glib::SendValue)| match value.get::<String>() {
         Ok(text) => Ok((name.to_string(), text)),
         Err(_) => Err(format!(
@@ -84,51 +79,52 @@ fn stream_tags(structure: &gst::StructureRef) -> Result<Vec<(String, String)>, S
 }
 
 /// The error names the property that cannot be meant.
-pub(super) fn upload_settings(values: &Values) -> Result<UploadSettings, String> {
-    let tags = values.structure("stream-tags").map(|structure| stream_tags(&structure)).transpose()?;
-    let (connect_timeout, answer_timeout) = timeouts(values);
+pub(super) fn upload_settings(properties: &Properties) -> Result<UploadSettings, String> {
+    let tags = properties.stream_tags.as_ref().map(|structure| stream_tags(structure)).transpose()?;
+    let (connect_timeout, answer_timeout) = timeouts(properties);
+    let user_agent = properties.user_agent.as_deref().unwrap_or_default();
     Ok(UploadSettings {
         stream: StreamSettings {
-            name: values.string("stream-name"),
-            kms_key_id: values.given("kms-key-id"),
-            create: values.boolean("allow-create-stream"),
-            retention_hours: values.uint("retention-period"),
+            name: properties.stream_name.clone().unwrap_or_default(),
+            kms_key_id: properties.given(|it| it.kms_key_id.as_deref()),
+            create: properties.allow_create_stream,
+            retention_hours: properties.retention_period,
             tags: tags.unwrap_or_default(),
         },
-        user_agent: format!("{} kvs-ingest/{}", values.string("user-agent"), env!("CARGO_PKG_VERSION")),
-        timecodes: timecodes(values),
-        fragment_acks: values.boolean("fragment-acks"),
+        user_agent: format!("{user_agent} kvs-ingest/{}", env!("CARGO_PKG_VERSION")),
+        timecodes: timecodes(properties),
+        fragment_acks: properties.fragment_acks,
         connect_timeout,
         answer_timeout,
-        staleness: staleness(values),
-        backoff: backoff(values),
-        spool: spool_directory(values),
+        staleness: staleness(properties),
+        backoff: backoff(properties),
+        spool: spool_directory(properties),
     })
 }
 
 /// What pressure is measured against.
-pub(super) fn bounds(values: &Values) -> Bounds {
-    let ProducerConfig { storage_bytes, buffer_duration, .. } = producer_config(values);
+pub(super) fn bounds(properties: &Properties) -> Bounds {
+    let ProducerConfig { storage_bytes, buffer_duration, .. } = producer_config(properties);
     Bounds {
         storage_bytes: storage_bytes as u64,
         buffer_duration,
-        max_latency: seconds(values, "max-latency"),
-        rates: values.boolean("recalculate-metrics"),
+        max_latency: seconds(properties.max_latency),
+        rates: properties.recalculate_metrics,
     }
 }
 
 /// How long a PutMedia session lasts at most. The service ends one after 45 minutes.
-fn session_max(values: &Values) -> Duration {
+fn session_max(properties: &Properties) -> Duration {
     let longest = ProducerConfig::default().session_max;
-    match seconds(values, "rotation-period") {
+    match seconds(properties.rotation_period) {
         Duration::ZERO => longest,
         wanted => wanted.min(longest),
     }
 }
 
 /// For connecting, and for the answer to a call.
-fn timeouts(values: &Values) -> (Duration, Duration) {
-    match (seconds(values, "connection-timeout"), seconds(values, "completion-timeout")) {
+fn timeouts(properties: &Properties) -> (Duration, Duration) {
+    match (seconds(properties.connection_timeout), seconds(properties.completion_timeout)) {
         // As the C++ element does it: both have their defaults when they do not fit together.
         (connect, complete) if connect.is_zero() || complete < connect => {
             (Duration::from_secs(5), Duration::from_secs(10))
@@ -138,13 +134,13 @@ fn timeouts(values: &Values) -> (Duration, Duration) {
 }
 
 /// Where timecodes come from. `now` is the wall clock at the start.
-pub(super) fn source(values: &Values, now: MediaTime) -> Source {
-    if !values.boolean("frame-timecodes") {
+pub(super) fn source(properties: &Properties, now: MediaTime) -> Source {
+    if !properties.frame_timecodes {
         Source::Arrival
-    } else if values.boolean("use-original-pts") {
+    } else if properties.use_original_pts {
         Source::Original
-    } else if values.streaming_type() == StreamingType::Offline {
-        let start = values.uint64("file-start-time").map(|seconds| seconds.saturating_mul(1000));
+    } else if properties.streaming_type == StreamingType::Offline {
+        let start = properties.file_start_time.map(|seconds| seconds.saturating_mul(1000));
         Source::File { start: start.map_or(now, MediaTime::from_millis) }
     } else {
         Source::WallClock
@@ -152,27 +148,28 @@ pub(super) fn source(values: &Values, now: MediaTime) -> Source {
 }
 
 /// Whether a file begins at the time of the start, because nobody has said when it does.
-pub(super) fn begins_now(values: &Values) -> bool {
-    let file = values.streaming_type() == StreamingType::Offline && !values.boolean("use-original-pts");
-    file && values.uint64("file-start-time").is_none()
+pub(super) fn begins_now(properties: &Properties) -> bool {
+    let file = properties.streaming_type == StreamingType::Offline && !properties.use_original_pts;
+    file && properties.file_start_time.is_none()
 }
 
 /// A context of properties and environment, as the C++ element reads them.
-pub(super) async fn own_context(values: &Values) -> Result<AwsContext, String> {
+pub(super) async fn own_context(properties: &Properties) -> Result<AwsContext, String> {
     let mut builder = AwsContext::builder();
     // Without either, the AWS chain's region goes before the default of the property.
-    let region = env("AWS_DEFAULT_REGION").or_else(|| values.given("aws-region"));
-    if let Some(region) = region.or_else(|| env("AWS_REGION").is_none().then(|| values.string("aws-region")))
+    let region = env("AWS_DEFAULT_REGION").or_else(|| properties.given(|it| it.aws_region.as_deref()));
+    if let Some(region) = region
+        .or_else(|| env("AWS_REGION").is_none().then(|| properties.aws_region.clone().unwrap_or_default()))
     {
         builder = builder.region(region);
     }
-    if let Some(url) = values.given("endpoint").or_else(|| env("CONTROL_PLANE_URI")) {
+    if let Some(url) = properties.given(|it| it.endpoint.as_deref()).or_else(|| env("CONTROL_PLANE_URI")) {
         builder = builder.endpoint_url(url);
     }
-    if let Some(path) = values.given("ca-file").or_else(|| env("KVSSINK_CA_CERT_PATH")) {
+    if let Some(path) = properties.given(|it| it.ca_file.as_deref()).or_else(|| env("KVSSINK_CA_CERT_PATH")) {
         builder = builder.ca_bundle(path);
     }
-    credentials(values, builder)?.build().await.map_err(|error| error.to_string())
+    credentials(properties, builder)?.build().await.map_err(|error| error.to_string())
 }
 
 fn env(name: &str) -> Option<String> {
@@ -181,22 +178,25 @@ fn env(name: &str) -> Option<String> {
 
 /// The order of the C++ element: IoT certificate, properties, environment, file. Behind them the default AWS chain, whose
 /// first source is the environment.
-fn credentials(values: &Values, builder: AwsContextBuilder) -> Result<AwsContextBuilder, String> {
-    if let Some(structure) = values.structure("iot-certificate") {
-        let certificate = iot_certificate(&structure, &values.string("stream-name"))?;
+fn credentials(properties: &Properties, builder: AwsContextBuilder) -> Result<AwsContextBuilder, String> {
+    if let Some(structure) = &properties.iot_certificate {
+        let certificate = iot_certificate(structure, properties.stream_name.as_deref().unwrap_or_default())?;
         return Ok(builder.credentials_provider(certificate));
     }
-    if let Some(key) = values.given("access-key") {
-        let secret = values.given("secret-key").ok_or("access-key is set, and secret-key is not")?;
+    if let Some(key) = properties.given(|it| it.access_key.as_deref()) {
+        let secret = properties
+            .given(|it| it.secret_key.reveal())
+            .ok_or("access-key is set, and secret-key is not")?;
         // A token in the environment belongs to the key there.
         let same = || env("AWS_ACCESS_KEY_ID").is_none_or(|other| other == key);
-        let token =
-            values.given("session-token").or_else(|| same().then(|| env("AWS_SESSION_TOKEN")).flatten());
+        let token = properties
+            .given(|it| it.session_token.reveal())
+            .or_else(|| same().then(|| env("AWS_SESSION_TOKEN")).flatten());
         return Ok(builder.static_credentials(&key, &secret, token));
     }
-    let file = values.string("credential-path");
+    let file = properties.credential_path.clone().unwrap_or_default();
     // One that was asked for may still be written.
-    let wanted = values.given("credential-path").is_some() || Path::new(&file).exists();
+    let wanted = properties.given(|it| it.credential_path.as_deref()).is_some() || Path::new(&file).exists();
     if env("AWS_ACCESS_KEY_ID").is_none() && wanted && !file.is_empty() {
         return Ok(builder.credentials_provider(CredentialFile::new(file)));
     }
@@ -260,7 +260,9 @@ mod tests {
     #[test]
     fn tags_are_strings_or_there_are_none() {
         let tags = stream_tags(&structure("tags,floor=(string)1,door=front")).unwrap();
-        assert_eq!(tags, [("floor".to_owned(), "1".to_owned()), ("door".to_owned(), "front".to_owned())]);
+        let expected =
+            [("floor", "1"), ("door", "front")].map(|(name, tag)| (name.to_owned(), tag.to_owned()));
+        assert_eq!(tags, Tags::from(expected));
         for text in ["tags,door=front,floor=1", "tags,floor=(boolean)true", "tags,floor=(fraction)1/2"] {
             let error = stream_tags(&structure(text)).unwrap_err();
             assert!(error.contains("tag floor of stream-tags is no string"), "{error}");
@@ -271,15 +273,14 @@ mod tests {
     fn thirty_attempts_fit_into_what_is_waited_for() {
         gst::init().unwrap();
         for (stop, buffer) in [(120, 120), (30, 120), (600, 60), (3600, 3600)] {
-            let mut values = Values::default();
-            values.set("stop-stream-timeout", &gst::prelude::ToValue::to_value(&(stop as u32)));
-            values.set("buffer-duration", &gst::prelude::ToValue::to_value(&(buffer as u32)));
-            let (first, last) = backoff(&values);
+            let properties =
+                Properties { stop_stream_timeout: stop, buffer_duration: buffer, ..Properties::default() };
+            let (first, last) = backoff(&properties);
             let sum = |seed| {
                 let mut delays = kvs_putmedia::Backoff::new(first, last, seed);
                 (0..30).map(|_| delays.next_delay()).sum::<Duration>()
             };
-            let window = Duration::from_secs(stop.min(buffer));
+            let window = seconds(stop.min(buffer));
             let late = (1..=1000).filter(|seed| sum(seed * 7919) > window).count();
             assert!(late <= 10, "{stop} s, {buffer} s: {late} of 1000 times they do not");
         }

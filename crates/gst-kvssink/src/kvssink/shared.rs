@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
 use super::clock::WallClock;
-use super::{Handler, SinkEvent};
+use super::event::{Handler, SinkEvent};
 
 /// AWS's clock counts as the element's when they differ by no more milliseconds: what AWS says of it has whole seconds,
 /// and has been on its way.
@@ -28,10 +28,10 @@ pub(super) struct Shared {
     inner: Mutex<Inner>,
     /// There is something to send, or to stop for.
     wake: Notify,
-    /// Room in the storage, everything acknowledged, given up, flushed, stopped: whoever waits should look again.
+    /// Room in the storage, everything acknowledged, given up, flushed, stopped: threads that wait look again.
     progress: Condvar,
     /// The same for tasks.
-    told: Notify,
+    progress_of_tasks: Notify,
     /// The upload task has just sent something, and looks again by itself in a moment.
     holding: AtomicBool,
     /// Bytes that came since.
@@ -41,17 +41,57 @@ pub(super) struct Shared {
     spool_ended: Mutex<Option<Receiver<()>>>,
 }
 
+/// How far the run of an element has come, from READY to PAUSED on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Recording,
+    /// The input has ended, at this time; it may begin anew.
+    Ended(Instant),
+    /// A fatal error: nothing will be stored any more.
+    Failed,
+    /// The element is on its way to READY: no more frames are taken. The last acknowledgement is waited for since the
+    /// input ended, unless the run has failed.
+    Stopping {
+        ended: Instant,
+        failed: bool,
+    },
+    /// It has left PAUSED: nobody waits any longer.
+    Over,
+}
+
+impl Stage {
+    pub(super) fn has_failed(self) -> bool {
+        matches!(self, Stage::Failed | Stage::Stopping { failed: true, .. })
+    }
+
+    /// When the input has ended: whoever waits for the last acknowledgement has waited since then.
+    pub(super) fn ended(self) -> Option<Instant> {
+        match self {
+            Stage::Ended(at) | Stage::Stopping { ended: at, .. } => Some(at),
+            Stage::Recording | Stage::Failed | Stage::Over => None,
+        }
+    }
+
+    /// Acknowledgements may still come.
+    fn is_awaited(self) -> bool {
+        !self.has_failed() && self != Stage::Over
+    }
+
+    fn fail(&mut self) {
+        match self {
+            Stage::Recording | Stage::Ended(_) => *self = Stage::Failed,
+            Stage::Stopping { failed, .. } => *failed = true,
+            Stage::Failed | Stage::Over => {}
+        }
+    }
+}
+
 /// The producer, and what keeps it from going on.
 pub(super) struct Inner {
     pub(super) producer: Producer,
+    pub(super) stage: Stage,
     /// A streaming thread waits for room, instead of the oldest fragment being dropped.
     pub(super) waits: bool,
-    /// A fatal error: nothing will be stored any more.
-    pub(super) failed: bool,
-    /// No more frames are taken.
-    pub(super) stopping: bool,
-    /// The element has left PAUSED: nobody waits any longer.
-    pub(super) over: bool,
     /// Milliseconds by which AWS's clock is ahead of the one that stamps frames: latched for the element's session when it is first
     /// known, and added to times that the host's clock has told.
     pub(super) skew_ms: Option<i64>,
@@ -59,10 +99,8 @@ pub(super) struct Inner {
     pub(super) wall: WallClock,
     /// The host's clock tells the times of frames.
     pub(super) follows_clock: bool,
-    /// That clock.
+    /// That clock, until AWS's is known.
     pub(super) host_clock: Option<HostClock>,
-    /// The input has ended, at this time: whoever waits for the last acknowledgement has waited since then.
-    pub(super) finished: Option<Instant>,
 }
 
 impl Inner {
@@ -89,11 +127,25 @@ impl Inner {
         self.skew_ms.unwrap_or(0)
     }
 
-    /// Ends the input.
-    pub(super) fn finish(&mut self) {
+    /// Frames come, after an end say.
+    pub(super) fn begin(&mut self) {
+        if let Stage::Ended(_) = self.stage {
+            self.stage = Stage::Recording;
+        }
+    }
+
+    /// The input has ended.
+    pub(super) fn end(&mut self) {
         let now = Instant::now();
-        self.finished.get_or_insert(now);
+        if self.stage == Stage::Recording {
+            self.stage = Stage::Ended(now);
+        }
         self.producer.finish(now);
+    }
+
+    /// Nothing will be stored any more.
+    pub(super) fn fail(&mut self) {
+        self.stage.fail();
     }
 }
 
@@ -101,21 +153,18 @@ impl Shared {
     pub(super) fn new(producer: Producer, waits: bool, handler: Handler) -> Self {
         let inner = Inner {
             producer,
+            stage: Stage::Recording,
             waits,
-            failed: false,
-            stopping: false,
-            over: false,
             skew_ms: None,
             wall: WallClock::default(),
             follows_clock: false,
             host_clock: None,
-            finished: None,
         };
         Self {
             inner: Mutex::new(inner),
             wake: Notify::new(),
             progress: Condvar::new(),
-            told: Notify::new(),
+            progress_of_tasks: Notify::new(),
             holding: AtomicBool::new(false),
             held: AtomicUsize::new(0),
             handler,
@@ -133,7 +182,7 @@ impl Shared {
     }
 
     /// Tells the application.
-    pub(super) fn tell(&self, event: SinkEvent) {
+    pub(super) fn emit(&self, event: SinkEvent) {
         (self.handler)(event);
     }
 
@@ -158,11 +207,11 @@ impl Shared {
     }
 
     /// Whoever waits should look again.
-    pub(super) fn look_again(&self) {
+    pub(super) fn notify_progress(&self) {
         // Whoever has looked already waits by now, and hears it.
         drop(self.lock());
         self.progress.notify_all();
-        self.told.notify_waiters();
+        self.progress_of_tasks.notify_waiters();
     }
 
     /// Waits until it is time to look again.
@@ -172,37 +221,43 @@ impl Shared {
 
     /// Nothing will be stored any more. False when that is so already.
     pub(super) fn fail(&self) -> bool {
-        let first = !std::mem::replace(&mut self.lock().failed, true);
-        self.look_again();
+        let first = {
+            let mut inner = self.lock();
+            let had_failed = inner.stage.has_failed();
+            inner.fail();
+            !had_failed
+        };
+        self.notify_progress();
         first
     }
 
     /// Takes no more frames, and sends what there is.
     pub(super) fn stop(&self) {
         let mut inner = self.lock();
-        inner.stopping = true;
-        inner.finish();
+        inner.end();
+        let ended = inner.stage.ended().unwrap_or_else(Instant::now);
+        inner.stage = Stage::Stopping { ended, failed: inner.stage.has_failed() };
         drop(inner);
-        self.look_again();
+        self.notify_progress();
         self.wake();
     }
 
     /// Nobody sends any more.
     pub(super) fn end(&self) {
-        self.lock().over = true;
-        self.look_again();
+        self.lock().stage = Stage::Over;
+        self.notify_progress();
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.lock().over
+        self.lock().stage == Stage::Over
     }
 
     /// Waits until everything is acknowledged, for so long after the end of the input. False when that did not happen in time, or never will.
     pub(super) fn wait_drained(&self, patience: Duration) -> bool {
         let mut inner = self.lock();
         // An end of stream has waited already when the element is stopped after it.
-        let deadline = inner.finished.unwrap_or_else(Instant::now) + patience;
-        while !inner.producer.is_drained() && !inner.failed && !inner.over {
+        let deadline = inner.stage.ended().unwrap_or_else(Instant::now) + patience;
+        while !inner.producer.is_drained() && inner.stage.is_awaited() {
             if self.progress.wait_until(&mut inner, deadline).timed_out() {
                 break;
             }
@@ -213,17 +268,17 @@ impl Shared {
     /// As [`wait_drained`](Self::wait_drained), for a task.
     pub(super) async fn drained(&self, patience: Duration) -> bool {
         loop {
-            let mut told = pin!(self.told.notified());
-            // What is told from here on is heard.
-            told.as_mut().enable();
+            let mut progress = pin!(self.progress_of_tasks.notified());
+            // What happens from here on is heard.
+            progress.as_mut().enable();
             let deadline = {
                 let inner = self.lock();
-                if inner.producer.is_drained() || inner.failed || inner.over {
+                if inner.producer.is_drained() || !inner.stage.is_awaited() {
                     return inner.producer.is_drained();
                 }
-                inner.finished.unwrap_or_else(Instant::now) + patience
+                inner.stage.ended().unwrap_or_else(Instant::now) + patience
             };
-            if timeout_at(deadline.into(), told).await.is_err() {
+            if timeout_at(deadline.into(), progress).await.is_err() {
                 return self.lock().producer.is_drained();
             }
         }
@@ -235,7 +290,7 @@ impl Shared {
         let mut inner = self.lock();
         inner.producer.spill_rest(Instant::now());
         self.wake();
-        while inner.producer.is_spilling() && !inner.over {
+        while inner.producer.is_spilling() && inner.stage != Stage::Over {
             if self.progress.wait_until(&mut inner, deadline).timed_out() {
                 break;
             }

@@ -57,7 +57,7 @@ impl Spool {
         Ok((Self { commands, reports }, ended))
     }
 
-    pub(super) fn tell(&self, command: Command) {
+    pub(super) fn send(&self, command: Command) {
         // It ends only when this does.
         let _ = self.commands.send(command);
     }
@@ -76,7 +76,7 @@ fn open(
     reports: &UnboundedSender<Report>,
 ) -> Option<Directory> {
     let started = Instant::now();
-    let mut told = false;
+    let mut reported = false;
     loop {
         let error = match Directory::open(root, stream) {
             Ok(Opened { directory, found, damaged }) => {
@@ -87,7 +87,7 @@ fn open(
             Err(error) => error,
         };
         let soon = matches!(error, SpoolError::InUse(_)) && started.elapsed() < PATIENCE;
-        if !soon && !std::mem::replace(&mut told, true) {
+        if !soon && !std::mem::replace(&mut reported, true) {
             let _ = reports.send(Report::Unavailable(error.to_string()));
         }
         let pause = if soon { AGAIN / 10 } else { AGAIN };

@@ -17,7 +17,10 @@ pub(super) fn mask() {
         use nix::sys::signal::{SigSet, Signal};
         let pipe: SigSet = [Signal::SIGPIPE].into_iter().collect();
         if let Err(error) = pipe.thread_block() {
-            gst::error!(super::imp::CAT, "SIGPIPE cannot be blocked, a reset may end the process: {error}");
+            gst::error!(
+                super::category::CAT,
+                "SIGPIPE cannot be blocked, a reset may end the process: {error}"
+            );
         }
     }
 }
@@ -28,29 +31,4 @@ pub(super) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Resu
         mask();
         run();
     })
-}
-
-#[cfg(all(test, unix))]
-mod tests {
-    use nix::sys::signal::{SigSet, Signal};
-
-    use super::*;
-    use crate::kvssink::uploader::RUNTIME;
-
-    #[allow(clippy::unwrap_used, reason = "a test")]
-    fn blocks_pipe() -> bool {
-        SigSet::thread_get_mask().unwrap().contains(Signal::SIGPIPE)
-    }
-
-    #[test]
-    fn every_thread_of_the_element_blocks_the_signal_and_no_other_does() {
-        let runtime = RUNTIME.as_ref().unwrap();
-        let (sender, masks) = std::sync::mpsc::channel();
-        let (worker, blocking, own) = (sender.clone(), sender.clone(), sender);
-        runtime.spawn(async move { worker.send(blocks_pipe()) });
-        runtime.spawn_blocking(move || blocking.send(blocks_pipe()));
-        spawn("kvssink-test", move || own.send(blocks_pipe()).unwrap()).unwrap();
-        assert_eq!(masks.iter().collect::<Vec<_>>(), [true; 3]);
-        assert!(!blocks_pipe(), "the host's own thread");
-    }
 }

@@ -2,7 +2,7 @@
 //! put a frame in, and wake this task: no state change and no buffer ever waits for the network.
 
 use std::path::PathBuf;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kvs_aws::AwsContext;
@@ -10,14 +10,13 @@ use kvs_putmedia::transport::{Connection, SessionEvent, SessionTarget};
 use kvs_putmedia::{
     Backoff, CloseReason, Event, Output, SessionId, SessionStart, Timecodes, TrackKind, Transmit,
 };
-use tokio::runtime::Runtime;
 use tokio::time::sleep_until;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::control::{ControlError, StreamSettings, StreamTarget, resolve};
+use super::event::SinkEvent;
 use super::shared::Shared;
 use super::spool::{Command, Report, Spool};
-use super::{SinkEvent, log, threads};
 
 /// An endpoint is asked for again with the first session after this long, as the SDKs do it.
 const TARGET_LIFE: Duration = Duration::from_secs(40 * 60);
@@ -26,23 +25,6 @@ const HOLD: Duration = Duration::from_millis(250);
 
 /// Credentials that were refused are not fetched anew sooner after the last time.
 const RENEW_AGAIN: Duration = Duration::from_secs(15);
-
-/// Threads that look up names and read credentials, for all sinks of the process. More look-ups wait for a thread.
-const MAX_BLOCKING_THREADS: usize = 16;
-
-/// One small runtime for all sinks of the process. It is made when the first one starts.
-pub(super) static RUNTIME: LazyLock<Result<Runtime, std::io::Error>> = LazyLock::new(|| {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("kvssink")
-        .max_blocking_threads(MAX_BLOCKING_THREADS)
-        .on_thread_start(|| {
-            threads::mask();
-            log::bridge();
-        })
-        .enable_all()
-        .build()
-});
 
 /// How the producer's stream is reached.
 #[derive(Clone)]
@@ -85,15 +67,12 @@ pub(super) async fn run(shared: Arc<Shared>, context: AwsContext, settings: Uplo
         target: None,
         was_ready: false,
         pending: None,
-        resolving: None,
-        resolve_at: None,
+        lookup: Lookup::Idle,
         backoff,
         hurries: false,
         renewal: Renewal::default(),
-        connection: None,
-        full_since: None,
+        session: None,
         hold_until: None,
-        ready: false,
         spool,
     };
     upload.run().await;
@@ -111,21 +90,50 @@ struct Upload {
     was_ready: bool,
     /// A session that waits for the target.
     pending: Option<SessionStart>,
-    resolving: Option<AbortOnDropHandle<Resolved>>,
-    /// The target could not be had; it is asked for again then.
-    resolve_at: Option<Instant>,
+    lookup: Lookup,
     backoff: Backoff,
     /// The end of the input was seen: somebody waits for it, and not for long.
     hurries: bool,
     renewal: Renewal,
-    connection: Option<(SessionId, Connection)>,
-    /// The connection has had no room since then: ask for it before the producer.
-    full_since: Option<Instant>,
+    session: Option<Session>,
     /// The task looks again then, and is not woken for each frame before.
     hold_until: Option<Instant>,
-    /// TCP and TLS stand.
-    ready: bool,
     spool: Option<Spool>,
+}
+
+/// The look-up of stream and endpoint.
+enum Lookup {
+    Idle,
+    Running(AbortOnDropHandle<Resolved>),
+    /// It has failed, and begins again then.
+    Again(Instant),
+}
+
+/// A session on its way.
+struct Session {
+    id: SessionId,
+    connection: Connection,
+    body: Body,
+}
+
+/// What the connection takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Body {
+    /// TCP and TLS do not stand yet.
+    Opening,
+    Free,
+    /// It has had no room since then: it is asked for that before the producer is asked for more.
+    FullSince(Instant),
+}
+
+impl Session {
+    /// The body has had no room since then.
+    fn full_since(&self) -> Option<Instant> {
+        match self.body {
+            Body::FullSince(since) => Some(since),
+            Body::Opening | Body::Free => None,
+        }
+    }
 }
 
 enum Next {
@@ -149,10 +157,14 @@ impl Upload {
             match self.next().await {
                 Next::Woken => self.hurry(),
                 Next::Due => self.due(),
-                Next::Room => self.full_since = None,
+                Next::Room => {
+                    if let Some(session) = &mut self.session {
+                        session.body = Body::Free;
+                    }
+                }
                 Next::Session(event) => self.session(event),
                 Next::Resolved(result) => {
-                    self.resolving = None;
+                    self.lookup = Lookup::Idle;
                     self.resolved(result).await;
                 }
                 Next::Spool(report) => self.spooled(report).await,
@@ -162,26 +174,28 @@ impl Upload {
 
     /// When the input has ended, the control plane is asked as often as after the first failure.
     fn hurry(&mut self) {
-        let finished = self.shared.lock().finished.is_some();
-        if finished && !self.hurries {
+        let ended = self.shared.lock().stage.ended().is_some();
+        if ended && !self.hurries {
             self.backoff.reset();
-            if let Some(at) = &mut self.resolve_at {
+            if let Lookup::Again(at) = &mut self.lookup {
                 *at = (*at).min(Instant::now() + self.backoff.next_delay());
             }
         }
-        self.hurries = finished;
+        self.hurries = ended;
     }
 
     async fn next(&mut self) -> Next {
         let producer = self.shared.lock().producer.poll_timeout();
-        let stuck = self.full_since.filter(|_| self.ready).map(|since| since + self.settings.staleness);
-        let due = [producer, stuck, self.resolve_at, self.hold_until].into_iter().flatten().min();
-        let full = self.full_since.is_some();
+        let again = match self.lookup {
+            Lookup::Again(at) => Some(at),
+            Lookup::Idle | Lookup::Running(_) => None,
+        };
+        let due = [producer, self.stuck_at(), again, self.hold_until].into_iter().flatten().min();
         tokio::select! {
             () = self.shared.woken() => Next::Woken,
             () = at(due) => Next::Due,
-            next = network(self.connection.as_mut(), full) => next,
-            result = resolution(self.resolving.as_mut()) => Next::Resolved(result),
+            next = network(self.session.as_mut()) => next,
+            result = resolution(&mut self.lookup) => Next::Resolved(result),
             report = report(self.spool.as_mut()) => Next::Spool(report),
         }
     }
@@ -192,45 +206,55 @@ impl Upload {
         if self.hold_until.is_some_and(|until| now >= until) {
             self.hold_until = None;
         }
-        if self.resolve_at.is_some_and(|at| now >= at) {
-            self.resolve_at = None;
+        if matches!(self.lookup, Lookup::Again(at) if now >= at) {
+            self.lookup = Lookup::Idle;
             self.resolve();
         }
         // With acknowledgements the producer notices; without, nobody else does.
-        if let (Some(since), Some((id, _))) = (self.full_since.filter(|_| self.ready), &self.connection)
-            && now >= since + self.settings.staleness
+        if self.stuck_at().is_some_and(|at| now >= at)
+            && let Some(Session { id, .. }) = self.session.take()
         {
-            self.shared.lock().producer.handle_closed(*id, CloseReason::Stale, now);
-            self.connection = None;
-            self.full_since = None;
+            self.shared.lock().producer.handle_closed(id, CloseReason::Stale, now);
         }
     }
 
+    /// When a connection that takes nothing is dead.
+    fn stuck_at(&self) -> Option<Instant> {
+        Some(self.session.as_ref()?.full_since()? + self.settings.staleness)
+    }
+
     fn session(&mut self, event: Option<SessionEvent>) {
-        let Some((id, _)) = &self.connection else { return };
-        let id = *id;
+        let Some(session) = &mut self.session else { return };
+        let id = session.id;
         let now = Instant::now();
         let mut inner = self.shared.lock();
         let producer = &mut inner.producer;
-        match event {
-            Some(SessionEvent::Expires(at)) => producer.handle_expiry(id, at, now),
-            Some(SessionEvent::Ready) => self.ready = true,
-            Some(SessionEvent::Connected) => producer.handle_connected(id),
-            Some(SessionEvent::Acks(bytes)) => producer.handle_acks(id, &bytes, now),
-            Some(SessionEvent::Closed(reason)) => {
-                producer.handle_closed(id, reason, now);
-                self.connection = None;
-                self.full_since = None;
+        let closed = match event {
+            Some(SessionEvent::Expires(at)) => {
+                producer.handle_expiry(id, at, now);
+                None
             }
-            None => {
-                let reason = CloseReason::Lost("the connection's task ended".to_owned());
-                producer.handle_closed(id, reason, now);
-                self.connection = None;
-                self.full_since = None;
+            Some(SessionEvent::Ready) => {
+                session.body = Body::Free;
+                None
             }
+            Some(SessionEvent::Connected) => {
+                producer.handle_connected(id);
+                None
+            }
+            Some(SessionEvent::Acks(bytes)) => {
+                producer.handle_acks(id, &bytes, now);
+                None
+            }
+            Some(SessionEvent::Closed(reason)) => Some(reason),
+            None => Some(CloseReason::Lost("the connection's task ended".to_owned())),
+        };
+        if let Some(reason) = closed {
+            producer.handle_closed(id, reason, now);
+            self.session = None;
         }
         drop(inner);
-        self.shared.look_again();
+        self.shared.notify_progress();
     }
 
     /// Sends what the connection takes.
@@ -248,14 +272,14 @@ impl Upload {
     /// Says whether anything was sent.
     fn send(&mut self) -> bool {
         let mut sent = false;
-        let Some((id, connection)) = &mut self.connection else { return sent };
-        if !self.ready {
+        let Some(Session { id, connection, body }) = &mut self.session else { return sent };
+        if *body == Body::Opening {
             return sent;
         }
         loop {
             let Some(room) = connection.try_reserve() else {
-                if !connection.is_ended() {
-                    self.full_since.get_or_insert_with(Instant::now);
+                if !connection.is_ended() && *body == Body::Free {
+                    *body = Body::FullSince(Instant::now());
                 }
                 return sent;
             };
@@ -268,7 +292,7 @@ impl Upload {
                 Transmit::End => {
                     drop(room);
                     connection.end();
-                    self.full_since = None;
+                    *body = Body::Free;
                     return sent;
                 }
             }
@@ -285,23 +309,20 @@ impl Upload {
                 }
                 Some(Output::Abort(id)) => {
                     self.pending = self.pending.filter(|start| start.id != id);
-                    if self.connection.as_ref().is_some_and(|(open, _)| *open == id) {
-                        self.connection = None;
-                        self.full_since = None;
-                    }
+                    self.session.take_if(|session| session.id == id);
                 }
-                Some(Output::Spill(key, fragment)) => self.tell_spool(Command::Spill(key, fragment)),
-                Some(Output::Load(key)) => self.tell_spool(Command::Load(key)),
-                Some(Output::Delete(key)) => self.tell_spool(Command::Delete(key)),
+                Some(Output::Spill(key, fragment)) => self.command_spool(Command::Spill(key, fragment)),
+                Some(Output::Load(key)) => self.command_spool(Command::Load(key)),
+                Some(Output::Delete(key)) => self.command_spool(Command::Delete(key)),
                 Some(Output::Event(event)) => self.event(event).await,
                 None => return,
             }
         }
     }
 
-    fn tell_spool(&self, command: Command) {
+    fn command_spool(&self, command: Command) {
         if let Some(spool) = &self.spool {
-            spool.tell(command);
+            spool.send(command);
         }
     }
 
@@ -328,24 +349,24 @@ impl Upload {
         for message in messages {
             self.event(Event::SpoolFailed { message }).await;
         }
-        self.shared.look_again();
+        self.shared.notify_progress();
     }
 
     async fn event(&mut self, event: Event) {
         match &event {
             Event::RefreshStream => self.target = None,
             Event::RefreshCredentials => self.renew_credentials().await,
-            Event::Error { fatal: true, .. } => self.shared.lock().failed = true,
+            Event::Error { fatal: true, .. } => self.shared.lock().fail(),
             _ => {}
         }
-        self.shared.look_again();
-        self.shared.tell(SinkEvent::Producer(event));
+        self.shared.notify_progress();
+        self.shared.emit(SinkEvent::Producer(event));
     }
 
     /// The service refuses them: they are fetched anew, but not with every attempt.
     async fn renew_credentials(&mut self) {
         if self.renewal.is_due(Instant::now()) {
-            self.context.forget_credentials().await;
+            self.context.invalidate_credentials().await;
         }
     }
 
@@ -365,21 +386,20 @@ impl Upload {
             connect_timeout: self.settings.connect_timeout,
             answer_timeout: self.settings.answer_timeout,
         };
-        self.full_since = None;
-        self.ready = false;
-        self.connection = Some((start.id, Connection::open(self.context.clone(), target, start)));
+        let connection = Connection::open(self.context.clone(), target, start);
+        self.session = Some(Session { id: start.id, connection, body: Body::Opening });
     }
 
     /// Asks for the stream's endpoint, in the background: what comes in meanwhile is kept, spooled or dropped as in any
     /// other outage.
     fn resolve(&mut self) {
-        if self.resolving.is_some() || self.resolve_at.is_some() {
+        if !matches!(self.lookup, Lookup::Idle) {
             return;
         }
         let (context, stream, media_type) =
             (self.context.clone(), self.settings.stream.clone(), self.media_type());
-        let task = tokio::spawn(async move { resolve(&context, &stream, media_type.as_deref()).await });
-        self.resolving = Some(AbortOnDropHandle::new(task));
+        let task = tokio::spawn(async move { resolve(&context, &stream, media_type).await });
+        self.lookup = Lookup::Running(AbortOnDropHandle::new(task));
     }
 
     async fn resolved(&mut self, result: Resolved) {
@@ -391,7 +411,7 @@ impl Upload {
                     // AWS has answered, so its time is known.
                     inner.learn_aws_time(self.context.now());
                 }
-                self.shared.tell(SinkEvent::StreamReady {
+                self.shared.emit(SinkEvent::StreamReady {
                     stream: self.settings.stream.name.clone(),
                     retention_hours: target.retention_hours,
                 });
@@ -407,18 +427,20 @@ impl Upload {
             }
             // The stream must be created, and no track has told yet what it will hold.
             Ok(None) => {
-                self.resolve_at = self.pending.map(|_| Instant::now() + Duration::from_secs(1));
+                if self.pending.is_some() {
+                    self.lookup = Lookup::Again(Instant::now() + Duration::from_secs(1));
+                }
                 return;
             }
             Err(error) => error,
         };
         // A stream that is gone in the middle may be made again; what is buffered must not go with it.
         let fatal = error.fatal && !self.was_ready;
-        if error.refused {
+        let ControlError { code, message, denied, .. } = error;
+        if denied {
             self.renew_credentials().await;
         }
-        let (code, denied) = (error.code, error.refused);
-        self.event(Event::Error { code, message: error.message, fatal, denied }).await;
+        self.event(Event::Error { code, message, fatal, denied }).await;
         if fatal {
             self.pending = None;
         } else if let Some((_, since)) = &mut self.target {
@@ -426,7 +448,7 @@ impl Upload {
             *since = Instant::now();
             self.connect();
         } else {
-            self.resolve_at = Some(Instant::now() + self.backoff.next_delay());
+            self.lookup = Lookup::Again(Instant::now() + self.backoff.next_delay());
         }
     }
 
@@ -468,20 +490,23 @@ async fn at(time: Option<Instant>) {
 }
 
 /// What the connection does next: it has room again, when that is waited for, or something happens on it.
-async fn network(connection: Option<&mut (SessionId, Connection)>, full: bool) -> Next {
-    match connection {
-        Some((_, connection)) => connection.next(full).await.map_or(Next::Room, Next::Session),
+async fn network(session: Option<&mut Session>) -> Next {
+    match session {
+        Some(session) => {
+            let full = session.full_since().is_some();
+            session.connection.next(full).await.map_or(Next::Room, Next::Session)
+        }
         None => std::future::pending().await,
     }
 }
 
-async fn resolution(resolving: Option<&mut AbortOnDropHandle<Resolved>>) -> Resolved {
-    match resolving {
-        Some(task) => task.await.unwrap_or_else(|error| {
+async fn resolution(lookup: &mut Lookup) -> Resolved {
+    match lookup {
+        Lookup::Running(task) => task.await.unwrap_or_else(|error| {
             let message = format!("looking the stream up has failed: {error}");
-            Err(ControlError { message, code: 0, fatal: false, refused: false })
+            Err(ControlError { message, code: 0, fatal: false, denied: false })
         }),
-        None => std::future::pending().await,
+        Lookup::Idle | Lookup::Again(_) => std::future::pending().await,
     }
 }
 

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
 use gstkvssink::abi;
+use kvs_local::faults::{Call, Fault, Order};
 use kvs_local::mkv::{Item, Parser};
-use kvs_local::putmedia::{Call, ErrorId, Fault, Order};
+use kvs_local::model::ErrorId;
 
 use super::{ALAW, Feed, H264, Local, wait_for};
 
@@ -103,12 +104,7 @@ fn a_fatal_error_is_the_sdk_s_status_and_an_error_on_the_bus() {
     video.push(0, true).unwrap();
     let key = wait_for("the stream", || local.key());
     let fault = Fault::Error(ErrorId::KmsKeyAccessDenied);
-    local
-        .server()
-        .app()
-        .put_media
-        .faults
-        .order(&key, Order { fault, call: Call::PutMedia, after: 0, times: Some(1) });
+    local.server().app().faults.order(&key, Order { fault, call: Call::PutMedia, after: 0, times: Some(1) });
     let error = wait_for("the error", || bus.pop_filtered(&[gst::MessageType::Error]));
     let gst::MessageView::Error(error) = error.view() else { unreachable!("it was asked for") };
     assert!(error.debug().unwrap().contains("4500 KMS_KEY_ACCESS_DENIED"), "{error:?}");
@@ -208,7 +204,6 @@ fn without_restart_on_error_the_first_loss_is_the_end() {
     local
         .server()
         .app()
-        .put_media
         .faults
         .order(&key, Order { fault: Fault::Reset, call: Call::PutMedia, after: 0, times: Some(1) });
     let error = wait_for("the error", || bus.pop_filtered(&[gst::MessageType::Error]));

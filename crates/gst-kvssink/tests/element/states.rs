@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use gst::prelude::*;
-use kvs_local::putmedia::{Call, Fault, Order};
+use kvs_local::faults::{Call, Fault, Order};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -109,7 +109,7 @@ fn any_order_of_things_neither_crashes_nor_hangs() {
             sink.set_property_from_str("streaming-type", streaming_type);
             within(Duration::from_secs(120), &format!("{streaming_type} {seed}"), move || shake(seed, &sink));
         }
-        let counters = local.server().app().put_media.sessions.view(&local.key().unwrap()).1;
+        let counters = local.server().app().put_media.view(&local.key().unwrap()).1;
         assert!(counters.persisted > 0, "the shaking stored nothing");
         assert!(counters.errors.is_empty(), "the service refused something: {counters:?}");
     }
@@ -183,12 +183,7 @@ fn an_end_that_was_flushed_away_is_not_told() {
     video.push(0, true).unwrap();
     let key = wait_for("the stream", || local.key());
     let fault = Fault::DelayPersisted(Duration::from_millis(300));
-    local
-        .server()
-        .app()
-        .put_media
-        .faults
-        .order(&key, Order { fault, call: Call::PutMedia, after: 0, times: None });
+    local.server().app().faults.order(&key, Order { fault, call: Call::PutMedia, after: 0, times: None });
     for round in 1..=3 {
         if round > 1 {
             video.pad.push_event(gst::event::FlushStart::new());
@@ -222,12 +217,7 @@ fn a_wait_for_room_ends_with_a_flush_and_with_a_stop() {
     video.push(0, true).unwrap();
     let key = wait_for("the stream", || local.key());
     let fault = Fault::NoPersisted { store: false };
-    local
-        .server()
-        .app()
-        .put_media
-        .faults
-        .order(&key, Order { fault, call: Call::PutMedia, after: 0, times: None });
+    local.server().app().faults.order(&key, Order { fault, call: Call::PutMedia, after: 0, times: None });
     let blocked = |video: &Feed| {
         let (sender, receiver) = mpsc::channel();
         let pad = video.pad.clone();

@@ -1,6 +1,6 @@
 //! The signaling channel: typed messages over a presigned WebSocket.
 
-mod lent;
+mod reclaim;
 mod socket;
 mod throttle;
 pub mod wire;

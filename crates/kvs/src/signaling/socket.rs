@@ -3,10 +3,8 @@
 use std::time::{Duration, Instant};
 
 use futures::{SinkExt, StreamExt};
-use kvs_aws::{AwsContext, CredentialsError, ErrorClass, classify_http};
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::net::TcpStream;
+use kvs_aws::{AwsContext, ConnectError, Connection, CredentialsError, ErrorClass, ErrorResponse};
+use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -15,10 +13,11 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use url::Url;
 
-use super::lent::{Lent, Returned};
+use super::reclaim::{Reclaim, Reclaimable};
 use super::throttle::Throttle;
 use super::wire::{self, IceCandidate, SignalingEvent, WireError};
 use crate::id::{ChannelArn, ClientId};
+use crate::retry::should_retry;
 
 /// AWS's own browser clients ask for this; the URL is used at once.
 const URL_LIFETIME: Duration = Duration::from_secs(299);
@@ -42,9 +41,9 @@ const MESSAGES: usize = 64;
 /// As what to join. There is no role in the URL: the endpoint decides it, and a viewer's client id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SignalingRole {
-    /// Receives offers.
+    /// Receives the offers of all viewers.
     Master,
-    /// Sends offers.
+    /// Sends offers to the master.
     Viewer {
         /// Unique on the channel.
         client_id: ClientId,
@@ -56,9 +55,9 @@ pub enum SignalingRole {
 pub struct SignalingConfig {
     /// The WSS endpoint for the role.
     pub wss: Url,
-    /// The channel.
+    /// Signed into the URL.
     pub channel_arn: ChannelArn,
-    /// The role.
+    /// Decides which endpoint `wss` has to be.
     pub role: SignalingRole,
     /// Idle connections are closed after 10 minutes; pings count. Two without a pong close it from this side.
     pub ping_interval: Duration,
@@ -78,36 +77,25 @@ pub enum SignalingError {
     /// No credentials, or a URL that cannot be signed.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
-    /// The endpoint cannot be used.
-    #[error("the signaling endpoint {endpoint} {reason}")]
-    Endpoint {
-        /// The endpoint.
-        endpoint: Url,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// It was not reached, or TLS failed.
-    #[error("cannot reach {host}: {reason}")]
-    Unreachable {
-        /// Host and port.
+    /// The endpoint was not reached, or is none.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// There was no handshake in time, or what answered is no WebSocket.
+    #[error("no signaling with {host}: {reason}")]
+    Handshake {
+        /// `HOST` or `HOST:PORT`
         host: String,
-        /// Why.
+        /// What went wrong, in words.
         reason: String,
     },
     /// The service answered the handshake with an error.
-    #[error("the signaling handshake of {channel} was refused with HTTP {status}{}: {message}",
-            error_type.as_ref().map_or(String::new(), |kind| format!(" {kind}")))]
+    #[error("the signaling handshake of {channel} was refused with HTTP {}{}: {}", answer.status,
+            answer.error_type.as_ref().map_or(String::new(), |kind| format!(" {kind}")), answer.message)]
     Refused {
         /// The channel's ARN.
         channel: ChannelArn,
-        /// HTTP status.
-        status: u16,
-        /// `x-amzn-ErrorType`.
-        error_type: Option<String>,
-        /// Its body.
-        message: String,
-        /// What to do about it.
-        class: ErrorClass,
+        /// What it answered.
+        answer: ErrorResponse,
     },
     /// The message itself cannot be sent.
     #[error(transparent)]
@@ -123,9 +111,10 @@ impl SignalingError {
     pub fn class(&self) -> ErrorClass {
         match self {
             SignalingError::Credentials(error) => error.class(),
-            SignalingError::Endpoint { .. } | SignalingError::Message(_) => ErrorClass::InvalidRequest,
-            SignalingError::Unreachable { .. } | SignalingError::Closed => ErrorClass::Network,
-            SignalingError::Refused { class, .. } => *class,
+            SignalingError::Connect(error) => error.class(),
+            SignalingError::Message(_) => ErrorClass::InvalidRequest,
+            SignalingError::Handshake { .. } | SignalingError::Closed => ErrorClass::Network,
+            SignalingError::Refused { answer, .. } => answer.class,
         }
     }
 }
@@ -206,10 +195,7 @@ impl SignalingReceiver {
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
-
-type Socket = WebSocketStream<Lent<Box<dyn Stream>>>;
+type Socket = WebSocketStream<Reclaimable<Connection>>;
 
 /// Joins a channel. The URL is signed anew for each connection; where the service says that this was too late, or with
 /// credentials that have ended, once more with the right time or new ones.
@@ -222,9 +208,7 @@ pub async fn connect(
 ) -> Result<(SignalingSender, SignalingReceiver), SignalingError> {
     let skew = context.skew_ms();
     let socket = match handshake(context, config).await {
-        Err(error) if crate::again::is_worth_it(context, skew, error.class()).await => {
-            handshake(context, config).await?
-        }
+        Err(error) if should_retry(context, skew, error.class()).await => handshake(context, config).await?,
         result => result?,
     };
     let (queue, messages) = mpsc::channel(MESSAGES);
@@ -243,24 +227,23 @@ async fn handshake(context: &AwsContext, config: &SignalingConfig) -> Result<Soc
         parameters.push(("X-Amz-ClientId", client_id.as_str()));
     }
     let url = context.presign_websocket(&endpoint, &parameters, URL_LIFETIME).await?;
-    let host = kvs_aws::sign::host(&endpoint).map_err(CredentialsError::from)?;
-    let unreachable = |reason: String| SignalingError::Unreachable { host: host.clone(), reason };
+    let failed = |reason: String| SignalingError::Handshake { host: endpoint.authority().to_owned(), reason };
     let limits = WebSocketConfig::default().max_message_size(Some(MESSAGE)).max_frame_size(Some(MESSAGE));
     let connected = timeout(CONNECT_WITHIN, async {
-        let (stream, returned) = Lent::new(open(context, &endpoint).await?);
+        let (stream, reclaim) = Reclaimable::new(context.connect(&endpoint).await?);
         match client_async_with_config(url.as_str(), stream, Some(limits)).await {
             Ok(connected) => Ok(connected),
             Err(tungstenite::Error::Http(response)) => {
                 let (head, body) = response.into_parts();
-                let body = rest(&head.headers, body.unwrap_or_default(), returned).await;
+                let body = refusal_body(&head.headers, body.unwrap_or_default(), reclaim).await;
                 Err(refused(context, config, &head, &body))
             }
-            Err(error) => Err(unreachable(error.to_string())),
+            Err(error) => Err(failed(error.to_string())),
         }
     });
     let (socket, answer) = connected
         .await
-        .map_err(|_| unreachable(format!("no handshake within {} s", CONNECT_WITHIN.as_secs())))??;
+        .map_err(|_| failed(format!("no handshake within {} s", CONNECT_WITHIN.as_secs())))??;
     if let Some(date) = answer.headers().get("date").and_then(|date| date.to_str().ok()) {
         context.observe_date(date);
     }
@@ -268,7 +251,7 @@ async fn handshake(context: &AwsContext, config: &SignalingConfig) -> Result<Soc
 }
 
 /// The body of a refusal, of which `body` has come already.
-async fn rest(headers: &http::HeaderMap, mut body: Vec<u8>, stream: Returned<Box<dyn Stream>>) -> Vec<u8> {
+async fn refusal_body(headers: &http::HeaderMap, mut body: Vec<u8>, stream: Reclaim<Connection>) -> Vec<u8> {
     let length = headers
         .get(http::header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok())
@@ -287,55 +270,17 @@ async fn rest(headers: &http::HeaderMap, mut body: Vec<u8>, stream: Returned<Box
     body
 }
 
-async fn open(context: &AwsContext, endpoint: &Url) -> Result<Box<dyn Stream>, SignalingError> {
-    let refuse =
-        |reason: &str| SignalingError::Endpoint { endpoint: endpoint.clone(), reason: reason.to_owned() };
-    let tls = match endpoint.scheme() {
-        "wss" => true,
-        "ws" => false,
-        _ => return Err(refuse("is neither wss nor ws")),
-    };
-    let host = endpoint.host_str().ok_or_else(|| refuse("has no host"))?;
-    // The url crate keeps the brackets of an IPv6 address.
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let port = endpoint.port_or_known_default().unwrap_or(if tls { 443 } else { 80 });
-    let unreachable = |error: std::io::Error| SignalingError::Unreachable {
-        host: format!("{host}:{port}"),
-        reason: error.to_string(),
-    };
-    let stream = TcpStream::connect((host, port)).await.map_err(unreachable)?;
-    // Candidates are small and each counts.
-    let _ = stream.set_nodelay(true);
-    if !tls {
-        return Ok(Box::new(stream));
-    }
-    let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| refuse("has a host that no certificate can name"))?;
-    let connector = tokio_rustls::TlsConnector::from(context.tls_config());
-    Ok(Box::new(connector.connect(name, stream).await.map_err(unreachable)?))
-}
-
 fn refused(
     context: &AwsContext,
     config: &SignalingConfig,
     head: &http::response::Parts,
     body: &[u8],
 ) -> SignalingError {
-    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
-    if let Some(date) = header("date") {
+    if let Some(date) = head.headers.get("date").and_then(|date| date.to_str().ok()) {
         context.observe_date(date);
     }
-    let error_type = header("x-amzn-errortype")
-        .or_else(|| header("x-amz-errortype"))
-        .map(|kind| kind.split(':').next().unwrap_or_default().to_owned());
-    let body = String::from_utf8_lossy(body);
-    let message = serde_json::from_str::<serde_json::Value>(&body)
-        .ok()
-        .and_then(|body| body.get("message").or(body.get("Message"))?.as_str().map(str::to_owned))
-        .unwrap_or_else(|| body.chars().take(300).collect());
-    let status = head.status.as_u16();
-    let class = classify_http(status, error_type.as_deref(), Some(&message));
-    SignalingError::Refused { channel: config.channel_arn.clone(), status, error_type, message, class }
+    let answer = ErrorResponse::new(head.status.as_u16(), &head.headers, body);
+    SignalingError::Refused { channel: config.channel_arn.clone(), answer }
 }
 
 async fn run(

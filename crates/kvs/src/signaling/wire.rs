@@ -21,9 +21,9 @@ pub struct IceCandidate {
     pub candidate: String,
     /// Masters differ in what they put here: match by [`IceCandidate::sdp_mline_index`].
     pub sdp_mid: Option<String>,
-    /// From 0.
+    /// Index of the media section in the SDP, from 0.
     pub sdp_mline_index: Option<u16>,
-    /// Browsers only.
+    /// ICE user name fragment; browsers alone give it.
     pub username_fragment: Option<String>,
 }
 
@@ -36,9 +36,9 @@ pub struct StatusResponse {
     pub error_type: String,
     /// An HTTP status, as text.
     pub status_code: String,
-    /// More words.
+    /// A sentence for people, or empty.
     pub description: String,
-    /// Rarely sent.
+    /// The message was delivered after all; rarely sent.
     pub success: bool,
 }
 
@@ -47,21 +47,21 @@ pub struct StatusResponse {
 pub enum SignalingEvent {
     /// An offer; `sender` is `None` from the master or the service.
     Offer {
-        /// The SDP.
+        /// Session description, CRLF at the end of each line.
         sdp: String,
         /// A viewer's client id.
         sender: Option<String>,
     },
-    /// An answer.
+    /// An answer to an offer of ours; `sender` as above.
     Answer {
-        /// The SDP.
+        /// Session description, CRLF at the end of each line.
         sdp: String,
         /// A viewer's client id.
         sender: Option<String>,
     },
     /// A candidate; may come before the answer.
     Candidate {
-        /// The candidate.
+        /// Never empty: the end of candidates is not told.
         candidate: IceCandidate,
         /// A viewer's client id.
         sender: Option<String>,
@@ -83,7 +83,7 @@ pub enum SignalingEvent {
     Closed {
         /// WebSocket close code, if one came.
         code: Option<u16>,
-        /// Why.
+        /// What could not be read, in words.
         reason: String,
     },
 }
@@ -94,15 +94,15 @@ pub enum WireError {
     /// Longer than the service takes.
     #[error("{action} of {length} base64 characters: the service takes at most {MAX_PAYLOAD}")]
     TooLong {
-        /// `SDP_OFFER`.
+        /// `SDP_OFFER`, `SDP_ANSWER` or `ICE_CANDIDATE`.
         action: &'static str,
-        /// Characters.
+        /// Characters of its base64 text.
         length: usize,
     },
     /// No master could use it, or it would crash one.
     #[error("the candidate {candidate:?} {reason}")]
     Candidate {
-        /// The candidate.
+        /// As it was given.
         candidate: String,
         /// What is wrong with it.
         reason: &'static str,

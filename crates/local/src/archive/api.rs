@@ -17,12 +17,13 @@ use serde_json::{Value, json};
 use super::read::{fragment_list_chunk, get_media_chunk};
 use super::select::{Selector, TimestampKind, select};
 use super::start::start;
-use super::store::now_ms;
 use super::{Archive, FragmentInfo};
 use crate::{
     App,
+    answer::{Answer, Json},
     auth::Signed,
-    control::{Answer, Json, find_stream},
+    clock::{now_ms, seconds},
+    control::find_stream,
     error::{ErrorKind, ServiceError},
     members::Members,
 };
@@ -34,17 +35,12 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/getMediaForFragmentList", post(get_media_for_fragment_list))
 }
 
-/// Seconds since 1970 with a fraction, as milliseconds.
-pub(super) fn timestamp(members: &Members, member: &str) -> Result<Option<u64>, ServiceError> {
-    Ok(members.number(member)?.map(|seconds| (seconds * 1000.0).round().max(0.0) as u64))
-}
-
 fn describe(info: &FragmentInfo) -> Value {
     json!({
         "FragmentNumber": info.number,
         "FragmentSizeInBytes": info.size,
-        "ProducerTimestamp": info.producer_ms as f64 / 1000.0,
-        "ServerTimestamp": info.server_ms as f64 / 1000.0,
+        "ProducerTimestamp": seconds(info.producer_ms),
+        "ServerTimestamp": seconds(info.server_ms),
         "FragmentLengthInMilliseconds": info.duration_ms,
     })
 }
@@ -60,7 +56,7 @@ async fn list_fragments(State(app): State<Arc<App>>, Signed { caller, members }:
         None => (selector, None),
         // "This is only required when the NextToken isn't passed": the token knows it.
         Some(token) => {
-            let (selector, after) = app.tokens.take(&members, &listing, token)?;
+            let (selector, after) = app.tokens.redeem(&members, &listing, token)?;
             (selector, Some(after))
         }
     };
@@ -69,7 +65,7 @@ async fn list_fragments(State(app): State<Arc<App>>, Signed { caller, members }:
     let mut answer =
         json!({"Fragments": page.fragments.iter().map(|info| describe(info)).collect::<Vec<_>>()});
     if let Some(after) = page.next {
-        answer["NextToken"] = json!(app.tokens.give(&listing, &(selector, after))?);
+        answer["NextToken"] = json!(app.tokens.issue(&listing, &(selector, after))?);
     }
     Ok(Json(answer))
 }
@@ -82,8 +78,8 @@ fn fragment_selector(members: &Members) -> Result<Option<Selector>, ServiceError
     let kind = selector.required("FragmentSelectorType", kind)?;
     let range = selector.structure("TimestampRange")?;
     let range = selector.required("TimestampRange", range)?;
-    let from_ms = range.required("StartTimestamp", timestamp(&range, "StartTimestamp")?)?;
-    let to_ms = range.required("EndTimestamp", timestamp(&range, "EndTimestamp")?)?;
+    let from_ms = range.required("StartTimestamp", range.timestamp("StartTimestamp")?)?;
+    let to_ms = range.required("EndTimestamp", range.timestamp("EndTimestamp")?)?;
     if to_ms < from_ms {
         return Err(range.invalid("EndTimestamp", "must not be before StartTimestamp"));
     }

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::mkv::{Track, TrackKind};
-use crate::putmedia::Fragment;
+use crate::{
+    mkv::{Track, TrackKind},
+    model::Fragment,
+};
 
 /// One persisted fragment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,9 +22,9 @@ pub struct FragmentInfo {
     pub duration_ms: u64,
     /// Bytes as it came, metadata included.
     pub size: u64,
-    /// Video frames.
+    /// Of all video tracks.
     pub video_frames: u64,
-    /// Audio frames.
+    /// Of all audio tracks.
     pub audio_frames: u64,
     /// File of its session's header.
     pub header: String,

@@ -11,5 +11,4 @@ pub(crate) use self::api::routes;
 pub use self::index::{FragmentInfo, SessionInfo};
 pub use self::read::{part_body, parts};
 pub use self::select::{Page, Position, Selector, TimestampKind, select};
-pub(crate) use self::store::now_ms;
 pub use self::store::{Archive, StoreError, StreamSummary};

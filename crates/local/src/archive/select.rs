@@ -9,7 +9,7 @@ use super::index::FragmentInfo;
 /// Whose time is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TimestampKind {
-    /// The producer's.
+    /// When the producer captured its first frame.
     Producer,
     /// When the service began to receive the fragment.
     Server,
@@ -18,11 +18,11 @@ pub enum TimestampKind {
 /// `FragmentSelector`: fragments whose start lies within the range, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selector {
-    /// Whose time.
+    /// Whose time the range is of.
     pub kind: TimestampKind,
-    /// Milliseconds since 1970.
+    /// First millisecond of the range, since 1970.
     pub from_ms: u64,
-    /// Milliseconds since 1970.
+    /// Last millisecond of the range, since 1970.
     pub to_ms: u64,
 }
 

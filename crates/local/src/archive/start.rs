@@ -1,7 +1,6 @@
 //! `StartSelector` of GetMedia.
 
 use super::Archive;
-use super::api::timestamp;
 use crate::{error::ServiceError, members::Members};
 
 const KINDS: [&str; 6] =
@@ -23,7 +22,7 @@ pub(super) fn start(
     let selector = members.structure("StartSelector")?;
     let selector = members.required("StartSelector", selector)?;
     let kind = selector.required("StartSelectorType", selector.one_of("StartSelectorType", &KINDS)?)?;
-    let at = || selector.required("StartTimestamp", timestamp(&selector, "StartTimestamp")?);
+    let at = || selector.required("StartTimestamp", selector.timestamp("StartTimestamp")?);
     Ok(match kind {
         "NOW" => archive.number_before(stream, |_| false),
         "EARLIEST" => None,

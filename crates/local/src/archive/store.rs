@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use super::index::FragmentInfo;
-use crate::putmedia::Fragment;
+use crate::{clock::now_ms, model::Fragment};
 
 /// Stream key and fragment number to JSON.
 const FRAGMENTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("archive.fragments");
@@ -29,15 +29,15 @@ const FRAGMENTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new
 /// Why something could not be stored or read.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The disk.
+    /// The file system refuses.
     #[error("{path}: {source}")]
     File {
-        /// Which file.
+        /// The file or folder that was written or read.
         path: PathBuf,
-        /// Why.
+        /// What the operating system says.
         source: io::Error,
     },
-    /// The index.
+    /// The index cannot be read or written.
     #[error("the index: {0}")]
     Index(#[from] redb::Error),
 }
@@ -64,7 +64,7 @@ pub struct StreamSummary {
     pub video_frames: u64,
     /// Audio frames of the distinct fragments.
     pub audio_frames: u64,
-    /// Bytes.
+    /// Bytes of the distinct fragments as they came.
     pub bytes: u64,
     /// Sum of the distinct fragments' durations.
     pub duration_ms: u64,
@@ -378,10 +378,6 @@ impl Archive {
     fn fragment_path(&self, stream: &str, number: &str) -> PathBuf {
         self.folder.join(stream).join("fragments").join(format!("{number}.mkv"))
     }
-}
-
-pub(crate) fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
 fn create(folder: &Path) -> Result<(), StoreError> {

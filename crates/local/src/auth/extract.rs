@@ -9,10 +9,9 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::{PayloadHash, Request, verify};
 use crate::{
-    App,
+    App, Connection,
     error::{ErrorKind, ServiceError},
     members::Members,
-    server::Connection,
 };
 
 /// The longest JSON body that is read. The service's own limits are far below.
@@ -29,7 +28,7 @@ pub struct Caller {
     pub authority: String,
     /// Whether the request came over TLS.
     pub secure: bool,
-    /// The other end.
+    /// The caller's address.
     pub peer: SocketAddr,
     /// When the key that the request is signed with ends, if it does.
     pub until: Option<SystemTime>,
@@ -108,7 +107,7 @@ fn claimed_region(parts: &Parts) -> Option<String> {
 /// A verified JSON request: who calls, and the members of the body.
 #[derive(Debug)]
 pub struct Signed {
-    /// Who calls.
+    /// Who calls, and by which address.
     pub caller: Caller,
     /// The members of the body.
     pub members: Members,

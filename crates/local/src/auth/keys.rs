@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    str::FromStr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -29,10 +30,10 @@ impl AccessKey {
 
     /// A random key of the usual shape.
     pub fn random() -> Self {
-        Self::drawn("AKIA")
+        Self::generate("AKIA")
     }
 
-    fn drawn(prefix: &str) -> Self {
+    fn generate(prefix: &str) -> Self {
         const ID: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
         const SECRET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
         let mut rng = rand::rng();
@@ -53,6 +54,18 @@ impl AccessKey {
     }
 }
 
+impl FromStr for AccessKey {
+    type Err = String;
+
+    /// From `AKID:SECRET`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some((id, secret)) if !id.is_empty() && !secret.is_empty() => Ok(Self::new(id, secret)),
+            _ => Err("expected AKID:SECRET".to_owned()),
+        }
+    }
+}
+
 impl fmt::Debug for AccessKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AccessKey").field("id", &self.id).field("secret", &"(redacted)").finish()
@@ -62,11 +75,11 @@ impl fmt::Debug for AccessKey {
 /// A key that ends, as STS gives them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TemporaryKey {
-    /// The key.
+    /// What requests are signed with.
     pub key: AccessKey,
     /// What requests must carry as `X-Amz-Security-Token`; not for logs.
     pub token: String,
-    /// Until when.
+    /// Requests that come later are refused.
     pub ends: SystemTime,
 }
 
@@ -102,18 +115,18 @@ impl KeyRing {
     /// Makes a key that ends.
     #[must_use]
     pub fn issue(&self, life: Duration) -> TemporaryKey {
-        let key = AccessKey::drawn("ASIA");
+        let key = AccessKey::generate("ASIA");
         let token = AccessKey::random().secret + AccessKey::random().secret();
-        let made = TemporaryKey { key, token, ends: SystemTime::now() + life };
+        let issued = TemporaryKey { key, token, ends: SystemTime::now() + life };
         let mut temporary = self.temporary.lock();
         if temporary.len() >= MAX_TEMPORARY
             && let Some(first) =
-                temporary.values().min_by_key(|made| made.ends).map(|made| made.key.id.clone())
+                temporary.values().min_by_key(|issued| issued.ends).map(|issued| issued.key.id.clone())
         {
             temporary.remove(&first);
         }
-        temporary.insert(made.key.id.clone(), made.clone());
-        made
+        temporary.insert(issued.key.id.clone(), issued.clone());
+        issued
     }
 
     /// The temporary key with this id.

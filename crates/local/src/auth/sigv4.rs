@@ -40,7 +40,7 @@ pub struct Request<'a> {
     pub query: &'a str,
     /// All headers as sent.
     pub headers: &'a HeaderMap,
-    /// The body.
+    /// What of the body is signed.
     pub payload: PayloadHash<'a>,
 }
 

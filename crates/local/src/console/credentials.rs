@@ -13,9 +13,8 @@ use serde_json::json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    App,
+    App, Connection,
     error::{ErrorKind, ServiceError},
-    server::Connection,
 };
 
 /// The longest life of a role's session.
@@ -47,12 +46,12 @@ pub(super) async fn credentials(
     if !(1..=MAX_SECONDS).contains(&life.seconds) {
         return Err(ServiceError::invalid("seconds", format!("must be from 1 to {MAX_SECONDS}")));
     }
-    let made = app.keys.issue(Duration::from_secs(life.seconds));
-    let ends = OffsetDateTime::from(made.ends).replace_nanosecond(0).map_err(ServiceError::internal)?;
+    let issued = app.keys.issue(Duration::from_secs(life.seconds));
+    let ends = OffsetDateTime::from(issued.ends).replace_nanosecond(0).map_err(ServiceError::internal)?;
     let body = json!({
-        "AccessKeyId": made.key.id(),
-        "SecretAccessKey": made.key.secret(),
-        "Token": made.token,
+        "AccessKeyId": issued.key.id(),
+        "SecretAccessKey": issued.key.secret(),
+        "Token": issued.token,
         "Expiration": ends.format(&Rfc3339).map_err(ServiceError::internal)?,
     });
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())

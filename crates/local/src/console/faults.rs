@@ -1,4 +1,4 @@
-//! `POST /_kvs/faults`: makes signaling and PutMedia misbehave, from this machine only.
+//! `POST /_kvs/faults`: makes faults of signaling, calls and PutMedia, from this machine only.
 //!
 //! `{"channel": NAME, "region"?, "client"?: "MASTER" or a client id, "action": …}` with one of the actions
 //! `go_away`, `reconnect_ice_server`, `close` (with `code`, default 1001) and `text` (with `text`, any frame).
@@ -6,7 +6,7 @@
 //! that names the channel, and answer like those of streams.
 //!
 //! `{"stream": NAME, "region"?, "action": …, "after"?: N, "times"?: N}` with one of the actions of
-//! [`crate::putmedia::faults`]. Answers how many faults the stream has now, or had when they are cleared.
+//! [`crate::faults`]. Answers how many faults the stream has now, or had when they are cleared.
 
 use std::sync::Arc;
 
@@ -14,12 +14,11 @@ use axum::extract::{Extension, State};
 use serde_json::json;
 
 use crate::{
-    App,
-    control::{Answer, Json},
+    App, Connection,
+    answer::{Answer, Json},
     error::{ErrorKind, ServiceError},
+    faults::{CALL_ACTIONS, Order},
     members::Members,
-    putmedia::faults::{CALL_ACTIONS, Order},
-    server::Connection,
     signaling::Role,
 };
 
@@ -67,13 +66,13 @@ pub(super) async fn faults(
 }
 
 /// Of a stream, by its key, or a channel, by its ARN; `None` clears.
-fn order(app: &App, of: &str, order: Option<Order>) -> Answer {
-    let faults = &app.put_media.faults;
+fn order(app: &App, subject: &str, order: Option<Order>) -> Answer {
+    let faults = &app.faults;
     let Some(order) = order else {
-        return Ok(Json(json!({"cleared": faults.clear(of)})));
+        return Ok(Json(json!({"cleared": faults.clear(subject)})));
     };
-    if !faults.order(of, order) {
+    if !faults.order(subject, order) {
         return Err(ServiceError::new(ErrorKind::InvalidArgument, "There are too many faults; clear them."));
     }
-    Ok(Json(json!({"faults": faults.describe(of)})))
+    Ok(Json(json!({"faults": faults.describe(subject)})))
 }

@@ -41,8 +41,8 @@ pub(super) fn state(app: &App) -> Value {
                 "width": last.and_then(|info| info.session.width),
                 "height": last.and_then(|info| info.session.height),
                 "codecs": last.map(|info| info.session.codecs.clone()).unwrap_or_default(),
-                "putMedia": app.put_media.sessions.describe(&stream.folder()),
-                "faults": app.put_media.faults.describe(&stream.folder()),
+                "putMedia": app.put_media.describe(&stream.folder()),
+                "faults": app.faults.describe(&stream.folder()),
                 // From the capture of its first frame to being on disk: how old the oldest of what just became readable is.
                 "lagMs": last.map(|info| info.persisted_ms.saturating_sub(info.producer_ms)),
                 "lastFragment": last.map(|info| json!({

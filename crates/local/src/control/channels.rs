@@ -1,23 +1,20 @@
 //! Signaling channels: create, describe, list, update, delete.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::extract::State;
 use serde_json::{Value, json};
 
-use super::arn::ArnKind;
 use super::rules::{self, Page};
 use super::store::{new_arn, new_version};
-use super::{Answer, Channel, Json};
 use crate::{
     App,
+    answer::{Answer, AnswerAbout, Json},
     auth::Signed,
+    clock::seconds,
     error::{ErrorKind, ServiceError},
     members::Members,
-    putmedia::{Call, misbehave},
+    model::{ArnKind, Channel},
 };
 
 /// Seconds that undelivered messages are kept, unless the caller says otherwise.
@@ -35,11 +32,6 @@ impl Channel {
             "Version": self.version,
         })
     }
-}
-
-/// Milliseconds as rest-json writes a time.
-pub(super) fn seconds(ms: u64) -> f64 {
-    ms as f64 / 1000.0
 }
 
 fn ttl(members: &Members) -> Result<Option<u32>, ServiceError> {
@@ -63,7 +55,7 @@ impl App {
         name: &str,
         channel_type: &str,
         message_ttl_seconds: u32,
-        tags: std::collections::BTreeMap<String, String>,
+        tags: BTreeMap<String, String>,
     ) -> Result<Channel, ServiceError> {
         let (arn, created_ms) = new_arn(ArnKind::Channel, region, name);
         let channel = Channel {
@@ -114,15 +106,9 @@ pub(crate) fn find_by_arn(app: &App, members: &Members) -> Result<Channel, Servi
     app.control.channel_by_arn(&arn)
 }
 
-pub(super) async fn describe(
-    State(app): State<Arc<App>>,
-    Signed { caller, members }: Signed,
-) -> Result<Response, ServiceError> {
+pub(super) async fn describe(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> AnswerAbout {
     let channel = find(&app, &caller.region, &members)?;
-    if let Some(response) = misbehave(&app, &channel.arn, Call::DescribeSignalingChannel).await {
-        return Ok(response);
-    }
-    Ok(Json(json!({"ChannelInfo": channel.describe()})).into_response())
+    Ok(Json(json!({"ChannelInfo": channel.describe()})).about(channel.arn))
 }
 
 pub(super) async fn list(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {

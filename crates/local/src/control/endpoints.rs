@@ -2,18 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::extract::State;
 use serde_json::json;
 
-use super::{Json, channels, streams};
+use super::{channels, streams};
 use crate::{
     App,
+    answer::{AnswerAbout, Json},
     auth::Signed,
-    error::ServiceError,
-    putmedia::{Call, misbehave},
 };
 
 /// GetSignalingChannelEndpoint. Master and viewer get the same address: no client takes a path in it, and some take no
@@ -21,7 +17,7 @@ use crate::{
 pub(super) async fn signaling(
     State(app): State<Arc<App>>,
     Signed { caller, members }: Signed,
-) -> Result<Response, ServiceError> {
+) -> AnswerAbout {
     let channel = channels::find_by_arn(&app, &members)?;
     let configuration = members.structure("SingleMasterChannelEndpointConfiguration")?.unwrap_or_default();
     configuration.one_of("Role", &["MASTER", "VIEWER"])?;
@@ -44,10 +40,7 @@ pub(super) async fn signaling(
         };
         list.push(json!({"Protocol": protocol, "ResourceEndpoint": endpoint}));
     }
-    if let Some(response) = misbehave(&app, &channel.arn, Call::GetSignalingChannelEndpoint).await {
-        return Ok(response);
-    }
-    Ok(Json(json!({"ResourceEndpointList": list})).into_response())
+    Ok(Json(json!({"ResourceEndpointList": list})).about(channel.arn))
 }
 
 /// What GetDataEndpoint can be asked about, and whether it is here.
@@ -62,11 +55,8 @@ const APIS: [(&str, bool); 8] = [
     ("GET_IMAGES", false),
 ];
 
-/// GetDataEndpoint.
-pub(super) async fn data(
-    State(app): State<Arc<App>>,
-    Signed { caller, members }: Signed,
-) -> Result<Response, ServiceError> {
+/// GetDataEndpoint: the same address for every API that is here.
+pub(super) async fn data(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> AnswerAbout {
     let api = members.required("APIName", members.one_of("APIName", &APIS.map(|(name, _)| name))?)?;
     let stream = streams::find(&app, &caller.region, &members)?;
     if APIS.contains(&(api, false)) {
@@ -74,8 +64,5 @@ pub(super) async fn data(
             members.invalid("APIName", format_args!("{api} is an operation that kvs-local does not have"))
         );
     }
-    if let Some(response) = misbehave(&app, &stream.folder(), Call::GetDataEndpoint).await {
-        return Ok(response);
-    }
-    Ok(Json(json!({"DataEndpoint": caller.http_url()})).into_response())
+    Ok(Json(json!({"DataEndpoint": caller.http_url()})).about(stream.folder()))
 }

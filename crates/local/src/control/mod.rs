@@ -1,6 +1,5 @@
 //! The control plane: channels, streams, tags, endpoints and storage configuration, kept in the index.
 
-mod arn;
 mod channels;
 mod endpoints;
 mod rules;
@@ -9,32 +8,14 @@ mod store;
 mod streams;
 mod tags;
 
-pub use arn::{Arn, ArnKind};
-pub(crate) use channels::find_by_arn as find_channel_by_arn;
-pub(crate) use rules::name_char;
-pub use store::{Channel, ControlPlane, Stream};
-pub(crate) use streams::find as find_stream;
-
 use std::sync::Arc;
 
-use axum::{Router, response::Response, routing::post};
-use http::{HeaderValue, header};
+use axum::{Router, routing::post};
 
-use crate::{App, error::ServiceError};
-
-/// An operation's answer.
-pub(crate) type Answer = Result<Json, ServiceError>;
-
-/// A JSON answer, written at once with its length.
-pub(crate) struct Json(pub serde_json::Value);
-
-impl axum::response::IntoResponse for Json {
-    fn into_response(self) -> Response {
-        let mut response = self.0.to_string().into_response();
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response
-    }
-}
+pub(crate) use self::channels::find_by_arn as find_channel_by_arn;
+pub use self::store::ControlPlane;
+pub(crate) use self::streams::find as find_stream;
+use crate::App;
 
 pub(crate) fn routes() -> Router<Arc<App>> {
     Router::new()

@@ -2,18 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::arn::{Arn, ArnKind};
 use crate::{
     error::{ErrorKind, ServiceError},
     members::Members,
+    model::{Arn, ArnKind},
+    names::{NAME_PATTERN, name_char},
     page_token::{PageTokens, next_token},
 };
 
 const MAX_TAGS: usize = 50;
-
-pub(crate) fn name_char(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
-}
 
 fn tag_char(c: char) -> bool {
     // \p{L}\p{Z}\p{N} and these signs; blanks that are control characters, a tab or a new line, are not in \p{Z}
@@ -23,15 +20,14 @@ fn tag_char(c: char) -> bool {
 }
 
 pub(super) fn name<'a>(m: &'a Members, member: &str) -> Result<Option<&'a str>, ServiceError> {
-    m.text(member, 1..=256, name_char, "[a-zA-Z0-9_.-]+")
+    m.text(member, 1..=256, name_char, NAME_PATTERN)
 }
 
-/// `DeviceName`.
-pub(super) fn device_name<'a>(m: &'a Members, member: &str) -> Result<Option<&'a str>, ServiceError> {
-    m.text(member, 1..=128, name_char, "[a-zA-Z0-9_.-]+")
+pub(super) fn device_name(m: &Members) -> Result<Option<&str>, ServiceError> {
+    m.text("DeviceName", 1..=128, name_char, NAME_PATTERN)
 }
 
-pub(crate) fn arn(m: &Members, member: &str, kind: ArnKind) -> Result<Option<Arn>, ServiceError> {
+pub(super) fn arn(m: &Members, member: &str, kind: ArnKind) -> Result<Option<Arn>, ServiceError> {
     let Some(text) = m.string(member)? else { return Ok(None) };
     let arn: Arn = text.parse().map_err(|why| m.invalid(member, why))?;
     if arn.kind == kind {
@@ -101,7 +97,7 @@ pub(super) fn tag_list(m: &Members) -> Result<Option<BTreeMap<String, String>>, 
 /// Tags as a map of 1 to 50.
 pub(super) fn tag_map(m: &Members) -> Result<Option<BTreeMap<String, String>>, ServiceError> {
     let Some(items) = m.string_map("Tags", MAX_TAGS)? else { return Ok(None) };
-    some(m, &items)?;
+    check_any_tag(m, &items)?;
     for (key, value) in &items {
         check_tag(m, "Tags", key, value)?;
     }
@@ -109,7 +105,7 @@ pub(super) fn tag_map(m: &Members) -> Result<Option<BTreeMap<String, String>>, S
 }
 
 /// Complains about `Tags` without a tag.
-pub(super) fn some<T>(m: &Members, tags: impl IntoIterator<Item = T>) -> Result<(), ServiceError> {
+pub(super) fn check_any_tag<T>(m: &Members, tags: impl IntoIterator<Item = T>) -> Result<(), ServiceError> {
     match tags.into_iter().next() {
         Some(_) => Ok(()),
         None => Err(m.invalid("Tags", "must have at least one tag")),
@@ -163,7 +159,7 @@ impl<'a> Page<'a> {
         }
         let listing = format!("{condition} {region} {prefix}");
         // the token holds the last name of the page before
-        let after = next_token(m)?.map(|token| tokens.take(m, &listing, token)).transpose()?;
+        let after = next_token(m)?.map(|token| tokens.redeem(m, &listing, token)).transpose()?;
         Ok(Self { limit: usize::try_from(limit).unwrap_or(1), after, prefix, tokens, listing })
     }
 
@@ -183,7 +179,7 @@ impl<'a> Page<'a> {
             page.push(item);
             last = name;
         }
-        let token = rest.peek().map(|_| self.tokens.give(&self.listing, &last)).transpose()?;
+        let token = rest.peek().map(|_| self.tokens.issue(&self.listing, &last)).transpose()?;
         Ok((page, token))
     }
 }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use axum::extract::State;
 use serde_json::json;
 
-use super::arn::ArnKind;
-use super::{Answer, Channel, Json, channels, rules, streams};
+use super::{channels, rules, streams};
 use crate::{
     App,
+    answer::{Answer, Json},
     auth::Signed,
     error::{ErrorKind, ServiceError},
+    model::{ArnKind, Channel},
     page_token::no_token,
 };
 

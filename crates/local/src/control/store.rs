@@ -1,76 +1,23 @@
 //! [`ControlPlane`]: channels and streams in memory, written through to the index.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
 use rand::Rng;
 use redb::{ReadableDatabase, ReadableTable, TableDefinition};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 
-use super::arn::{ACCOUNT, Arn, ArnKind};
-use crate::error::{ErrorKind, ServiceError};
+use crate::{
+    clock::now_ms,
+    error::{ErrorKind, ServiceError},
+    model::{ACCOUNT, Arn, ArnKind, Channel, Stream},
+};
 
 /// `region/name` to JSON.
 const CHANNELS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("control.channels");
 const STREAMS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("control.streams");
 /// Channels, and streams, per region. The service has 10,000 for both by default.
 const LIMIT: usize = 10_000;
-
-/// A signaling channel.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Channel {
-    /// Its ARN as text.
-    pub arn: String,
-    /// Its name.
-    pub name: String,
-    /// Its region.
-    pub region: String,
-    /// `SINGLE_MASTER` or `FULL_MESH`.
-    pub channel_type: String,
-    /// How long undelivered messages are kept, in seconds.
-    pub message_ttl_seconds: u32,
-    /// 20 letters and digits, new with each change.
-    pub version: String,
-    /// Creation, milliseconds since 1970.
-    pub created_ms: u64,
-    /// Tags.
-    pub tags: BTreeMap<String, String>,
-    /// The stream of the media storage configuration.
-    pub storage_stream_arn: Option<String>,
-    /// Whether media storage is enabled.
-    pub storage_enabled: bool,
-}
-
-/// A stream.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Stream {
-    /// Its ARN as text; unique for ever, because it holds the time of creation.
-    pub arn: String,
-    /// Its name.
-    pub name: String,
-    /// Its region.
-    pub region: String,
-    /// Free text of the producer.
-    pub device_name: Option<String>,
-    /// Comma-separated media types.
-    pub media_type: Option<String>,
-    /// Key of the encryption at rest; kept and shown, nothing is encrypted.
-    pub kms_key_id: String,
-    /// 0 keeps nothing and acknowledges no fragment as persisted.
-    pub retention_hours: u32,
-    /// `HOT` or `WARM`.
-    pub storage_tier: String,
-    /// 20 letters and digits, new with each change.
-    pub version: String,
-    /// Creation, milliseconds since 1970.
-    pub created_ms: u64,
-    /// Tags.
-    pub tags: BTreeMap<String, String>,
-}
 
 pub(super) trait Resource: Clone + Serialize + DeserializeOwned {
     const TABLE: TableDefinition<'static, &'static str, &'static [u8]>;
@@ -305,9 +252,7 @@ impl ControlPlane {
 
 /// The ARN and creation time of something made now.
 pub(super) fn new_arn(kind: ArnKind, region: &str, name: &str) -> (String, u64) {
-    let created_ms =
-        u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis())
-            .unwrap_or(0);
+    let created_ms = now_ms();
     let arn = Arn {
         kind,
         region: region.to_owned(),

@@ -2,45 +2,25 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::extract::State;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
-use super::arn::ArnKind;
-use super::channels::seconds;
 use super::rules::{self, Page};
 use super::store::{new_arn, new_version};
-use super::{Answer, Json, Stream};
 use crate::{
     App,
+    answer::{Answer, AnswerAbout, Json},
     auth::Signed,
+    clock::seconds,
     error::{ErrorKind, ServiceError},
     members::Members,
-    putmedia::{Call, misbehave},
+    model::{ACCOUNT, ArnKind, Stream},
 };
 
-/// Ten years.
+/// Ten years, the most of the service model.
 const MAX_RETENTION_HOURS: i64 = 87_600;
 
 impl Stream {
-    /// `name-created`, unique for ever: where its fragments are kept.
-    #[must_use]
-    pub fn folder(&self) -> String {
-        // names have up to 256 characters, a file name 255 bytes
-        const LONGEST: usize = 150;
-        let Self { region, name, created_ms, .. } = self;
-        match name.get(..LONGEST) {
-            None => format!("{region}.{name}.{created_ms}"),
-            Some(start) => {
-                let hash = hex::encode(&Sha256::digest(name)[..8]);
-                format!("{region}.{start}.{hash}.{created_ms}")
-            }
-        }
-    }
-
     fn describe(&self) -> Value {
         json!({
             "DeviceName": self.device_name,
@@ -62,8 +42,9 @@ fn media_type(members: &Members) -> Result<Option<&str>, ServiceError> {
     const PATTERN: &str = "[\\w\\-\\.\\+]+/[\\w\\-\\.\\+]+(,…)*";
     let allowed = |c: char| c.is_ascii_alphanumeric() || "/.+-,_".contains(c);
     let Some(types) = members.text(MEMBER, 1..=128, allowed, PATTERN)? else { return Ok(None) };
-    let well_formed = types.split(',').all(|one| {
-        one.split_once('/')
+    let well_formed = types.split(',').all(|media_type| {
+        media_type
+            .split_once('/')
             .is_some_and(|(kind, format)| !kind.is_empty() && !format.is_empty() && !format.contains('/'))
     });
     if well_formed {
@@ -71,10 +52,6 @@ fn media_type(members: &Members) -> Result<Option<&str>, ServiceError> {
     } else {
         Err(members.invalid(MEMBER, format_args!("must match {PATTERN}")))
     }
-}
-
-fn device_name(members: &Members) -> Result<Option<&str>, ServiceError> {
-    rules::device_name(members, "DeviceName")
 }
 
 pub(super) async fn create(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
@@ -92,12 +69,12 @@ pub(super) async fn create(State(app): State<Arc<App>>, Signed { caller, members
     let tags = rules::tag_map(&members)?.unwrap_or_default();
     rules::check_tag_count(&tags)?;
     let (arn, created_ms) = new_arn(ArnKind::Stream, &caller.region, name);
-    let default_key = format!("arn:aws:kms:{}:{}:alias/aws/kinesisvideo", caller.region, super::arn::ACCOUNT);
+    let default_key = format!("arn:aws:kms:{}:{}:alias/aws/kinesisvideo", caller.region, ACCOUNT);
     let stream = Stream {
         arn: arn.clone(),
         name: name.to_owned(),
         region: caller.region.clone(),
-        device_name: device_name(&members)?.map(str::to_owned),
+        device_name: rules::device_name(&members)?.map(str::to_owned),
         media_type: media_type(&members)?.map(str::to_owned),
         kms_key_id: key.map_or(default_key, str::to_owned),
         retention_hours: u32::try_from(retention).unwrap_or(0),
@@ -120,15 +97,9 @@ pub(crate) fn find(app: &App, region: &str, members: &Members) -> Result<Stream,
     )
 }
 
-pub(super) async fn describe(
-    State(app): State<Arc<App>>,
-    Signed { caller, members }: Signed,
-) -> Result<Response, ServiceError> {
+pub(super) async fn describe(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> AnswerAbout {
     let stream = find(&app, &caller.region, &members)?;
-    if let Some(response) = misbehave(&app, &stream.folder(), Call::DescribeStream).await {
-        return Ok(response);
-    }
-    Ok(Json(json!({"StreamInfo": stream.describe()})).into_response())
+    Ok(Json(json!({"StreamInfo": stream.describe()})).about(stream.folder()))
 }
 
 pub(super) async fn list(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
@@ -146,7 +117,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, Signed { caller, members }
 pub(super) async fn update(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
     let stream = find(&app, &caller.region, &members)?;
     let version = members.required("CurrentVersion", rules::version(&members, "CurrentVersion")?)?;
-    let (device, media) = (device_name(&members)?, media_type(&members)?);
+    let (device, media) = (rules::device_name(&members)?, media_type(&members)?);
     app.control.change(&stream.arn, |stream: &mut Stream| {
         rules::check_version(Some(version), &stream.version)?;
         if let Some(device) = device {

@@ -5,9 +5,16 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::extract::State;
 use serde_json::json;
 
-use super::arn::{Arn, ArnKind};
-use super::{Answer, Channel, Json, Stream, rules, streams};
-use crate::{App, auth::Signed, error::ServiceError, members::Members, page_token::no_token};
+use super::{rules, streams};
+use crate::{
+    App,
+    answer::{Answer, Json},
+    auth::Signed,
+    error::ServiceError,
+    members::Members,
+    model::{Arn, ArnKind, Channel, Stream},
+    page_token::no_token,
+};
 
 type Tags = BTreeMap<String, String>;
 
@@ -48,7 +55,7 @@ fn stream(app: &App, region: &str, members: &Members) -> Result<Arn, ServiceErro
 
 pub(super) async fn tag_resource(State(app): State<Arc<App>>, Signed { members, .. }: Signed) -> Answer {
     let tags = members.required("Tags", rules::tag_list(&members)?)?;
-    rules::some(&members, &tags)?;
+    rules::check_any_tag(&members, &tags)?;
     change(&app, &resource(&members)?, |found| add(found, tags))?;
     Ok(Json(json!({})))
 }

@@ -67,11 +67,11 @@ mod tests {
     fn credentials_have_the_service_s_shape_and_expire() {
         let turn = TurnCredentials::new(Duration::from_secs(300));
         let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        let one = turn.issue("arn:aws:kinesisvideo:us-east-1:000000000000:channel/c/1700000000000", now);
-        assert!(one.username.starts_with("1700000300:"));
-        assert!(one.password.ends_with('=') && one.username.len() < 256);
-        assert_eq!(turn.is_current(&one.username, now + Duration::from_secs(299)), Some(true));
-        assert_eq!(turn.is_current(&one.username, now + Duration::from_secs(300)), Some(false));
+        let issued = turn.issue("arn:aws:kinesisvideo:us-east-1:000000000000:channel/c/1700000000000", now);
+        assert!(issued.username.starts_with("1700000300:"));
+        assert!(issued.password.ends_with('=') && issued.username.len() < 256);
+        assert_eq!(turn.is_current(&issued.username, now + Duration::from_secs(299)), Some(true));
+        assert_eq!(turn.is_current(&issued.username, now + Duration::from_secs(300)), Some(false));
         assert_eq!(turn.is_current("nonsense", now), None);
     }
 }

@@ -75,7 +75,7 @@ impl TurnAddress {
 
 /// The address of this machine that others see, of the same family: that of the default route (connecting a UDP socket
 /// sends nothing), else that of any interface, else loopback.
-fn outward(any: IpAddr) -> IpAddr {
+fn external_address(any: IpAddr) -> IpAddr {
     let (somewhere, loopback): (IpAddr, IpAddr) = match any {
         IpAddr::V4(_) => (Ipv4Addr::new(192, 0, 2, 1).into(), Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(_) => (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(), Ipv6Addr::LOCALHOST.into()),
@@ -123,7 +123,7 @@ impl TurnServer {
         let credentials = TurnCredentials::new(ttl);
         // A socket on every address has none of its own that it could be reached by.
         let ip = address.ip();
-        let own = advertise.unwrap_or_else(|| if ip.is_unspecified() { outward(ip) } else { ip });
+        let own = advertise.unwrap_or_else(|| if ip.is_unspecified() { external_address(ip) } else { ip });
         let config = ServerConfig {
             conn_configs: vec![ConnConfig {
                 conn: Arc::new(socket),
@@ -256,8 +256,8 @@ mod tests {
     }
 
     #[test]
-    fn the_outward_address_is_one() {
-        let ip = outward(Ipv4Addr::UNSPECIFIED.into());
+    fn the_external_address_is_one_of_this_machine() {
+        let ip = external_address(Ipv4Addr::UNSPECIFIED.into());
         assert!(ip.is_ipv4() && !ip.is_unspecified());
         std::net::UdpSocket::bind((ip, 0)).unwrap();
     }

@@ -13,11 +13,11 @@ pub enum TrackKind {
     Video,
     /// `TrackType` 2.
     Audio,
-    /// Any other.
+    /// Any other `TrackType`: its frames are stored and not counted.
     Other,
 }
 
-/// A `TrackEntry`.
+/// A `TrackEntry`, as far as anyone here asks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Track {
     /// `TrackNumber`, as blocks name it.

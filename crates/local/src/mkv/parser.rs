@@ -17,7 +17,7 @@ pub enum Item {
     Header {
         /// As it came, without tags.
         raw: Bytes,
-        /// The tracks.
+        /// In the order of the header.
         tracks: Vec<Track>,
         /// Nanoseconds of one unit of timecodes.
         timecode_scale: u64,
@@ -31,16 +31,16 @@ pub enum Item {
     },
     /// A frame of the current cluster.
     Frame {
-        /// Its track.
+        /// `TrackNumber` of its track.
         track: u64,
         /// Its time in units of `TimecodeScale`: the cluster's plus its own.
         time: i64,
         /// The same in milliseconds, rounded down.
         time_ms: i64,
-        /// Its key flag.
+        /// Whether it is marked as a key frame.
         key: bool,
-        /// Its bytes.
-        size: usize,
+        /// The frame itself, without the head of its block. It shares memory with what came beside it.
+        data: Bytes,
     },
     /// The current cluster is complete.
     ClusterEnd {
@@ -49,7 +49,7 @@ pub enum Item {
     },
     /// Metadata between clusters.
     Tags {
-        /// As it came.
+        /// As it came, head included.
         raw: Bytes,
         /// Names and values.
         tags: Vec<(String, String)>,
@@ -112,9 +112,9 @@ pub enum ParseError {
     /// The cluster is longer than allowed.
     #[error("byte {offset}: the fragment is longer than {limit} bytes")]
     TooLong {
-        /// Where.
+        /// Offset in the body.
         offset: u64,
-        /// The limit.
+        /// The most bytes that a fragment may have.
         limit: u64,
     },
 }
@@ -168,23 +168,28 @@ impl Parser {
     }
 
     /// Moves `count` bytes from the input to what is kept of the current place.
-    fn take(&mut self, count: usize) -> Bytes {
-        let bytes = self.input.split_to(count).freeze();
-        self.offset += count as u64;
+    fn take(&mut self, count: usize) {
+        let bytes = self.input.split_to(count);
+        self.keep(&bytes);
+    }
+
+    /// Adds bytes that were split from the input to what is kept of the current place.
+    fn keep(&mut self, bytes: &[u8]) {
+        let count = bytes.len() as u64;
+        self.offset += count;
         if let Some(left) = &mut self.segment_left {
-            *left = left.saturating_sub(count as u64);
+            *left = left.saturating_sub(count);
         }
         match &mut self.place {
-            Place::Header(raw, _) => raw.extend_from_slice(&bytes),
+            Place::Header(raw, _) => raw.extend_from_slice(bytes),
             Place::Cluster(cluster) => {
-                cluster.raw.extend_from_slice(&bytes);
+                cluster.raw.extend_from_slice(bytes);
                 if let Some(left) = &mut cluster.left {
-                    *left = left.saturating_sub(count as u64);
+                    *left = left.saturating_sub(count);
                 }
             }
             Place::Segment => {}
         }
-        bytes
     }
 
     /// One element, or part of one that is skipped. False when more bytes are needed.
@@ -395,19 +400,20 @@ impl Parser {
         if self.input.len() < total {
             return Ok(false);
         }
-        let content = &self.input[head.length..total];
+        let element = self.input.split_to(total).freeze();
+        let content = element.slice(head.length..);
         let item = match (head.id, timecode) {
-            (element::TIMECODE, None) => element::uint(content).map(|timecode| {
+            (element::TIMECODE, None) => element::uint(&content).map(|timecode| {
                 let ms = u128::from(timecode) * u128::from(self.scale) / 1_000_000;
                 Item::Cluster { timecode, timecode_ms: u64::try_from(ms).unwrap_or(u64::MAX) }
             }),
             (element::TIMECODE, Some(_)) => Err("a second Timecode in a cluster".to_owned()),
             (_, None) => Err("a block before the cluster's Timecode".to_owned()),
             (element::SIMPLE_BLOCK, Some(cluster)) => self.block(content, cluster, None),
-            (_, Some(cluster)) => self.block_group(content, cluster),
+            (_, Some(cluster)) => self.block_group(&content, cluster),
         };
         let item = item.map_err(|reason| self.error(reason))?;
-        self.take(total);
+        self.keep(&element);
         if let (Item::Cluster { timecode, .. }, Place::Cluster(cluster)) = (&item, &mut self.place) {
             cluster.timecode = Some(*timecode);
         }
@@ -415,7 +421,7 @@ impl Parser {
         Ok(true)
     }
 
-    fn block_group(&self, content: &[u8], cluster: u64) -> Result<Item, String> {
+    fn block_group(&self, content: &Bytes, cluster: u64) -> Result<Item, String> {
         let (mut block, mut key) = (None, true);
         for child in element::children(content) {
             match child? {
@@ -424,18 +430,19 @@ impl Parser {
                 _ => {}
             }
         }
-        self.block(block.ok_or("a BlockGroup without Block")?, cluster, Some(key))
+        let block = block.ok_or("a BlockGroup without Block")?;
+        self.block(content.slice_ref(block), cluster, Some(key))
     }
 
     /// A block: track, relative time, flags, frame (RFC 9559 section 10).
-    fn block(&self, content: &[u8], cluster: u64, key: Option<bool>) -> Result<Item, String> {
-        let (track, length) = element::track_number(content)?;
-        let mut rest = &content[length..];
-        if rest.len() < 3 {
+    fn block(&self, mut content: Bytes, cluster: u64, key: Option<bool>) -> Result<Item, String> {
+        let (track, length) = element::track_number(&content)?;
+        content.advance(length);
+        if content.len() < 3 {
             return Err("a block without time and flags".to_owned());
         }
-        let relative = rest.get_i16();
-        let flags = rest.get_u8();
+        let relative = content.get_i16();
+        let flags = content.get_u8();
         if flags & 0x06 != 0 {
             return Err("a laced block".to_owned());
         }
@@ -446,7 +453,7 @@ impl Parser {
             time: i64::try_from(time).unwrap_or(i64::MAX),
             time_ms: i64::try_from(ms).unwrap_or(i64::MAX),
             key: key.unwrap_or(flags & 0x80 != 0),
-            size: rest.len(),
+            data: content,
         })
     }
 }
@@ -531,8 +538,14 @@ mod tests {
             assert_eq!(raw, &header());
             assert_eq!((tracks[0].width, tracks[0].height, tracks[0].kind), (640, 360, TrackKind::Video));
             assert_eq!(items[1], Item::Cluster { timecode: 1_000, timecode_ms: 1_000 });
-            assert_eq!(items[2], Item::Frame { track: 1, time: 1_000, time_ms: 1_000, key: true, size: 3 });
-            assert_eq!(items[3], Item::Frame { track: 1, time: 1_033, time_ms: 1_033, key: false, size: 2 });
+            assert_eq!(
+                items[2],
+                Item::Frame { track: 1, time: 1_000, time_ms: 1_000, key: true, data: vec![1, 2, 3].into() }
+            );
+            assert_eq!(
+                items[3],
+                Item::Frame { track: 1, time: 1_033, time_ms: 1_033, key: false, data: vec![4, 5].into() }
+            );
             assert_eq!(items[4], Item::ClusterEnd { raw: cluster(1_000, known_size).into() });
             let Item::Tags { tags, .. } = &items[5] else { panic!("{items:?}") };
             assert_eq!(tags, &[("color".to_owned(), "red".to_owned())]);
@@ -553,7 +566,13 @@ mod tests {
             assert_eq!(items[1], Item::Cluster { timecode: 1_007, timecode_ms });
             assert_eq!(
                 items[3],
-                Item::Frame { track: 1, time: 1_040, time_ms: second_ms, key: false, size: 2 }
+                Item::Frame {
+                    track: 1,
+                    time: 1_040,
+                    time_ms: second_ms,
+                    key: false,
+                    data: vec![4, 5].into()
+                }
             );
         }
     }
@@ -627,8 +646,14 @@ mod tests {
             group(&element(&[0xFB], &[1])),
         ];
         let items = parse(&[&header(), &cluster.concat()]).unwrap();
-        assert_eq!(items[2], Item::Frame { track: 1, time: 17, time_ms: 17, key: true, size: 1 });
-        assert_eq!(items[3], Item::Frame { track: 1, time: 17, time_ms: 17, key: false, size: 1 });
+        assert_eq!(
+            items[2],
+            Item::Frame { track: 1, time: 17, time_ms: 17, key: true, data: vec![9].into() }
+        );
+        assert_eq!(
+            items[3],
+            Item::Frame { track: 1, time: 17, time_ms: 17, key: false, data: vec![9].into() }
+        );
     }
 
     #[test]

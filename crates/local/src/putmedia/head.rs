@@ -4,13 +4,15 @@ use http::HeaderMap;
 
 use crate::{
     App,
-    control::{Arn, ArnKind, Stream, name_char},
     error::{ErrorKind, ServiceError},
+    model::{Arn, ArnKind, Stream},
+    names::is_name,
 };
 
 /// A session's parameters.
 #[derive(Debug, Clone)]
 pub(super) struct Head {
+    /// As it was when the session began.
     pub(super) stream: Stream,
     /// Added to the timecodes of clusters: the producer's start when they are relative to it.
     pub(super) base_ms: u64,
@@ -29,7 +31,7 @@ impl Head {
                 "Exactly one of x-amzn-stream-name and x-amzn-stream-arn must be given.",
             ));
         }
-        if name.is_some_and(|name| !(1..=256).contains(&name.len()) || !name.chars().all(name_char)) {
+        if name.is_some_and(|name| !is_name(name)) {
             return Err(ServiceError::invalid(NAME, "must be 1 to 256 of [a-zA-Z0-9_.-]"));
         }
         let arn: Option<Arn> =

@@ -4,69 +4,17 @@ use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 
-use super::ack::ErrorId;
-use crate::mkv::{Item, ParseError, Parser, Track, TrackKind};
+use crate::{
+    FragmentLimits,
+    mkv::{Item, ParseError, Parser, Track, TrackKind},
+    model::{ErrorId, Fragment},
+};
 
 /// The tag that completes a fragment before the next cluster comes.
 const END_OF_FRAGMENT: &str = "AWS_KINESISVIDEO_END_OF_FRAGMENT";
 
-/// What the service takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of a fragment.
-    pub fragment_bytes: u64,
-    /// Milliseconds of a fragment.
-    pub fragment_ms: u64,
-    /// Tracks of a session.
-    pub tracks: usize,
-    /// Metadata of a fragment.
-    pub tags: usize,
-    /// Bytes of a metadata name.
-    pub tag_name: usize,
-    /// Bytes of a metadata value.
-    pub tag_value: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            fragment_bytes: 50_000_000,
-            fragment_ms: 20_000,
-            tracks: 3,
-            tags: 10,
-            tag_name: 128,
-            tag_value: 256,
-        }
-    }
-}
-
 /// The last millisecond of the year 9999. A timecode behind it is no time.
 const LAST_MS: u64 = 253_402_300_799_999;
-
-/// A complete fragment.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Fragment {
-    /// Timecode of its cluster as it came, in units of `timecode_scale`.
-    pub timecode: u64,
-    /// The same in milliseconds.
-    pub timecode_ms: u64,
-    /// From its earliest frame to the end of its last.
-    pub duration_ms: u64,
-    /// The producer's header of the session.
-    pub header: Bytes,
-    /// Tags in front of the cluster and the cluster, as they came.
-    pub raw: Bytes,
-    /// Names and values of those tags.
-    pub tags: Vec<(String, String)>,
-    /// Frames of each kind of track.
-    pub video_frames: u64,
-    /// Frames of audio tracks.
-    pub audio_frames: u64,
-    /// The tracks of its session.
-    pub tracks: Vec<Track>,
-    /// Nanoseconds of one unit of its timecodes.
-    pub timecode_scale: u64,
-}
 
 /// What became of bytes. `timecode` is that of the cluster as it came.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,11 +38,11 @@ struct Open {
     latest: Option<i64>,
 }
 
-/// One session.
+/// What is known of a session: its header, the open fragment, and what the next one must not undercut.
 #[derive(Debug)]
 pub struct Ingest {
     parser: Parser,
-    limits: Limits,
+    limits: FragmentLimits,
     header: Bytes,
     tracks: Vec<Track>,
     tags: Vec<(String, String)>,
@@ -111,7 +59,7 @@ pub struct Ingest {
 impl Ingest {
     /// A session that starts with its first byte.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: FragmentLimits) -> Self {
         Self {
             parser: Parser::new(limits.fragment_bytes),
             limits,
@@ -258,8 +206,7 @@ impl Ingest {
     /// When the last frame of a track ends. It lasts as long as its header says, as the frames before it did on average,
     /// or as those of the fragment before did.
     fn end_of(&mut self, number: u64, (count, first, last): (u64, i64, i64)) -> i64 {
-        let stated =
-            self.tracks.iter().find(|track| track.number == number).and_then(crate::mkv::Track::frame_ms);
+        let stated = self.tracks.iter().find(|track| track.number == number).and_then(Track::frame_ms);
         let measured = (count > 1).then(|| (last - first) as f64 / (count - 1) as f64);
         if let Some(measured) = measured {
             self.spacing.insert(number, measured);
@@ -343,7 +290,7 @@ mod tests {
     }
 
     fn session(parts: &[Vec<u8>]) -> Vec<Output> {
-        let mut ingest = Ingest::new(Limits::default());
+        let mut ingest = Ingest::new(FragmentLimits::default());
         let mut outputs: Vec<_> = parts.iter().flat_map(|part| ingest.push(part)).collect();
         outputs.extend(ingest.finish());
         outputs
@@ -385,7 +332,7 @@ mod tests {
 
     #[test]
     fn a_cut_body_leaves_no_fragment() {
-        let mut ingest = Ingest::new(Limits::default());
+        let mut ingest = Ingest::new(FragmentLimits::default());
         let mut outputs = ingest.push(&header(1));
         outputs.extend(ingest.push(&cluster(1_000, &[(1, 0), (1, 33)])));
         assert_eq!(outputs, [Output::Begun { timecode: 1_000 }]);
@@ -455,7 +402,7 @@ mod tests {
 
     #[test]
     fn nothing_comes_after_a_refusal() {
-        let mut ingest = Ingest::new(Limits::default());
+        let mut ingest = Ingest::new(FragmentLimits::default());
         assert_eq!(ingest.push(b"nonsense nonsense").len(), 1);
         assert!(ingest.push(&header(1)).is_empty());
         assert!(ingest.finish().is_empty());

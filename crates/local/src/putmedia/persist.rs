@@ -10,11 +10,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::faults::Modes;
-use super::head::Head;
-use super::session::{Acks, send};
-use super::{Ack, ErrorId, Fragment};
-use crate::App;
+use super::Ack;
+use super::acks::Acks;
+use crate::{
+    App,
+    faults::Modes,
+    model::{ErrorId, Fragment, Stream},
+};
 
 /// Complete fragments that are not on disk yet. Full: the session does not read on, and TCP tells the producer.
 const FRAGMENTS: usize = 2;
@@ -37,14 +39,14 @@ pub(super) struct Job {
 /// Why a fragment is not stored.
 #[derive(Debug, Clone)]
 pub(super) enum NotStored {
-    /// The producer has been told.
-    Told(ErrorId, String),
-    /// It has not.
-    Untold(String),
+    /// An error acknowledgement has been sent.
+    Acknowledged(ErrorId, String),
+    /// None has been sent.
+    Unacknowledged(String),
 }
 
-/// The last word about a fragment, and when it may be said.
-struct Word {
+/// The last acknowledgement of a fragment, and when it may be sent.
+struct Pending {
     ack: Ack,
     modes: Modes,
     due: Instant,
@@ -56,43 +58,43 @@ pub(super) struct Persister {
     /// The producer has left: nobody waits for what is held back.
     left: CancellationToken,
     store: JoinHandle<()>,
-    tell: JoinHandle<()>,
+    acknowledge: JoinHandle<()>,
 }
 
 impl Persister {
-    pub(super) fn start(app: Arc<App>, head: Head, acks: Acks) -> Self {
+    pub(super) fn start(app: Arc<App>, stream: Stream, acks: Acks) -> Self {
         let (jobs, mut waiting) = mpsc::channel::<Job>(FRAGMENTS);
-        let (words, held) = mpsc::channel(HELD);
+        let (pending, held) = mpsc::channel(HELD);
         let (fail, failed) = watch::channel(None);
         let left = CancellationToken::new();
-        let tell = tokio::spawn(tell(app.clone(), head.clone(), acks, held, left.clone()));
+        let acknowledge = tokio::spawn(acknowledge(acks, held, app.stop.clone(), left.clone()));
         let store = tokio::spawn(async move {
             while let Some(job) = waiting.recv().await {
                 let (timecode, number) = (job.fragment.timecode, job.number.clone());
                 let (modes, complete) = (job.modes, job.complete);
-                let stored = persist(&app, &head, job).await;
-                let word = match &stored {
+                let stored = persist(&app, &stream, job).await;
+                let last = match &stored {
                     Ok(false) => continue,
                     Ok(true) => {
                         let due = complete + modes.delay_persisted.unwrap_or_default();
-                        Word { ack: Ack::Persisted { timecode, number }, modes, due }
+                        Pending { ack: Ack::Persisted { timecode, number }, modes, due }
                     }
                     Err((id, reason)) => {
-                        let (stream, fragment) = (&head.stream.name, &number);
+                        let (stream, fragment) = (&stream.name, &number);
                         tracing::error!(stream, fragment, reason, "a fragment is not stored");
                         let ack = Ack::Error { timecode: Some(timecode), number: Some(number), id: *id };
-                        Word { ack, modes: Modes::default(), due: complete }
+                        Pending { ack, modes: Modes::default(), due: complete }
                     }
                 };
                 // Nobody takes it when the producer has left.
-                let _ = words.send(word).await;
+                let _ = pending.send(last).await;
                 if let Err((id, reason)) = stored {
-                    let _ = fail.send(Some(NotStored::Told(id, reason)));
+                    let _ = fail.send(Some(NotStored::Acknowledged(id, reason)));
                     return;
                 }
             }
         });
-        Self { jobs, failed, left, store, tell }
+        Self { jobs, failed, left, store, acknowledge }
     }
 
     /// Changes when a fragment could not be stored.
@@ -105,61 +107,62 @@ impl Persister {
         let _ = self.jobs.send(job).await;
     }
 
-    /// Waits until everything is stored and said; what is held back is not said to a producer that has `left`.
+    /// Waits until everything is stored and acknowledged; what is held back is not sent to a producer that has `left`.
     pub(super) async fn finish(self, left: bool) -> Result<(), NotStored> {
-        let Self { jobs, failed, left: token, store, tell } = self;
+        let Self { jobs, failed, left: token, store, acknowledge } = self;
         drop(jobs);
         if left {
             token.cancel();
         }
-        for task in [store, tell] {
-            task.await.map_err(|error| NotStored::Untold(error.to_string()))?;
+        for task in [store, acknowledge] {
+            task.await.map_err(|error| NotStored::Unacknowledged(error.to_string()))?;
         }
         failed.borrow().clone().map_or(Ok(()), Err)
     }
 }
 
-/// Says the last word about each fragment, in their order. What a fault holds back is said at the end of the server.
-async fn tell(
-    app: Arc<App>,
-    head: Head,
+/// Sends the last acknowledgement of each fragment, in their order. What a fault holds back is sent at the end of the
+/// server.
+async fn acknowledge(
     acks: Acks,
-    mut words: mpsc::Receiver<Word>,
+    mut pending: mpsc::Receiver<Pending>,
+    stop: CancellationToken,
     left: CancellationToken,
 ) {
-    while let Some(Word { ack, modes, due }) = words.recv().await {
+    while let Some(Pending { ack, modes, due }) = pending.recv().await {
         tokio::select! {
             biased;
             () = sleep_until(due) => {}
-            () = app.stop.cancelled() => {}
+            () = stop.cancelled() => {}
             () = acks.closed() => return,
             () = left.cancelled() => continue,
         }
-        send(&acks, &head, modes, &ack).await;
+        acks.send(modes, &ack).await;
     }
 }
 
 /// Stores a fragment; `false` when its stream keeps nothing.
-async fn persist(app: &Arc<App>, head: &Head, job: Job) -> Result<bool, (ErrorId, String)> {
+async fn persist(app: &Arc<App>, stream: &Stream, job: Job) -> Result<bool, (ErrorId, String)> {
     let Job { fragment, number, producer_ms, server_ms, complete: _, modes } = job;
     // As it is now: it may have been changed or deleted since the session began.
     let stream = app
         .control
-        .current(&head.stream)
+        .current(stream)
         .map_err(|_| (ErrorId::StreamNotActive, "the stream was deleted".to_owned()))?;
     if stream.retention_hours == 0 {
         return Ok(false);
     }
     if !modes.no_store {
         let key = stream.folder();
-        let (archive, stream) = (app.archive.clone(), key.clone());
+        let archive = app.archive.clone();
+        let stored_key = key.clone();
         tokio::task::spawn_blocking(move || {
-            archive.store(&stream, &number, producer_ms, server_ms, &fragment)
+            archive.store(&stored_key, &number, producer_ms, server_ms, &fragment)
         })
         .await
         .map_err(|error| (ErrorId::InternalError, error.to_string()))?
         .map_err(|error| (ErrorId::ArchivalError, error.to_string()))?;
-        app.put_media.sessions.count(&key, |counters| counters.persisted += 1);
+        app.put_media.count(&key, |counters| counters.persisted += 1);
     }
     Ok(true)
 }

@@ -1,7 +1,6 @@
 //! [`Session`]: moves bytes between a PutMedia connection, its [`Ingest`] and the disk.
 
 use std::{
-    convert::Infallible,
     fmt,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -10,25 +9,26 @@ use std::{
 use axum::body::BodyDataStream;
 use bytes::Bytes;
 use futures::StreamExt;
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 
-use super::faults::{Fault, Modes};
+use super::acks::Acks;
+use super::drain::drain;
 use super::head::Head;
-use super::http::drain;
 use super::persist::{Job, NotStored, Persister};
 use super::sessions::Open;
-use super::{Ack, ErrorId, Ingest, Output};
-use crate::{Abort, App, archive::now_ms};
+use super::{Ack, Ingest, Output};
+use crate::{
+    Abort, App,
+    clock::now_ms,
+    faults::{Fault, Modes},
+    model::ErrorId,
+};
 
-/// How often a session looks whether its stream is still there.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often a session checks whether its stream still exists.
+const STREAM_CHECK: Duration = Duration::from_secs(1);
 /// How long the body is read on after an error, so that the producer can read it before the connection goes.
 const LINGER: Duration = Duration::from_secs(5);
 
-pub(super) type Acks = mpsc::Sender<Result<Bytes, Infallible>>;
 type Piece = Option<Result<Bytes, axum::Error>>;
 
 /// Why a session ended.
@@ -36,8 +36,8 @@ enum End {
     /// The body is complete.
     Complete,
     /// The producer has closed or broken the connection; what was open never will be complete.
-    Gone(String),
-    /// Refused.
+    Disconnected(String),
+    /// The service refuses it, and says so in an error acknowledgement.
     Error(ErrorId, String),
     /// A complete fragment could not be stored, which the producer knows already.
     NotStored(ErrorId, String),
@@ -47,7 +47,7 @@ enum End {
     Expired,
     /// The server ends.
     Stop,
-    /// A fault.
+    /// A fault resets the connection.
     Reset,
 }
 
@@ -55,7 +55,7 @@ impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             End::Complete => f.write_str("complete"),
-            End::Gone(reason) => f.write_str(reason),
+            End::Disconnected(reason) => f.write_str(reason),
             End::Error(id, reason) | End::NotStored(id, reason) => write!(f, "{}: {reason}", id.code()),
             End::Expired => f.write_str("its credentials have ended"),
             End::Idle => f.write_str("nothing came for too long"),
@@ -65,9 +65,8 @@ impl fmt::Display for End {
     }
 }
 
-/// The open fragment.
 #[derive(Debug, Clone)]
-struct Fragment {
+struct OpenFragment {
     number: String,
     /// Of its cluster, as it came.
     timecode: u64,
@@ -87,7 +86,7 @@ pub(super) struct Session {
     id: u64,
     acks: Acks,
     abort: Abort,
-    fragment: Option<Fragment>,
+    fragment: Option<OpenFragment>,
     modes: Modes,
     persister: Persister,
 }
@@ -102,7 +101,7 @@ impl Session {
         abort: Abort,
     ) -> Self {
         let until = until.map(|at| Instant::now() + at.duration_since(SystemTime::now()).unwrap_or_default());
-        let persister = Persister::start(app.clone(), head.clone(), acks.clone());
+        let persister = Persister::start(app.clone(), head.stream.clone(), acks.clone());
         let (stream, id) = (head.stream.folder(), open.id);
         let modes = Modes::default();
         let open = Some(open);
@@ -114,20 +113,20 @@ impl Session {
         let name = self.head.stream.name.clone();
         tracing::info!(stream = name, session = self.id, "PutMedia session begins");
         let end = self.read(first, &mut body).await;
-        let Self { app, stream, until: _, open, id, acks, abort, fragment, modes, persister, head } = self;
+        let Self { app, head: _, stream, until: _, open, id, acks, abort, fragment, modes, persister } = self;
         if matches!(end, End::Reset) {
             abort.reset();
         }
         // What is complete is stored and acknowledged before the last word.
-        let end = match persister.finish(matches!(end, End::Gone(_) | End::Reset)).await {
+        let end = match persister.finish(matches!(end, End::Disconnected(_) | End::Reset)).await {
             Ok(()) => end,
             Err(failed) => failed.into(),
         };
         tracing::info!(stream = name, session = id, %end, "PutMedia session ends");
         // From here on it does not count, and its producer may come again.
         drop(open);
-        app.put_media.faults.leave(&stream, id);
-        app.put_media.sessions.count(&stream, |counters| {
+        app.faults.session_ended(&stream, id);
+        app.put_media.count(&stream, |counters| {
             counters.cut += u64::from(fragment.is_some());
             if let End::Error(id, _) | End::NotStored(id, _) = &end {
                 *counters.errors.entry(*id as u16).or_default() += 1;
@@ -140,7 +139,7 @@ impl Session {
                 number: fragment.map(|fragment| fragment.number.clone()),
                 id: *id,
             };
-            send(&acks, &head, modes, &ack).await;
+            acks.send(modes, &ack).await;
         }
         drop(acks);
         if matches!(end, End::Error(..) | End::NotStored(..)) {
@@ -152,18 +151,18 @@ impl Session {
         let limits = self.app.config.put_media.clone();
         let mut ingest = Ingest::new(limits.fragment);
         let stop = self.app.stop.clone();
-        let mut faults = self.app.put_media.faults.changes();
+        let mut faults = self.app.faults.changes();
         let mut failed = self.persister.failed();
-        let born = Instant::now();
-        let mut heard = born;
+        let opened = Instant::now();
+        let mut last_data = opened;
         let mut idle_acks = 0;
-        // When reading may go on, of a session that is made slow.
-        let mut pause = born;
-        self.look_at_faults();
+        // When a session that a fault makes slow reads on.
+        let mut resume = opened;
+        self.refresh_modes();
         loop {
             let now = Instant::now();
-            let silence = now.saturating_duration_since(heard.max(pause));
-            if now - born >= limits.lifetime {
+            let silence = now.saturating_duration_since(last_data.max(resume));
+            if now - opened >= limits.lifetime {
                 return End::Error(
                     ErrorId::MaxConnectionDurationReached,
                     "the session is too old".to_owned(),
@@ -184,31 +183,31 @@ impl Session {
             if self.deleted() {
                 return End::Error(ErrorId::StreamNotActive, "the stream was deleted".to_owned());
             }
-            let reading = !self.modes.stop_reading && now >= pause;
+            let reading = !self.modes.stop_reading && now >= resume;
             let wake = [
-                Some(now + LOOK),
-                Some(born + limits.lifetime),
-                Some(heard + limits.idle),
-                Some(heard + limits.idle_ack * (idle_acks + 1)),
-                (now < pause).then_some(pause),
+                Some(now + STREAM_CHECK),
+                Some(opened + limits.lifetime),
+                Some(last_data + limits.idle),
+                Some(last_data + limits.idle_ack * (idle_acks + 1)),
+                (now < resume).then_some(resume),
                 self.until,
             ];
-            let wake = wake.into_iter().flatten().filter(|at| *at > now).min().unwrap_or(now + LOOK);
+            let wake = wake.into_iter().flatten().filter(|at| *at > now).min().unwrap_or(now + STREAM_CHECK);
             let piece = match first.take() {
                 Some(piece) => piece,
                 None => tokio::select! {
                     biased;
                     () = stop.cancelled() => return End::Stop,
-                    () = self.acks.closed() => return End::Gone("the producer closed the connection".to_owned()),
-                    // Whatever happened to it, finish() tells.
+                    () = self.acks.closed() => return End::Disconnected("the producer closed the connection".to_owned()),
+                    // finish() gives the reason.
                     _ = failed.changed() => return End::Stop,
                     _ = faults.changed() => {
                         let stopped = self.modes.stop_reading;
-                        self.look_at_faults();
+                        self.refresh_modes();
                         if stopped && !self.modes.stop_reading {
-                            heard = Instant::now();
+                            last_data = Instant::now();
                         }
-                        if let Some(end) = self.suffer() {
+                        if let Some(end) = self.ordered_end() {
                             return end;
                         }
                         continue;
@@ -219,38 +218,37 @@ impl Session {
             };
             let (outputs, complete) = match piece {
                 Some(Ok(data)) => {
-                    heard = Instant::now();
+                    last_data = Instant::now();
                     idle_acks = 0;
-                    self.app
-                        .put_media
-                        .sessions
-                        .count(&self.stream, |counters| counters.bytes += data.len() as u64);
+                    self.app.put_media.count(&self.stream, |counters| counters.bytes += data.len() as u64);
                     if let Some(speed) = self.modes.bytes_per_second {
-                        pause = heard + Duration::from_secs_f64(data.len() as f64 / f64::from(speed.max(1)));
+                        resume =
+                            last_data + Duration::from_secs_f64(data.len() as f64 / f64::from(speed.max(1)));
                     }
                     (ingest.push(&data), false)
                 }
-                Some(Err(error)) => return End::Gone(format!("the connection broke: {error}")),
+                Some(Err(error)) => return End::Disconnected(format!("the connection broke: {error}")),
                 None => (ingest.finish(), true),
             };
             if let Some(end) = self.outputs(outputs).await {
                 return end;
             }
             // The disk may have been slow.
-            heard = Instant::now();
+            last_data = Instant::now();
             if complete {
                 return End::Complete;
             }
         }
     }
 
-    /// Whether the stream is gone, or another of its name is there.
+    /// Whether the stream no longer exists, although another may have its name.
     fn deleted(&self) -> bool {
         self.app.control.current(&self.head.stream).is_err()
     }
 
-    fn look_at_faults(&mut self) {
-        self.modes = self.app.put_media.faults.modes(&self.stream, self.id);
+    /// Takes the faults that bend the session from here on.
+    fn refresh_modes(&mut self) {
+        self.modes = self.app.faults.modes(&self.stream, self.id);
         if self.modes.stop_reading {
             // It hangs, and must not keep the producer's next session out.
             self.open = None;
@@ -258,8 +256,8 @@ impl Session {
     }
 
     /// A reset or error that was ordered, if it is time for it.
-    fn suffer(&mut self) -> Option<End> {
-        match self.app.put_media.faults.event(&self.stream, self.fragment.is_some())? {
+    fn ordered_end(&mut self) -> Option<End> {
+        match self.app.faults.event(&self.stream, self.fragment.is_some())? {
             Fault::Error(id) => Some(End::Error(id, "a fault made on purpose".to_owned())),
             _ => Some(End::Reset),
         }
@@ -270,21 +268,22 @@ impl Session {
             match output {
                 Output::Begun { timecode } => {
                     let number = self.app.archive.next_number(&self.stream);
-                    self.app.put_media.sessions.count(&self.stream, |counters| counters.buffering += 1);
-                    self.fragment = Some(Fragment { number: number.clone(), timecode, server_ms: now_ms() });
-                    self.look_at_faults();
+                    self.app.put_media.count(&self.stream, |counters| counters.buffering += 1);
+                    self.fragment =
+                        Some(OpenFragment { number: number.clone(), timecode, server_ms: now_ms() });
+                    self.refresh_modes();
                     self.send(&Ack::Buffering { timecode, number }).await;
-                    if let Some(end) = self.suffer() {
+                    if let Some(end) = self.ordered_end() {
                         return Some(end);
                     }
                 }
                 Output::Complete(fragment) => {
-                    let Some(Fragment { number, timecode, server_ms }) = self.fragment.take() else {
+                    let Some(OpenFragment { number, timecode, server_ms }) = self.fragment.take() else {
                         continue;
                     };
-                    self.app.put_media.sessions.count(&self.stream, |counters| counters.received += 1);
+                    self.app.put_media.count(&self.stream, |counters| counters.received += 1);
                     self.send(&Ack::Received { timecode, number: number.clone() }).await;
-                    self.app.put_media.faults.fragment(&self.stream);
+                    self.app.faults.fragment_complete(&self.stream);
                     let producer_ms = self.head.base_ms.saturating_add(fragment.timecode_ms);
                     self.persister
                         .store(Job {
@@ -296,8 +295,8 @@ impl Session {
                             modes: self.modes,
                         })
                         .await;
-                    self.look_at_faults();
-                    if let Some(end) = self.suffer() {
+                    self.refresh_modes();
+                    if let Some(end) = self.ordered_end() {
                         return Some(end);
                     }
                 }
@@ -308,28 +307,15 @@ impl Session {
     }
 
     async fn send(&self, ack: &Ack) {
-        send(&self.acks, &self.head, self.modes, ack).await;
-    }
-}
-
-/// Sends an acknowledgement, unless the producer wants none or a fault holds it back.
-pub(super) async fn send(acks: &Acks, head: &Head, modes: Modes, ack: &Ack) {
-    let held = match ack {
-        Ack::Error { .. } => modes.no_acks,
-        Ack::Persisted { .. } => modes.no_persisted || !head.acks,
-        Ack::Buffering { .. } | Ack::Received { .. } | Ack::Idle => modes.no_acks || !head.acks,
-    };
-    if !held {
-        // A producer that has left reads no acknowledgement; what it sent is stored all the same.
-        let _ = acks.send(Ok(Bytes::from(ack.line()))).await;
+        self.acks.send(self.modes, ack).await;
     }
 }
 
 impl From<NotStored> for End {
     fn from(failed: NotStored) -> Self {
         match failed {
-            NotStored::Told(id, reason) => End::NotStored(id, reason),
-            NotStored::Untold(reason) => End::Error(ErrorId::InternalError, reason),
+            NotStored::Acknowledged(id, reason) => End::NotStored(id, reason),
+            NotStored::Unacknowledged(reason) => End::Error(ErrorId::InternalError, reason),
         }
     }
 }

@@ -17,9 +17,9 @@ pub struct Counters {
     pub refused: u64,
     /// Body bytes that were read.
     pub bytes: u64,
-    /// Fragments of which `BUFFERING` was said, or would have been.
+    /// Fragments of which `BUFFERING` was sent, or would have been.
     pub buffering: u64,
-    /// Complete fragments.
+    /// Fragments that were complete.
     pub received: u64,
     /// Fragments that were stored.
     pub persisted: u64,
@@ -69,9 +69,9 @@ impl Sessions {
         what(&mut self.0.lock().streams.entry(stream.to_owned()).or_default().1);
     }
 
-    /// Forgets the streams that are gone and have no open session.
-    pub fn retain(&self, there: impl Fn(&str) -> bool) {
-        self.0.lock().streams.retain(|stream, (open, _)| !open.is_empty() || there(stream));
+    /// Forgets the streams that no longer exist and have no open session.
+    pub fn retain(&self, exists: impl Fn(&str) -> bool) {
+        self.0.lock().streams.retain(|stream, (open, _)| !open.is_empty() || exists(stream));
     }
 
     /// Sessions that are open now, and the counts.
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_is_gone_is_forgotten_with_its_last_session() {
+    fn a_deleted_stream_is_forgotten_with_its_last_session() {
         let sessions = Arc::new(Sessions::default());
         let last = sessions.open("s", 2);
         sessions.retain(|_| false);

@@ -8,12 +8,13 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    message::{Action, Inbound, is_id},
+    message::{Action, Inbound},
     rate::Rate,
 };
 use crate::{
     SignalingLimits,
     error::{ErrorKind, ServiceError},
+    names::is_name,
 };
 
 /// Undelivered messages per channel. When full, the oldest goes: it is the one nearest to its end anyway.
@@ -48,7 +49,7 @@ pub struct ChannelView {
     pub master: bool,
     /// The client ids of the viewers, sorted.
     pub viewers: Vec<String>,
-    /// Undelivered messages.
+    /// Messages that wait for their recipient.
     pub held: usize,
 }
 
@@ -58,7 +59,7 @@ struct Socket {
     role: Role,
     since: Instant,
     active: Instant,
-    told_to_go: bool,
+    go_away_sent: bool,
     offers: Rate,
     answers: Rate,
     candidates: Rate,
@@ -114,7 +115,7 @@ impl Hub {
     ) -> Result<SocketId, ServiceError> {
         let limits = &self.limits;
         if let Role::Viewer(id) = &role {
-            if !is_id(id) {
+            if !is_name(id) {
                 return Err(ServiceError::invalid("X-Amz-ClientId", "must be 1 to 256 of [a-zA-Z0-9_.-]"));
             }
             if id.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("AWS_")) {
@@ -155,7 +156,7 @@ impl Hub {
             role,
             since: now,
             active: now,
-            told_to_go: false,
+            go_away_sent: false,
             offers: Rate::new(limits.sdp_per_second),
             answers: Rate::new(limits.sdp_per_second),
             candidates: Rate::new(limits.candidates_per_second),
@@ -240,11 +241,11 @@ impl Hub {
                 over.push((*id, "Idle timeout"));
             } else if now >= socket.since + self.limits.connection {
                 over.push((*id, "Going away"));
-            } else if !socket.told_to_go
+            } else if !socket.go_away_sent
                 && !self.limits.go_away.is_zero()
                 && now >= socket.go_away_at(&self.limits)
             {
-                socket.told_to_go = true;
+                socket.go_away_sent = true;
                 self.outputs.push_back(Output::Send(*id, control("GO_AWAY")));
             }
         }
@@ -258,7 +259,7 @@ impl Hub {
     pub fn poll_timeout(&self, id: SocketId) -> Option<Instant> {
         let socket = self.sockets.get(&id)?;
         let end = (socket.active + self.limits.idle).min(socket.since + self.limits.connection);
-        Some(if socket.told_to_go { end } else { end.min(socket.go_away_at(&self.limits)) })
+        Some(if socket.go_away_sent { end } else { end.min(socket.go_away_at(&self.limits)) })
     }
 
     /// What the inputs so far have caused, one by one.

@@ -7,17 +7,19 @@ use base64::{
 };
 use serde_json::{Map, Value};
 
+use crate::names::is_name;
+
 /// The longest `messagePayload`, in characters of base64 (KVS quotas, "message payload size").
 const MAX_PAYLOAD: usize = 10_000;
 
 /// What a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// `SDP_OFFER`
+    /// `SDP_OFFER`, which viewers send.
     Offer,
-    /// `SDP_ANSWER`
+    /// `SDP_ANSWER`, which the master sends.
     Answer,
-    /// `ICE_CANDIDATE`
+    /// `ICE_CANDIDATE`, which both send.
     Candidate,
 }
 
@@ -51,14 +53,8 @@ pub struct Inbound {
 pub struct MessageError {
     /// The sender's correlation id, when that much could be read.
     pub correlation_id: Option<String>,
-    /// For people.
+    /// The rule that is broken, for people.
     pub reason: String,
-}
-
-/// Whether this is a client id or correlation id: 1 to 256 of `[a-zA-Z0-9_.-]`.
-pub(super) fn is_id(text: &str) -> bool {
-    (1..=256).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }
 
 impl Inbound {
@@ -82,7 +78,7 @@ impl Inbound {
                 .map(str::to_owned)
         };
         let correlation_id = match find("correlationId") {
-            Some(id) if !is_id(&id) => {
+            Some(id) if !is_name(&id) => {
                 return Err(refuse(None, "correlationId must be 1 to 256 of [a-zA-Z0-9_.-]"));
             }
             id => id,
@@ -105,7 +101,7 @@ impl Inbound {
             return Err(refuse(id, "messagePayload is not base64"));
         }
         let recipient = find("recipientClientId");
-        if recipient.as_deref().is_some_and(|recipient| !is_id(recipient)) {
+        if recipient.as_deref().is_some_and(|recipient| !is_name(recipient)) {
             return Err(refuse(id, "recipientClientId must be 1 to 256 of [a-zA-Z0-9_.-]"));
         }
         Ok(Self { action, payload, recipient, correlation_id })

@@ -1,11 +1,12 @@
 //! The signaling service: a pure hub that routes and holds messages, and the WebSockets around it.
 
+mod handshake;
 mod hub;
 mod message;
 mod rate;
-mod socket;
+mod service;
 
-pub use hub::{ChannelView, Hub, Output, Role, SocketId};
-pub use message::{Action, Inbound, MessageError};
-pub use socket::Signaling;
-pub(crate) use socket::handshake;
+pub(crate) use self::handshake::handshake;
+pub use self::hub::{ChannelView, Hub, Output, Role, SocketId};
+pub use self::message::{Action, Inbound, MessageError};
+pub use self::service::Signaling;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use kvs_media::{
-    AudioOutput, Kind, MediaConfig, MediaOutput, MediaReceiver, RtpPacket, SenderClock, SenderReport, VideoOutput,
+    AudioOutput, MediaConfig, MediaKind, MediaOutput, MediaReceiver, RtpPacket, SenderClock, SenderReport, VideoOutput,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -28,7 +28,7 @@ fuzz_target!(|data: &[u8]| {
             let report = SenderReport { ssrc: number(0), ntp, rtp_timestamp: number(12) };
             receiver.handle_sender_report(report, now);
         } else if let Ok(packet) = RtpPacket::parse(&Bytes::copy_from_slice(bytes)) {
-            let kind = if kind & 1 == 0 { Kind::Video } else { Kind::Audio };
+            let kind = if kind & 1 == 0 { MediaKind::Video } else { MediaKind::Audio };
             receiver.handle_rtp(kind, packet, now, wall);
         }
         receiver.handle_timeout(now);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::ms;
+use crate::testing::{RATES, ms};
 
 struct Bench {
     receiver: AudioReceiver,
@@ -17,7 +17,7 @@ impl Bench {
     fn new(config: AudioConfig) -> Self {
         Self {
             receiver: AudioReceiver::new(config),
-            clock: SenderClock::default(),
+            clock: SenderClock::new(Duration::ZERO, RATES),
             start: Instant::now(),
             wall: UNIX_EPOCH + Duration::from_secs(1_900_000_000),
         }

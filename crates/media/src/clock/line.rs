@@ -16,7 +16,7 @@
 
 use std::collections::VecDeque;
 
-use super::{MS, Nanos, SECOND};
+use super::nanos::{MS, Nanos, SECOND};
 
 /// What the line is fitted to.
 const WINDOW: Nanos = 40 * SECOND;

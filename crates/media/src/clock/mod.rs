@@ -20,18 +20,16 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 mod line;
+mod nanos;
 mod reports;
 mod wall;
 
+use crate::media_kind::{MediaKind, PerTrack};
 use line::{Line, scaled};
+use nanos::{MS, Nanos, SECOND};
 use reports::Reports;
 use wall::Wall;
 
-/// Nanoseconds, since the connection began unless said otherwise.
-type Nanos = i64;
-
-const MS: Nanos = 1_000_000;
-const SECOND: Nanos = 1_000 * MS;
 /// From 1900 to 1970.
 const NTP_TO_UNIX: i64 = 2_208_988_800;
 /// Later than this after its line a capture time is not believed to the full,
@@ -55,33 +53,6 @@ const DEAD_BAND: Nanos = 5 * MS;
 
 /// Asked so long after now, a capture time is not waited for any more.
 pub(crate) const FOREVER: Duration = Duration::from_secs(3600);
-
-/// Which of the two tracks of a sender.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// 90 kHz.
-    Video,
-    /// 48 kHz.
-    Audio,
-}
-
-impl Kind {
-    /// The word that SDP uses (RFC 8866, section 5.14).
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Video => "video",
-            Self::Audio => "audio",
-        }
-    }
-
-    /// Units of a media timestamp in a second.
-    pub fn clock_rate(self) -> u32 {
-        match self {
-            Self::Video => 90_000,
-            Self::Audio => 48_000,
-        }
-    }
-}
 
 /// Where a track's capture times come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -132,13 +103,14 @@ pub enum Stamp {
 }
 
 /// Maps the media timestamps of one sender's audio and video to the local wall clock. See the [module](self).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SenderClock {
     settle: Nanos,
+    /// Units of RTP timestamps in a second.
+    rates: PerTrack<u32>,
     began: Option<Instant>,
     wall: Wall,
-    video: Track,
-    audio: Track,
+    tracks: PerTrack<Track>,
     /// Video minus audio: delays from capture to arrival, by the sender's reports.
     distance: Option<Nanos>,
 }
@@ -163,8 +135,8 @@ struct Emitted {
     left: Nanos,
 }
 
-fn media_nanos(kind: Kind, timestamp: u64) -> Nanos {
-    let nanos = i128::from(timestamp) * i128::from(SECOND) / i128::from(kind.clock_rate());
+fn media_nanos(rate: u32, timestamp: u64) -> Nanos {
+    let nanos = i128::from(timestamp) * i128::from(SECOND) / i128::from(rate.max(1));
     // 146 years, which leaves room for sums.
     nanos.clamp(0, i128::from(i64::MAX / 2)) as i64
 }
@@ -189,15 +161,16 @@ impl SenderClock {
     /// How long a capture time waits at most, if the beginning is not waited for longer.
     pub const JUDGE: Duration = Duration::from_nanos(line::JUDGE as u64);
 
-    /// A clock that looks at the first `settle` of a track before it gives a capture time.
-    pub fn new(settle: Duration) -> Self {
-        Self { settle: i64::try_from(settle.as_nanos()).unwrap_or(0), ..Self::default() }
-    }
-
-    fn track(&mut self, kind: Kind) -> &mut Track {
-        match kind {
-            Kind::Video => &mut self.video,
-            Kind::Audio => &mut self.audio,
+    /// A clock that looks at the first `settle` of a track before it gives a capture time. `rates`: units of the tracks'
+    /// RTP timestamps in a second.
+    pub fn new(settle: Duration, rates: PerTrack<u32>) -> Self {
+        Self {
+            settle: i64::try_from(settle.as_nanos()).unwrap_or(0),
+            rates,
+            began: None,
+            wall: Wall::default(),
+            tracks: PerTrack::default(),
+            distance: None,
         }
     }
 
@@ -213,7 +186,7 @@ impl SenderClock {
     /// The wall clock, which should follow AWS's.
     pub fn tick(&mut self, now: Instant, wall: SystemTime) {
         let now = self.moment(now);
-        self.wall.look(now, wall_nanos(wall));
+        self.wall.read(now, wall_nanos(wall));
     }
 
     /// The wall-clock time of a moment, as this clock has it.
@@ -228,21 +201,22 @@ impl SenderClock {
     }
 
     /// A packet with this extended timestamp arrived, for the first time and without having been asked for.
-    pub fn arrival(&mut self, kind: Kind, timestamp: u64, now: Instant) {
+    pub fn arrival(&mut self, kind: MediaKind, timestamp: u64, now: Instant) {
         let (now, settle) = (self.moment(now), self.settle);
-        let raised = self.track(kind).arrival(timestamp, media_nanos(kind, timestamp), now, settle);
+        let raised =
+            self.tracks[kind].arrival(timestamp, media_nanos(self.rates[kind], timestamp), now, settle);
         let Some(distance) = &mut self.distance else { return };
         // Pictures are where reports and sound put them, so what their own line does moves them no more.
-        let raised = if kind == Kind::Video { raised } else { -raised };
+        let raised = if kind == MediaKind::Video { raised } else { -raised };
         *distance = distance.saturating_add(raised);
-        self.video.moved = self.video.moved.saturating_sub(raised);
+        self.tracks.video.moved = self.tracks.video.moved.saturating_sub(raised);
     }
 
     /// A sender report with this time and this extended timestamp.
-    pub fn sender_report(&mut self, kind: Kind, ntp: u64, timestamp: u64, now: Instant) {
+    pub fn sender_report(&mut self, kind: MediaKind, ntp: u64, timestamp: u64, now: Instant) {
         let now = self.moment(now);
-        let track = self.track(kind);
-        track.reports.take(ntp_nanos(ntp), media_nanos(kind, timestamp), now, &track.line);
+        let track = &mut self.tracks[kind];
+        track.reports.take(ntp_nanos(ntp), media_nanos(self.rates[kind], timestamp), now, &track.line);
         self.compare();
     }
 
@@ -252,7 +226,8 @@ impl SenderClock {
     }
 
     fn compare(&mut self) {
-        let (video, audio) = (&self.video.reports, &self.audio.reports);
+        let PerTrack { video, audio } = &self.tracks;
+        let (video, audio) = (&video.reports, &audio.reports);
         if video.is_refused() || audio.is_refused() {
             self.distance = None;
             return;
@@ -275,19 +250,16 @@ impl SenderClock {
     }
 
     /// The timestamps of this track start afresh.
-    pub fn reset(&mut self, kind: Kind) {
-        let track = self.track(kind);
+    pub fn reset(&mut self, kind: MediaKind) {
+        let track = &mut self.tracks[kind];
         let epochs = track.line_changes + track.line.changes() + 1;
         let emitted = track.emitted.map(|emitted| Emitted { media: Nanos::MIN, ..emitted });
         *track = Track { emitted, line_changes: epochs, moved: track.moved, ..Track::default() };
     }
 
     /// What is known of a track's time.
-    pub fn stats(&self, kind: Kind) -> ClockStats {
-        let track = match kind {
-            Kind::Video => &self.video,
-            Kind::Audio => &self.audio,
-        };
+    pub fn stats(&self, kind: MediaKind) -> ClockStats {
+        let track = &self.tracks[kind];
         let rate = track.line.rate();
         let source = match track.emitted {
             None => TimeSource::None,
@@ -305,15 +277,15 @@ impl SenderClock {
 
     /// The capture time of this extended timestamp, the first of whose packets came at `arrived`. To be asked for in the
     /// order of decoding, once for each.
-    pub fn capture_time(&mut self, kind: Kind, timestamp: u64, arrived: Instant, now: Instant) -> Stamp {
+    pub fn capture_time(&mut self, kind: MediaKind, timestamp: u64, arrived: Instant, now: Instant) -> Stamp {
         let (now_nanos, arrival, settle) = (self.moment(now), self.moment(arrived), self.settle);
         let target = match (kind, self.distance) {
             (_, None) => 0,
-            (Kind::Video, Some(distance)) => -distance.max(-LATER),
-            (Kind::Audio, Some(distance)) => (distance + LATER).min(0),
+            (MediaKind::Video, Some(distance)) => -distance.max(-LATER),
+            (MediaKind::Audio, Some(distance)) => (distance + LATER).min(0),
         };
-        let track = self.track(kind);
-        let media = media_nanos(kind, timestamp);
+        let track = &mut self.tracks[kind];
+        let media = media_nanos(self.rates[kind], timestamp);
         if track.line.time(media).is_none() {
             // All its packets had to be asked for.
             track.arrival(timestamp, media, arrival, settle);

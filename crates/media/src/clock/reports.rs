@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 
 use super::line::{Line, Point, median, scaled, theil_sen};
-use super::{MS, Nanos, SECOND};
+use super::nanos::{MS, Nanos, SECOND};
 
 /// The newest reports are looked at: a hundred seconds of one every five,
 const REPORTS: usize = 20;

@@ -1,7 +1,7 @@
 //! Senders in virtual time: what they send, when it arrives, and how far the capture times are from the truth.
 
 use super::*;
-use crate::testing::ms;
+use crate::testing::{RATES, ms};
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -86,8 +86,8 @@ struct Outcome {
 }
 
 enum Item {
-    Media { kind: Kind, timestamp: u64, truth: f64 },
-    Report { kind: Kind, ntp: u64, timestamp: u64 },
+    Media { kind: MediaKind, timestamp: u64, truth: f64 },
+    Report { kind: MediaKind, ntp: u64, timestamp: u64 },
     End,
 }
 
@@ -101,7 +101,7 @@ const STARTS: [u64; 2] = [(1 << 32) + 4_000_000_000, (1 << 32) + 77];
 fn run(scenario: Scenario) -> Outcome {
     let mut random = StdRng::seed_from_u64(7);
     let mut items: Vec<(f64, Item)> = Vec::new();
-    for (kind, sends) in [(Kind::Video, scenario.video), (Kind::Audio, scenario.audio)] {
+    for (kind, sends) in [(MediaKind::Video, scenario.video), (MediaKind::Audio, scenario.audio)] {
         let start = STARTS[kind as usize];
         let (mut at, mut ticks, mut jumped) = (0.0, 0.0, false);
         let (mut arrived, mut reported) = (0.0f64, 0.0);
@@ -119,8 +119,8 @@ fn run(scenario: Scenario) -> Outcome {
                 items.push((arrived, Item::Media { kind, timestamp, truth: at }));
             }
             if at >= reported {
-                reported = at + if kind == Kind::Audio { 5.0 } else { 1.0 };
-                let nominal = start + (at * f64::from(kind.clock_rate())) as u64;
+                reported = at + if kind == MediaKind::Audio { 5.0 } else { 1.0 };
+                let nominal = start + (at * f64::from(RATES[kind])) as u64;
                 let (clock, timestamp) = match scenario.reports {
                     ReportsBy::Nothing => (None, 0),
                     ReportsBy::Packets => (Some(86_400.0 + at), timestamp),
@@ -150,7 +150,7 @@ fn run(scenario: Scenario) -> Outcome {
     }
     items.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (begin, wall) = (Instant::now(), UNIX_EPOCH + Duration::from_secs(1_900_000_000));
-    let mut clock = SenderClock::new(ms(500));
+    let mut clock = SenderClock::new(ms(500), RATES);
     let mut held: [std::collections::VecDeque<(u64, f64, Instant)>; 2] = Default::default();
     let empty = || Track { errors: Vec::new(), beyond: 0, lost: 0 };
     let mut tracks = [empty(), empty()];
@@ -167,7 +167,7 @@ fn run(scenario: Scenario) -> Outcome {
             Item::Report { kind, ntp, timestamp } => clock.sender_report(kind, ntp, timestamp, now),
             Item::End => {}
         }
-        for kind in [Kind::Video, Kind::Audio] {
+        for kind in [MediaKind::Video, MediaKind::Audio] {
             while let Some((timestamp, truth, arrived)) = held[kind as usize].front().copied() {
                 let Stamp::At(time) = clock.capture_time(kind, timestamp, arrived, now) else { break };
                 held[kind as usize].pop_front();
@@ -180,10 +180,10 @@ fn run(scenario: Scenario) -> Outcome {
             }
         }
     }
-    for kind in [Kind::Video, Kind::Audio] {
+    for kind in [MediaKind::Video, MediaKind::Audio] {
         tracks[kind as usize].lost = held[kind as usize].len();
     }
-    let stats = [clock.stats(Kind::Video), clock.stats(Kind::Audio)];
+    let stats = [clock.stats(MediaKind::Video), clock.stats(MediaKind::Audio)];
     let [video, audio] = tracks;
     Outcome { video, audio, stats }
 }
@@ -395,18 +395,21 @@ fn a_burst_at_the_start_is_put_where_it_belongs() {
 #[test]
 fn a_rate_that_changes_is_followed() {
     // From 30 to 15 pictures a second, each stamped 40 ms, as a camera at nightfall.
-    let mut clock = SenderClock::new(ms(500));
+    let mut clock = SenderClock::new(ms(500), RATES);
     let (begin, wall) = (Instant::now(), UNIX_EPOCH + Duration::from_secs(1_900_000_000));
     let (mut at, mut worst) = (0.0, 0.0f64);
     for number in 0..2_400u64 {
         at += if (number / 600) % 2 == 0 { 1.0 / 30.0 } else { 1.0 / 15.0 };
         let now = begin + Duration::from_secs_f64(at);
         clock.tick(now, wall + Duration::from_secs_f64(at));
-        clock.arrival(Kind::Video, STARTS[0] + number * 3600, now);
+        clock.arrival(MediaKind::Video, STARTS[0] + number * 3600, now);
         // A second later, as it would wait.
-        let Stamp::At(time) =
-            clock.capture_time(Kind::Video, STARTS[0] + number * 3600, now, now + Duration::from_secs(1))
-        else {
+        let Stamp::At(time) = clock.capture_time(
+            MediaKind::Video,
+            STARTS[0] + number * 3600,
+            now,
+            now + Duration::from_secs(1),
+        ) else {
             panic!("it waits for ever")
         };
         let error = (time.duration_since(wall).unwrap().as_secs_f64() - at).abs();
@@ -439,7 +442,7 @@ fn ten_hours_are_as_the_first_minute() {
 /// I B B P in the order of decoding: timestamps are presentation times.
 #[test]
 fn pictures_that_are_presented_before_others_keep_their_times() {
-    let mut clock = SenderClock::new(ms(500));
+    let mut clock = SenderClock::new(ms(500), RATES);
     let (begin, wall) = (Instant::now(), UNIX_EPOCH + Duration::from_secs(1_900_000_000));
     let mut random = StdRng::seed_from_u64(3);
     let mut sent = Vec::new();
@@ -455,9 +458,10 @@ fn pictures_that_are_presented_before_others_keep_their_times() {
     for (number, at) in sent {
         let now = begin + Duration::from_secs_f64(at);
         clock.tick(now, wall + Duration::from_secs_f64(at));
-        clock.arrival(Kind::Video, STARTS[0] + number * 3000, now);
+        clock.arrival(MediaKind::Video, STARTS[0] + number * 3000, now);
         let later = now + Duration::from_secs(1);
-        let Stamp::At(time) = clock.capture_time(Kind::Video, STARTS[0] + number * 3000, now, later) else {
+        let Stamp::At(time) = clock.capture_time(MediaKind::Video, STARTS[0] + number * 3000, now, later)
+        else {
             panic!("it waits for ever")
         };
         let error = time.duration_since(wall).unwrap().as_secs_f64() - number as f64 / 30.0;
@@ -477,7 +481,7 @@ proptest! {
         ),
         far in any::<bool>(),
     ) {
-        let mut clock = SenderClock::new(ms(500));
+        let mut clock = SenderClock::new(ms(500), RATES);
         let (begin, mut wall) = (Instant::now(), UNIX_EPOCH + Duration::from_secs(1_900_000_000));
         let (mut at, mut media) = (Duration::ZERO, [1u64 << 33; 2]);
         let mut anchor = None;
@@ -488,7 +492,7 @@ proptest! {
                 wall = UNIX_EPOCH + Duration::from_secs(word % 4_000_000_000);
             }
             clock.tick(now, wall + at);
-            let kind = if what & 1 == 0 { Kind::Video } else { Kind::Audio };
+            let kind = if what & 1 == 0 { MediaKind::Video } else { MediaKind::Audio };
             if what >= 6 {
                 clock.sender_report(kind, word, media[kind as usize].wrapping_add(word % 1_000_000), now);
                 continue;

@@ -1,6 +1,6 @@
 //! One clock for a whole connection: the time that passes, from one reading of the wall clock.
 
-use super::{Nanos, SECOND};
+use super::nanos::{Nanos, SECOND};
 
 /// More than drift: the wall clock was set. The connection goes on with the time it had.
 const STEP: Nanos = SECOND;
@@ -14,23 +14,23 @@ const SLEW: Nanos = 5_000;
 #[derive(Debug, Default)]
 pub(super) struct Wall {
     anchor: Option<Nanos>,
-    looked: Nanos,
+    read_at: Nanos,
     off: Nanos,
 }
 
 impl Wall {
     /// The wall clock says `wall` now.
-    pub(super) fn look(&mut self, now: Nanos, wall: Nanos) {
+    pub(super) fn read(&mut self, now: Nanos, wall: Nanos) {
         let Some(anchor) = &mut self.anchor else {
-            (self.anchor, self.looked) = (Some(wall - now), now);
+            (self.anchor, self.read_at) = (Some(wall - now), now);
             return;
         };
         self.off = wall.saturating_sub(now).saturating_sub(*anchor);
         if self.off.abs() < STEP {
-            let most = (now - self.looked).max(0) / SLEW;
+            let most = (now - self.read_at).max(0) / SLEW;
             *anchor += self.off.clamp(-most, most);
         }
-        self.looked = now;
+        self.read_at = now;
     }
 
     /// The time of a moment.
@@ -51,16 +51,16 @@ mod tests {
     #[test]
     fn a_clock_that_is_set_moves_nothing_and_one_that_drifts_is_followed() {
         let mut wall = Wall::default();
-        wall.look(0, 1_000 * SECOND);
-        wall.look(SECOND, 1_001 * SECOND + SECOND / 10);
+        wall.read(0, 1_000 * SECOND);
+        wall.read(SECOND, 1_001 * SECOND + SECOND / 10);
         assert_eq!(wall.time(SECOND), 1_001 * SECOND + SECOND / SLEW);
         for hour in [3_600, -7_200] {
-            wall.look(2 * SECOND, (1_002 + hour) * SECOND);
+            wall.read(2 * SECOND, (1_002 + hour) * SECOND);
             assert!((wall.time(2 * SECOND) - 1_002 * SECOND).abs() < SECOND / 1000);
             assert!((wall.off() - hour * SECOND).abs() < SECOND / 1000);
         }
         for second in 3..2_000 {
-            wall.look(second * SECOND, (1_000 + second) * SECOND + SECOND / 10);
+            wall.read(second * SECOND, (1_000 + second) * SECOND + SECOND / 10);
         }
         assert!((wall.off()).abs() < SECOND / 1000, "{}", wall.off());
     }

@@ -30,7 +30,7 @@ fn run(reports: Option<u64>) -> Times {
             for frame in at..at + 3 {
                 encoder.timestamp = video_start.wrapping_add(frame as u32 * 3000);
                 for packet in encoder.frame(frame == 0) {
-                    receiver.handle_rtp(Kind::Video, packet, now, arrived);
+                    receiver.handle_rtp(MediaKind::Video, packet, now, arrived);
                 }
             }
         }
@@ -45,7 +45,7 @@ fn run(reports: Option<u64>) -> Times {
                 padding: 0,
                 payload: Bytes::from_static(&[0xf8, 1]),
             };
-            receiver.handle_rtp(Kind::Audio, packet, now, arrived);
+            receiver.handle_rtp(MediaKind::Audio, packet, now, arrived);
         }
         if reports.is_some_and(|every| step % every == every - 1) {
             let (video, audio) = (video_start.wrapping_add(step as u32 * 90), audio_start + step as u32 * 48);
@@ -119,7 +119,7 @@ fn what_waits_comes_out_at_the_end() {
                 lost = Some(packet.sequence);
                 continue;
             }
-            receiver.handle_rtp(Kind::Video, packet, start + ms(frame * 33), wall + ms(frame * 33));
+            receiver.handle_rtp(MediaKind::Video, packet, start + ms(frame * 33), wall + ms(frame * 33));
         }
     }
     assert!(
@@ -137,10 +137,10 @@ fn what_waits_comes_out_at_the_end() {
 fn a_track_that_is_not_wanted_is_ignored() {
     let mut receiver = MediaReceiver::new(MediaConfig { video: None, ..MediaConfig::default() });
     for packet in Encoder::new().frame(true) {
-        receiver.handle_rtp(Kind::Video, packet, Instant::now(), SystemTime::now());
+        receiver.handle_rtp(MediaKind::Video, packet, Instant::now(), SystemTime::now());
     }
     assert_eq!(receiver.poll_output(), None);
-    assert!(receiver.stats(Kind::Video).is_none() && receiver.stats(Kind::Audio).is_some());
+    assert!(receiver.stats(MediaKind::Video).is_none() && receiver.stats(MediaKind::Audio).is_some());
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn each_track_says_for_itself_whether_it_is_handed_on() {
         payload: Bytes::from_static(payload),
     };
     let flows = |receiver: &MediaReceiver, at: u64| {
-        [Kind::Video, Kind::Audio].map(|kind| receiver.flow(kind, start + ms(at)).unwrap())
+        [MediaKind::Video, MediaKind::Audio].map(|kind| receiver.flow(kind, start + ms(at)).unwrap())
     };
     assert_eq!(flows(&receiver, 0), [Flow::Nothing, Flow::Nothing]);
     // Ten seconds of pictures, then none; for the last twenty of thirty seconds what claims to be Opus is not (RFC 6716: a
@@ -167,12 +167,12 @@ fn each_track_says_for_itself_whether_it_is_handed_on() {
         let now = start + ms(step);
         if step < 10_000 && step % 33 == 0 {
             for packet in encoder.frame(step == 0) {
-                receiver.handle_rtp(Kind::Video, packet, now, wall + ms(step));
+                receiver.handle_rtp(MediaKind::Video, packet, now, wall + ms(step));
             }
         }
         if step % 20 == 0 {
             let payload: &[u8] = if step < 10_000 { &[0xf8, 1] } else { &[0xfb] };
-            receiver.handle_rtp(Kind::Audio, sound(step / 20, payload), now, wall + ms(step));
+            receiver.handle_rtp(MediaKind::Audio, sound(step / 20, payload), now, wall + ms(step));
         }
         receiver.handle_timeout(now);
         while receiver.poll_output().is_some() {}
@@ -184,6 +184,6 @@ fn each_track_says_for_itself_whether_it_is_handed_on() {
         };
         assert_eq!(flows(&receiver, step), expected, "{step}");
     }
-    assert_eq!(receiver.withheld(Kind::Audio).get(Withheld::NotTheCodec), 1_000);
-    assert_eq!(receiver.withheld(Kind::Video).total(), 0);
+    assert_eq!(receiver.withheld(MediaKind::Audio).get(Withheld::NotTheCodec), 1_000);
+    assert_eq!(receiver.withheld(MediaKind::Video).total(), 0);
 }

@@ -4,9 +4,9 @@ use std::time::UNIX_EPOCH;
 use proptest::prelude::*;
 
 use super::*;
-use crate::h264::H264Error;
+use crate::codec::{H264Error, VideoParameters};
 use crate::keyframe::KeyFrameReason;
-use crate::testing::{Encoder, Network, Path, ms, number, pps, slice, sps};
+use crate::testing::{Encoder, Network, Path, RATES, ms, number, pps, slice, sps};
 
 struct Bench {
     receiver: VideoReceiver,
@@ -23,7 +23,7 @@ impl Bench {
     fn with(config: VideoConfig) -> Self {
         Self {
             receiver: VideoReceiver::new(config),
-            clock: SenderClock::default(),
+            clock: SenderClock::new(Duration::ZERO, RATES),
             start: Instant::now(),
             wall: UNIX_EPOCH + Duration::from_secs(1_900_000_000),
         }
@@ -94,12 +94,19 @@ fn an_idr_is_its_parameter_sets_and_slices_and_tells_its_format() {
         bench.send(packet, ms(0));
     }
     let outputs = bench.outputs(ms(15));
-    let format =
-        VideoFormat { profile_idc: 66, constraint_flags: 0xc0, level_idc: 31, width: 1280, height: 720 };
+    let format = VideoFormat {
+        codec: VideoCodec::H264,
+        profile_idc: 66,
+        constraint_flags: 0xc0,
+        level_idc: 31,
+        width: 1280,
+        height: 720,
+    };
     let unit = units(&outputs).next().unwrap();
     assert_eq!(unit.data, with_lengths(&[slice(true, 0, 0, 0, 3000)]));
-    assert_eq!(unit.configuration_record.as_deref(), Some(&record(&sps(80, 45), &pps())[..]));
-    assert_eq!((unit.idr, unit.format), (true, Some(format)));
+    let configuration_record = record(&sps(80, 45), &pps()).into();
+    assert_eq!(unit.parameters, Some(VideoParameters { format, configuration_record }));
+    assert!(unit.is_idr());
     assert_eq!(unit.capture_time, bench.wall);
     let at = outputs.iter().position(|output| *output == VideoOutput::FormatChanged(format)).unwrap();
     assert!(matches!(outputs[at + 1], VideoOutput::AccessUnit(_)));
@@ -110,7 +117,7 @@ fn an_idr_is_its_parameter_sets_and_slices_and_tells_its_format() {
     let outputs = bench.outputs(ms(49));
     let unit = units(&outputs).next().unwrap();
     assert_eq!(unit.data, with_lengths(&[slice(false, 1, 0, 1, 3000)]));
-    assert_eq!((unit.idr, unit.format), (false, None));
+    assert_eq!((unit.is_idr(), &unit.parameters), (false, &None));
     assert_eq!(unit.capture_time.duration_since(bench.wall).unwrap().as_micros(), 33_333);
 }
 
@@ -130,7 +137,7 @@ fn a_new_size_is_told_at_its_idr() {
         for output in bench.outputs(at + ms(15)) {
             match output {
                 VideoOutput::FormatChanged(format) => sizes.push((frame, format.width, format.height)),
-                VideoOutput::AccessUnit(unit) => assert_eq!(unit.format.is_some(), idr),
+                VideoOutput::AccessUnit(unit) => assert_eq!(unit.is_idr(), idr),
                 _ => {}
             }
         }
@@ -157,8 +164,9 @@ fn parameter_sets_of_their_own_timestamp_or_marker_are_put_in_front() {
     let outputs = bench.outputs(ms(48));
     let unit = units(&outputs).next().unwrap();
     assert_eq!(unit.data, with_lengths(&[slice(true, 0, 0, 8, 50)]));
-    assert_eq!(unit.configuration_record.as_deref(), Some(&record(&sps(60, 34), &pps())[..]));
-    assert_eq!(unit.format.unwrap().width, 960);
+    let parameters = unit.parameters.as_ref().unwrap();
+    assert_eq!(parameters.configuration_record, record(&sps(60, 34), &pps()));
+    assert_eq!(parameters.format.width, 960);
 }
 
 #[test]
@@ -200,7 +208,11 @@ fn a_marker_on_every_packet_is_not_believed_twice() {
         bench.send(packet, ms(0));
     }
     let outputs = bench.outputs(ms(15));
-    assert!(outputs.iter().any(|it| matches!(it, VideoOutput::Incomplete { reason: Broken::Marker, .. })));
+    assert!(
+        outputs
+            .iter()
+            .any(|it| matches!(it, VideoOutput::Incomplete { reason: AccessUnitError::Marker, .. }))
+    );
     assert!(has(&bench.outputs(ms(2000)), KeyFrameReason::Loss));
     let mut got = Vec::new();
     for frame in 0..4 {
@@ -642,8 +654,8 @@ fn parameter_sets_that_were_told_beforehand_serve_a_stream_without_and_give_way_
         bench.send(packet, ms(2_000));
     }
     let outputs = bench.outputs(ms(2_015));
-    let unit = units(&outputs).find(|unit| unit.idr).unwrap();
-    assert_eq!(unit.configuration_record.as_deref(), Some(&record(&sps(40, 23), &pps())[..]));
+    let parameters = units(&outputs).find_map(|unit| unit.parameters.as_ref()).unwrap();
+    assert_eq!(parameters.configuration_record, record(&sps(40, 23), &pps()));
 }
 
 #[test]

@@ -1,17 +1,18 @@
 #![no_main]
 //! Any bytes as the answer to an offer of Opus and H.264.
 
+use kvs_peer::MediaKind;
 use kvs_peer::sdp::{
-    Codec, HeaderExtension, MediaKind, OfferedSection, PayloadFormat, read_answer, usable_candidate,
+    Codec, H264Parameters, HeaderExtension, OfferedSection, PayloadFormat, read_answer, usable_candidate,
 };
 use libfuzzer_sys::fuzz_target;
 
 fn offer() -> [OfferedSection; 2] {
-    let h264 = Codec::H264 {
+    let h264 = Codec::H264(H264Parameters {
         profile_level_id: "42e01f".to_owned(),
         packetization_mode: 1,
         parameter_sets: Vec::new(),
-    };
+    });
     let formats = |formats: &[(u8, &Codec)]| {
         let format = |(payload_type, codec): &(u8, &Codec)| PayloadFormat {
             payload_type: *payload_type,

@@ -1,61 +1,33 @@
 //! The offer, in the form that every known master reads.
 
-use super::{Codec, HeaderExtension, MediaKind, OfferedSection, PayloadFormat};
+use super::codec::{self, PayloadFormat};
+use super::section::{HeaderExtension, OfferedSection};
+use kvs_media::{AudioCodec, MediaKind, VideoCodec};
 use std::fmt::Write;
 
 /// `a=extmap` of the media identification (RFC 9143, section 15.2).
-pub const MID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
+pub(crate) const MID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 
 /// `a=extmap` of the transport-wide sequence numbers (draft-holmer-rmcat-transport-wide-cc-extensions-01).
-pub const TRANSPORT_CC_URI: &str =
+pub(crate) const TRANSPORT_CC_URI: &str =
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
-/// Payload type of Opus, the one every implementation uses.
-const OPUS: u8 = 111;
-
-/// H.264 payload types with their RTX and `profile-level-id`.
-///
-/// Constrained baseline comes last as well as first in merit: old C SDK masters take the last H.264 of the offer on a
-/// tie, and browsers take the first that they can send, which is constrained baseline for Chromium anyway.
-///
-/// Never VP8 beside H.264: Chromium as answerer sends VP8 when it is there, whatever the answer says.
-const H264: [(u8, u8, &str); 3] = [(104, 105, "640032"), (106, 107, "4d001f"), (102, 103, "42e01f")];
-
-/// The media sections of an offer. Audio comes first: C SDK masters write their answer in that order.
-pub(crate) fn sections(audio: bool, video: bool) -> Vec<OfferedSection> {
-    let extensions = || {
-        [(1, MID_URI), (2, TRANSPORT_CC_URI)]
+/// The media sections of an offer of these codecs, the most wanted first. Audio comes first: C SDK masters write their
+/// answer in that order.
+pub(crate) fn sections(audio: &[AudioCodec], video: &[VideoCodec]) -> Vec<OfferedSection> {
+    let audio = audio.iter().flat_map(|codec| codec::offered_audio(*codec)).collect();
+    let video = video.iter().flat_map(|codec| codec::offered_video(*codec)).collect();
+    let sections: [(_, Vec<PayloadFormat>); 2] = [(MediaKind::Audio, audio), (MediaKind::Video, video)];
+    let offered = sections.into_iter().filter(|(_, formats)| !formats.is_empty()).enumerate();
+    let section = |(index, (kind, formats)): (usize, (MediaKind, Vec<PayloadFormat>))| OfferedSection {
+        kind,
+        mid: index.to_string(),
+        formats,
+        extensions: [(1, MID_URI), (2, TRANSPORT_CC_URI)]
             .map(|(id, uri)| HeaderExtension { id, uri: uri.to_owned() })
-            .to_vec()
+            .to_vec(),
     };
-    let mut sections = Vec::new();
-    let mut section = |kind, formats| {
-        let mid = sections.len().to_string();
-        sections.push(OfferedSection { kind, mid, formats, extensions: extensions() });
-    };
-    if audio {
-        section(
-            MediaKind::Audio,
-            vec![PayloadFormat { payload_type: OPUS, codec: Codec::Opus { stereo: false } }],
-        );
-    }
-    if video {
-        // Without RTX, Chromium's bandwidth probes are padding on the media SSRC, and a lost probe can never be
-        // repaired.
-        let formats = H264.iter().flat_map(|(payload_type, rtx, profile)| {
-            let codec = Codec::H264 {
-                profile_level_id: (*profile).to_owned(),
-                packetization_mode: 1,
-                parameter_sets: Vec::new(),
-            };
-            [
-                PayloadFormat { payload_type: *payload_type, codec },
-                PayloadFormat { payload_type: *rtx, codec: Codec::Rtx { apt: *payload_type } },
-            ]
-        });
-        section(MediaKind::Video, formats.collect());
-    }
-    sections
+    offered.map(section).collect()
 }
 
 /// What is ours alone in an offer.
@@ -106,29 +78,11 @@ pub(crate) fn write(
         line(format_args!("a=rtcp-mux"));
         line(format_args!("a=rtcp-rsize"));
         for PayloadFormat { payload_type, codec } in &section.formats {
-            match codec {
-                Codec::Opus { .. } => {
-                    line(format_args!("a=rtpmap:{payload_type} opus/48000/2"));
-                    line(format_args!("a=fmtp:{payload_type} minptime=10;useinbandfec=1"));
-                }
-                Codec::H264 { profile_level_id, packetization_mode, .. } => {
-                    line(format_args!("a=rtpmap:{payload_type} H264/90000"));
-                    let bitrate = start_bitrate_kbps.map_or_else(String::new, |kbps| {
-                        format!(";x-google-min-bitrate={kbps};x-google-start-bitrate={kbps}")
-                    });
-                    line(format_args!(
-                        "a=fmtp:{payload_type} level-asymmetry-allowed=1;packetization-mode={packetization_mode};profile-level-id={profile_level_id}{bitrate}"
-                    ));
-                    for feedback in ["nack", "nack pli", "ccm fir"] {
-                        line(format_args!("a=rtcp-fb:{payload_type} {feedback}"));
-                    }
-                }
-                Codec::Rtx { apt } => {
-                    line(format_args!("a=rtpmap:{payload_type} rtx/90000"));
-                    line(format_args!("a=fmtp:{payload_type} apt={apt}"));
-                }
+            line(format_args!("a=rtpmap:{payload_type} {}", codec.rtpmap()));
+            line(format_args!("a=fmtp:{payload_type} {}", codec.offered_fmtp(start_bitrate_kbps)));
+            for feedback in codec.offered_feedback().iter().chain(&["transport-cc"]) {
+                line(format_args!("a=rtcp-fb:{payload_type} {feedback}"));
             }
-            line(format_args!("a=rtcp-fb:{payload_type} transport-cc"));
         }
         for HeaderExtension { id, uri } in &section.extensions {
             line(format_args!("a=extmap:{id} {uri}"));
@@ -146,7 +100,7 @@ mod tests {
     fn the_offer_is_what_every_known_master_reads() {
         let identity =
             Identity { session_id: 7, fingerprint: "AB:CD", ice_ufrag: "someufrag", ice_pwd: "somepwd" };
-        let offer = write(&sections(true, true), &identity, Some(2000));
+        let offer = write(&sections(&[AudioCodec::Opus], &[VideoCodec::H264]), &identity, Some(2000));
         assert!(offer.ends_with("\r\n"));
         assert!(offer.lines().count() * 2 == offer.matches(['\r', '\n']).count());
         // base64 of the JSON around it must stay below 10,000 characters.
@@ -173,9 +127,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_offered_are_the_codecs_that_are_wanted() {
+        let offered = |audio: &[AudioCodec], video: &[VideoCodec]| -> Vec<_> {
+            let formats = sections(audio, video).into_iter().flat_map(|section| section.formats);
+            let mut names: Vec<_> = formats
+                .filter(|format| !format.codec.is_rtx())
+                .map(|format| format.codec.encoding_name())
+                .collect();
+            names.dedup();
+            names
+        };
+        assert_eq!(offered(&[AudioCodec::Opus], &[VideoCodec::H264]), ["opus", "H264"]);
+        assert_eq!(offered(&[AudioCodec::Opus], &[]), ["opus"]);
+        assert_eq!(offered(&[], &[VideoCodec::H264]), ["H264"]);
+        assert_eq!(offered(&[], &[]), [""; 0]);
+    }
+
+    #[test]
     fn one_kind_alone() {
         let identity = Identity { session_id: 7, fingerprint: "AB", ice_ufrag: "u", ice_pwd: "p" };
-        let offer = write(&sections(false, true), &identity, None);
+        let offer = write(&sections(&[], &[VideoCodec::H264]), &identity, None);
         assert!(offer.contains("a=group:BUNDLE 0\r\n") && !offer.contains("m=audio"));
         assert!(!offer.contains("x-google"));
     }

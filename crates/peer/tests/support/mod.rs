@@ -1,7 +1,8 @@
 //! The offer that all answers of these tests are to, answers of real masters, and edits of them.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
-use kvs_peer::sdp::{Codec, HeaderExtension, MediaKind, OfferedSection, PayloadFormat};
+use kvs_media::MediaKind;
+use kvs_peer::sdp::{Codec, H264Parameters, HeaderExtension, OfferedSection, PayloadFormat};
 
 /// Answers to [`offer`], written by: Chromium 156, aiortc 1.16, Pion 4.2 (with all candidates in the answer) and Pion
 /// without an audio codec; and after the form of: Firefox, webrtcbin, AWS's C SDK.
@@ -29,11 +30,11 @@ pub fn offer() -> Vec<OfferedSection> {
     let extension = |id, uri: &str| HeaderExtension { id, uri: uri.to_owned() };
     let mut video = Vec::new();
     for (payload_type, profile) in [(104, "640032"), (106, "4d001f"), (102, "42e01f")] {
-        let codec = Codec::H264 {
+        let codec = Codec::H264(H264Parameters {
             profile_level_id: profile.to_owned(),
             packetization_mode: 1,
             parameter_sets: Vec::new(),
-        };
+        });
         video.push(PayloadFormat { payload_type, codec });
         video.push(PayloadFormat { payload_type: payload_type + 1, codec: Codec::Rtx { apt: payload_type } });
     }

@@ -31,7 +31,7 @@ impl Producer {
         }
         self.end_spill();
         self.abort_session(CloseReason::Ended("nobody waits for it any longer"), now);
-        self.check_drained();
+        self.settle(now);
         if fragments == 0 && frames == [0; 2] {
             return None;
         }
@@ -77,6 +77,6 @@ mod tests {
         push(&mut producer, 30..40);
         producer.finish(now + Duration::from_secs(4));
         assert!(!producer.is_drained());
-        assert_eq!(producer.buffered_frames(TrackKind::Video), 10);
+        assert_eq!(producer.statistics().buffered_frames, [10, 0]);
     }
 }

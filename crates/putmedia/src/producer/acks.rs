@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::Producer;
 use super::event::{CloseReason, DropReason, Event, SessionId};
-use super::session::Link;
+use super::link::Link;
+use crate::error_id::error_name;
 use crate::fragment::Sent;
-use crate::{Ack, AckKind, Remedy, TrackKind, error_name, remedy};
+use crate::{Ack, AckKind, Remedy, TrackKind, remedy};
 
 /// A fragment that was answered with this many "try again" errors over this time is given up, so that one that the
 /// service cannot digest does not stop all that follow.
@@ -32,10 +33,7 @@ impl Producer {
             }
             self.handle_ack(ack, now);
         }
-        self.check_drained();
-        self.connect_if_needed(now);
-        // Deletions made room.
-        self.spool_due(now);
+        self.settle(now);
     }
 
     fn handle_ack(&mut self, ack: Ack, now: Instant) {
@@ -187,7 +185,5 @@ impl Producer {
             self.dropped(0, frames, 0, DropReason::Failed);
         }
         self.link = Link::Failed;
-        self.spool_due(now);
-        self.check_drained();
     }
 }

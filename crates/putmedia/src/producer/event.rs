@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::AckKind;
+use crate::error_id::error_name;
 use crate::spool::{SpoolKey, SpooledFragment};
 
 /// One PutMedia session of a producer, counted from 1.
@@ -40,25 +41,26 @@ pub enum Output {
     Load(SpoolKey),
     /// Delete this from the spool, after everything that was asked for before.
     Delete(SpoolKey),
-    /// Something happened.
+    /// For the application. Nothing has to be done for it but for [`Event::RefreshStream`] and
+    /// [`Event::RefreshCredentials`].
     Event(Event),
 }
 
-/// Something happened.
+/// What a producer tells of itself and of the service.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// The service accepted the session.
     SessionOpened(SessionId),
     /// The session is over.
     SessionClosed {
-        /// Which one.
+        /// As it was given with [`Output::Connect`].
         id: SessionId,
-        /// Why.
+        /// On purpose, or not.
         reason: CloseReason,
     },
-    /// An acknowledgement.
+    /// The service has said something of a fragment, or of the session.
     Ack {
-        /// Its kind.
+        /// What it said.
         kind: AckKind,
         /// Timecode of the fragment in milliseconds since the epoch, also when the session counts relatively.
         timecode_ms: Option<u64>,
@@ -67,33 +69,33 @@ pub enum Event {
     },
     /// Media was given up.
     Dropped {
-        /// Whole fragments.
+        /// Whole fragments; 0 where only frames went that were in none yet.
         fragments: u64,
         /// Frames of video and of audio, those of the fragments included.
         frames: [u64; 2],
-        /// Their bytes.
+        /// Bytes of the payload of these.
         bytes: u64,
-        /// Why.
+        /// Which bound, or whose fault.
         reason: DropReason,
     },
     /// These frames of video and of audio came when the fragment of their time was closed already, or could not take
     /// their track: they are stored, in a session of their own.
     StoredLate {
-        /// How many.
+        /// Since the last such event: video (never), audio.
         frames: [u64; 2],
     },
     /// The video of a fragment begins with a picture that refers to what is not in it: a key frame would help.
     KeyFrameWanted,
     /// The spool held these fragments from before; they are sent first.
     Restored {
-        /// How many.
+        /// At least one.
         fragments: u64,
         /// Their frames of video and of audio.
         frames: [u64; 2],
     },
     /// The spool could not do what was asked. The media stays in memory, if it was there.
     SpoolFailed {
-        /// For people.
+        /// Names the file or folder, for people.
         message: String,
     },
     /// Ask the control plane for stream and endpoint again before the next session.
@@ -104,7 +106,7 @@ pub enum Event {
     Error {
         /// `ErrorId` of an acknowledgement, or HTTP status.
         code: u32,
-        /// For people.
+        /// Names fragment and error, for people.
         message: String,
         /// The producer has given up.
         fatal: bool,
@@ -152,12 +154,14 @@ pub enum CloseReason {
     Lost(String),
     /// The service answered the request with an error.
     Refused {
-        /// HTTP status.
+        /// HTTP status, not 200.
         status: u16,
         /// `x-amz-ErrorType`, if there was one.
         error_type: Option<String>,
         /// The message of its body.
         message: String,
+        /// What to do about it.
+        refusal: Refusal,
     },
     /// No acknowledgement for too long.
     Stale,
@@ -170,60 +174,30 @@ impl fmt::Display for CloseReason {
         match self {
             CloseReason::Ended(why) => write!(f, "ended: {why}"),
             CloseReason::Lost(why) => write!(f, "connection lost: {why}"),
-            CloseReason::Refused { status, error_type, message } => {
+            CloseReason::Refused { status, error_type, message, .. } => {
                 write!(f, "refused with HTTP {status} {}: {message}", error_type.as_deref().unwrap_or(""))
             }
             CloseReason::Stale => f.write_str("no acknowledgement for too long"),
-            CloseReason::ErrorAck(id) => write!(f, "error {id} {}", crate::error_name(*id)),
+            CloseReason::ErrorAck(id) => write!(f, "error {id} {}", error_name(*id)),
         }
     }
 }
 
-/// What an HTTP error answer to PutMedia means.
+/// What an HTTP error answer to PutMedia asks for. `kvs-aws` tells it for the transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Credentials are wrong, expired, or lack `kinesisvideo:PutMedia`.
-    NotAuthorized,
-    /// The stream is gone, or this is not its endpoint.
+    /// Credentials are wrong, expired, or lack `kinesisvideo:PutMedia`: other ones are fetched.
+    Denied,
+    /// The stream is gone, or this is not its endpoint: the control plane is asked.
     NotFound,
-    /// Too many connections or requests.
-    Throttled,
-    /// The request as such is not accepted.
-    Invalid,
-    /// The service has a problem.
-    Service,
-}
-
-impl Refusal {
-    /// By the error type where there is one, by the status otherwise.
-    pub fn classify(status: u16, error_type: Option<&str>) -> Self {
-        let name = error_type.unwrap_or_default();
-        // The header may carry `Name:http://…` as other AWS services do.
-        match name.split([':', '#']).next().unwrap_or_default() {
-            "ConnectionLimitExceededException"
-            | "ClientLimitExceededException"
-            | "ThrottlingException"
-            | "LimitExceededException" => return Refusal::Throttled,
-            "InvalidEndpointException" | "ResourceNotFoundException" => return Refusal::NotFound,
-            "NotAuthorizedException" | "AccessDeniedException" | "ExpiredTokenException" => {
-                return Refusal::NotAuthorized;
-            }
-            _ => {}
-        }
-        match status {
-            401 | 403 => Refusal::NotAuthorized,
-            404 => Refusal::NotFound,
-            429 => Refusal::Throttled,
-            400..=499 => Refusal::Invalid,
-            _ => Refusal::Service,
-        }
-    }
+    /// Throttling, a fault of the service, a request that is not accepted: nothing but another attempt.
+    Other,
 }
 
 /// What a session's connection should do next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Transmit {
-    /// Send this.
+    /// Send this; it counts as sent.
     Data(Bytes),
     /// Nothing now; ask again after the next input.
     Wait,
@@ -248,7 +222,7 @@ pub struct Statistics {
     pub track_distance: [Duration; 2],
     /// Fragments sent whole, replays included.
     pub fragments_sent: u64,
-    /// RECEIVED acknowledgements.
+    /// RECEIVED acknowledgements: more than fragments, if some are sent again.
     pub fragments_received: u64,
     /// Fragments that the service has for good.
     pub fragments_persisted: u64,
@@ -274,6 +248,8 @@ pub struct Statistics {
     pub buffered_duration: Duration,
     /// Fragments that wait or are not yet acknowledged, in memory or in the spool.
     pub buffered_fragments: u64,
+    /// Their frames: video, audio.
+    pub buffered_frames: [u64; 2],
     /// Sessions that the service accepted.
     pub sessions: u64,
     /// Sessions that ended otherwise than on purpose, refused ones included.

@@ -4,8 +4,10 @@ mod abandon;
 mod acks;
 mod config;
 mod event;
+mod link;
 mod session;
 mod spool;
+mod spool_state;
 
 pub use config::{ProducerConfig, SpoolConfig, Timecodes, WhenFull};
 pub use event::{
@@ -23,8 +25,8 @@ use crate::interleave::{Interleaver, Pushed};
 use crate::leading::{Leading, Ready};
 use crate::store::Store;
 use crate::{Backoff, EventRefused, FragmentEvent, Frame, TrackFormat, TrackKind};
-use session::Link;
-use spool::Spool;
+use link::Link;
+use spool_state::Spool;
 
 /// Payload that may wait in the interleaver: 20 s at 12 Mbit/s. Beyond it frames are handed on without waiting.
 const INTERLEAVE_BYTES: usize = 32 << 20;
@@ -143,9 +145,9 @@ impl Producer {
             self.release_leading(now);
         }
         self.interleaver.set_expected(kind, false);
-        self.pump(now);
+        self.place_ready(now);
         self.store.decide_header(self.expected(), false);
-        self.connect_if_needed(now);
+        self.settle(now);
     }
 
     /// How much later than their time frames may come, as far as the host knows (a LATENCY query, a jitter buffer): so
@@ -167,8 +169,8 @@ impl Producer {
         self.leading.shift_time(delta_ms);
         self.interleaver.shift_time(delta_ms);
         self.fragmenter.shift_time(delta_ms, &mut self.store, now);
-        self.tell_fragmenter();
-        self.connect_if_needed(now);
+        self.report_fragmenter();
+        self.settle(now);
     }
 
     /// The times of frames that are pushed are this clock's, and nobody has confirmed it: what goes to the spool says so.
@@ -183,7 +185,7 @@ impl Producer {
         self.host_clock = None;
         let known = self.known_clock.insert(Known { clock, skew_ms });
         self.store.shift_restored(known);
-        self.connect_if_needed(now);
+        self.settle(now);
     }
 
     /// Whether a session has had something of what was pushed.
@@ -219,11 +221,6 @@ impl Producer {
         !self.memory_is_over() || self.store.holds_one() || matches!(self.link, Link::Failed)
     }
 
-    /// Changes what happens when storage is full.
-    pub fn set_when_full(&mut self, when_full: WhenFull) {
-        self.config.when_full = when_full;
-    }
-
     /// Takes a frame. Frames of a track must come in decoding order.
     pub fn push_frame(&mut self, frame: Frame, now: Instant) {
         let kind = frame.track;
@@ -252,7 +249,8 @@ impl Producer {
             if self.after_loss {
                 self.interleaver.pass(kind, frame.time);
                 self.drop_frame(&frame, DropReason::AfterLoss);
-                self.pump(now);
+                self.place_ready(now);
+                self.settle(now);
                 return;
             }
         }
@@ -264,7 +262,8 @@ impl Producer {
         }
         let ready = self.leading.push(Pushed { frame, format, number }, now);
         self.interleave(ready, now);
-        self.pump(now);
+        self.place_ready(now);
+        self.settle(now);
     }
 
     fn interleave(&mut self, ready: Vec<Ready>, now: Instant) {
@@ -287,7 +286,7 @@ impl Producer {
         }
         self.close_fragment(now);
         self.fragmenter.await_key();
-        self.connect_if_needed(now);
+        self.settle(now);
     }
 
     /// Ends the stream: what is queued is sent, and [`Event::Drained`] tells when all of it is acknowledged.
@@ -300,9 +299,7 @@ impl Producer {
         if !std::mem::replace(&mut self.finishing, true) {
             self.retry_soon(now);
         }
-        self.connect_if_needed(now);
-        self.spool_due(now);
-        self.check_drained();
+        self.settle(now);
     }
 
     /// Since [`finish`](Self::finish) everything was acknowledged, and no frame came.
@@ -337,9 +334,9 @@ impl Producer {
         if self.leading.poll_timeout().is_some_and(|deadline| now >= deadline) {
             self.release_leading(now);
         }
-        self.pump(now);
+        self.place_ready(now);
         self.handle_link_timeout(now);
-        self.spool_due(now);
+        self.settle(now);
     }
 
     /// Figures up to now.
@@ -348,6 +345,7 @@ impl Producer {
             buffered_bytes: self.store.bytes as u64,
             buffered_duration: self.store.span(),
             buffered_fragments: self.store.len() as u64,
+            buffered_frames: self.store.frames(),
             spooled_bytes: self.store.spooled_bytes,
             track_distance: TrackKind::ALL.map(|kind| self.interleaver.distance(kind)),
             ..self.statistics.clone()
@@ -364,11 +362,11 @@ impl Producer {
     /// Ends the open fragment.
     pub(super) fn close_fragment(&mut self, now: Instant) {
         self.fragmenter.close(&mut self.store, now);
-        self.tell_fragmenter();
+        self.report_fragmenter();
     }
 
-    /// Tells what the fragmenter has had to do.
-    fn tell_fragmenter(&mut self) {
+    /// Counts and reports what the fragmenter has had to do.
+    fn report_fragmenter(&mut self) {
         self.statistics.epochs += std::mem::take(&mut self.fragmenter.epochs_begun);
         let late = std::mem::take(&mut self.fragmenter.stored_late);
         if late != [0; 2] {
@@ -395,13 +393,19 @@ impl Producer {
         Some(self.store.open()?.last_frame_at + self.config.silence)
     }
 
-    fn pump(&mut self, now: Instant) {
-        while let Some(queued) = self.interleaver.pop(now) {
-            self.place(queued, now);
-        }
+    /// Does what an input has made possible or necessary: each ends with this, once all that it changes is changed.
+    fn settle(&mut self, now: Instant) {
         self.enforce_bounds(now);
         self.connect_if_needed(now);
         self.spool_due(now);
+        self.check_drained();
+    }
+
+    /// Puts frames into fragments that wait for the other track no longer.
+    fn place_ready(&mut self, now: Instant) {
+        while let Some(queued) = self.interleaver.pop(now) {
+            self.place(queued, now);
+        }
     }
 
     fn flush_interleaver(&mut self, now: Instant) {
@@ -409,7 +413,6 @@ impl Producer {
         while let Some(queued) = self.interleaver.pop_now() {
             self.place(queued, now);
         }
-        self.enforce_bounds(now);
     }
 
     fn place(&mut self, queued: crate::interleave::Queued, now: Instant) {
@@ -426,7 +429,7 @@ impl Producer {
             over_before_key: next_key.is_none() || self.interleaver.ended_before_key(kind),
         };
         let placed = self.fragmenter.place(queued, tracks, &mut self.store, now);
-        self.tell_fragmenter();
+        self.report_fragmenter();
         let reason = match placed {
             Placed::Stored => {
                 self.last_frame_at = Some(now);

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use super::event::{CloseReason, DropReason, Event, Output, Refusal, SessionId, SessionStart, Transmit};
+use super::link::{Ending, Link, Session};
 use super::{Producer, Timecodes};
+use crate::AckParser;
 use crate::fragment::Sent;
-use crate::{AckParser, TrackKind};
 
 /// Bytes gathered into one piece for the connection: few system calls and TLS records in a replay, no delay
 /// for a live frame.
@@ -23,60 +24,6 @@ const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// A session is replaced this long before its credentials end, or in the last quarter of what is left of them: by
 /// then `kvs-aws` has others.
 const BEFORE_EXPIRY: Duration = Duration::from_secs(60);
-
-#[derive(Debug)]
-pub(super) enum Link {
-    Down {
-        /// Not before this.
-        retry_at: Option<Instant>,
-    },
-    Up(Box<Session>),
-    /// A fatal error: nothing is sent any more.
-    Failed,
-}
-
-#[derive(Debug)]
-pub(super) struct Session {
-    pub(super) id: SessionId,
-    opened: bool,
-    started: Instant,
-    /// At the first cut after this another session takes its place.
-    replace_at: Instant,
-    replace_why: &'static str,
-    pub(super) acks: AckParser,
-    /// What its timecodes are relative to, if they are.
-    base_ms: Option<u64>,
-    /// Id of the header that was sent.
-    header: Option<u64>,
-    /// Fragment in transmission and its next part.
-    cursor: Option<(u64, usize)>,
-    /// The fragment whose end was marked with a tag.
-    marked_end: Option<u64>,
-    /// Sent data waits for an acknowledgement since then.
-    pub(super) unacknowledged_since: Option<Instant>,
-    ending: Option<Ending>,
-}
-
-impl Session {
-    /// The service answered 200, and the body has not ended.
-    pub(super) fn is_open(&self) -> bool {
-        self.opened && self.ending.is_none()
-    }
-
-    /// The fragment in transmission.
-    pub(super) fn current(&self) -> Option<u64> {
-        self.cursor.map(|(id, _)| id)
-    }
-}
-
-#[derive(Debug)]
-struct Ending {
-    why: &'static str,
-    /// Acknowledgements are waited for until then.
-    until: Option<Instant>,
-    /// The body has ended, or should have: the session is over by then, whatever the service does.
-    over_at: Option<Instant>,
-}
 
 enum Step {
     Wrote,
@@ -122,6 +69,7 @@ impl Producer {
                     (_, reason) => reason,
                 };
                 self.close_session(reason, now);
+                self.settle(now);
             }
             _ => {}
         }
@@ -151,7 +99,7 @@ impl Producer {
                 Step::Wait => break Transmit::Wait,
             }
         };
-        self.check_drained();
+        self.settle(now);
         if out.is_empty() {
             return transmit;
         }
@@ -181,7 +129,6 @@ impl Producer {
         self.link = Link::Up(Box::new(Session {
             id,
             opened: false,
-            started: now,
             replace_at: now + self.config.session_max,
             replace_why: "it is old",
             acks: AckParser::default(),
@@ -391,44 +338,24 @@ impl Producer {
             fragment.sent = Sent::No;
             fragment.received = None;
         }
-        if let CloseReason::Refused { status, error_type, message } = &reason {
-            let refusal = Refusal::classify(*status, error_type.as_deref());
+        if let CloseReason::Refused { status, error_type, message, refusal } = &reason {
             let message = format!(
                 "PutMedia was refused with HTTP {status} {}: {message}",
                 error_type.as_deref().unwrap_or_default()
             );
-            let denied = refusal == Refusal::NotAuthorized;
+            let denied = *refusal == Refusal::Denied;
             self.event(Event::Error { code: u32::from(*status), message, fatal: false, denied });
             match refusal {
-                Refusal::NotAuthorized => {
+                Refusal::Denied => {
                     if is_due(&mut self.renewed, now) {
                         self.event(Event::RefreshCredentials);
                     }
                 }
                 Refusal::NotFound => self.event(Event::RefreshStream),
-                Refusal::Throttled | Refusal::Invalid | Refusal::Service => {}
+                Refusal::Other => {}
             }
         }
         self.event(Event::SessionClosed { id, reason });
-        self.check_drained();
-        self.connect_if_needed(now);
-        // What was to wait for an acknowledgement need not any more.
-        self.enforce_bounds(now);
-        self.spool_due(now);
-    }
-
-    /// Whether media of this kind waits in fragments, for tests and diagnosis.
-    #[doc(hidden)]
-    pub fn buffered_frames(&self, kind: TrackKind) -> u64 {
-        self.store.iter().map(|fragment| fragment.frames[kind.index()]).sum()
-    }
-
-    /// Age of the session that is open.
-    pub fn session_age(&self, now: Instant) -> Option<Duration> {
-        match &self.link {
-            Link::Up(session) => Some(now.saturating_duration_since(session.started)),
-            _ => None,
-        }
     }
 }
 

@@ -3,56 +3,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::config::SpoolConfig;
 use super::event::{DropReason, Event, Output};
-use super::session::Link;
+use super::link::Link;
+use super::spool_state::{MAX_WRITING, State};
 use super::{Producer, WhenFull};
 use crate::fragment::{Fragment, Header, Sent, Spooled};
 use crate::spool::{FileName, Found, SpoolKey, SpooledFragment};
 use crate::store::Shed;
 
-/// Fragments that are being written. More wait in memory, where they count.
-const MAX_WRITING: usize = 4;
 /// The last fragments of an input that has ended are written after this long.
 const LAST_AFTER: Duration = Duration::from_secs(1);
 /// A disk that failed is tried again after this long, and then after twice as long each time, up to `RETRY_MAX`.
 const RETRY: Duration = Duration::from_secs(2);
 const RETRY_MAX: Duration = Duration::from_secs(60);
-
-#[derive(Debug)]
-pub(super) struct Spool {
-    config: SpoolConfig,
-    state: State,
-    writing: usize,
-    /// Everything is written at once.
-    rest: bool,
-}
-
-#[derive(Debug)]
-enum State {
-    /// It is not known yet what is in it.
-    Opening,
-    /// It cannot be used for now.
-    Unavailable,
-    Ready {
-        run: u64,
-        /// The disk failed: not before this, and how often in a row.
-        retry: Option<(Instant, u32)>,
-    },
-}
-
-impl Spool {
-    pub(super) fn new(config: SpoolConfig) -> Self {
-        Self { config, state: State::Opening, writing: 0, rest: false }
-    }
-
-    /// Number of the run, when something can be written now.
-    fn writable(&self, now: Instant) -> Option<u64> {
-        let State::Ready { run, retry } = self.state else { return None };
-        let free = self.writing < MAX_WRITING && retry.is_none_or(|(at, _)| now >= at);
-        (free || self.rest).then_some(run)
-    }
-}
 
 impl Producer {
     /// The spool can be used. `found` is what it held, oldest first; it is sent before everything else. `run` is the
@@ -114,8 +77,7 @@ impl Producer {
         }
         // It may have been larger in the run before.
         self.fit_spool(0);
-        self.spool_due(now);
-        self.connect_if_needed(now);
+        self.settle(now);
     }
 
     /// The spool cannot be used for now: the producer goes on as if there were none, until it is opened.
@@ -125,7 +87,7 @@ impl Producer {
             spool.state = State::Unavailable;
             self.statistics.spool_failures += 1;
             self.event(Event::SpoolFailed { message });
-            self.connect_if_needed(now);
+            self.settle(now);
         }
     }
 
@@ -141,8 +103,7 @@ impl Producer {
             }
         }
         self.spool_failed(message);
-        self.check_drained();
-        self.connect_if_needed(now);
+        self.settle(now);
     }
 
     /// A fragment was written, or not.
@@ -170,8 +131,7 @@ impl Producer {
                 self.spool_failed(message);
             }
         }
-        self.enforce_bounds(now);
-        self.spool_due(now);
+        self.settle(now);
     }
 
     /// A fragment was read, or not; then the spool has set its file aside.
@@ -182,7 +142,7 @@ impl Producer {
         let message = match result {
             Ok(SpooledFragment { head, blocks }) if head.frames == fragment.frames => {
                 self.store.put_back(key.id, blocks);
-                self.enforce_bounds(now);
+                self.settle(now);
                 return;
             }
             Ok(_) => format!("the spooled fragment {} is another one", key.file),
@@ -194,8 +154,7 @@ impl Producer {
             self.dropped(1, fragment.frames, fragment.payload, DropReason::SpoolDamaged);
         }
         self.spool_failed(message);
-        self.check_drained();
-        self.connect_if_needed(now);
+        self.settle(now);
     }
 
     /// Writes everything that is not written yet, because the process is about to end.
@@ -395,6 +354,5 @@ impl Producer {
                 }
             }
         }
-        self.check_drained();
     }
 }

@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use super::file::{FileName, Found, SpoolKey};
 use super::record::{Damage, PREFIX, Prefix, SpooledFragment};
-use super::{FileName, Found, SpoolKey};
 
 /// Damaged files that are kept; of more, the oldest go.
 const MAX_DAMAGED: usize = 8;
@@ -32,9 +32,9 @@ pub enum SpoolError {
     /// A hash collision, or somebody moved folders.
     #[error("the spool {folder} belongs to the stream {found:?}")]
     OtherStream {
-        /// Where.
+        /// The folder that was to be opened.
         folder: PathBuf,
-        /// Whose.
+        /// The stream that its files belong to.
         found: String,
     },
     /// The operating system says no.
@@ -50,7 +50,7 @@ pub enum SpoolError {
     OtherVersion {
         /// Where it is.
         path: PathBuf,
-        /// Which version.
+        /// Which version wrote it.
         damage: Damage,
     },
     /// A file is not what was written.
@@ -70,7 +70,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> SpoolError + '_ {
 /// A folder that was opened, with what was in it.
 #[derive(Debug)]
 pub struct Opened {
-    /// The folder.
+    /// Open, and locked for this process.
     pub directory: Directory,
     /// Fragments, oldest first.
     pub found: Vec<Found>,

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
-use crate::fragment::Block;
+use crate::block::Block;
 use crate::{Codec, HostClock, TrackDetails, TrackFormat, TrackKind};
 
 /// Bytes of the prefix.
@@ -336,7 +336,7 @@ impl SpooledHead {
 }
 
 impl SpooledFragment {
-    /// The head.
+    /// All but the blocks.
     #[must_use]
     pub fn head(&self) -> &SpooledHead {
         &self.head

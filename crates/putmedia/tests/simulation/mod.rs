@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kvs_putmedia::spool::{FileName, Found, SpoolKey, SpooledFragment};
 use kvs_putmedia::{
-    CloseReason, Event, Frame, MediaTime, Output, Producer, ProducerConfig, SessionId, Statistics,
+    CloseReason, Event, Frame, MediaTime, Output, Producer, ProducerConfig, Refusal, SessionId, Statistics,
     TrackFormat, TrackKind, Transmit,
 };
 use service::{Heard, Service};
@@ -217,7 +217,7 @@ impl Simulation {
         let statistics = self.statistics();
         let [frames_in, restored] = [statistics.frames_in[0], statistics.frames_restored[0]];
         let [persisted, dropped] = [statistics.frames_persisted[0], statistics.frames_dropped[0]];
-        let kept = self.producer.buffered_frames(TrackKind::Video);
+        let kept = self.producer.statistics().buffered_frames[0];
         assert_eq!(
             frames_in + restored,
             persisted + dropped + kept,
@@ -269,7 +269,8 @@ impl Simulation {
         match self.network {
             Network::Absent => self.close(CloseReason::Lost("refused".to_owned())),
             Network::Refuses(status) => {
-                self.close(CloseReason::Refused { status, error_type: None, message: String::new() })
+                let (message, refusal) = (String::new(), Refusal::Other);
+                self.close(CloseReason::Refused { status, error_type: None, message, refusal });
             }
             Network::Silent => {}
             _ => self.producer.handle_connected(id),

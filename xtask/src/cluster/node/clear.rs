@@ -9,8 +9,9 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{RUN, are_there_any, cgroups, id, kubelet, mounts, network, run_folder, sysctls};
-use crate::cluster::control_plane::{self, processes_of};
+use super::run_folder::{RUN, any_node, id, run_folder};
+use super::{cgroups, kubelet, mounts, network, sysctls};
+use crate::cluster::processes::{is_control_plane, processes_of};
 
 const WITHIN: Duration = Duration::from_secs(20);
 /// Where kubelet, libcni and containerd's shims write, whatever they are told.
@@ -47,7 +48,7 @@ pub fn clear(dir: &Path) -> Result<bool> {
         let _ = fs::remove_dir(folder);
     }
     fs::remove_dir_all(&run).with_context(|| format!("cannot remove {}", run.display()))?;
-    if !are_there_any() {
+    if !any_node() {
         sysctls::restore()?;
         kubelet::clear_device_plugins();
         fs::remove_dir_all(RUN).with_context(|| format!("cannot remove {RUN}"))?;
@@ -61,7 +62,7 @@ fn end_processes(dir: &Path) -> Result<()> {
     let deadline = Instant::now() + WITHIN;
     loop {
         let left: Vec<_> =
-            processes_of(dir)?.into_iter().filter(|process| !control_plane::is_part(*process)).collect();
+            processes_of(dir)?.into_iter().filter(|process| !is_control_plane(*process)).collect();
         if left.is_empty() {
             return Ok(());
         }

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::tool;
+use crate::process::output;
 
 /// What an image is made of.
 pub struct Image<'a> {
@@ -29,8 +29,8 @@ impl Image<'_> {
         for path in ["", "tmp", "etc"].into_iter().map(Path::new).chain(self.links.iter().map(Path::new)) {
             let path = root.join(path);
             let is_link = self.links.iter().any(|link| path == root.join(link));
-            let made = if is_link { path.parent().unwrap_or(&root) } else { &path };
-            fs::create_dir_all(made).with_context(|| format!("cannot make {}", made.display()))?;
+            let folder = if is_link { path.parent().unwrap_or(&root) } else { &path };
+            fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
             if is_link {
                 std::os::unix::fs::symlink("/program", &path)?;
             }
@@ -39,7 +39,7 @@ impl Image<'_> {
             .with_context(|| format!("cannot copy {}", self.program.display()))?;
         fs::write(root.join("etc/passwd"), "root:x:0:0::/:\nnonroot:x:65532:65532::/:\n")?;
         tar(folder, "layer.tar", "root", &["."])?;
-        let sum = tool(Command::new("sha256sum").arg("layer.tar").current_dir(folder))?;
+        let sum = output(Command::new("sha256sum").arg("layer.tar").current_dir(folder))?;
         let layer = format!("sha256:{}", sum.split_whitespace().next().unwrap_or_default());
         let config = json!({
             "architecture": architecture(),
@@ -56,7 +56,7 @@ impl Image<'_> {
 }
 
 fn tar(folder: &Path, archive: &str, root: &str, members: &[&str]) -> Result<()> {
-    tool(
+    output(
         Command::new("tar")
             .args(["--create", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0", "--sort=name"])
             .args(["--file", archive, "--directory", root])
@@ -84,7 +84,7 @@ pub fn pause(folder: &Path) -> Result<PathBuf> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let (source, program) = (folder.join("pause.c"), folder.join("pause"));
     fs::write(&source, PAUSE)?;
-    tool(Command::new("cc").args(["-static", "-Os", "-s", "-o"]).arg(&program).arg(&source))
+    output(Command::new("cc").args(["-static", "-Os", "-s", "-o"]).arg(&program).arg(&source))
         .context("the pause program needs a C compiler and a static C library (Debian: libc6-dev)")?;
     let image = Image { name: PAUSE_NAME, program: &program, links: &[], entrypoint: &["/program"] };
     image.pack(&folder.join("image"))

@@ -8,7 +8,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
-use super::{Node, run_folder};
+use super::Node;
+use super::run_folder::run_folder;
 use crate::cluster::assets::Assets;
 use crate::cluster::pki::Pki;
 

@@ -4,8 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::tool;
+use super::kubelet;
+use super::run_folder::any_node;
 use crate::packages::on_path;
+use crate::process::output;
 use crate::workspace::target;
 
 const COMMANDS: [&str; 9] =
@@ -14,7 +16,7 @@ const COMMANDS: [&str; 9] =
 const CNI: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
 
 /// Why no package would help, if none would.
-pub fn never() -> Option<String> {
+pub fn unsupported() -> Option<String> {
     if !cfg!(target_os = "linux") {
         return Some("a node needs Linux".to_owned());
     }
@@ -26,7 +28,7 @@ pub fn never() -> Option<String> {
 
 /// Why this machine cannot run pods, if it cannot.
 pub fn node_missing() -> Option<String> {
-    if let Some(reason) = never() {
+    if let Some(reason) = unsupported() {
         return Some(reason);
     }
     if let Some(command) = COMMANDS.into_iter().find(|command| !on_path(command)) {
@@ -37,12 +39,13 @@ pub fn node_missing() -> Option<String> {
     if cni_plugins().is_none() {
         return Some(format!("a node needs the CNI plugins bridge and host-local, in {}", CNI.join(" or ")));
     }
-    if !super::are_there_any() && super::kubelet::answers() {
+    if !any_node() && kubelet::answers() {
         return Some("this machine is a node of another Kubernetes already: a kubelet runs here".to_owned());
     }
     // Compiled in, or loaded, or there is none and the tries below tell.
     if on_path("modprobe") {
-        let _ = tool(Command::new("modprobe").args(["--quiet", "--all", "overlay", "br_netfilter", "veth"]));
+        let _ =
+            output(Command::new("modprobe").args(["--quiet", "--all", "overlay", "br_netfilter", "veth"]));
     }
     cgroups().or_else(kernel)
 }
@@ -87,7 +90,7 @@ fn kernel() -> Option<String> {
         format!("a node needs {what}, which this machine does not allow{reason}")
     };
     let alone = |script: &str, folder: &Path| {
-        tool(Command::new("unshare").args(["--net", "--mount", "sh", "-ec", script, "sh"]).arg(folder))
+        output(Command::new("unshare").args(["--net", "--mount", "sh", "-ec", script, "sh"]).arg(folder))
     };
     for (what, script) in TRIES {
         if let Err(error) = alone(script, Path::new("/")) {

@@ -7,20 +7,20 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::tool;
+use crate::process::output;
 
 /// The mount points of `/proc/self/mountinfo` at or under `folder`, in the order in which they were mounted.
 fn under(mountinfo: &str, folder: &Path) -> Vec<PathBuf> {
     mountinfo
         .lines()
         .filter_map(|line| line.split(' ').nth(4))
-        .map(|point| PathBuf::from(std::ffi::OsString::from_vec(plain(point))))
+        .map(|point| PathBuf::from(std::ffi::OsString::from_vec(unescape(point))))
         .filter(|point| point.starts_with(folder))
         .collect()
 }
 
 /// Space, tab, newline and backslash are written as three octal digits.
-fn plain(text: &str) -> Vec<u8> {
+fn unescape(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut index = 0;
@@ -45,7 +45,7 @@ pub fn clear(folder: &Path) -> Result<()> {
     let read = || fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo");
     for point in under(&read()?, folder).iter().rev() {
         // It may be gone with the one it was mounted in.
-        let _ = tool(Command::new("umount").arg("--lazy").arg(point));
+        let _ = output(Command::new("umount").arg("--lazy").arg(point));
     }
     if let Some(point) = under(&read()?, folder).first() {
         bail!("{} cannot be unmounted", point.display());
@@ -67,6 +67,6 @@ mod tests {
 
     #[test]
     fn escapes_are_those_of_the_kernel() {
-        assert_eq!(plain("a\\134040\\011é\\"), "a\\040\té\\".as_bytes());
+        assert_eq!(unescape("a\\134040\\011é\\"), "a\\040\té\\".as_bytes());
     }
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Node, tool};
+use super::Node;
+use crate::process::output;
 
 /// 10.N.0.0/16: pods in the lower half, ClusterIPs from 10.N.128.0, the link to the node at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,13 +70,13 @@ fn free(routes: &[Route]) -> Option<Network> {
 
 /// Makes namespace, link and routes.
 pub fn make(id: &str, namespace: &Path) -> Result<Network> {
-    let routes = tool(Command::new("ip").args(["-4", "route", "show", "table", "all"]))?;
+    let routes = output(Command::new("ip").args(["-4", "route", "show", "table", "all"]))?;
     let Some(network) = free(&destinations(&routes)) else {
         bail!("every network 10.N.0.0/16 is in use here: `ip route` names them");
     };
     // Not `ip netns`: that leaves a mount of its own behind.
     fs::write(namespace, "").with_context(|| format!("cannot make {}", namespace.display()))?;
-    tool(Command::new("unshare").arg(format!("--net={}", namespace.display())).arg("true"))?;
+    output(Command::new("unshare").arg(format!("--net={}", namespace.display())).arg("true"))?;
     // The link on this machine has the node's id for a name.
     let file = namespace.display().to_string();
     let (host, node, whole) = (
@@ -95,14 +96,14 @@ pub fn make(id: &str, namespace: &Path) -> Result<Network> {
         &["route", "add", "default", "via", &network.host()],
     ];
     for arguments in outside {
-        tool(Command::new("ip").args(arguments))?;
+        output(Command::new("ip").args(arguments))?;
     }
     for arguments in inside {
-        tool(Command::new("nsenter").arg(format!("--net={file}")).arg("ip").args(arguments))?;
+        output(Command::new("nsenter").arg(format!("--net={file}")).arg("ip").args(arguments))?;
     }
-    tool(Command::new("ip").args(["route", "add", &whole, "via", &network.node(), "dev", id]))?;
+    output(Command::new("ip").args(["route", "add", &whole, "via", &network.node(), "dev", id]))?;
     // Both belong to the namespace. The second: answers from pod to pod through a ClusterIP pass iptables, too.
-    tool(Command::new("nsenter").arg(format!("--net={file}")).args([
+    output(Command::new("nsenter").arg(format!("--net={file}")).args([
         "sh",
         "-ec",
         "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables",
@@ -121,7 +122,7 @@ impl Node {
 /// Takes the link away; the namespace goes with its mount and its last process.
 pub fn clear(id: &str) -> Result<()> {
     if Path::new("/sys/class/net").join(id).exists() {
-        tool(Command::new("ip").args(["link", "delete", id]))?;
+        output(Command::new("ip").args(["link", "delete", id]))?;
     }
     Ok(())
 }

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
-use super::{Node, image, machine, run_folder, tool};
-use crate::process::interrupted;
+use super::run_folder::run_folder;
+use super::{Node, image, machine};
+use crate::process::{interrupted, output};
 
 /// The kubelet's images and containers.
 const NAMESPACE: &str = "k8s.io";
@@ -83,7 +84,7 @@ impl Node {
     }
 
     fn ctr(&self, arguments: &[&str]) -> Result<String> {
-        tool(
+        output(
             Command::new("ctr")
                 .arg(format!("--address={}", self.containerd.display()))
                 .args(["--namespace", NAMESPACE])

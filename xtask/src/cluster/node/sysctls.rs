@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::RUN;
+use super::run_folder::RUN;
 
 const NAMES: [&str; 6] = [
     "vm/overcommit_memory",

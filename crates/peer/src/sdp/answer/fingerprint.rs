@@ -1,7 +1,7 @@
 //! Certificate fingerprints as text (RFC 8122, section 5).
 
+use crate::sdp::transport::{Fingerprint, HashAlgorithm};
 use crate::sdp::words::{is_blank, printable};
-use crate::sdp::{Fingerprint, HashAlgorithm};
 
 /// Reads `sha-256 AA:BB:…`: names and digits in any case, with or without colons.
 ///

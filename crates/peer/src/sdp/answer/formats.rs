@@ -1,39 +1,12 @@
 //! The formats of a section: payload types, codecs and their parameters.
 
 use super::lines::Section;
-use crate::sdp::words::{LeftOut, is_blank, printable};
-use crate::sdp::{Codec, MediaKind, OfferedSection, PayloadFormat};
-use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use crate::sdp::codec::{self, Codec, PayloadFormat, RTX};
+use crate::sdp::section::OfferedSection;
+use crate::sdp::words::{LeftOut, is_blank};
 
-/// With or without padding, as `sprop-parameter-sets` come.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
-
-/// What H.264 is without a `profile-level-id`: baseline, level 1 (RFC 6184, 8.1).
-const DEFAULT_PROFILE: &str = "420010";
 /// Most codecs that a refusal names.
 const MAX_NAMED: usize = 8;
-
-const H264: &str = "H264";
-const OPUS: &str = "opus";
-const RTX: &str = "rtx";
-
-impl Codec {
-    /// As in an rtpmap.
-    fn encoding_name(&self) -> &'static str {
-        match self {
-            Codec::H264 { .. } => H264,
-            Codec::Opus { .. } => OPUS,
-            Codec::Rtx { .. } => RTX,
-        }
-    }
-}
 
 /// What a section says about its payload types.
 struct Written<'a> {
@@ -116,75 +89,26 @@ impl Written<'_> {
             .collect()
     }
 
+    /// Of a codec that was offered, whatever the payload type; of any other nothing is received.
     fn media_codec(&self, payload_type: u8, left_out: &mut LeftOut) -> Option<Codec> {
-        let kind = self.offered.kind;
-        let Some(name) = self.name(payload_type) else {
-            let codec = &self.offered_format(payload_type)?.codec;
-            if matches!(codec, Codec::Rtx { .. }) {
-                return None;
-            }
-            left_out
-                .say(format!("{} {payload_type} without rtpmap: taken for what was offered", kind.as_str()));
-            // What the answer says about it is about this codec.
-            return if self.parameters(payload_type).next().is_none() {
-                Some(codec.clone())
-            } else {
-                match codec {
-                    Codec::H264 { .. } => self.h264(payload_type, left_out),
-                    _ => Some(self.opus(payload_type)),
-                }
-            };
-        };
-        match kind {
-            MediaKind::Video if name.eq_ignore_ascii_case(H264) => self.h264(payload_type, left_out),
-            MediaKind::Audio if name.eq_ignore_ascii_case(OPUS) => Some(self.opus(payload_type)),
-            _ => None,
+        let parameter = |name: &str| self.parameter(payload_type, name);
+        if let Some(name) = self.name(payload_type) {
+            let is_it = |format: &&PayloadFormat| format.codec.encoding_name().eq_ignore_ascii_case(name);
+            let offered = self.offered.formats.iter().find(is_it)?;
+            return offered.codec.answered(payload_type, parameter, left_out);
         }
-    }
-
-    fn h264(&self, payload_type: u8, left_out: &mut LeftOut) -> Option<Codec> {
-        let packetization_mode = match self.parameter(payload_type, "packetization-mode") {
-            None => 0,
-            Some(mode) => match mode.parse() {
-                Ok(mode @ (0 | 1)) => mode,
-                Ok(2_u8) => {
-                    left_out.say(format!("H264 {payload_type}: packetization-mode=2 (interleaved)"));
-                    return None;
-                }
-                _ => {
-                    left_out.say(format!("H264 {payload_type}: packetization-mode={}", printable(mode)));
-                    0
-                }
-            },
-        };
-        let profile = self.parameter(payload_type, "profile-level-id").filter(|id| {
-            let fits = id.len() == 6 && id.bytes().all(|digit| digit.is_ascii_hexdigit());
-            if !fits {
-                left_out.say(format!("H264 {payload_type}: profile-level-id={}", printable(id)));
-            }
-            fits
-        });
-        let sets = self.parameter(payload_type, "sprop-parameter-sets").unwrap_or_default();
-        let parameter_sets = sets
-            .split(',')
-            .filter(|set| !set.is_empty())
-            .filter_map(|set| {
-                let unit = BASE64.decode(set.trim_matches(is_blank)).ok().filter(|unit| !unit.is_empty());
-                if unit.is_none() {
-                    left_out.say(format!("H264 {payload_type}: a parameter set that is not base64"));
-                }
-                unit
-            })
-            .collect();
-        Some(Codec::H264 {
-            profile_level_id: profile.unwrap_or(DEFAULT_PROFILE).to_ascii_lowercase(),
-            packetization_mode,
-            parameter_sets,
-        })
-    }
-
-    fn opus(&self, payload_type: u8) -> Codec {
-        Codec::Opus { stereo: self.parameter(payload_type, "sprop-stereo") == Some("1") }
+        let codec = &self.offered_format(payload_type)?.codec;
+        if codec.is_rtx() {
+            return None;
+        }
+        let kind = self.offered.kind.as_str();
+        left_out.say(format!("{kind} {payload_type} without rtpmap: taken for what was offered"));
+        // What the answer says about it is about this codec.
+        if self.parameters(payload_type).next().is_none() {
+            Some(codec.clone())
+        } else {
+            codec.answered(payload_type, parameter, left_out)
+        }
     }
 
     /// RTX of a payload type among `media`; where the answer does not say of which, the offer does.
@@ -209,7 +133,7 @@ impl Written<'_> {
     /// Adds the numbers that the offer has for these codecs, where the answer has others and no use for those.
     fn add_offered_numbers(&self, listed: &[u8], formats: &mut Vec<PayloadFormat>) {
         let mut added: Vec<PayloadFormat> = Vec::new();
-        for format in formats.iter().filter(|format| !matches!(format.codec, Codec::Rtx { .. })) {
+        for format in formats.iter().filter(|format| !format.codec.is_rtx()) {
             let same_codec = |offered: &&PayloadFormat| {
                 std::mem::discriminant(&offered.codec) == std::mem::discriminant(&format.codec)
             };
@@ -217,7 +141,7 @@ impl Written<'_> {
             if offered.iter().any(|offered| offered.payload_type == format.payload_type) {
                 continue;
             }
-            let same_profile = |offered: &&&PayloadFormat| profile(&offered.codec) == profile(&format.codec);
+            let same_profile = |offered: &&&PayloadFormat| offered.codec.profile() == format.codec.profile();
             let closest: Vec<&PayloadFormat> = if offered.iter().any(|format| same_profile(&format)) {
                 offered.iter().filter(same_profile).copied().collect()
             } else {
@@ -249,11 +173,7 @@ impl Written<'_> {
     fn found(&self, listed: &[u8]) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         let mut name_one = |payload_type: u8, name: &str| {
-            let mode = self.parameter(payload_type, "packetization-mode");
-            let name = match mode {
-                Some("2") if name.eq_ignore_ascii_case(H264) => "H264 with packetization-mode=2".to_owned(),
-                _ => printable(name),
-            };
+            let name = codec::in_words(name, |parameter| self.parameter(payload_type, parameter));
             if names.len() < MAX_NAMED && !names.contains(&name) {
                 names.push(name);
             }
@@ -306,15 +226,5 @@ impl Written<'_> {
         lines
             .filter(move |(number, _)| payload_type_of(number) == Some(payload_type))
             .flat_map(|(_, parameters)| parameters.split(';'))
-    }
-}
-
-/// `profile_idc` and constraints, and the packetization mode.
-fn profile(codec: &Codec) -> Option<(&str, u8)> {
-    match codec {
-        Codec::H264 { profile_level_id, packetization_mode, .. } => {
-            Some((profile_level_id.get(..4)?, *packetization_mode))
-        }
-        _ => None,
     }
 }

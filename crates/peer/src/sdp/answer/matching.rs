@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::lines::Section;
-use crate::sdp::OfferedSection;
+use crate::sdp::section::OfferedSection;
 use crate::sdp::words::{LeftOut, printable};
 
 /// For each offered section the index of the one that answers it.

@@ -13,13 +13,12 @@ use self::formats::{payload_type_of, read_formats};
 use self::lines::{Attributes, Description, Section};
 use self::matching::match_sections;
 use self::transport::{Member, idle, read_transports};
+use super::codec::PayloadFormat;
+use super::outcome::{Answer, AnswerError, MAX_ANSWER};
+use super::section::{AcceptedSection, HeaderExtension, OfferedSection};
 use super::words::{LeftOut, Secrets, is_blank, printable};
-use super::{
-    AcceptedSection, Answer, AnswerError, Codec, HeaderExtension, MediaKind, OfferedSection, PayloadFormat,
-};
+use kvs_media::MediaKind;
 
-/// Longest answer that is read, in bytes. One that fits a signaling message of KVS has at most 7500.
-pub const MAX_ANSWER: usize = 65_536;
 /// Most SSRCs of a section.
 const MAX_SSRCS: usize = 64;
 
@@ -63,7 +62,11 @@ pub fn read_answer(offered: &[OfferedSection], sdp: &str) -> Result<Answer, Answ
         }
     }
     if sections.is_empty() {
-        return Err(AnswerError::CodecMismatch(refused.join("; ")));
+        let codecs: Vec<_> = MediaKind::ALL.into_iter().flat_map(|kind| codecs(offered, kind)).collect();
+        return Err(AnswerError::CodecMismatch {
+            refused: refused.join("; "),
+            offered: codecs.join(" and "),
+        });
     }
     members.extend(idle(description, &matched, &members));
     let (transports, of_members) =
@@ -82,6 +85,18 @@ pub fn read_answer(offered: &[OfferedSection], sdp: &str) -> Result<Answer, Answ
     Ok(Answer { transports, by_section, sections, refused, left_out: left_out.finish(&secrets) })
 }
 
+/// The codecs of one kind that were offered, as people call them.
+fn codecs(offered: &[OfferedSection], kind: MediaKind) -> Vec<String> {
+    let sections = offered.iter().filter(|section| section.kind == kind);
+    let mut names: Vec<String> = Vec::new();
+    for name in sections.flat_map(|section| &section.formats).filter_map(|format| format.codec.name()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
 /// # Errors
 ///
 /// Why nothing will come of it, in words for a person.
@@ -92,9 +107,10 @@ fn read_section(
     left_out: &mut LeftOut,
 ) -> Result<AcceptedSection, String> {
     let kind = offer.kind.as_str();
+    let codecs = codecs(std::slice::from_ref(offer), offer.kind).join(" or ");
     let wanted = match offer.kind {
-        MediaKind::Video => "H.264 to send (VP8 and VP9 cannot be stored)",
-        MediaKind::Audio => "Opus to send",
+        MediaKind::Video => format!("{codecs} to send (VP8 and VP9 cannot be stored)"),
+        MediaKind::Audio => format!("{codecs} to send"),
     };
     let (session, attributes) = (&description.session, &section.attributes);
     if section.is_rejected() {
@@ -224,10 +240,7 @@ impl Feedback<'_> {
             };
             let is_ours = number == "*"
                 || payload_type_of(number).is_some_and(|number| {
-                    let is_it = |format: &PayloadFormat| format.payload_type == number;
-                    self.formats
-                        .iter()
-                        .any(|format| is_it(format) && !matches!(format.codec, Codec::Rtx { .. }))
+                    self.formats.iter().any(|format| format.payload_type == number && !format.codec.is_rtx())
                 });
             is_ours && typ.eq_ignore_ascii_case(wanted)
         })

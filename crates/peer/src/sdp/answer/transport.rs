@@ -3,8 +3,9 @@
 use super::fingerprint::read_fingerprint;
 use super::lines::{Attributes, Description};
 use crate::sdp::candidate::usable_candidate;
+use crate::sdp::outcome::AnswerError;
+use crate::sdp::transport::{Fingerprint, RemoteTransport, Setup};
 use crate::sdp::words::{LeftOut, is_blank, printable};
-use crate::sdp::{AnswerError, Fingerprint, RemoteTransport, Setup};
 
 /// Most candidates of an answer.
 const MAX_CANDIDATES: usize = 100;

@@ -1,0 +1,197 @@
+//! Hears our `kvssink`: what a person may want to know is logged, and what keeps media from being stored is reported.
+
+use crate::outputs::delivery::{Delivery, Obstacle};
+use gstkvssink::{AckKind, CloseReason, Event, SinkEvent};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Of all sinks of this process.
+pub(super) struct Listener {
+    delivery: Arc<Delivery>,
+    /// The stream has no retention: nothing is ever PERSISTED.
+    keeps_nothing: AtomicBool,
+}
+
+impl Listener {
+    pub(super) fn new(delivery: Arc<Delivery>) -> Self {
+        Self { delivery, keeps_nothing: AtomicBool::new(false) }
+    }
+
+    /// Something happened in a sink.
+    pub(super) fn handle(&self, event: SinkEvent, now: Instant) {
+        self.report(&event, now);
+        log(event);
+    }
+
+    fn report(&self, event: &SinkEvent, now: Instant) {
+        let event = match event {
+            SinkEvent::StreamReady { retention_hours, .. } => {
+                return self.keeps_nothing.store(*retention_hours == 0, Ordering::Relaxed);
+            }
+            SinkEvent::Producer(event) => event,
+        };
+        match event {
+            // RECEIVED alone is no news: what is wrong with a key, say, is found when the fragment is to be stored.
+            Event::Ack { kind, .. }
+                if *kind == AckKind::Persisted
+                    || (*kind == AckKind::Received && self.keeps_nothing.load(Ordering::Relaxed)) =>
+            {
+                self.delivery.delivered();
+            }
+            // Complaints about what is stored all the same have no code.
+            Event::Error { code: 1.., message, fatal, denied } => {
+                let obstacle = match (denied, fatal) {
+                    (true, _) => Obstacle::Denied,
+                    (false, true) => Obstacle::Refused,
+                    (false, false) => Obstacle::Interrupted,
+                };
+                self.delivery.obstructed(obstacle, message.clone(), now);
+            }
+            Event::SessionClosed { reason: reason @ (CloseReason::Lost(_) | CloseReason::Stale), .. } => {
+                self.delivery.obstructed(Obstacle::Interrupted, format!("PutMedia: {reason}"), now);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// One line for each thing that a person may want to know.
+fn log(event: SinkEvent) {
+    match event {
+        SinkEvent::StreamReady { stream, retention_hours } => {
+            tracing::info!(stream, retention_hours, "the stream is ready");
+        }
+        SinkEvent::Producer(Event::SessionOpened(session)) => {
+            tracing::info!(session = session.0, "PutMedia session opened");
+        }
+        SinkEvent::Producer(Event::SessionClosed { id, reason }) => {
+            tracing::info!(session = id.0, %reason, "PutMedia session closed");
+        }
+        SinkEvent::Producer(Event::Ack { kind: AckKind::Persisted, timecode_ms, fragment_number }) => {
+            tracing::debug!(timecode_ms, fragment_number, "fragment persisted");
+        }
+        SinkEvent::Producer(Event::Ack { .. }) => {}
+        SinkEvent::Producer(Event::Dropped { fragments, frames, bytes, reason }) => {
+            tracing::warn!(
+                fragments,
+                video = frames[0],
+                audio = frames[1],
+                bytes,
+                ?reason,
+                "media was given up"
+            );
+        }
+        SinkEvent::Producer(Event::StoredLate { frames }) => {
+            tracing::warn!(
+                video = frames[0],
+                audio = frames[1],
+                "media came too late for its fragment, and is stored in a session of its own"
+            );
+        }
+        SinkEvent::Producer(Event::Restored { fragments, frames }) => {
+            tracing::info!(
+                fragments,
+                video = frames[0],
+                audio = frames[1],
+                "the spool held media from before"
+            );
+        }
+        SinkEvent::Producer(Event::SpoolFailed { message }) => tracing::warn!("{message}"),
+        SinkEvent::Producer(Event::Error { code, message, fatal, .. }) => {
+            tracing::warn!(code, fatal, "{message}");
+        }
+        SinkEvent::Producer(other) => tracing::debug!(?other, "kvssink"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::WORDS;
+    use super::*;
+    use crate::outputs::delivery;
+    use crate::session::{Phase, Reason, View};
+    use std::time::Duration;
+
+    /// Long enough for an obstacle to be told.
+    const LATER: Duration = Duration::from_secs(10);
+
+    struct Bench {
+        listener: Listener,
+        start: Instant,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            Self { listener: Listener::new(Arc::new(Delivery::new(WORDS))), start: Instant::now() }
+        }
+
+        fn hear(&self, event: Event) {
+            self.listener.handle(SinkEvent::Producer(event), self.start);
+        }
+
+        fn refuse(&self, code: u32, fatal: bool, denied: bool) {
+            self.hear(Event::Error { code, message: format!("error {code}"), fatal, denied });
+        }
+
+        fn acknowledge(&self, kind: AckKind) {
+            self.hear(Event::Ack { kind, timecode_ms: Some(1), fragment_number: None });
+        }
+
+        /// Phase and reason of the agent while media flows.
+        fn said(&self) -> (Phase, &'static str) {
+            let view = View {
+                phase: Phase::Streaming,
+                reason: Reason::Streaming,
+                message: "media flows".to_owned(),
+                signaling: true,
+                authenticated: true,
+                client_id: "c".to_owned(),
+            };
+            let view = delivery::view(view, [&*self.listener.delivery].into_iter(), self.start + LATER);
+            (view.phase, view.reason.as_str())
+        }
+    }
+
+    #[test]
+    fn what_is_denied_is_told_until_a_fragment_is_persisted() {
+        let bench = Bench::new();
+        bench.refuse(403, false, true);
+        assert_eq!(bench.said(), (Phase::Failed, "AccessDenied"));
+        bench.acknowledge(AckKind::Received);
+        assert_eq!(bench.said(), (Phase::Failed, "AccessDenied"), "RECEIVED is not stored");
+        bench.acknowledge(AckKind::Persisted);
+        assert_eq!(bench.said(), (Phase::Streaming, "Streaming"));
+    }
+
+    #[test]
+    fn what_kvs_refuses_for_good_is_a_failure() {
+        let bench = Bench::new();
+        bench.refuse(4000, true, false);
+        assert_eq!(bench.said(), (Phase::Failed, "StorageRefused"));
+    }
+
+    #[test]
+    fn an_outage_is_told_and_is_no_failure() {
+        let bench = Bench::new();
+        bench.refuse(503, false, false);
+        assert_eq!(bench.said(), (Phase::Streaming, "StorageInterrupted"));
+    }
+
+    #[test]
+    fn a_complaint_without_a_code_is_no_obstacle() {
+        let bench = Bench::new();
+        bench.refuse(0, false, false);
+        assert_eq!(bench.said(), (Phase::Streaming, "Streaming"));
+    }
+
+    #[test]
+    fn a_stream_without_retention_has_stored_what_it_received() {
+        let bench = Bench::new();
+        let ready = SinkEvent::StreamReady { stream: "s".to_owned(), retention_hours: 0 };
+        bench.listener.handle(ready, bench.start);
+        bench.refuse(403, false, true);
+        bench.acknowledge(AckKind::Received);
+        assert_eq!(bench.said(), (Phase::Streaming, "Streaming"));
+    }
+}

@@ -1,0 +1,15 @@
+//! Where the media goes.
+//!
+//! A kind of output is one folder here, which implements [`Output`], and one variant of [`OutputConfig`]. Nothing else
+//! of the agent knows the kinds: pipelines, session, `/status` and `/metrics` ask [`Outputs`].
+
+mod config;
+mod delivery;
+pub mod kvssink;
+mod output;
+mod set;
+
+pub use config::OutputConfig;
+pub use delivery::{Delivery, Obstacle, Words};
+pub use output::{Inlets, NotReady, Output};
+pub use set::Outputs;

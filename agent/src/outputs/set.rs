@@ -1,0 +1,48 @@
+//! The outputs of this agent.
+
+use super::delivery::{self, Delivery};
+use super::output::Output;
+use crate::session::View;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// All outputs, which are what they are for the life of the process.
+#[derive(Clone, Default)]
+pub struct Outputs(Arc<[Arc<dyn Output>]>);
+
+impl FromIterator<Arc<dyn Output>> for Outputs {
+    fn from_iter<I: IntoIterator<Item = Arc<dyn Output>>>(outputs: I) -> Self {
+        Self(outputs.into_iter().collect())
+    }
+}
+
+impl Outputs {
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &dyn Output> {
+        self.0.iter().map(Arc::as_ref)
+    }
+
+    /// A change of the SPS needs another pipeline.
+    pub fn replace_on_new_format(&self) -> bool {
+        self.iter().any(|output| output.replace_on_new_format())
+    }
+
+    /// The pipeline broke, and with it the way to each of them.
+    pub fn pipeline_broken(&self, message: &str, now: Instant) {
+        self.deliveries().for_each(|delivery| delivery.pipeline_broken(message, now));
+    }
+
+    /// A pipeline runs.
+    pub fn pipeline_opened(&self, now: Instant) {
+        self.deliveries().for_each(|delivery| delivery.pipeline_opened(now));
+    }
+
+    /// What to say, when the session says `view`.
+    pub fn view(&self, view: View, now: Instant) -> View {
+        delivery::view(view, self.deliveries(), now)
+    }
+
+    fn deliveries(&self) -> impl Iterator<Item = &Delivery> {
+        self.iter().map(|output| output.delivery())
+    }
+}

@@ -1,0 +1,37 @@
+//! The figures of a sink as the property `statistics` gives them.
+
+use kvs_putmedia::Statistics;
+
+pub(super) fn structure(statistics: &Statistics) -> gst::Structure {
+    gst::Structure::builder("kvssink-statistics")
+        .field("video-frames-in", statistics.frames_in[0])
+        .field("audio-frames-in", statistics.frames_in[1])
+        .field("video-frames-dropped", statistics.frames_dropped[0])
+        .field("audio-frames-dropped", statistics.frames_dropped[1])
+        .field("video-frames-late", statistics.frames_late[0])
+        .field("audio-frames-late", statistics.frames_late[1])
+        .field("epochs", statistics.epochs)
+        .field("video-distance", statistics.track_distance[0].as_nanos() as u64)
+        .field("audio-distance", statistics.track_distance[1].as_nanos() as u64)
+        .field("fragments-sent", statistics.fragments_sent)
+        .field("fragments-received", statistics.fragments_received)
+        .field("fragments-persisted", statistics.fragments_persisted)
+        .field("fragments-replayed", statistics.fragments_replayed)
+        .field("fragments-dropped", statistics.fragments_dropped)
+        .field("bytes-sent", statistics.bytes_sent)
+        .field("buffered-bytes", statistics.buffered_bytes)
+        .field("buffered-duration", statistics.buffered_duration.as_nanos() as u64)
+        .field("spooled-bytes", statistics.spooled_bytes)
+        .field("fragments-spooled", statistics.fragments_spooled)
+        .field("fragments-restored", statistics.fragments_restored)
+        .field("video-frames-restored", statistics.frames_restored[0])
+        .field("audio-frames-restored", statistics.frames_restored[1])
+        .field("spool-failures", statistics.spool_failures)
+        .field("video-frames-persisted", statistics.frames_persisted[0])
+        .field("audio-frames-persisted", statistics.frames_persisted[1])
+        .field("sessions", statistics.sessions)
+        .field("session-failures", statistics.session_failures)
+        .field("last-persisted-timecode", statistics.last_persisted_timecode_ms.unwrap_or(0))
+        .field("persisted-lag", statistics.persisted_lag.unwrap_or_default().as_nanos() as u64)
+        .build()
+}

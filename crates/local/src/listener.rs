@@ -1,0 +1,189 @@
+//! [`Listener`]: accepts connections and serves HTTP on them.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::Router;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_rustls::server::TlsStream;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt;
+
+use crate::connection::{Abort, Connection};
+
+/// Connections at one time. When full, new ones wait in the backlog of the operating system.
+const MAX_CONNECTIONS: usize = 4096;
+/// How long a running request gets to finish when the server ends.
+const DRAIN: Duration = Duration::from_secs(1);
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// What a connection runs over.
+trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Socket for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Socket for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+/// A socket that is reset instead of closed once its connection is aborted.
+struct Resettable<S: Socket> {
+    socket: S,
+    abort: Abort,
+}
+
+impl<S: Socket> Drop for Resettable<S> {
+    fn drop(&mut self) {
+        if self.abort.is_reset()
+            && let Err(error) = self.socket.tcp().set_zero_linger()
+        {
+            tracing::warn!(%error, "a connection is closed, because it cannot be reset");
+        }
+    }
+}
+
+impl<S: Socket> AsyncRead for Resettable<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(context, buffer)
+    }
+}
+
+impl<S: Socket> AsyncWrite for Resettable<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(context, data)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+}
+
+/// Serves the connections of all listening sockets. Clones share one limit of connections.
+#[derive(Clone)]
+pub(crate) struct Listener {
+    router: Router,
+    permits: Arc<Semaphore>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Listener {
+    /// `stop` ends it; `tasks` has a task for each connection.
+    pub(crate) fn new(router: Router, stop: CancellationToken, tasks: TaskTracker) -> Self {
+        Self { router, permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)), stop, tasks }
+    }
+
+    /// Accepts until the server ends; with TLS where there is an acceptor.
+    pub(crate) async fn accept(self, listener: TcpListener, tls: Option<tokio_rustls::TlsAcceptor>) {
+        loop {
+            let Ok(permit) = self.permits.clone().acquire_owned().await else { return };
+            let accepted = tokio::select! {
+                () = self.stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            let (socket, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // out of file descriptors, or the peer has gone: waiting is the only cure for the first
+                    tracing::warn!(%error, "accept failed");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            let _ = socket.set_nodelay(true);
+            let local = socket.local_addr().unwrap_or_else(|_| Connection::default().local);
+            let connection = Connection { local, peer, secure: tls.is_some() };
+            let serving = self.clone();
+            let tls = tls.clone();
+            self.tasks.spawn(async move {
+                match tls {
+                    None => serving.serve(socket, connection).await,
+                    Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(socket)).await {
+                        Ok(Ok(socket)) => serving.serve(socket, connection).await,
+                        Ok(Err(error)) => tracing::warn!(%peer, %error, "TLS handshake failed"),
+                        Err(_) => tracing::warn!(%peer, "TLS handshake took too long"),
+                    },
+                }
+                drop(permit);
+            });
+        }
+    }
+
+    async fn serve(&self, socket: impl Socket, connection: Connection) {
+        let abort = Abort::default();
+        let extension = abort.clone();
+        let socket = Resettable { socket, abort: abort.clone() };
+        let service =
+            self.router.clone().map_request(move |request: http::Request<hyper::body::Incoming>| {
+                let mut request = request.map(axum::body::Body::new);
+                request.extensions_mut().insert(connection);
+                request.extensions_mut().insert(extension.clone());
+                request
+            });
+        let served = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(Duration::from_secs(60))
+            .serve_connection(TokioIo::new(socket), TowerToHyperService::new(service))
+            .with_upgrades();
+        tokio::pin!(served);
+        let result = tokio::select! {
+            result = served.as_mut() => result,
+            () = abort.wait() => return,
+            () = self.stop.cancelled() => {
+                served.as_mut().graceful_shutdown();
+                // media and events have no end of their own; producers replay what was not acknowledged
+                let Ok(result) = tokio::time::timeout(DRAIN, served).await else { return };
+                result
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(peer = %connection.peer, %error, "connection ended");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! [`Channel`]: a signaling channel as the index keeps it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// A signaling channel.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Channel {
+    /// As text; unique for ever, because it holds the time of creation.
+    pub arn: String,
+    /// Unique among the channels of its region.
+    pub name: String,
+    /// That of the call that created it.
+    pub region: String,
+    /// `SINGLE_MASTER` or `FULL_MESH`.
+    pub channel_type: String,
+    /// How long undelivered messages are kept, in seconds.
+    pub message_ttl_seconds: u32,
+    /// 20 letters and digits, new with each change.
+    pub version: String,
+    /// Creation, milliseconds since 1970.
+    pub created_ms: u64,
+    /// At most 50 keys with their values.
+    pub tags: BTreeMap<String, String>,
+    /// The stream of the media storage configuration.
+    pub storage_stream_arn: Option<String>,
+    /// Whether media storage is enabled.
+    pub storage_enabled: bool,
+}

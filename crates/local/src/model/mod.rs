@@ -1,0 +1,13 @@
+//! What is kept: channels, streams and fragments, and how they are named.
+
+mod arn;
+mod channel;
+mod error_id;
+mod fragment;
+mod stream;
+
+pub use self::arn::{ACCOUNT, Arn, ArnKind};
+pub use self::channel::Channel;
+pub use self::error_id::ErrorId;
+pub use self::fragment::Fragment;
+pub use self::stream::Stream;

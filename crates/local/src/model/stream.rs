@@ -1,0 +1,50 @@
+//! [`Stream`]: a stream as the index keeps it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// A stream of media.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Stream {
+    /// As text; unique for ever, because it holds the time of creation.
+    pub arn: String,
+    /// Unique among the streams of its region.
+    pub name: String,
+    /// That of the call that created it.
+    pub region: String,
+    /// Free text of the producer.
+    pub device_name: Option<String>,
+    /// Comma-separated media types.
+    pub media_type: Option<String>,
+    /// Key of the encryption at rest; kept and shown, nothing is encrypted.
+    pub kms_key_id: String,
+    /// 0 keeps nothing and acknowledges no fragment as persisted.
+    pub retention_hours: u32,
+    /// `HOT` or `WARM`.
+    pub storage_tier: String,
+    /// 20 letters and digits, new with each change.
+    pub version: String,
+    /// Creation, milliseconds since 1970.
+    pub created_ms: u64,
+    /// At most 50 keys with their values.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Stream {
+    /// `name-created`, unique for ever: where its fragments are kept.
+    #[must_use]
+    pub fn folder(&self) -> String {
+        // names have up to 256 characters, a file name 255 bytes
+        const LONGEST: usize = 150;
+        let Self { region, name, created_ms, .. } = self;
+        match name.get(..LONGEST) {
+            None => format!("{region}.{name}.{created_ms}"),
+            Some(start) => {
+                let hash = hex::encode(&Sha256::digest(name)[..8]);
+                format!("{region}.{start}.{hash}.{created_ms}")
+            }
+        }
+    }
+}

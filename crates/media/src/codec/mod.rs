@@ -1,0 +1,23 @@
+//! The seam between what is the same for every codec (order, repair, key-frame requests, time) and what is not.
+//!
+//! A codec is a variant of [`VideoCodec`] or [`AudioCodec`] and a module here; everything that has to be decided for it is
+//! then a `match` that does not compile. Nothing outside of this module looks into a payload.
+
+mod audio;
+mod error;
+mod format;
+pub(crate) mod h264;
+mod name;
+mod opus;
+mod unit;
+mod video;
+
+pub(crate) use audio::AudioPayload;
+pub use error::PayloadError;
+pub use format::{VideoFormat, VideoParameters};
+pub use h264::{H264Depacketizer, H264Error, ParameterError, Sps, SpsError};
+pub use name::{AudioCodec, VideoCodec};
+pub use opus::opus_duration;
+pub use unit::AccessUnitError;
+pub(crate) use unit::{Completed, UntimedAccessUnit};
+pub(crate) use video::VideoStream;

@@ -1,0 +1,88 @@
+//! A video stream of any codec: a depacketizer and an assembler of access units for each.
+
+use bytes::Bytes;
+
+use super::error::PayloadError;
+use super::format::VideoFormat;
+use super::h264::{self, H264Stream};
+use super::name::VideoCodec;
+use super::unit::Completed;
+use crate::rtp::RtpPacket;
+
+/// Packets in the order of their sequence numbers in, access units out. What it holds between packets is bounded by the
+/// largest access unit that is believed.
+pub(crate) enum VideoStream {
+    H264(H264Stream),
+}
+
+impl VideoStream {
+    /// `parameter_sets`: those that were told before the stream has sent any, without start codes.
+    pub(crate) fn new(codec: VideoCodec, parameter_sets: &[Bytes]) -> Self {
+        match codec {
+            VideoCodec::H264 => Self::H264(H264Stream::new(parameter_sets)),
+        }
+    }
+
+    /// A packet with this payload says that a key frame is on its way.
+    pub(crate) fn announces_key_frame(&self, payload: &[u8]) -> bool {
+        match self {
+            Self::H264(_) => h264::announces_key_frame(payload),
+        }
+    }
+
+    /// A packet with this payload holds a part of a key frame's picture.
+    pub(crate) fn is_of_key_frame(&self, payload: &[u8]) -> bool {
+        match self {
+            Self::H264(_) => h264::is_of_idr(payload),
+        }
+    }
+
+    /// So many packets are missing here.
+    pub(crate) fn lost(&mut self, count: u64) {
+        match self {
+            Self::H264(stream) => stream.lost(count),
+        }
+    }
+
+    /// The stream starts afresh here: what was begun is thrown away.
+    pub(crate) fn restart(&mut self) {
+        match self {
+            Self::H264(stream) => stream.restart(),
+        }
+    }
+
+    /// A packet with this extended timestamp comes next. Gives the access unit before it, if no marker bit ended that.
+    pub(crate) fn begin(&mut self, timestamp: u64) -> Option<Completed> {
+        match self {
+            Self::H264(stream) => stream.begin(timestamp),
+        }
+    }
+
+    /// The packet that [`Self::begin`] announced. What is wrong with its payload goes to `malformed`, piece by piece. Gives
+    /// the access unit that it ends.
+    pub(crate) fn push(
+        &mut self,
+        packet: &RtpPacket,
+        mut malformed: impl FnMut(PayloadError),
+    ) -> Option<Completed> {
+        match self {
+            Self::H264(stream) => stream.push(packet, |error| malformed(error.into())),
+        }
+    }
+
+    /// Nothing follows. Gives the access unit that no marker bit ended, of a sender that has shown to set none.
+    pub(crate) fn end(&mut self) -> Option<Completed> {
+        match self {
+            Self::H264(stream) => stream.end(),
+        }
+    }
+}
+
+impl VideoFormat {
+    /// The profile's name, in lower case.
+    pub fn profile_name(&self) -> String {
+        match self.codec {
+            VideoCodec::H264 => h264::profile_name(self.profile_idc, self.constraint_flags),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What a connection is to be like.
+
+use kvs_media::{AudioCodec, VideoCodec};
+use std::fmt;
+use std::net::SocketAddr;
+
+/// What a connection is to be like.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Video codecs to offer, the most wanted first. Empty: no video.
+    pub video: Vec<VideoCodec>,
+    /// Audio codecs to offer, the most wanted first. Empty: no audio.
+    pub audio: Vec<AudioCodec>,
+    /// `x-google-start-bitrate` and `x-google-min-bitrate` in kbit/s: keeps Chromium from ramping through three
+    /// resolutions in the first seconds.
+    pub start_bitrate_kbps: Option<u32>,
+    /// Use relayed candidates only.
+    pub relay_only: bool,
+    /// STUN and TURN servers, reached over UDP.
+    pub ice_servers: Vec<IceServer>,
+    /// The sockets there are: bound addresses, never wildcards.
+    pub sockets: Vec<SocketAddr>,
+    /// What the kernel holds for a socket, bytes as it counts them. What is asked for again comes in one burst: no more is
+    /// asked for at once than has room.
+    pub receive_buffer: usize,
+}
+
+/// A STUN or TURN server.
+#[derive(Clone, PartialEq, Eq)]
+pub struct IceServer {
+    /// Reached over UDP.
+    pub address: SocketAddr,
+    /// User name and password of TURN; `None`: STUN.
+    pub credentials: Option<(String, String)>,
+}
+
+impl fmt::Debug for IceServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.credentials.is_some() { "turn" } else { "stun" };
+        write!(f, "{scheme}:{}", self.address)
+    }
+}

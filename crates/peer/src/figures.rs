@@ -1,0 +1,29 @@
+//! Figures of a connection.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// One side of a pair of candidates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Side {
+    /// `host`, `srflx`, `prflx` or `relay`.
+    pub kind: String,
+    /// Of a relayed candidate: at the relay.
+    pub address: SocketAddr,
+}
+
+/// Figures of a connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// The pair in use: ours, the master's.
+    pub pair: Option<(Side, Side)>,
+    /// Of the newest ICE check.
+    pub round_trip_time: Option<Duration>,
+    /// Packets that belong to no track, by payload type.
+    pub unbound: BTreeMap<u8, u64>,
+    /// Packets that the negotiated keys do not open, forged and repeated ones among them.
+    pub undecryptable: u64,
+    /// Packets that came before there were keys and could not be kept.
+    pub early_dropped: u64,
+}

@@ -1,0 +1,96 @@
+//! [`Settings`]: what a master has to give, and what is wrong with it.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::clip::{Picture, Sound};
+use super::shapes::Shape;
+use super::time::Time;
+use crate::impair::Impairment;
+
+/// What the master has to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answering {
+    Both,
+    /// The video section is answered `inactive`.
+    AudioOnly,
+    /// The audio section is answered `inactive`.
+    VideoOnly,
+    /// It has no H.264.
+    Vp8Only,
+}
+
+impl Answering {
+    pub(super) fn has_video(self) -> bool {
+        matches!(self, Answering::Both | Answering::VideoOnly)
+    }
+
+    pub(super) fn has_audio(self) -> bool {
+        matches!(self, Answering::Both | Answering::AudioOnly | Answering::Vp8Only)
+    }
+}
+
+/// What is wrong with its video.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Defect {
+    #[default]
+    None,
+    /// Its IDRs are not sent: intra refresh, joined late.
+    NoKeyFrame,
+    /// No SPS, no PPS.
+    NoParameterSets,
+    /// They come in the first second only: of the very first packets a viewer need not get any.
+    ParameterSetsOnce,
+    /// They are in the answer, as `sprop-parameter-sets`, only.
+    ParameterSetsInAnswer,
+    /// VP8 (RFC 7741) under the payload type of H.264.
+    Vp8,
+    /// The authentication tag (RFC 3711 section 4.2) of every packet is wrong.
+    Undecryptable,
+}
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub answering: Answering,
+    /// How it writes what it answers.
+    pub shape: Shape,
+    /// Negotiated but silent when false.
+    pub sends_video: bool,
+    pub sends_audio: bool,
+    /// Width and height of the clips, played in turn.
+    pub sizes: Vec<(u32, u32)>,
+    /// Seconds until the next clip; 0 stays with the first.
+    pub clip_seconds: u64,
+    /// A STAP-A whose length points behind its end rides in the last packet of this frame.
+    pub malformed_frame: Option<u64>,
+    pub defect: Defect,
+    pub picture: Picture,
+    pub sound: Sound,
+    /// What is sent when, and under which times.
+    pub time: Time,
+    /// Its one host candidate.
+    pub address: IpAddr,
+    /// Of either direction.
+    pub impairment: Impairment,
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            answering: Answering::Both,
+            shape: Shape::default(),
+            sends_video: true,
+            sends_audio: true,
+            sizes: vec![(640, 360)],
+            clip_seconds: 0,
+            malformed_frame: None,
+            defect: Defect::None,
+            picture: Picture::Plain,
+            sound: Sound::Tone,
+            time: Time::default(),
+            address: Ipv4Addr::LOCALHOST.into(),
+            impairment: Impairment::default(),
+            seed: 1,
+        }
+    }
+}
