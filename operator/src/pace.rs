@@ -100,7 +100,7 @@ pub struct Backoff {
 #[derive(Debug)]
 struct Failures {
     generation: Option<i64>,
-    count: u32,
+    delays: kvs_aws::Backoff,
 }
 
 impl Backoff {
@@ -110,13 +110,12 @@ impl Backoff {
     /// After one more failure of the object: between half of and the whole exponential delay, by `random` from 0 to 1.
     pub fn next(&self, uid: &str, generation: Option<i64>, random: f64) -> Duration {
         let mut failures = self.failures.lock();
-        let entry = failures.entry(uid.to_owned()).or_insert(Failures { generation, count: 0 });
+        let first = || Failures { generation, delays: kvs_aws::Backoff::new(Self::SHORTEST, Self::LONGEST) };
+        let entry = failures.entry(uid.to_owned()).or_insert_with(first);
         if entry.generation != generation {
-            *entry = Failures { generation, count: 0 };
+            *entry = first();
         }
-        let ceiling = Self::SHORTEST.saturating_mul(1 << entry.count.min(16)).min(Self::LONGEST);
-        entry.count += 1;
-        ceiling.mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0))
+        entry.delays.next_delay(0.5 + 0.5 * random.clamp(0.0, 1.0))
     }
 
     /// It works again, or is gone.

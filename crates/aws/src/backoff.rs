@@ -20,17 +20,12 @@ impl Backoff {
         Self { base, cap, failures: 0 }
     }
 
-    /// After one more failure: the ceiling of the delay before the next attempt, of which its user takes a part by
-    /// chance.
-    pub fn next_ceiling(&mut self) -> Duration {
+    /// After one more failure: the delay before the next attempt, which is `chance` times the ceiling. From 0 to 1 that
+    /// is full jitter, from ½ to 1 equal jitter.
+    pub fn next_delay(&mut self, chance: f64) -> Duration {
         let ceiling = self.base.saturating_mul(1 << self.failures.min(16)).min(self.cap);
         self.failures = self.failures.saturating_add(1);
-        ceiling
-    }
-
-    /// The delay before the next attempt with full jitter; `chance` is evenly distributed from 0 to 1.
-    pub fn next_delay(&mut self, chance: f64) -> Duration {
-        self.next_ceiling().mul_f64(chance.clamp(0.0, 1.0))
+        ceiling.mul_f64(chance.clamp(0.0, 1.0))
     }
 
     /// It works again: the next ceiling is `base`.
@@ -47,13 +42,13 @@ mod tests {
     fn it_doubles_to_its_cap_and_starts_over() {
         let seconds = Duration::from_secs;
         let mut backoff = Backoff::new(seconds(1), seconds(300));
-        let ceilings: Vec<_> = (0..12).map(|_| backoff.next_ceiling().as_secs()).collect();
+        let ceilings: Vec<_> = (0..12).map(|_| backoff.next_delay(1.0).as_secs()).collect();
         assert_eq!(ceilings, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
         assert_eq!(backoff.next_delay(0.5), seconds(150));
         assert_eq!((backoff.next_delay(0.0), backoff.next_delay(1.0)), (Duration::ZERO, seconds(300)));
         backoff.reset();
         assert_eq!(backoff.next_delay(1.0), seconds(1));
         backoff.failures = u32::MAX;
-        assert_eq!(backoff.next_ceiling(), seconds(300));
+        assert_eq!(backoff.next_delay(1.0), seconds(300));
     }
 }

@@ -1,4 +1,7 @@
 //! Exponential backoff with full jitter, deterministic for a given seed.
+//!
+//! That of `kvs-aws` is not for this crate, whose core depends on nothing of ours; nor does it go on growing behind its
+//! cap.
 
 use std::time::Duration;
 

@@ -25,7 +25,7 @@ use super::warnings::Warned;
 use super::{caps, settings, statistics, uploader};
 
 glib::wrapper! {
-    /// The element.
+    /// The element `kvssink`, as a program that links it sees it.
     pub struct KvsSink(ObjectSubclass<Imp>) @extends gst::Element, gst::Object;
 }
 

@@ -214,7 +214,7 @@ impl Imp {
             let mut track = self.tracks[index(kind)].lock();
             let duration = track.duration(bytes, buffer.duration().map(Duration::from));
             let time = self.time(kind, buffer, segment, (random_access, duration), &track);
-            track.took(time, duration);
+            track.record(time, duration);
             time
         };
         let frame = Frame { track: kind, time, random_access, data };
@@ -344,9 +344,9 @@ impl Imp {
                 shared.lock().producer.await_key();
             }
             if key {
-                track.got_key();
+                track.key_arrived();
             }
-            !key && (lost || wanted || track.has_asked()) && track.asks(Instant::now())
+            !key && (lost || wanted || track.awaits_key()) && track.should_ask(Instant::now())
         };
         if ask {
             force_key_unit(pad);
@@ -360,7 +360,7 @@ impl Imp {
             // Before the first frame nothing was there that anything could refer to.
             let begun = track.next_time().is_some();
             track.missing |= begun;
-            begun && track.asks(Instant::now())
+            begun && track.should_ask(Instant::now())
         };
         if ask {
             force_key_unit(pad);

@@ -74,7 +74,7 @@ impl Metrics {
     }
 
     /// Counts what happens.
-    pub(super) fn hear(&mut self, event: &Event, now: Instant) {
+    pub(super) fn record(&mut self, event: &Event, now: Instant) {
         match event {
             Event::SessionOpened(_) => self.opened = Some(now),
             Event::SessionClosed { reason, .. } => {

@@ -28,7 +28,7 @@ impl Imp {
             gst::info!(CAT, imp = self, "{event:?}");
             return;
         };
-        self.metrics.lock().hear(&event, Instant::now());
+        self.metrics.lock().record(&event, Instant::now());
         match &event {
             Event::Ack { kind, timecode_ms, fragment_number } => {
                 gst::debug!(CAT, imp = self, "acknowledgement {kind:?} of {timecode_ms:?}");

@@ -354,6 +354,34 @@ mod tests {
     }
 
     #[test]
+    fn an_end_may_be_followed_by_more_and_a_failure_is_not() {
+        let shared = inner(true);
+        shared.lock().end();
+        assert!(shared.lock().stage.ended().is_some());
+        shared.lock().begin();
+        assert_eq!(shared.lock().stage, Stage::Recording);
+        assert!(shared.fail() && !shared.fail());
+        shared.lock().begin();
+        assert_eq!(shared.lock().stage, Stage::Failed);
+        shared.stop();
+        assert!(matches!(shared.lock().stage, Stage::Stopping { failed: true, .. }));
+        shared.end();
+        assert!(shared.is_over());
+    }
+
+    #[test]
+    fn a_stop_waits_since_the_end_of_the_input() {
+        let shared = inner(true);
+        shared.lock().end();
+        let ended = shared.lock().stage.ended();
+        shared.stop();
+        assert_eq!(shared.lock().stage.ended(), ended);
+        assert!(!shared.lock().stage.has_failed());
+        // A fatal error meanwhile.
+        assert!(shared.fail() && shared.lock().stage.has_failed());
+    }
+
+    #[test]
     fn seconds_are_no_difference() {
         for (seconds, known) in [(0, 0), (2, 0), (5, 5), (60, 60)] {
             let (ahead, behind) = (inner(true), inner(true));

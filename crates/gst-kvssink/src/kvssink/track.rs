@@ -56,7 +56,7 @@ impl Track {
     }
 
     /// Remembers a buffer: its time, and how long it lasts.
-    pub(super) fn took(&mut self, time: MediaTime, duration: Duration) {
+    pub(super) fn record(&mut self, time: MediaTime, duration: Duration) {
         self.last = Some((time, duration));
     }
 
@@ -74,7 +74,7 @@ impl Track {
     }
 
     /// Whether to ask for a key frame now: not again and again.
-    pub(super) fn asks(&mut self, now: Instant) -> bool {
+    pub(super) fn should_ask(&mut self, now: Instant) -> bool {
         let due = self.asked.is_none_or(|asked| now.saturating_duration_since(asked) >= ASK_AGAIN);
         if due {
             self.asked = Some(now);
@@ -83,22 +83,22 @@ impl Track {
     }
 
     /// A key frame was asked for, and has not come.
-    pub(super) fn has_asked(&self) -> bool {
+    pub(super) fn awaits_key(&self) -> bool {
         self.asked.is_some()
     }
 
     /// The key frame has come.
-    pub(super) fn got_key(&mut self) {
+    pub(super) fn key_arrived(&mut self) {
         self.asked = None;
     }
 
     /// How long a buffer of so many bytes lasts, which says that itself or not.
     pub(super) fn duration(&self, bytes: usize, said: Option<Duration>) -> Duration {
-        said.filter(|duration| !duration.is_zero()).unwrap_or_else(|| self.lasts(bytes))
+        said.filter(|duration| !duration.is_zero()).unwrap_or_else(|| self.length_of(bytes))
     }
 
     /// How long this many bytes of the track last.
-    fn lasts(&self, bytes: usize) -> Duration {
+    fn length_of(&self, bytes: usize) -> Duration {
         let Some(format) = &self.format else { return Duration::from_millis(1) };
         let samples = match (format.codec, format.details) {
             // ISO/IEC 14496-3: a frame of AAC-LC is 1024 samples.
@@ -138,7 +138,7 @@ mod tests {
         let mut track = Track::default();
         track.set_format(format, Duration::from_millis(40));
         assert_eq!(track.next_time(), None);
-        track.took(MediaTime::from_millis(1000), track.duration(bytes, None));
+        track.record(MediaTime::from_millis(1000), track.duration(bytes, None));
         track.next_time().unwrap().since(MediaTime::from_millis(1000))
     }
 
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(second(TrackFormat::aac(Bytes::new(), 16_000, 1), 9), Duration::from_millis(64));
         assert_eq!(second(TrackFormat::g711(Codec::Mulaw, 8000, 2), 320), Duration::from_millis(20));
         let mut track = Track::default();
-        track.took(MediaTime::from_millis(5), track.duration(1, Some(Duration::from_millis(7))));
+        track.record(MediaTime::from_millis(5), track.duration(1, Some(Duration::from_millis(7))));
         assert_eq!(track.next_time(), Some(MediaTime::from_millis(12)));
     }
 
@@ -157,7 +157,7 @@ mod tests {
         let mut track = Track::default();
         track.begin();
         assert!(!track.has_lost(false, true), "the first buffer");
-        track.took(MediaTime::from_millis(5), Duration::from_millis(7));
+        track.record(MediaTime::from_millis(5), Duration::from_millis(7));
         assert!(!track.has_lost(false, false) && !track.has_lost(true, true));
         assert!(track.has_lost(false, true));
         track.missing = true;
@@ -169,9 +169,9 @@ mod tests {
     #[test]
     fn a_key_frame_is_asked_for_again_after_a_while() {
         let (mut track, now) = (Track::default(), Instant::now());
-        assert!(track.asks(now) && !track.asks(now + Duration::from_secs(1)));
-        assert!(track.asks(now + Duration::from_secs(2)));
-        track.got_key();
-        assert!(track.asks(now + Duration::from_secs(2)));
+        assert!(track.should_ask(now) && !track.should_ask(now + Duration::from_secs(1)));
+        assert!(track.should_ask(now + Duration::from_secs(2)));
+        track.key_arrived();
+        assert!(track.should_ask(now + Duration::from_secs(2)));
     }
 }

@@ -69,7 +69,7 @@ pub(super) async fn run(shared: Arc<Shared>, context: AwsContext, settings: Uplo
         pending: None,
         lookup: Lookup::Idle,
         backoff,
-        hurries: false,
+        end_seen: false,
         renewal: Renewal::default(),
         session: None,
         hold_until: None,
@@ -93,7 +93,7 @@ struct Upload {
     lookup: Lookup,
     backoff: Backoff,
     /// The end of the input was seen: somebody waits for it, and not for long.
-    hurries: bool,
+    end_seen: bool,
     renewal: Renewal,
     session: Option<Session>,
     /// The task looks again then, and is not woken for each frame before.
@@ -155,7 +155,7 @@ impl Upload {
             // What sending changed (a session's end, say) may have made more to do.
             self.outputs().await;
             match self.next().await {
-                Next::Woken => self.hurry(),
+                Next::Woken => self.retry_soon_after_end(),
                 Next::Due => self.due(),
                 Next::Room => {
                     if let Some(session) = &mut self.session {
@@ -173,15 +173,15 @@ impl Upload {
     }
 
     /// When the input has ended, the control plane is asked as often as after the first failure.
-    fn hurry(&mut self) {
+    fn retry_soon_after_end(&mut self) {
         let ended = self.shared.lock().stage.ended().is_some();
-        if ended && !self.hurries {
+        if ended && !self.end_seen {
             self.backoff.reset();
             if let Lookup::Again(at) = &mut self.lookup {
                 *at = (*at).min(Instant::now() + self.backoff.next_delay());
             }
         }
-        self.hurries = ended;
+        self.end_seen = ended;
     }
 
     async fn next(&mut self) -> Next {

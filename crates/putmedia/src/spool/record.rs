@@ -97,7 +97,7 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// Reads it.
+    /// Reads the first bytes of a file.
     ///
     /// # Errors
     /// [`Damage`] when this is no spooled fragment, or not one of this version.
