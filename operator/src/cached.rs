@@ -16,7 +16,7 @@ const READ: [&str; 3] = [annotations::PAUSED, annotations::RESTARTED_AT, annotat
 #[derive(Clone, Debug, Default, kube::Resource)]
 #[resource(inherit = KvsIngest)]
 pub struct CachedIngest {
-    /// Pruned.
+    /// Without what nobody reads.
     pub metadata: ObjectMeta,
     /// Spec and status.
     body: Box<[u8]>,
@@ -48,8 +48,6 @@ struct Body<T, S = T> {
 }
 
 impl CachedIngest {
-    /// The object.
-    ///
     /// # Errors
     /// What does not fit, with its field: a newer operator's object, say.
     pub fn read(&self) -> Result<KvsIngest, String> {
@@ -85,18 +83,21 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn what_is_read_stays_and_what_cannot_be_read_is_said_when_it_is() {
-        let object = json!({
+    fn object() -> Value {
+        json!({
             "apiVersion": "kvs-ingest.dev/v1alpha1", "kind": "KvsIngest",
             "metadata": {"name": "door", "namespace": "n", "uid": "u", "generation": 3, "finalizers": ["f"],
                 "labels": {"team": "doors"}, "managedFields": [{"manager": "kubectl"}],
                 "annotations": {"kvs-ingest.dev/paused": "true", "kubectl.kubernetes.io/last-applied-configuration": "{}"}},
             "spec": {"region": "eu-central-1", "channel": {"name": "c"}, "stream": {"name": "s"}},
             "status": {"observedGeneration": 3, "deploymentGeneration": 1},
-        });
-        let cached: CachedIngest = serde_json::from_value(object.clone()).unwrap();
-        let whole: KvsIngest = serde_json::from_value(object.clone()).unwrap();
+        })
+    }
+
+    #[test]
+    fn what_a_reconcile_reads_stays() {
+        let cached: CachedIngest = serde_json::from_value(object()).unwrap();
+        let whole: KvsIngest = serde_json::from_value(object()).unwrap();
         let read = cached.read().unwrap();
         assert_eq!((&read.spec, &read.status), (&whole.spec, &whole.status));
         let meta = read.metadata;
@@ -106,15 +107,17 @@ mod tests {
         );
         assert_eq!((meta.labels, meta.managed_fields), (None, None));
         assert_eq!(meta.annotations.unwrap().into_keys().collect::<Vec<_>>(), ["kvs-ingest.dev/paused"]);
+    }
 
-        // An object that runs is a third of its text.
+    #[test]
+    fn an_object_that_runs_is_a_third_of_its_text() {
         let condition = |kind: &str, reason: &str, message: &str| {
             json!({"type": kind, "status": "True", "reason": reason, "message": message, "observedGeneration": 3,
                 "lastTransitionTime": "2027-03-04T05:06:07Z"})
         };
         let arn =
             |kind: &str| format!("arn:aws:kinesisvideo:eu-west-3:998877665544:{kind}/gate-07/1790000000000");
-        let mut running = object.clone();
+        let mut running = object();
         running["status"] = json!({"observedGeneration": 3, "deploymentGeneration": 1,
             "image": "registry.test/agent:1.2.3", "conditions": [
                 condition("Ready", "Streaming", "media flows"), condition("ChannelResolved", "Found", &arn("channel")),
@@ -126,8 +129,11 @@ mod tests {
         let text = json!({"spec": running["spec"], "status": running["status"]}).to_string().len();
         let cached: CachedIngest = serde_json::from_value(running).unwrap();
         assert!(cached.body.len() * 3 < text, "{} of {text} bytes", cached.body.len());
+    }
 
-        let mut newer = object;
+    #[test]
+    fn what_cannot_be_read_is_said_when_it_is_read() {
+        let mut newer = object();
         newer["spec"]["region"] = json!({"of": "another kind"});
         let cached: CachedIngest = serde_json::from_value(newer).unwrap();
         assert_eq!(cached.metadata.name.as_deref(), Some("door"));

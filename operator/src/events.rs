@@ -25,7 +25,7 @@ use crate::reason::Reason;
 /// The same again within so long is a series.
 const SERIES: Duration = Duration::from_secs(6 * 60);
 /// So many events are remembered: a series is one of those that repeat often.
-const REMEMBERED: usize = 256;
+const MOST_RECENT: usize = 256;
 
 /// So many wait at most: one for each object of an account, when all of them have something to say at once.
 const WAITING: usize = 16 * 1024;
@@ -253,7 +253,7 @@ impl Events {
     fn add_recent(&self, event: Recent) {
         let mut recent = self.recent.lock();
         recent.retain(|found| !(found.uid == event.uid && found.reason == event.reason));
-        if recent.len() >= REMEMBERED {
+        if recent.len() >= MOST_RECENT {
             recent.pop_front();
         }
         recent.push_back(event);
@@ -305,9 +305,12 @@ mod tests {
         assert_eq!(events.queue.capacity(), WAITING - 1);
     }
 
-    #[tokio::test]
-    async fn the_same_again_is_counted() {
-        let requests = Arc::new(Mutex::new(Vec::new()));
+    /// Method and body.
+    type Requests = Arc<Mutex<Vec<(String, Value)>>>;
+
+    /// Events, and the requests that they make.
+    fn events() -> (Events, Requests) {
+        let requests = Requests::default();
         let log = requests.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
             let log = log.clone();
@@ -318,37 +321,52 @@ mod tests {
                 Ok::<_, std::convert::Infallible>(Response::new(Body::from(b"{\"metadata\":{}}".to_vec())))
             }
         });
-        let events = Events::new(Client::new(service, "default"), leads());
-        let about = |uid: &str| ObjectReference {
+        (Events::new(Client::new(service, "default"), leads()), requests)
+    }
+
+    async fn write(events: &Events, uid: &str, kind: EventType, reason: &str, note: &str) {
+        let about = ObjectReference {
             name: Some("door".to_owned()),
             namespace: Some("n".to_owned()),
             uid: Some(uid.to_owned()),
             ..ObjectReference::default()
         };
-        let at = || MicroTime(Timestamp::now());
-        let long = "ä".repeat(1000);
-        events.write(about("u"), EventType::Warning, "AccessDenied", &long, at()).await.unwrap();
-        events.write(about("u"), EventType::Warning, "AccessDenied", "again", at()).await.unwrap();
-        events.write(about("u"), EventType::Normal, "Streaming", "media flows", at()).await.unwrap();
-        for number in 0..REMEMBERED {
-            events
-                .write(about(&number.to_string()), EventType::Normal, "Streaming", "x", at())
-                .await
-                .unwrap();
-        }
-        // Forgotten by now.
-        events.write(about("u"), EventType::Warning, "AccessDenied", "new", at()).await.unwrap();
+        events.write(about, kind, reason, note, MicroTime(Timestamp::now())).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_event_is_about_its_object_and_no_longer_than_allowed() {
+        let (events, requests) = events();
+        write(&events, "u", EventType::Warning, "AccessDenied", &"ä".repeat(1000)).await;
+        let (method, body) = requests.lock()[0].clone();
+        assert_eq!(method, "POST");
+        assert_eq!(body["note"].as_str().unwrap().len(), 1024);
+        assert_eq!((&body["type"], &body["regarding"]["uid"]), (&json!("Warning"), &json!("u")));
+    }
+
+    #[tokio::test]
+    async fn the_same_again_is_counted() {
+        let (events, requests) = events();
+        write(&events, "u", EventType::Warning, "AccessDenied", "first").await;
+        write(&events, "u", EventType::Warning, "AccessDenied", "again").await;
+        write(&events, "u", EventType::Normal, "Streaming", "media flows").await;
         let requests = requests.lock();
         let methods: Vec<_> = requests.iter().map(|(method, _)| method.as_str()).collect();
-        assert_eq!(methods[..3], ["POST", "PATCH", "POST"]);
-        assert_eq!(methods.last(), Some(&"POST"));
-        assert_eq!(requests[0].1["note"].as_str().unwrap().len(), 1024);
-        assert_eq!(
-            (&requests[0].1["type"], &requests[0].1["regarding"]["uid"]),
-            (&json!("Warning"), &json!("u"))
-        );
+        assert_eq!(methods, ["POST", "PATCH", "POST"]);
         assert_eq!(requests[1].1["series"]["count"], 2);
-        assert_eq!(events.recent.lock().len(), REMEMBERED);
+    }
+
+    #[tokio::test]
+    async fn what_is_recent_is_bounded() {
+        let (events, requests) = events();
+        write(&events, "u", EventType::Warning, "AccessDenied", "first").await;
+        for number in 0..MOST_RECENT {
+            write(&events, &number.to_string(), EventType::Normal, "Streaming", "x").await;
+        }
+        // Forgotten by now.
+        write(&events, "u", EventType::Warning, "AccessDenied", "new").await;
+        assert_eq!(requests.lock().last().unwrap().0, "POST");
+        assert_eq!(events.recent.lock().len(), MOST_RECENT);
     }
 
     #[tokio::test(start_paused = true)]
@@ -371,7 +389,7 @@ mod tests {
         let run = events.run(busy, CancellationToken::new());
         assert!(
             tokio::time::timeout(Duration::from_secs(60), run).await.is_err(),
-            "it runs until it is told"
+            "it runs until it is stopped"
         );
         let after: Vec<_> = written.lock().iter().map(|at| at.duration_since(start).as_millis()).collect();
         assert_eq!(after.len(), 3);

@@ -192,7 +192,7 @@ impl Metrics {
         self.waiting_for_rollout.set(i64::try_from(rollout).unwrap_or(i64::MAX));
     }
 
-    /// OpenMetrics text.
+    /// As OpenMetrics text.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = String::new();

@@ -18,7 +18,7 @@ pub const FINALIZER: &str = "kvs-ingest.dev/aws";
 pub const CONTAINER: &str = "agent";
 /// Name of the port on which `/status`, `/livez`, `/readyz` and `/metrics` are served.
 pub const PORT_NAME: &str = "http";
-/// That port.
+/// See [`PORT_NAME`].
 pub const PORT: u16 = 8080;
 
 /// Where the agent's spool is mounted.

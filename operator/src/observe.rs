@@ -70,7 +70,7 @@ fn media_is_known(object: &Object<'_>) -> bool {
 
 fn health(agent: &AgentView, unexplained: bool) -> AgentHealth {
     match agent {
-        AgentView::Says(status) if status.stores_all() && !unexplained => {
+        AgentView::Status(status) if status.stores_all() && !unexplained => {
             match Reason::of_agent(&status.reason) {
                 Reason::StorageInterrupted => AgentHealth::Interrupted,
                 _ => AgentHealth::Storing,
@@ -122,7 +122,7 @@ async fn ask(
         && is_ours(object, &status)
     {
         context.metrics.polled("ok");
-        return Ok(Answer { problem: None, agent: AgentView::Says(Box::new(status)) });
+        return Ok(Answer { problem: None, agent: AgentView::Status(Box::new(status)) });
     }
     let Some(uid) = &deployment.metadata.uid else {
         return Ok(Answer { problem: None, agent: AgentView::NotAsked });
@@ -144,7 +144,7 @@ async fn ask_at(object: &Object<'_>, address: IpAddr) -> AgentView {
     match answer {
         Ok(status) if is_ours(object, &status) => {
             object.state.lock().poller.answered_at(address);
-            AgentView::Says(Box::new(status))
+            AgentView::Status(Box::new(status))
         }
         Ok(_) => AgentView::Silent("the agent at the pod's address serves another channel".to_owned()),
         Err(error) => AgentView::Silent(format!("the agent's /status: {error}")),
@@ -169,7 +169,11 @@ mod tests {
     #[test]
     fn only_an_agent_that_stores_everything_is_left_alone() {
         let says = |phase, reason: &str| {
-            AgentView::Says(Box::new(AgentStatus { phase, reason: reason.into(), ..AgentStatus::default() }))
+            AgentView::Status(Box::new(AgentStatus {
+                phase,
+                reason: reason.into(),
+                ..AgentStatus::default()
+            }))
         };
         assert_eq!(health(&says(Phase::Streaming, "Streaming"), false), AgentHealth::Storing);
         assert_eq!(health(&says(Phase::Streaming, "StorageInterrupted"), false), AgentHealth::Interrupted);

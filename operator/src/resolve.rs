@@ -159,7 +159,7 @@ mod tests {
         let observed = Observed {
             channel: Some(channel(false, found()).resource),
             channel_condition: Some(condition),
-            ..Observed::nothing(Some(1))
+            ..Observed::unobserved(Some(1))
         };
         report(None, observed, &Time("2026-01-01T00:00:00Z".parse().unwrap()))
     }

@@ -145,8 +145,8 @@ mod tests {
         let mut known = Known { applied: Some(&applied), ..NOTHING };
         assert_eq!(decide("new", &known), Decision::AwaitCache);
         assert_eq!(decide("newer", &known), Decision::Apply, "it was changed again meanwhile");
-        let shown = deployment("new", 1);
-        known.cached = Some(&shown);
+        let cached = deployment("new", 1);
+        known.cached = Some(&cached);
         assert_eq!(decide("new", &known), Decision::InSync);
     }
 

@@ -86,8 +86,9 @@ impl ObjectStates {
         self.0.lock().remove(uid);
     }
 
+    /// In place: a reconcile that has begun goes on with the state that it holds.
     pub(crate) fn clear(&self) {
-        self.0.lock().clear();
+        self.for_each(|state| *state = ObjectState::default());
     }
 
     pub(crate) fn for_each(&self, mut change: impl FnMut(&mut ObjectState)) {

@@ -103,7 +103,7 @@ mod tests {
             stream_condition: Some(ConditionUpdate::met(Reason::Found, "arn:s")),
             workload: Some(workload),
             agent,
-            ..Observed::nothing(Some(1))
+            ..Observed::unobserved(Some(1))
         }
     }
 
@@ -116,7 +116,7 @@ mod tests {
         let agent =
             AgentStatus { phase, reason: reason.into(), message: "words".into(), ..AgentStatus::default() };
         let available = ConditionUpdate::met(Reason::AgentAvailable, "the agent runs");
-        status(observed(available, AgentView::Says(Box::new(agent))))
+        status(observed(available, AgentView::Status(Box::new(agent))))
     }
 
     fn streaming() -> KvsIngestStatus {
@@ -128,32 +128,32 @@ mod tests {
     }
 
     /// Type and reason of each event.
-    fn told(before: &KvsIngestStatus, after: &KvsIngestStatus) -> Vec<(EventType, String)> {
+    fn events(before: &KvsIngestStatus, after: &KvsIngestStatus) -> Vec<(EventType, String)> {
         let notices = transitions(Some(before), after).into_iter();
         notices.map(|notice| (notice.kind, notice.reason.to_string())).collect()
     }
 
-    fn one(kind: EventType, reason: &str) -> Vec<(EventType, String)> {
+    fn event(kind: EventType, reason: &str) -> Vec<(EventType, String)> {
         vec![(kind, reason.to_owned())]
     }
 
     #[test]
     fn the_steps_of_a_start_are_no_events() {
         assert_eq!(transitions(None, &starting()), []);
-        assert_eq!(told(&starting(), &streaming()), []);
-        assert_eq!(told(&streaming(), &streaming()), []);
+        assert_eq!(events(&starting(), &streaming()), []);
+        assert_eq!(events(&streaming(), &streaming()), []);
     }
 
     #[test]
     fn what_breaks_and_heals_is_told() {
         let failed = says(Phase::Failed, "AccessDenied");
         assert_eq!(
-            told(&streaming(), &failed),
-            [one(EventType::Warning, "AccessDenied"), one(EventType::Normal, "AccessDenied")].concat()
+            events(&streaming(), &failed),
+            [event(EventType::Warning, "AccessDenied"), event(EventType::Normal, "AccessDenied")].concat()
         );
         assert_eq!(
-            told(&failed, &streaming()),
-            [one(EventType::Normal, "Streaming"), one(EventType::Normal, "Streaming")].concat()
+            events(&failed, &streaming()),
+            [event(EventType::Normal, "Streaming"), event(EventType::Normal, "Streaming")].concat()
         );
         assert_eq!(transitions(None, &failed)[0].kind, EventType::Warning, "from the start");
     }
@@ -161,17 +161,17 @@ mod tests {
     #[test]
     fn media_that_waits_is_told_although_the_agent_is_ready() {
         let interrupted = says(Phase::Streaming, "StorageInterrupted");
-        assert_eq!(told(&streaming(), &interrupted), one(EventType::Warning, "StorageInterrupted"));
-        assert_eq!(told(&interrupted, &streaming()), one(EventType::Normal, "Streaming"));
+        assert_eq!(events(&streaming(), &interrupted), event(EventType::Warning, "StorageInterrupted"));
+        assert_eq!(events(&interrupted, &streaming()), event(EventType::Normal, "Streaming"));
     }
 
     #[test]
     fn media_that_comes_and_goes_is_told() {
         let waiting = says(Phase::WaitingForMaster, "WaitingForMaster");
-        assert_eq!(told(&waiting, &streaming()), one(EventType::Normal, "Streaming"));
-        assert_eq!(told(&streaming(), &waiting), one(EventType::Normal, "WaitingForMaster"));
+        assert_eq!(events(&waiting, &streaming()), event(EventType::Normal, "Streaming"));
+        assert_eq!(events(&streaming(), &waiting), event(EventType::Normal, "WaitingForMaster"));
         // Nobody knows: that is no news.
-        assert_eq!(told(&says(Phase::Starting, "Starting"), &streaming()), []);
+        assert_eq!(events(&says(Phase::Starting, "Starting"), &streaming()), []);
     }
 
     #[test]
@@ -185,9 +185,9 @@ mod tests {
         let both = transitions(None, &created(true, true));
         assert_eq!(both, [normal(Reason::Created, "arn:c; arn:s")]);
         let channel = created(true, false);
-        assert_eq!(told(&starting(), &channel), one(EventType::Normal, "ChannelCreated"));
-        assert_eq!(told(&channel, &created(true, true)), one(EventType::Normal, "StreamCreated"));
-        assert_eq!(told(&created(true, true), &created(true, true)), []);
+        assert_eq!(events(&starting(), &channel), event(EventType::Normal, "ChannelCreated"));
+        assert_eq!(events(&channel, &created(true, true)), event(EventType::Normal, "StreamCreated"));
+        assert_eq!(events(&created(true, true), &created(true, true)), []);
     }
 
     #[test]

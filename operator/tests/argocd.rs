@@ -45,7 +45,7 @@ fn good(generation: i64) -> Observed {
 
 fn says(phase: Phase, reason: &str, message: &str) -> AgentView {
     let (reason, message) = (reason.into(), message.into());
-    AgentView::Says(Box::new(AgentStatus { phase, reason, message, ..AgentStatus::default() }))
+    AgentView::Status(Box::new(AgentStatus { phase, reason, message, ..AgentStatus::default() }))
 }
 
 /// The status after these observations, one after the other.

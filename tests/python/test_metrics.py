@@ -30,6 +30,12 @@ def exported():
     for name, field in re.findall(r'\.register\("([a-z_]+)", \w+, ([a-z_]+)\.clone\(\)\)', agent):
         if re.search(rf"^    {field}: .*\bCounter\b", agent, re.M):
             kinds[f"kvs_ingest_{name}"] = "Counter"
+    output = read("agent/src/outputs/kvssink/figures.rs")
+    for name in re.findall(r'\bwrite\(\s*"([a-z_]+)"', output):
+        kinds[f"kvs_ingest_{name}"] = "Gauge"
+    # Counters by name, help and figure.
+    for name in re.findall(r'\(\s*"([a-z_]+)",\s*"[^"]*",\s*self\.', output):
+        kinds[f"kvs_ingest_{name}"] = "Counter"
     return {name + suffix for name, kind in kinds.items() for suffix in SUFFIXES[kind]}
 
 

@@ -292,8 +292,12 @@ async fn the_api_server_refuses_what_breaks_a_rule() {
     }
     let error = world.create(world.manifest(&"a".repeat(53), json!({}))).await.unwrap_err().to_string();
     assert!(error.contains("at most 52 characters"), "{error}");
+    world.end().await.unwrap();
+}
 
-    // What all of it looks like when it is right; and what cannot be changed then.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_server_takes_everything_that_is_right() {
+    let world = World::new("everything").await.unwrap();
     let everything = json!({
         "stream": {"retentionHours": 48, "kmsKeyId": "alias/x", "tags": {"a": "b"}},
         "deletionPolicy": "Delete",
@@ -314,12 +318,22 @@ async fn the_api_server_refuses_what_breaks_a_rule() {
         made.data["spec"]["media"]["audio"]["aacBitrateKbps"].is_null(),
         "decided by the operator's release"
     );
+    let fields = format!("spec.region={REGION},spec.channel.name=door,spec.stream.name=door");
+    assert_eq!(world.ingests().list(&ListParams::default().fields(&fields)).await.unwrap().items.len(), 1);
+    world.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_object_is_about_cannot_be_changed() {
+    let world = World::new("immutable").await.unwrap();
+    world.create(world.manifest("door", json!({"deletionPolicy": "Delete", "suspend": true}))).await.unwrap();
     for (change, words) in [
         (json!({"region": "us-east-1"}), "region is immutable"),
         (json!({"channel": {"name": "other"}}), "name is immutable"),
         (json!({"stream": {"name": "other"}}), "name is immutable"),
         (
-            json!({"stream": {"name": null, "createIfMissing": false, "arn": arn("stream", REGION)}}),
+            json!({"stream": {"name": null, "createIfMissing": false,
+                "arn": format!("arn:aws:kinesisvideo:{REGION}:111122223333:stream/x/1")}}),
             "is immutable",
         ),
     ] {
@@ -328,17 +342,14 @@ async fn the_api_server_refuses_what_breaks_a_rule() {
         assert!(error.to_string().contains(words), "{change}: {error}");
     }
     world.patch("door", json!({"spec": {"deletionPolicy": "Retain", "suspend": false}})).await.unwrap();
-    let fields = format!("spec.region={REGION},spec.channel.name=door,spec.stream.name=door");
-    assert_eq!(world.ingests().list(&ListParams::default().fields(&fields)).await.unwrap().items.len(), 1);
     world.end().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_aws_says_is_told_apart() {
-    let world = World::new("aws").await.unwrap();
+async fn what_is_missing_is_found_when_somebody_creates_it() {
+    let world = World::new("found").await.unwrap();
     let aws = aws(&world).await;
     let _operator = world.operator("one", &[]).await.unwrap();
-    // Missing, and made by somebody else later.
     let keep = json!({"channel": {"createIfMissing": false}, "stream": {"createIfMissing": false, "retentionHours": 48}});
     world.create(world.manifest("found", keep)).await.unwrap();
     let found = world.says("found", "Ready", "False", "ChannelNotFound").await.unwrap();
@@ -366,9 +377,17 @@ async fn what_aws_says_is_told_apart() {
         .await
         .unwrap();
     assert_eq!(aws.describe_stream(&stream).await.unwrap().retention_hours, 48, "never lowered");
+    world.end().await.unwrap();
+}
 
-    // Media storage on the channel: no viewer gets media peer to peer.
+/// No viewer gets media peer to peer then.
+#[tokio::test(flavor = "multi_thread")]
+async fn media_storage_on_the_channel_is_in_the_way() {
+    let world = World::new("storage").await.unwrap();
+    let aws = aws(&world).await;
+    let _operator = world.operator("one", &[]).await.unwrap();
     let made = aws.create_channel(&"stored".parse().unwrap(), &Tags::new()).await.unwrap();
+    let day = NewStream { retention_hours: 24, ..NewStream::default() };
     let into = aws.create_stream(&"storage".parse().unwrap(), &day).await.unwrap();
     let configuration = MediaStorageConfiguration::builder()
         .status(MediaStorageConfigurationStatus::Enabled)
@@ -420,45 +439,35 @@ async fn a_stream_belongs_to_the_oldest_object() {
     world.end().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn only_what_the_operator_created_is_deleted_and_only_if_asked() {
-    let world = World::new("delete").await.unwrap();
-    let aws = aws(&world).await;
-    let operator = world.operator("one", &[]).await.unwrap();
-    let exists = async |name: &str| {
-        let channel = aws.describe_channel(&ChannelId::Name(name.parse().unwrap())).await;
-        let stream = aws.describe_stream(&StreamId::Name(name.parse().unwrap())).await;
-        for error in [channel.as_ref().err(), stream.as_ref().err()].into_iter().flatten() {
-            assert_eq!(error.class, ErrorClass::NotFound, "{error}");
-        }
-        (channel.is_ok(), stream.is_ok())
-    };
-    let gone = async |name: &str| {
-        world.until(&world.ingests(), name, "its end", Value::is_null).await.unwrap();
-    };
-    let has_finalizer = |found: &Value| found["metadata"]["finalizers"] == json!(["kvs-ingest.dev/aws"]);
+/// Are a channel and a stream of this name there?
+async fn exists(aws: &ControlPlane, name: &str) -> (bool, bool) {
+    let channel = aws.describe_channel(&ChannelId::Name(name.parse().unwrap())).await;
+    let stream = aws.describe_stream(&StreamId::Name(name.parse().unwrap())).await;
+    for error in [channel.as_ref().err(), stream.as_ref().err()].into_iter().flatten() {
+        assert_eq!(error.class, ErrorClass::NotFound, "{error}");
+    }
+    (channel.is_ok(), stream.is_ok())
+}
 
+async fn delete(world: &World, name: &str) {
+    world.ingests().delete(name, &DeleteParams::default()).await.unwrap();
+    world.until(&world.ingests(), name, "its end", Value::is_null).await.unwrap();
+}
+
+fn has_finalizer(found: &Value) -> bool {
+    found["metadata"]["finalizers"] == json!(["kvs-ingest.dev/aws"])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_retained_stays_and_is_not_the_next_objects() {
+    let world = World::new("retain").await.unwrap();
+    let aws = aws(&world).await;
+    let _operator = world.operator("one", &[]).await.unwrap();
     world.create(world.manifest("retained", json!({}))).await.unwrap();
     let found = world.says("retained", "StreamResolved", "True", "Created").await.unwrap();
     assert!(found["metadata"]["finalizers"].is_null(), "nothing holds it back");
-    world.ingests().delete("retained", &DeleteParams::default()).await.unwrap();
-    gone("retained").await;
-
-    // The stream was there before, the channel was not.
-    aws.create_stream(
-        &"deleted".parse().unwrap(),
-        &NewStream { retention_hours: 24, ..NewStream::default() },
-    )
-    .await
-    .unwrap();
-    world.create(world.manifest("deleted", json!({"deletionPolicy": "Delete"}))).await.unwrap();
-    let found = world.says("deleted", "ChannelResolved", "True", "Created").await.unwrap();
-    assert!(has_finalizer(&found), "{found:#}");
-    world.says("deleted", "StreamResolved", "True", "Found").await.unwrap();
-    world.ingests().delete("deleted", &DeleteParams::default()).await.unwrap();
-    gone("deleted").await;
-    assert_eq!(exists("deleted").await, (false, true));
-    assert_eq!(exists("retained").await, (true, true));
+    delete(&world, "retained").await;
+    assert_eq!(exists(&aws, "retained").await, (true, true));
 
     // Nothing was created: nothing holds it back.
     let keep =
@@ -466,8 +475,30 @@ async fn only_what_the_operator_created_is_deleted_and_only_if_asked() {
     world.create(world.manifest("adopted", keep)).await.unwrap();
     let found = world.says("adopted", "StreamResolved", "True", "Found").await.unwrap();
     assert!(found["metadata"]["finalizers"].is_null());
+    world.end().await.unwrap();
+}
 
-    // A change of mind, either way.
+/// The stream was there before, the channel was not.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_the_operator_created_is_deleted() {
+    let world = World::new("delete").await.unwrap();
+    let aws = aws(&world).await;
+    let _operator = world.operator("one", &[]).await.unwrap();
+    let day = NewStream { retention_hours: 24, ..NewStream::default() };
+    aws.create_stream(&"deleted".parse().unwrap(), &day).await.unwrap();
+    world.create(world.manifest("deleted", json!({"deletionPolicy": "Delete"}))).await.unwrap();
+    let found = world.says("deleted", "ChannelResolved", "True", "Created").await.unwrap();
+    assert!(has_finalizer(&found), "{found:#}");
+    world.says("deleted", "StreamResolved", "True", "Found").await.unwrap();
+    delete(&world, "deleted").await;
+    assert_eq!(exists(&aws, "deleted").await, (false, true));
+    world.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_deletion_policy_may_change_either_way() {
+    let world = World::new("policy").await.unwrap();
+    let _operator = world.operator("one", &[]).await.unwrap();
     world.create(world.manifest("undecided", json!({}))).await.unwrap();
     world.says("undecided", "StreamResolved", "True", "Created").await.unwrap();
     world.patch("undecided", json!({"spec": {"deletionPolicy": "Delete"}})).await.unwrap();
@@ -479,12 +510,18 @@ async fn only_what_the_operator_created_is_deleted_and_only_if_asked() {
         })
         .await
         .unwrap();
+    world.end().await.unwrap();
+}
 
-    // A namespace with such an object ends, and takes with it what was created.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_ends_and_takes_along_what_was_created_for_it() {
+    let world = World::new("ending").await.unwrap();
+    let aws = aws(&world).await;
+    let operator = world.operator("one", &[]).await.unwrap();
     world.create(world.manifest("last", json!({"deletionPolicy": "Delete"}))).await.unwrap();
     world.says("last", "StreamResolved", "True", "Created").await.unwrap();
     world.cluster.kubectl(&["delete", "namespace", &world.namespace, "--timeout=60s"]).await.unwrap();
-    assert_eq!(exists("last").await, (false, false));
+    assert_eq!(exists(&aws, "last").await, (false, false));
     assert!(!operator.log().contains("panicked"), "{}", operator.log());
 }
 

@@ -35,7 +35,7 @@ impl Quota {
 
 pub(super) struct Region {
     pub(super) control: ControlPlane,
-    /// By operation.
+    /// Of each operation that was called.
     buckets: Mutex<HashMap<&'static str, Bucket>>,
     /// Of each quota, what the operator uses: the account has other callers.
     quota_share: f64,

@@ -29,7 +29,7 @@ pub(super) struct Declared<'a> {
 
 /// A channel or a stream, as it stands in the status.
 pub(super) trait Resource: Default + Send + Sync {
-    /// In messages.
+    /// What messages call it.
     const KIND: &'static str;
     /// Where it is declared.
     const FIELD: &'static str;

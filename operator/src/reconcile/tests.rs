@@ -37,7 +37,7 @@ fn resolved(deployment_generation: Option<i64>) -> KvsIngestStatus {
         agent: AgentView::Silent("no answer".to_owned()),
         deployment_generation,
         image: deployment_generation.map(|_| "agent:1".to_owned()),
-        ..Observed::nothing(Some(1))
+        ..Observed::unobserved(Some(1))
     };
     report(None, observed, &wall_clock())
 }
@@ -150,7 +150,7 @@ fn outlook(channel: ConditionUpdate, stream: ConditionUpdate) -> Outlook {
     Outlook::of(&Observed {
         channel_condition: Some(channel),
         stream_condition: Some(stream),
-        ..Observed::nothing(Some(1))
+        ..Observed::unobserved(Some(1))
     })
 }
 
@@ -174,9 +174,9 @@ fn what_follows_from_what_was_observed() {
 }
 
 #[test]
-fn an_invalid_spec_waits_for_another_and_a_paused_object_for_nothing() {
-    let invalid = Observed { invalid: Some("spec.x".into()), ..Observed::nothing(Some(1)) };
+fn an_invalid_spec_and_a_paused_object_wait_for_a_change() {
+    let invalid = Observed { invalid: Some("spec.x".into()), ..Observed::unobserved(Some(1)) };
     assert_eq!(Outlook::of(&invalid), Outlook { retry: Retry::Never, needs_a_person: true });
-    let paused = Observed { paused: true, ..Observed::nothing(Some(1)) };
-    assert_eq!(Outlook::of(&paused), Outlook { retry: Retry::No, needs_a_person: false });
+    let paused = Observed { paused: true, ..Observed::unobserved(Some(1)) };
+    assert_eq!(Outlook::of(&paused), Outlook { retry: Retry::Never, needs_a_person: false });
 }

@@ -29,7 +29,7 @@ fn good() -> Observed {
 }
 
 fn says(phase: Phase, reason: &str, message: &str) -> AgentView {
-    AgentView::Says(Box::new(AgentStatus {
+    AgentView::Status(Box::new(AgentStatus {
         phase,
         reason: reason.into(),
         message: message.into(),
@@ -47,13 +47,15 @@ fn ready(status: &KvsIngestStatus) -> (&str, &str) {
     (&ready.status, &ready.reason)
 }
 
+fn starting() -> KvsIngestStatus {
+    let starting = ConditionUpdate::waiting(Reason::AgentStarting, "is started");
+    report(None, Observed { workload: Some(starting), ..good() }, &at("2026-01-01T00:00:00Z"))
+}
+
 #[test]
-fn from_nothing_to_streaming() {
-    let starting =
-        Observed { workload: Some(ConditionUpdate::waiting(Reason::AgentStarting, "is started")), ..good() };
-    let status = report(None, starting, &at("2026-01-01T00:00:00Z"));
+fn an_agent_that_starts_is_reconciling() {
     assert_eq!(
-        brief(&status),
+        brief(&starting()),
         [
             ("Ready", "False", "AgentStarting"),
             ("ChannelResolved", "True", "Found"),
@@ -63,9 +65,13 @@ fn from_nothing_to_streaming() {
             ("Reconciling", "True", "AgentStarting"),
         ]
     );
+}
+
+#[test]
+fn a_camera_that_is_off_is_ready() {
     let waiting =
         Observed { agent: says(Phase::WaitingForMaster, "WaitingForMaster", "no master"), ..good() };
-    let status = report(Some(&status), waiting, &at("2026-01-01T00:00:05Z"));
+    let status = report(Some(&starting()), waiting, &at("2026-01-01T00:00:05Z"));
     assert_eq!(
         brief(&status),
         [
@@ -76,14 +82,24 @@ fn from_nothing_to_streaming() {
             ("MediaFlowing", "False", "WaitingForMaster"),
         ]
     );
+}
+
+#[test]
+fn media_that_waits_in_the_agent_is_neither_healthy_nor_broken() {
+    let kept = Observed { agent: says(Phase::Streaming, "StorageInterrupted", "HTTP 503"), ..good() };
+    let kept = report(Some(&starting()), kept, &at("2026-01-01T00:02:00Z"));
+    assert_eq!(ready(&kept), ("True", "StorageInterrupted"));
+    assert_eq!(find(&kept, condition::MEDIA_FLOWING).unwrap().reason, "StorageInterrupted");
+}
+
+#[test]
+fn a_transition_is_of_the_status_and_not_of_the_reason() {
+    let waiting =
+        Observed { agent: says(Phase::WaitingForMaster, "WaitingForMaster", "no master"), ..good() };
+    let status = report(Some(&starting()), waiting, &at("2026-01-01T00:00:05Z"));
     let streaming = Observed { agent: says(Phase::Streaming, "Streaming", "H.264 1280x720"), ..good() };
     let status = report(Some(&status), streaming, &at("2026-01-01T00:01:00Z"));
     assert_eq!(ready(&status), ("True", "Streaming"));
-    // It is kept, and will be stored: neither healthy nor broken.
-    let kept = Observed { agent: says(Phase::Streaming, "StorageInterrupted", "HTTP 503"), ..good() };
-    let kept = report(Some(&status), kept, &at("2026-01-01T00:02:00Z"));
-    assert_eq!(ready(&kept), ("True", "StorageInterrupted"));
-    assert_eq!(find(&kept, condition::MEDIA_FLOWING).unwrap().reason, "StorageInterrupted");
     // Ready did not change its status: since when it is ready did not change either.
     assert_eq!(find(&status, condition::READY).unwrap().last_transition_time, at("2026-01-01T00:00:05Z"));
     assert_eq!(
@@ -223,13 +239,13 @@ fn what_an_unready_agent_said_holds_until_it_is_asked_again() {
 fn media_flows_is_never_said_of_half() {
     let half = |phase| {
         let message = "audio is stored; video is not stored: no key frame (IDR) comes";
-        let AgentView::Says(mut status) = says(phase, "VideoNotStored", message) else {
+        let AgentView::Status(mut status) = says(phase, "VideoNotStored", message) else {
             panic!("it says so")
         };
         let reason = Some("NoKeyFrame".to_owned());
         status.video = Some(VideoStatus { state: TrackState::NotStored, reason, ..VideoStatus::default() });
         status.audio = Some(AudioStatus { state: TrackState::Stored, ..AudioStatus::default() });
-        AgentView::Says(status)
+        AgentView::Status(status)
     };
     for phase in [Phase::Streaming, Phase::Connecting, Phase::Reconnecting] {
         let status = report(None, Observed { agent: half(phase), ..good() }, &at("2026-01-01T00:00:00Z"));

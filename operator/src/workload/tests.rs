@@ -12,53 +12,45 @@ fn brief(found: &Availability) -> (ConditionStatus, Reason, Next, bool) {
     (status, reason, next, found.unexplained)
 }
 
+fn current() -> serde_json::Value {
+    json!({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1})
+}
+
+fn running(status: serde_json::Value) -> (ConditionStatus, Reason, Next, bool) {
+    brief(&availability(&deployment(status), true))
+}
+
 #[test]
-fn what_a_deployment_says() {
-    let current =
-        json!({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1});
-    assert_eq!(
-        brief(&availability(&deployment(current.clone()), true)),
-        (ConditionStatus::True, Reason::AgentAvailable, Next::Settled, false)
-    );
-    let mut old = current.clone();
+fn an_agent_is_available_all_through_a_rollout() {
+    assert_eq!(running(current()), (ConditionStatus::True, Reason::AgentAvailable, Next::Settled, false));
+    let mut old = current();
     old["observedGeneration"] = json!(1);
-    assert_eq!(
-        brief(&availability(&deployment(old), true)),
-        (ConditionStatus::True, Reason::RollingOut, Next::Waiting, false)
-    );
-    let mut surge = current.clone();
+    assert_eq!(running(old), (ConditionStatus::True, Reason::RollingOut, Next::Waiting, false));
+    let mut surge = current();
     surge["replicas"] = json!(2);
-    assert_eq!(brief(&availability(&deployment(surge.clone()), true)).1, Reason::RollingOut);
+    assert_eq!(running(surge.clone()).1, Reason::RollingOut);
     surge["conditions"] =
         json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]);
-    assert_eq!(
-        brief(&availability(&deployment(surge), true)),
-        (ConditionStatus::True, Reason::RolloutStuck, Next::Person, false)
-    );
-    assert_eq!(
-        brief(&availability(&deployment(json!({})), true)),
-        (ConditionStatus::False, Reason::AgentStarting, Next::Waiting, false)
-    );
+    assert_eq!(running(surge), (ConditionStatus::True, Reason::RolloutStuck, Next::Person, false));
+}
+
+#[test]
+fn an_agent_that_is_not_available_starts_until_somebody_knows_better() {
+    let starting = |unexplained| (ConditionStatus::False, Reason::AgentStarting, Next::Waiting, unexplained);
+    assert_eq!(running(json!({})), starting(false));
     // Only now there may be pods that say why.
-    assert_eq!(
-        brief(&availability(&deployment(json!({"observedGeneration": 2})), true)),
-        (ConditionStatus::False, Reason::AgentStarting, Next::Waiting, true)
-    );
+    assert_eq!(running(json!({"observedGeneration": 2})), starting(true));
     let quota = json!({"observedGeneration": 2, "conditions": [
         {"type": "ReplicaFailure", "status": "True", "message": "pods is forbidden: exceeded quota: small"}]});
-    assert_eq!(
-        brief(&availability(&deployment(quota), true)),
-        (ConditionStatus::False, Reason::QuotaExceeded, Next::Person, false)
-    );
-    assert_eq!(
-        brief(&availability(&deployment(current), false)),
-        (ConditionStatus::False, Reason::Suspending, Next::Waiting, false)
-    );
-    let gone = json!({"observedGeneration": 2});
-    assert_eq!(
-        brief(&availability(&deployment(gone), false)),
-        (ConditionStatus::False, Reason::Suspended, Next::Settled, false)
-    );
+    assert_eq!(running(quota), (ConditionStatus::False, Reason::QuotaExceeded, Next::Person, false));
+}
+
+#[test]
+fn who_is_suspended_has_no_replica_left() {
+    let suspended = |status| brief(&availability(&deployment(status), false));
+    assert_eq!(suspended(current()), (ConditionStatus::False, Reason::Suspending, Next::Waiting, false));
+    let ended = json!({"observedGeneration": 2});
+    assert_eq!(suspended(ended), (ConditionStatus::False, Reason::Suspended, Next::Settled, false));
 }
 
 fn pod(status: serde_json::Value) -> AgentPod {

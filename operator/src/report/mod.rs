@@ -10,7 +10,7 @@ use crate::reason::Reason;
 #[derive(Clone, Debug, PartialEq)]
 pub enum AgentView {
     /// Its `/status`.
-    Says(Box<AgentStatus>),
+    Status(Box<AgentStatus>),
     /// It could not be asked, and why.
     Silent(String),
     /// It was not asked this time: what was known still holds.
@@ -46,9 +46,9 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// Nothing, of the object at this generation.
+    /// Of an object at this generation of which nothing was looked at.
     #[must_use]
-    pub fn nothing(generation: Option<i64>) -> Self {
+    pub fn unobserved(generation: Option<i64>) -> Self {
         Self {
             generation,
             paused: false,
@@ -154,7 +154,7 @@ fn ready(
     }
     if !agent.is_met() {
         // The agent knows better why it is not ready than Kubernetes does.
-        if let AgentView::Says(status) = &observed.agent
+        if let AgentView::Status(status) = &observed.agent
             && status.phase == Phase::Failed
         {
             return ConditionUpdate::stalled(Reason::of_agent(&status.reason), status.message.clone());
@@ -165,7 +165,7 @@ fn ready(
         return agent.clone();
     }
     match &observed.agent {
-        AgentView::Says(status) => match status.phase {
+        AgentView::Status(status) => match status.phase {
             Phase::Failed => {
                 ConditionUpdate::stalled(Reason::of_agent(&status.reason), status.message.clone())
             }
@@ -218,7 +218,7 @@ fn media(before: &KvsIngestStatus, observed: &Observed) -> ConditionUpdate {
         return settled(ConditionStatus::False, Reason::Suspended, "spec.suspend is true");
     }
     match &observed.agent {
-        AgentView::Says(agent) => {
+        AgentView::Status(agent) => {
             let status = match agent.phase {
                 Phase::Streaming if agent.stores_all() => ConditionStatus::True,
                 Phase::Starting => ConditionStatus::Unknown,

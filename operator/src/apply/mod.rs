@@ -23,7 +23,7 @@ use crate::workload::DeploymentLite;
 /// An answer without spec and status.
 const METADATA: HeaderValue =
     HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
-/// Each request.
+/// A request and its answer.
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// Why something could not be written.

@@ -95,7 +95,7 @@ async fn reconcile_cached(
         Err(error) => {
             let observed = Observed {
                 invalid: Some(format!("the object cannot be read by this operator: {error}")),
-                ..Observed::nothing(cached.meta().generation)
+                ..Observed::unobserved(cached.meta().generation)
             };
             context.applier.apply_status(cached, &report(None, observed, &wall_clock())).await?;
             return Ok(Action::await_change());
@@ -105,22 +105,35 @@ async fn reconcile_cached(
     if ingest.metadata.deletion_timestamp.is_some() {
         return Ok(delete(&object).await?);
     }
-    let nothing =
-        Observed { suspended: ingest.spec.suspend, ..Observed::nothing(ingest.metadata.generation) };
-    let (observed, next) = match validate(&ingest) {
-        Ok(valid) => converge(&object, &valid, nothing).await?,
-        Err(Refusal::Paused) => (Observed { paused: true, ..nothing }, None),
-        Err(Refusal::Invalid(message)) => (Observed { invalid: Some(message), ..nothing }, None),
+    let unobserved =
+        Observed { suspended: ingest.spec.suspend, ..Observed::unobserved(ingest.metadata.generation) };
+    let converged = match validate(&ingest) {
+        Ok(valid) => converge(&object, &valid, unobserved).await?,
+        Err(Refusal::Paused) => Observed { paused: true, ..unobserved }.into(),
+        Err(Refusal::Invalid(message)) => Observed { invalid: Some(message), ..unobserved }.into(),
     };
-    finish(&object, observed, next).await
+    finish(&object, converged).await
 }
 
-/// Makes the world what the object says, as far as that can be done now; what was observed, and when to look again.
+/// How far the world is what the object says.
+struct Converged {
+    observed: Observed,
+    /// When to look again, whatever else there is to wait for.
+    next: Option<Instant>,
+}
+
+impl From<Observed> for Converged {
+    fn from(observed: Observed) -> Self {
+        Self { observed, next: None }
+    }
+}
+
+/// Makes the world what the object says, as far as that can be done now.
 async fn converge(
     object: &Object<'_>,
     valid: &Valid<'_>,
     mut observed: Observed,
-) -> Result<(Observed, Option<Instant>), ReconcileError> {
+) -> Result<Converged, ReconcileError> {
     let resolved = resolve(object, valid, tick()).await?;
     // What only AWS has trouble with does not stop an agent that runs; an agent on another's stream is stopped.
     let run = !valid.spec.suspend && !resolved.stream_in_use();
@@ -130,14 +143,14 @@ async fn converge(
     observed.channel_condition = Some(resolved.channel.condition);
     observed.stream = Some(resolved.stream.resource);
     observed.stream_condition = Some(resolved.stream.condition);
-    let Some(names) = names else { return Ok((observed, None)) };
+    let Some(names) = names else { return Ok(observed.into()) };
 
     let built = build(object.ingest, &names, &object.context.settings.agents, run)?;
     let rollout = match roll_out(object, &built, run, tick()).await {
         Ok(rollout) => rollout,
         Err(error @ ApplyError::NotOurs(_)) => {
             observed.workload = Some(ConditionUpdate::stalled(Reason::DeploymentConflict, error.to_string()));
-            return Ok((observed, None));
+            return Ok(observed.into());
         }
         Err(error) => return Err(error.into()),
     };
@@ -148,16 +161,13 @@ async fn converge(
     let Observation { workload, agent, next } = observe(object, &rollout.deployment, run, tick()).await?;
     observed.workload = Some(workload);
     observed.agent = agent;
-    Ok((observed, earliest([retry, next])))
+    Ok(Converged { observed, next: earliest([retry, next]) })
 }
 
 /// Writes what was observed, if it is new, and says when to look again.
 #[instrument(name = "report", level = "debug", skip_all)]
-async fn finish(
-    object: &Object<'_>,
-    observed: Observed,
-    next: Option<Instant>,
-) -> Result<Action, ReconcileError> {
+async fn finish(object: &Object<'_>, converged: Converged) -> Result<Action, ReconcileError> {
+    let Converged { observed, next } = converged;
     let outlook = Outlook::of(&observed);
     let context = object.context;
     let before = object.before.as_ref();
@@ -190,7 +200,7 @@ async fn finish(
     };
     let resync = object.state.lock().resync.next();
     let next = match outlook.retry {
-        // Nothing happens before the spec changes.
+        // Nothing happens before the object changes.
         Retry::Never => None,
         _ => earliest([retry, next, resync]),
     };
@@ -214,7 +224,7 @@ enum Retry {
     /// Channel or stream are not as they should be.
     BackOff,
     No,
-    /// The spec is invalid.
+    /// The spec is invalid, or the object is paused.
     Never,
 }
 
@@ -222,6 +232,10 @@ impl Outlook {
     fn of(observed: &Observed) -> Self {
         if observed.invalid.is_some() {
             return Self { retry: Retry::Never, needs_a_person: true };
+        }
+        // Nothing of it is asked for, not even what would be due.
+        if observed.paused {
+            return Self { retry: Retry::Never, needs_a_person: false };
         }
         let trouble = || observed.resources().filter(|resource| !resource.is_met());
         let creating = observed.resources().any(|resource| resource.reason == Reason::Creating);
