@@ -20,6 +20,7 @@ fn refused(class: ErrorClass) -> kvs::Error {
         class,
         message: "words".to_owned(),
         request_id: None,
+        being_deleted: false,
     }
 }
 
