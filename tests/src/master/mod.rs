@@ -127,12 +127,16 @@ impl Server {
         let mut viewers: HashMap<String, mpsc::Sender<Command>> = HashMap::new();
         self.serve(channel, &mut stopped, &mut viewers).await;
         let leave = *stopped.borrow();
-        if let Some(Leave::With(farewell)) = leave {
-            for commands in viewers.into_values() {
-                let _ = commands.send(Command::Leave(farewell)).await;
-                // Until it has ended.
-                commands.closed().await;
-            }
+        let farewell = match leave {
+            Some(Leave::With(farewell)) => Some(farewell),
+            Some(Leave::Silently) => None,
+            // Nobody waits for the end.
+            None => return,
+        };
+        for commands in viewers.into_values() {
+            let _ = commands.send(Command::Leave(farewell)).await;
+            // Until it has ended: what was sent is known then.
+            commands.closed().await;
         }
     }
 

@@ -68,8 +68,8 @@ pub struct Sent {
 #[derive(Debug)]
 pub enum Command {
     Candidate(String),
-    /// Ends the session with these words.
-    Leave(Farewell),
+    /// Ends the session, with these words or with none.
+    Leave(Option<Farewell>),
 }
 
 /// How a viewer is told that the session ends.
@@ -226,8 +226,8 @@ impl Session {
                         Ok(candidate) => self.rtc.add_remote_candidate(candidate),
                         Err(error) => tracing::warn!("master: candidate {text:?}: {error}"),
                     },
-                    Some(Command::Leave(farewell)) => return self.leave(farewell),
-                    None => return Ok(()),
+                    Some(Command::Leave(Some(farewell))) => return self.leave(farewell),
+                    Some(Command::Leave(None)) | None => return Ok(()),
                 },
             }
         }
