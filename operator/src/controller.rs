@@ -259,7 +259,8 @@ async fn reconcile_isolated(
     object: Arc<CachedIngest>,
     context: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
-    isolate(&context.metrics, reconcile(&object, &context)).await
+    // Boxed, as its long steps are: the layout of calls within calls is more than rustc computes at once.
+    isolate(&context.metrics, Box::pin(reconcile(&object, &context))).await
 }
 
 /// One reconcile, counted; a panic is an error of this object alone.

@@ -12,8 +12,9 @@ use prometheus_client::encoding::DescriptorEncoder;
 ///
 /// Outputs share a pipeline, and what one of them does must not be felt by another. So its inlets take every buffer at
 /// once (a muxer does not: it waits for its other track, and has a queue in front): what cannot be sent yet waits in a
-/// buffer of its own, which is bounded, and what does not fit is dropped by its own rules and counted. A connection that breaks is opened again behind that buffer, with a backoff of its own. An
-/// error on the bus ends the whole pipeline, which is then built anew, and is for what nothing else heals.
+/// buffer of its own, which is bounded, and what does not fit is dropped by its own rules and counted. A connection that
+/// breaks is opened again behind that buffer, with a backoff of its own. An error on the bus ends the whole pipeline, which
+/// is then built anew, and is for what nothing else heals.
 #[async_trait]
 pub trait Output: Send + Sync {
     /// Sees to it that there is something to write to. Until it succeeds it is called again, with backoff, and no media

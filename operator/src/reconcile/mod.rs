@@ -103,12 +103,12 @@ async fn reconcile_cached(
     };
     let object = Object::new(context, caches, cached, &ingest, Instant::now());
     if ingest.metadata.deletion_timestamp.is_some() {
-        return Ok(delete(&object).await?);
+        return Ok(Box::pin(delete(&object)).await?);
     }
     let unobserved =
         Observed { suspended: ingest.spec.suspend, ..Observed::unobserved(ingest.metadata.generation) };
     let converged = match validate(&ingest) {
-        Ok(valid) => converge(&object, &valid, unobserved).await?,
+        Ok(valid) => Box::pin(converge(&object, &valid, unobserved)).await?,
         Err(Refusal::Paused) => Observed { paused: true, ..unobserved }.into(),
         Err(Refusal::Invalid(message)) => Observed { invalid: Some(message), ..unobserved }.into(),
     };
@@ -134,7 +134,7 @@ async fn converge(
     valid: &Valid<'_>,
     mut observed: Observed,
 ) -> Result<Converged, ReconcileError> {
-    let resolved = resolve(object, valid, tick()).await?;
+    let resolved = Box::pin(resolve(object, valid, tick())).await?;
     // What only AWS has trouble with does not stop an agent that runs; an agent on another's stream is stopped.
     let run = !valid.spec.suspend && !resolved.stream_in_use();
     let names = resolved.names().filter(|_| resolved.is_complete() || object.deployment.is_some());
