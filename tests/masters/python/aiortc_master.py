@@ -17,7 +17,7 @@ from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import candidate_from_sdp
 
 import kvs
-from kvs import FRAME_RATE, Clock, packets, say
+from kvs import FRAME_RATE, Clock, say
 
 
 class Stored(MediaStreamTrack):
@@ -65,11 +65,6 @@ class Audio(Stored):
 
 
 class Master(kvs.Master):
-    def __init__(self, arguments):
-        super().__init__(arguments)
-        self.video = arguments.video and packets(arguments.video, "h264")
-        self.audio = arguments.audio and packets(arguments.audio, "ogg")
-
     async def answer(self, viewer, number, sdp):
         servers = [
             RTCIceServer(urls=server["Uris"], username=server["Username"], credential=server["Password"])

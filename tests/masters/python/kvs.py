@@ -61,6 +61,8 @@ class Master:
         self.ended = asyncio.Event()
         self.connections = {}
         self.offers = 0
+        self.video = arguments.video and packets(arguments.video, "h264")
+        self.audio = arguments.audio and packets(arguments.audio, "ogg")
         # `Uris`, `Username`, `Password` of GetIceServerConfig.
         self.servers = []
 

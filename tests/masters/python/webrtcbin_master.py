@@ -22,7 +22,7 @@ gi.require_version("GstWebRTC", "1.0")
 from gi.repository import Gst, GstSdp, GstWebRTC  # noqa: E402
 
 import kvs  # noqa: E402
-from kvs import FRAME_RATE, Clock, packets, say  # noqa: E402
+from kvs import FRAME_RATE, Clock, say  # noqa: E402
 
 VIDEO = (
     "appsrc name=video is-live=true format=time caps=video/x-h264,stream-format=byte-stream,alignment=au"
@@ -125,11 +125,6 @@ class Connection:
 
 
 class Master(kvs.Master):
-    def __init__(self, arguments):
-        super().__init__(arguments)
-        self.video = arguments.video and packets(arguments.video, "h264")
-        self.audio = arguments.audio and packets(arguments.audio, "ogg")
-
     async def answer(self, viewer, number, sdp):
         self.connections[viewer] = Connection(self, viewer, number, sdp)
         await self.connections[viewer].answer()
