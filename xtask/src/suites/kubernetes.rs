@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::run::Run;
-use crate::cluster::{self, helm};
+use crate::cluster::{self, ControlPlane, helm};
 use crate::workspace::{root, target};
 use crate::{images, say};
 
@@ -14,7 +14,7 @@ pub fn operator(suite: &mut Run<'_>) -> Result<()> {
     suite.binaries()?;
     let folder = target().join("suites/operator");
     // The audit log tells what the operator asked for, and what it was refused.
-    let mut cluster = cluster::fresh(&folder, true)?;
+    let cluster = cluster::fresh(&folder, true)?;
     let myself = env::current_exe()?;
     let mut tests = |arguments: &[&str]| {
         suite.test("operator", arguments, |command| {
@@ -26,10 +26,15 @@ pub fn operator(suite: &mut Run<'_>) -> Result<()> {
     // What takes the API server away from everybody goes last, alone.
     let alone = "the_api_server_may_go_and_come_back";
     let result = tests(&["--test-threads=2", "--skip", alone]).and_then(|()| tests(&[alone]));
+    ended(cluster, result)
+}
+
+/// Takes the cluster of a suite down: in order after a success, else at once, and says where its logs are.
+pub fn ended(mut cluster: ControlPlane, result: Result<()>) -> Result<()> {
     if result.is_ok() {
         cluster.stop();
     } else {
-        say!("the control plane's logs are in {}", cluster.logs.display());
+        say!("the cluster's logs are in {}", cluster.logs.display());
         cluster.end_all();
     }
     result
@@ -55,7 +60,7 @@ pub fn chart(suite: &mut Run<'_>) -> Result<()> {
     // The operator's flags are compared with the chart's.
     suite.binaries()?;
     let cluster_folder = target().join("suites/chart");
-    let mut cluster = cluster::fresh(&cluster_folder, false)?;
+    let cluster = cluster::fresh(&cluster_folder, false)?;
     let mut test = |name: &str, threads: &str| {
         suite.test(name, &[threads], |command| {
             command
@@ -65,13 +70,7 @@ pub fn chart(suite: &mut Run<'_>) -> Result<()> {
     };
     // There is one CustomResourceDefinition in a cluster: installations take turns.
     let result = test("chart", "--test-threads=2").and_then(|()| test("chart_install", "--test-threads=1"));
-    if result.is_ok() {
-        cluster.stop();
-    } else {
-        say!("the control plane's logs are in {}", cluster.logs.display());
-        cluster.end_all();
-    }
-    result
+    ended(cluster, result)
 }
 
 pub fn images(suite: &mut Run<'_>) -> Result<()> {

@@ -5,10 +5,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::kubernetes;
 use super::run::Run;
 use crate::cluster::{self, ControlPlane, helm};
+use crate::images;
 use crate::workspace::{root, target};
-use crate::{images, say};
 
 pub fn run(suite: &mut Run<'_>) -> Result<()> {
     let myself = env::current_exe()?;
@@ -18,7 +19,7 @@ pub fn run(suite: &mut Run<'_>) -> Result<()> {
     // Built before anything runs that would be slowed down.
     suite.end_to_end("pods")?;
     let folder = target().join("suites/pods");
-    let mut cluster = cluster::fresh_with_node(&folder)?;
+    let cluster = cluster::fresh_with_node(&folder)?;
     let result = load(&cluster, &images).and_then(|()| {
         suite.test("pods", &["--test-threads=1", "--show-output"], |command| {
             command
@@ -27,13 +28,7 @@ pub fn run(suite: &mut Run<'_>) -> Result<()> {
                 .env("KVS_INGEST_HELM", &helm);
         })
     });
-    if result.is_ok() {
-        cluster.stop();
-    } else {
-        say!("the cluster's logs are in {}", cluster.logs.display());
-        cluster.end_all();
-    }
-    result
+    kubernetes::ended(cluster, result)
 }
 
 fn load(cluster: &ControlPlane, images: &[images::Image]) -> Result<()> {
