@@ -24,6 +24,8 @@ pub(crate) struct ObjectState {
     /// What was found when this process last looked at the pods; `None` before that.
     pub(crate) pods: Option<PodFinding>,
     pub(crate) resync: Resync,
+    /// Since when AWS says that there is nothing of what may have been created.
+    unseen: Option<Instant>,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +54,11 @@ impl ObjectState {
     /// The status that was just written: the cache may be older.
     pub(crate) fn fresh_status(&self, now: Instant) -> Option<&KvsIngestStatus> {
         self.written.as_ref().filter(|written| written.is_fresh(now)).map(|written| &written.status)
+    }
+
+    /// Since when AWS says that there is nothing to delete: since now, if it said otherwise before.
+    pub(crate) fn unseen_since(&mut self, now: Instant) -> Instant {
+        *self.unseen.get_or_insert(now)
     }
 
     /// Gives back the memory of what the cache shows by now.

@@ -7,7 +7,8 @@ use http::HeaderValue;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, Patch, PatchParams, Request};
 use kube::{Client, Resource, ResourceExt};
-use kvs_ingest_api::{API_VERSION, KIND, KvsIngest, KvsIngestStatus};
+use kvs_ingest_api::{API_VERSION, KIND, KvsIngest};
+use serde::Serialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
 use tracing::Instrument;
@@ -118,7 +119,7 @@ impl Applier {
             match self.write(WHAT, api.patch(&name, &PatchParams::apply(MANAGER), &patch)).await {
                 Err(ApplyError::Api { source, .. }) if is_refused(&source) => {
                     let found = within("get Deployment", api.get_opt(&name)).await?;
-                    if found.is_none_or(|found| found.belongs_to(uid)) {
+                    if found.is_none_or(|found| found.is_of(uid)) {
                         self.write(WHAT, api.patch(&name, &forced, &patch)).await
                     } else {
                         Err(ApplyError::NotOurs(name))
@@ -135,7 +136,7 @@ impl Applier {
     pub async fn apply_status(
         &self,
         object: &CachedIngest,
-        status: &KvsIngestStatus,
+        status: &impl Serialize,
     ) -> Result<(), ApplyError> {
         let body = json!({
             "apiVersion": API_VERSION,

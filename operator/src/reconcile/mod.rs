@@ -8,6 +8,8 @@ use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
+use kvs_ingest_api::KvsIngest;
+use rand::Rng;
 use tracing::field::{Empty, display};
 use tracing::{Instrument, instrument};
 
@@ -16,14 +18,15 @@ use crate::build::build;
 use crate::cached::CachedIngest;
 use crate::conditions::{ConditionUpdate, Next};
 use crate::context::{Caches, Context};
-use crate::delete::{DeleteError, delete};
+use crate::delete::delete;
+use crate::deletion_report::report_unreadable;
 use crate::object::{Object, Tick};
 use crate::observe::{Observation, observe};
+use crate::publish::{publish, publish_resources};
 use crate::reason::Reason;
 use crate::report::{Observed, report};
 use crate::resolve::resolve;
 use crate::rollout::roll_out;
-use crate::transitions::{ready_after, transitions};
 use crate::validate::{Refusal, Valid, validate};
 
 /// Between looks at something that is being created.
@@ -40,8 +43,6 @@ pub enum ReconcileError {
     Apply(#[from] ApplyError),
     #[error(transparent)]
     Identity(#[from] crate::build::NoIdentity),
-    #[error(transparent)]
-    Delete(#[from] DeleteError),
     /// A bug: it is caught here, so that the other objects are still reconciled.
     #[error("the reconcile panicked: {0}")]
     Panic(String),
@@ -50,7 +51,7 @@ pub enum ReconcileError {
 impl ReconcileError {
     /// The object went away meanwhile.
     pub(crate) fn is_gone(&self) -> bool {
-        matches!(self, Self::Apply(error) | Self::Delete(DeleteError::Apply(error)) if error.is_gone())
+        matches!(self, Self::Apply(error) if error.is_gone())
     }
 }
 
@@ -59,16 +60,24 @@ impl ReconcileError {
 /// # Errors
 /// [`ReconcileError`]: it is tried again, with growing delays.
 pub async fn reconcile(object: &CachedIngest, context: &Context) -> Result<Action, ReconcileError> {
+    let again = reconcile_once(object, context).await?;
+    Ok(again.map_or_else(Action::await_change, Action::requeue))
+}
+
+/// As [`reconcile`]: to when the object is to be looked at again, if nothing changes before.
+pub(crate) async fn reconcile_once(
+    object: &CachedIngest,
+    context: &Context,
+) -> Result<Option<Duration>, ReconcileError> {
     // A standby waits here; when it leads, the object may have changed.
-    let mut leading = context.leading.clone();
-    let mut ready = context.ready.subscribe();
-    if leading.wait_for(|leads| *leads).await.is_err() || ready.wait_for(|ready| *ready).await.is_err() {
-        return Ok(Action::await_change());
+    let (mut leading, mut in_office) = (context.leading.clone(), context.in_office.subscribe());
+    if in_office.wait_for(|is| *is).await.is_err() || leading.wait_for(|leads| *leads).await.is_err() {
+        return Ok(None);
     }
     let namespace = object.namespace().unwrap_or_default();
-    let Some(caches) = context.caches(&namespace) else { return Ok(Action::await_change()) };
+    let Some(caches) = context.caches(&namespace) else { return Ok(None) };
     let reference = ObjectRef::new(&object.name_any()).within(&namespace);
-    let Some(cached) = caches.objects.get(&reference) else { return Ok(Action::await_change()) };
+    let Some(cached) = caches.objects.get(&reference) else { return Ok(None) };
     let span = tracing::debug_span!(
         "reconcile",
         k8s.namespace.name = cached.namespace(),
@@ -89,21 +98,14 @@ async fn reconcile_cached(
     cached: &Arc<CachedIngest>,
     caches: &Caches,
     context: &Context,
-) -> Result<Action, ReconcileError> {
+) -> Result<Option<Duration>, ReconcileError> {
     let ingest = match cached.read() {
         Ok(ingest) => ingest,
-        Err(error) => {
-            let observed = Observed {
-                invalid: Some(format!("the object cannot be read by this operator: {error}")),
-                ..Observed::unobserved(cached.meta().generation)
-            };
-            context.applier.apply_status(cached, &report(None, observed, &wall_clock())).await?;
-            return Ok(Action::await_change());
-        }
+        Err(error) => return reconcile_unreadable(cached, caches, context, &error).await,
     };
-    let object = Object::new(context, caches, cached, &ingest, Instant::now());
+    let object = Object::new(context, caches, cached, &ingest, tick(context).now);
     if ingest.metadata.deletion_timestamp.is_some() {
-        return Ok(Box::pin(delete(&object)).await?);
+        return Ok(Box::pin(delete(&object, tick(context), &wall_clock())).await?);
     }
     let unobserved =
         Observed { suspended: ingest.spec.suspend, ..Observed::unobserved(ingest.metadata.generation) };
@@ -115,16 +117,52 @@ async fn reconcile_cached(
     finish(&object, converged).await
 }
 
+/// A newer operator's object, say: what is known of it stays, and it can be deleted.
+async fn reconcile_unreadable(
+    cached: &CachedIngest,
+    caches: &Caches,
+    context: &Context,
+    error: &str,
+) -> Result<Option<Duration>, ReconcileError> {
+    let why = match (cached.meta().deletion_timestamp.is_some(), cached.read_for_deletion()) {
+        (true, Ok(ingest)) => {
+            let ingest: KvsIngest = ingest;
+            let object = Object::new(context, caches, cached, &ingest, tick(context).now);
+            return Ok(Box::pin(delete(&object, tick(context), &wall_clock())).await?);
+        }
+        (true, Err(error)) => ConditionUpdate::stalled(
+            Reason::DeletionBlocked,
+            format!(
+                "what is to be deleted cannot be read by this operator: {error}; run a newer one, or set \
+                 spec.deletionPolicy: Retain"
+            ),
+        ),
+        (false, _) => ConditionUpdate::stalled(
+            Reason::InvalidSpec,
+            format!("the object cannot be read by this operator: {error}"),
+        ),
+    };
+    context.metrics.stalled();
+    let before = cached.raw_status().unwrap_or_default();
+    let after = report_unreadable(before.as_ref(), &why, cached.meta().generation, &wall_clock());
+    if before.as_ref() != Some(&after) {
+        context.applier.apply_status(cached, &after).await?;
+    }
+    Ok(None)
+}
+
 /// How far the world is what the object says.
 struct Converged {
     observed: Observed,
     /// When to look again, whatever else there is to wait for.
     next: Option<Instant>,
+    /// AWS has to be asked again.
+    unanswered: bool,
 }
 
 impl From<Observed> for Converged {
     fn from(observed: Observed) -> Self {
-        Self { observed, next: None }
+        Self { observed, next: None, unanswered: false }
     }
 }
 
@@ -134,60 +172,64 @@ async fn converge(
     valid: &Valid<'_>,
     mut observed: Observed,
 ) -> Result<Converged, ReconcileError> {
-    let resolved = Box::pin(resolve(object, valid, tick())).await?;
+    let resolved = Box::pin(resolve(object, valid, tick(object.context))).await?;
     // What only AWS has trouble with does not stop an agent that runs; an agent on another's stream is stopped.
     let run = !valid.spec.suspend && !resolved.stream_in_use();
     let names = resolved.names().filter(|_| resolved.is_complete() || object.deployment.is_some());
-    observed.reconcile_requested_at = valid.reconcile_requested_at.cloned();
+    let news = object.has_finalizer() && resolved.is_news(object.before.as_ref());
+    let moved = resolved.has_moved(object.before.as_ref());
+    let unanswered = resolved.unanswered;
+    if unanswered {
+        // What is new in the spec, or was asked for, is not done: it is not said to be.
+        observed.generation = object.before.as_ref().and_then(|status| status.observed_generation);
+    } else {
+        observed.reconcile_requested_at = valid.reconcile_requested_at.cloned();
+    }
     observed.channel = Some(resolved.channel.resource);
     observed.channel_condition = Some(resolved.channel.condition);
     observed.stream = Some(resolved.stream.resource);
     observed.stream_condition = Some(resolved.stream.condition);
-    let Some(names) = names else { return Ok(observed.into()) };
+    let Some(names) = names else { return Ok(Converged { observed, next: None, unanswered }) };
+    if news {
+        // What has to be deleted one day is written down before anything else is made of it.
+        publish_resources(object, &observed).await?;
+    }
 
     let built = build(object.ingest, &names, &object.context.settings.agents, run)?;
-    let rollout = match roll_out(object, &built, run, tick()).await {
+    let rollout = match roll_out(object, &built, run, moved, tick(object.context)).await {
         Ok(rollout) => rollout,
         Err(error @ ApplyError::NotOurs(_)) => {
             observed.workload = Some(ConditionUpdate::stalled(Reason::DeploymentConflict, error.to_string()));
-            return Ok(observed.into());
+            return Ok(Converged { observed, next: None, unanswered });
         }
         Err(error) => return Err(error.into()),
     };
     observed.deployment_generation = rollout.generation;
     observed.image = (!rollout.queued).then_some(built.image);
-    let retry = rollout.queued.then(|| Instant::now() + QUEUED);
+    let retry = rollout.queued.then(|| tick(object.context).now + QUEUED);
 
-    let Observation { workload, agent, next } = observe(object, &rollout.deployment, run, tick()).await?;
+    let Observation { workload, agent, next } =
+        observe(object, &rollout.deployment, run, tick(object.context)).await?;
     observed.workload = Some(workload);
     observed.agent = agent;
-    Ok(Converged { observed, next: earliest([retry, next]) })
+    Ok(Converged { observed, next: earliest([retry, next]), unanswered })
 }
 
 /// Writes what was observed, if it is new, and says when to look again.
 #[instrument(name = "report", level = "debug", skip_all)]
-async fn finish(object: &Object<'_>, converged: Converged) -> Result<Action, ReconcileError> {
-    let Converged { observed, next } = converged;
-    let outlook = Outlook::of(&observed);
-    let context = object.context;
-    let before = object.before.as_ref();
-    let now = wall_clock();
-    let after = report(before, observed, &now);
-    if before != Some(&after) {
-        context.applier.apply_status(object.cached, &after).await?;
-        object.state.lock().record_status(after.clone(), Instant::now());
-        for notice in transitions(before, &after) {
-            context.events.record(object.ingest, &notice);
-        }
-        let created = object.ingest.metadata.creation_timestamp.as_ref();
-        if let Some(after) = ready_after(before, &after, created, &now) {
-            context.metrics.ready_after(after.as_secs_f64());
-        }
+async fn finish(object: &Object<'_>, converged: Converged) -> Result<Option<Duration>, ReconcileError> {
+    let Converged { observed, next, unanswered } = converged;
+    let mut outlook = Outlook::of(&observed);
+    if unanswered && outlook.retry == Retry::No {
+        outlook.retry = Retry::BackOff;
     }
+    let context = object.context;
+    let now = wall_clock();
+    publish(object, report(object.before.as_ref(), observed, &now), &now).await?;
     if outlook.needs_a_person {
         context.metrics.stalled();
     }
-    let Tick { now, random } = tick();
+    let Tick { now, random } = tick(context);
     let retry = match outlook.retry {
         Retry::Soon => Some(now + CREATING),
         Retry::BackOff => {
@@ -206,7 +248,7 @@ async fn finish(object: &Object<'_>, converged: Converged) -> Result<Action, Rec
     };
     let next = next.map(|at| at.saturating_duration_since(now));
     tracing::debug!(?next, "reconciled");
-    Ok(next.map_or_else(Action::await_change, |wait| Action::requeue(wait.max(SOONEST))))
+    Ok(next.map(|wait| wait.max(SOONEST)))
 }
 
 /// What follows from what was observed.
@@ -239,9 +281,12 @@ impl Outlook {
         }
         let trouble = || observed.resources().filter(|resource| !resource.is_met());
         let creating = observed.resources().any(|resource| resource.reason == Reason::Creating);
+        // It is asked for again and again.
+        let refused = observed.resources().any(|resource| resource.reason == Reason::AdoptionRefused);
         let retry = match trouble().next() {
             _ if creating => Retry::Soon,
             Some(_) => Retry::BackOff,
+            None if refused => Retry::BackOff,
             None => Retry::No,
         };
         Self { retry, needs_a_person: trouble().any(|resource| resource.next == Next::Person) }
@@ -252,8 +297,9 @@ fn earliest(times: impl IntoIterator<Item = Option<Instant>>) -> Option<Instant>
     times.into_iter().flatten().min()
 }
 
-fn tick() -> Tick {
-    Tick { now: Instant::now(), random: rand::random() }
+fn tick(context: &Context) -> Tick {
+    // Tokio's clock, which tests can set.
+    Tick { now: tokio::time::Instant::now().into_std(), random: context.chance.lock().random() }
 }
 
 fn wall_clock() -> Time {

@@ -10,6 +10,7 @@ use crate::build::{AgentDefaults, ResolvedNames};
 use crate::conditions::find;
 use crate::context::Settings;
 use crate::names;
+use crate::office::take_office;
 use crate::report::AgentView;
 use crate::scripted::{ScriptedServer, server};
 
@@ -69,7 +70,7 @@ async fn reconciled(server: &ScriptedServer, object: Value, deployment: Option<V
     }
     let caches = Caches { objects, deployments, deployment_filter: Arc::default() };
     context.caches.lock().insert(None, caches);
-    context.ready.send_replace(true);
+    take_office(&context);
     reconcile(&object, &context).await.unwrap()
 }
 
