@@ -219,6 +219,7 @@ fn settings(cli: &Cli) -> Result<Settings> {
         bail!("--aws-quota-share {} is not more than 0", cli.aws_quota_share);
     }
     settings.regions.clone_from(&cli.regions);
+    settings.release = format!("{}/{}", cli.lease_namespace, cli.lease_name);
     settings.aws_quota_share = cli.aws_quota_share;
     settings.rollouts_per_minute = cli.rollouts_per_minute;
     settings.concurrency = cli.concurrency;
