@@ -58,6 +58,10 @@ struct Cli {
     /// Hours between two looks at channel and stream of an object in AWS
     #[arg(long, env = "KVS_INGEST_AWS_RESYNC_HOURS", default_value_t = 10.0)]
     aws_resync_hours: f64,
+    /// Regions that objects may name, comma-separated, also such as this program does not know yet; none: all of AWS,
+    /// and with an endpoint of one's own any name
+    #[arg(long, env = "KVS_INGEST_REGIONS", value_delimiter = ',')]
+    regions: Vec<String>,
     /// Share of each AWS quota of the account that the operator uses, more than 0
     #[arg(long, env = "KVS_INGEST_AWS_QUOTA_SHARE", default_value_t = 0.5)]
     aws_quota_share: f64,
@@ -214,6 +218,8 @@ fn settings(cli: &Cli) -> Result<Settings> {
     if !(cli.aws_quota_share > 0.0 && cli.aws_quota_share.is_finite()) {
         bail!("--aws-quota-share {} is not more than 0", cli.aws_quota_share);
     }
+    settings.regions.clone_from(&cli.regions);
+    settings.release = format!("{}/{}", cli.lease_namespace, cli.lease_name);
     settings.aws_quota_share = cli.aws_quota_share;
     settings.rollouts_per_minute = cli.rollouts_per_minute;
     settings.concurrency = cli.concurrency;

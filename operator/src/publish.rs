@@ -26,6 +26,7 @@ pub(crate) async fn publish(
 ) -> Result<(), ApplyError> {
     let context = object.context;
     let before = object.before.as_ref();
+    object.state.lock().record_ready(&after);
     if before == Some(&after) {
         return Ok(());
     }

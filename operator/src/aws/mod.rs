@@ -3,36 +3,32 @@
 mod control;
 mod ownership;
 mod region;
+mod regions;
 mod resource;
 
-use std::collections::HashMap;
+#[cfg(test)]
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use kvs::{ControlPlane, Tags};
-use kvs_aws::{AwsContext, ErrorClass};
+use kvs::Tags;
+use kvs_aws::ErrorClass;
 use kvs_ingest_api::{ResolvedChannel, ResolvedStream};
-use tokio::sync::Mutex;
 
 #[cfg(test)]
 pub(crate) use self::control::Control;
 use self::ownership::Owner;
 use self::region::{Quota, Region};
+pub use self::regions::Regions;
 use self::resource::Resource;
 pub use self::resource::Subject;
 use crate::conditions::ConditionUpdate;
-use crate::lease::Leadership;
-use crate::metrics::Metrics;
 use crate::names;
 use crate::reason::Reason;
 
 /// AWS for all regions. What is changed there is changed by the leader only.
 pub struct Aws {
-    regions: Mutex<HashMap<String, Arc<Region>>>,
+    regions: Regions,
     cluster: String,
-    quota_share: f64,
-    leading: Leadership,
-    metrics: Arc<Metrics>,
 }
 
 /// A channel or stream, as far as it is known, and what is to be said of it.
@@ -109,21 +105,15 @@ impl<N> From<ConditionUpdate> for Unmet<N> {
 }
 
 impl Aws {
-    /// `cluster` marks what is created; `quota_share` of each quota of the account is used.
-    pub fn new(
-        cluster: impl Into<String>,
-        quota_share: f64,
-        leading: Leadership,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        Self { regions: Mutex::default(), cluster: cluster.into(), quota_share, leading, metrics }
+    /// `cluster` marks what is created.
+    pub fn new(cluster: impl Into<String>, regions: Regions) -> Self {
+        Self { regions, cluster: cluster.into() }
     }
 
-    /// The same, with something else in the place of AWS in this region.
+    /// With something else in the place of AWS in this region.
     #[cfg(test)]
-    pub(crate) async fn stand_in(&self, region: &str, control: Arc<dyn Control>) {
-        let region_of = Region::new(control, self.quota_share, self.leading.clone(), self.metrics.clone());
-        self.regions.lock().await.insert(region.to_owned(), Arc::new(region_of));
+    pub(crate) fn stand_in(&self, region: &str, control: Arc<dyn Control>) {
+        self.regions.stand_in(region, control);
     }
 
     /// Channel and stream of an object, as they are `known` or found; created or adopted as it says. Neither is created
@@ -168,7 +158,7 @@ impl Aws {
             .declare(subject.spec)
             .map_err(|error| ConditionUpdate::stalled(Reason::InvalidSpec, error.to_string()))?;
         let create_if_missing = R::declared(subject.spec).create_if_missing;
-        let region = self.region(&subject.spec.region).await?;
+        let region = self.regions.enter(&subject.spec.region).await?;
         let described = region.call(Quota::Describe, R::DESCRIBE, R::describe(&*region.control, &id)).await;
         let info = match (described, R::name(&id)) {
             (Ok(info), _) => info,
@@ -226,7 +216,7 @@ impl Aws {
         subject: Subject<'_>,
         neighbours: &dyn Neighbours,
     ) -> Result<ConditionUpdate, ConditionUpdate> {
-        let region = self.region(&subject.spec.region).await?;
+        let region = self.regions.enter(&subject.spec.region).await?;
         let control = &*region.control;
         let tags = R::tags_to_create(subject.spec, self.tags(subject));
         let create = R::create(control, name, subject.spec, &tags);
@@ -383,7 +373,7 @@ impl Aws {
     /// Deletes what is this object's own, and nothing else: looked up as the object names it, and decided by AWS's tags.
     /// What another object uses stays.
     pub(crate) async fn delete_own(&self, subject: Subject<'_>, neighbours: &dyn Neighbours) -> [Removal; 2] {
-        let region = match self.region(&subject.spec.region).await {
+        let region = match self.regions.enter_any(&subject.spec.region).await {
             Ok(region) => region,
             Err(condition) => return [Removal::Blocked(condition), Removal::Gone],
         };
@@ -453,19 +443,6 @@ impl Aws {
             Err(error) if error.class == ErrorClass::NotFound && !error.being_deleted => Removal::Gone,
             _ => going(""),
         })
-    }
-
-    async fn region(&self, name: &str) -> Result<Arc<Region>, ConditionUpdate> {
-        let mut regions = self.regions.lock().await;
-        if let Some(region) = regions.get(name) {
-            return Ok(region.clone());
-        }
-        let context = AwsContext::builder().region(name).build().await.map_err(|error| {
-            ConditionUpdate::unknown(Reason::AwsNotConfigured, format!("the operator's AWS access: {error}"))
-        })?;
-        let control = Arc::new(ControlPlane::new(&context));
-        let region = Region::new(control, self.quota_share, self.leading.clone(), self.metrics.clone());
-        Ok(regions.entry(name.to_owned()).or_insert(Arc::new(region)).clone())
     }
 
     fn tags(&self, subject: Subject<'_>) -> Tags {

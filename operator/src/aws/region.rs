@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kvs_aws::ErrorClass;
 use parking_lot::Mutex;
@@ -41,6 +42,8 @@ pub(super) struct Region {
     /// Of each quota, what the operator uses: the account has other callers.
     quota_share: f64,
     leading: Leadership,
+    /// The last call had no answer.
+    silent: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
@@ -51,7 +54,13 @@ impl Region {
         leading: Leadership,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { control, buckets: Mutex::default(), quota_share, leading, metrics }
+        let (buckets, silent) = (Mutex::default(), AtomicBool::new(false));
+        Self { control, buckets, quota_share, leading, silent, metrics }
+    }
+
+    /// Is AWS not reached there, or does it not answer?
+    pub(super) fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
     }
 
     /// A call that changes something: made only while this operator leads, also when it had to wait for its quota.
@@ -109,6 +118,10 @@ impl Region {
             span.record("error.type", code);
             span.record("otel.status_code", "ERROR").record("otel.status_description", display(error));
         }
+        let silent = result
+            .as_ref()
+            .is_err_and(|error| matches!(error.class, ErrorClass::Network | ErrorClass::Timeout));
+        self.silent.store(silent, Ordering::Relaxed);
         self.metrics.aws_request(operation, code);
         result
     }

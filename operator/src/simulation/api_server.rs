@@ -127,6 +127,13 @@ impl Store {
         answer
     }
 
+    fn scale_deployment(&mut self, name: &str, body: &Value) -> Answer {
+        let Some((deployment, _)) = self.deployments.get(name) else { return status(404, "NotFound") };
+        let mut scaled = json!({"spec": deployment["spec"], "metadata": deployment["metadata"]});
+        scaled["spec"]["replicas"] = body["spec"]["replicas"].clone();
+        self.apply_deployment(name, &scaled)
+    }
+
     fn delete_deployment(&mut self, name: &str, body: &Value) -> Answer {
         let Some((deployment, deleted)) = self.deployments.get_mut(name) else {
             return status(404, "NotFound");
@@ -192,6 +199,7 @@ impl ApiServer {
                 ("PATCH", "kvsingests", Some(name), Some("status")) => store.patch_status(name, body),
                 ("PATCH", "kvsingests", Some(name), None) => store.patch_finalizers(name, body),
                 ("PATCH", "deployments", Some(name), None) => store.apply_deployment(name, body),
+                ("PATCH", "deployments", Some(name), Some("scale")) => store.scale_deployment(name, body),
                 ("DELETE", "deployments", Some(name), None) => store.delete_deployment(name, body),
                 _ => panic!("{method} {path} is not simulated"),
             }

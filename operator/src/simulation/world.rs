@@ -62,7 +62,7 @@ impl World {
         let (context, woken) =
             Context::new(self.api_server.client(), settings, Arc::default(), leading.subscribe());
         *context.chance.lock() = StdRng::seed_from_u64(self.chaos.pick(&[1, 2, 3, 4, 5]));
-        context.aws.stand_in(REGION, Arc::new(self.cloud.clone())).await;
+        context.aws.stand_in(REGION, Arc::new(self.cloud.clone()));
         context.caches.lock().insert(None, self.caches());
         take_office(&context);
         let (due, uids) = (BTreeMap::new(), BTreeMap::new());
