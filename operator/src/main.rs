@@ -171,7 +171,7 @@ async fn operate(cli: &Cli, identity: String) -> Result<ExitCode> {
     let listener = tokio::net::TcpListener::from_std(listening.socket)?;
     tracing::info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "started");
     let router = admin::router(context.clone());
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    tokio::spawn(admin::serve(listener, router));
 
     let lease = LeaseConfig::new(&cli.lease_namespace, &cli.lease_name, identity);
     // The lease is given back when the last write is done, not before.

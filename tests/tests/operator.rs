@@ -973,6 +973,16 @@ async fn conditions_follow_a_master_that_comes_and_goes() {
     let master = Master::start(&access, "door", Settings::default()).await.unwrap();
     let found = world.says("door", "MediaFlowing", "True", "Streaming").await.unwrap();
     assert!(says(&found, "Ready", "True", "Streaming"));
+    // The stream is deleted meanwhile: the agent says so, and the operator makes it again.
+    let aws = aws(&world).await;
+    let before = found["status"]["stream"]["arn"].clone();
+    let stream = aws.describe_stream(&StreamId::Name("door".parse().unwrap())).await.unwrap();
+    aws.delete_stream(&stream).await.unwrap();
+    let anew = |found: &Value| {
+        found["status"]["stream"]["arn"] != before && says(found, "StreamResolved", "True", "Created")
+    };
+    world.until(&world.ingests(), "door", "another stream", anew).await.unwrap();
+    world.says("door", "MediaFlowing", "True", "Streaming").await.unwrap();
     master.stop().await;
     let gone =
         |found: &Value| condition(found, "MediaFlowing").is_some_and(|media| media["status"] == "False");
