@@ -129,9 +129,8 @@ reasons! {
 }
 
 /// Words that nothing here decides by: of the summary of channel and stream, and the agent's own.
-const MORE: [&str; 49] = [
+const MORE: [&str; 46] = [
     "ChannelCreating",
-    "ChannelNotFound",
     "ChannelAccessDenied",
     "ChannelInvalidRequest",
     "ChannelInvalidSpec",
@@ -143,7 +142,6 @@ const MORE: [&str; 49] = [
     "ChannelAdoptionRefused",
     "ChannelWaitingForStream",
     "StreamCreating",
-    "StreamNotFound",
     "StreamAccessDenied",
     "StreamInvalidRequest",
     "StreamInvalidSpec",
@@ -177,7 +175,6 @@ const MORE: [&str; 49] = [
     "PeerConnectionFailed",
     "MediaTimeout",
     "AnsweredTwice",
-    "StorageRefused",
     "NothingPersisted",
 ];
 

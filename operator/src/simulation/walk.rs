@@ -228,7 +228,7 @@ async fn only_what_is_nobodys_is_adopted() {
     assert_eq!(says(&world.api_server.ingest("thief").unwrap(), "StreamResolved"), "True Adopted");
     // Of another cluster.
     let mut world = World::new(0);
-    let mut theirs = tags("u-1", "door");
+    let mut theirs = tags("u-theirs", "door");
     theirs.insert(crate::names::TAG_CLUSTER.to_owned(), "theirs".to_owned());
     world.cloud.found(Kind::Stream, "s", &theirs);
     assert_eq!(resolved(&mut world).await, ("False StreamInUse".to_owned(), 24));
