@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod errors;
 #[cfg(feature = "listen")]
 pub mod listen;
 mod manifest;

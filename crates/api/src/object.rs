@@ -8,7 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResourceExt;
 use serde::{Deserialize, Serialize};
 
-use crate::{KvsIngest, pod_schema};
+use crate::KvsIngest;
+use crate::pod_schema::{at, constrain};
 
 /// The longest name of a `KvsIngest`: its Deployment's pods add to it, and a host name has 63 characters.
 pub const MAX_NAME: usize = 52;
@@ -132,7 +133,7 @@ pub fn custom_resource_definition() -> CustomResourceDefinition {
         }
         defaults_of_fields(root);
         if let Some(spec) = at(root, &["spec"]) {
-            pod_schema::constrain(spec);
+            constrain(spec);
         }
         // Kubernetes explains its own types; their texts would be most of the definition.
         for path in [
@@ -174,10 +175,6 @@ fn defaults_of_fields(schema: &mut JSONSchemaProps) {
     if let Some(JSONSchemaPropsOrBool::Schema(value)) = &mut schema.additional_properties {
         defaults_of_fields(value);
     }
-}
-
-pub(crate) fn at<'a>(schema: &'a mut JSONSchemaProps, path: &[&str]) -> Option<&'a mut JSONSchemaProps> {
-    path.iter().try_fold(schema, |schema, name| schema.properties.as_mut()?.get_mut(*name))
 }
 
 /// As controller-gen writes `metav1.Condition`: a wrong writer is refused, and server-side apply merges by type.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 pub(crate) use self::opaque::{affinity, pull_secrets, resources, spread, tolerations};
 #[cfg(feature = "crd")]
 pub(crate) use self::typed::{affinity, pull_secrets, resources, spread, tolerations};
-use crate::validate::Errors;
+use crate::errors::Errors;
 
 /// Of all annotations of an object together, bytes.
 const MAX_ANNOTATIONS: usize = 256 * 1024;
@@ -78,10 +78,10 @@ pub(crate) fn annotations(errors: &mut Errors, path: &str, annotations: &BTreeMa
 /// An agent on a laptop has no pod, and knows none of Kubernetes' types.
 #[cfg(not(feature = "crd"))]
 mod opaque {
+    use crate::errors::Errors;
     use crate::pod::{
         Affinity, LocalObjectReference, ResourceRequirements, Toleration, TopologySpreadConstraint,
     };
-    use crate::validate::Errors;
 
     pub(crate) fn pull_secrets(_: &mut Errors, _: &str, _: &[LocalObjectReference]) {}
     pub(crate) fn resources(_: &mut Errors, _: &str, _: &ResourceRequirements) {}
@@ -103,11 +103,11 @@ mod typed {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
     use super::{KEY, LABEL_VALUE, is_key, is_label_value, labels, name};
+    use crate::errors::Errors;
     use crate::pod::{
         Affinity, LocalObjectReference, ResourceRequirements, Toleration, TopologySpreadConstraint,
     };
     use crate::quantity::{NoQuantity, Quantity};
-    use crate::validate::Errors;
 
     pub(crate) fn pull_secrets(errors: &mut Errors, path: &str, secrets: &[LocalObjectReference]) {
         for (index, LocalObjectReference { name: secret }) in secrets.iter().enumerate() {

@@ -5,8 +5,6 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, ValidationRule,
 };
 
-use crate::object::at;
-
 /// k8s.io/apimachinery/pkg/api/resource, not less than 0.
 const QUANTITY: &str = r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$";
 /// k8s.io/apimachinery/pkg/util/validation: IsValidLabelValue.
@@ -191,6 +189,11 @@ fn values(requirement: &mut JSONSchemaProps) {
         VALUES,
         "with In and NotIn there are values, with Exists and DoesNotExist there are none",
     );
+}
+
+/// The field below, by the names of those on the way.
+pub(crate) fn at<'a>(schema: &'a mut JSONSchemaProps, path: &[&str]) -> Option<&'a mut JSONSchemaProps> {
+    path.iter().try_fold(schema, |schema, name| schema.properties.as_mut()?.get_mut(*name))
 }
 
 fn text(field: &mut JSONSchemaProps, pattern: &str, longest: i64) {

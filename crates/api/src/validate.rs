@@ -3,36 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use crate::errors::FieldError;
+pub(crate) use crate::errors::{Errors, list};
 use crate::pod::{EnvVar, PodSpec};
 use crate::pod_rules;
 use crate::spec::{
     AudioSpec, BufferingSpec, ChannelSpec, CredentialsSecretRef, KvsIngestSpec, MediaSpec, SpoolSpec,
     StreamSpec, VideoSpec,
 };
-
-/// A field that breaks a rule.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct FieldError {
-    /// `spec.channel.name`
-    pub path: String,
-    /// What is wrong, and what would be right.
-    pub message: String,
-}
-
-impl fmt::Display for FieldError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.path.is_empty() {
-            // The document itself.
-            return f.write_str(&self.message);
-        }
-        write!(f, "{}: {}", self.path, self.message)
-    }
-}
-
-/// All of them, as one text.
-pub(crate) fn list(errors: &[FieldError]) -> String {
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-}
 
 /// The most that a stream keeps: ten years.
 const MAX_RETENTION_HOURS: u32 = 87_600;
@@ -141,13 +119,7 @@ impl KvsIngestSpec {
     }
 }
 
-pub(crate) struct Errors(Vec<FieldError>);
-
 impl Errors {
-    pub(crate) fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push(FieldError { path: path.into(), message: message.into() });
-    }
-
     fn within(&mut self, path: &str, value: u32, least: u32, most: u32) {
         if !(least..=most).contains(&value) {
             self.add(path, format!("{value} is not between {least} and {most}"));
