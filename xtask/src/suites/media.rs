@@ -21,7 +21,11 @@ pub fn e2e(suite: &mut Run<'_>) -> Result<()> {
     // These have suites of their own.
     let others = ["browser", "chart", "chart_install", "delivery", "operator", "pods", "strangers", "time"];
     for test in tests()?.iter().filter(|test| !others.contains(&test.as_str())) {
-        let mut arguments = vec![if test == "bursts" { "--test-threads=1" } else { "--test-threads=2" }];
+        let mut arguments = vec![if ["bursts", "hostile"].contains(&test.as_str()) {
+            "--test-threads=1"
+        } else {
+            "--test-threads=2"
+        }];
         if test == "ingest" && env::var_os(CPP).is_some() {
             arguments.push("--include-ignored");
         }
