@@ -9,6 +9,7 @@ mod manifest;
 #[cfg(feature = "crd")]
 mod object;
 pub mod pod;
+mod quantity;
 #[allow(clippy::duplicated_attributes, reason = "print columns repeat `type_` and `priority`")]
 mod spec;
 mod status;
