@@ -40,18 +40,21 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 {{- end -}}
 
-{{/* The reference of an image: a list of the root and the image's values. */}}
+{{/* The reference of an image: a list of the root and the image's values. Where these name neither tag nor digest it is the
+     image of the release: by its version, and in a chart that a workflow has published by its digest as well. */}}
 {{- define "kvs-ingest.image" -}}
 {{- $root := index . 0 -}}
 {{- $image := index . 1 -}}
 {{- $tag := $image.tag -}}
-{{- if not (or $tag $image.digest) -}}
+{{- $digest := $image.digest -}}
+{{- if not (or $tag $digest) -}}
 {{- $tag = $root.Chart.AppVersion -}}
+{{- $digest = index (default dict $root.Chart.Annotations) (printf "kvs-ingest.dev/digest.%s" $image.repository) -}}
 {{- end -}}
 {{- with $root.Values.imageRegistry }}{{ trimSuffix "/" . }}/{{ end -}}
 {{- $image.repository -}}
 {{- with $tag }}:{{ . }}{{ end -}}
-{{- with $image.digest }}@{{ . }}{{ end -}}
+{{- with $digest }}@{{ . }}{{ end -}}
 {{- end -}}
 
 {{/* The namespaces in which the agents get a NetworkPolicy, as JSON. */}}
