@@ -25,8 +25,9 @@ pub use self::object::{
 #[cfg(feature = "crd")]
 pub use self::spec::KvsIngest;
 pub use self::spec::{
-    AudioCodec, AudioSpec, BufferingSpec, ChannelSpec, CredentialsSecretRef, DeletionPolicy, IceSpec,
-    IceTransportPolicy, KvsIngestSpec, LogLevel, MediaSpec, SpoolSpec, StreamSpec, VideoCodec, VideoSpec,
+    AudioCodec, AudioSpec, BufferingSpec, CaBundleRef, ChannelSpec, CredentialsSecretRef, DeletionPolicy,
+    IceSpec, IceTransportPolicy, KvsIngestSpec, LogLevel, MediaSpec, SpoolSpec, StreamSpec, VideoCodec,
+    VideoSpec,
 };
 pub use self::status::{AgentStatus, AudioStatus, Phase, StreamStatus, TimeStatus, TrackState, VideoStatus};
 pub use self::validate::FieldError;

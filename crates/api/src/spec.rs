@@ -105,6 +105,10 @@ pub struct KvsIngestSpec {
     /// AWS credentials in a Secret of this namespace, for clusters without IRSA and Pod Identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<CredentialsSecretRef>,
+    /// Certificate authorities in a ConfigMap of this namespace, trusted beside the public ones: of a proxy that looks into
+    /// TLS, of an emulator. Default: that of the operator's release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle_ref: Option<CaBundleRef>,
     /// An IAM role for the agent to assume, `arn:aws:iam::ACCOUNT:role/NAME`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
@@ -295,6 +299,24 @@ pub struct CredentialsSecretRef {
 
 fn credentials_key() -> String {
     "credentials".to_owned()
+}
+
+/// Certificate authorities in a ConfigMap.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub struct CaBundleRef {
+    /// Name of the ConfigMap.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253)))]
+    pub name: String,
+    /// The key that holds them, in PEM.
+    #[serde(default = "ca_bundle_key")]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$")))]
+    pub key: String,
+}
+
+fn ca_bundle_key() -> String {
+    "ca.crt".to_owned()
 }
 
 /// Which media.

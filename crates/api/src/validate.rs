@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::pod::{EnvVar, PodSpec};
 use crate::spec::{
-    AudioSpec, BufferingSpec, ChannelSpec, CredentialsSecretRef, KvsIngestSpec, MediaSpec, SpoolSpec,
-    StreamSpec, VideoSpec,
+    AudioSpec, BufferingSpec, CaBundleRef, ChannelSpec, CredentialsSecretRef, KvsIngestSpec, MediaSpec,
+    SpoolSpec, StreamSpec, VideoSpec,
 };
 
 /// A field that breaks a rule.
@@ -60,6 +60,7 @@ impl KvsIngestSpec {
             suspend: _,
             service_account_name,
             credentials_secret_ref,
+            ca_bundle_ref,
             role_arn,
             external_id,
             image,
@@ -120,11 +121,10 @@ impl KvsIngestSpec {
         errors.length("spec.serviceAccountName", service_account_name.as_deref(), 253);
         errors.length("spec.image", image.as_deref(), 1024);
         if let Some(CredentialsSecretRef { name, key }) = credentials_secret_ref {
-            errors.length("spec.credentialsSecretRef.name", Some(name), 253);
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-            if !(1..=253).contains(&key.len()) || !key.bytes().all(plain) {
-                errors.add("spec.credentialsSecretRef.key", format!("{key:?} is not a key of a Secret"));
-            }
+            errors.reference("spec.credentialsSecretRef", "Secret", name, key);
+        }
+        if let Some(CaBundleRef { name, key }) = ca_bundle_ref {
+            errors.reference("spec.caBundleRef", "ConfigMap", name, key);
         }
         if let Some(seconds) = *termination_grace_period_seconds {
             errors.within("spec.terminationGracePeriodSeconds", seconds, 5, 3600);
@@ -150,6 +150,15 @@ impl Errors {
     fn length(&mut self, path: &str, text: Option<&str>, most: usize) {
         if text.is_some_and(|text| text.is_empty() || text.len() > most) {
             self.add(path, format!("it does not have 1 to {most} characters"));
+        }
+    }
+
+    /// A key of a Secret or ConfigMap.
+    fn reference(&mut self, path: &str, kind: &str, name: &str, key: &str) {
+        self.length(&format!("{path}.name"), Some(name), 253);
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        if !(1..=253).contains(&key.len()) || !key.bytes().all(plain) {
+            self.add(format!("{path}.key"), format!("{key:?} is not a key of a {kind}"));
         }
     }
 
@@ -359,6 +368,8 @@ spec:
                 "  credentialsSecretRef: {name: aws, key: a/b}\n  channel:",
                 "spec.credentialsSecretRef.key",
             ),
+            ("  channel:", "  caBundleRef: {name: ''}\n  channel:", "spec.caBundleRef.name"),
+            ("  channel:", "  caBundleRef: {name: ca, key: 'a b'}\n  channel:", "spec.caBundleRef.key"),
             (
                 "  channel:",
                 "  terminationGracePeriodSeconds: 1\n  channel:",
