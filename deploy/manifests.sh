@@ -8,7 +8,6 @@ namespace="${NAMESPACE:-kvs-ingest}"
 objects="$("${HELM:-helm}" template kvs-ingest "$chart" --namespace "$namespace" "$@")"
 cat <<EOF
 # kvs-ingest as plain manifests: kubectl apply --server-side -f kvs-ingest.yaml
-# Without --server-side the definition is too large for kubectl's own annotation.
 apiVersion: v1
 kind: Namespace
 metadata:
