@@ -72,6 +72,10 @@ struct Cli {
     /// Hours between two looks at channel and stream of an object in AWS
     #[arg(long, env = "KVS_INGEST_AWS_RESYNC_HOURS", default_value_t = 10.0)]
     aws_resync_hours: f64,
+    /// Regions that objects may name, comma-separated, also such as this program does not know yet; none: all of AWS,
+    /// and with an endpoint of one's own any name
+    #[arg(long, env = "KVS_INGEST_REGIONS", value_delimiter = ',')]
+    regions: Vec<String>,
     /// Share of each AWS quota of the account that the operator uses: more than 0, at most 1
     #[arg(long, env = "KVS_INGEST_AWS_QUOTA_SHARE", default_value_t = 0.5)]
     aws_quota_share: f64,
@@ -264,6 +268,7 @@ fn settings(cli: &Cli) -> Result<Settings> {
     if !(cli.aws_quota_share > 0.0 && cli.aws_quota_share <= 1.0) {
         bail!("--aws-quota-share {} is not more than 0 and at most 1", cli.aws_quota_share);
     }
+    settings.regions.clone_from(&cli.regions);
     settings.aws_quota_share = cli.aws_quota_share;
     settings.rollouts_per_minute = cli.rollouts_per_minute;
     settings.concurrency = cli.concurrency;

@@ -35,6 +35,9 @@
 - {{ printf "--concurrency=%d" (int .Values.concurrency) | quote }}
 - {{ printf "--rollouts-per-minute=%v" .Values.rolloutsPerMinute | quote }}
 - {{ printf "--aws-resync-hours=%v" .Values.aws.resyncHours | quote }}
+{{- with .Values.aws.regions }}
+- {{ printf "--regions=%s" (join "," .) | quote }}
+{{- end }}
 - {{ printf "--aws-quota-share=%v" .Values.aws.quotaShare | quote }}
 - {{ printf "--lease-name=%s" (default (include "kvs-ingest.operator" .) .Values.leaderElection.leaseName) | quote }}
 - {{ printf "--log-format=%s" .Values.log.format | quote }}

@@ -9,6 +9,11 @@ mod manifest;
 #[cfg(feature = "crd")]
 mod object;
 pub mod pod;
+mod pod_rules;
+#[cfg(feature = "crd")]
+mod pod_schema;
+#[cfg(feature = "crd")]
+mod quantity;
 #[allow(clippy::duplicated_attributes, reason = "print columns repeat `type_` and `priority`")]
 mod spec;
 mod status;

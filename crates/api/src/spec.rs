@@ -100,7 +100,13 @@ pub struct KvsIngestSpec {
     pub suspend: bool,
     /// The service account of the agent's pod: IRSA and EKS Pod Identity give it an IAM role. Default: `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253)))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(min = 1, max = 253),
+            regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+        )
+    )]
     pub service_account_name: Option<String>,
     /// AWS credentials in a Secret of this namespace, for clusters without IRSA and Pod Identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -125,7 +131,7 @@ pub struct KvsIngestSpec {
     pub external_id: Option<String>,
     /// The agent's image. Default: that of the operator's release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1024)))]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1024), regex(pattern = r"^\S+$")))]
     pub image: Option<String>,
     /// When it is pulled. Default: as Kubernetes does, by the tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -289,11 +295,23 @@ pub enum DeletionPolicy {
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub struct CredentialsSecretRef {
     /// Name of the Secret.
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253)))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(min = 1, max = 253),
+            regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+        )
+    )]
     pub name: String,
     /// The key that holds them, in the format of AWS's shared credentials file, profile `default`.
     #[serde(default = "credentials_key")]
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$")))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(min = 1, max = 253),
+            regex(pattern = r"^([-_a-zA-Z0-9]|\.[-_a-zA-Z0-9])[-._a-zA-Z0-9]*$")
+        )
+    )]
     pub key: String,
 }
 
@@ -307,11 +325,23 @@ fn credentials_key() -> String {
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub struct CaBundleRef {
     /// Name of the ConfigMap.
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253)))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(min = 1, max = 253),
+            regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+        )
+    )]
     pub name: String,
     /// The key that holds them, in PEM.
     #[serde(default = "ca_bundle_key")]
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$")))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(min = 1, max = 253),
+            regex(pattern = r"^([-_a-zA-Z0-9]|\.[-_a-zA-Z0-9])[-._a-zA-Z0-9]*$")
+        )
+    )]
     pub key: String,
 }
 
@@ -344,7 +374,7 @@ pub struct MediaSpec {
 pub struct VideoSpec {
     /// Ask the master for it.
     pub enabled: bool,
-    /// What is offered to the master, in this order.
+    /// What is offered to the master, in this order. Default: `[H264]`.
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1)))]
     pub codecs: Vec<VideoCodec>,
     /// The bit rate at which a browser is asked to start, instead of ramping up through smaller pictures.
@@ -374,10 +404,10 @@ pub enum VideoCodec {
 pub struct AudioSpec {
     /// Ask the master for it.
     pub enabled: bool,
-    /// What is offered to the master, in this order.
+    /// What is offered to the master, in this order. Default: `[Opus]`.
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1)))]
     pub codecs: Vec<AudioCodec>,
-    /// Bit rate of the AAC.
+    /// Bit rate of the AAC. Default: 64.
     #[cfg_attr(feature = "crd", schemars(range(min = 16, max = 320)))]
     pub aac_bitrate_kbps: u32,
 }
@@ -421,7 +451,7 @@ pub enum IceTransportPolicy {
 #[serde(rename_all = "camelCase", default)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub struct BufferingSpec {
-    /// Memory for fragments that are not persisted yet; beyond it the oldest are dropped.
+    /// Memory for fragments that are not persisted yet; beyond it the oldest are dropped. Default: 64.
     #[serde(rename = "memoryMiB")]
     #[cfg_attr(feature = "crd", schemars(rename = "memoryMiB", range(min = 16, max = 10_240)))]
     pub memory_mib: u32,

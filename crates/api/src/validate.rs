@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::pod::{EnvVar, PodSpec};
+use crate::pod_rules;
 use crate::spec::{
     AudioSpec, BufferingSpec, CaBundleRef, ChannelSpec, CredentialsSecretRef, KvsIngestSpec, MediaSpec,
     SpoolSpec, StreamSpec, VideoSpec,
@@ -65,8 +66,8 @@ impl KvsIngestSpec {
             external_id,
             image,
             image_pull_policy: _,
-            image_pull_secrets: _,
-            resources: _,
+            image_pull_secrets,
+            resources,
             log_level: _,
             termination_grace_period_seconds,
             pod,
@@ -118,8 +119,13 @@ impl KvsIngestSpec {
             }
             _ => {}
         }
-        errors.length("spec.serviceAccountName", service_account_name.as_deref(), 253);
+        pod_rules::name(&mut errors, "spec.serviceAccountName", service_account_name.as_deref());
         errors.length("spec.image", image.as_deref(), 1024);
+        pod_rules::image(&mut errors, "spec.image", image.as_deref());
+        pod_rules::pull_secrets(&mut errors, "spec.imagePullSecrets", image_pull_secrets);
+        if let Some(resources) = resources {
+            pod_rules::resources(&mut errors, "spec.resources", resources);
+        }
         if let Some(CredentialsSecretRef { name, key }) = credentials_secret_ref {
             errors.reference("spec.credentialsSecretRef", "Secret", name, key);
         }
@@ -134,10 +140,10 @@ impl KvsIngestSpec {
     }
 }
 
-struct Errors(Vec<FieldError>);
+pub(crate) struct Errors(Vec<FieldError>);
 
 impl Errors {
-    fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+    pub(crate) fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.0.push(FieldError { path: path.into(), message: message.into() });
     }
 
@@ -155,9 +161,10 @@ impl Errors {
 
     /// A key of a Secret or ConfigMap.
     fn reference(&mut self, path: &str, kind: &str, name: &str, key: &str) {
-        self.length(&format!("{path}.name"), Some(name), 253);
+        pod_rules::name(self, &format!("{path}.name"), Some(name));
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-        if !(1..=253).contains(&key.len()) || !key.bytes().all(plain) {
+        let folder = key == "." || key.starts_with("..");
+        if !(1..=253).contains(&key.len()) || !key.bytes().all(plain) || folder {
             self.add(format!("{path}.key"), format!("{key:?} is not a key of a {kind}"));
         }
     }
@@ -193,10 +200,10 @@ impl Errors {
         let PodSpec {
             labels,
             annotations,
-            node_selector: _,
-            tolerations: _,
-            affinity: _,
-            topology_spread_constraints: _,
+            node_selector,
+            tolerations,
+            affinity,
+            topology_spread_constraints,
             priority_class_name,
             env,
         } = pod;
@@ -206,7 +213,15 @@ impl Errors {
         for key in annotations.keys().filter(|key| key.starts_with(OWN)) {
             self.add(format!("spec.pod.annotations[{key}]"), "this annotation is the operator's");
         }
-        self.length("spec.pod.priorityClassName", priority_class_name.as_deref(), 253);
+        pod_rules::labels(self, "spec.pod.labels", labels);
+        pod_rules::annotations(self, "spec.pod.annotations", annotations);
+        pod_rules::labels(self, "spec.pod.nodeSelector", node_selector);
+        pod_rules::tolerations(self, "spec.pod.tolerations", tolerations);
+        if let Some(affinity) = affinity {
+            pod_rules::affinity(self, "spec.pod.affinity", affinity);
+        }
+        pod_rules::spread(self, "spec.pod.topologySpreadConstraints", topology_spread_constraints);
+        pod_rules::name(self, "spec.pod.priorityClassName", priority_class_name.as_deref());
         for (index, EnvVar { name, value: _ }) in env.iter().enumerate() {
             let path = format!("spec.pod.env[{index}].name");
             let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
