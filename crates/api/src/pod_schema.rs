@@ -186,7 +186,11 @@ fn affinity(affinity: &mut JSONSchemaProps) {
 fn values(requirement: &mut JSONSchemaProps) {
     with(requirement, &["values"], |values| values.max_items = Some(MAX_TERMS));
     with_items(requirement, &["values"], |value| text(value, LABEL_VALUE, 63));
-    rule(requirement, VALUES, "with In and NotIn there are values, with Exists and DoesNotExist there are none");
+    rule(
+        requirement,
+        VALUES,
+        "with In and NotIn there are values, with Exists and DoesNotExist there are none",
+    );
 }
 
 fn text(field: &mut JSONSchemaProps, pattern: &str, longest: i64) {
