@@ -9,6 +9,8 @@ mod manifest;
 #[cfg(feature = "crd")]
 mod object;
 pub mod pod;
+#[cfg(feature = "crd")]
+mod policy;
 #[allow(clippy::duplicated_attributes, reason = "print columns repeat `type_` and `priority`")]
 mod spec;
 mod status;
@@ -22,6 +24,8 @@ pub use self::object::{
     KvsIngestStatus, MAX_NAME, ResolvedChannel, ResolvedStream, annotations, condition,
     custom_resource_definition,
 };
+#[cfg(feature = "crd")]
+pub use self::policy::{KvsIngestPolicy, KvsIngestPolicySpec, policy_definition};
 #[cfg(feature = "crd")]
 pub use self::spec::KvsIngest;
 pub use self::spec::{

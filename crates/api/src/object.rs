@@ -158,7 +158,7 @@ pub fn custom_resource_definition() -> CustomResourceDefinition {
     definition
 }
 
-fn at<'a>(schema: &'a mut JSONSchemaProps, path: &[&str]) -> Option<&'a mut JSONSchemaProps> {
+pub(crate) fn at<'a>(schema: &'a mut JSONSchemaProps, path: &[&str]) -> Option<&'a mut JSONSchemaProps> {
     path.iter().try_fold(schema, |schema, name| schema.properties.as_mut()?.get_mut(*name))
 }
 
@@ -186,7 +186,7 @@ fn conditions(list: &mut JSONSchemaProps) {
 }
 
 /// Takes the descriptions away, all the way down.
-fn mute(schema: &mut JSONSchemaProps) {
+pub(crate) fn mute(schema: &mut JSONSchemaProps) {
     schema.description = None;
     for child in schema.properties.iter_mut().flatten() {
         mute(child.1);
