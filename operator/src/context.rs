@@ -22,6 +22,7 @@ use crate::owners::{Claim, Owners};
 use crate::pace::{Backoff, RolloutBudget};
 use crate::poll::PollIntervals;
 use crate::state::ObjectStates;
+use crate::tenancy::{Policies, ReleaseRules};
 use crate::workload::DeploymentLite;
 
 /// What a person sets for the operator.
@@ -43,15 +44,18 @@ pub struct Settings {
     /// Share of each AWS quota of the account that the operator uses; more than 0.
     pub aws_quota_share: f64,
     pub poll: PollIntervals,
+    /// What authors of objects may ask for, in every namespace.
+    pub tenancy: ReleaseRules,
 }
 
 impl Settings {
     /// Defaults around this agent image.
     #[must_use]
     pub fn new(cluster: impl Into<String>, agent_image: impl Into<String>) -> Self {
+        let cluster = cluster.into();
         Self {
-            cluster: cluster.into(),
-            agents: AgentDefaults::new(agent_image),
+            agents: AgentDefaults::new(&cluster, agent_image),
+            cluster,
             rollouts_per_minute: 60.0,
             concurrency: 32,
             debounce: Duration::from_secs(1),
@@ -59,6 +63,7 @@ impl Settings {
             aws_resync: Duration::from_secs(10 * 3600),
             aws_quota_share: 0.5,
             poll: PollIntervals { shortest: Duration::from_secs(10), longest: Duration::from_secs(300) },
+            tenancy: ReleaseRules::default(),
         }
     }
 }
@@ -89,6 +94,8 @@ pub struct Context {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) settings: Settings,
     pub(crate) owners: Owners,
+    /// What the administrator of the cluster permits.
+    pub(crate) policies: Policies,
     pub(crate) backoff: Backoff,
     pub(crate) rollouts: Mutex<RolloutBudget>,
     pub(crate) leading: Leadership,
@@ -118,6 +125,7 @@ impl Context {
             agents: AgentClient::default(),
             metrics,
             owners: Owners::default(),
+            policies: Policies::default(),
             backoff: Backoff::default(),
             rollouts: Mutex::new(RolloutBudget::new(settings.rollouts_per_minute, Instant::now())),
             settings,
@@ -152,13 +160,12 @@ impl Context {
     }
 
     pub(crate) fn wake_up(&self, claim: &Claim) {
-        let object = ObjectRef::new(&claim.name).within(&claim.namespace);
-        if self.wake.try_send(object).is_err() {
-            tracing::warn!(
-                namespace = claim.namespace,
-                name = claim.name,
-                "not woken: it is looked at later"
-            );
+        self.wake_up_named(&claim.namespace, &claim.name);
+    }
+
+    pub(crate) fn wake_up_named(&self, namespace: &str, name: &str) {
+        if self.wake.try_send(ObjectRef::new(name).within(namespace)).is_err() {
+            tracing::warn!(namespace, name, "not woken: it is looked at later");
         }
     }
 

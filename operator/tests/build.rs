@@ -32,7 +32,7 @@ fn resolved() -> ResolvedNames {
 }
 
 fn built(ingest: &KvsIngest, run: bool) -> Built {
-    build(ingest, &resolved(), &AgentDefaults::new("agent:1"), run).unwrap()
+    build(ingest, &resolved(), &AgentDefaults::new("default", "agent:1"), run).unwrap()
 }
 
 fn golden(name: &str, built: &Built) {
@@ -90,6 +90,18 @@ fn the_agent_reads_its_configuration() {
     assert_eq!(config.role.unwrap().external_id.as_deref(), Some("ours"));
 }
 
+/// It is of cluster and namespace, so that no author has another's.
+#[test]
+fn a_role_is_assumed_with_the_external_id_of_the_namespace() {
+    let role = "  roleArn: arn:aws:iam::111122223333:role/cameras\n";
+    let built = built(&ingest(role), true);
+    let container = &built.deployment.spec.unwrap().template.spec.unwrap().containers[0];
+    let env = container.env.clone().unwrap();
+    let config = env.into_iter().find(|env| env.name == CONFIG_ENV).unwrap().value.unwrap();
+    let role = AgentConfig::from_json(&config).unwrap().role.unwrap();
+    assert_eq!(role.external_id.as_deref(), Some("kvs-ingest/default/cameras"));
+}
+
 #[test]
 fn only_what_the_agent_uses_changes_the_pod() {
     let template = |spec: &str| built(&ingest(spec), true).deployment.spec.unwrap().template;
@@ -106,7 +118,7 @@ fn only_what_the_agent_uses_changes_the_pod() {
 
 #[test]
 fn how_an_image_is_pulled_is_the_objects_word_before_the_operators() {
-    let mut defaults = AgentDefaults::new("agent:1");
+    let mut defaults = AgentDefaults::new("default", "agent:1");
     defaults.image_pull_policy = Some(ImagePullPolicy::Never);
     defaults.image_pull_secrets = vec!["ours".to_owned()];
     let pulled = |spec: &str, defaults: &AgentDefaults| {
@@ -116,7 +128,7 @@ fn how_an_image_is_pulled_is_the_objects_word_before_the_operators() {
             pod.image_pull_secrets.into_iter().flatten().map(|secret| secret.name).collect();
         (pod.containers[0].image_pull_policy.clone(), secrets)
     };
-    let plain = AgentDefaults::new("agent:1");
+    let plain = AgentDefaults::new("default", "agent:1");
     assert_eq!(pulled("", &plain), (None, vec![]));
     assert_eq!(pulled("", &defaults), (Some("Never".to_owned()), vec!["ours".to_owned()]));
     let own = pulled(EVERYTHING, &defaults);

@@ -1,4 +1,4 @@
-//! One reconcile: validate → resolve → build → apply → observe → report.
+//! One reconcile: permit → validate → resolve → build → apply → observe → report.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,10 +19,12 @@ use crate::context::{Caches, Context};
 use crate::delete::{DeleteError, delete};
 use crate::object::{Object, Tick};
 use crate::observe::{Observation, observe};
+use crate::permit::{permit, stop};
 use crate::reason::Reason;
 use crate::report::{Observed, report};
 use crate::resolve::resolve;
 use crate::rollout::roll_out;
+use crate::tenancy::Verdict;
 use crate::transitions::{ready_after, transitions};
 use crate::validate::{Refusal, Valid, validate};
 
@@ -30,6 +32,8 @@ use crate::validate::{Refusal, Valid, validate};
 const CREATING: Duration = Duration::from_secs(2);
 /// Between attempts to get a place in the rollout budget.
 const QUEUED: Duration = Duration::from_secs(30);
+/// Between looks at an object whose namespace the caches do not show yet.
+const NAMESPACE: Duration = Duration::from_secs(1);
 /// Nothing is looked at more often, however late it is.
 const SOONEST: Duration = Duration::from_millis(100);
 
@@ -107,6 +111,18 @@ async fn reconcile_cached(
     }
     let unobserved =
         Observed { suspended: ingest.spec.suspend, ..Observed::unobserved(ingest.metadata.generation) };
+    // Also of an object that is paused: its author pauses it, and another forbids.
+    match permit(&object) {
+        Verdict::Permitted => {}
+        Verdict::Refused(message) => {
+            stop(&object).await?;
+            let workload =
+                ConditionUpdate::stalled(Reason::NotPermitted, "no agent runs for what is not permitted");
+            let observed = Observed { not_permitted: Some(message), workload: Some(workload), ..unobserved };
+            return finish(&object, observed.into()).await;
+        }
+        Verdict::Unknown => return Ok(Action::requeue(NAMESPACE)),
+    }
     let converged = match validate(&ingest) {
         Ok(valid) => Box::pin(converge(&object, &valid, unobserved)).await?,
         Err(Refusal::Paused) => Observed { paused: true, ..unobserved }.into(),
@@ -221,7 +237,7 @@ struct Outlook {
 enum Retry {
     /// Something is being created in AWS.
     Soon,
-    /// Channel or stream are not as they should be.
+    /// Channel or stream are not as they should be, or the object is not permitted.
     BackOff,
     No,
     /// The spec is invalid, or the object is paused.
@@ -232,6 +248,10 @@ impl Outlook {
     fn of(observed: &Observed) -> Self {
         if observed.invalid.is_some() {
             return Self { retry: Retry::Never, needs_a_person: true };
+        }
+        // Another policy brings it back; an object that makes room in its namespace may have been missed.
+        if observed.not_permitted.is_some() {
+            return Self { retry: Retry::BackOff, needs_a_person: true };
         }
         // Nothing of it is asked for, not even what would be due.
         if observed.paused {

@@ -26,6 +26,8 @@ pub struct Observed {
     pub paused: bool,
     /// The spec breaks this rule: nothing below was looked at.
     pub invalid: Option<String>,
+    /// Its author may not have these: it has no agent, and nothing else below was looked at.
+    pub not_permitted: Option<String>,
     pub channel: Option<ResolvedChannel>,
     /// `None`: the channel was not looked at.
     pub channel_condition: Option<ConditionUpdate>,
@@ -53,6 +55,7 @@ impl Observed {
             generation,
             paused: false,
             invalid: None,
+            not_permitted: None,
             channel: None,
             channel_condition: None,
             stream: None,
@@ -127,7 +130,11 @@ pub fn report(before: Option<&KvsIngestStatus>, observed: Observed, now: &Time) 
 
 /// Something further up is in the way.
 fn not_reached(observed: &Observed, what: &str) -> ConditionUpdate {
-    let reason = if observed.invalid.is_some() { Reason::InvalidSpec } else { Reason::NotReached };
+    let reason = match (&observed.not_permitted, &observed.invalid) {
+        (Some(_), _) => Reason::NotPermitted,
+        (None, Some(_)) => Reason::InvalidSpec,
+        (None, None) => Reason::NotReached,
+    };
     ConditionUpdate::unknown(reason, format!("{what} was not looked at"))
 }
 
@@ -139,6 +146,9 @@ fn ready(
     agent: &ConditionUpdate,
     media: &ConditionUpdate,
 ) -> ConditionUpdate {
+    if let Some(message) = &observed.not_permitted {
+        return ConditionUpdate::stalled(Reason::NotPermitted, message.clone());
+    }
     if let Some(message) = &observed.invalid {
         return ConditionUpdate::stalled(Reason::InvalidSpec, message.clone());
     }

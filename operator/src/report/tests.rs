@@ -11,6 +11,7 @@ fn good() -> Observed {
         generation: Some(1),
         paused: false,
         invalid: None,
+        not_permitted: None,
         channel: Some(ResolvedChannel { name: "c".into(), arn: Some("arn:c".into()), created: false }),
         channel_condition: Some(ConditionUpdate::met(Reason::Found, "arn:c")),
         stream: Some(ResolvedStream {
