@@ -337,9 +337,9 @@ fn a_tenant_gets_what_the_administrator_permits() -> Result<()> {
     for name in [namespace, tenants, others] {
         cluster.namespace(name)?;
     }
-    let values = "imageRegistry=test.local,agent.image.repository=agent,agent.image.tag=1,clusterName=test,crds.keep=false,\
+    let values = "imageRegistry=test.local,agent.image.repository=agent,clusterName=test,crds.keep=false,\
                   rbac.aggregateToDefaultRoles=true,fullnameOverride=kvs";
-    cluster.helm(namespace, &["install", "kvs", &folder, "--set", values])?;
+    cluster.helm(namespace, &["install", "kvs", &folder, "--set", values, "--set-string", "agent.image.tag=1"])?;
     for place in [namespace, tenants, others] {
         for role in ["kvs-edit", "kvs-view"] {
             let role_flag = format!("--clusterrole={role}");

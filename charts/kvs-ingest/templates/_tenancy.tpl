@@ -48,7 +48,7 @@ Null is as good as nothing in an object, hence the filters.
 {{/* The same of a release, with its values in it. */}}
 {{- define "kvs-ingest.tenancy.releaseRules" -}}
 {{- $image := include "kvs-ingest.image" (list . .Values.agent.image) -}}
-{{- $own := printf "'kvs-ingest/%s/' + variables.namespace" (.Values.clusterName | replace "=" "=3d" | replace " " "=20") -}}
+{{- $own := printf "'kvs-ingest/%s/' + variables.place" (.Values.clusterName | replace "=" "=3d" | replace " " "=20") -}}
 {{- $account := include "kvs-ingest.serviceAccountName" . -}}
 {{- with .Values.tenancy.names }}
 {{- range $kind := list "channel" "stream" }}
@@ -71,7 +71,7 @@ Null is as good as nothing in an object, hence the filters.
   message: {{ printf "'spec.externalId: \"' + v + '\" is not permitted: that of this namespace is \"' + %s + '\"; leave the field out, and let the trust policy of the role ask for that one'" $own | toJson }}
 - name: serviceAccounts
   field: spec.serviceAccountName
-  values: {{ printf "variables.namespace == '%s' ? [OBJ.spec.?serviceAccountName.orValue(null)].map(v, v == null ? 'default' : v) : []" .Release.Namespace | toJson }}
+  values: {{ printf "variables.place == '%s' ? [OBJ.spec.?serviceAccountName.orValue(null)].map(v, v == null ? 'default' : v) : []" .Release.Namespace | toJson }}
   permitted: {{ printf "v != '%s'" $account | toJson }}
   message: "'spec.serviceAccountName: \"' + v + '\" is the account of the operator: name another'"
 {{- end -}}
@@ -86,13 +86,13 @@ Null is as good as nothing in an object, hence the filters.
 {{- end -}}
 
 {{- define "kvs-ingest.tenancy.regex" -}}
-'^' + {{ . }}.replace('${namespace}', variables.namespace).replace('.', r'\.').replace('+', r'\+').replace('*', '.*') + '$'
+'^' + {{ . }}.replace('${namespace}', variables.place).replace('.', r'\.').replace('+', r'\+').replace('*', '.*') + '$'
 {{- end -}}
 
 {{/* Does the policy have a say in this namespace? */}}
 {{- define "kvs-ingest.tenancy.applies" -}}
 {{- $selector := "params.spec.namespaceSelector" -}}
-(!has(params.spec.namespaces) || params.spec.namespaces.exists(p, variables.namespace.matches({{ include "kvs-ingest.tenancy.regex" "p" }})))
+(!has(params.spec.namespaces) || params.spec.namespaces.exists(p, variables.place.matches({{ include "kvs-ingest.tenancy.regex" "p" }})))
 && (!has({{ $selector }})
 || ((!has({{ $selector }}.matchLabels) || {{ $selector }}.matchLabels.all(k, k in variables.labels && variables.labels[k] == {{ $selector }}.matchLabels[k]))
 && (!has({{ $selector }}.matchExpressions) || {{ $selector }}.matchExpressions.all(e,
