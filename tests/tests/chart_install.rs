@@ -185,7 +185,8 @@ fn it_is_installed_upgraded_and_uninstalled() -> Result<()> {
     cluster.until("an object that is permitted", || Ok(cluster.pipe(&apply, &ingest).is_ok()))?;
     assert_eq!(documents(&ingest)?.len(), 1);
 
-    // Nothing is written by an upgrade that changes nothing, and the Deployment alone by one that is for the agents.
+    // Nothing is written by an upgrade that changes nothing; by one that is for the agents the Deployment, and the admission
+    // policy that names their image.
     let settled = || -> Result<Vec<Value>> {
         let mut objects = objects(&cluster, namespace, release)?;
         for object in &mut objects {
@@ -220,6 +221,16 @@ fn it_is_installed_upgraded_and_uninstalled() -> Result<()> {
     let argument = &mut deployment["spec"]["template"]["spec"]["containers"][0]["args"][0];
     assert!(argument.as_str().unwrap().starts_with("--agent-image=registry.test/video/kvs-ingest-agent:"));
     *argument = json!("--agent-image=registry.test/video/kvs-ingest-agent:next");
+    let name = |object: &Value| object["metadata"]["name"] == "kvs-ingest-release";
+    let policy = |object: &&mut Value| object["kind"] == "ValidatingAdmissionPolicy" && name(object);
+    let policy = expected.iter_mut().find(policy).unwrap();
+    let image = format!("registry.test/video/kvs-ingest-agent:{}", env!("CARGO_PKG_VERSION"));
+    assert!(policy.to_string().contains(&image), "{policy:#}");
+    *policy = serde_json::from_str(
+        &policy.to_string().replace(&image, "registry.test/video/kvs-ingest-agent:next"),
+    )?;
+    let generation = policy["metadata"]["generation"].as_u64().unwrap();
+    policy["metadata"]["generation"] = json!(generation + 1);
     let mut upgraded = settled()?;
     for objects in [&mut expected, &mut upgraded] {
         for object in objects {
