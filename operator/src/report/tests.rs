@@ -12,6 +12,7 @@ fn good() -> Observed {
         paused: false,
         invalid: None,
         not_permitted: None,
+        failed: None,
         channel: Some(ResolvedChannel { name: "c".into(), arn: Some("arn:c".into()), created: false }),
         channel_condition: Some(ConditionUpdate::met(Reason::Found, "arn:c")),
         stream: Some(ResolvedStream {
