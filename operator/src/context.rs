@@ -11,8 +11,9 @@ use tokio::sync::{mpsc, watch};
 
 use crate::agent::AgentClient;
 use crate::apply::Applier;
-use crate::aws::Aws;
+use crate::aws::{Aws, Regions};
 use crate::build::AgentDefaults;
+use crate::bulkhead::Bulkhead;
 use crate::cached::CachedIngest;
 use crate::change_filter::ChangeFilter;
 use crate::events::Events;
@@ -41,6 +42,8 @@ pub struct Settings {
     pub label_selector: Option<String>,
     /// Asks AWS again after so long, ± 20 %.
     pub aws_resync: Duration,
+    /// Regions that objects may name; empty: all that AWS has.
+    pub regions: Vec<String>,
     /// Share of each AWS quota of the account that the operator uses; more than 0.
     pub aws_quota_share: f64,
     pub poll: PollIntervals,
@@ -61,6 +64,7 @@ impl Settings {
             debounce: Duration::from_secs(1),
             label_selector: None,
             aws_resync: Duration::from_secs(10 * 3600),
+            regions: Vec::new(),
             aws_quota_share: 0.5,
             poll: PollIntervals { shortest: Duration::from_secs(10), longest: Duration::from_secs(300) },
             tenancy: ReleaseRules::default(),
@@ -102,6 +106,8 @@ pub struct Context {
     /// By namespace; `None`: of the whole cluster.
     pub(crate) caches: Mutex<HashMap<Option<String>, Caches>>,
     pub(crate) states: ObjectStates,
+    /// Of namespaces, so that the objects of one do not keep all others waiting.
+    pub(crate) namespaces: Bulkhead,
     /// Objects to be looked at now. Bounded; when it is full they are found at their next requeue.
     wake: mpsc::Sender<ObjectRef<CachedIngest>>,
     /// All caches have been filled once.
@@ -117,17 +123,24 @@ impl Context {
         leading: Leadership,
     ) -> (Self, mpsc::Receiver<ObjectRef<CachedIngest>>) {
         let (wake, woken) = mpsc::channel(1024);
+        let regions = Regions::new(
+            settings.regions.clone(),
+            usize::from(settings.concurrency),
+            settings.aws_quota_share,
+            metrics.clone(),
+        );
         let context = Self {
             applier: Applier::new(client.clone(), leading.clone(), metrics.clone()),
             events: Events::new(client.clone(), leading.clone()),
             client,
-            aws: Aws::new(settings.cluster.clone(), settings.aws_quota_share, metrics.clone()),
+            aws: Aws::new(settings.cluster.clone(), regions),
             agents: AgentClient::default(),
             metrics,
             owners: Owners::default(),
             policies: Policies::default(),
             backoff: Backoff::default(),
             rollouts: Mutex::new(RolloutBudget::new(settings.rollouts_per_minute, Instant::now())),
+            namespaces: Bulkhead::new(usize::from(settings.concurrency)),
             settings,
             leading,
             caches: Mutex::default(),
@@ -172,5 +185,6 @@ impl Context {
     pub(crate) fn count_waiting(&self) {
         let rollouts = self.rollouts.lock().waiting();
         self.metrics.waiting(self.backoff.len(), rollouts);
+        self.metrics.objects(&self.states.count_ready());
     }
 }

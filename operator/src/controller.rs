@@ -24,7 +24,7 @@ use crate::context::{Caches, Context};
 use crate::metrics::Metrics;
 use crate::names;
 use crate::owners::Claim;
-use crate::reconcile::{ReconcileError, reconcile};
+use crate::reconcile::{ReconcileError, reconcile, tell_panic};
 use crate::tenancy::{NamespaceLite, last_permitted};
 use crate::watches::{once_cached, watches};
 use crate::workload::DeploymentLite;
@@ -311,7 +311,14 @@ async fn reconcile_isolated(
     context: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
     // Boxed, as its long steps are: the layout of calls within calls is more than rustc computes at once.
-    isolate(&context.metrics, Box::pin(reconcile(&object, &context))).await
+    let result = isolate(&context.metrics, Box::pin(reconcile(&object, &context))).await;
+    if let Err(ReconcileError::Panic(words)) = &result {
+        let told = AssertUnwindSafe(Box::pin(tell_panic(&object, &context, words)));
+        if told.catch_unwind().await.is_err() {
+            tracing::error!("the status of an object whose reconcile panicked cannot be told");
+        }
+    }
+    result
 }
 
 /// One reconcile, counted; a panic is an error of this object alone.

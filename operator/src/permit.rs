@@ -31,7 +31,7 @@ fn is_too_young(object: &Object<'_>, ingest: &KvsIngest, most: u32) -> bool {
 /// The agent of an object that is not permitted ends, also one that ran before the policy came: what it may not have it must
 /// not go on having. It stores its last fragment first, as always. Its Deployment goes as a whole, because what is not
 /// permitted stands in it.
-pub(crate) async fn stop(object: &Object<'_>) -> Result<(), ApplyError> {
+pub(crate) async fn withdraw(object: &Object<'_>) -> Result<(), ApplyError> {
     let context = object.context;
     if let Some(heir) = context.owners.release(&object.uid) {
         context.wake_up(&heir);

@@ -116,6 +116,22 @@ pub(crate) async fn roll_out(
     Ok(Rollout { deployment, generation, queued: false })
 }
 
+/// Ends the agent of an object that is to have none, before and whatever else is decided about it: a camera that should
+/// be off is off.
+#[instrument(level = "debug", skip_all)]
+pub(crate) async fn stop(object: &Object<'_>) -> Result<(), ApplyError> {
+    let Some(found) = object.deployment.as_deref() else { return Ok(()) };
+    // What was applied since, the cache will show; then it is looked at again.
+    let applied = object.state.lock().applied.as_ref().and_then(|applied| applied.generation);
+    let shown = found.metadata.generation >= applied;
+    let ours = found.belongs_to(&object.uid) && found.metadata.deletion_timestamp.is_none();
+    if ours && shown && found.is_to_run() {
+        object.context.applier.stop_deployment(found).await?;
+        tracing::info!("the agent is stopped");
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

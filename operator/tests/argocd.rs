@@ -19,6 +19,7 @@ fn good(generation: i64) -> Observed {
         paused: false,
         invalid: None,
         not_permitted: None,
+        failed: None,
         channel: Some(ResolvedChannel {
             name: "front-door".into(),
             arn: Some(arn("channel")),

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use kvs_ingest_api::pod::ImagePullPolicy;
-use kvs_ingest_api::{AgentConfig, CONFIG_ENV, KvsIngest};
+use kvs_ingest_api::{AgentConfig, CONFIG_ENV, CaBundleRef, KvsIngest};
 use kvs_ingest_operator::build::{AgentDefaults, Built, ResolvedNames, build};
 
 const ARN: &str = "arn:aws:kinesisvideo:eu-central-1:111122223333";
@@ -133,4 +133,101 @@ fn how_an_image_is_pulled_is_the_objects_word_before_the_operators() {
     assert_eq!(pulled("", &defaults), (Some("Never".to_owned()), vec!["ours".to_owned()]));
     let own = pulled(EVERYTHING, &defaults);
     assert_eq!(own, (Some("Always".to_owned()), vec!["pull".to_owned()]));
+}
+
+fn pod_of(spec: &str, defaults: &AgentDefaults) -> k8s_openapi::api::core::v1::PodSpec {
+    let built = build(&ingest(spec), &resolved(), defaults, true).unwrap();
+    built.deployment.spec.unwrap().template.spec.unwrap()
+}
+
+/// The value of a variable, or the key of a Secret that it is taken from.
+fn variable(pod: &k8s_openapi::api::core::v1::PodSpec, name: &str) -> Option<String> {
+    let found = pod.containers[0].env.iter().flatten().filter(|env| env.name == name).collect::<Vec<_>>();
+    assert!(found.len() <= 1, "{name} twice");
+    let env = found.first()?;
+    let secret = env.value_from.as_ref().and_then(|from| from.secret_key_ref.as_ref());
+    env.value.clone().or_else(|| secret.map(|key| format!("{}/{}", key.name, key.key)))
+}
+
+#[test]
+fn where_the_platform_gives_ids_a_pod_names_none() {
+    let mut defaults = AgentDefaults::new("default", "agent:1");
+    let ids = |defaults: &AgentDefaults| {
+        let context = pod_of("", defaults).security_context.unwrap();
+        assert_eq!(context.run_as_non_root, Some(true));
+        (context.run_as_user, context.run_as_group, context.fs_group)
+    };
+    assert_eq!(ids(&defaults), (Some(65_532), Some(65_532), Some(65_532)));
+    defaults.assigned_ids = true;
+    assert_eq!(ids(&defaults), (None, None, None));
+}
+
+#[test]
+fn agents_listen_where_the_operator_says() {
+    let mut defaults = AgentDefaults::new("default", "agent:1");
+    defaults.listen = "0.0.0.0".parse().unwrap();
+    assert_eq!(pod_of("", &defaults).containers[0].args.as_ref().unwrap()[0], "--listen=0.0.0.0:8080");
+}
+
+#[test]
+fn authorities_are_the_objects_then_its_environments_then_the_releases() {
+    let mut defaults = AgentDefaults::new("default", "agent:1");
+    let trusted = |spec: &str, defaults: &AgentDefaults| {
+        let pod = pod_of(spec, defaults);
+        let map = pod.volumes.iter().flatten().find_map(|volume| volume.config_map.clone());
+        let path = variable(&pod, "AWS_CA_BUNDLE");
+        let mounted = pod.containers[0].volume_mounts.iter().flatten().any(|mount| {
+            path.as_ref().is_some_and(|path| path.strip_prefix(&mount.mount_path) == Some("/ca.crt"))
+        });
+        assert_eq!(map.is_some(), mounted, "the variable names the file that is mounted");
+        let map = map.map(|map| format!("{}/{}", map.name, map.items.unwrap()[0].key));
+        map.or(path)
+    };
+    assert_eq!(trusted("", &defaults), None);
+    let own = "  caBundleRef: {name: mine}\n";
+    let environment = "  pod: {env: [{name: AWS_CA_BUNDLE, value: /in/the/image.pem}]}\n";
+    assert_eq!(trusted(own, &defaults).as_deref(), Some("mine/ca.crt"));
+    defaults.ca_bundle = Some(CaBundleRef { name: "roots".to_owned(), key: "bundle.pem".to_owned() });
+    assert_eq!(trusted("", &defaults).as_deref(), Some("roots/bundle.pem"));
+    assert_eq!(trusted(own, &defaults).as_deref(), Some("mine/ca.crt"));
+    assert_eq!(trusted(environment, &defaults).as_deref(), Some("/in/the/image.pem"));
+}
+
+#[test]
+fn a_proxy_of_a_secret_is_not_written_down_and_an_objects_own_counts() {
+    let mut defaults = AgentDefaults::new("default", "agent:1");
+    assert_eq!(variable(&pod_of("", &defaults), "HTTPS_PROXY"), None);
+    defaults.proxy_secret = Some("proxy".to_owned());
+    let pod = pod_of("", &defaults);
+    for name in ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"] {
+        assert_eq!(variable(&pod, name), Some(format!("proxy/{name}")));
+    }
+    let pod = pod_of("  pod: {env: [{name: HTTPS_PROXY, value: 'http://mine:3128'}]}\n", &defaults);
+    assert_eq!(variable(&pod, "HTTPS_PROXY").as_deref(), Some("http://mine:3128"));
+    assert_eq!(variable(&pod, "NO_PROXY").as_deref(), Some("proxy/NO_PROXY"));
+}
+
+/// `kubectl drain` and the cluster autoscaler stop at an `emptyDir`.
+#[test]
+fn without_a_spool_nothing_keeps_a_node_and_a_spool_lets_it_go() {
+    const SAFE: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
+    let defaults = AgentDefaults::new("default", "agent:1");
+    assert!(pod_of("", &defaults).volumes.is_none());
+    let local = |spec: &str| {
+        let built = built(&ingest(spec), true);
+        let template = built.deployment.spec.unwrap().template;
+        let volumes = template.spec.unwrap().volumes.unwrap_or_default();
+        let local: Vec<_> = volumes
+            .iter()
+            .filter(|volume| volume.empty_dir.is_some())
+            .map(|volume| volume.name.clone())
+            .collect();
+        let annotations = template.metadata.unwrap().annotations.unwrap_or_default();
+        (local, annotations.get(SAFE).cloned())
+    };
+    assert_eq!(local(""), (vec![], None));
+    let spool = "  buffering: {spool: {sizeMiB: 512}}\n";
+    assert_eq!(local(spool), (vec!["spool".to_owned()], Some("spool".to_owned())));
+    let own = format!("{spool}  pod: {{annotations: {{{SAFE}: ''}}}}\n");
+    assert_eq!(local(&own), (vec!["spool".to_owned()], Some(String::new())));
 }

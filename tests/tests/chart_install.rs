@@ -298,6 +298,28 @@ fn a_definition_of_kubectls_is_taken_over_when_asked() -> Result<()> {
     Ok(())
 }
 
+/// As a release publishes them: nothing has to be there before, and nothing has to be replaced in them.
+#[test]
+fn plain_manifests_install_as_they_are() -> Result<()> {
+    let cluster = Cluster::get()?;
+    let mut manifests = Command::new(root().join("deploy/manifests.sh"));
+    manifests.env("HELM", helm(&[])?.get_program()).args(["--set", "imageRegistry=registry.test/video"]);
+    let text = run(&mut manifests)?;
+    cluster.pipe(&["apply", "--server-side", "--filename=-"], &text)?;
+    cluster.pods_wait_for_a_node("kvs-ingest", "kvs-ingest-operator", 2)?;
+    cluster.kubectl(&["wait", "--for=condition=established", "--timeout=60s", DEFINITION])?;
+    assert!(cluster.may(
+        "kvs-ingest:kvs-ingest-operator",
+        &["watch", "kvsingests.kvs-ingest.dev", "--all-namespaces"]
+    )?);
+    // Once more changes nothing, and what they brought they take away.
+    let again = cluster.pipe(&["apply", "--server-side", "--filename=-"], &text)?;
+    assert!(again.lines().all(|line| line.ends_with(" serverside-applied")), "{again}");
+    cluster.pipe(&["delete", "--wait", "--timeout=120s", "--filename=-"], &text)?;
+    assert_eq!(cluster.kubectl(&["get", DEFINITION, "--ignore-not-found"])?, "");
+    Ok(())
+}
+
 #[test]
 fn with_namespaces_the_operator_may_work_there_and_nowhere_else() -> Result<()> {
     let cluster = Cluster::get()?;
@@ -532,7 +554,8 @@ fn every_value_is_accepted_by_the_api_server() -> Result<()> {
             cluster.kubectl(&["-n", namespace, "create", "serviceaccount", account])?;
         }
         // The definitions of the monitors are the Prometheus operator's.
-        let off = "metrics.serviceMonitor.enabled=false,metrics.podMonitor.enabled=false,crds.keep=false";
+        let off = "metrics.serviceMonitor.enabled=false,metrics.podMonitor.enabled=false,\
+                   metrics.prometheusRule.enabled=false,crds.keep=false";
         let values = values(file);
         cluster.helm(namespace, &["install", "all", &folder, "--values", &values, "--set", off])?;
         cluster.pods_wait_for_a_node(namespace, deployment, pods)?;

@@ -8,6 +8,22 @@
 {{- range $name, $value := .Values.agent.env }}
 - {{ printf "--agent-env=%s=%v" $name $value | quote }}
 {{- end }}
+{{- range $name, $value := include "kvs-ingest.proxy" . | fromYaml }}
+{{- if hasKey $.Values.agent.env $name }}
+{{- fail (printf "agent.env.%s and proxy are both set: one of them must go" $name) }}
+{{- end }}
+- {{ printf "--agent-env=%s=%v" $name $value | quote }}
+{{- end }}
+{{- with .Values.proxy.secretName }}
+- {{ printf "--agent-proxy-secret=%s" . | quote }}
+{{- end }}
+{{- with .Values.caBundle.configMapName }}
+- {{ printf "--agent-ca-bundle=%s/%s" . $.Values.caBundle.key | quote }}
+{{- end }}
+- {{ printf "--agent-listen=%s" .Values.listenAddress | quote }}
+{{- if include "kvs-ingest.assignedIds" . }}
+- --agent-assigned-ids
+{{- end }}
 - {{ printf "--cluster=%s" .Values.clusterName | quote }}
 {{- with .Values.watch.namespaces }}
 - {{ printf "--namespaces=%s" (uniq . | join ",") | quote }}
@@ -28,6 +44,9 @@
 - {{ printf "--concurrency=%d" (int .Values.concurrency) | quote }}
 - {{ printf "--rollouts-per-minute=%v" .Values.rolloutsPerMinute | quote }}
 - {{ printf "--aws-resync-hours=%v" .Values.aws.resyncHours | quote }}
+{{- with .Values.aws.regions }}
+- {{ printf "--regions=%s" (join "," .) | quote }}
+{{- end }}
 - {{ printf "--aws-quota-share=%v" .Values.aws.quotaShare | quote }}
 - {{ printf "--lease-name=%s" (default (include "kvs-ingest.operator" .) .Values.leaderElection.leaseName) | quote }}
 - {{ printf "--log-format=%s" .Values.log.format | quote }}

@@ -100,11 +100,21 @@ pub struct KvsIngestSpec {
     pub suspend: bool,
     /// The service account of the agent's pod: IRSA and EKS Pod Identity give it an IAM role. Default: `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253)))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(min = 1, max = 253),
+            regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+        )
+    )]
     pub service_account_name: Option<String>,
     /// AWS credentials in a Secret of this namespace, for clusters without IRSA and Pod Identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<CredentialsSecretRef>,
+    /// Certificate authorities in a ConfigMap of this namespace, trusted beside the public ones: of a proxy that looks into
+    /// TLS, of an emulator. Default: that of the operator's release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle_ref: Option<CaBundleRef>,
     /// An IAM role for the agent to assume, `arn:aws:iam::ACCOUNT:role/NAME`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
@@ -122,7 +132,7 @@ pub struct KvsIngestSpec {
     pub external_id: Option<String>,
     /// The agent's image. Default: that of the operator's release, and others only as far as its administrator permits them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1024)))]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1024), regex(pattern = r"^\S+$")))]
     pub image: Option<String>,
     /// When it is pulled. Default: as Kubernetes does, by the tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -286,16 +296,58 @@ pub enum DeletionPolicy {
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub struct CredentialsSecretRef {
     /// Name of the Secret.
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253)))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(min = 1, max = 253),
+            regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+        )
+    )]
     pub name: String,
     /// The key that holds them, in the format of AWS's shared credentials file, profile `default`.
     #[serde(default = "credentials_key")]
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$")))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(min = 1, max = 253),
+            regex(pattern = r"^([-_a-zA-Z0-9]|\.[-_a-zA-Z0-9])[-._a-zA-Z0-9]*$")
+        )
+    )]
     pub key: String,
 }
 
 fn credentials_key() -> String {
     "credentials".to_owned()
+}
+
+/// Certificate authorities in a ConfigMap.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub struct CaBundleRef {
+    /// Name of the ConfigMap.
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(min = 1, max = 253),
+            regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+        )
+    )]
+    pub name: String,
+    /// The key that holds them, in PEM.
+    #[serde(default = "ca_bundle_key")]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(min = 1, max = 253),
+            regex(pattern = r"^([-_a-zA-Z0-9]|\.[-_a-zA-Z0-9])[-._a-zA-Z0-9]*$")
+        )
+    )]
+    pub key: String,
+}
+
+fn ca_bundle_key() -> String {
+    "ca.crt".to_owned()
 }
 
 /// Which media.
@@ -323,7 +375,7 @@ pub struct MediaSpec {
 pub struct VideoSpec {
     /// Ask the master for it.
     pub enabled: bool,
-    /// What is offered to the master, in this order.
+    /// What is offered to the master, in this order. Default: `[H264]`.
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1)))]
     pub codecs: Vec<VideoCodec>,
     /// The bit rate at which a browser is asked to start, instead of ramping up through smaller pictures.
@@ -353,10 +405,10 @@ pub enum VideoCodec {
 pub struct AudioSpec {
     /// Ask the master for it.
     pub enabled: bool,
-    /// What is offered to the master, in this order.
+    /// What is offered to the master, in this order. Default: `[Opus]`.
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1)))]
     pub codecs: Vec<AudioCodec>,
-    /// Bit rate of the AAC.
+    /// Bit rate of the AAC. Default: 64.
     #[cfg_attr(feature = "crd", schemars(range(min = 16, max = 320)))]
     pub aac_bitrate_kbps: u32,
 }
@@ -400,7 +452,7 @@ pub enum IceTransportPolicy {
 #[serde(rename_all = "camelCase", default)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub struct BufferingSpec {
-    /// Memory for fragments that are not persisted yet; beyond it the oldest are dropped.
+    /// Memory for fragments that are not persisted yet; beyond it the oldest are dropped. Default: 64.
     #[serde(rename = "memoryMiB")]
     #[cfg_attr(feature = "crd", schemars(rename = "memoryMiB", range(min = 16, max = 10_240)))]
     pub memory_mib: u32,

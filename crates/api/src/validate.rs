@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::pod::{EnvVar, PodSpec};
+use crate::pod_rules;
 use crate::spec::{
-    AudioSpec, BufferingSpec, ChannelSpec, CredentialsSecretRef, KvsIngestSpec, MediaSpec, SpoolSpec,
-    StreamSpec, VideoSpec,
+    AudioSpec, BufferingSpec, CaBundleRef, ChannelSpec, CredentialsSecretRef, KvsIngestSpec, MediaSpec,
+    SpoolSpec, StreamSpec, VideoSpec,
 };
 
 /// A field that breaks a rule.
@@ -73,12 +74,13 @@ impl KvsIngestSpec {
             suspend: _,
             service_account_name,
             credentials_secret_ref,
+            ca_bundle_ref,
             role_arn,
             external_id,
             image,
             image_pull_policy: _,
-            image_pull_secrets: _,
-            resources: _,
+            image_pull_secrets,
+            resources,
             log_level: _,
             termination_grace_period_seconds,
             pod,
@@ -130,14 +132,18 @@ impl KvsIngestSpec {
             }
             _ => {}
         }
-        errors.length("spec.serviceAccountName", service_account_name.as_deref(), 253);
+        pod_rules::name(&mut errors, "spec.serviceAccountName", service_account_name.as_deref());
         errors.length("spec.image", image.as_deref(), 1024);
+        pod_rules::image(&mut errors, "spec.image", image.as_deref());
+        pod_rules::pull_secrets(&mut errors, "spec.imagePullSecrets", image_pull_secrets);
+        if let Some(resources) = resources {
+            pod_rules::resources(&mut errors, "spec.resources", resources);
+        }
         if let Some(CredentialsSecretRef { name, key }) = credentials_secret_ref {
-            errors.length("spec.credentialsSecretRef.name", Some(name), 253);
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-            if !(1..=253).contains(&key.len()) || !key.bytes().all(plain) {
-                errors.add("spec.credentialsSecretRef.key", format!("{key:?} is not a key of a Secret"));
-            }
+            errors.reference("spec.credentialsSecretRef", "Secret", name, key);
+        }
+        if let Some(CaBundleRef { name, key }) = ca_bundle_ref {
+            errors.reference("spec.caBundleRef", "ConfigMap", name, key);
         }
         if let Some(seconds) = *termination_grace_period_seconds {
             errors.within("spec.terminationGracePeriodSeconds", seconds, 5, 3600);
@@ -147,10 +153,10 @@ impl KvsIngestSpec {
     }
 }
 
-struct Errors(Vec<FieldError>);
+pub(crate) struct Errors(Vec<FieldError>);
 
 impl Errors {
-    fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+    pub(crate) fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.0.push(FieldError { path: path.into(), message: message.into() });
     }
 
@@ -163,6 +169,16 @@ impl Errors {
     fn length(&mut self, path: &str, text: Option<&str>, most: usize) {
         if text.is_some_and(|text| text.is_empty() || text.len() > most) {
             self.add(path, format!("it does not have 1 to {most} characters"));
+        }
+    }
+
+    /// A key of a Secret or ConfigMap.
+    fn reference(&mut self, path: &str, kind: &str, name: &str, key: &str) {
+        pod_rules::name(self, &format!("{path}.name"), Some(name));
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        let folder = key == "." || key.starts_with("..");
+        if !(1..=253).contains(&key.len()) || !key.bytes().all(plain) || folder {
+            self.add(format!("{path}.key"), format!("{key:?} is not a key of a {kind}"));
         }
     }
 
@@ -197,10 +213,10 @@ impl Errors {
         let PodSpec {
             labels,
             annotations,
-            node_selector: _,
-            tolerations: _,
-            affinity: _,
-            topology_spread_constraints: _,
+            node_selector,
+            tolerations,
+            affinity,
+            topology_spread_constraints,
             priority_class_name,
             env,
         } = pod;
@@ -210,7 +226,15 @@ impl Errors {
         for key in annotations.keys().filter(|key| key.starts_with(OWN)) {
             self.add(format!("spec.pod.annotations[{key}]"), "this annotation is the operator's");
         }
-        self.length("spec.pod.priorityClassName", priority_class_name.as_deref(), 253);
+        pod_rules::labels(self, "spec.pod.labels", labels);
+        pod_rules::annotations(self, "spec.pod.annotations", annotations);
+        pod_rules::labels(self, "spec.pod.nodeSelector", node_selector);
+        pod_rules::tolerations(self, "spec.pod.tolerations", tolerations);
+        if let Some(affinity) = affinity {
+            pod_rules::affinity(self, "spec.pod.affinity", affinity);
+        }
+        pod_rules::spread(self, "spec.pod.topologySpreadConstraints", topology_spread_constraints);
+        pod_rules::name(self, "spec.pod.priorityClassName", priority_class_name.as_deref());
         for (index, EnvVar { name, value: _ }) in env.iter().enumerate() {
             let path = format!("spec.pod.env[{index}].name");
             let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -373,6 +397,8 @@ spec:
                 "  credentialsSecretRef: {name: aws, key: a/b}\n  channel:",
                 "spec.credentialsSecretRef.key",
             ),
+            ("  channel:", "  caBundleRef: {name: ''}\n  channel:", "spec.caBundleRef.name"),
+            ("  channel:", "  caBundleRef: {name: ca, key: 'a b'}\n  channel:", "spec.caBundleRef.key"),
             (
                 "  channel:",
                 "  terminationGracePeriodSeconds: 1\n  channel:",

@@ -47,6 +47,29 @@ impl ApplyError {
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.is_not_found()))
     }
+
+    /// Somebody else was faster: what is written next is decided on what he wrote.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.is_conflict()))
+    }
+
+    /// The API server's words when it refuses what was sent, and will again: a rule of its own, a quota, an admission
+    /// policy, a webhook that says no or cannot be asked.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&str> {
+        /// Whatever code the policy or webhook chose; one that is down is an internal error.
+        const ADMISSION: [&str; 3] = ["admission webhook", "failed calling webhook", "denied request"];
+        let Self::Api { source, .. } = self else { return None };
+        let kube::Error::Api(status) = &**source else { return None };
+        let refused = match status.code {
+            // Of who asks or how often, of what is there: nothing is said of what was sent.
+            401 | 404 | 408 | 409 | 429 => false,
+            code => (400..500).contains(&code),
+        };
+        let admission = || ADMISSION.iter().any(|words| status.message.contains(words));
+        (refused || admission()).then_some(status.message.as_str())
+    }
 }
 
 /// A read, within the time.
@@ -116,12 +139,14 @@ impl Applier {
             self.write(WHAT, api.patch(&name, &forced, &patch)).await
         } else {
             match self.write(WHAT, api.patch(&name, &PatchParams::apply(MANAGER), &patch)).await {
-                Err(ApplyError::Api { source, .. }) if is_refused(&source) => {
-                    let found = within("get Deployment", api.get_opt(&name)).await?;
-                    if found.is_none_or(|found| found.belongs_to(uid)) {
-                        self.write(WHAT, api.patch(&name, &forced, &patch)).await
-                    } else {
-                        Err(ApplyError::NotOurs(name))
+                Err(ApplyError::Api { what, source }) if is_refused(&source) => {
+                    match within("get Deployment", api.get_opt(&name)).await? {
+                        Some(found) if found.belongs_to(uid) => {
+                            self.write(WHAT, api.patch(&name, &forced, &patch)).await
+                        }
+                        Some(_) => Err(ApplyError::NotOurs(name)),
+                        // So it was not about that.
+                        None => Err(ApplyError::Api { what, source }),
                     }
                 }
                 other => other,
@@ -183,6 +208,24 @@ impl Applier {
         )
         .await
         .map(|_| ())
+    }
+
+    /// Ends the agent, whatever else is wrong with its Deployment: the subresource `scale` has the number of replicas
+    /// alone, which rules about pods do not look at. Where that is refused, too, the Deployment goes.
+    pub async fn stop_deployment(&self, found: &DeploymentLite) -> Result<(), ApplyError> {
+        let name = found.name_any();
+        let api: Api<DeploymentLite> =
+            Api::namespaced(self.client.clone(), &found.namespace().unwrap_or_default());
+        let none = Patch::Merge(json!({"metadata": {"uid": found.uid()}, "spec": {"replicas": 0}}));
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        match self.write("scale Deployment", api.patch_scale(&name, &params, &none)).await {
+            Err(error) if error.is_gone() => Ok(()),
+            Err(error) if error.refusal().is_some() => {
+                tracing::warn!(name, %error, "the Deployment cannot be scaled to 0, so it is deleted");
+                self.delete_deployment(found).await
+            }
+            other => other.map(|_| ()),
+        }
     }
 
     /// Deletes the Deployment; its pods end by themselves.

@@ -98,6 +98,8 @@ pub(super) fn asked(spec: &KvsIngestSpec) -> Vec<Asked<'_>> {
         suspend: _,
         service_account_name,
         credentials_secret_ref,
+        // Whom the agent trusts beside the usual authorities.
+        ca_bundle_ref: _,
         role_arn,
         // The release's rules are about it.
         external_id: _,

@@ -24,21 +24,30 @@ pub struct DeploymentLite {
     pub metadata: ObjectMeta,
     /// What became of it, as far as [`availability`] reads it.
     pub status: Option<DeploymentStatus>,
+    /// `spec.replicas`
+    replicas: Option<i32>,
     hash: Option<Box<str>>,
     restarted_at: Option<Box<str>>,
 }
 
-/// A Deployment as the API server sends it, less its spec.
+/// A Deployment as the API server sends it, with hardly anything of its spec.
 #[derive(Deserialize)]
 struct Received {
     metadata: ObjectMeta,
     #[serde(default)]
+    spec: ReceivedSpec,
+    #[serde(default)]
     status: Option<DeploymentStatus>,
 }
 
+#[derive(Default, Deserialize)]
+struct ReceivedSpec {
+    replicas: Option<i32>,
+}
+
 impl From<Received> for DeploymentLite {
-    fn from(Received { metadata, status }: Received) -> Self {
-        let mut lite = Self { metadata, status, hash: None, restarted_at: None };
+    fn from(Received { metadata, spec: ReceivedSpec { replicas }, status }: Received) -> Self {
+        let mut lite = Self { metadata, status, replicas, hash: None, restarted_at: None };
         if let Some(mut annotations) = lite.metadata.annotations.take() {
             let mut take = |name: &str| annotations.remove(name).map(String::into_boxed_str);
             (lite.hash, lite.restarted_at) = (take(names::HASH), take(annotations::RESTARTED_AT));
@@ -59,6 +68,12 @@ impl From<Received> for DeploymentLite {
 }
 
 impl DeploymentLite {
+    /// It asks for an agent, as far as is known.
+    #[must_use]
+    pub fn is_to_run(&self) -> bool {
+        self.replicas != Some(0)
+    }
+
     /// The hash of what was last applied.
     #[must_use]
     pub fn hash(&self) -> Option<&str> {
