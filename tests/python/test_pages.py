@@ -28,6 +28,16 @@ class Reasons(unittest.TestCase):
         words = {summary for pair in found for summary in summaries(pair[0] or pair[1])}
         self.assertEqual(explained() - words, set())
 
+    def test_every_reason_of_an_alert_exists(self):
+        alerts = read("charts/kvs-ingest/files/monitoring/alerts.yaml")
+        named = set()
+        for reasons in re.findall(r'kvsingest_objects\{[^}]*reason!?=~"([A-Za-z|]+)"', alerts):
+            named |= set(reasons.split("|"))
+        self.assertGreater(len(named), 8)
+        code = sources("operator/src")
+        there = set(re.findall(r'"([A-Z][A-Za-z]+)"|\bReason::([A-Z][A-Za-z]+)', code))
+        self.assertEqual(named - {word for pair in there for word in pair}, set())
+
     def test_every_reason_that_takes_a_person_is_explained(self):
         code = sources("operator/src")
         stalled = set(re.findall(r"ConditionUpdate::stalled\(\s*Reason::([A-Z]\w+)", code)) | {"RolloutStuck"}
