@@ -44,6 +44,8 @@ const PROXY: [&str; 3] = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"];
 /// What the operator decides for all agents.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AgentDefaults {
+    /// The cluster's name in AWS: a part of the external id of roles that agents assume.
+    pub cluster: String,
     /// The image of this release.
     pub image: String,
     /// For objects that do not say when theirs is pulled.
@@ -67,7 +69,7 @@ pub struct AgentDefaults {
 impl AgentDefaults {
     /// What an agent with one 720p camera needs, and room.
     #[must_use]
-    pub fn new(image: impl Into<String>) -> Self {
+    pub fn new(cluster: impl Into<String>, image: impl Into<String>) -> Self {
         let list = |entries: &[(&str, &str)]| {
             Some(
                 entries
@@ -77,6 +79,7 @@ impl AgentDefaults {
             )
         };
         Self {
+            cluster: cluster.into(),
             image: image.into(),
             image_pull_policy: None,
             image_pull_secrets: Vec::new(),
@@ -240,7 +243,7 @@ fn template(
     env.insert("HOME".to_owned(), SCRATCH.to_owned());
     env.insert("TMPDIR".to_owned(), SCRATCH.to_owned());
     env.insert("GST_REGISTRY_1_0".to_owned(), format!("{SCRATCH}/gstreamer-registry.bin"));
-    env.insert(CONFIG_ENV.to_owned(), agent_config(ingest, resolved, name).to_json());
+    env.insert(CONFIG_ENV.to_owned(), agent_config(ingest, resolved, defaults, name).to_json());
     let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
     if let Some(spool) = &buffering.spool {
         // The agent keeps to its size. The kubelet, which ends a pod that does not, also counts folders and what is being
@@ -421,8 +424,17 @@ fn pull_secrets(own: &[LocalObjectReference], defaults: &AgentDefaults) -> Optio
 }
 
 /// What the agent is told. A field that is the operator's own is not in it, so that its change restarts nothing.
-fn agent_config(ingest: &KvsIngest, resolved: &ResolvedNames, name: &str) -> AgentConfig {
+fn agent_config(
+    ingest: &KvsIngest,
+    resolved: &ResolvedNames,
+    defaults: &AgentDefaults,
+    name: &str,
+) -> AgentConfig {
     let spec = &ingest.spec;
+    // The operator's, not the author's: a trust policy that asks for it trusts this namespace and no other. One that stands
+    // in the spec is permitted by the administrator (`permit`).
+    let own = || names::external_id(&defaults.cluster, &ingest.namespace().unwrap_or_default());
+    let external_id = || Some(spec.external_id.clone().unwrap_or_else(own));
     AgentConfig {
         name: name.to_owned(),
         region: spec.region.clone(),
@@ -432,7 +444,7 @@ fn agent_config(ingest: &KvsIngest, resolved: &ResolvedNames, name: &str) -> Age
         ice: spec.ice.clone(),
         buffering: spec.buffering.clone(),
         spool_dir: spec.buffering.spool.as_ref().map(|_| names::SPOOL_DIR.to_owned()),
-        role: spec.role_arn.clone().map(|arn| RoleConfig { arn, external_id: spec.external_id.clone() }),
+        role: spec.role_arn.clone().map(|arn| RoleConfig { arn, external_id: external_id() }),
         log_level: spec.log_level,
         termination_grace_period_seconds: spec.termination_grace_period_seconds,
     }

@@ -23,6 +23,7 @@ use crate::owners::{Claim, Owners};
 use crate::pace::{Backoff, Bucket, RolloutBudget};
 use crate::poll::PollIntervals;
 use crate::state::ObjectStates;
+use crate::tenancy::{Policies, ReleaseRules};
 use crate::workload::DeploymentLite;
 
 /// What a person sets for the operator.
@@ -48,6 +49,8 @@ pub struct Settings {
     /// Share of each AWS quota of the account that the operator uses; more than 0.
     pub aws_quota_share: f64,
     pub poll: PollIntervals,
+    /// What authors of objects may ask for, in every namespace.
+    pub tenancy: ReleaseRules,
 }
 
 impl Settings {
@@ -57,8 +60,8 @@ impl Settings {
         let cluster = cluster.into();
         Self {
             release: cluster.clone(),
+            agents: AgentDefaults::new(&cluster, agent_image),
             cluster,
-            agents: AgentDefaults::new(agent_image),
             rollouts_per_minute: 60.0,
             concurrency: 32,
             debounce: Duration::from_secs(1),
@@ -67,6 +70,7 @@ impl Settings {
             regions: Vec::new(),
             aws_quota_share: 0.5,
             poll: PollIntervals { shortest: Duration::from_secs(10), longest: Duration::from_secs(300) },
+            tenancy: ReleaseRules::default(),
         }
     }
 }
@@ -97,6 +101,8 @@ pub struct Context {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) settings: Settings,
     pub(crate) owners: Owners,
+    /// What the administrator of the cluster permits.
+    pub(crate) policies: Policies,
     pub(crate) backoff: Backoff,
     pub(crate) rollouts: Mutex<RolloutBudget>,
     /// The API server reads all events of a namespace to find those of a pod.
@@ -136,6 +142,7 @@ impl Context {
             agents: AgentClient::default(),
             metrics,
             owners: Owners::default(),
+            policies: Policies::default(),
             backoff: Backoff::default(),
             rollouts: Mutex::new(RolloutBudget::new(settings.rollouts_per_minute, Instant::now())),
             event_looks: Mutex::new(Bucket::new(5.0, 10.0, Instant::now())),
@@ -172,13 +179,12 @@ impl Context {
     }
 
     pub(crate) fn wake_up(&self, claim: &Claim) {
-        let object = ObjectRef::new(&claim.name).within(&claim.namespace);
-        if self.wake.try_send(object).is_err() {
-            tracing::warn!(
-                namespace = claim.namespace,
-                name = claim.name,
-                "not woken: it is looked at later"
-            );
+        self.wake_up_named(&claim.namespace, &claim.name);
+    }
+
+    pub(crate) fn wake_up_named(&self, namespace: &str, name: &str) {
+        if self.wake.try_send(ObjectRef::new(name).within(namespace)).is_err() {
+            tracing::warn!(namespace, name, "not woken: it is looked at later");
         }
     }
 

@@ -17,6 +17,7 @@ use kvs_ingest_operator::lease::{Elector, LeaseConfig};
 use kvs_ingest_operator::metrics::Metrics;
 use kvs_ingest_operator::poll::PollIntervals;
 use kvs_ingest_operator::telemetry::Telemetry;
+use kvs_ingest_operator::tenancy::{Pattern, ReleaseRules};
 use kvs_ingest_operator::{admin, api_server, controller};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -60,6 +61,18 @@ struct Cli {
     /// Only objects with these labels, so that several operators can share a cluster
     #[arg(long, env = "KVS_INGEST_SELECTOR")]
     selector: Option<String>,
+    /// Names that channels and streams may have, comma-separated: patterns with * and ${namespace}. None: any
+    #[arg(long, env = "KVS_INGEST_ALLOWED_NAMES", value_name = "PATTERN", value_delimiter = ',')]
+    allowed_names: Vec<Pattern>,
+    /// Images that spec.image may name beside --agent-image, comma-separated patterns
+    #[arg(long, env = "KVS_INGEST_ALLOWED_IMAGES", value_name = "PATTERN", value_delimiter = ',')]
+    allowed_images: Vec<Pattern>,
+    /// What spec.externalId may be beside kvs-ingest/CLUSTER/NAMESPACE, comma-separated patterns
+    #[arg(long, env = "KVS_INGEST_ALLOWED_EXTERNAL_IDS", value_name = "PATTERN", value_delimiter = ',')]
+    allowed_external_ids: Vec<Pattern>,
+    /// The operator's own service account, in the namespace of the lease: no agent may run under it
+    #[arg(long, env = "POD_SERVICE_ACCOUNT")]
+    service_account: Option<String>,
     /// Address of /healthz, /readyz and /metrics
     #[arg(long, env = "KVS_INGEST_LISTEN", default_value = "[::]:8080")]
     listen: SocketAddr,
@@ -271,6 +284,12 @@ fn settings(cli: &Cli) -> Result<Settings> {
     settings.rollouts_per_minute = cli.rollouts_per_minute;
     settings.concurrency = cli.concurrency;
     settings.label_selector.clone_from(&cli.selector);
+    settings.tenancy = ReleaseRules {
+        names: cli.allowed_names.clone(),
+        images: cli.allowed_images.clone(),
+        external_ids: cli.allowed_external_ids.clone(),
+        service_account: cli.service_account.clone().map(|name| (cli.lease_namespace.clone(), name)),
+    };
     let seconds = |flag: &str, value: f64| {
         Duration::try_from_secs_f64(value)
             .ok()

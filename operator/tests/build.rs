@@ -33,7 +33,7 @@ fn resolved() -> ResolvedNames {
 }
 
 fn built(ingest: &KvsIngest, run: bool) -> Built {
-    build(ingest, &resolved(), &AgentDefaults::new("agent:1"), run).unwrap()
+    build(ingest, &resolved(), &AgentDefaults::new("default", "agent:1"), run).unwrap()
 }
 
 fn golden(name: &str, built: &Built) {
@@ -91,6 +91,18 @@ fn the_agent_reads_its_configuration() {
     assert_eq!(config.role.unwrap().external_id.as_deref(), Some("ours"));
 }
 
+/// It is of cluster and namespace, so that no author has another's.
+#[test]
+fn a_role_is_assumed_with_the_external_id_of_the_namespace() {
+    let role = "  roleArn: arn:aws:iam::111122223333:role/cameras\n";
+    let built = built(&ingest(role), true);
+    let container = &built.deployment.spec.unwrap().template.spec.unwrap().containers[0];
+    let env = container.env.clone().unwrap();
+    let config = env.into_iter().find(|env| env.name == CONFIG_ENV).unwrap().value.unwrap();
+    let role = AgentConfig::from_json(&config).unwrap().role.unwrap();
+    assert_eq!(role.external_id.as_deref(), Some("kvs-ingest/default/cameras"));
+}
+
 #[test]
 fn only_what_the_agent_uses_changes_the_pod() {
     let template = |spec: &str| built(&ingest(spec), true).deployment.spec.unwrap().template;
@@ -107,7 +119,7 @@ fn only_what_the_agent_uses_changes_the_pod() {
 
 #[test]
 fn how_an_image_is_pulled_is_the_objects_word_before_the_operators() {
-    let mut defaults = AgentDefaults::new("agent:1");
+    let mut defaults = AgentDefaults::new("default", "agent:1");
     defaults.image_pull_policy = Some(ImagePullPolicy::Never);
     defaults.image_pull_secrets = vec!["ours".to_owned()];
     let pulled = |spec: &str, defaults: &AgentDefaults| {
@@ -117,7 +129,7 @@ fn how_an_image_is_pulled_is_the_objects_word_before_the_operators() {
             pod.image_pull_secrets.into_iter().flatten().map(|secret| secret.name).collect();
         (pod.containers[0].image_pull_policy.clone(), secrets)
     };
-    let plain = AgentDefaults::new("agent:1");
+    let plain = AgentDefaults::new("default", "agent:1");
     assert_eq!(pulled("", &plain), (None, vec![]));
     assert_eq!(pulled("", &defaults), (Some("Never".to_owned()), vec!["ours".to_owned()]));
     let own = pulled(EVERYTHING, &defaults);
@@ -159,7 +171,7 @@ fn variable(pod: &k8s_openapi::api::core::v1::PodSpec, name: &str) -> Option<Str
 
 #[test]
 fn where_the_platform_gives_ids_a_pod_names_none() {
-    let mut defaults = AgentDefaults::new("agent:1");
+    let mut defaults = AgentDefaults::new("default", "agent:1");
     let ids = |defaults: &AgentDefaults| {
         let context = pod_of("", defaults).security_context.unwrap();
         assert_eq!(context.run_as_non_root, Some(true));
@@ -172,14 +184,14 @@ fn where_the_platform_gives_ids_a_pod_names_none() {
 
 #[test]
 fn agents_listen_where_the_operator_says() {
-    let mut defaults = AgentDefaults::new("agent:1");
+    let mut defaults = AgentDefaults::new("default", "agent:1");
     defaults.listen = "0.0.0.0".parse().unwrap();
     assert_eq!(pod_of("", &defaults).containers[0].args.as_ref().unwrap()[0], "--listen=0.0.0.0:8080");
 }
 
 #[test]
 fn authorities_are_the_objects_then_its_environments_then_the_releases() {
-    let mut defaults = AgentDefaults::new("agent:1");
+    let mut defaults = AgentDefaults::new("default", "agent:1");
     let trusted = |spec: &str, defaults: &AgentDefaults| {
         let pod = pod_of(spec, defaults);
         let map = pod.volumes.iter().flatten().find_map(|volume| volume.config_map.clone());
@@ -203,7 +215,7 @@ fn authorities_are_the_objects_then_its_environments_then_the_releases() {
 
 #[test]
 fn a_proxy_of_a_secret_is_not_written_down_and_an_objects_own_counts() {
-    let mut defaults = AgentDefaults::new("agent:1");
+    let mut defaults = AgentDefaults::new("default", "agent:1");
     assert_eq!(variable(&pod_of("", &defaults), "HTTPS_PROXY"), None);
     defaults.proxy_secret = Some("proxy".to_owned());
     let pod = pod_of("", &defaults);
@@ -219,7 +231,7 @@ fn a_proxy_of_a_secret_is_not_written_down_and_an_objects_own_counts() {
 #[test]
 fn without_a_spool_nothing_keeps_a_node_and_a_spool_lets_it_go() {
     const SAFE: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
-    let defaults = AgentDefaults::new("agent:1");
+    let defaults = AgentDefaults::new("default", "agent:1");
     assert!(pod_of("", &defaults).volumes.is_none());
     let local = |spec: &str| {
         let built = built(&ingest(spec), true);

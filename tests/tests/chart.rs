@@ -62,7 +62,12 @@ fn with_namespaces_there_is_no_right_outside_of_them() -> Result<()> {
             (role["metadata"]["namespace"].as_str().unwrap(), role["metadata"]["name"].as_str().unwrap());
         roles.insert(place, &role["rules"]);
     }
-    let everywhere = &of_kind(&deploy, "ClusterRole")["rules"];
+    // Less what is the cluster's: policies, and the labels of namespaces.
+    let rules = of_kind(&deploy, "ClusterRole")["rules"].as_array().unwrap();
+    let of_the_cluster = [json!(["kvsingestpolicies"]), json!(["namespaces"])];
+    let within: Vec<_> = rules.iter().filter(|rule| !of_the_cluster.contains(&rule["resources"])).collect();
+    assert_eq!(within.len() + of_the_cluster.len(), rules.len());
+    let everywhere = &json!(within);
     let expected = [
         (("cameras", "kvs-ingest-operator"), everywhere),
         (("doors", "kvs-ingest-operator"), everywhere),
@@ -155,7 +160,11 @@ fn probes_and_ports_are_those_that_the_operator_serves() -> Result<()> {
         let listen = rendered.arguments()?.into_iter().find(|argument| argument.starts_with("--listen="));
         assert!(listen.is_some_and(|listen| listen.ends_with(":8080")), "{name}");
         // The Lease is in the namespace where the Role for it is, and the pod's name is in it.
-        for (variable, field) in [("POD_NAME", "metadata.name"), ("POD_NAMESPACE", "metadata.namespace")] {
+        for (variable, field) in [
+            ("POD_NAME", "metadata.name"),
+            ("POD_NAMESPACE", "metadata.namespace"),
+            ("POD_SERVICE_ACCOUNT", "spec.serviceAccountName"),
+        ] {
             let found =
                 container["env"].as_array().unwrap().iter().find(|env| env["name"] == variable).unwrap();
             assert_eq!(found["valueFrom"]["fieldRef"]["fieldPath"], field, "{name}");
@@ -186,8 +195,9 @@ fn the_operator_understands_what_it_is_told_and_can_be_told_everything() -> Resu
         .filter_map(|word| word.strip_prefix("--"))
         .map(|flag| format!("--{}", flag.trim_end_matches(|c: char| !c.is_ascii_alphanumeric())))
         .collect();
-    // By the environment, from the pod's metadata; the rest is clap's.
-    let elsewhere = ["--lease-namespace", "--identity", "--help", "--version"].map(str::to_owned);
+    // By the environment, from the pod itself; the rest is clap's.
+    let elsewhere =
+        ["--lease-namespace", "--identity", "--service-account", "--help", "--version"].map(str::to_owned);
     let expected: BTreeSet<_> = known.into_iter().filter(|flag| !elsewhere.contains(flag)).collect();
     assert_eq!(told, expected);
     Ok(())
@@ -211,6 +221,10 @@ fn what_is_set_arrives() -> Result<()> {
         "--cluster=garage: east",
         "--namespaces=cameras",
         "--selector=site in (east, west),kind!=door",
+        "--allowed-names=${namespace}-*",
+        "--allowed-names=shared.*",
+        "--allowed-images=registry.test:5000/video/*",
+        "--allowed-external-ids=kvs-ingest-of-*",
         "--listen=0.0.0.0:8080",
         "--concurrency=64",
         "--rollouts-per-minute=7.5",
@@ -239,7 +253,7 @@ fn what_is_set_arrives() -> Result<()> {
             .cloned()
             .unwrap_or_default()
     };
-    for name in ["POD_NAME", "POD_NAMESPACE", "AWS_ENDPOINT_URL", "SSL_CERT_DIR"] {
+    for name in ["POD_NAME", "POD_NAMESPACE", "POD_SERVICE_ACCOUNT", "AWS_ENDPOINT_URL", "SSL_CERT_DIR"] {
         assert!(env(name).is_object(), "{name}");
     }
     assert_eq!(env("HTTPS_PROXY")["value"], "http://proxy.test:3128");
@@ -542,27 +556,60 @@ fn difference(path: &str, one: &Value, other: &Value) -> Option<String> {
 }
 
 #[test]
-fn the_definition_is_that_of_crds_and_stays() -> Result<()> {
-    let original = file("crds/kvs-ingest.dev_kvsingests.yaml")?.remove(0);
-    let mut rendered = render(&[])?.one("CustomResourceDefinition")?.clone();
-    let keep = json!({"helm.sh/resource-policy": "keep"});
-    assert_eq!(rendered["metadata"]["annotations"], keep);
-    rendered["metadata"].as_object_mut().unwrap().remove("annotations");
-    for (label, value) in original["metadata"]["labels"].as_object().unwrap() {
-        assert_eq!(&rendered["metadata"]["labels"][label], value);
-    }
-    rendered["metadata"]["labels"] = original["metadata"]["labels"].clone();
-    assert_eq!(difference("", &rendered, &original), None);
+fn the_definitions_are_those_of_crds_and_stay() -> Result<()> {
+    let rendered = render(&[])?;
+    assert_eq!(rendered.all("CustomResourceDefinition").len(), 2);
+    for kind in ["kvsingests", "kvsingestpolicies"] {
+        let original = file(&format!("crds/kvs-ingest.dev_{kind}.yaml"))?.remove(0);
+        let name = format!("{kind}.kvs-ingest.dev");
+        let mut found = rendered.named("CustomResourceDefinition", &name)?.clone();
+        let keep = json!({"helm.sh/resource-policy": "keep"});
+        assert_eq!(found["metadata"]["annotations"], keep);
+        found["metadata"].as_object_mut().unwrap().remove("annotations");
+        for (label, value) in original["metadata"]["labels"].as_object().unwrap() {
+            assert_eq!(&found["metadata"]["labels"][label], value);
+        }
+        found["metadata"]["labels"] = original["metadata"]["labels"].clone();
+        assert_eq!(difference("", &found, &original), None);
 
-    let goes = render(&["--set", "crds.keep=false"])?;
-    assert_eq!(goes.one("CustomResourceDefinition")?["metadata"]["annotations"], Value::Null);
+        let goes = render(&["--set", "crds.keep=false"])?;
+        assert_eq!(goes.named("CustomResourceDefinition", &name)?["metadata"]["annotations"], Value::Null);
+    }
     assert!(render(&["--set", "crds.install=false"])?.all("CustomResourceDefinition").is_empty());
     Ok(())
 }
 
 #[test]
+fn admission_policies_are_those_of_a_release_for_the_whole_cluster() -> Result<()> {
+    let names = |arguments: &[&str]| -> Result<Vec<String>> {
+        let rendered = render(arguments)?;
+        let bound: Vec<_> = rendered
+            .all("ValidatingAdmissionPolicyBinding")
+            .iter()
+            .map(|it| it["spec"]["policyName"].clone())
+            .collect();
+        let policies = rendered.all("ValidatingAdmissionPolicy");
+        assert_eq!(policies.iter().map(|it| it["metadata"]["name"].clone()).collect::<Vec<_>>(), bound);
+        Ok(policies.iter().map(|it| it["metadata"]["name"].as_str().unwrap().to_owned()).collect())
+    };
+    assert_eq!(names(&[])?, ["kvs-ingest-release", "kvs-ingest-policies"]);
+    // It would speak of the objects of other releases, too.
+    assert_eq!(names(&["--set", "watch.selector=a=b"])?, ["kvs-ingest-policies"]);
+    for none in ["watch.namespaces={cameras}", "tenancy.admission=false"] {
+        assert!(names(&["--set", none])?.is_empty(), "{none}");
+    }
+    Ok(())
+}
+
+#[test]
 fn every_object_has_its_place_its_name_and_its_labels() -> Result<()> {
-    let cluster = ["ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"];
+    let cluster = [
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CustomResourceDefinition",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+    ];
     let long = format!("a{}", "-b".repeat(26));
     let mut releases = all()?;
     releases.push(("a long name".to_owned(), render_as(&long, &["--values", &values("namespaced")])?));
@@ -608,6 +655,8 @@ fn bad_values_are_refused_by_name() -> Result<()> {
         ("clusterName=", "at '/clusterName': "),
         ("watch.namespaces={Cameras}", "at '/watch/namespaces/0': 'Cameras' does not match pattern"),
         ("watch.namespaces=cameras", "at '/watch/namespaces': got string, want array"),
+        ("tenancy.names={a|b}", "at '/tenancy/names/0': 'a|b' does not match pattern"),
+        ("tenancy.images=x", "at '/tenancy/images': got string, want array"),
         ("concurrency=0", "at '/concurrency': minimum: got 0, want 1"),
         ("concurrency=257", "at '/concurrency': maximum: got 257, want 256"),
         ("rolloutsPerMinute=0", "at '/rolloutsPerMinute': exclusiveMinimum: got 0, want 0"),
@@ -727,10 +776,10 @@ fn the_package_has_what_it_needs_and_no_tests() -> Result<()> {
     run(&mut helm(&["package", &chart().display().to_string(), "--destination", &path])?)?;
     let package = folder.path().join(format!("kvs-ingest-{}.tgz", env!("CARGO_PKG_VERSION")));
     let list = run(Command::new("tar").arg("-tzf").arg(&package))?;
-    assert!(
-        list.lines().any(|file| file == "kvs-ingest/files/crds/kvs-ingest.dev_kvsingests.yaml"),
-        "{list}"
-    );
+    for kind in ["kvsingests", "kvsingestpolicies"] {
+        let path = format!("kvs-ingest/files/crds/kvs-ingest.dev_{kind}.yaml");
+        assert!(list.lines().any(|file| file == path), "{list}");
+    }
     assert!(!list.contains("/ci/"), "{list}");
     let packaged = run(&mut helm(&["template", "kvs-ingest", &package.display().to_string()])?)?;
     let rendered = helm::Rendered(documents(&packaged)?);

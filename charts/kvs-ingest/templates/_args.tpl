@@ -31,6 +31,15 @@
 {{- with .Values.watch.selector }}
 - {{ printf "--selector=%s" . | quote }}
 {{- end }}
+{{- range .Values.tenancy.names }}
+- {{ printf "--allowed-names=%s" . | quote }}
+{{- end }}
+{{- range .Values.tenancy.images }}
+- {{ printf "--allowed-images=%s" . | quote }}
+{{- end }}
+{{- range .Values.tenancy.externalIds }}
+- {{ printf "--allowed-external-ids=%s" . | quote }}
+{{- end }}
 - {{ printf "--listen=%s:8080" .Values.listenAddress | quote }}
 - {{ printf "--concurrency=%d" (int .Values.concurrency) | quote }}
 - {{ printf "--rollouts-per-minute=%v" .Values.rolloutsPerMinute | quote }}

@@ -12,6 +12,8 @@ pub mod pod;
 mod pod_rules;
 #[cfg(feature = "crd")]
 mod pod_schema;
+#[cfg(feature = "crd")]
+mod policy;
 mod quantity;
 #[allow(clippy::duplicated_attributes, reason = "print columns repeat `type_` and `priority`")]
 mod spec;
@@ -26,6 +28,8 @@ pub use self::object::{
     KvsIngestStatus, MAX_NAME, ResolvedChannel, ResolvedStream, annotations, condition,
     custom_resource_definition,
 };
+#[cfg(feature = "crd")]
+pub use self::policy::{KvsIngestPolicy, KvsIngestPolicySpec, policy_definition};
 #[cfg(feature = "crd")]
 pub use self::spec::KvsIngest;
 pub use self::spec::{

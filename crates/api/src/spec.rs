@@ -133,14 +133,15 @@ pub struct KvsIngestSpec {
         schemars(length(max = 2048), regex(pattern = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$"))
     )]
     pub role_arn: Option<String>,
-    /// The external id that the role's trust policy asks for.
+    /// The external id that the role's trust policy asks for. Default, in a cluster: `kvs-ingest/CLUSTER/NAMESPACE`. The
+    /// operator refuses others, but for those that its administrator permits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "crd",
         schemars(length(min = 2, max = 1224), regex(pattern = r"^[A-Za-z0-9_+=,.@:/-]+$"))
     )]
     pub external_id: Option<String>,
-    /// The agent's image. Default: that of the operator's release.
+    /// The agent's image. Default: that of the operator's release, and others only as far as its administrator permits them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1024), regex(pattern = r"^\S+$")))]
     pub image: Option<String>,

@@ -42,8 +42,21 @@ const MAX_DENIED: usize = 64;
 const MAX_TAGS: usize = 40;
 /// What starts with this is the operator's own.
 const OWN: &str = "kvs-ingest.dev/";
-/// They would be readable for everybody who may read the object.
-const SECRET: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+/// Credentials in text would be readable for everybody who may read the object; the rest says where credentials come from,
+/// or which role they are of, past the fields that an administrator may restrict.
+const CREDENTIALS: [&str; 11] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+];
 
 impl KvsIngestSpec {
     /// Checks every rule.
@@ -260,8 +273,9 @@ impl Errors {
                 self.add(path, format!("{name:?} is not a name of letters, digits and _"));
             } else if name.starts_with("KVS_INGEST_") {
                 self.add(path, "KVS_INGEST_* is the operator's");
-            } else if SECRET.contains(&name.as_str()) {
-                self.add(path, "credentials belong in credentialsSecretRef");
+            } else if CREDENTIALS.contains(&name.as_str()) {
+                let fields = "credentialsSecretRef, serviceAccountName or roleArn";
+                self.add(path, format!("credentials come from {fields}"));
             } else if env[..index].iter().any(|other| other.name == *name) {
                 self.add(path, format!("{name:?} is there already"));
             }

@@ -1,4 +1,4 @@
-//! One reconcile: validate → resolve → build → apply → observe → report.
+//! One reconcile: permit → validate → resolve → build → apply → observe → report.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,11 +20,13 @@ use crate::delete::{DeleteError, delete};
 use crate::object::{Object, Tick};
 use crate::observe::{Observation, observe};
 use crate::pace::jittered;
+use crate::permit::{permit, withdraw};
 use crate::reason::Reason;
 use crate::refusal::refusal;
 use crate::report::{AgentView, Observed, report};
 use crate::resolve::resolve;
 use crate::rollout::{Contest, roll_out, stop};
+use crate::tenancy::Verdict;
 use crate::transitions::{ready_after, transitions};
 use crate::validate::{Refusal, Valid, validate};
 use crate::workload::{DeploymentLite, availability};
@@ -33,6 +35,8 @@ use crate::workload::{DeploymentLite, availability};
 const CREATING: Duration = Duration::from_secs(2);
 /// Between attempts to get a place in the rollout budget.
 const QUEUED: Duration = Duration::from_secs(30);
+/// Between looks at an object whose namespace the caches do not show yet.
+const NAMESPACE: Duration = Duration::from_secs(1);
 /// An error that is over by the next attempt but one is nobody's business; one that lasts is told. What is new is always
 /// told.
 const LASTS: u32 = 3;
@@ -129,6 +133,23 @@ async fn reconcile_cached(
     }
     let unobserved =
         Observed { suspended: ingest.spec.suspend, ..Observed::unobserved(ingest.metadata.generation) };
+    // Also of an object that is paused: its author pauses it, and another forbids.
+    match permit(&object) {
+        Verdict::Permitted => {}
+        Verdict::Refused(message) => {
+            let failure = withdraw(&object).await.err().map(Into::into);
+            let workload =
+                ConditionUpdate::stalled(Reason::NotPermitted, "no agent runs for what is not permitted");
+            let observed = Observed {
+                not_permitted: Some(message),
+                workload: Some(workload),
+                agent: AgentView::Absent,
+                ..unobserved
+            };
+            return finish(&object, Converged { observed, next: None, failure }).await;
+        }
+        Verdict::Unknown => return Ok(Action::requeue(NAMESPACE)),
+    }
     let verdict = validate(&ingest);
     let stopped = match verdict {
         Err(Refusal::Paused) => Ok(()),
@@ -392,7 +413,7 @@ struct Outlook {
 enum Retry {
     /// Something is being created in AWS.
     Soon,
-    /// Channel, stream or Deployment are not as they should be.
+    /// Channel, stream or Deployment are not as they should be, or the object is not permitted.
     BackOff,
     No,
     /// The spec is invalid, or the object is paused.
@@ -403,6 +424,10 @@ impl Outlook {
     fn of(observed: &Observed) -> Self {
         if observed.invalid.is_some() {
             return Self { retry: Retry::Never, needs_a_person: true };
+        }
+        // Another policy brings it back; an object that makes room in its namespace may have been missed.
+        if observed.not_permitted.is_some() {
+            return Self { retry: Retry::BackOff, needs_a_person: true };
         }
         // Nothing of it is asked for, not even what would be due.
         if observed.paused {
