@@ -144,7 +144,7 @@ fn a_larger_buffer_has_a_larger_limit_unless_the_object_has_its_own() {
         pod.containers[0].resources.clone().unwrap().limits.unwrap_or_default().get("memory").cloned()
     };
     let is = |text: &str| Some(Quantity(text.to_owned()));
-    let mut defaults = AgentDefaults::new("agent:1");
+    let mut defaults = AgentDefaults::new("default", "agent:1");
     assert_eq!(limit("", &defaults), is("256Mi"));
     assert_eq!(limit("  buffering: {memoryMiB: 128}\n", &defaults), is("256Mi"));
     assert_eq!(limit("  buffering: {memoryMiB: 129}\n", &defaults), is("257Mi"));

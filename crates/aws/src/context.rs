@@ -400,7 +400,7 @@ mod tests {
         let first = AwsContext::builder().region("eu-central-1").build().await.unwrap();
         let second = AwsContext::builder().region("us-east-1").sharing(&first).build().await.unwrap();
         assert_eq!((first.region(), second.region()), ("eu-central-1", "us-east-1"));
-        assert!(Arc::ptr_eq(&first.inner.tls, &second.inner.tls));
+        assert!(Arc::ptr_eq(&first.inner.dialer.tls, &second.inner.dialer.tls));
         // What one learns of AWS's time, the other knows.
         first.observe_date("Fri, 01 Jan 2049 00:00:00 GMT");
         assert_eq!(second.skew_ms(), first.skew_ms());
