@@ -17,8 +17,15 @@ macro_rules! reasons {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 match self {
-                    $(Self::$name => stringify!($name),)+
                     Self::Word(word) => word,
+                    known => known.name(),
+                }
+            }
+
+            fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)+
+                    Self::Word(_) => "Other",
                 }
             }
         }
@@ -38,8 +45,12 @@ reasons! {
     // Of the object as it is declared.
     PausedByAnnotation,
     InvalidSpec,
+    /// The author may not have what it asks for.
+    NotPermitted,
     /// Something before it is in the way.
     NotReached,
+    /// The operator came to no end, because of the API server or of a bug.
+    ReconcileFailed,
 
     // Of channel and stream.
     Found,
@@ -54,6 +65,9 @@ reasons! {
     Throttled,
     Conflict,
     AwsUnavailable,
+    /// Others ask AWS just now: it is this object's turn soon. Nobody is told.
+    AwsBusy,
+    RegionUnknown,
     AwsNotConfigured,
     MediaStorageEnabled,
     NoRetention,
@@ -65,11 +79,19 @@ reasons! {
     Suspending,
     Suspended,
     DeploymentConflict,
+    /// By the API server, a quota, an admission policy or webhook.
+    DeploymentRefused,
+    /// The API server did not take it, and may the next time.
+    DeploymentNotApplied,
+    /// Somebody else changes it back again and again.
+    DeploymentContested,
     AgentStarting,
     AgentAvailable,
     RollingOut,
     RolloutStuck,
     PodNotCreated,
+    /// It has no network, say.
+    PodNotStarted,
     PodFailed,
     Unschedulable,
     ImagePullBackOff,
@@ -89,6 +111,59 @@ reasons! {
     Unspecified,
 }
 
+/// Words that nothing here decides by: of the summary of channel and stream, and the agent's own.
+const MORE: [&str; 49] = [
+    "ChannelCreating",
+    "ChannelNotFound",
+    "ChannelAccessDenied",
+    "ChannelInvalidRequest",
+    "ChannelInvalidSpec",
+    "ChannelQuotaExceeded",
+    "ChannelThrottled",
+    "ChannelConflict",
+    "ChannelNotReached",
+    "ChannelReconcileFailed",
+    "ChannelAdoptionRefused",
+    "ChannelWaitingForStream",
+    "StreamCreating",
+    "StreamNotFound",
+    "StreamAccessDenied",
+    "StreamInvalidRequest",
+    "StreamInvalidSpec",
+    "StreamQuotaExceeded",
+    "StreamThrottled",
+    "StreamConflict",
+    "StreamNoRetention",
+    "StreamNotReached",
+    "StreamReconcileFailed",
+    "StreamAdoptionRefused",
+    "StreamWaitingForChannel",
+    "Starting",
+    "JoiningChannel",
+    "Offering",
+    "ConnectingPeer",
+    "WaitingForMedia",
+    "MasterEnded",
+    "MasterSilent",
+    "Streaming",
+    "WaitingForVideo",
+    "WaitingForAudio",
+    "PipelineFailed",
+    "Stopping",
+    "CredentialsExpired",
+    "ClockSkew",
+    "NetworkError",
+    "Timeout",
+    "ServiceError",
+    "CodecMismatch",
+    "PeerBuildFailed",
+    "PeerConnectionFailed",
+    "MediaTimeout",
+    "AnsweredTwice",
+    "StorageRefused",
+    "NothingPersisted",
+];
+
 impl Reason {
     /// A word from the network. It has to be one that the API server takes.
     #[must_use]
@@ -103,17 +178,26 @@ impl Reason {
     #[must_use]
     pub fn in_summary(self, resource: &str) -> Self {
         match self {
-            Self::StreamInUse | Self::MediaStorageEnabled | Self::AwsNotConfigured | Self::AwsUnavailable => {
-                self
-            }
+            Self::StreamInUse
+            | Self::MediaStorageEnabled
+            | Self::AwsNotConfigured
+            | Self::AwsUnavailable
+            | Self::RegionUnknown => self,
             other => Self::Word(format!("{resource}{other}").into()),
         }
     }
 
-    /// Of media that is received and not stored; why, the message alone says.
+    /// The Deployment is not what the object asks for, whatever its agent does meanwhile.
     #[must_use]
-    pub fn is_not_stored(&self) -> bool {
-        matches!(self, Self::VideoNotStored | Self::AudioNotStored)
+    pub fn is_of_the_deployment(&self) -> bool {
+        matches!(self, Self::DeploymentConflict | Self::DeploymentRefused | Self::DeploymentNotApplied)
+    }
+
+    /// As a label of a metric: one of so many words and no more. What is none of them is `Other`.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        let Self::Word(word) = self else { return self.name() };
+        MORE.iter().find(|known| **known == &**word).copied().unwrap_or("Other")
     }
 }
 
@@ -148,6 +232,19 @@ mod tests {
         ] {
             assert_eq!(clear.clone().in_summary("Channel"), clear);
         }
+    }
+
+    #[test]
+    fn a_label_is_one_of_so_many() {
+        let of = |word: &str| Reason::from(word).label();
+        for known in ["WaitingForMaster", "ChannelNotFound", "Streaming", "DeploymentRefused"] {
+            assert_eq!(of(known), known);
+        }
+        for other in ["", "Other", "SomethingNew", "ChannelSomethingNew"] {
+            assert_eq!(of(other), "Other");
+        }
+        let enumerated = MORE.iter().find(|word| !matches!(Reason::from(**word), Reason::Word(_)));
+        assert_eq!(enumerated, None, "it needs no second place");
     }
 
     #[test]

@@ -21,5 +21,6 @@ pub mod proxy;
 pub mod sound;
 pub mod stored;
 pub mod stranger;
+pub mod tenancy;
 pub mod usage;
 pub mod verdict;

@@ -9,6 +9,7 @@ use aws_config::SdkConfig;
 use aws_config::identity::IdentityCache;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::origin::Origin;
 use aws_types::service_config::ServiceConfigKey;
 use http::{HeaderMap, Method};
@@ -82,6 +83,7 @@ pub struct AwsContext {
 
 struct Inner {
     region: String,
+    http: SharedHttpClient,
     config: SdkConfig,
     credentials: Cached,
     dialer: Dialer,
@@ -105,6 +107,7 @@ pub struct AwsContextBuilder {
     credentials: Option<SharedCredentialsProvider>,
     endpoint_url: Option<String>,
     ca_bundle: Option<PathBuf>,
+    sharing: Option<AwsContext>,
 }
 
 impl AwsContextBuilder {
@@ -157,21 +160,34 @@ impl AwsContextBuilder {
         self
     }
 
+    /// Takes roots, connections and clock of another context, which are most of one: for many regions in one process.
+    /// [`Self::ca_bundle`] is not looked at then.
+    #[must_use]
+    pub fn sharing(mut self, other: &AwsContext) -> Self {
+        self.sharing = Some(other.clone());
+        self
+    }
+
     /// Makes the context. Asks no network, except the instance metadata service when nothing else names a region.
     ///
     /// # Errors
     /// [`ContextError`]: no region, an unusable CA bundle or endpoint.
     pub async fn build(self) -> Result<AwsContext, ContextError> {
-        let tls = Roots::of_environment(self.ca_bundle)?.client_config()?;
-        let proxies = Arc::new(Proxies::from_env(|| Ok(tls.clone()))?);
-        let dialer = Dialer { proxies, tls };
-        let clock = Clock::default();
-        let http = crate::http::client(dialer.clone(), clock.clone());
+        let (http, dialer, clock) = match &self.sharing {
+            Some(AwsContext { inner }) => (inner.http.clone(), inner.dialer.clone(), inner.clock.clone()),
+            None => {
+                let tls = Roots::of_environment(self.ca_bundle)?.client_config()?;
+                let proxies = Arc::new(Proxies::from_env(|| Ok(tls.clone()))?);
+                let dialer = Dialer { proxies, tls };
+                let clock = Clock::default();
+                (crate::http::client(dialer.clone(), clock.clone()), dialer, clock)
+            }
+        };
         if let Some(url) = &self.endpoint_url {
             endpoint("endpoint_url", url)?;
         }
         let chain = Chain {
-            http,
+            http: http.clone(),
             clock: clock.clone(),
             region: self.region,
             profile: self.profile,
@@ -218,6 +234,7 @@ impl AwsContextBuilder {
         Ok(AwsContext {
             inner: Arc::new(Inner {
                 region,
+                http,
                 config,
                 credentials,
                 dialer,
@@ -376,6 +393,18 @@ mod tests {
         assert!(authorization.contains("/eu-central-1/kinesisvideo/aws4_request"), "{authorization}");
         let shown = format!("{context:?} {:?} {headers:?}", context.credentials().await.unwrap());
         assert!(!shown.contains("topsecret") && !shown.contains("Signature="), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn what_is_large_may_be_shared_by_many_regions() {
+        let first = AwsContext::builder().region("eu-central-1").build().await.unwrap();
+        let second = AwsContext::builder().region("us-east-1").sharing(&first).build().await.unwrap();
+        assert_eq!((first.region(), second.region()), ("eu-central-1", "us-east-1"));
+        assert!(Arc::ptr_eq(&first.inner.dialer.tls, &second.inner.dialer.tls));
+        // What one learns of AWS's time, the other knows.
+        first.observe_date("Fri, 01 Jan 2049 00:00:00 GMT");
+        assert_eq!(second.skew_ms(), first.skew_ms());
+        assert_ne!(second.skew_ms(), 0);
     }
 
     #[tokio::test]

@@ -1,30 +1,25 @@
 //! Channel and stream as AWS has them, found or created, and deleted. Every call within the account's quotas.
 
 mod region;
+mod regions;
 mod resource;
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use kvs::{ControlPlane, Tags};
-use kvs_aws::{AwsContext, ErrorClass};
+use kvs::Tags;
+use kvs_aws::ErrorClass;
 use kvs_ingest_api::{ResolvedChannel, ResolvedStream};
-use tokio::sync::Mutex;
 
 use self::region::{Quota, Region};
+pub use self::regions::Regions;
 use self::resource::Resource;
 pub use self::resource::Subject;
 use crate::conditions::ConditionUpdate;
-use crate::metrics::Metrics;
 use crate::names;
 use crate::reason::Reason;
 
 /// AWS for all regions.
 pub struct Aws {
-    regions: Mutex<HashMap<String, Arc<Region>>>,
+    regions: Regions,
     cluster: String,
-    quota_share: f64,
-    metrics: Arc<Metrics>,
 }
 
 /// A channel or stream, as far as it is known, and what is to be said of it.
@@ -35,9 +30,9 @@ pub struct Resolution<T> {
 }
 
 impl Aws {
-    /// `cluster` marks what is created; `quota_share` of each quota of the account is used.
-    pub fn new(cluster: impl Into<String>, quota_share: f64, metrics: Arc<Metrics>) -> Self {
-        Self { regions: Mutex::default(), cluster: cluster.into(), quota_share, metrics }
+    /// `cluster` marks what is created.
+    pub fn new(cluster: impl Into<String>, regions: Regions) -> Self {
+        Self { regions, cluster: cluster.into() }
     }
 
     /// The channel; created when the object says so and `may_create` is true.
@@ -60,7 +55,7 @@ impl Aws {
         channel: Option<&ResolvedChannel>,
         stream: Option<&ResolvedStream>,
     ) -> Result<(), ConditionUpdate> {
-        let region = self.region(&subject.spec.region).await?;
+        let region = self.regions.enter_any(&subject.spec.region).await?;
         if let Some(channel) = channel {
             self.delete(&region, subject, channel).await?;
         }
@@ -96,7 +91,7 @@ impl Aws {
         let create_if_missing = R::declared(subject.spec).create_if_missing;
         let being_created =
             || ConditionUpdate::waiting(Reason::Creating, format!("the {} is being created", R::KIND));
-        let region = self.region(&subject.spec.region).await?;
+        let region = self.regions.enter(&subject.spec.region).await?;
         let control = &region.control;
         let describe = || region.call(Quota::Describe, R::DESCRIBE, R::describe(control, &id));
 
@@ -165,23 +160,12 @@ impl Aws {
         Ok(())
     }
 
-    async fn region(&self, name: &str) -> Result<Arc<Region>, ConditionUpdate> {
-        let mut regions = self.regions.lock().await;
-        if let Some(region) = regions.get(name) {
-            return Ok(region.clone());
-        }
-        let context = AwsContext::builder().region(name).build().await.map_err(|error| {
-            ConditionUpdate::unknown(Reason::AwsNotConfigured, format!("the operator's AWS access: {error}"))
-        })?;
-        let region = Region::new(ControlPlane::new(&context), self.quota_share, self.metrics.clone());
-        Ok(regions.entry(name.to_owned()).or_insert(Arc::new(region)).clone())
-    }
-
     fn tags(&self, subject: Subject<'_>) -> Tags {
         Tags::from([
             (names::TAG_CLUSTER.to_owned(), self.cluster.clone()),
             (names::TAG_UID.to_owned(), subject.uid.to_owned()),
             (names::TAG_INGEST.to_owned(), format!("{}/{}", subject.namespace, subject.name)),
+            (names::TAG_NAMESPACE.to_owned(), subject.namespace.to_owned()),
         ])
     }
 

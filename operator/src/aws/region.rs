@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use kvs::ControlPlane;
+use kvs_aws::ErrorClass;
 use parking_lot::Mutex;
 use tracing::Instrument;
 use tracing::field::{Empty, display};
@@ -39,12 +41,19 @@ pub(super) struct Region {
     buckets: Mutex<HashMap<&'static str, Bucket>>,
     /// Of each quota, what the operator uses: the account has other callers.
     quota_share: f64,
+    /// The last call had no answer.
+    silent: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
 impl Region {
     pub(super) fn new(control: ControlPlane, quota_share: f64, metrics: Arc<Metrics>) -> Self {
-        Self { control, buckets: Mutex::default(), quota_share, metrics }
+        Self { control, buckets: Mutex::default(), quota_share, silent: AtomicBool::new(false), metrics }
+    }
+
+    /// Is AWS not reached there, or does it not answer?
+    pub(super) fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
     }
 
     pub(super) async fn call<T>(
@@ -80,6 +89,10 @@ impl Region {
             span.record("error.type", code);
             span.record("otel.status_code", "ERROR").record("otel.status_description", display(error));
         }
+        let silent = result
+            .as_ref()
+            .is_err_and(|error| matches!(error.class, ErrorClass::Network | ErrorClass::Timeout));
+        self.silent.store(silent, Ordering::Relaxed);
         self.metrics.aws_request(operation, code);
         result
     }

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use kvs_ingest_api::KvsIngestSpec;
 
@@ -97,11 +99,12 @@ fn only_what_the_operator_created_has_an_id_to_delete() {
 #[test]
 fn tags_say_whose_it_is() {
     let spec = spec(r#"{"name": "door"}"#);
-    let aws = Aws::new("one", 1.0, Arc::default());
+    let aws = |cluster| Aws::new(cluster, Regions::new(Vec::new(), 1, 1.0, Arc::default()));
+    let (aws, other) = (aws("one"), aws("two"));
     let subject = Subject { uid: "u", namespace: "n", name: "door", spec: &spec };
     let tags = aws.tags(subject);
     assert!(aws.are_ours(&tags, subject));
     assert!(!aws.are_ours(&tags, Subject { uid: "another", ..subject }));
-    assert!(!Aws::new("two", 1.0, Arc::default()).are_ours(&tags, subject), "of another cluster");
+    assert!(!other.are_ours(&tags, subject), "of another cluster");
     assert!(!aws.are_ours(&Tags::new(), subject));
 }
