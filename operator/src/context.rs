@@ -20,7 +20,7 @@ use crate::events::Events;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::owners::{Claim, Owners};
-use crate::pace::{Backoff, RolloutBudget};
+use crate::pace::{Backoff, Bucket, RolloutBudget};
 use crate::poll::PollIntervals;
 use crate::state::ObjectStates;
 use crate::workload::DeploymentLite;
@@ -30,6 +30,8 @@ use crate::workload::DeploymentLite;
 pub struct Settings {
     /// Marks what is created in AWS.
     pub cluster: String,
+    /// Tells this release from others in the cluster: namespace and name of its lease.
+    pub release: String,
     pub agents: AgentDefaults,
     /// At most so many agents a minute are restarted because the operator changed, not their object.
     pub rollouts_per_minute: f64,
@@ -52,8 +54,10 @@ impl Settings {
     /// Defaults around this agent image.
     #[must_use]
     pub fn new(cluster: impl Into<String>, agent_image: impl Into<String>) -> Self {
+        let cluster = cluster.into();
         Self {
-            cluster: cluster.into(),
+            release: cluster.clone(),
+            cluster,
             agents: AgentDefaults::new(agent_image),
             rollouts_per_minute: 60.0,
             concurrency: 32,
@@ -95,6 +99,8 @@ pub struct Context {
     pub(crate) owners: Owners,
     pub(crate) backoff: Backoff,
     pub(crate) rollouts: Mutex<RolloutBudget>,
+    /// The API server reads all events of a namespace to find those of a pod.
+    pub(crate) event_looks: Mutex<Bucket>,
     pub(crate) leading: Leadership,
     /// By namespace; `None`: of the whole cluster.
     pub(crate) caches: Mutex<HashMap<Option<String>, Caches>>,
@@ -123,7 +129,7 @@ impl Context {
             metrics.clone(),
         );
         let context = Self {
-            applier: Applier::new(client.clone(), leading.clone(), metrics.clone()),
+            applier: Applier::new(client.clone(), settings.release.clone(), leading.clone(), metrics.clone()),
             events: Events::new(client.clone(), leading.clone()),
             client,
             aws: Aws::new(settings.cluster.clone(), regions),
@@ -132,6 +138,7 @@ impl Context {
             owners: Owners::default(),
             backoff: Backoff::default(),
             rollouts: Mutex::new(RolloutBudget::new(settings.rollouts_per_minute, Instant::now())),
+            event_looks: Mutex::new(Bucket::new(5.0, 10.0, Instant::now())),
             namespaces: Bulkhead::new(usize::from(settings.concurrency)),
             settings,
             leading,

@@ -30,6 +30,7 @@ mod refusal;
 pub mod report;
 mod resolve;
 mod resync;
+mod rivalry;
 mod rollout;
 #[cfg(test)]
 mod scripted;

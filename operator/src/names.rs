@@ -12,6 +12,8 @@ pub const AGENT: &str = "kvs-ingest-agent";
 pub const INGEST_LABEL: &str = "kvs-ingest.dev/ingest";
 /// Annotation of a Deployment: the hash of what was applied.
 pub const HASH: &str = "kvs-ingest.dev/applied-hash";
+/// Annotation of a Deployment: the release that applied it last, `NAMESPACE/LEASE`.
+pub const APPLIED_BY: &str = "kvs-ingest.dev/applied-by";
 /// Holds an object back until what was created in AWS is deleted.
 pub const FINALIZER: &str = "kvs-ingest.dev/aws";
 /// Name of the agent's container and of its port.

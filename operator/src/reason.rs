@@ -81,11 +81,15 @@ reasons! {
     DeploymentRefused,
     /// The API server did not take it, and may the next time.
     DeploymentNotApplied,
+    /// Somebody else changes it back again and again.
+    DeploymentContested,
     AgentStarting,
     AgentAvailable,
     RollingOut,
     RolloutStuck,
     PodNotCreated,
+    /// It has no network, say.
+    PodNotStarted,
     PodFailed,
     Unschedulable,
     ImagePullBackOff,

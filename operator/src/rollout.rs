@@ -1,5 +1,7 @@
 //! Roll out: applies what was built, unless it is there, and within the budget where only the operator changed.
 
+use std::time::Instant;
+
 use kube::ResourceExt;
 use kvs_ingest_api::{KvsIngest, KvsIngestStatus, annotations};
 use tracing::instrument;
@@ -7,6 +9,7 @@ use tracing::instrument;
 use crate::apply::ApplyError;
 use crate::build::Built;
 use crate::object::{Object, Tick};
+use crate::rivalry::Rivalry;
 use crate::state::AppliedDeployment;
 use crate::workload::DeploymentLite;
 
@@ -18,6 +21,16 @@ pub(crate) struct Rollout {
     pub(crate) generation: Option<i64>,
     /// What was built waits for the budget.
     pub(crate) queued: bool,
+    /// Somebody else changes it back again and again.
+    pub(crate) contest: Option<Contest>,
+}
+
+/// A Deployment that two fight about.
+#[derive(Debug)]
+pub(crate) struct Contest {
+    pub(crate) message: String,
+    /// When to look again.
+    pub(crate) next: Instant,
 }
 
 /// What is known before something is applied.
@@ -93,14 +106,32 @@ pub(crate) async fn roll_out(
         recorded: before.and_then(|status| status.deployment_generation),
         operators_own: run && cached.is_some_and(|cached| is_operators_own(object.ingest, cached, before)),
     };
-    let as_it_is =
-        |generation, queued| Rollout { deployment: cached.cloned().unwrap_or_default(), generation, queued };
-    match decide(&built.hash, &known) {
+    let as_it_is = |generation, queued| Rollout {
+        deployment: cached.cloned().unwrap_or_default(),
+        generation,
+        queued,
+        contest: None,
+    };
+    let decision = decide(&built.hash, &known);
+    let undone = cached.zip(applied.as_ref()).filter(|(cached, applied)| {
+        // What others change, not what was asked for since.
+        applied.hash == built.hash && cached.metadata.generation > applied.generation
+    });
+    if let (Decision::Apply | Decision::ApplyWithinBudget, Some((cached, _))) = (&decision, undone)
+        && let Some(contest) = contested(object, cached, tick).await?
+        && tick.now < contest.next
+    {
+        let contest = Some(contest);
+        return Ok(Rollout { contest, ..as_it_is(applied.and_then(|applied| applied.generation), false) });
+    }
+    match decision {
         Decision::AwaitCache => return Ok(as_it_is(applied.and_then(|applied| applied.generation), false)),
         Decision::InSync => {
             context.metrics.applied("unchanged");
             context.rollouts.lock().forget(&object.uid);
-            return Ok(as_it_is(cached.and_then(|cached| cached.metadata.generation), false));
+            let contest = contest(object, tick);
+            let generation = cached.and_then(|cached| cached.metadata.generation);
+            return Ok(Rollout { contest, ..as_it_is(generation, false) });
         }
         Decision::ApplyWithinBudget if !context.rollouts.lock().take(&object.uid, tick.now) => {
             return Ok(as_it_is(known.recorded, true));
@@ -113,7 +144,45 @@ pub(crate) async fn roll_out(
     object.state.lock().applied = Some(AppliedDeployment { hash: built.hash.clone(), generation });
     let drift = cached.is_some_and(|cached| cached.hash() == Some(&built.hash));
     tracing::info!(generation, drift, "Deployment applied");
-    Ok(Rollout { deployment, generation, queued: false })
+    Ok(Rollout { deployment, generation, queued: false, contest: contest(object, tick) })
+}
+
+/// What this operator applied was undone: whether that is a fight by now, and until when the other side is left alone.
+async fn contested(
+    object: &Object<'_>,
+    cached: &DeploymentLite,
+    tick: Tick,
+) -> Result<Option<Contest>, ApplyError> {
+    let before = object.state.lock().rivalry.take().map(|rivalry| *rivalry);
+    let mut rivalry = Rivalry::undone(before, cached.metadata.generation, tick.now, tick.random);
+    if rivalry.is_fight() && rivalry.rival().is_none() {
+        let rival = object.context.applier.rival(cached).await?;
+        let rival = rival.map_or_else(|| "who does is not told".to_owned(), |rival| rival.to_string());
+        tracing::warn!(
+            namespace = object.namespace,
+            name = object.name,
+            rival,
+            "the Deployment is fought about"
+        );
+        rivalry.set_rival(rival);
+    }
+    let next = rivalry.next();
+    let fight = rivalry.is_fight();
+    object.state.lock().rivalry = Some(Box::new(rivalry));
+    let words = contest(object, tick).map(|contest| contest.message).unwrap_or_default();
+    Ok(fight.then_some(Contest { message: words, next }))
+}
+
+/// The fight that is not over yet, if there is one.
+fn contest(object: &Object<'_>, tick: Tick) -> Option<Contest> {
+    let mut state = object.state.lock();
+    state.rivalry.take_if(|rivalry| rivalry.is_over(tick.now));
+    let rivalry = state.rivalry.as_ref().filter(|rivalry| rivalry.is_fight())?;
+    let message = format!(
+        "the Deployment is changed back again and again: {}",
+        rivalry.rival().unwrap_or("who does is not told")
+    );
+    Some(Contest { message, next: rivalry.end() })
 }
 
 /// Ends the agent of an object that is to have none, before and whatever else is decided about it: a camera that should

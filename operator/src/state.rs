@@ -11,6 +11,7 @@ use crate::conditions::{ConditionStatus, ConditionUpdate, find};
 use crate::poll::AgentPoller;
 use crate::reason::Reason;
 use crate::resync::Resync;
+use crate::rivalry::Rivalry;
 
 /// How long a status that was just written may be newer than the cache.
 const CACHE_LAG: Duration = Duration::from_secs(10);
@@ -25,6 +26,8 @@ pub(crate) struct ObjectState {
     /// What was found when this process last looked at the pods; `None` before that.
     pub(crate) pods: Option<PodFinding>,
     pub(crate) resync: Resync,
+    /// What others undo of it.
+    pub(crate) rivalry: Option<Box<Rivalry>>,
     /// Status and reason of its `Ready`, as labels.
     pub(crate) ready: Option<(&'static str, &'static str)>,
 }

@@ -178,6 +178,17 @@ impl World {
         config.region = REGION.to_owned();
         let local = Server::start(config).await?;
         let kubeconfig = cluster.operators_kubeconfig(folder.path()).await?;
+        // The rights that are shipped are on the one lease of a release; each of these worlds is another release.
+        let role = format!("--role={namespace}");
+        let (lease, other) =
+            (format!("--resource-name={namespace}"), format!("--resource-name={namespace}-other"));
+        let of_lease = ["--verb=get,update", "--resource=leases.coordination.k8s.io", &lease, &other];
+        let in_release = ["-n", "kvs-ingest", namespace.as_str()];
+        cluster.kubectl(&[&["create", "role"], &in_release[..], &of_lease[..]].concat()).await?;
+        let account = "--serviceaccount=kvs-ingest:kvs-ingest-operator";
+        cluster
+            .kubectl(&[&["create", "rolebinding"], &in_release[..], &[role.as_str(), account]].concat())
+            .await?;
         Ok(Self { cluster, client, namespace, local, folder, kubeconfig })
     }
 
@@ -203,7 +214,11 @@ impl World {
             .arg("--agent-image=test.local/agent:1")
             .arg(format!("--agent-env=AWS_ENDPOINT_URL_KINESIS_VIDEO={}", self.local.url()))
             .arg(format!("--listen=127.0.0.1:{port}"))
-            .arg(format!("--lease-name={}", self.namespace))
+            .args(if arguments.iter().any(|argument| argument.starts_with("--lease-name")) {
+                vec![]
+            } else {
+                vec![format!("--lease-name={}", self.namespace)]
+            })
             .args(["--lease-namespace=kvs-ingest", "--log-format=text", "--cluster=test"])
             .arg(format!("--identity={name}"))
             .args(if arguments.iter().any(|argument| argument.starts_with("--selector")) {
@@ -275,6 +290,10 @@ impl World {
 
     pub fn replicasets(&self) -> Api<DynamicObject> {
         self.api("apps", "v1", "ReplicaSet")
+    }
+
+    pub fn events(&self) -> Api<DynamicObject> {
+        self.api("", "v1", "Event")
     }
 
     pub fn pods(&self) -> Api<DynamicObject> {

@@ -215,7 +215,7 @@ fn what_is_set_arrives() -> Result<()> {
         "--concurrency=64",
         "--rollouts-per-minute=7.5",
         "--aws-resync-hours=0.5",
-        "--regions=eu-central-1,eu-west-1",
+        "--regions=eu-central-1,eu-new-9",
         "--aws-quota-share=0.25",
         "--lease-name=east",
         "--log-format=text",

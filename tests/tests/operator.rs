@@ -7,7 +7,7 @@ use aws_sdk_kinesisvideo::types::{MediaStorageConfiguration, MediaStorageConfigu
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kvs::{ChannelId, ControlPlane, NewStream, StreamId, Tags};
 use kvs_aws::{AwsContext, ErrorClass};
-use kvs_ingest_tests::kubernetes::{REGION, World, condition, says};
+use kvs_ingest_tests::kubernetes::{REGION, World, condition, merge, says};
 use kvs_ingest_tests::master::channel::Access;
 use kvs_ingest_tests::master::{Master, Settings};
 use kvs_ingest_tests::otlp::{Collector, Span};
@@ -292,6 +292,220 @@ async fn the_api_server_refuses_what_breaks_a_rule() {
     }
     let error = world.create(world.manifest(&"a".repeat(53), json!({}))).await.unwrap_err().to_string();
     assert!(error.contains("at most 52 characters"), "{error}");
+    world.end().await.unwrap();
+}
+
+/// The part of a Deployment's pod template that the operator makes of such a spec.
+fn deployment_of(spec: &Value) -> Value {
+    let pod = &spec["pod"];
+    let mut labels = json!({"app": "x"});
+    merge(&mut labels, pod["labels"].clone());
+    let mut template =
+        json!({"containers": [{"name": "agent", "image": "agent:1", "resources": spec["resources"]}]});
+    for field in ["tolerations", "topologySpreadConstraints", "affinity", "nodeSelector", "priorityClassName"]
+    {
+        template[field] = pod[field].clone();
+    }
+    template["serviceAccountName"] = spec["serviceAccountName"].clone();
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "tried"},
+        "spec": {"selector": {"matchLabels": {"app": "x"}},
+            "template": {"metadata": {"labels": labels, "annotations": pod["annotations"]}, "spec": template}}})
+}
+
+/// What the API server would refuse of the Deployment it refuses of the object, in one answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_deployment_would_be_refused_for_is_refused_of_the_object() {
+    const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
+    const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+    let world = World::new("pods-rules").await.unwrap();
+    let pod = |field: &str, value: Value| json!({"pod": {field: value}});
+    let affinity = |kind: &str, list: &str, terms: Value| pod("affinity", json!({kind: {list: terms}}));
+    let nodes = |requirement: Value| {
+        affinity(
+            "nodeAffinity",
+            REQUIRED,
+            json!({"nodeSelectorTerms": [{"matchExpressions": [requirement]}]}),
+        )
+    };
+    let spread = |more: Value| {
+        let mut constraint =
+            json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"});
+        merge(&mut constraint, more);
+        constraint
+    };
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    for refused in [
+        json!({"serviceAccountName": "Cameras"}),
+        json!({"resources": {"limits": {"memory": "1GB"}}}),
+        json!({"resources": {"limits": {"memory": -1}}}),
+        json!({"resources": {"limits": {"ram": "1"}}}),
+        json!({"resources": {"limits": {"cpu": 1}, "requests": {"cpu": "1100m"}}}),
+        json!({"resources": {"requests": {"example.com/encoder": "1"}}}),
+        json!({"resources": {"limits": {"example.com/encoder": "1500m"}}}),
+        json!({"resources": {"claims": [{"name": "gpu"}]}}),
+        pod("labels", json!({"team": "front doors"})),
+        pod("labels", json!({"team": "x".repeat(64)})),
+        pod("labels", json!({"-team": "x"})),
+        pod("labels", json!({"Example.com/team": "x"})),
+        pod("annotations", json!({"a b": "x"})),
+        pod("annotations", json!({"a": "x".repeat(256 * 1024)})),
+        pod("nodeSelector", json!({"a/b/c": "x"})),
+        pod("nodeSelector", json!({"a": "x y"})),
+        pod("priorityClassName", json!("High")),
+        pod("tolerations", json!([{"key": "a", "operator": "Is"}])),
+        pod("tolerations", json!([{"key": "a", "operator": "Exists", "value": "b"}])),
+        pod("tolerations", json!([{"value": "b"}])),
+        pod("tolerations", json!([{"operator": "Exists", "effect": "Never"}])),
+        pod("tolerations", json!([{"operator": "Exists", "tolerationSeconds": 3}])),
+        pod("tolerations", json!([{"key": "a b", "operator": "Exists"}])),
+        pod("topologySpreadConstraints", json!([spread(json!({"maxSkew": 0}))])),
+        pod("topologySpreadConstraints", json!([spread(json!({"topologyKey": ""}))])),
+        pod("topologySpreadConstraints", json!([spread(json!({"whenUnsatisfiable": "Wait"}))])),
+        pod("topologySpreadConstraints", json!([spread(json!({"minDomains": 2}))])),
+        pod("topologySpreadConstraints", json!([spread(json!({})), spread(json!({"maxSkew": 2}))])),
+        affinity("nodeAffinity", REQUIRED, json!({"nodeSelectorTerms": []})),
+        nodes(json!({"key": "zone", "operator": "Is", "values": ["a"]})),
+        nodes(json!({"key": "zone", "operator": "In"})),
+        nodes(json!({"key": "zone", "operator": "Exists", "values": ["a"]})),
+        nodes(json!({"key": "cores", "operator": "Gt", "values": ["a", "b"]})),
+        affinity("nodeAffinity", PREFERRED, json!([{"weight": 0, "preference": {}}])),
+        affinity("podAffinity", REQUIRED, json!([{"topologyKey": ""}])),
+        affinity(
+            "podAntiAffinity",
+            PREFERRED,
+            json!([{"weight": 101, "podAffinityTerm": {"topologyKey": "zone"}}]),
+        ),
+    ] {
+        let deployment = serde_json::from_value(deployment_of(&refused)).unwrap();
+        world
+            .deployments()
+            .create(&dry, &deployment)
+            .await
+            .expect_err(&format!("{refused}: not even of a Deployment"));
+        world.create(world.manifest("door", refused.clone())).await.expect_err(&refused.to_string());
+    }
+    world.end().await.unwrap();
+}
+
+/// What neither schema nor rule of the object can know: a quota, and an admission policy of the cluster.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_is_told_and_suspend_stops_all_the_same() {
+    let world = World::new("refused").await.unwrap();
+    let _operator = world.operator("one", &[]).await.unwrap();
+    running_door(&world).await;
+    let kubectl = async |arguments: &[&str]| world.cluster.kubectl(arguments).await.unwrap();
+    let quota = ["create", "quota", "few", "--hard=count/deployments.apps=1", "-n", &world.namespace];
+    kubectl(&quota).await;
+    let used = r"--for=jsonpath={.status.used.count/deployments\.apps}=1";
+    let filled = ["wait", "quota/few", "-n", &world.namespace, "--timeout=30s", used];
+    kubectl(&filled).await;
+    world.create(world.manifest("second", json!({}))).await.unwrap();
+    let found = world.says("second", "Ready", "False", "DeploymentRefused").await.unwrap();
+    assert!(says(&found, "Stalled", "True", "DeploymentRefused"), "{found:#}");
+    assert!(says(&found, "AgentAvailable", "False", "DeploymentRefused"));
+    let message = condition(&found, "Ready").unwrap()["message"].as_str().unwrap();
+    assert!(message.contains("exceeded quota: few") && message.contains("ResourceQuota"), "{message}");
+    // What was made in AWS is written down all the same.
+    assert_eq!(
+        (&found["status"]["channel"]["created"], &found["status"]["stream"]["created"]),
+        (&json!(true), &json!(true))
+    );
+
+    let policy = format!("no-cameras-{}", world.namespace);
+    let definition = json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": policy},
+            "spec": {"failurePolicy": "Fail", "matchConstraints": {"resourceRules": [{"apiGroups": ["apps"],
+                "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["deployments"]}]},
+                "validations": [{"expression": "false", "message": "no cameras here"}]}},
+        {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": policy},
+            "spec": {"policyName": policy, "validationActions": ["Deny"], "matchResources": {"namespaceSelector":
+                {"matchLabels": {"kubernetes.io/metadata.name": world.namespace}}}}}]});
+    let file = world.folder.path().join("policy.json");
+    std::fs::write(&file, definition.to_string()).unwrap();
+    kubectl(&["apply", "-f", file.to_str().unwrap()]).await;
+    // Until the API server goes by it.
+    let deployment = serde_json::from_value(deployment_of(&json!({}))).unwrap();
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    let deadline = Instant::now() + DEADLINE;
+    while !world
+        .deployments()
+        .create(&dry, &deployment)
+        .await
+        .is_err_and(|error| error.to_string().contains("no cameras"))
+    {
+        assert!(Instant::now() < deadline, "the policy is not heeded");
+        sleep(Duration::from_millis(200)).await;
+    }
+    world.patch("door", json!({"spec": {"logLevel": "trace"}})).await.unwrap();
+    let found = world.says("door", "Ready", "False", "DeploymentRefused").await.unwrap();
+    assert_eq!(found["status"]["observedGeneration"], 2);
+    let message = condition(&found, "Ready").unwrap()["message"].as_str().unwrap();
+    assert!(message.contains("no cameras here") && message.contains("goes on"), "{message}");
+    assert!(says(&found, "MediaFlowing", "Unknown", "AgentSilent"), "of the agent that goes on: {found:#}");
+    world.patch("door", json!({"spec": {"suspend": true}})).await.unwrap();
+    world
+        .until(&world.deployments(), "door-agent", "no replica", |found| found["spec"]["replicas"] == 0)
+        .await
+        .unwrap();
+    kubectl(&["delete", "-f", file.to_str().unwrap()]).await;
+    world.end().await.unwrap();
+}
+
+/// Both look after the same objects, and build another Deployment each.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_releases_that_fight_say_so_and_slow_down() {
+    let world = World::new("rivals").await.unwrap();
+    let ours = world.operator("ours", &[]).await.unwrap();
+    door(&world).await;
+    let lease = format!("--lease-name={}-other", world.namespace);
+    let theirs = world.operator("theirs", &[&lease, "--agent-env=THEIRS=yes"]).await.unwrap();
+    let contested = |found: &Value| {
+        condition(found, "AgentAvailable").is_some_and(|agent| agent["reason"] == "DeploymentContested")
+    };
+    let found = world.until(&world.ingests(), "door", "a fight that is told", contested).await.unwrap();
+    let message = condition(&found, "AgentAvailable").unwrap()["message"].as_str().unwrap();
+    assert!(
+        message.contains(&format!("release kvs-ingest/{}", world.namespace))
+            && message.contains("--selector"),
+        "{message}"
+    );
+    assert!(condition(&found, "Stalled").is_some(), "{found:#}");
+    // Slowed, it ends in a generation every few minutes.
+    theirs.stop().await.unwrap();
+    let generation = world.deployments().get("door-agent").await.unwrap().metadata.generation.unwrap();
+    assert!(generation < 30, "{generation}");
+    drop(ours);
+    world.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_is_missing_is_told() {
+    let world = World::new("secret").await.unwrap();
+    let _operator = world.operator("one", &[]).await.unwrap();
+    world.create(world.manifest("door", json!({"credentialsSecretRef": {"name": "cam"}}))).await.unwrap();
+    world.says("door", "AgentAvailable", "False", "Unschedulable").await.unwrap();
+    // As the scheduler and the kubelet do.
+    let pod = world.pods().list(&ListParams::default()).await.unwrap().items.remove(0);
+    let (name, uid) = (pod.metadata.name.unwrap(), pod.metadata.uid.unwrap());
+    let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name},
+        "target": {"apiVersion": "v1", "kind": "Node", "name": "node-1"}});
+    let path = format!("/api/v1/namespaces/{}/pods/{name}/binding", world.namespace);
+    let request = http::Request::post(path).header("content-type", "application/json");
+    world.client.request::<Value>(request.body(binding.to_string().into_bytes()).unwrap()).await.unwrap();
+    let event = json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "mount"}, "type": "Warning",
+        "reason": "FailedMount", "message": "MountVolume.SetUp failed for volume \"aws\" : secret \"cam\" not found",
+        "involvedObject": {"apiVersion": "v1", "kind": "Pod", "namespace": world.namespace, "name": name, "uid": uid},
+        "source": {"component": "kubelet"}, "firstTimestamp": "2030-01-01T00:00:00Z", "lastTimestamp": "2030-01-01T00:00:00Z", "count": 1});
+    world.events().create(&PostParams::default(), &serde_json::from_value(event).unwrap()).await.unwrap();
+    let waiting = json!({"phase": "Pending", "conditions": [], "containerStatuses": [{"name": "agent", "image": "test.local/agent:1",
+        "imageID": "", "ready": false, "restartCount": 0, "state": {"waiting": {"reason": "ContainerCreating"}}}]});
+    world.pod_status("door", waiting).await.unwrap();
+    let found = world.says("door", "Ready", "False", "ContainerConfigError").await.unwrap();
+    let message = condition(&found, "Ready").unwrap()["message"].as_str().unwrap();
+    assert!(
+        message.contains("secret \"cam\" not found") && message.contains("spec.credentialsSecretRef"),
+        "{message}"
+    );
     world.end().await.unwrap();
 }
 

@@ -24,7 +24,7 @@ use crate::reason::Reason;
 use crate::refusal::refusal;
 use crate::report::{AgentView, Observed, report};
 use crate::resolve::resolve;
-use crate::rollout::{roll_out, stop};
+use crate::rollout::{Contest, roll_out, stop};
 use crate::transitions::{ready_after, transitions};
 use crate::validate::{Refusal, Valid, validate};
 use crate::workload::{DeploymentLite, availability};
@@ -201,9 +201,16 @@ async fn converge(object: &Object<'_>, valid: &Valid<'_>, mut observed: Observed
     let retry = rollout.queued.then(|| Instant::now() + QUEUED);
 
     let (Observation { workload, agent, next }, failure) = look(object, &rollout.deployment, run).await;
-    observed.workload = Some(workload);
+    let contested = rollout.contest.as_ref().map(|contest| contest.next);
+    observed.workload = Some(match rollout.contest {
+        // Its agent may well run all the same.
+        Some(Contest { message, .. }) => {
+            ConditionUpdate { reason: Reason::DeploymentContested, message, next: Next::Person, ..workload }
+        }
+        None => workload,
+    });
     observed.agent = agent;
-    Converged { observed, next: earliest([retry, next]), failure }
+    Converged { observed, next: earliest([retry, next, contested]), failure }
 }
 
 /// What became of the agent of a suspended object, where nothing else is done about its Deployment.
