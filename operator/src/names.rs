@@ -32,11 +32,19 @@ pub const TAG_CLUSTER: &str = "kvs-ingest.dev/cluster";
 pub const TAG_UID: &str = "kvs-ingest.dev/uid";
 /// AWS tag: `NAMESPACE/NAME` of it, for people.
 pub const TAG_INGEST: &str = "kvs-ingest.dev/ingest";
+/// AWS tag, for people and for the status: it was there before the `KvsIngest`, which adopted it.
+pub const TAG_ADOPTED: &str = "kvs-ingest.dev/adopted";
 
 /// The Deployment of a `KvsIngest`.
 #[must_use]
 pub fn deployment(ingest: &str) -> String {
     format!("{ingest}-agent")
+}
+
+/// The `KvsIngest` of a Deployment of this name.
+#[must_use]
+pub fn ingest_of(deployment: &str) -> Option<&str> {
+    deployment.strip_suffix("-agent")
 }
 
 /// The labels that a Deployment selects its pods by. They can never change.

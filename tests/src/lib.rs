@@ -20,5 +20,6 @@ pub mod pods;
 pub mod sound;
 pub mod stored;
 pub mod stranger;
+pub mod tripwire;
 pub mod usage;
 pub mod verdict;
