@@ -230,7 +230,7 @@ async fn operate(cli: &Cli, identity: String) -> Result<ExitCode> {
     let listener = tokio::net::TcpListener::from_std(listening.socket)?;
     tracing::info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "started");
     let router = admin::router(context.clone());
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    tokio::spawn(admin::serve(listener, router));
 
     let lease = LeaseConfig::new(&cli.lease_namespace, &cli.lease_name, identity);
     // The lease is given back when the last write is done, not before.
@@ -282,6 +282,7 @@ fn settings(cli: &Cli) -> Result<Settings> {
         bail!("--aws-quota-share {} is not more than 0 and at most 1", cli.aws_quota_share);
     }
     settings.regions.clone_from(&cli.regions);
+    settings.release = format!("{}/{}", cli.lease_namespace, cli.lease_name);
     settings.aws_quota_share = cli.aws_quota_share;
     settings.rollouts_per_minute = cli.rollouts_per_minute;
     settings.concurrency = cli.concurrency;

@@ -12,6 +12,8 @@ pub const AGENT: &str = "kvs-ingest-agent";
 pub const INGEST_LABEL: &str = "kvs-ingest.dev/ingest";
 /// Annotation of a Deployment: the hash of what was applied.
 pub const HASH: &str = "kvs-ingest.dev/applied-hash";
+/// Annotation of a Deployment: the release that applied it last, `NAMESPACE/LEASE`.
+pub const APPLIED_BY: &str = "kvs-ingest.dev/applied-by";
 /// Holds an object back until what was created in AWS is deleted.
 pub const FINALIZER: &str = "kvs-ingest.dev/aws";
 /// Name of the agent's container and of its port.
@@ -32,6 +34,8 @@ pub const TAG_UID: &str = "kvs-ingest.dev/uid";
 pub const TAG_INGEST: &str = "kvs-ingest.dev/ingest";
 /// AWS tag: its namespace, which IAM compares with that of a session (`aws:PrincipalTag/kubernetes-namespace`).
 pub const TAG_NAMESPACE: &str = "kvs-ingest.dev/namespace";
+/// AWS tag, for people and for the status: it was there before the `KvsIngest`, which adopted it.
+pub const TAG_ADOPTED: &str = "kvs-ingest.dev/adopted";
 
 /// The Deployment of a `KvsIngest`.
 #[must_use]
@@ -56,6 +60,12 @@ pub fn external_id(cluster: &str, namespace: &str) -> String {
     id.push('/');
     id.push_str(namespace);
     id
+}
+
+/// The `KvsIngest` of a Deployment of this name.
+#[must_use]
+pub fn ingest_of(deployment: &str) -> Option<&str> {
+    deployment.strip_suffix("-agent")
 }
 
 /// The labels that a Deployment selects its pods by. They can never change.

@@ -47,3 +47,26 @@ class Reasons(unittest.TestCase):
         stalled |= {words[kind] for kind in re.findall(r"Self::(\w+)", persons)}
         self.assertGreater(len(stalled), 12)
         self.assertEqual({reason for reason in stalled if not summaries(reason) & explained()}, set())
+
+
+class Versions(unittest.TestCase):
+    """What docs/upgrading.md says was tried is what the suites take."""
+
+    def row(self, what):
+        (row,) = re.findall(rf"^\| {what} \| (.*) \|$", read("docs/upgrading.md"), re.M)
+        return row.split(" | ")
+
+    def test_kubernetes(self):
+        tried, promised = self.row("Kubernetes")
+        self.assertTrue(tried.startswith(re.search(r'KUBERNETES: &str = "(\d+\.\d+)\.', read("xtask/src/cluster/assets.rs"))[1]))
+        oldest = re.search(r'kubeVersion: ">=(\d+\.\d+)\.0-0"', read("charts/kvs-ingest/Chart.yaml"))[1]
+        self.assertTrue(promised.startswith(f"{oldest} and newer"), promised)
+
+    def test_helm(self):
+        tried, promised = self.row("Helm")
+        built = re.search(r"helm\.sh/helm/v3 v(\d+\.\d+)\.", read("xtask/helm/go.mod"))[1]
+        self.assertEqual(tried, built)
+        self.assertIn(f"Helm {promised.split()[0]} or newer", read("docs/install.md"))
+        # What packages the chart of a release is what the suites have tried.
+        for version in re.findall(r"version: v(\d+\.\d+)\.\d+$", read(".github/workflows/chart.yml"), re.M):
+            self.assertEqual(version, built)

@@ -21,5 +21,6 @@ pub mod sound;
 pub mod stored;
 pub mod stranger;
 pub mod tenancy;
+pub mod tripwire;
 pub mod usage;
 pub mod verdict;

@@ -45,10 +45,10 @@
 - {{ printf "--rollouts-per-minute=%v" .Values.rolloutsPerMinute | quote }}
 - {{ printf "--aws-resync-hours=%v" .Values.aws.resyncHours | quote }}
 {{- with .Values.aws.regions }}
-- {{ printf "--regions=%s" (join "," .) | quote }}
+- {{ printf "--regions=%s" (uniq . | join ",") | quote }}
 {{- end }}
 - {{ printf "--aws-quota-share=%v" .Values.aws.quotaShare | quote }}
-- {{ printf "--lease-name=%s" (default (include "kvs-ingest.operator" .) .Values.leaderElection.leaseName) | quote }}
+- {{ printf "--lease-name=%s" (include "kvs-ingest.leaseName" .) | quote }}
 - {{ printf "--log-format=%s" .Values.log.format | quote }}
 - {{ printf "--log-level=%s" .Values.log.level | quote }}
 {{- with .Values.tracing.otlpEndpoint }}

@@ -17,6 +17,10 @@
 {{- printf "%s-operator" (include "kvs-ingest.fullname" .) -}}
 {{- end -}}
 
+{{- define "kvs-ingest.leaseName" -}}
+{{- default (include "kvs-ingest.operator" .) .Values.leaderElection.leaseName -}}
+{{- end -}}
+
 {{/* These can never change. */}}
 {{- define "kvs-ingest.selectorLabels" -}}
 app.kubernetes.io/name: kvs-ingest-operator

@@ -22,6 +22,20 @@ const REQUEST_AND_LIMIT: &str = "!has(self.requests) || !has(self.limits) || sel
 const RESOURCE: &str = "self.all(name, name in ['cpu', 'memory', 'ephemeral-storage'] || name.startsWith('hugepages-') || \
      name.contains('/'))";
 
+const NOT_SHARED: &str = "!has(self.requests) || self.requests.all(name, !name.startsWith('hugepages-') && !name.contains('/') || \
+     has(self.limits) && name in self.limits && \
+     quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) == 0)";
+const WHOLE: &str = "self.all(name, !name.contains('/') || quantity(string(self[name])).isInteger())";
+const ONCE: &str = "self.all(one, self.exists_one(other, other.topologyKey == one.topologyKey && \
+     other.whenUnsatisfiable == one.whenUnsatisfiable))";
+/// Of a requirement.
+const VALUES: &str = "self.operator in ['In', 'NotIn'] ? has(self.values) && size(self.values) > 0 : \
+     self.operator in ['Exists', 'DoesNotExist'] ? !has(self.values) || size(self.values) == 0 : true";
+const BOUND: &str = "!(self.operator in ['Gt', 'Lt']) || \
+     has(self.values) && size(self.values) == 1 && self.values[0].matches('^-?[0-9]{1,18}$')";
+/// Terms of an affinity, requirements of a term, values of a requirement.
+const MAX_TERMS: i64 = 32;
+
 /// Puts the rules into the schema of `spec`.
 pub(crate) fn constrain(spec: &mut JSONSchemaProps) {
     with(spec, &["resources"], resources);
@@ -30,20 +44,26 @@ pub(crate) fn constrain(spec: &mut JSONSchemaProps) {
     });
     for map in ["labels", "nodeSelector"] {
         with_values(spec, &["pod", map], |value| text(value, LABEL_VALUE, 63));
-        with(spec, &["pod", map], keys);
+        with(spec, &["pod", map], |map| keys(map, "key"));
     }
     with_values(spec, &["pod", "annotations"], |value| value.max_length = Some(MAX_ANNOTATION));
+    with(spec, &["pod", "annotations"], |map| keys(map, "key.lowerAscii()"));
     with_items(spec, &["pod", "tolerations"], toleration);
     with_items(spec, &["pod", "topologySpreadConstraints"], spread);
+    with(spec, &["pod", "topologySpreadConstraints"], |list| {
+        rule(list, ONCE, "topologyKey and whenUnsatisfiable together are there once");
+    });
     with(spec, &["pod", "affinity"], affinity);
 }
 
 fn resources(resources: &mut JSONSchemaProps) {
     rule(resources, REQUEST_AND_LIMIT, "a request is not more than its limit");
+    rule(resources, NOT_SHARED, "of hugepages and DOMAIN/NAME a limit is set, and a request equals it");
     with(resources, &["claims"], |claims| claims.max_items = Some(0));
     for list in ["requests", "limits"] {
         with(resources, &[list], |list| {
             list.max_properties = Some(16);
+            rule(list, WHOLE, "an amount of DOMAIN/NAME is a whole number");
             rule(
                 list,
                 RESOURCE,
@@ -57,8 +77,9 @@ fn resources(resources: &mut JSONSchemaProps) {
     }
 }
 
-fn keys(map: &mut JSONSchemaProps) {
-    let matches = format!("self.all(key, size(key) <= {MAX_KEY} && key.matches(r'{KEY}'))");
+/// `key`: as it is looked at.
+fn keys(map: &mut JSONSchemaProps, key: &str) {
+    let matches = format!("self.all(key, size(key) <= {MAX_KEY} && {key}.matches(r'{KEY}'))");
     rule(
         map,
         &matches,
@@ -113,17 +134,23 @@ fn affinity(affinity: &mut JSONSchemaProps) {
         with(term, &["weight"], |weight| (weight.minimum, weight.maximum) = (Some(1.0), Some(100.0)));
     };
     let nodes = |term: &mut JSONSchemaProps| {
+        with(term, &["matchExpressions"], |list| list.max_items = Some(MAX_TERMS));
         with_items(term, &["matchExpressions"], |found| {
             with(found, &["key"], |key| text(key, KEY, MAX_KEY));
             with(found, &["operator"], |operator| {
                 words(operator, &["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]);
             });
+            values(found);
+            rule(found, BOUND, "with Gt and Lt there is one whole number");
         });
         with_items(term, &["matchFields"], |found| {
             with(found, &["key"], |key| words(key, &["metadata.name"]));
             with(found, &["operator"], |operator| words(operator, &["In", "NotIn"]));
         });
     };
+    for list in [&["nodeAffinity", PREFERRED][..], &["nodeAffinity", REQUIRED, "nodeSelectorTerms"]] {
+        with(affinity, list, |list| list.max_items = Some(MAX_TERMS));
+    }
     with_items(affinity, &["nodeAffinity", PREFERRED], |term| {
         weight(term);
         with(term, &["preference"], nodes);
@@ -133,21 +160,37 @@ fn affinity(affinity: &mut JSONSchemaProps) {
     let pods = |term: &mut JSONSchemaProps| {
         with(term, &["topologyKey"], |key| text(key, KEY, MAX_KEY));
         for selector in ["labelSelector", "namespaceSelector"] {
+            with(term, &[selector, "matchExpressions"], |list| list.max_items = Some(MAX_TERMS));
             with_items(term, &[selector, "matchExpressions"], |found| {
                 with(found, &["key"], |key| text(key, KEY, MAX_KEY));
                 with(found, &["operator"], |operator| {
                     words(operator, &["In", "NotIn", "Exists", "DoesNotExist"]);
                 });
+                values(found);
             });
         }
     };
     for kind in ["podAffinity", "podAntiAffinity"] {
+        for list in [PREFERRED, REQUIRED] {
+            with(affinity, &[kind, list], |list| list.max_items = Some(MAX_TERMS));
+        }
         with_items(affinity, &[kind, PREFERRED], |term| {
             weight(term);
             with(term, &["podAffinityTerm"], pods);
         });
         with_items(affinity, &[kind, REQUIRED], pods);
     }
+}
+
+/// Of a requirement.
+fn values(requirement: &mut JSONSchemaProps) {
+    with(requirement, &["values"], |values| values.max_items = Some(MAX_TERMS));
+    with_items(requirement, &["values"], |value| text(value, LABEL_VALUE, 63));
+    rule(
+        requirement,
+        VALUES,
+        "with In and NotIn there are values, with Exists and DoesNotExist there are none",
+    );
 }
 
 fn text(field: &mut JSONSchemaProps, pattern: &str, longest: i64) {

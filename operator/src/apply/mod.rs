@@ -7,7 +7,8 @@ use http::HeaderValue;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, Patch, PatchParams, Request};
 use kube::{Client, Resource, ResourceExt};
-use kvs_ingest_api::{API_VERSION, KIND, KvsIngest, KvsIngestStatus};
+use kvs_ingest_api::{API_VERSION, KIND, KvsIngest};
+use serde::Serialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
 use tracing::Instrument;
@@ -17,7 +18,7 @@ use crate::build::Built;
 use crate::cached::CachedIngest;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
-use crate::names::{FINALIZER, MANAGER};
+use crate::names::{APPLIED_BY, FINALIZER, MANAGER};
 use crate::workload::DeploymentLite;
 
 /// An answer without spec and status.
@@ -94,17 +95,43 @@ pub(crate) async fn within<T>(
     result
 }
 
+/// Who changes a Deployment beside this operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rival {
+    /// Another release of this operator.
+    Release(String),
+    /// A manager of fields, by its name.
+    Manager(String),
+}
+
+impl std::fmt::Display for Rival {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Release(release) => write!(
+                f,
+                "the release {release} looks after this object, too: give each release a --selector or --namespaces of its \
+                 own (watch.selector, watch.namespaces of the chart)"
+            ),
+            Self::Manager(manager) => {
+                write!(f, "{manager:?} does, by metadata.managedFields: have it leave this Deployment alone")
+            }
+        }
+    }
+}
+
 /// Writes as long as this operator leads.
 pub struct Applier {
     client: Client,
+    /// Written beside what is applied.
+    release: String,
     leading: Leadership,
     metrics: Arc<Metrics>,
 }
 
 impl Applier {
     #[must_use]
-    pub fn new(client: Client, leading: Leadership, metrics: Arc<Metrics>) -> Self {
-        Self { client, leading, metrics }
+    pub fn new(client: Client, release: String, leading: Leadership, metrics: Arc<Metrics>) -> Self {
+        Self { client, release, leading, metrics }
     }
 
     async fn write<T>(
@@ -133,6 +160,8 @@ impl Applier {
         let mut body = serde_json::to_value(&built.deployment).unwrap_or_default();
         body["apiVersion"] = json!(Deployment::api_version(&()));
         body["kind"] = json!(Deployment::kind(&()));
+        // Not in the hash: two releases that build the same have nothing to fight about.
+        body["metadata"]["annotations"][APPLIED_BY] = json!(self.release);
         let patch = Patch::Apply(&body);
         let forced = PatchParams::apply(MANAGER).force();
         let result = if known {
@@ -141,7 +170,7 @@ impl Applier {
             match self.write(WHAT, api.patch(&name, &PatchParams::apply(MANAGER), &patch)).await {
                 Err(ApplyError::Api { what, source }) if is_refused(&source) => {
                     match within("get Deployment", api.get_opt(&name)).await? {
-                        Some(found) if found.belongs_to(uid) => {
+                        Some(found) if found.is_of(uid) => {
                             self.write(WHAT, api.patch(&name, &forced, &patch)).await
                         }
                         Some(_) => Err(ApplyError::NotOurs(name)),
@@ -160,7 +189,7 @@ impl Applier {
     pub async fn apply_status(
         &self,
         object: &CachedIngest,
-        status: &KvsIngestStatus,
+        status: &impl Serialize,
     ) -> Result<(), ApplyError> {
         let body = json!({
             "apiVersion": API_VERSION,
@@ -208,6 +237,22 @@ impl Applier {
         )
         .await
         .map(|_| ())
+    }
+
+    /// Who else changes the Deployment, as far as it tells: another release, or another manager of its fields.
+    pub async fn rival(&self, found: &DeploymentLite) -> Result<Option<Rival>, ApplyError> {
+        let api: Api<DeploymentLite> =
+            Api::namespaced(self.client.clone(), &found.namespace().unwrap_or_default());
+        let metadata = within("get Deployment", api.get_metadata(&found.name_any())).await?.metadata;
+        let release = metadata.annotations.as_ref().and_then(|all| all.get(APPLIED_BY));
+        if let Some(release) = release.filter(|release| **release != self.release) {
+            return Ok(Some(Rival::Release(release.clone())));
+        }
+        let others = metadata.managed_fields.into_iter().flatten().filter(|entry| {
+            entry.subresource.as_deref() != Some("status") && entry.manager.as_deref() != Some(MANAGER)
+        });
+        let newest = others.max_by_key(|entry| entry.time.as_ref().map(|time| time.0));
+        Ok(newest.and_then(|entry| entry.manager).map(Rival::Manager))
     }
 
     /// Ends the agent, whatever else is wrong with its Deployment: the subresource `scale` has the number of replicas
