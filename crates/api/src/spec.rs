@@ -75,10 +75,9 @@ use crate::quantity::Quantity;
             "fieldPath": ".externalId",
         },
         {
-            "rule": "!has(self.resources) || !has(self.resources.limits) || !('memory' in self.resources.limits) || \
-                     !isQuantity(string(self.resources.limits['memory'])) || \
-                     quantity(string(self.resources.limits['memory'])).compareTo(\
-                     quantity(string(self.buffering.memoryMiB + 128) + 'Mi')) >= 0",
+            "rule": "!has(self.resources) || !has(self.resources.limits) || self.resources.limits.all(name, name != 'memory' || \
+                     quantity(string(self.resources.limits[name])).asApproximateFloat() >= 1048576.0 * double(128 + \
+                     (has(self.buffering) && has(self.buffering.memoryMiB) ? self.buffering.memoryMiB : 64)))",
             "message": "the memory limit holds buffering.memoryMiB and 128Mi for everything else: raise \
                         resources.limits.memory, or lower buffering.memoryMiB",
             "fieldPath": ".resources",
