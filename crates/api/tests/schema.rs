@@ -51,6 +51,8 @@ fn each_default_is_meant_for_ever() {
     defaults("spec", &schema(), &mut found);
     found.retain(|(_, default)| *default != json!({}));
     let expected = [
+        ("spec.caBundleRef.key", json!("ca.crt")),
+        ("spec.channel.adopt", json!(false)),
         ("spec.channel.createIfMissing", json!(false)),
         ("spec.credentialsSecretRef.key", json!("credentials")),
         ("spec.deletionPolicy", json!("Retain")),
@@ -59,6 +61,7 @@ fn each_default_is_meant_for_ever() {
         ("spec.media.audio.enabled", json!(true)),
         ("spec.media.video.enabled", json!(true)),
         ("spec.pod.env[].value", json!("")),
+        ("spec.stream.adopt", json!(false)),
         ("spec.stream.createIfMissing", json!(false)),
         ("spec.suspend", json!(false)),
     ];
