@@ -25,6 +25,7 @@ use crate::owners::{Claim, Owners};
 use crate::pace::{Backoff, Bucket, RolloutBudget};
 use crate::poll::PollIntervals;
 use crate::state::ObjectStates;
+use crate::tenancy::{Policies, ReleaseRules};
 use crate::workload::DeploymentLite;
 
 /// What a person sets for the operator.
@@ -50,6 +51,8 @@ pub struct Settings {
     /// Share of each AWS quota of the account that the operator uses; more than 0.
     pub aws_quota_share: f64,
     pub poll: PollIntervals,
+    /// What authors of objects may ask for, in every namespace.
+    pub tenancy: ReleaseRules,
 }
 
 impl Settings {
@@ -59,8 +62,8 @@ impl Settings {
         let cluster = cluster.into();
         Self {
             release: cluster.clone(),
+            agents: AgentDefaults::new(&cluster, agent_image),
             cluster,
-            agents: AgentDefaults::new(agent_image),
             rollouts_per_minute: 60.0,
             concurrency: 32,
             debounce: Duration::from_secs(1),
@@ -69,6 +72,7 @@ impl Settings {
             regions: Vec::new(),
             aws_quota_share: 0.5,
             poll: PollIntervals { shortest: Duration::from_secs(10), longest: Duration::from_secs(300) },
+            tenancy: ReleaseRules::default(),
         }
     }
 }
@@ -101,6 +105,8 @@ pub struct Context {
     pub(crate) owners: Owners,
     /// Whose agents are on a channel; there may be several.
     pub(crate) channel_users: Owners,
+    /// What the administrator of the cluster permits.
+    pub(crate) policies: Policies,
     pub(crate) backoff: Backoff,
     /// Spreads what would happen at one time.
     pub(crate) chance: Mutex<StdRng>,
@@ -146,6 +152,7 @@ impl Context {
             metrics,
             owners: Owners::default(),
             channel_users: Owners::default(),
+            policies: Policies::default(),
             backoff: Backoff::default(),
             chance: Mutex::new(StdRng::from_os_rng()),
             rollouts: Mutex::new(RolloutBudget::new(settings.rollouts_per_minute, Instant::now())),
@@ -185,13 +192,12 @@ impl Context {
     }
 
     pub(crate) fn wake_up(&self, claim: &Claim) {
-        let object = ObjectRef::new(&claim.name).within(&claim.namespace);
-        if self.wake.try_send(object).is_err() {
-            tracing::warn!(
-                namespace = claim.namespace,
-                name = claim.name,
-                "not woken: it is looked at later"
-            );
+        self.wake_up_named(&claim.namespace, &claim.name);
+    }
+
+    pub(crate) fn wake_up_named(&self, namespace: &str, name: &str) {
+        if self.wake.try_send(ObjectRef::new(name).within(namespace)).is_err() {
+            tracing::warn!(namespace, name, "not woken: it is looked at later");
         }
     }
 

@@ -4,6 +4,7 @@
 
 pub mod admin;
 mod agent;
+pub mod api_server;
 mod apply;
 mod aws;
 pub mod build;
@@ -26,6 +27,7 @@ mod observe;
 mod office;
 mod owners;
 mod pace;
+mod permit;
 pub mod poll;
 mod publish;
 pub mod reason;
@@ -42,6 +44,7 @@ mod scripted;
 mod simulation;
 mod state;
 pub mod telemetry;
+pub mod tenancy;
 mod transitions;
 mod validate;
 mod watches;

@@ -45,6 +45,8 @@ reasons! {
     // Of the object as it is declared.
     PausedByAnnotation,
     InvalidSpec,
+    /// The author may not have what it asks for.
+    NotPermitted,
     /// Something before it is in the way.
     NotReached,
     /// The operator came to no end, because of the API server or of a bug.

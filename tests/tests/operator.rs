@@ -280,7 +280,11 @@ async fn the_api_server_refuses_what_breaks_a_rule() {
         (json!({"pod": {"labels": {"app.kubernetes.io/name": "x"}}}), "are the operator's"),
         (json!({"pod": {"annotations": {"kvs-ingest.dev/x": "y"}}}), "are the operator's"),
         (json!({"pod": {"env": [{"name": "KVS_INGEST_CONFIG"}]}}), "KVS_INGEST_* is the operator's"),
-        (json!({"pod": {"env": [{"name": "AWS_SECRET_ACCESS_KEY"}]}}), "belong in credentialsSecretRef"),
+        (json!({"pod": {"env": [{"name": "AWS_SECRET_ACCESS_KEY"}]}}), "credentials come from"),
+        (
+            json!({"pod": {"env": [{"name": "AWS_ROLE_ARN", "value": "arn:aws:iam::111122223333:role/r"}]}}),
+            "credentials come from",
+        ),
         (json!({"pod": {"env": [{"name": "1A"}]}}), "spec.pod.env[0].name"),
     ] {
         let error = world

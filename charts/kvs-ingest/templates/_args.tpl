@@ -8,12 +8,37 @@
 {{- range $name, $value := .Values.agent.env }}
 - {{ printf "--agent-env=%s=%v" $name $value | quote }}
 {{- end }}
+{{- range $name, $value := include "kvs-ingest.proxy" . | fromYaml }}
+{{- if hasKey $.Values.agent.env $name }}
+{{- fail (printf "agent.env.%s and proxy are both set: one of them must go" $name) }}
+{{- end }}
+- {{ printf "--agent-env=%s=%v" $name $value | quote }}
+{{- end }}
+{{- with .Values.proxy.secretName }}
+- {{ printf "--agent-proxy-secret=%s" . | quote }}
+{{- end }}
+{{- with .Values.caBundle.configMapName }}
+- {{ printf "--agent-ca-bundle=%s/%s" . $.Values.caBundle.key | quote }}
+{{- end }}
+- {{ printf "--agent-listen=%s" .Values.listenAddress | quote }}
+{{- if include "kvs-ingest.assignedIds" . }}
+- --agent-assigned-ids
+{{- end }}
 - {{ printf "--cluster=%s" .Values.clusterName | quote }}
 {{- with .Values.watch.namespaces }}
 - {{ printf "--namespaces=%s" (uniq . | join ",") | quote }}
 {{- end }}
 {{- with .Values.watch.selector }}
 - {{ printf "--selector=%s" . | quote }}
+{{- end }}
+{{- range .Values.tenancy.names }}
+- {{ printf "--allowed-names=%s" . | quote }}
+{{- end }}
+{{- range .Values.tenancy.images }}
+- {{ printf "--allowed-images=%s" . | quote }}
+{{- end }}
+{{- range .Values.tenancy.externalIds }}
+- {{ printf "--allowed-external-ids=%s" . | quote }}
 {{- end }}
 - {{ printf "--listen=%s:8080" .Values.listenAddress | quote }}
 - {{ printf "--concurrency=%d" (int .Values.concurrency) | quote }}

@@ -31,3 +31,13 @@
   resources: [events]
   verbs: [create, patch, list]
 {{- end -}}
+
+{{/* What an operator of the whole cluster reads beside: which namespace may ask for what. */}}
+{{- define "kvs-ingest.clusterRules" -}}
+- apiGroups: [kvs-ingest.dev]
+  resources: [kvsingestpolicies]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get, list, watch]
+{{- end -}}

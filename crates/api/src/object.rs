@@ -204,7 +204,7 @@ fn conditions(list: &mut JSONSchemaProps) {
 }
 
 /// Takes the descriptions away, all the way down.
-fn mute(schema: &mut JSONSchemaProps) {
+pub(crate) fn mute(schema: &mut JSONSchemaProps) {
     schema.description = None;
     for child in schema.properties.iter_mut().flatten() {
         mute(child.1);

@@ -25,7 +25,7 @@ fn ingest() -> KvsIngest {
 fn built() -> Built {
     let resolved =
         ResolvedNames { channel_arn: "c".into(), stream_name: "door".into(), stream_arn: "s".into() };
-    build(&ingest(), &resolved, &AgentDefaults::new("agent:1"), true).unwrap()
+    build(&ingest(), &resolved, &AgentDefaults::new("default", "agent:1"), true).unwrap()
 }
 
 fn status(code: u16, reason: &str) -> (u16, Value) {

@@ -450,6 +450,7 @@ impl Aws {
             (names::TAG_CLUSTER.to_owned(), self.cluster.clone()),
             (names::TAG_UID.to_owned(), subject.uid.to_owned()),
             (names::TAG_INGEST.to_owned(), format!("{}/{}", subject.namespace, subject.name)),
+            (names::TAG_NAMESPACE.to_owned(), subject.namespace.to_owned()),
         ])
     }
 }

@@ -1,4 +1,4 @@
-//! One reconcile: validate → resolve → build → apply → observe → report.
+//! One reconcile: permit → validate → resolve → build → apply → observe → report.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,12 +23,14 @@ use crate::deletion_report::report_unreadable;
 use crate::object::{Object, Tick};
 use crate::observe::{Observation, observe};
 use crate::pace::jittered;
+use crate::permit::{permit, withdraw};
 use crate::publish::{publish, publish_resources};
 use crate::reason::Reason;
 use crate::refusal::refusal;
 use crate::report::{AgentView, Observed, report};
 use crate::resolve::resolve;
 use crate::rollout::{Contest, roll_out, stop};
+use crate::tenancy::Verdict;
 use crate::validate::{Refusal, Valid, is_paused, validate};
 use crate::workload::{DeploymentLite, availability};
 
@@ -36,6 +38,8 @@ use crate::workload::{DeploymentLite, availability};
 const CREATING: Duration = Duration::from_secs(2);
 /// Between attempts to get a place in the rollout budget.
 const QUEUED: Duration = Duration::from_secs(30);
+/// Between looks at an object whose namespace the caches do not show yet.
+const NAMESPACE: Duration = Duration::from_secs(1);
 /// An error that is over by the next attempt but one is nobody's business; one that lasts is told. What is new is always
 /// told.
 const LASTS: u32 = 3;
@@ -131,6 +135,23 @@ async fn reconcile_cached(
     }
     let unobserved =
         Observed { suspended: ingest.spec.suspend, ..Observed::unobserved(ingest.metadata.generation) };
+    // Also of an object that is paused: its author pauses it, and another forbids.
+    match permit(&object) {
+        Verdict::Permitted => {}
+        Verdict::Refused(message) => {
+            let failure = withdraw(&object).await.err().map(Into::into);
+            let workload =
+                ConditionUpdate::stalled(Reason::NotPermitted, "no agent runs for what is not permitted");
+            let observed = Observed {
+                not_permitted: Some(message),
+                workload: Some(workload),
+                agent: AgentView::Absent,
+                ..unobserved
+            };
+            return finish(&object, Converged { failure, ..observed.into() }).await;
+        }
+        Verdict::Unknown => return Ok(Some(NAMESPACE)),
+    }
     let verdict = validate(&ingest);
     let stopped = match verdict {
         Err(Refusal::Paused) => Ok(()),
@@ -437,7 +458,7 @@ struct Outlook {
 enum Retry {
     /// Something is being created in AWS.
     Soon,
-    /// Channel, stream or Deployment are not as they should be.
+    /// Channel, stream or Deployment are not as they should be, or the object is not permitted.
     BackOff,
     No,
     /// The spec is invalid, or the object is paused.
@@ -448,6 +469,10 @@ impl Outlook {
     fn of(observed: &Observed) -> Self {
         if observed.invalid.is_some() {
             return Self { retry: Retry::Never, needs_a_person: true };
+        }
+        // Another policy brings it back; an object that makes room in its namespace may have been missed.
+        if observed.not_permitted.is_some() {
+            return Self { retry: Retry::BackOff, needs_a_person: true };
         }
         // Nothing of it is asked for, not even what would be due.
         if observed.paused {

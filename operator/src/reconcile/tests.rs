@@ -55,7 +55,7 @@ fn deployment(owner: &str) -> Value {
     let ingest = serde_json::from_value(ingest(json!({}), &resolved(None))).unwrap();
     let names =
         ResolvedNames { channel_arn: "arn:c".into(), stream_name: "door".into(), stream_arn: "arn:s".into() };
-    let built = build(&ingest, &names, &AgentDefaults::new("agent:1"), true).unwrap();
+    let built = build(&ingest, &names, &AgentDefaults::new("default", "agent:1"), true).unwrap();
     json!({
         "metadata": {"name": "door-agent", "namespace": "cameras", "uid": "d-1", "generation": 4,
             "annotations": {names::HASH: built.hash},

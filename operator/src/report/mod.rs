@@ -29,6 +29,8 @@ pub struct Observed {
     pub paused: bool,
     /// The spec breaks this rule: nothing below was looked at, but whether a suspended agent has ended.
     pub invalid: Option<String>,
+    /// Its author may not have these: it has no agent, and nothing else below was looked at.
+    pub not_permitted: Option<String>,
     /// A step failed, and why: what is `None` below was not looked at.
     pub failed: Option<String>,
     pub channel: Option<ResolvedChannel>,
@@ -58,6 +60,7 @@ impl Observed {
             generation,
             paused: false,
             invalid: None,
+            not_permitted: None,
             failed: None,
             channel: None,
             channel_condition: None,
@@ -150,10 +153,11 @@ fn as_before(before: &KvsIngestStatus, observed: &Observed, kind: &str) -> Optio
 
 /// Something further up is in the way.
 fn not_reached(observed: &Observed, what: &str) -> ConditionUpdate {
-    let reason = match (&observed.invalid, &observed.failed) {
-        (Some(_), _) => Reason::InvalidSpec,
-        (None, Some(_)) => Reason::ReconcileFailed,
-        (None, None) => Reason::NotReached,
+    let reason = match (&observed.not_permitted, &observed.invalid, &observed.failed) {
+        (Some(_), ..) => Reason::NotPermitted,
+        (None, Some(_), _) => Reason::InvalidSpec,
+        (None, None, Some(_)) => Reason::ReconcileFailed,
+        (None, None, None) => Reason::NotReached,
     };
     ConditionUpdate::unknown(reason, format!("{what} was not looked at"))
 }
@@ -166,6 +170,9 @@ fn ready(
     agent: &ConditionUpdate,
     media: &ConditionUpdate,
 ) -> ConditionUpdate {
+    if let Some(message) = &observed.not_permitted {
+        return ConditionUpdate::stalled(Reason::NotPermitted, message.clone());
+    }
     if let Some(message) = &observed.invalid {
         return ConditionUpdate::stalled(Reason::InvalidSpec, message.clone());
     }

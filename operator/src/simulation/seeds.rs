@@ -10,7 +10,8 @@ use super::cloud::Kind;
 use super::world::{CLUSTER, World, says, spec};
 use crate::names;
 
-const SEEDS: u64 = 1000;
+/// With `--all`, and else.
+const SEEDS: [u64; 2] = [1000, 100];
 const PARTS: u64 = 4;
 /// Of each: so many things happen, some seconds apart.
 const STEPS: usize = 12;
@@ -180,9 +181,12 @@ async fn live(seed: u64) -> Vec<String> {
         });
     }
     world.rest(Duration::from_secs(60)).await;
-    let refused = |object: &Value| says(object, "StreamResolved") == "True AdoptionRefused";
-    if world.api_server.ingests().iter().any(refused) {
-        // It is asked for again within five minutes.
+    let waits = |object: &Value| {
+        !says(object, "Ready").starts_with("True")
+            || says(object, "StreamResolved").ends_with("AdoptionRefused")
+    };
+    if world.api_server.ingests().iter().any(waits) {
+        // What it waits for is asked for again within five minutes.
         world.rest(Duration::from_secs(360)).await;
     }
     // And a new operator finds nothing to do.
