@@ -61,8 +61,8 @@ impl Settings {
     pub fn new(cluster: impl Into<String>, agent_image: impl Into<String>) -> Self {
         let cluster = cluster.into();
         Self {
-            release: cluster.clone(),
             agents: AgentDefaults::new(&cluster, agent_image),
+            release: cluster.clone(),
             cluster,
             rollouts_per_minute: 60.0,
             concurrency: 32,
@@ -103,10 +103,10 @@ pub struct Context {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) settings: Settings,
     pub(crate) owners: Owners,
-    /// Whose agents are on a channel; there may be several.
-    pub(crate) channel_users: Owners,
     /// What the administrator of the cluster permits.
     pub(crate) policies: Policies,
+    /// Whose agents are on a channel; there may be several.
+    pub(crate) channel_users: Owners,
     pub(crate) backoff: Backoff,
     /// Spreads what would happen at one time.
     pub(crate) chance: Mutex<StdRng>,
@@ -151,8 +151,8 @@ impl Context {
             agents: AgentClient::default(),
             metrics,
             owners: Owners::default(),
-            channel_users: Owners::default(),
             policies: Policies::default(),
+            channel_users: Owners::default(),
             backoff: Backoff::default(),
             chance: Mutex::new(StdRng::from_os_rng()),
             rollouts: Mutex::new(RolloutBudget::new(settings.rollouts_per_minute, Instant::now())),

@@ -148,7 +148,8 @@ async fn reconcile_cached(
                 agent: AgentView::Absent,
                 ..unobserved
             };
-            return finish(&object, Converged { failure, ..observed.into() }).await;
+            let converged = Converged { failure, ..observed.into() };
+            return finish(&object, converged).await;
         }
         Verdict::Unknown => return Ok(Some(NAMESPACE)),
     }
