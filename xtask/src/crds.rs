@@ -1,4 +1,4 @@
-//! `cargo xtask crds`: the CustomResourceDefinition and the API reference, made from `crates/api`, and what the Helm
+//! `cargo xtask crds`: the CustomResourceDefinitions and the API reference, made from `crates/api`, and what the Helm
 //! chart repeats: Helm reads no file outside of a chart.
 
 use std::fs;
@@ -25,10 +25,12 @@ pub struct Options {
 
 pub fn run(options: &Options) -> Result<ExitCode> {
     let make = |arguments: &[&str]| make(options.made_by.as_deref(), arguments);
-    let definition = make(&[])?;
+    let (ingest, policy) = (make(&[])?, make(&["--policy"])?);
     let files = [
-        ("crds/kvs-ingest.dev_kvsingests.yaml", definition.clone()),
-        ("charts/kvs-ingest/files/crds/kvs-ingest.dev_kvsingests.yaml", definition),
+        ("crds/kvs-ingest.dev_kvsingests.yaml", ingest.clone()),
+        ("charts/kvs-ingest/files/crds/kvs-ingest.dev_kvsingests.yaml", ingest),
+        ("crds/kvs-ingest.dev_kvsingestpolicies.yaml", policy.clone()),
+        ("charts/kvs-ingest/files/crds/kvs-ingest.dev_kvsingestpolicies.yaml", policy),
         ("docs/reference.md", make(&["--reference"])?),
         (CHART, versioned(CHART)?),
     ];

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::pod::{ImagePullPolicy, LocalObjectReference, PodSpec, ResourceRequirements};
-use crate::quantity;
+use crate::quantity::Quantity;
 
 /// What a user wants: the media of one signaling channel in one stream.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -95,8 +95,8 @@ pub struct KvsIngestSpec {
     pub channel: ChannelSpec,
     /// The stream in which its media is stored.
     pub stream: StreamSpec,
-    /// What becomes of a channel or stream that the operator created when this object is deleted. What it found is
-    /// never touched.
+    /// What becomes of a channel or stream that the operator created for this object, or adopted, when it is deleted. What
+    /// it found is never touched, and a stream that another object uses is kept.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
     /// Which media, and how.
@@ -113,11 +113,21 @@ pub struct KvsIngestSpec {
     pub suspend: bool,
     /// The service account of the agent's pod: IRSA and EKS Pod Identity give it an IAM role. Default: `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253)))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(min = 1, max = 253),
+            regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+        )
+    )]
     pub service_account_name: Option<String>,
     /// AWS credentials in a Secret of this namespace, for clusters without IRSA and Pod Identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<CredentialsSecretRef>,
+    /// Certificate authorities in a ConfigMap of this namespace, trusted beside the public ones: of a proxy that looks into
+    /// TLS, of an emulator. Default: that of the operator's release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle_ref: Option<CaBundleRef>,
     /// An IAM role for the agent to assume, `arn:aws:iam::ACCOUNT:role/NAME`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
@@ -125,16 +135,17 @@ pub struct KvsIngestSpec {
         schemars(length(max = 2048), regex(pattern = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$"))
     )]
     pub role_arn: Option<String>,
-    /// The external id that the role's trust policy asks for.
+    /// The external id that the role's trust policy asks for. Default, in a cluster: `kvs-ingest/CLUSTER/NAMESPACE`. The
+    /// operator refuses others, but for those that its administrator permits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "crd",
         schemars(length(min = 2, max = 1224), regex(pattern = r"^[A-Za-z0-9_+=,.@:/-]+$"))
     )]
     pub external_id: Option<String>,
-    /// The agent's image. Default: that of the operator's release.
+    /// The agent's image. Default: that of the operator's release, and others only as far as its administrator permits them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1024)))]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1024), regex(pattern = r"^\S+$")))]
     pub image: Option<String>,
     /// When it is pulled. Default: as Kubernetes does, by the tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -201,9 +212,13 @@ pub struct ChannelSpec {
         )
     )]
     pub arn: Option<String>,
-    /// Create it when it does not exist. Needs a name.
+    /// Create it when it does not exist, and again when it is deleted meanwhile. Needs a name.
     #[serde(default)]
     pub create_if_missing: bool,
+    /// Take a channel that exists as this object's own: tag it, and with `deletionPolicy: Delete` delete it with the
+    /// object. Refused while its tags name another object that lives, or another cluster.
+    #[serde(default)]
+    pub adopt: bool,
 }
 
 /// A stream: exactly one of name and ARN. Immutable.
@@ -248,11 +263,16 @@ pub struct StreamSpec {
         )
     )]
     pub arn: Option<String>,
-    /// Create it when it does not exist. Needs a name.
+    /// Create it when it does not exist, and again when it is deleted meanwhile. Needs a name.
     #[serde(default)]
     pub create_if_missing: bool,
-    /// Hours for which the stream keeps its fragments. A stream that is created without gets 24. On a stream that
-    /// exists it is raised to this, and never lowered.
+    /// Take a stream that exists as this object's own: tag it, raise its retention, and with `deletionPolicy: Delete`
+    /// delete it with the object, with all media in it. Refused while its tags name another object that lives, or another
+    /// cluster.
+    #[serde(default)]
+    pub adopt: bool,
+    /// Hours for which the stream keeps its fragments. A stream that is created without gets 24. That of a stream that is
+    /// this object's own (created for it, or adopted) is raised to this; it is never lowered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "crd", schemars(range(min = 1, max = 87_600)))]
     pub retention_hours: Option<u32>,
@@ -304,16 +324,58 @@ pub enum DeletionPolicy {
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub struct CredentialsSecretRef {
     /// Name of the Secret.
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253)))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(min = 1, max = 253),
+            regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+        )
+    )]
     pub name: String,
     /// The key that holds them, in the format of AWS's shared credentials file, profile `default`.
     #[serde(default = "credentials_key")]
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$")))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(min = 1, max = 253),
+            regex(pattern = r"^([-_a-zA-Z0-9]|\.[-_a-zA-Z0-9])[-._a-zA-Z0-9]*$")
+        )
+    )]
     pub key: String,
 }
 
 fn credentials_key() -> String {
     "credentials".to_owned()
+}
+
+/// Certificate authorities in a ConfigMap.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub struct CaBundleRef {
+    /// Name of the ConfigMap.
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(min = 1, max = 253),
+            regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+        )
+    )]
+    pub name: String,
+    /// The key that holds them, in PEM.
+    #[serde(default = "ca_bundle_key")]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(min = 1, max = 253),
+            regex(pattern = r"^([-_a-zA-Z0-9]|\.[-_a-zA-Z0-9])[-._a-zA-Z0-9]*$")
+        )
+    )]
+    pub key: String,
+}
+
+fn ca_bundle_key() -> String {
+    "ca.crt".to_owned()
 }
 
 /// Which media.
@@ -341,7 +403,7 @@ pub struct MediaSpec {
 pub struct VideoSpec {
     /// Ask the master for it.
     pub enabled: bool,
-    /// What is offered to the master, in this order.
+    /// What is offered to the master, in this order. Default: `[H264]`.
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1)))]
     pub codecs: Vec<VideoCodec>,
     /// The bit rate at which a browser is asked to start, instead of ramping up through smaller pictures.
@@ -371,10 +433,10 @@ pub enum VideoCodec {
 pub struct AudioSpec {
     /// Ask the master for it.
     pub enabled: bool,
-    /// What is offered to the master, in this order.
+    /// What is offered to the master, in this order. Default: `[Opus]`.
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1)))]
     pub codecs: Vec<AudioCodec>,
-    /// Bit rate of the AAC.
+    /// Bit rate of the AAC. Default: 64.
     #[cfg_attr(feature = "crd", schemars(range(min = 16, max = 320)))]
     pub aac_bitrate_kbps: u32,
 }
@@ -454,7 +516,7 @@ pub enum IceTransportPolicy {
 #[serde(rename_all = "camelCase", default)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub struct BufferingSpec {
-    /// Memory for fragments that are not persisted yet; beyond it the oldest are dropped.
+    /// Memory for fragments that are not persisted yet; beyond it the oldest are dropped. Default: 64.
     #[serde(rename = "memoryMiB")]
     #[cfg_attr(feature = "crd", schemars(rename = "memoryMiB", range(min = 16, max = 10_240)))]
     pub memory_mib: u32,
@@ -479,8 +541,7 @@ impl BufferingSpec {
     /// not judged.
     #[must_use]
     pub fn fits(&self, limit: &str) -> bool {
-        let needed = f64::from(self.needed_mib()) * f64::from(1 << 20);
-        quantity::read(limit).is_none_or(|bytes| bytes >= needed)
+        limit.parse::<Quantity>().map_or(true, |limit| limit >= Quantity::of_mebibytes(self.needed_mib()))
     }
 }
 

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::pod::{EnvVar, PodSpec, ResourceRequirements};
+use crate::pod_rules;
 use crate::spec::{
-    AudioSpec, BufferingSpec, ChannelSpec, CredentialsSecretRef, KvsIngestSpec, MediaSpec, SpoolSpec,
-    StreamSpec, VideoSpec,
+    AudioSpec, BufferingSpec, CaBundleRef, ChannelSpec, CredentialsSecretRef, KvsIngestSpec, MediaSpec,
+    SpoolSpec, StreamSpec, VideoSpec,
 };
 
 /// A field that breaks a rule.
@@ -41,8 +42,21 @@ const MAX_DENIED: usize = 64;
 const MAX_TAGS: usize = 40;
 /// What starts with this is the operator's own.
 const OWN: &str = "kvs-ingest.dev/";
-/// They would be readable for everybody who may read the object.
-const SECRET: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+/// Credentials in text would be readable for everybody who may read the object; the rest says where credentials come from,
+/// or which role they are of, past the fields that an administrator may restrict.
+const CREDENTIALS: [&str; 11] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+];
 
 impl KvsIngestSpec {
     /// Checks every rule.
@@ -62,11 +76,12 @@ impl KvsIngestSpec {
             suspend: _,
             service_account_name,
             credentials_secret_ref,
+            ca_bundle_ref,
             role_arn,
             external_id,
             image,
             image_pull_policy: _,
-            image_pull_secrets: _,
+            image_pull_secrets,
             resources,
             log_level: _,
             termination_grace_period_seconds,
@@ -76,12 +91,12 @@ impl KvsIngestSpec {
         if !is_region(region) {
             errors.add("spec.region", format!("{region:?} is not a region such as eu-central-1"));
         }
-        let ChannelSpec { name, arn, create_if_missing } = channel;
+        let ChannelSpec { name, arn, create_if_missing, adopt: _ } = channel;
         errors.name_or_arn("spec.channel", "channel", region, name.as_deref(), arn.as_deref());
         if *create_if_missing && name.is_none() && arn.is_some() {
             errors.add("spec.channel.createIfMissing", "a channel can only be created by name, not by arn");
         }
-        let StreamSpec { name, arn, create_if_missing, retention_hours, kms_key_id, tags } = stream;
+        let StreamSpec { name, arn, create_if_missing, adopt: _, retention_hours, kms_key_id, tags } = stream;
         errors.name_or_arn("spec.stream", "stream", region, name.as_deref(), arn.as_deref());
         if *create_if_missing && name.is_none() && arn.is_some() {
             errors.add("spec.stream.createIfMissing", "a stream can only be created by name, not by arn");
@@ -127,14 +142,18 @@ impl KvsIngestSpec {
             }
             _ => {}
         }
-        errors.length("spec.serviceAccountName", service_account_name.as_deref(), 253);
+        pod_rules::name(&mut errors, "spec.serviceAccountName", service_account_name.as_deref());
         errors.length("spec.image", image.as_deref(), 1024);
+        pod_rules::image(&mut errors, "spec.image", image.as_deref());
+        pod_rules::pull_secrets(&mut errors, "spec.imagePullSecrets", image_pull_secrets);
+        if let Some(resources) = resources {
+            pod_rules::resources(&mut errors, "spec.resources", resources);
+        }
         if let Some(CredentialsSecretRef { name, key }) = credentials_secret_ref {
-            errors.length("spec.credentialsSecretRef.name", Some(name), 253);
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-            if !(1..=253).contains(&key.len()) || !key.bytes().all(plain) {
-                errors.add("spec.credentialsSecretRef.key", format!("{key:?} is not a key of a Secret"));
-            }
+            errors.reference("spec.credentialsSecretRef", "Secret", name, key);
+        }
+        if let Some(CaBundleRef { name, key }) = ca_bundle_ref {
+            errors.reference("spec.caBundleRef", "ConfigMap", name, key);
         }
         if let Some(seconds) = *termination_grace_period_seconds {
             errors.within("spec.terminationGracePeriodSeconds", seconds, 5, 3600);
@@ -144,10 +163,10 @@ impl KvsIngestSpec {
     }
 }
 
-struct Errors(Vec<FieldError>);
+pub(crate) struct Errors(Vec<FieldError>);
 
 impl Errors {
-    fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+    pub(crate) fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.0.push(FieldError { path: path.into(), message: message.into() });
     }
 
@@ -160,6 +179,16 @@ impl Errors {
     fn length(&mut self, path: &str, text: Option<&str>, most: usize) {
         if text.is_some_and(|text| text.is_empty() || text.len() > most) {
             self.add(path, format!("it does not have 1 to {most} characters"));
+        }
+    }
+
+    /// A key of a Secret or ConfigMap.
+    fn reference(&mut self, path: &str, kind: &str, name: &str, key: &str) {
+        pod_rules::name(self, &format!("{path}.name"), Some(name));
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        let folder = key == "." || key.starts_with("..");
+        if !(1..=253).contains(&key.len()) || !key.bytes().all(plain) || folder {
+            self.add(format!("{path}.key"), format!("{key:?} is not a key of a {kind}"));
         }
     }
 
@@ -215,10 +244,10 @@ impl Errors {
         let PodSpec {
             labels,
             annotations,
-            node_selector: _,
-            tolerations: _,
-            affinity: _,
-            topology_spread_constraints: _,
+            node_selector,
+            tolerations,
+            affinity,
+            topology_spread_constraints,
             priority_class_name,
             env,
         } = pod;
@@ -228,7 +257,15 @@ impl Errors {
         for key in annotations.keys().filter(|key| key.starts_with(OWN)) {
             self.add(format!("spec.pod.annotations[{key}]"), "this annotation is the operator's");
         }
-        self.length("spec.pod.priorityClassName", priority_class_name.as_deref(), 253);
+        pod_rules::labels(self, "spec.pod.labels", labels);
+        pod_rules::annotations(self, "spec.pod.annotations", annotations);
+        pod_rules::labels(self, "spec.pod.nodeSelector", node_selector);
+        pod_rules::tolerations(self, "spec.pod.tolerations", tolerations);
+        if let Some(affinity) = affinity {
+            pod_rules::affinity(self, "spec.pod.affinity", affinity);
+        }
+        pod_rules::spread(self, "spec.pod.topologySpreadConstraints", topology_spread_constraints);
+        pod_rules::name(self, "spec.pod.priorityClassName", priority_class_name.as_deref());
         for (index, EnvVar { name, value: _ }) in env.iter().enumerate() {
             let path = format!("spec.pod.env[{index}].name");
             let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -236,8 +273,9 @@ impl Errors {
                 self.add(path, format!("{name:?} is not a name of letters, digits and _"));
             } else if name.starts_with("KVS_INGEST_") {
                 self.add(path, "KVS_INGEST_* is the operator's");
-            } else if SECRET.contains(&name.as_str()) {
-                self.add(path, "credentials belong in credentialsSecretRef");
+            } else if CREDENTIALS.contains(&name.as_str()) {
+                let fields = "credentialsSecretRef, serviceAccountName or roleArn";
+                self.add(path, format!("credentials come from {fields}"));
             } else if env[..index].iter().any(|other| other.name == *name) {
                 self.add(path, format!("{name:?} is there already"));
             }
@@ -407,6 +445,8 @@ spec:
                 "  credentialsSecretRef: {name: aws, key: a/b}\n  channel:",
                 "spec.credentialsSecretRef.key",
             ),
+            ("  channel:", "  caBundleRef: {name: ''}\n  channel:", "spec.caBundleRef.name"),
+            ("  channel:", "  caBundleRef: {name: ca, key: 'a b'}\n  channel:", "spec.caBundleRef.key"),
             (
                 "  channel:",
                 "  terminationGracePeriodSeconds: 1\n  channel:",

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::compile;
-use super::prepare::virtual_environment;
+use super::prepare::{promtool, virtual_environment};
 use super::run::Run;
 use crate::packages::on_path;
 use crate::workspace::{binary, cargo, root, show, target};
@@ -73,7 +73,11 @@ pub fn layers(_: &mut Run<'_>) -> Result<()> {
 
 pub fn policies(suite: &mut Run<'_>) -> Result<()> {
     let python = virtual_environment("venv", &root().join("tests/python/requirements.txt"))?;
-    suite.command(Command::new(python).arg(root().join("tests/python/policies.py")))
+    suite.command(
+        Command::new(python)
+            .arg(root().join("tests/python/policies.py"))
+            .env("KVS_INGEST_TEST_PROMTOOL", promtool()?),
+    )
 }
 
 pub fn unit(suite: &mut Run<'_>) -> Result<()> {

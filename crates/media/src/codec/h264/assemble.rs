@@ -65,14 +65,12 @@ impl Default for Assembler {
 }
 
 impl Assembler {
-    /// One that knows parameter sets before the stream has sent any. Those that cannot be read are left out: an IDR that
-    /// refers to them has none.
-    pub(crate) fn knowing(parameter_sets: &[Bytes]) -> Self {
-        let mut assembler = Self::default();
+    /// Parameter sets that are not of the stream itself, for what follows. Those that cannot be read are left out: an IDR
+    /// that refers to them has none.
+    pub(crate) fn tell(&mut self, parameter_sets: &[Bytes]) {
         for unit in parameter_sets.iter().filter(|unit| matches!(nal::kind(unit), nal::SPS | nal::PPS)) {
-            let _ = assembler.parameters.update(unit);
+            let _ = self.parameters.update(unit);
         }
-        assembler
     }
 
     /// Packets were lost here.
