@@ -75,10 +75,12 @@ use crate::quantity::Quantity;
             "fieldPath": ".externalId",
         },
         {
+            // Without string(): the API server would take its result for as long as can be, and refuse the rule.
             "rule": "!has(self.resources) || !has(self.resources.limits) || !('memory' in self.resources.limits) || \
-                     !isQuantity(string(self.resources.limits['memory'])) || \
-                     quantity(string(self.resources.limits['memory'])).compareTo(\
-                     quantity(string(self.buffering.memoryMiB + 128) + 'Mi')) >= 0",
+                     type(self.resources.limits['memory']) != string || \
+                     !isQuantity(self.resources.limits['memory']) || \
+                     quantity(self.resources.limits['memory']).asApproximateFloat() >= \
+                     double(((has(self.buffering.memoryMiB) ? self.buffering.memoryMiB : 64) + 128) * 1048576)",
             "message": "the memory limit holds buffering.memoryMiB and 128Mi for everything else: raise \
                         resources.limits.memory, or lower buffering.memoryMiB",
             "fieldPath": ".resources",
