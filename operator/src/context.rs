@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use kube::Client;
 use kube::runtime::reflector::{ObjectRef, Store};
 use parking_lot::Mutex;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use tokio::sync::{mpsc, watch};
 
 use crate::agent::AgentClient;
@@ -59,8 +61,8 @@ impl Settings {
     pub fn new(cluster: impl Into<String>, agent_image: impl Into<String>) -> Self {
         let cluster = cluster.into();
         Self {
-            release: cluster.clone(),
             agents: AgentDefaults::new(&cluster, agent_image),
+            release: cluster.clone(),
             cluster,
             rollouts_per_minute: 60.0,
             concurrency: 32,
@@ -103,7 +105,11 @@ pub struct Context {
     pub(crate) owners: Owners,
     /// What the administrator of the cluster permits.
     pub(crate) policies: Policies,
+    /// Whose agents are on a channel; there may be several.
+    pub(crate) channel_users: Owners,
     pub(crate) backoff: Backoff,
+    /// Spreads what would happen at one time.
+    pub(crate) chance: Mutex<StdRng>,
     pub(crate) rollouts: Mutex<RolloutBudget>,
     /// The API server reads all events of a namespace to find those of a pod.
     pub(crate) event_looks: Mutex<Bucket>,
@@ -117,6 +123,8 @@ pub struct Context {
     wake: mpsc::Sender<ObjectRef<CachedIngest>>,
     /// All caches have been filled once.
     pub(crate) ready: watch::Sender<bool>,
+    /// This operator leads, and what it remembers is of this term.
+    pub(crate) in_office: watch::Sender<bool>,
 }
 
 impl Context {
@@ -132,6 +140,7 @@ impl Context {
             settings.regions.clone(),
             usize::from(settings.concurrency),
             settings.aws_quota_share,
+            leading.clone(),
             metrics.clone(),
         );
         let context = Self {
@@ -143,7 +152,9 @@ impl Context {
             metrics,
             owners: Owners::default(),
             policies: Policies::default(),
+            channel_users: Owners::default(),
             backoff: Backoff::default(),
+            chance: Mutex::new(StdRng::from_os_rng()),
             rollouts: Mutex::new(RolloutBudget::new(settings.rollouts_per_minute, Instant::now())),
             event_looks: Mutex::new(Bucket::new(5.0, 10.0, Instant::now())),
             namespaces: Bulkhead::new(usize::from(settings.concurrency)),
@@ -153,6 +164,7 @@ impl Context {
             states: ObjectStates::default(),
             wake,
             ready: watch::Sender::new(false),
+            in_office: watch::Sender::new(false),
         };
         (context, woken)
     }
@@ -173,7 +185,8 @@ impl Context {
         self.states.forget(uid);
         self.backoff.forget(uid);
         self.rollouts.lock().forget(uid);
-        if let Some(heir) = self.owners.release(uid) {
+        self.channel_users.release(uid);
+        for heir in self.owners.release(uid) {
             self.wake_up(&heir);
         }
     }

@@ -23,7 +23,7 @@ use crate::change_filter::ChangeFilter;
 use crate::context::{Caches, Context};
 use crate::metrics::Metrics;
 use crate::names;
-use crate::owners::Claim;
+use crate::office::take_office;
 use crate::reconcile::{ReconcileError, reconcile, tell_panic};
 use crate::tenancy::{NamespaceLite, last_permitted};
 use crate::watches::{once_cached, watches};
@@ -102,18 +102,11 @@ async fn maintain(context: Arc<Context>) {
     }
     // Before anything is permitted, everything that forbids is known.
     context.policies.complete().await;
-    // Before anybody decides who owns a stream, everybody who already has one says so.
-    let caches: Vec<Caches> = context.caches.lock().values().cloned().collect();
-    for object in caches.iter().flat_map(|cache| cache.objects.state()) {
-        if let Ok(ingest) = object.read()
-            && let Some(arn) = ingest.status.as_ref().and_then(|status| status.stream.as_ref()?.arn.clone())
-        {
-            context.owners.claim(&arn, Claim::of(&ingest));
-        }
-    }
     context.ready.send_replace(true);
     tracing::info!("caches filled");
     let mut leading = context.leading.clone();
+    // A term that has begun already is seen as a change, too.
+    leading.mark_changed();
     let mut gauges = tokio::time::interval(Duration::from_secs(10));
     loop {
         tokio::select! {
@@ -123,8 +116,11 @@ async fn maintain(context: Arc<Context>) {
                 context.states.for_each(|state| state.drop_stale_status(now));
             }
             changed = leading.changed() => match changed {
-                // What others write while they lead is in the caches, not in our memory.
-                Ok(()) => context.states.clear(),
+                // Before anybody decides who owns a stream, everybody who has one says so.
+                Ok(()) if *leading.borrow_and_update() => take_office(&context),
+                Ok(()) => {
+                    context.in_office.send_replace(false);
+                }
                 Err(_) => return std::future::pending().await,
             },
         }
@@ -246,7 +242,12 @@ async fn run_scope(
     let config =
         Config::default().concurrency(context.settings.concurrency).debounce(context.settings.debounce);
     Controller::for_stream(objects_stream, objects)
-        .owns_stream(deployments_stream)
+        // Not by its owner: somebody may have taken that away.
+        .watches_stream(deployments_stream, |deployment: DeploymentLite| {
+            let name = deployment.name_any();
+            let namespace = deployment.namespace().unwrap_or_default();
+            names::ingest_of(&name).map(|ingest| ObjectRef::new(ingest).within(&namespace))
+        })
         .reconcile_on(ReceiverStream::new(woken))
         .reconcile_all_on(WatchStream::from_changes(context.policies.changes()).map(|_| ()))
         .with_config(config)

@@ -34,6 +34,8 @@ pub const TAG_UID: &str = "kvs-ingest.dev/uid";
 pub const TAG_INGEST: &str = "kvs-ingest.dev/ingest";
 /// AWS tag: its namespace, which IAM compares with that of a session (`aws:PrincipalTag/kubernetes-namespace`).
 pub const TAG_NAMESPACE: &str = "kvs-ingest.dev/namespace";
+/// AWS tag, for people and for the status: it was there before the `KvsIngest`, which adopted it.
+pub const TAG_ADOPTED: &str = "kvs-ingest.dev/adopted";
 
 /// The Deployment of a `KvsIngest`.
 #[must_use]
@@ -58,6 +60,12 @@ pub fn external_id(cluster: &str, namespace: &str) -> String {
     id.push('/');
     id.push_str(namespace);
     id
+}
+
+/// The `KvsIngest` of a Deployment of this name.
+#[must_use]
+pub fn ingest_of(deployment: &str) -> Option<&str> {
+    deployment.strip_suffix("-agent")
 }
 
 /// The labels that a Deployment selects its pods by. They can never change.

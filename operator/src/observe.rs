@@ -56,6 +56,14 @@ pub(crate) async fn observe(
     }
     let Answer { problem, agent } = ask(object, deployment, unexplained).await?;
     let health = health(&agent, unexplained);
+    if let AgentView::Status(status) = &agent {
+        let resync = &mut object.state.lock().resync;
+        if Reason::of_agent(&status.reason).doubts_aws() {
+            resync.doubt(tick.now, tick.random);
+        } else if status.stores_all() {
+            resync.trust();
+        }
+    }
     let next = object.state.lock().poller.asked(health, intervals, tick.now, tick.random);
     Ok(Observation { workload: problem.unwrap_or(condition), agent, next: Some(next) })
 }

@@ -33,8 +33,10 @@ fn is_too_young(object: &Object<'_>, ingest: &KvsIngest, most: u32) -> bool {
 /// permitted stands in it.
 pub(crate) async fn withdraw(object: &Object<'_>) -> Result<(), ApplyError> {
     let context = object.context;
-    if let Some(heir) = context.owners.release(&object.uid) {
-        context.wake_up(&heir);
+    for owners in [&context.owners, &context.channel_users] {
+        for other in owners.release(&object.uid) {
+            context.wake_up(&other);
+        }
     }
     let deployment = object.deployment.as_deref().filter(|found| found.belongs_to(&object.uid));
     match deployment.filter(|found| found.metadata.deletion_timestamp.is_none()) {

@@ -55,7 +55,15 @@ reasons! {
     // Of channel and stream.
     Found,
     Created,
+    /// It was there before, and is this object's own since.
+    Adopted,
     Creating,
+    /// The stream is missing, and not created before the channel is found.
+    WaitingForChannel,
+    /// The channel is missing, and not created before the stream is found.
+    WaitingForStream,
+    /// It is of another object, which lives, or of another cluster.
+    AdoptionRefused,
     /// Of another account: the agent will see.
     NotVerified,
     NotFound,
@@ -74,6 +82,12 @@ reasons! {
     StreamInUse,
     ChannelCreated,
     StreamCreated,
+    ChannelAdopted,
+    StreamAdopted,
+
+    // Of the end of an object.
+    Deleting,
+    DeletionBlocked,
 
     // Of the agent's Deployment and its pods.
     Suspending,
@@ -105,6 +119,11 @@ reasons! {
     WaitingForMaster,
     /// Media waits in the agent, because KVS does not take it.
     StorageInterrupted,
+    /// KVS says that it never will.
+    StorageRefused,
+    /// The agent does not find what it was given.
+    ChannelNotFound,
+    StreamNotFound,
     VideoNotStored,
     AudioNotStored,
     /// The agent said what the API server does not take as a reason.
@@ -112,9 +131,8 @@ reasons! {
 }
 
 /// Words that nothing here decides by: of the summary of channel and stream, and the agent's own.
-const MORE: [&str; 49] = [
+const MORE: [&str; 46] = [
     "ChannelCreating",
-    "ChannelNotFound",
     "ChannelAccessDenied",
     "ChannelInvalidRequest",
     "ChannelInvalidSpec",
@@ -126,7 +144,6 @@ const MORE: [&str; 49] = [
     "ChannelAdoptionRefused",
     "ChannelWaitingForStream",
     "StreamCreating",
-    "StreamNotFound",
     "StreamAccessDenied",
     "StreamInvalidRequest",
     "StreamInvalidSpec",
@@ -160,7 +177,6 @@ const MORE: [&str; 49] = [
     "PeerConnectionFailed",
     "MediaTimeout",
     "AnsweredTwice",
-    "StorageRefused",
     "NothingPersisted",
 ];
 
@@ -183,8 +199,28 @@ impl Reason {
             | Self::AwsNotConfigured
             | Self::AwsUnavailable
             | Self::RegionUnknown => self,
-            other => Self::Word(format!("{resource}{other}").into()),
+            other => Self::from(&*format!("{resource}{other}")),
         }
+    }
+
+    /// The agent says so of a channel or stream that may not be there any more, or not as it was.
+    #[must_use]
+    pub fn doubts_aws(&self) -> bool {
+        match self {
+            Self::ChannelNotFound
+            | Self::StreamNotFound
+            | Self::StorageInterrupted
+            | Self::StorageRefused
+            | Self::MediaStorageEnabled
+            | Self::AccessDenied => true,
+            _ => false,
+        }
+    }
+
+    /// Of a channel or stream that is not created before the other one is found.
+    #[must_use]
+    pub fn waits_for_other(&self) -> bool {
+        matches!(self, Self::WaitingForChannel | Self::WaitingForStream)
     }
 
     /// The Deployment is not what the object asks for, whatever its agent does meanwhile.

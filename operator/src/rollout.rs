@@ -69,6 +69,8 @@ fn decide(hash: &str, known: &Known<'_>) -> Decision {
     // Another generation than after the last apply: somebody else has changed it.
     let expected = applied.map_or(recorded, |applied| applied.generation);
     match cached.hash() == Some(hash) {
+        // Nobody's: its owner was taken away, and is written again.
+        true if cached.is_orphan() => Decision::Apply,
         true if cached.metadata.generation == expected => Decision::InSync,
         true => Decision::Apply,
         false if operators_own => Decision::ApplyWithinBudget,
@@ -85,17 +87,18 @@ fn is_operators_own(ingest: &KvsIngest, cached: &DeploymentLite, before: Option<
     same_spec && same_restart && runs
 }
 
-/// Applies what was built, so that an agent runs or, with `run` false, none.
+/// Applies what was built, so that an agent runs or, with `run` false, none. `moved`: what it has to write to is another one.
 #[instrument(name = "apply", level = "debug", skip_all)]
 pub(crate) async fn roll_out(
     object: &Object<'_>,
     built: &Built,
     run: bool,
+    moved: bool,
     tick: Tick,
 ) -> Result<Rollout, ApplyError> {
     let context = object.context;
     let cached = object.deployment.as_deref();
-    if let Some(found) = cached.filter(|found| !found.belongs_to(&object.uid)) {
+    if let Some(found) = cached.filter(|found| !found.is_of(&object.uid)) {
         return Err(ApplyError::NotOurs(found.name_any()));
     }
     let applied = object.state.lock().applied.clone();
@@ -104,7 +107,9 @@ pub(crate) async fn roll_out(
         cached,
         applied: applied.as_ref(),
         recorded: before.and_then(|status| status.deployment_generation),
-        operators_own: run && cached.is_some_and(|cached| is_operators_own(object.ingest, cached, before)),
+        operators_own: run
+            && !moved
+            && cached.is_some_and(|cached| is_operators_own(object.ingest, cached, before)),
     };
     let as_it_is = |generation, queued| Rollout {
         deployment: cached.cloned().unwrap_or_default(),
@@ -193,7 +198,7 @@ pub(crate) async fn stop(object: &Object<'_>) -> Result<(), ApplyError> {
     // What was applied since, the cache will show; then it is looked at again.
     let applied = object.state.lock().applied.as_ref().and_then(|applied| applied.generation);
     let shown = found.metadata.generation >= applied;
-    let ours = found.belongs_to(&object.uid) && found.metadata.deletion_timestamp.is_none();
+    let ours = found.is_of(&object.uid) && found.metadata.deletion_timestamp.is_none();
     if ours && shown && found.is_to_run() {
         object.context.applier.stop_deployment(found).await?;
         tracing::info!("the agent is stopped");
@@ -210,7 +215,8 @@ mod tests {
 
     fn deployment(hash: &str, generation: i64) -> DeploymentLite {
         serde_json::from_value(json!({
-            "metadata": {"name": "door-agent", "generation": generation,
+            "metadata": {"name": "door-agent", "generation": generation, "ownerReferences": [
+                {"apiVersion": "x", "kind": "KvsIngest", "name": "door", "uid": "u", "controller": true}],
                 "annotations": {names::HASH: hash, annotations::RESTARTED_AT: "then"}},
             "status": {"replicas": 1},
         }))

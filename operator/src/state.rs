@@ -26,6 +26,8 @@ pub(crate) struct ObjectState {
     /// What was found when this process last looked at the pods; `None` before that.
     pub(crate) pods: Option<PodFinding>,
     pub(crate) resync: Resync,
+    /// Since when AWS says that there is nothing of what may have been created.
+    unseen: Option<Instant>,
     /// What others undo of it.
     pub(crate) rivalry: Option<Box<Rivalry>>,
     /// Status and reason of its `Ready`, as labels.
@@ -58,6 +60,11 @@ impl ObjectState {
     /// The status that was just written: the cache may be older.
     pub(crate) fn fresh_status(&self, now: Instant) -> Option<&KvsIngestStatus> {
         self.written.as_ref().filter(|written| written.is_fresh(now)).map(|written| &written.status)
+    }
+
+    /// Since when AWS says that there is nothing to delete: since now, if it said otherwise before.
+    pub(crate) fn unseen_since(&mut self, now: Instant) -> Instant {
+        *self.unseen.get_or_insert(now)
     }
 
     /// Takes note of its `Ready`, to be counted.

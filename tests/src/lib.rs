@@ -22,5 +22,6 @@ pub mod sound;
 pub mod stored;
 pub mod stranger;
 pub mod tenancy;
+pub mod tripwire;
 pub mod usage;
 pub mod verdict;

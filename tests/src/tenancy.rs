@@ -17,6 +17,7 @@ pub fn policy(name: &str, selector: &Value) -> Value {
         "channels": ["${namespace}-*"],
         "streams": ["${namespace}-*", "shared.*"],
         "create": false,
+        "adopt": false,
         "maxRetentionHours": 48,
         "kmsKeys": ["alias/${namespace}-*"],
         "streamTags": ["team"],
@@ -105,6 +106,8 @@ pub fn abuses(namespace: &str) -> Vec<(&'static str, Value)> {
         ("spec.stream.retentionHours", json!({"stream": {"retentionHours": 87_600}})),
         ("spec.channel.createIfMissing", json!({"channel": {"createIfMissing": true}})),
         ("spec.stream.createIfMissing", json!({"stream": {"createIfMissing": true}})),
+        ("spec.channel.adopt", json!({"channel": {"adopt": true}})),
+        ("spec.stream.adopt", json!({"stream": {"adopt": true}, "deletionPolicy": "Delete"})),
         ("spec.stream.kmsKeyId", json!({"stream": {"kmsKeyId": "alias/payments"}})),
         ("spec.stream.tags", json!({"stream": {"tags": {"access-project": "payments"}}})),
         // With the agent's: another's role, or its own with the external id of another namespace or cluster.

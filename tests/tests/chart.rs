@@ -741,8 +741,8 @@ fn the_schema_knows_the_values_that_there_are_and_no_others() -> Result<()> {
     let (mut have, mut known) = (BTreeSet::new(), BTreeSet::new());
     leaves("", &defaults, &mut have);
     properties("", &schema, &schema, &mut known);
-    // Kubernetes' own types, with a default.
-    let typed = ["/podSecurityContext", "/securityContext", "/resources"];
+    // Kubernetes' own types and maps of the user, with a default.
+    let typed = ["/podSecurityContext", "/securityContext", "/resources", "/metrics/dashboard/labels"];
     let shorten = |paths: BTreeSet<String>| -> BTreeSet<String> {
         paths
             .into_iter()

@@ -585,13 +585,18 @@ async fn what_is_missing_is_found_when_somebody_creates_it() {
     let day = NewStream { retention_hours: 24, ..NewStream::default() };
     aws.create_stream(&"found".parse().unwrap(), &day).await.unwrap();
     let found = world.says("found", "StreamResolved", "True", "Found").await.unwrap();
-    assert_eq!(found["status"]["stream"]["retentionHours"], 48);
+    assert_eq!(found["status"]["stream"]["retentionHours"], 24);
     assert!(found["status"]["stream"]["created"].is_null());
+    let message = condition(&found, "StreamResolved").unwrap()["message"].as_str().unwrap();
+    assert!(message.contains("spec.stream.adopt"), "{message}");
     let stream = StreamId::Name("found".parse().unwrap());
+    assert_eq!(aws.describe_stream(&stream).await.unwrap().retention_hours, 24, "it is somebody's");
+    world.patch("found", json!({"spec": {"stream": {"adopt": true}}})).await.unwrap();
+    world.says("found", "StreamResolved", "True", "Adopted").await.unwrap();
     assert_eq!(aws.describe_stream(&stream).await.unwrap().retention_hours, 48, "raised as declared");
     world.patch("found", json!({"spec": {"stream": {"retentionHours": 1}}})).await.unwrap();
     world
-        .until(&world.ingests(), "found", "a look at it", |found| found["status"]["observedGeneration"] == 2)
+        .until(&world.ingests(), "found", "a look at it", |found| found["status"]["observedGeneration"] == 3)
         .await
         .unwrap();
     assert_eq!(aws.describe_stream(&stream).await.unwrap().retention_hours, 48, "never lowered");
@@ -687,12 +692,22 @@ async fn what_is_retained_stays_and_is_not_the_next_objects() {
     delete(&world, "retained").await;
     assert_eq!(exists(&aws, "retained").await, (true, true));
 
-    // Nothing was created: nothing holds it back.
-    let keep =
+    // Nothing of it is made for the next object, and nothing deleted with it.
+    let delete_policy =
         json!({"deletionPolicy": "Delete", "channel": {"name": "retained"}, "stream": {"name": "retained"}});
-    world.create(world.manifest("adopted", keep)).await.unwrap();
-    let found = world.says("adopted", "StreamResolved", "True", "Found").await.unwrap();
-    assert!(found["metadata"]["finalizers"].is_null());
+    world.create(world.manifest("next", delete_policy.clone())).await.unwrap();
+    world.says("next", "StreamResolved", "True", "Found").await.unwrap();
+    delete(&world, "next").await;
+    assert_eq!(exists(&aws, "retained").await, (true, true));
+
+    // Unless it says that it takes them.
+    let mut adopt = delete_policy;
+    (adopt["channel"]["adopt"], adopt["stream"]["adopt"]) = (json!(true), json!(true));
+    world.create(world.manifest("retained", adopt)).await.unwrap();
+    let found = world.says("retained", "StreamResolved", "True", "Adopted").await.unwrap();
+    assert!(has_finalizer(&found) && says(&found, "ChannelResolved", "True", "Adopted"), "{found:#}");
+    delete(&world, "retained").await;
+    assert_eq!(exists(&aws, "retained").await, (false, false));
     world.end().await.unwrap();
 }
 
@@ -711,6 +726,61 @@ async fn only_what_the_operator_created_is_deleted() {
     delete(&world, "deleted").await;
     assert_eq!(exists(&aws, "deleted").await, (false, true));
     world.end().await.unwrap();
+}
+
+/// Each operator ends at the first write it makes, which is done and never answered; the next one goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_that_end_at_each_write_leave_nothing_behind() {
+    let mut world = World::new("walk").await.unwrap();
+    world.tripwire().await.unwrap();
+    let aws = aws(&world).await;
+    world.create(world.manifest("mortal", json!({"deletionPolicy": "Delete"}))).await.unwrap();
+    let made = walk(&world, |found| {
+        says(found, "StreamResolved", "True", "Created") && !found["status"]["deploymentGeneration"].is_null()
+    })
+    .await;
+    // The finalizer, both resources, what they are, the Deployment, the status.
+    assert!(made >= 6, "{made} writes");
+    assert_eq!(exists(&aws, "mortal").await, (true, true));
+    world.ingests().delete("mortal", &DeleteParams::default()).await.unwrap();
+    let ended = walk(&world, Value::is_null).await;
+    // The Deployment, both resources, the finalizer.
+    assert!(ended >= 4, "{ended} writes");
+    assert_eq!(exists(&aws, "mortal").await, (false, false));
+    assert!(world.deployments().get_opt("mortal-agent").await.unwrap().is_none());
+    world.end().await.unwrap();
+}
+
+/// One operator after the other, until the object `mortal` is as it has to be; how many there were.
+async fn walk(world: &World, done: impl Fn(&Value) -> bool) -> usize {
+    let wire = world.wire().unwrap();
+    let mut operators = 0;
+    loop {
+        wire.arm();
+        let operator = world.operator(&format!("mortal-{operators}"), &[]).await.unwrap();
+        let is_done = async {
+            let until = Instant::now() + DEADLINE;
+            loop {
+                let found = serde_json::to_value(world.ingests().get_opt("mortal").await.unwrap()).unwrap();
+                if done(&found) {
+                    return;
+                }
+                assert!(Instant::now() < until, "{found:#}\n{}", operator.log());
+                sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let ends = tokio::select! {
+            biased;
+            () = wire.tripped() => true,
+            () = is_done => false,
+        };
+        operator.kill().await.unwrap();
+        world.drop_lease().await.unwrap();
+        if !ends {
+            return operators;
+        }
+        operators += 1;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -907,6 +977,16 @@ async fn conditions_follow_a_master_that_comes_and_goes() {
     let master = Master::start(&access, "door", Settings::default()).await.unwrap();
     let found = world.says("door", "MediaFlowing", "True", "Streaming").await.unwrap();
     assert!(says(&found, "Ready", "True", "Streaming"));
+    // The stream is deleted meanwhile: the agent says so, and the operator makes it again.
+    let aws = aws(&world).await;
+    let before = found["status"]["stream"]["arn"].clone();
+    let stream = aws.describe_stream(&StreamId::Name("door".parse().unwrap())).await.unwrap();
+    aws.delete_stream(&stream).await.unwrap();
+    let anew = |found: &Value| {
+        found["status"]["stream"]["arn"] != before && says(found, "StreamResolved", "True", "Created")
+    };
+    world.until(&world.ingests(), "door", "another stream", anew).await.unwrap();
+    world.says("door", "MediaFlowing", "True", "Streaming").await.unwrap();
     master.stop().await;
     let gone =
         |found: &Value| condition(found, "MediaFlowing").is_some_and(|media| media["status"] == "False");

@@ -62,12 +62,13 @@ async fn what_is_not_permitted_gets_nothing_and_stops() {
 
     // One that is permitted, when its channel and stream may be created.
     patch_policy(&world, &policy, json!({"create": null})).await;
-    let new = json!({"channel": {"createIfMissing": true}, "stream": {"createIfMissing": true}});
-    create(&world, "door", new.clone()).await;
+    let name = format!("{namespace}-front");
+    let made = json!({"name": name, "createIfMissing": true});
+    let new = json!({"channel": made, "stream": made});
+    create(&world, "door", new).await;
     let found = world.says("door", "StreamResolved", "True", "Created").await.unwrap();
     world.until(&world.deployments(), "door-agent", "a Deployment", Value::is_object).await.unwrap();
-    // What it made bears its namespace, by which IAM goes.
-    assert_eq!(found["status"]["stream"]["name"], format!("{namespace}-door"));
+    assert_eq!(found["status"]["stream"]["name"], name);
 
     // What was permitted and is not any more stops; that it is paused is its author's wish.
     world

@@ -26,6 +26,8 @@ pub enum Obstacle {
     Interrupted,
     /// The other side says that it is no use.
     Refused,
+    /// What it writes to is not there.
+    Missing,
     /// Permissions or credentials are missing.
     Denied,
 }
@@ -37,6 +39,7 @@ enum Severity {
     /// GStreamer fails.
     Pipeline,
     Refused,
+    Missing,
     Denied,
 }
 
@@ -45,6 +48,7 @@ impl From<Obstacle> for Severity {
         match obstacle {
             Obstacle::Interrupted => Self::Interrupted,
             Obstacle::Refused => Self::Refused,
+            Obstacle::Missing => Self::Missing,
             Obstacle::Denied => Self::Denied,
         }
     }
@@ -57,6 +61,8 @@ pub struct Words {
     pub interrupted: &'static str,
     /// Reason of [`Obstacle::Refused`], one CamelCase word.
     pub refused: &'static str,
+    /// Reason of [`Obstacle::Missing`], one CamelCase word.
+    pub missing: &'static str,
     /// Who does not take the media, in the message.
     pub receiver: &'static str,
 }
@@ -213,11 +219,12 @@ impl Delivery {
             Severity::Interrupted => (Phase::Streaming, Reason::Output(self.words.interrupted)),
             Severity::Pipeline => (Phase::Failed, Reason::PipelineFailed),
             Severity::Refused => (Phase::Failed, Reason::Output(self.words.refused)),
+            Severity::Missing => (Phase::Failed, Reason::Output(self.words.missing)),
             Severity::Denied => (Phase::Failed, Reason::Failure(FailureKind::AccessDenied)),
         };
         let message = match found.severity {
             Severity::Pipeline => format!("media arrives, and cannot be recorded: {}", found.message),
-            Severity::Interrupted | Severity::Refused | Severity::Denied => format!(
+            Severity::Interrupted | Severity::Refused | Severity::Missing | Severity::Denied => format!(
                 "media arrives and waits, because {} does not take it: {}",
                 self.words.receiver, found.message
             ),
@@ -244,8 +251,12 @@ pub(super) fn view<'a>(view: View, deliveries: impl Iterator<Item = &'a Delivery
 mod tests {
     use super::*;
 
-    const WORDS: Words =
-        Words { interrupted: "LiveInterrupted", refused: "LiveRefused", receiver: "the server" };
+    const WORDS: Words = Words {
+        interrupted: "LiveInterrupted",
+        refused: "LiveRefused",
+        missing: "LiveNotFound",
+        receiver: "the server",
+    };
 
     fn streaming() -> View {
         View {

@@ -27,7 +27,12 @@ struct Files {
 
 impl Files {
     fn new(folder: &Path) -> Arc<Self> {
-        let words = Words { interrupted: "FileInterrupted", refused: "FileRefused", receiver: "the disk" };
+        let words = Words {
+            interrupted: "FileInterrupted",
+            refused: "FileRefused",
+            missing: "FileNotFound",
+            receiver: "the disk",
+        };
         Arc::new(Self {
             folder: folder.to_owned(),
             next: AtomicU32::new(0),

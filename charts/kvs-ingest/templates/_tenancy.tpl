@@ -32,6 +32,11 @@ Null is as good as nothing in an object, hence the filters.
   values: "(OBJ.spec.channel.?createIfMissing.orValue(false) ? ['spec.channel'] : []) + (OBJ.spec.stream.?createIfMissing.orValue(false) ? ['spec.stream'] : [])"
   permitted: params.spec.create
   message: "v + '.createIfMissing: creating is not permitted by KvsIngestPolicy ' + params.metadata.name"
+- name: adopt
+  field: adopt
+  values: "(OBJ.spec.channel.?adopt.orValue(false) ? ['spec.channel'] : []) + (OBJ.spec.stream.?adopt.orValue(false) ? ['spec.stream'] : [])"
+  permitted: params.spec.adopt
+  message: "v + '.adopt: adopting is not permitted by KvsIngestPolicy ' + params.metadata.name"
 - name: maxRetentionHours
   field: spec.stream.retentionHours
   values: "[OBJ.spec.stream.?retentionHours.orValue(null)].filter(v, v != null)"

@@ -80,7 +80,7 @@ pub struct ResolvedChannel {
     /// Its ARN, once it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    /// The operator created it for this object.
+    /// It is this object's own by its tags: created for it, or adopted.
     #[serde(skip_serializing_if = "is_false")]
     pub created: bool,
 }
@@ -97,7 +97,7 @@ pub struct ResolvedStream {
     /// Hours for which it keeps its fragments.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_hours: Option<u32>,
-    /// The operator created it for this object.
+    /// It is this object's own by its tags: created for it, or adopted.
     #[serde(skip_serializing_if = "is_false")]
     pub created: bool,
 }

@@ -55,6 +55,11 @@ pub struct KvsIngestPolicySpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "bool")]
     pub create: Option<bool>,
+    /// May channels and streams that exist be adopted (adopt)? Who adopts a stream may have it kept longer, and deleted.
+    /// Default: yes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
+    pub adopt: Option<bool>,
     /// The most that spec.stream.retentionHours may be.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32", range(min = 1, max = 87_600))]

@@ -93,8 +93,8 @@ pub struct KvsIngestSpec {
     pub channel: ChannelSpec,
     /// The stream in which its media is stored.
     pub stream: StreamSpec,
-    /// What becomes of a channel or stream that the operator created when this object is deleted. What it found is
-    /// never touched.
+    /// What becomes of a channel or stream that the operator created for this object, or adopted, when it is deleted. What
+    /// it found is never touched, and a stream that another object uses is kept.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
     /// Which media, and how.
@@ -210,9 +210,13 @@ pub struct ChannelSpec {
         )
     )]
     pub arn: Option<String>,
-    /// Create it when it does not exist. Needs a name.
+    /// Create it when it does not exist, and again when it is deleted meanwhile. Needs a name.
     #[serde(default)]
     pub create_if_missing: bool,
+    /// Take a channel that exists as this object's own: tag it, and with `deletionPolicy: Delete` delete it with the
+    /// object. Refused while its tags name another object that lives, or another cluster.
+    #[serde(default)]
+    pub adopt: bool,
 }
 
 /// A stream: exactly one of name and ARN. Immutable.
@@ -257,11 +261,16 @@ pub struct StreamSpec {
         )
     )]
     pub arn: Option<String>,
-    /// Create it when it does not exist. Needs a name.
+    /// Create it when it does not exist, and again when it is deleted meanwhile. Needs a name.
     #[serde(default)]
     pub create_if_missing: bool,
-    /// Hours for which the stream keeps its fragments. A stream that is created without gets 24. On a stream that
-    /// exists it is raised to this, and never lowered.
+    /// Take a stream that exists as this object's own: tag it, raise its retention, and with `deletionPolicy: Delete`
+    /// delete it with the object, with all media in it. Refused while its tags name another object that lives, or another
+    /// cluster.
+    #[serde(default)]
+    pub adopt: bool,
+    /// Hours for which the stream keeps its fragments. A stream that is created without gets 24. That of a stream that is
+    /// this object's own (created for it, or adopted) is raised to this; it is never lowered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "crd", schemars(range(min = 1, max = 87_600)))]
     pub retention_hours: Option<u32>,

@@ -91,12 +91,12 @@ impl KvsIngestSpec {
         if !is_region(region) {
             errors.add("spec.region", format!("{region:?} is not a region such as eu-central-1"));
         }
-        let ChannelSpec { name, arn, create_if_missing } = channel;
+        let ChannelSpec { name, arn, create_if_missing, adopt: _ } = channel;
         errors.name_or_arn("spec.channel", "channel", region, name.as_deref(), arn.as_deref());
         if *create_if_missing && name.is_none() && arn.is_some() {
             errors.add("spec.channel.createIfMissing", "a channel can only be created by name, not by arn");
         }
-        let StreamSpec { name, arn, create_if_missing, retention_hours, kms_key_id, tags } = stream;
+        let StreamSpec { name, arn, create_if_missing, adopt: _, retention_hours, kms_key_id, tags } = stream;
         errors.name_or_arn("spec.stream", "stream", region, name.as_deref(), arn.as_deref());
         if *create_if_missing && name.is_none() && arn.is_some() {
             errors.add("spec.stream.createIfMissing", "a stream can only be created by name, not by arn");

@@ -41,10 +41,11 @@ fn arn(kind: &'static str, region: String) -> impl Strategy<Value = String> {
 
 fn channel(region: String) -> impl Strategy<Value = ChannelSpec> {
     prop_oneof![
-        (name(), any::<bool>()).prop_map(|(name, create_if_missing)| ChannelSpec {
+        (name(), any::<bool>(), any::<bool>()).prop_map(|(name, create_if_missing, adopt)| ChannelSpec {
             name: Some(name),
             arn: None,
-            create_if_missing
+            create_if_missing,
+            adopt,
         }),
         arn("channel", region).prop_map(|arn| ChannelSpec { arn: Some(arn), ..ChannelSpec::default() }),
     ]
@@ -56,11 +57,12 @@ fn stream(region: String) -> impl Strategy<Value = StreamSpec> {
         arn("stream", region).prop_map(|arn| (None, Some(arn), false)),
     ];
     let tags = prop::collection::btree_map("[a-zA-Z0-9 ]{1,128}", "\\PC{0,64}", 0..4);
-    (which, of(1u32..=87_600), of("[a-z0-9/:-]{1,64}"), tags).prop_map(
-        |((name, arn, create_if_missing), retention_hours, kms_key_id, tags)| StreamSpec {
+    (which, any::<bool>(), of(1u32..=87_600), of("[a-z0-9/:-]{1,64}"), tags).prop_map(
+        |((name, arn, create_if_missing), adopt, retention_hours, kms_key_id, tags)| StreamSpec {
             name,
             arn,
             create_if_missing,
+            adopt,
             retention_hours,
             kms_key_id,
             tags,

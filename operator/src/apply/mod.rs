@@ -7,7 +7,8 @@ use http::HeaderValue;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, Patch, PatchParams, Request};
 use kube::{Client, Resource, ResourceExt};
-use kvs_ingest_api::{API_VERSION, KIND, KvsIngest, KvsIngestStatus};
+use kvs_ingest_api::{API_VERSION, KIND, KvsIngest};
+use serde::Serialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
 use tracing::Instrument;
@@ -169,7 +170,7 @@ impl Applier {
             match self.write(WHAT, api.patch(&name, &PatchParams::apply(MANAGER), &patch)).await {
                 Err(ApplyError::Api { what, source }) if is_refused(&source) => {
                     match within("get Deployment", api.get_opt(&name)).await? {
-                        Some(found) if found.belongs_to(uid) => {
+                        Some(found) if found.is_of(uid) => {
                             self.write(WHAT, api.patch(&name, &forced, &patch)).await
                         }
                         Some(_) => Err(ApplyError::NotOurs(name)),
@@ -188,7 +189,7 @@ impl Applier {
     pub async fn apply_status(
         &self,
         object: &CachedIngest,
-        status: &KvsIngestStatus,
+        status: &impl Serialize,
     ) -> Result<(), ApplyError> {
         let body = json!({
             "apiVersion": API_VERSION,

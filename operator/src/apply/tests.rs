@@ -1,3 +1,4 @@
+use kvs_ingest_api::KvsIngestStatus;
 use serde_json::{Value, json};
 
 use super::*;

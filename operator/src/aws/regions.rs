@@ -9,9 +9,12 @@ use kvs_aws::AwsContext;
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
+#[cfg(test)]
+use super::control::Control;
 use super::region::Region;
 use crate::bulkhead::{Bulkhead, Place};
 use crate::conditions::ConditionUpdate;
+use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::reason::Reason;
 
@@ -78,6 +81,7 @@ pub struct Regions {
     used: Mutex<Recent<Arc<OnceCell<Arc<Region>>>>>,
     bulkhead: Bulkhead,
     quota_share: f64,
+    leading: Leadership,
     metrics: Arc<Metrics>,
 }
 
@@ -98,9 +102,22 @@ impl Deref for Entered<'_> {
 impl Regions {
     /// `concurrency`: reconciles at the same time, of which those that wait for one region leave some to others.
     #[must_use]
-    pub fn new(allowed: Vec<String>, concurrency: usize, quota_share: f64, metrics: Arc<Metrics>) -> Self {
-        let bulkhead = Bulkhead::new(concurrency);
-        Self { allowed, first: OnceCell::new(), used: Mutex::default(), bulkhead, quota_share, metrics }
+    pub fn new(
+        allowed: Vec<String>,
+        concurrency: usize,
+        quota_share: f64,
+        leading: Leadership,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let (first, used, bulkhead) = (OnceCell::new(), Mutex::default(), Bulkhead::new(concurrency));
+        Self { allowed, first, used, bulkhead, quota_share, leading, metrics }
+    }
+
+    /// Something else in the place of AWS in this region.
+    #[cfg(test)]
+    pub(super) fn stand_in(&self, name: &str, control: Arc<dyn Control>) {
+        let region = Region::new(control, self.quota_share, self.leading.clone(), self.metrics.clone());
+        assert!(self.used.lock().get(name).set(Arc::new(region)).is_ok(), "{name} is in use");
     }
 
     /// The region, for one who may be declared there by this release.
@@ -117,6 +134,26 @@ impl Regions {
 
     /// The region, for what may have been made there while it was allowed.
     pub(super) async fn enter_any(&self, name: &str) -> Result<Entered<'_>, ConditionUpdate> {
+        let used = self.used.lock().find(name);
+        let region = match used.as_ref().and_then(|used| used.get()) {
+            Some(region) => region.clone(),
+            None => self.connect(name).await?,
+        };
+        match self.bulkhead.enter(name).await {
+            Some(place) => Ok(Entered { region, _place: place }),
+            None if region.is_silent() => Err(ConditionUpdate::unknown(
+                Reason::AwsUnavailable,
+                format!("AWS does not answer in {name}; the calls before this one wait, too"),
+            )),
+            None => {
+                self.metrics.put_off("region");
+                Err(ConditionUpdate::unknown(Reason::AwsBusy, format!("many objects ask AWS in {name}")))
+            }
+        }
+    }
+
+    /// To a region that was not used for a while.
+    async fn connect(&self, name: &str) -> Result<Arc<Region>, ConditionUpdate> {
         let not_configured = |error: kvs_aws::ContextError| {
             ConditionUpdate::unknown(Reason::AwsNotConfigured, format!("the operator's AWS access: {error}"))
         };
@@ -133,21 +170,11 @@ impl Regions {
             } else {
                 AwsContext::builder().region(name).sharing(first).build().await?
             };
-            let control = ControlPlane::new(&context);
-            Ok(Arc::new(Region::new(control, self.quota_share, self.metrics.clone())))
+            let control = Arc::new(ControlPlane::new(&context));
+            let (leading, metrics) = (self.leading.clone(), self.metrics.clone());
+            Ok(Arc::new(Region::new(control, self.quota_share, leading, metrics)))
         };
-        let region = cell.get_or_try_init(make).await.map_err(not_configured)?.clone();
-        match self.bulkhead.enter(name).await {
-            Some(place) => Ok(Entered { region, _place: place }),
-            None if region.is_silent() => Err(ConditionUpdate::unknown(
-                Reason::AwsUnavailable,
-                format!("AWS does not answer in {name}; the calls before this one wait, too"),
-            )),
-            None => {
-                self.metrics.put_off("region");
-                Err(ConditionUpdate::unknown(Reason::AwsBusy, format!("many objects ask AWS in {name}")))
-            }
-        }
+        Ok(cell.get_or_try_init(make).await.map_err(not_configured)?.clone())
     }
 }
 
@@ -178,20 +205,25 @@ impl<T> Default for Recent<T> {
 impl<T: Clone + Default> Recent<T> {
     /// That of this name, a new one perhaps.
     fn get(&mut self, name: &str) -> T {
-        let found = self.0.iter().position(|(used, _)| used == name);
-        let entry = match found {
-            Some(index) => self.0.remove(index),
-            None => {
-                if self.0.len() >= MOST {
-                    // Who uses it still goes on with it.
-                    self.0.remove(0);
-                }
-                (name.to_owned(), T::default())
-            }
-        };
+        if let Some(value) = self.find(name) {
+            return value;
+        }
+        if self.0.len() >= MOST {
+            // Who uses it still goes on with it.
+            self.0.remove(0);
+        }
+        let value = T::default();
+        self.0.push((name.to_owned(), value.clone()));
+        value
+    }
+
+    /// That of this name, if it is remembered.
+    fn find(&mut self, name: &str) -> Option<T> {
+        let index = self.0.iter().position(|(used, _)| used == name)?;
+        let entry = self.0.remove(index);
         let value = entry.1.clone();
         self.0.push(entry);
-        value
+        Some(value)
     }
 }
 
@@ -200,7 +232,13 @@ mod tests {
     use super::*;
 
     fn regions(allowed: &[&str]) -> Regions {
-        Regions::new(allowed.iter().map(|name| (*name).to_owned()).collect(), 8, 1.0, Arc::default())
+        Regions::new(
+            allowed.iter().map(|name| (*name).to_owned()).collect(),
+            8,
+            1.0,
+            tokio::sync::watch::channel(true).1,
+            Arc::default(),
+        )
     }
 
     async fn refusal(regions: &Regions, name: &str) -> String {

@@ -10,6 +10,7 @@ use crate::build::{AgentDefaults, ResolvedNames};
 use crate::conditions::find;
 use crate::context::Settings;
 use crate::names;
+use crate::office::take_office;
 use crate::report::AgentView;
 use crate::scripted::{ScriptedServer, server};
 
@@ -83,7 +84,7 @@ fn operator(server: &ScriptedServer, object: Value, deployment: Option<Value>) -
     }
     let caches = Caches { objects, deployments, deployment_filter: Arc::default() };
     context.caches.lock().insert(None, caches);
-    context.ready.send_replace(true);
+    take_office(&context);
     (context, object)
 }
 

@@ -179,11 +179,13 @@ fn ready(
     if let Some(message) = &observed.failed {
         return ConditionUpdate::unknown(Reason::ReconcileFailed, message.clone());
     }
-    for (resource, update) in [("Channel", channel), ("Stream", stream)] {
-        if !update.is_met() {
-            let reason = update.reason.clone().in_summary(resource);
-            return ConditionUpdate { reason, ..update.clone() };
-        }
+    let mut unmet =
+        [("Channel", channel), ("Stream", stream)].into_iter().filter(|(_, update)| !update.is_met());
+    // Of two, not the one that waits for the other.
+    let first = unmet.clone().find(|(_, update)| !update.reason.waits_for_other()).or_else(|| unmet.next());
+    if let Some((resource, update)) = first {
+        let reason = update.reason.clone().in_summary(resource);
+        return ConditionUpdate { reason, ..update.clone() };
     }
     if agent.reason.is_of_the_deployment() {
         return agent.clone();
@@ -223,7 +225,11 @@ fn ready(
                 let reason = Reason::from(&*ready.reason);
                 ConditionUpdate::met(reason, ready.message.clone()).with_next(agent.next)
             }
-            Some(ready) if is_true(before, condition::AGENT_AVAILABLE) && !observed.suspended => {
+            Some(ready)
+                if is_true(before, condition::AGENT_AVAILABLE)
+                    && was_the_agents(before)
+                    && !observed.suspended =>
+            {
                 ConditionUpdate::stalled(Reason::from(&*ready.reason), ready.message.clone())
             }
             _ => available(agent),
@@ -238,9 +244,15 @@ fn still_fails(before: &KvsIngestStatus, observed: &Observed) -> bool {
     };
     let old = (ConditionStatus::of(old), Reason::from(&*old.reason));
     observed.agent == AgentView::NotAsked
+        && was_the_agents(before)
         && old == (agent.status, agent.reason.clone())
         && find(before, condition::STALLED)
             .is_some_and(|stalled| Reason::from(&*stalled.reason) != agent.reason)
+}
+
+/// Nothing but the agent was in the way of Ready.
+fn was_the_agents(before: &KvsIngestStatus) -> bool {
+    is_true(before, condition::CHANNEL_RESOLVED) && is_true(before, condition::STREAM_RESOLVED)
 }
 
 fn available(agent: &ConditionUpdate) -> ConditionUpdate {
@@ -291,7 +303,7 @@ fn media(before: &KvsIngestStatus, observed: &Observed) -> ConditionUpdate {
 
 /// Puts a condition in. Its message stays while status, reason and cause do: how long something has lasted would be a
 /// write each time. Another cause is told.
-fn set(
+pub(crate) fn set(
     conditions: &mut Vec<Condition>,
     before: &KvsIngestStatus,
     kind: &str,

@@ -111,8 +111,9 @@ pub(super) fn asked(spec: &KvsIngestSpec) -> Vec<Asked<'_>> {
         termination_grace_period_seconds: _,
         pod,
     } = spec;
-    let ChannelSpec { name: channel_name, arn: channel_arn, create_if_missing: _ } = channel;
-    let StreamSpec { name, arn, create_if_missing: _, retention_hours: _, kms_key_id, tags } = stream;
+    let ChannelSpec { name: channel_name, arn: channel_arn, create_if_missing: _, adopt: _ } = channel;
+    let StreamSpec { name, arn, create_if_missing: _, adopt: _, retention_hours: _, kms_key_id, tags } =
+        stream;
     let PodSpec {
         labels,
         annotations,

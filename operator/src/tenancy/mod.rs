@@ -122,6 +122,7 @@ pub(crate) fn forbidden_by_policy(
         channels: _,
         streams: _,
         create,
+        adopt,
         max_retention_hours,
         kms_keys: _,
         stream_tags: _,
@@ -156,14 +157,15 @@ pub(crate) fn forbidden_by_policy(
         let message = format!("{message} by KvsIngestPolicy {name}");
         errors.push(FieldError { path: path.to_owned(), message });
     };
-    if *create == Some(false) {
-        for (path, asked) in [
-            ("spec.channel.createIfMissing", spec.channel.create_if_missing),
-            ("spec.stream.createIfMissing", spec.stream.create_if_missing),
-        ] {
-            if asked {
-                forbid(path, "creating is not permitted");
-            }
+    let switches = [
+        (create, "creating", "spec.channel.createIfMissing", spec.channel.create_if_missing),
+        (create, "creating", "spec.stream.createIfMissing", spec.stream.create_if_missing),
+        (adopt, "adopting", "spec.channel.adopt", spec.channel.adopt),
+        (adopt, "adopting", "spec.stream.adopt", spec.stream.adopt),
+    ];
+    for (permitted, what, path, asked) in switches {
+        if asked && *permitted == Some(false) {
+            forbid(path, &format!("{what} is not permitted"));
         }
     }
     if let (Some(most), Some(hours)) = (max_retention_hours, spec.stream.retention_hours)

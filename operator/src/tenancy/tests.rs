@@ -155,6 +155,8 @@ fn what_is_no_list_is_forbidden_too() {
             json!({"create": false}),
             "spec.stream.createIfMissing",
         ),
+        (json!({"channel": {"adopt": true}}), json!({"adopt": false}), "spec.channel.adopt"),
+        (json!({"stream": {"adopt": true}}), json!({"adopt": false}), "spec.stream.adopt"),
         (
             json!({"stream": {"retentionHours": 25}}),
             json!({"maxRetentionHours": 24}),

@@ -96,6 +96,20 @@ impl DeploymentLite {
     }
 }
 
+impl DeploymentLite {
+    /// It was made by this operator for an object of its name, and belongs to nobody: somebody has taken its owner away.
+    #[must_use]
+    pub fn is_orphan(&self) -> bool {
+        controller(self.metadata.owner_references.as_ref()).is_none() && self.hash.is_some()
+    }
+
+    /// Does it belong to the object with this uid, or is to?
+    #[must_use]
+    pub fn is_of(&self, uid: &str) -> bool {
+        self.belongs_to(uid) || self.is_orphan()
+    }
+}
+
 fn controller(owners: Option<&Vec<OwnerReference>>) -> Option<&OwnerReference> {
     owners?.iter().find(|owner| owner.controller == Some(true))
 }

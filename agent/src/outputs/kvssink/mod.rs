@@ -24,7 +24,12 @@ use plugin::Plugin;
 use prometheus_client::encoding::DescriptorEncoder;
 use std::sync::Arc;
 
-const WORDS: Words = Words { interrupted: "StorageInterrupted", refused: "StorageRefused", receiver: "KVS" };
+const WORDS: Words = Words {
+    interrupted: "StorageInterrupted",
+    refused: "StorageRefused",
+    missing: "StreamNotFound",
+    receiver: "KVS",
+};
 
 /// Stores in a KVS stream.
 pub struct Kvssink {
