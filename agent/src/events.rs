@@ -145,6 +145,7 @@ pub struct Events {
     pipelines_opened: Counter,
     pipelines_broken: Counter,
     signaling_malformed: Counter,
+    pipeline_warnings: Counter,
 }
 
 impl Events {
@@ -192,6 +193,11 @@ impl Events {
             "signaling_frames_malformed",
             "Signaling frames that were no message",
             self.signaling_malformed.clone(),
+        );
+        registry.register(
+            "pipeline_warnings",
+            "Warnings of GStreamer elements, after which the pipeline went on",
+            self.pipeline_warnings.clone(),
         );
     }
 
@@ -291,7 +297,10 @@ impl Events {
                 self.pipelines_broken.inc();
                 tracing::error!(?retry_in, "the pipeline broke and is rebuilt: {message}");
             }
-            Event::PipelineWarning { message } => tracing::warn!("pipeline: {message}"),
+            Event::PipelineWarning { message } => {
+                let before = self.pipeline_warnings.inc();
+                warn_seldom!(before, "pipeline: {message}");
+            }
             Event::SignalingMalformed { what, reason } => {
                 let before = self.signaling_malformed.inc();
                 warn_seldom!(

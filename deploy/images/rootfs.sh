@@ -57,8 +57,8 @@ for file in $libraries ${origins:-}; do
     package="$(dpkg-query --search "$real" "/usr${real#/usr}" "${real#/usr}" 2>/dev/null | head -n 1 | cut -d: -f1)"
     # Unpacked, not installed: dpkg does not know whose it is.
     [ -n "$package" ] || case "$real" in
-        */libgstcodec* | */libgstbad*) package=libgstreamer-plugins-bad1.0-0 ;;
-        */gstreamer-1.0/*) package=gstreamer1.0-plugins-bad ;;
+        */libgstvoaacenc.so) package=gstreamer1.0-plugins-bad ;;
+        */gstreamer-1.0/*) package=gstreamer1.0-plugins-base ;;
     esac
     notice="/usr/share/doc/$package/copyright"
     if [ -n "$package" ] && [ -e "$notice" ]; then
