@@ -41,6 +41,8 @@ pub struct AgentDefaults {
     pub resources: ResourceRequirements,
     /// Environment of every agent: endpoints, a CA.
     pub env: BTreeMap<String, String>,
+    /// Seccomp profile on the nodes, relative to the folder of their kubelets; `None`: that of the runtime.
+    pub seccomp_profile: Option<String>,
 }
 
 impl AgentDefaults {
@@ -65,6 +67,7 @@ impl AgentDefaults {
                 ..ResourceRequirements::default()
             },
             env: BTreeMap::new(),
+            seccomp_profile: None,
         }
     }
 }
@@ -312,10 +315,7 @@ fn template(
                 run_as_user: Some(NON_ROOT),
                 run_as_group: Some(NON_ROOT),
                 fs_group: Some(NON_ROOT),
-                seccomp_profile: Some(SeccompProfile {
-                    type_: "RuntimeDefault".to_owned(),
-                    localhost_profile: None,
-                }),
+                seccomp_profile: Some(seccomp_profile(defaults)),
                 ..PodSecurityContext::default()
             }),
             service_account_name: service_account_name.clone(),
@@ -338,6 +338,11 @@ fn template(
             ..PodSpec::default()
         }),
     }
+}
+
+fn seccomp_profile(defaults: &AgentDefaults) -> SeccompProfile {
+    let type_ = if defaults.seccomp_profile.is_some() { "Localhost" } else { "RuntimeDefault" };
+    SeccompProfile { type_: type_.to_owned(), localhost_profile: defaults.seccomp_profile.clone() }
 }
 
 fn pull_secrets(own: &[LocalObjectReference], defaults: &AgentDefaults) -> Option<Vec<LocalObjectReference>> {

@@ -37,6 +37,9 @@ struct Cli {
     /// Environment of every agent, NAME=VALUE; may be repeated
     #[arg(long, value_name = "NAME=VALUE")]
     agent_env: Vec<String>,
+    /// Seccomp profile of agents, a file in the folder of each node's kubelet; none: that of the container runtime
+    #[arg(long, env = "KVS_INGEST_AGENT_SECCOMP_PROFILE", value_name = "PATH")]
+    agent_seccomp_profile: Option<String>,
     /// Marks what is created in AWS; two clusters of one account need different names
     #[arg(long, env = "KVS_INGEST_CLUSTER", default_value = "default")]
     cluster: String,
@@ -206,6 +209,15 @@ fn settings(cli: &Cli) -> Result<Settings> {
         };
     }
     settings.agents.env = env;
+    if let Some(path) = &cli.agent_seccomp_profile {
+        // What the API server would say of every Deployment.
+        if path.is_empty() || path.starts_with('/') || path.split('/').any(|part| part == "..") {
+            bail!(
+                "--agent-seccomp-profile {path:?} is not a path below the kubelet's folder seccomp, without .."
+            );
+        }
+    }
+    settings.agents.seccomp_profile.clone_from(&cli.agent_seccomp_profile);
     settings.agents.image_pull_policy = cli.agent_image_pull_policy.map(ImagePullPolicy::from);
     settings.agents.image_pull_secrets.clone_from(&cli.agent_image_pull_secrets);
     if !(cli.rollouts_per_minute > 0.0 && cli.rollouts_per_minute.is_finite()) {

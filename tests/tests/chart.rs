@@ -198,6 +198,7 @@ fn what_is_set_arrives() -> Result<()> {
         "--agent-env=AWS_ENDPOINT_URL=https://kvs.test:8443/?a=1,2",
         "--agent-env=HTTPS_PROXY=http://proxy.test:3128",
         "--agent-env=NUMBER=17",
+        "--agent-seccomp-profile=kvs-ingest/agent.json",
         "--cluster=garage: east",
         "--namespaces=cameras",
         "--selector=site in (east, west),kind!=door",

@@ -8,6 +8,9 @@
 {{- range $name, $value := .Values.agent.env }}
 - {{ printf "--agent-env=%s=%v" $name $value | quote }}
 {{- end }}
+{{- with .Values.agent.seccompProfile }}
+- {{ printf "--agent-seccomp-profile=%s" . | quote }}
+{{- end }}
 - {{ printf "--cluster=%s" .Values.clusterName | quote }}
 {{- with .Values.watch.namespaces }}
 - {{ printf "--namespaces=%s" (uniq . | join ",") | quote }}
