@@ -103,6 +103,10 @@ pub enum Event {
     PipelineWarning {
         message: String,
     },
+    /// The task that receives the media of a connection has panicked.
+    MediaTaskPanicked {
+        message: String,
+    },
     /// A frame came over signaling that is no message.
     SignalingMalformed {
         what: String,
@@ -144,6 +148,7 @@ pub struct Events {
     pictures_incomplete: Counter,
     pipelines_opened: Counter,
     pipelines_broken: Counter,
+    media_task_panics: Counter,
     signaling_malformed: Counter,
     pipeline_warnings: Counter,
 }
@@ -188,6 +193,11 @@ impl Events {
             "pipelines_broken",
             "GStreamer pipelines that failed",
             self.pipelines_broken.clone(),
+        );
+        registry.register(
+            "media_task_panics",
+            "Panics of the task that receives media, each a defect of the agent",
+            self.media_task_panics.clone(),
         );
         registry.register(
             "signaling_frames_malformed",
@@ -300,6 +310,10 @@ impl Events {
             Event::PipelineWarning { message } => {
                 let before = self.pipeline_warnings.inc();
                 warn_seldom!(before, "pipeline: {message}");
+            }
+            Event::MediaTaskPanicked { message } => {
+                self.media_task_panics.inc();
+                tracing::error!("the task that receives media has panicked: {message}");
             }
             Event::SignalingMalformed { what, reason } => {
                 let before = self.signaling_malformed.inc();

@@ -155,7 +155,10 @@ impl Receive {
                     let events = pipelines.on_bus(event, Instant::now());
                     self.handle_pipeline_events(events, &mut state);
                 }
-                _ = report.tick() => self.report(&mut receiver, &pipelines, &mut state).await,
+                _ = report.tick() => {
+                    self.report(&mut receiver, &pipelines, &mut state).await;
+                    self.watch(&mut pipelines, &mut state);
+                }
                 count = media.recv_many(&mut burst, BURST) => {
                     if count == 0 {
                         break;
@@ -294,6 +297,22 @@ impl Receive {
                 PipelineEvent::Warning(message) => self.events.emit(Event::PipelineWarning { message }),
                 PipelineEvent::NeedKeyFrame => state.key_frame_wanted = true,
             }
+        }
+    }
+
+    /// Media that goes into a pipeline and does not come out: another pipeline may do.
+    fn watch(&self, pipelines: &mut Pipelines, state: &mut State) {
+        let now = Instant::now();
+        if pipelines.take_fed() {
+            self.config.outputs.fed(now);
+        }
+        if let Some(waited) = self.config.outputs.stalled(now) {
+            let why = format!(
+                "nothing of what was received in the last {} s has been stored, and nothing says why: GStreamer or the \
+                 upload stands still",
+                waited.as_secs()
+            );
+            self.handle_pipeline_events(pipelines.replace(why, now), state);
         }
     }
 

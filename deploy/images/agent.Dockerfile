@@ -19,9 +19,9 @@ FROM ${BASE}
 LABEL org.opencontainers.image.title="kvs-ingest agent" \
       org.opencontainers.image.licenses="Apache-2.0 AND LGPL-2.1-or-later"
 COPY --from=build /rootfs/ /
-# No scanner process, and the registry where the pod may write.
+# No scanner process, and the registry where a container may write whose root file system is read-only.
 ENV GST_PLUGIN_SYSTEM_PATH_1_0=/usr/lib/gstreamer-1.0 \
-    GST_REGISTRY_1_0=/tmp/gstreamer-registry.bin \
+    GST_REGISTRY_1_0=/dev/shm/gstreamer-registry.bin \
     GST_REGISTRY_FORK=no
 USER 65532:65532
 EXPOSE 8080

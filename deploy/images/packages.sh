@@ -24,8 +24,9 @@ done
 
 # Of the plugin packages a few files each are needed, and hardly any of the 600 MB that they depend on.
 plugins="gstreamer1.0-plugins-base gstreamer1.0-plugins-bad"
+# What dpkg does not know of them: rootfs.sh looks it up for the bill of materials.
 unpacked=/var/lib/kvs-ingest-plugins
-[ "$1" = agent ] && [ ! -e "$unpacked" ] || plugins=
+[ "$1" = agent ] && [ ! -d "$unpacked" ] || plugins=
 
 [ -n "$missing$plugins" ] || exit 0
 apt-get update -qq
@@ -38,9 +39,13 @@ if [ -n "$plugins" ]; then
     chmod 755 "$folder"
     # shellcheck disable=SC2086 # a list of words
     (cd "$folder" && apt-get download -qq -o APT::Sandbox::User=root $plugins)
+    mkdir "$folder/unpacked"
     for package in "$folder"/*.deb; do
         dpkg-deb --extract "$package" /
+        name="$(dpkg-deb --field "$package" Package)"
+        dpkg-deb --field "$package" >"$folder/unpacked/$name.control"
+        dpkg-deb --fsys-tarfile "$package" | tar --list | sed 's/^\.//' >"$folder/unpacked/$name.list"
     done
+    mv "$folder/unpacked" "$unpacked"
     rm -rf "$folder"
-    touch "$unpacked"
 fi

@@ -51,23 +51,39 @@ for folder in lib lib64; do
     fi
 done
 
-# What the licences of these libraries ask for.
-for file in $libraries ${origins:-}; do
-    real="$(readlink -f "$file")"
-    package="$(dpkg-query --search "$real" "/usr${real#/usr}" "${real#/usr}" 2>/dev/null | head -n 1 | cut -d: -f1)"
-    # Unpacked, not installed: dpkg does not know whose it is.
-    [ -n "$package" ] || case "$real" in
-        */libgstvoaacenc.so) package=gstreamer1.0-plugins-bad ;;
-        */gstreamer-1.0/*) package=gstreamer1.0-plugins-base ;;
-    esac
+# The package of a file: dpkg's, or one that packages.sh unpacked without it.
+unpacked=/var/lib/kvs-ingest-plugins
+package_of() {
+    dpkg-query --search "$1" "/usr${1#/usr}" "${1#/usr}" 2>/dev/null | head -n 1 | cut -d: -f1 | grep . && return
+    list="$(grep --files-with-matches --line-regexp --fixed-strings "$1" "$unpacked"/*.list | head -n 1)"
+    basename "$list" .list
+}
+
+# Which packages these are, as scanners and bills of materials find them in images without dpkg, and their licences, which
+# ask for it.
+mkdir -p "$rootfs/var/lib/dpkg/status.d"
+certificates=/etc/ssl/certs/ca-certificates.crt
+for file in $libraries ${origins:-} /usr/sbin/update-ca-certificates; do
+    package="$(package_of "$(readlink -f "$file")")"
+    if [ -z "$package" ]; then
+        echo "rootfs.sh: $file belongs to no package: nobody would see its security updates" >&2
+        exit 1
+    fi
+    if [ -e "$unpacked/$package.control" ]; then
+        cat "$unpacked/$package.control"
+    else
+        dpkg-query --status "$package"
+    fi >"$rootfs/var/lib/dpkg/status.d/$package"
     notice="/usr/share/doc/$package/copyright"
-    if [ -n "$package" ] && [ -e "$notice" ]; then
+    if [ -e "$notice" ]; then
         mkdir -p "$rootfs/usr/share/doc/$package"
         cp --dereference "$notice" "$rootfs$notice"
     fi
 done
+# Whose packages they are: without it a scanner does not know which advisories count.
+cp --dereference /etc/os-release "$rootfs/etc/os-release"
 
-cp --dereference /etc/ssl/certs/ca-certificates.crt "$rootfs/etc/ssl/certs/"
+cp --dereference "$certificates" "$rootfs/etc/ssl/certs/"
 echo 'root:x:0:0:root:/:/sbin/nologin
 nonroot:x:65532:65532:nonroot:/tmp:/sbin/nologin' >"$rootfs/etc/passwd"
 echo 'root:x:0:

@@ -27,6 +27,12 @@ pub enum AgentError {
     TimedOut,
     #[error("cannot be reached ({0}): is there a NetworkPolicy between operator and agent?")]
     Unreachable(String),
+    #[error(
+        "took the connection and ended it without an answer ({0}): does a service mesh ask for mTLS on port {port}? \
+         Leave that port of the agents out of it",
+        port = names::PORT
+    )]
+    HungUp(String),
     #[error("answered {0}")]
     Status(StatusCode),
     #[error("its answer is no status document: {0}")]
@@ -78,7 +84,12 @@ fn unreachable(error: hyper_util::client::legacy::Error) -> AgentError {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    AgentError::Unreachable(cause.to_string())
+    // Who cannot be connected to is behind a policy or gone; who hangs up afterwards is somebody else.
+    if error.is_connect() {
+        AgentError::Unreachable(cause.to_string())
+    } else {
+        AgentError::HungUp(cause.to_string())
+    }
 }
 
 #[cfg(test)]
@@ -94,6 +105,25 @@ mod tests {
         let listener = tokio::net::TcpListener::bind((address, names::PORT)).await.unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
         address.parse().unwrap()
+    }
+
+    /// The sidecar of a mesh with strict mTLS takes every connection, and resets what is no TLS.
+    #[tokio::test]
+    async fn a_connection_that_is_reset_tells_of_meshes() {
+        for (address, graceful) in [("127.0.3.6", false), ("127.0.3.7", true)] {
+            let listener = tokio::net::TcpListener::bind((address, names::PORT)).await.unwrap();
+            tokio::spawn(async move {
+                while let Ok((connection, _)) = listener.accept().await {
+                    let connection = connection.into_std().unwrap();
+                    let linger = (!graceful).then_some(Duration::ZERO);
+                    socket2::SockRef::from(&connection).set_linger(linger).unwrap();
+                }
+            });
+            let error = AgentClient::default().status(address.parse().unwrap()).await.unwrap_err();
+            assert!(matches!(error, AgentError::HungUp(_)), "{error}");
+            let words = error.to_string();
+            assert!(words.contains("service mesh") && words.contains("port 8080"), "{words}");
+        }
     }
 
     #[tokio::test]

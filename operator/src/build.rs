@@ -1,12 +1,14 @@
 //! Build: the Deployment of a `KvsIngest`, a pure function of the object, what AWS says, and the operator's settings.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, HTTPGetAction, KeyToPath,
-    LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
-    SeccompProfile, SecretVolumeSource, SecurityContext, Volume, VolumeMount,
+    Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
+    EnvVarSource, HTTPGetAction, KeyToPath, LocalObjectReference, PodSecurityContext, PodSpec,
+    PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretKeySelector, SecretVolumeSource,
+    SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
@@ -14,8 +16,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{Resource, ResourceExt};
 use kvs_ingest_api::pod::ImagePullPolicy;
 use kvs_ingest_api::{
-    AgentConfig, CONFIG_ENV, CredentialsSecretRef, DeletionPolicy, KvsIngest, KvsIngestSpec, RoleConfig,
-    StreamConfig, annotations,
+    AgentConfig, BufferingSpec, CONFIG_ENV, CaBundleRef, CredentialsSecretRef, DeletionPolicy, KvsIngest,
+    KvsIngestSpec, RoleConfig, StreamConfig, annotations,
 };
 use sha2::{Digest, Sha256};
 
@@ -27,10 +29,23 @@ const NON_ROOT: i64 = 65_532;
 const SPOOL_MARGIN_MIB: u32 = 64;
 /// Where the Secret of `credentialsSecretRef` is mounted.
 const CREDENTIALS: &str = "/var/run/secrets/kvs-ingest.dev/aws";
+/// Where the ConfigMap of `caBundleRef` is mounted.
+const CA_BUNDLE: &str = "/etc/kvs-ingest/ca";
+/// What the agent writes besides its spool: GStreamer's list of plugins, and the credentials file of the C++ `kvssink`. Every
+/// runtime gives a pod this folder, in memory; an `emptyDir` would make `kubectl drain` ask for --delete-emptydir-data.
+const SCRATCH: &str = "/dev/shm";
+/// Names of `emptyDir`s that do not keep the cluster autoscaler from taking a node away.
+const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
+/// A PEM file of roots beside the system's, as kvs-aws reads it.
+const CA_BUNDLE_ENV: &str = "AWS_CA_BUNDLE";
+/// The keys of [`AgentDefaults::proxy_secret`], each the variable of its name.
+const PROXY: [&str; 3] = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"];
 
 /// What the operator decides for all agents.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AgentDefaults {
+    /// The cluster's name in AWS: a part of the external id of roles that agents assume.
+    pub cluster: String,
     /// The image of this release.
     pub image: String,
     /// For objects that do not say when theirs is pulled.
@@ -39,8 +54,16 @@ pub struct AgentDefaults {
     pub image_pull_secrets: Vec<String>,
     /// For objects that say nothing of resources.
     pub resources: ResourceRequirements,
-    /// Environment of every agent: endpoints, a CA.
+    /// Environment of every agent: endpoints, proxies.
     pub env: BTreeMap<String, String>,
+    /// Where agents serve `/status` and their probes. An address that every pod has: `::` or `0.0.0.0`.
+    pub listen: IpAddr,
+    /// The platform gives uid, gid and fsGroup (OpenShift): pods must not name their own.
+    pub assigned_ids: bool,
+    /// In the namespace of each object that names none.
+    pub ca_bundle: Option<CaBundleRef>,
+    /// A Secret in the namespace of each object, whose keys `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` the agent gets.
+    pub proxy_secret: Option<String>,
     /// Seccomp profile on the nodes, relative to the folder of their kubelets; `None`: that of the runtime.
     pub seccomp_profile: Option<String>,
 }
@@ -48,7 +71,7 @@ pub struct AgentDefaults {
 impl AgentDefaults {
     /// What an agent with one 720p camera needs, and room.
     #[must_use]
-    pub fn new(image: impl Into<String>) -> Self {
+    pub fn new(cluster: impl Into<String>, image: impl Into<String>) -> Self {
         let list = |entries: &[(&str, &str)]| {
             Some(
                 entries
@@ -58,6 +81,7 @@ impl AgentDefaults {
             )
         };
         Self {
+            cluster: cluster.into(),
             image: image.into(),
             image_pull_policy: None,
             image_pull_secrets: Vec::new(),
@@ -67,6 +91,10 @@ impl AgentDefaults {
                 ..ResourceRequirements::default()
             },
             env: BTreeMap::new(),
+            listen: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            assigned_ids: false,
+            ca_bundle: None,
+            proxy_secret: None,
             seccomp_profile: None,
         }
     }
@@ -182,6 +210,7 @@ fn template(
         suspend: _,
         service_account_name,
         credentials_secret_ref,
+        ca_bundle_ref,
         role_arn: _,
         external_id: _,
         image,
@@ -213,23 +242,18 @@ fn template(
     let mut env = defaults.env.clone();
     env.extend(more_env.iter().map(|env| (env.name.clone(), env.value.clone())));
     env.insert("AWS_REGION".to_owned(), region.clone());
-    // GStreamer caches what plugins there are, and the root file system cannot be written.
-    env.insert("HOME".to_owned(), "/tmp".to_owned());
-    env.insert(CONFIG_ENV.to_owned(), agent_config(ingest, resolved, name).to_json());
-    let mut volumes = vec![Volume {
-        name: "tmp".to_owned(),
-        empty_dir: Some(EmptyDirVolumeSource {
-            size_limit: Some(Quantity("64Mi".to_owned())),
-            ..EmptyDirVolumeSource::default()
-        }),
-        ..Volume::default()
-    }];
-    let mut mounts =
-        vec![VolumeMount { name: "tmp".to_owned(), mount_path: "/tmp".to_owned(), ..VolumeMount::default() }];
+    // The root file system cannot be written.
+    env.insert("HOME".to_owned(), SCRATCH.to_owned());
+    env.insert("TMPDIR".to_owned(), SCRATCH.to_owned());
+    env.insert("GST_REGISTRY_1_0".to_owned(), format!("{SCRATCH}/gstreamer-registry.bin"));
+    env.insert(CONFIG_ENV.to_owned(), agent_config(ingest, resolved, defaults, name).to_json());
+    let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
     if let Some(spool) = &buffering.spool {
         // The agent keeps to its size. The kubelet, which ends a pod that does not, also counts folders and what is being
         // written.
         let limit = spool.size_mib.saturating_add(SPOOL_MARGIN_MIB);
+        // What is in it the agent sends before it ends. Who would rather keep the node says safe-to-evict: "false".
+        pod_annotations.entry(SAFE_TO_EVICT.to_owned()).or_insert_with(|| "spool".to_owned());
         volumes.push(Volume {
             name: "spool".to_owned(),
             empty_dir: Some(EmptyDirVolumeSource {
@@ -265,16 +289,45 @@ fn template(
         env.insert("AWS_SHARED_CREDENTIALS_FILE".to_owned(), format!("{CREDENTIALS}/credentials"));
     }
 
+    // The object's own word, its environment's, then the release's.
+    let release_bundle = defaults.ca_bundle.as_ref().filter(|_| !env.contains_key(CA_BUNDLE_ENV));
+    if let Some(CaBundleRef { name, key }) = ca_bundle_ref.as_ref().or(release_bundle) {
+        volumes.push(Volume {
+            name: "ca".to_owned(),
+            config_map: Some(ConfigMapVolumeSource {
+                name: name.clone(),
+                items: Some(vec![KeyToPath { key: key.clone(), path: "ca.crt".to_owned(), mode: None }]),
+                ..ConfigMapVolumeSource::default()
+            }),
+            ..Volume::default()
+        });
+        mounts.push(VolumeMount {
+            name: "ca".to_owned(),
+            mount_path: CA_BUNDLE.to_owned(),
+            read_only: Some(true),
+            ..VolumeMount::default()
+        });
+        env.insert(CA_BUNDLE_ENV.to_owned(), format!("{CA_BUNDLE}/ca.crt"));
+    }
+    let from_secret = |secret: &String| {
+        let absent = PROXY.iter().filter(|name| !env.contains_key(**name));
+        absent.map(|name| secret_variable(name, secret)).collect::<Vec<_>>()
+    };
+    let from_secret = defaults.proxy_secret.as_ref().map(from_secret).unwrap_or_default();
+
+    let listen = SocketAddr::new(defaults.listen, names::PORT);
+    let own_id = (!defaults.assigned_ids).then_some(NON_ROOT);
     let container = Container {
         name: names::CONTAINER.to_owned(),
         image: Some(image.clone().unwrap_or_else(|| defaults.image.clone())),
         image_pull_policy: image_pull_policy
             .or(defaults.image_pull_policy)
             .map(|policy| policy.as_str().to_owned()),
-        args: Some(vec![format!("--listen=[::]:{}", names::PORT), "--log-format=json".to_owned()]),
+        args: Some(vec![format!("--listen={listen}"), "--log-format=json".to_owned()]),
         env: Some(
             env.into_iter()
                 .map(|(name, value)| EnvVar { name, value: Some(value), value_from: None })
+                .chain(from_secret)
                 .collect(),
         ),
         ports: Some(vec![ContainerPort {
@@ -283,7 +336,7 @@ fn template(
             protocol: Some("TCP".to_owned()),
             ..ContainerPort::default()
         }]),
-        resources: Some(resources.clone().unwrap_or_else(|| defaults.resources.clone())),
+        resources: Some(resources.clone().unwrap_or_else(|| with_room(&defaults.resources, buffering))),
         liveness_probe: Some(Probe { failure_threshold: Some(3), ..probe("/livez", 10) }),
         readiness_probe: Some(Probe { failure_threshold: Some(2), ..probe("/readyz", 5) }),
         security_context: Some(SecurityContext {
@@ -293,7 +346,7 @@ fn template(
             run_as_non_root: Some(true),
             ..SecurityContext::default()
         }),
-        volume_mounts: Some(mounts),
+        volume_mounts: (!mounts.is_empty()).then_some(mounts),
         ..Container::default()
     };
     PodTemplateSpec {
@@ -312,14 +365,16 @@ fn template(
             priority_class_name: priority_class_name.clone(),
             security_context: Some(PodSecurityContext {
                 run_as_non_root: Some(true),
-                run_as_user: Some(NON_ROOT),
-                run_as_group: Some(NON_ROOT),
-                fs_group: Some(NON_ROOT),
+                run_as_user: own_id,
+                run_as_group: own_id,
+                fs_group: own_id,
                 seccomp_profile: Some(seccomp_profile(defaults)),
                 ..PodSecurityContext::default()
             }),
             service_account_name: service_account_name.clone(),
-            termination_grace_period_seconds: Some(i64::from(termination_grace_period_seconds.unwrap_or(30))),
+            termination_grace_period_seconds: Some(i64::from(
+                termination_grace_period_seconds.unwrap_or(KvsIngestSpec::TERMINATION_GRACE_PERIOD_SECONDS),
+            )),
             tolerations: (!tolerations.is_empty()).then(|| tolerations.clone()),
             topology_spread_constraints: (!topology_spread_constraints.is_empty()).then(|| {
                 let mut constraints = topology_spread_constraints.clone();
@@ -334,7 +389,7 @@ fn template(
                 }
                 constraints
             }),
-            volumes: Some(volumes),
+            volumes: (!volumes.is_empty()).then_some(volumes),
             ..PodSpec::default()
         }),
     }
@@ -343,6 +398,24 @@ fn template(
 fn seccomp_profile(defaults: &AgentDefaults) -> SeccompProfile {
     let type_ = if defaults.seccomp_profile.is_some() { "Localhost" } else { "RuntimeDefault" };
     SeccompProfile { type_: type_.to_owned(), localhost_profile: defaults.seccomp_profile.clone() }
+}
+
+/// The release's resources, with a memory limit that holds the buffer which the object asks for.
+fn with_room(resources: &ResourceRequirements, buffering: &BufferingSpec) -> ResourceRequirements {
+    let mut resources = resources.clone();
+    if let Some(limit) = resources.limits.as_mut().and_then(|limits| limits.get_mut("memory"))
+        && !buffering.fits(&limit.0)
+    {
+        *limit = Quantity(format!("{}Mi", buffering.needed_mib()));
+    }
+    resources
+}
+
+/// A variable that a Secret may have: one with a proxy's address alone has no `NO_PROXY`.
+fn secret_variable(name: &str, secret: &str) -> EnvVar {
+    let key = SecretKeySelector { key: name.to_owned(), name: secret.to_owned(), optional: Some(true) };
+    let value_from = EnvVarSource { secret_key_ref: Some(key), ..EnvVarSource::default() };
+    EnvVar { name: name.to_owned(), value: None, value_from: Some(value_from) }
 }
 
 fn pull_secrets(own: &[LocalObjectReference], defaults: &AgentDefaults) -> Option<Vec<LocalObjectReference>> {
@@ -356,8 +429,17 @@ fn pull_secrets(own: &[LocalObjectReference], defaults: &AgentDefaults) -> Optio
 }
 
 /// What the agent is told. A field that is the operator's own is not in it, so that its change restarts nothing.
-fn agent_config(ingest: &KvsIngest, resolved: &ResolvedNames, name: &str) -> AgentConfig {
+fn agent_config(
+    ingest: &KvsIngest,
+    resolved: &ResolvedNames,
+    defaults: &AgentDefaults,
+    name: &str,
+) -> AgentConfig {
     let spec = &ingest.spec;
+    // The operator's, not the author's: a trust policy that asks for it trusts this namespace and no other. One that stands
+    // in the spec is permitted by the administrator (`permit`).
+    let own = || names::external_id(&defaults.cluster, &ingest.namespace().unwrap_or_default());
+    let external_id = || Some(spec.external_id.clone().unwrap_or_else(own));
     AgentConfig {
         name: name.to_owned(),
         region: spec.region.clone(),
@@ -367,8 +449,9 @@ fn agent_config(ingest: &KvsIngest, resolved: &ResolvedNames, name: &str) -> Age
         ice: spec.ice.clone(),
         buffering: spec.buffering.clone(),
         spool_dir: spec.buffering.spool.as_ref().map(|_| names::SPOOL_DIR.to_owned()),
-        role: spec.role_arn.clone().map(|arn| RoleConfig { arn, external_id: spec.external_id.clone() }),
+        role: spec.role_arn.clone().map(|arn| RoleConfig { arn, external_id: external_id() }),
         log_level: spec.log_level,
+        termination_grace_period_seconds: spec.termination_grace_period_seconds,
     }
 }
 

@@ -2,9 +2,9 @@
 
 use kube::Resource;
 use kube::api::ObjectMeta;
-use kvs_ingest_api::{KvsIngest, KvsIngestSpec, KvsIngestStatus, annotations};
+use kvs_ingest_api::{DeletionPolicy, KvsIngest, KvsIngestSpec, KvsIngestStatus, annotations};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::lz4::{compress, decompress};
 
@@ -54,6 +54,47 @@ impl CachedIngest {
         let body: Body<KvsIngestSpec, KvsIngestStatus> = decompress(&self.body)?;
         let spec = body.spec.ok_or("it has no spec")?;
         Ok(KvsIngest { metadata: self.metadata.clone(), spec, status: body.status })
+    }
+
+    /// Of an object that cannot be read: its status as it came.
+    ///
+    /// # Errors
+    /// The body is broken.
+    pub fn raw_status(&self) -> Result<Option<Value>, String> {
+        Ok(decompress::<Body<Value>>(&self.body)?.status)
+    }
+
+    /// Of an object that cannot be read, what its deletion has to know: policy, region, and the names of channel and
+    /// stream.
+    ///
+    /// # Errors
+    /// Which of these cannot be read.
+    pub fn read_for_deletion(&self) -> Result<KvsIngest, String> {
+        let body: Body<Value> = decompress(&self.body)?;
+        let spec = body.spec.unwrap_or_default();
+        let policy: DeletionPolicy = match &spec["deletionPolicy"] {
+            Value::Null => DeletionPolicy::default(),
+            policy => serde_json::from_value(policy.clone())
+                .map_err(|error| format!("spec.deletionPolicy: {error}"))?,
+        };
+        let mut known = json!({"region": "", "channel": {}, "stream": {}});
+        if policy == DeletionPolicy::Delete {
+            known["region"] = spec["region"].clone();
+            for resource in ["channel", "stream"] {
+                for field in ["name", "arn", "createIfMissing", "adopt"] {
+                    let value = &spec[resource][field];
+                    if !value.is_null() {
+                        known[resource][field] = value.clone();
+                    }
+                }
+            }
+        }
+        let mut known: KvsIngestSpec =
+            serde_json::from_value(known).map_err(|error| format!("spec: {error}"))?;
+        known.deletion_policy = policy;
+        // What it says of channel and stream is a help, not more: AWS's tags decide.
+        let status = body.status.and_then(|status| serde_json::from_value(status).ok());
+        Ok(KvsIngest { metadata: self.metadata.clone(), spec: known, status })
     }
 
     /// Leaves who it is, for a queue that asks for no more.
@@ -138,5 +179,30 @@ mod tests {
         let cached: CachedIngest = serde_json::from_value(newer).unwrap();
         assert_eq!(cached.metadata.name.as_deref(), Some("door"));
         assert!(cached.read().unwrap_err().contains("expected a string"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_can_be_deleted() {
+        let mut newer = object();
+        newer["spec"]["media"] = json!("of another kind");
+        newer["spec"]["deletionPolicy"] = json!("Delete");
+        newer["status"]["shards"] = json!(4);
+        let cached: CachedIngest = serde_json::from_value(newer.clone()).unwrap();
+        cached.read().unwrap_err();
+        let read = cached.read_for_deletion().unwrap();
+        assert_eq!(read.spec.deletion_policy, DeletionPolicy::Delete);
+        assert_eq!(
+            (read.spec.region.as_str(), read.spec.stream.name.as_deref()),
+            ("eu-central-1", Some("s"))
+        );
+        assert_eq!(read.status.unwrap().deployment_generation, Some(1));
+        assert_eq!(cached.raw_status().unwrap().unwrap()["shards"], 4);
+        // What becomes of AWS's resources is not guessed.
+        newer["spec"]["deletionPolicy"] = json!("Archive");
+        let cached: CachedIngest = serde_json::from_value(newer.clone()).unwrap();
+        assert!(cached.read_for_deletion().unwrap_err().contains("spec.deletionPolicy"));
+        newer["spec"] = json!({"deletionPolicy": "Retain", "region": 7});
+        let cached: CachedIngest = serde_json::from_value(newer).unwrap();
+        assert_eq!(cached.read_for_deletion().unwrap().spec.deletion_policy, DeletionPolicy::Retain);
     }
 }

@@ -7,21 +7,25 @@ use std::time::{Duration, Instant};
 use kube::Client;
 use kube::runtime::reflector::{ObjectRef, Store};
 use parking_lot::Mutex;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use tokio::sync::{mpsc, watch};
 
 use crate::agent::AgentClient;
 use crate::apply::Applier;
-use crate::aws::Aws;
+use crate::aws::{Aws, Regions};
 use crate::build::AgentDefaults;
+use crate::bulkhead::Bulkhead;
 use crate::cached::CachedIngest;
 use crate::change_filter::ChangeFilter;
 use crate::events::Events;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::owners::{Claim, Owners};
-use crate::pace::{Backoff, RolloutBudget};
+use crate::pace::{Backoff, Bucket, RolloutBudget};
 use crate::poll::PollIntervals;
 use crate::state::ObjectStates;
+use crate::tenancy::{Policies, ReleaseRules};
 use crate::workload::DeploymentLite;
 
 /// What a person sets for the operator.
@@ -29,6 +33,8 @@ use crate::workload::DeploymentLite;
 pub struct Settings {
     /// Marks what is created in AWS.
     pub cluster: String,
+    /// Tells this release from others in the cluster: namespace and name of its lease.
+    pub release: String,
     pub agents: AgentDefaults,
     /// At most so many agents a minute are restarted because the operator changed, not their object.
     pub rollouts_per_minute: f64,
@@ -40,25 +46,33 @@ pub struct Settings {
     pub label_selector: Option<String>,
     /// Asks AWS again after so long, ± 20 %.
     pub aws_resync: Duration,
+    /// Regions that objects may name; empty: all that AWS has.
+    pub regions: Vec<String>,
     /// Share of each AWS quota of the account that the operator uses; more than 0.
     pub aws_quota_share: f64,
     pub poll: PollIntervals,
+    /// What authors of objects may ask for, in every namespace.
+    pub tenancy: ReleaseRules,
 }
 
 impl Settings {
     /// Defaults around this agent image.
     #[must_use]
     pub fn new(cluster: impl Into<String>, agent_image: impl Into<String>) -> Self {
+        let cluster = cluster.into();
         Self {
-            cluster: cluster.into(),
-            agents: AgentDefaults::new(agent_image),
+            agents: AgentDefaults::new(&cluster, agent_image),
+            release: cluster.clone(),
+            cluster,
             rollouts_per_minute: 60.0,
             concurrency: 32,
             debounce: Duration::from_secs(1),
             label_selector: None,
             aws_resync: Duration::from_secs(10 * 3600),
+            regions: Vec::new(),
             aws_quota_share: 0.5,
             poll: PollIntervals { shortest: Duration::from_secs(10), longest: Duration::from_secs(300) },
+            tenancy: ReleaseRules::default(),
         }
     }
 }
@@ -89,16 +103,28 @@ pub struct Context {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) settings: Settings,
     pub(crate) owners: Owners,
+    /// What the administrator of the cluster permits.
+    pub(crate) policies: Policies,
+    /// Whose agents are on a channel; there may be several.
+    pub(crate) channel_users: Owners,
     pub(crate) backoff: Backoff,
+    /// Spreads what would happen at one time.
+    pub(crate) chance: Mutex<StdRng>,
     pub(crate) rollouts: Mutex<RolloutBudget>,
+    /// The API server reads all events of a namespace to find those of a pod.
+    pub(crate) event_looks: Mutex<Bucket>,
     pub(crate) leading: Leadership,
     /// By namespace; `None`: of the whole cluster.
     pub(crate) caches: Mutex<HashMap<Option<String>, Caches>>,
     pub(crate) states: ObjectStates,
+    /// Of namespaces, so that the objects of one do not keep all others waiting.
+    pub(crate) namespaces: Bulkhead,
     /// Objects to be looked at now. Bounded; when it is full they are found at their next requeue.
     wake: mpsc::Sender<ObjectRef<CachedIngest>>,
     /// All caches have been filled once.
     pub(crate) ready: watch::Sender<bool>,
+    /// This operator leads, and what it remembers is of this term.
+    pub(crate) in_office: watch::Sender<bool>,
 }
 
 impl Context {
@@ -110,22 +136,35 @@ impl Context {
         leading: Leadership,
     ) -> (Self, mpsc::Receiver<ObjectRef<CachedIngest>>) {
         let (wake, woken) = mpsc::channel(1024);
+        let regions = Regions::new(
+            settings.regions.clone(),
+            usize::from(settings.concurrency),
+            settings.aws_quota_share,
+            leading.clone(),
+            metrics.clone(),
+        );
         let context = Self {
-            applier: Applier::new(client.clone(), leading.clone(), metrics.clone()),
+            applier: Applier::new(client.clone(), settings.release.clone(), leading.clone(), metrics.clone()),
             events: Events::new(client.clone(), leading.clone()),
             client,
-            aws: Aws::new(settings.cluster.clone(), settings.aws_quota_share, metrics.clone()),
+            aws: Aws::new(settings.cluster.clone(), regions),
             agents: AgentClient::default(),
             metrics,
             owners: Owners::default(),
+            policies: Policies::default(),
+            channel_users: Owners::default(),
             backoff: Backoff::default(),
+            chance: Mutex::new(StdRng::from_os_rng()),
             rollouts: Mutex::new(RolloutBudget::new(settings.rollouts_per_minute, Instant::now())),
+            event_looks: Mutex::new(Bucket::new(5.0, 10.0, Instant::now())),
+            namespaces: Bulkhead::new(usize::from(settings.concurrency)),
             settings,
             leading,
             caches: Mutex::default(),
             states: ObjectStates::default(),
             wake,
             ready: watch::Sender::new(false),
+            in_office: watch::Sender::new(false),
         };
         (context, woken)
     }
@@ -146,24 +185,25 @@ impl Context {
         self.states.forget(uid);
         self.backoff.forget(uid);
         self.rollouts.lock().forget(uid);
-        if let Some(heir) = self.owners.release(uid) {
+        self.channel_users.release(uid);
+        for heir in self.owners.release(uid) {
             self.wake_up(&heir);
         }
     }
 
     pub(crate) fn wake_up(&self, claim: &Claim) {
-        let object = ObjectRef::new(&claim.name).within(&claim.namespace);
-        if self.wake.try_send(object).is_err() {
-            tracing::warn!(
-                namespace = claim.namespace,
-                name = claim.name,
-                "not woken: it is looked at later"
-            );
+        self.wake_up_named(&claim.namespace, &claim.name);
+    }
+
+    pub(crate) fn wake_up_named(&self, namespace: &str, name: &str) {
+        if self.wake.try_send(ObjectRef::new(name).within(namespace)).is_err() {
+            tracing::warn!(namespace, name, "not woken: it is looked at later");
         }
     }
 
     pub(crate) fn count_waiting(&self) {
         let rollouts = self.rollouts.lock().waiting();
         self.metrics.waiting(self.backoff.len(), rollouts);
+        self.metrics.objects(&self.states.count_ready());
     }
 }

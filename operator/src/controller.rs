@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
+use kube::api::ObjectMeta;
 use kube::runtime::controller::{Action, Config};
-use kube::runtime::reflector::{ObjectRef, store};
+use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{Controller, WatchStreamExt, reflector};
 use kube::{Api, Resource, ResourceExt};
+use kvs_ingest_api::KvsIngestPolicy;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::wrappers::{ReceiverStream, WatchStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::cached::CachedIngest;
@@ -21,8 +23,9 @@ use crate::change_filter::ChangeFilter;
 use crate::context::{Caches, Context};
 use crate::metrics::Metrics;
 use crate::names;
-use crate::owners::Claim;
-use crate::reconcile::{ReconcileError, reconcile};
+use crate::office::take_office;
+use crate::reconcile::{ReconcileError, reconcile, tell_panic};
+use crate::tenancy::{NamespaceLite, last_permitted};
 use crate::watches::{once_cached, watches};
 use crate::workload::DeploymentLite;
 
@@ -38,6 +41,7 @@ pub async fn run(
 ) {
     let scopes: Vec<Option<String>> =
         if namespaces.is_empty() { vec![None] } else { namespaces.into_iter().map(Some).collect() };
+    let tenancy = watch_tenancy(context.clone(), scopes.contains(&None));
     // Each scope has caches and a loop of its own: a reflector that two watches fill would lose one's objects at the
     // relist of the other.
     let mut wakers = Vec::new();
@@ -64,6 +68,7 @@ pub async fn run(
         _ = futures::future::join_all(loops) => {}
         () = distribute => {}
         () = maintain => {}
+        () = tenancy => {}
     }
     // What the last reconciles had to say.
     finish.cancel();
@@ -95,18 +100,13 @@ async fn maintain(context: Arc<Context>) {
             return std::future::pending().await;
         }
     }
-    // Before anybody decides who owns a stream, everybody who already has one says so.
-    let caches: Vec<Caches> = context.caches.lock().values().cloned().collect();
-    for object in caches.iter().flat_map(|cache| cache.objects.state()) {
-        if let Ok(ingest) = object.read()
-            && let Some(arn) = ingest.status.as_ref().and_then(|status| status.stream.as_ref()?.arn.clone())
-        {
-            context.owners.claim(&arn, Claim::of(&ingest));
-        }
-    }
+    // Before anything is permitted, everything that forbids is known.
+    context.policies.complete().await;
     context.ready.send_replace(true);
     tracing::info!("caches filled");
     let mut leading = context.leading.clone();
+    // A term that has begun already is seen as a change, too.
+    leading.mark_changed();
     let mut gauges = tokio::time::interval(Duration::from_secs(10));
     loop {
         tokio::select! {
@@ -116,12 +116,41 @@ async fn maintain(context: Arc<Context>) {
                 context.states.for_each(|state| state.drop_stale_status(now));
             }
             changed = leading.changed() => match changed {
-                // What others write while they lead is in the caches, not in our memory.
-                Ok(()) => context.states.clear(),
+                // Before anybody decides who owns a stream, everybody who has one says so.
+                Ok(()) if *leading.borrow_and_update() => take_office(&context),
+                Ok(()) => {
+                    context.in_office.send_replace(false);
+                }
                 Err(_) => return std::future::pending().await,
             },
         }
     }
+}
+
+/// What the administrator permits, and where: of the cluster, so only an operator of the whole cluster sees it.
+async fn watch_tenancy(context: Arc<Context>, whole_cluster: bool) {
+    if !whole_cluster {
+        context.policies.are_not_watched();
+        return std::future::pending().await;
+    }
+    let config = watcher::Config::default();
+    let policies = watches(Api::<KvsIngestPolicy>::all(context.client.clone()), config.clone());
+    let policies = count_failures(policies, context.clone(), "KvsIngestPolicy").for_each(|event| {
+        match event {
+            Ok(event) => context.policies.take_policy(event),
+            Err(error) if is_unknown_kind(&error) => context.policies.do_not_exist(),
+            Err(_) => {}
+        }
+        ready(())
+    });
+    let namespaces = watches(Api::<NamespaceLite>::all(context.client.clone()), config);
+    let namespaces = count_failures(namespaces, context.clone(), "Namespace").for_each(|event| {
+        if let Ok(event) = event {
+            context.policies.take_namespace(event);
+        }
+        ready(())
+    });
+    futures::future::join(policies, namespaces).await;
 }
 
 /// The watches, caches and reconciles of a namespace, or of the whole cluster.
@@ -150,7 +179,7 @@ async fn run_scope(
         Caches { objects: objects.clone(), deployments, deployment_filter: deployment_filter.clone() };
     context.caches.lock().insert(scope, caches);
 
-    let (ctx, filter) = (context.clone(), object_filter.clone());
+    let (ctx, filter, there) = (context.clone(), object_filter.clone(), objects.clone());
     let (mut known, mut listed) = (HashSet::new(), HashSet::new());
     let objects_stream = reflector(
         objects_writer,
@@ -173,6 +202,7 @@ async fn run_scope(
                             ctx.forget(&uid);
                         }
                         filter.forget(object);
+                        make_room(&ctx, &there, object.meta());
                     }
                 }
             },
@@ -212,8 +242,14 @@ async fn run_scope(
     let config =
         Config::default().concurrency(context.settings.concurrency).debounce(context.settings.debounce);
     Controller::for_stream(objects_stream, objects)
-        .owns_stream(deployments_stream)
+        // Not by its owner: somebody may have taken that away.
+        .watches_stream(deployments_stream, |deployment: DeploymentLite| {
+            let name = deployment.name_any();
+            let namespace = deployment.namespace().unwrap_or_default();
+            names::ingest_of(&name).map(|ingest| ObjectRef::new(ingest).within(&namespace))
+        })
         .reconcile_on(ReceiverStream::new(woken))
+        .reconcile_all_on(WatchStream::from_changes(context.policies.changes()).map(|_| ()))
         .with_config(config)
         .graceful_shutdown_on(async move { stop.cancelled().await })
         .run(reconcile_isolated, requeue_failed, context)
@@ -232,6 +268,17 @@ async fn run_scope(
         .await;
 }
 
+/// An object is gone: where their number is limited, another may have its place.
+fn make_room(context: &Context, objects: &Store<CachedIngest>, gone: &ObjectMeta) {
+    let Some(namespace) = gone.namespace.as_deref() else { return };
+    let Some(most) = context.policies.max_objects(namespace) else { return };
+    let objects = objects.state();
+    let last = last_permitted(objects.iter().map(|object| &object.metadata), gone, most);
+    if let Some(name) = last.and_then(|last| last.name.as_deref()) {
+        context.wake_up_named(namespace, name);
+    }
+}
+
 /// Counts and logs what a watch failed of; it begins anew after a while.
 fn count_failures<K>(
     stream: impl Stream<Item = watcher::Result<Event<K>>> + Send,
@@ -241,18 +288,23 @@ fn count_failures<K>(
     stream
         .inspect_err(move |error| {
             context.metrics.watch_failed(kind);
-            let hint = match error {
-                watcher::Error::WatchStartFailed(kube::Error::Api(status))
-                | watcher::Error::InitialListFailed(kube::Error::Api(status))
-                    if status.code == 404 && kind == "KvsIngest" =>
-                {
-                    "; is the CustomResourceDefinition installed (kubectl apply --server-side -f crds/)?"
-                }
-                _ => "",
+            let hint = if is_unknown_kind(error) {
+                "; is the CustomResourceDefinition installed (kubectl apply --server-side -f crds/)?"
+            } else {
+                ""
             };
             tracing::warn!(kind, "the watch failed and starts anew: {error}{hint}");
         })
         .default_backoff()
+}
+
+/// Has the API server no such kind?
+fn is_unknown_kind(error: &watcher::Error) -> bool {
+    matches!(
+        error,
+        watcher::Error::WatchStartFailed(kube::Error::Api(status))
+            | watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404
+    )
 }
 
 async fn reconcile_isolated(
@@ -260,7 +312,14 @@ async fn reconcile_isolated(
     context: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
     // Boxed, as its long steps are: the layout of calls within calls is more than rustc computes at once.
-    isolate(&context.metrics, Box::pin(reconcile(&object, &context))).await
+    let result = isolate(&context.metrics, Box::pin(reconcile(&object, &context))).await;
+    if let Err(ReconcileError::Panic(words)) = &result {
+        let told = AssertUnwindSafe(Box::pin(tell_panic(&object, &context, words)));
+        if told.catch_unwind().await.is_err() {
+            tracing::error!("the status of an object whose reconcile panicked cannot be told");
+        }
+    }
+    result
 }
 
 /// One reconcile, counted; a panic is an error of this object alone.

@@ -1,55 +1,163 @@
-//! Delete: first the agent, which must not write to what is deleted, then what was created in AWS.
+//! Delete: first the agent, which must not write to what is deleted, then what is the object's own in AWS. The finalizer goes
+//! when nothing is left.
 
 use std::time::Duration;
 
-use kube::runtime::controller::Action;
-use kvs_ingest_api::{DeletionPolicy, KvsIngestStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use kvs_ingest_api::DeletionPolicy;
 use tracing::instrument;
 
 use crate::apply::ApplyError;
-use crate::conditions::ConditionUpdate;
-use crate::events::{EventType, Notice};
-use crate::object::Object;
+use crate::aws::Removal;
+use crate::conditions::{ConditionUpdate, Next};
+use crate::deletion_report::report_deletion;
+use crate::neighbours::NeighboursOf;
+use crate::object::{Object, Tick};
+use crate::publish::publish;
+use crate::reason::Reason;
+use crate::report::{Observed, report};
+use crate::validate::is_paused;
+use crate::workload::DeploymentLite;
 
 /// Between looks at an agent that ends: its end is an event of the watch, too.
 const ENDING: Duration = Duration::from_secs(10);
+/// Until the cache shows what was written a moment ago.
+const CACHE_LAG: Duration = Duration::from_secs(1);
+/// An agent that has not ended so long after its grace period does not end by itself.
+const OVERDUE: Duration = Duration::from_secs(60);
+/// Between looks at what AWS deletes.
+const DELETING: Duration = Duration::from_secs(2);
+/// What was created may be unknown for so long. An operator before this one may have created it and said nothing.
+const UNKNOWN: Duration = Duration::from_secs(5);
 
-#[derive(Debug, thiserror::Error)]
-pub enum DeleteError {
-    #[error(transparent)]
-    Apply(#[from] ApplyError),
-    #[error("what was created in AWS cannot be deleted yet: {0}")]
-    Aws(String),
+/// What is in the way of the end.
+struct Waits {
+    why: ConditionUpdate,
+    /// `None`: with growing delays.
+    again_in: Option<Duration>,
 }
 
+/// To when it is to be looked at again, if nothing changes before.
 #[instrument(level = "debug", skip_all)]
-pub(crate) async fn delete(object: &Object<'_>) -> Result<Action, DeleteError> {
+pub(crate) async fn delete(
+    object: &Object<'_>,
+    tick: Tick,
+    now: &Time,
+) -> Result<Option<Duration>, ApplyError> {
     if !object.has_finalizer() {
-        return Ok(Action::await_change());
+        return Ok(None);
     }
-    let applier = &object.context.applier;
-    if object.ingest.spec.deletion_policy == DeletionPolicy::Delete {
-        let deployment = object.deployment.as_deref();
-        if let Some(deployment) = deployment.filter(|found| found.belongs_to(&object.uid)) {
-            if deployment.metadata.deletion_timestamp.is_none() {
-                applier.delete_deployment(deployment).await?;
+    let generation = object.ingest.metadata.generation;
+    if is_paused(object.ingest) {
+        let paused = Observed { paused: true, ..Observed::unobserved(generation) };
+        publish(object, report(object.before.as_ref(), paused, now), now).await?;
+        return Ok(None);
+    }
+    let waits = match object.ingest.spec.deletion_policy {
+        DeletionPolicy::Retain => None,
+        DeletionPolicy::Delete => match end_agent(object, now).await? {
+            Some(waits) => Some(waits),
+            None => delete_own(object, tick).await,
+        },
+    };
+    let Some(Waits { why, again_in }) = waits else {
+        return match object.context.applier.set_finalizer(object.ingest, false).await {
+            Err(error) if error.is_gone() => Ok(None),
+            done => done.map(|()| None),
+        };
+    };
+    if why.next == Next::Person {
+        object.context.metrics.stalled();
+    }
+    publish(object, report_deletion(object.before.as_ref(), &why, generation, now), now).await?;
+    let backoff = || object.context.backoff.next(&object.uid, generation, tick.random);
+    Ok(Some(again_in.unwrap_or_else(backoff)))
+}
+
+/// `None`: there is no agent.
+async fn end_agent(object: &Object<'_>, now: &Time) -> Result<Option<Waits>, ApplyError> {
+    let deployment = object.deployment.as_deref();
+    let Some(deployment) = deployment.filter(|found| found.is_of(&object.uid)) else {
+        // What this process has applied, and the cache does not show yet, is there.
+        let applied = deployment.is_none() && object.state.lock().applied.is_some();
+        return Ok(applied.then(|| Waits { why: ends(), again_in: Some(CACHE_LAG) }));
+    };
+    if deployment.metadata.deletion_timestamp.is_none() {
+        object.context.applier.delete_deployment(deployment).await?;
+        object.state.lock().applied = None;
+    }
+    let grace = object.ingest.spec.termination_grace_period_seconds.unwrap_or(30);
+    let why = if is_overdue(deployment, Duration::from_secs(grace.into()) + OVERDUE, now) {
+        ConditionUpdate::stalled(
+            Reason::DeletionBlocked,
+            format!(
+                "the agent does not end: look at the pods of Deployment {} and at their node, and delete them by force \
+                 when that is gone; or set spec.deletionPolicy: Retain",
+                deployment.name_any()
+            ),
+        )
+    } else {
+        ends()
+    };
+    Ok(Some(Waits { why, again_in: Some(ENDING) }))
+}
+
+fn ends() -> ConditionUpdate {
+    ConditionUpdate::waiting(Reason::Deleting, "the agent brings its last fragment to its end")
+}
+
+fn is_overdue(deployment: &DeploymentLite, after: Duration, now: &Time) -> bool {
+    let since =
+        deployment.metadata.deletion_timestamp.as_ref().map(|at| now.0.as_second() - at.0.as_second());
+    since.and_then(|seconds| u64::try_from(seconds).ok()).is_some_and(|seconds| seconds > after.as_secs())
+}
+
+/// `None`: nothing is left that is the object's own.
+async fn delete_own(object: &Object<'_>, tick: Tick) -> Option<Waits> {
+    let aws = &object.context.aws;
+    let removals = aws.delete_own(object.subject(), &NeighboursOf(object)).await;
+    let unseen = removals.contains(&Removal::Unseen);
+    let since = if unseen { Some(object.state.lock().unseen_since(tick.now)) } else { None };
+    let mut waits = None;
+    for removal in removals {
+        let this = match removal {
+            Removal::Gone => continue,
+            Removal::Unseen
+                if since.is_some_and(|since| tick.now.saturating_duration_since(since) >= UNKNOWN) =>
+            {
+                continue;
             }
-            return Ok(Action::requeue(ENDING));
-        }
-        let empty = KvsIngestStatus::default();
-        let status = object.before.as_ref().unwrap_or(&empty);
-        let (channel, stream) = (status.channel.as_ref(), status.stream.as_ref());
-        let deleted = object.context.aws.delete_created(object.subject(), channel, stream).await;
-        if let Err(ConditionUpdate { reason, message, .. }) = deleted {
-            let hint = "set spec.deletionPolicy: Retain to let it go without";
-            let notice = Notice { kind: EventType::Warning, reason, message: format!("{message}; {hint}") };
-            object.context.events.record(object.ingest, &notice);
-            return Err(DeleteError::Aws(message));
-        }
+            Removal::Unseen => Waits {
+                why: ConditionUpdate::waiting(
+                    Reason::Deleting,
+                    "AWS may not show yet what was created a moment ago: it is asked again",
+                ),
+                again_in: Some(UNKNOWN),
+            },
+            Removal::Kept(by) => {
+                tracing::info!(by, "another object uses it: it stays");
+                continue;
+            }
+            Removal::Going(message) => {
+                Waits { why: ConditionUpdate::waiting(Reason::Deleting, message), again_in: Some(DELETING) }
+            }
+            Removal::Blocked(ConditionUpdate { message, next, .. }) => Waits {
+                why: ConditionUpdate {
+                    message: format!(
+                        "{message}; or set spec.deletionPolicy: Retain, to let the object go and keep the rest"
+                    ),
+                    ..ConditionUpdate::waiting(Reason::DeletionBlocked, "").with_next(next)
+                },
+                again_in: None,
+            },
+        };
+        // What a person has to do goes before what time does.
+        let urgent = |waits: &Waits| (waits.why.next == Next::Person, waits.again_in.is_none());
+        waits = match waits {
+            Some(before) if urgent(&before) >= urgent(&this) => Some(before),
+            _ => Some(this),
+        };
     }
-    match applier.set_finalizer(object.ingest, false).await {
-        Err(error) if error.is_gone() => {}
-        done => done?,
-    }
-    Ok(Action::await_change())
+    waits
 }

@@ -80,10 +80,14 @@ impl Elector {
     /// Runs for election, and renews, until `stop`: then the Lease is given back. Who loses it (an API server that was
     /// away for too long is enough) stands by and runs again: its caches stay warm, and no write is made meanwhile.
     pub async fn run(mut self, leading: watch::Sender<bool>, stop: CancellationToken) {
-        let mut renewed: Option<Instant> = None;
+        let mut renewed: Option<tokio::time::Instant> = None;
+        let deadline = self.config.renew_deadline;
+        let limit = self.config.retry.max(Duration::from_secs(1)) * 2;
         loop {
-            let began = Instant::now();
-            match timeout(self.config.retry.max(Duration::from_secs(1)) * 2, self.attempt()).await {
+            let began = tokio::time::Instant::now();
+            // What hangs does not make a leader of one whose time is over.
+            let left = renewed.map_or(limit, |at| deadline.saturating_sub(at.elapsed()));
+            match timeout(limit.min(left), self.attempt()).await {
                 Ok(Ok(true)) => {
                     // From when the request was sent: the server's clock started no earlier.
                     renewed = Some(began);
@@ -100,14 +104,16 @@ impl Elector {
                 Ok(Err(error)) => tracing::warn!(%error, lease = self.config.name, "the lease cannot be had"),
                 Err(_) => tracing::warn!(lease = self.config.name, "the API server does not answer"),
             }
-            if renewed.is_some_and(|at| at.elapsed() > self.config.renew_deadline) {
+            if renewed.is_some_and(|at| at.elapsed() >= deadline) {
                 tracing::warn!("the lease could not be renewed in time: this operator stands by");
                 leading.send_replace(false);
                 renewed = None;
             }
+            let retry = jittered(self.config.retry, rand::random());
+            let left = renewed.map_or(retry, |at| deadline.saturating_sub(at.elapsed()));
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = sleep(jittered(self.config.retry, rand::random())) => {}
+                () = sleep(retry.min(left)) => {}
             }
         }
         let _ = leading.send(false);
@@ -241,6 +247,38 @@ mod tests {
         );
         assert_eq!(elector.decide(Some(&held(None, "3")), at(29)), Step::Replace { transition: true });
         assert_eq!(elector.decide(Some(&held(Some("me"), "4")), at(30)), Step::Replace { transition: false });
+    }
+
+    /// The renewal and what follows it: an API server that grants the lease once, and then says nothing.
+    #[tokio::test(start_paused = true)]
+    async fn who_cannot_renew_stops_within_the_deadline_whatever_hangs() {
+        let requests = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let service = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+            let number = requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            async move {
+                let (code, body) = match number {
+                    0 => (
+                        404,
+                        serde_json::json!({"kind": "Status", "code": 404, "reason": "NotFound", "status": "Failure", "message": ""}),
+                    ),
+                    1 => (201, serde_json::json!({"metadata": {"name": "lease", "resourceVersion": "1"}})),
+                    _ => std::future::pending().await,
+                };
+                let body = kube::client::Body::from(body.to_string().into_bytes());
+                Ok::<_, std::convert::Infallible>(http::Response::builder().status(code).body(body).unwrap())
+            }
+        });
+        let elector = Elector::new(Client::new(service, "default"), LeaseConfig::new("ns", "lease", "me"));
+        let (leading, mut leads) = watch::channel(false);
+        let stop = CancellationToken::new();
+        let run = tokio::spawn(elector.run(leading, stop.clone()));
+        leads.wait_for(|leads| *leads).await.unwrap();
+        let led = tokio::time::Instant::now();
+        leads.wait_for(|leads| !*leads).await.unwrap();
+        let held = led.elapsed();
+        assert!(held > Duration::from_secs(9) && held <= Duration::from_millis(10_010), "{held:?}");
+        stop.cancel();
+        run.await.unwrap();
     }
 
     #[tokio::test]

@@ -1,6 +1,9 @@
 //! What the operator counts. Names are controller-runtime's where the meaning is the same, so that dashboards carry over;
 //! no label names an object: there may be 10,000.
 
+use std::collections::{HashMap, HashSet};
+
+use parking_lot::Mutex;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabel, EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -42,6 +45,10 @@ pub struct Metrics {
     time_to_ready: Histogram,
     backing_off: Gauge,
     waiting_for_rollout: Gauge,
+    objects: Family<Labels<2>, Gauge>,
+    /// What `objects` has been of so far: as many as there are words. What is gone is 0.
+    seen: Mutex<HashSet<(&'static str, &'static str)>>,
+    put_off: Family<Labels<1>, Counter>,
 }
 
 fn label(name: &'static str, value: &str) -> Labels<1> {
@@ -68,6 +75,9 @@ impl Default for Metrics {
             time_to_ready: Histogram::new([1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0]),
             backing_off: Gauge::default(),
             waiting_for_rollout: Gauge::default(),
+            objects: Family::default(),
+            seen: Mutex::default(),
+            put_off: Family::default(),
         };
         metrics.registered()
     }
@@ -116,6 +126,23 @@ impl Metrics {
             "Agents whose restart by an operator upgrade waits for the rollout budget, at the last look",
             self.waiting_for_rollout.clone(),
         );
+        r.register(
+            "kvsingest_objects",
+            "Objects by status and reason of their condition Ready, at the operator that leads",
+            self.objects.clone(),
+        );
+        r.register(
+            "kvsingest_put_off",
+            "Reconciles that left room for others: of other namespaces, or of other regions",
+            self.put_off.clone(),
+        );
+        // There from the start: a rate of what is absent is none, and no alert sees the first one.
+        for counter in [&self.errors, &self.terminal, &self.panics] {
+            let _ = counter.get_or_create(&label(CONTROLLER.0, CONTROLLER.1));
+        }
+        for by in ["namespace", "region"] {
+            let _ = self.put_off.get_or_create(&label("by", by));
+        }
         let build = Family::<Labels<1>, Gauge>::default();
         build.get_or_create(&label("version", env!("CARGO_PKG_VERSION"))).set(1);
         r.register("kvsingest_build_info", "The operator's version", build);
@@ -192,6 +219,21 @@ impl Metrics {
         self.waiting_for_rollout.set(i64::try_from(rollout).unwrap_or(i64::MAX));
     }
 
+    /// How many objects have which `Ready`: its status and the reason's label.
+    pub fn objects(&self, counts: &HashMap<(&'static str, &'static str), i64>) {
+        let mut seen = self.seen.lock();
+        seen.extend(counts.keys());
+        for ready in &*seen {
+            let labels = Labels([("status", ready.0.to_owned()), ("reason", ready.1.to_owned())]);
+            self.objects.get_or_create(&labels).set(counts.get(ready).copied().unwrap_or(0));
+        }
+    }
+
+    /// A reconcile left room for others: `namespace` or `region`.
+    pub fn put_off(&self, by: &str) {
+        self.put_off.get_or_create(&label("by", by)).inc();
+    }
+
     /// As OpenMetrics text.
     #[must_use]
     pub fn encode(&self) -> String {
@@ -199,5 +241,37 @@ impl Metrics {
         // Writing into a String cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_counted_one_day_is_there_from_the_start() {
+        let text = Metrics::default().encode();
+        for line in [
+            r#"controller_runtime_reconcile_panics_total{controller="kvsingest"} 0"#,
+            r#"controller_runtime_reconcile_errors_total{controller="kvsingest"} 0"#,
+            r#"controller_runtime_terminal_reconcile_errors_total{controller="kvsingest"} 0"#,
+            r#"kvsingest_put_off_total{by="region"} 0"#,
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn objects_are_counted_by_their_ready() {
+        let metrics = Metrics::default();
+        metrics.objects(&[(("True", "Streaming"), 3), (("False", "CrashLooping"), 1)].into());
+        metrics.objects(&[(("True", "Streaming"), 4)].into());
+        let text = metrics.encode();
+        for line in [
+            r#"kvsingest_objects{status="True",reason="Streaming"} 4"#,
+            r#"kvsingest_objects{status="False",reason="CrashLooping"} 0"#,
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
     }
 }

@@ -55,7 +55,13 @@ impl<'a> Object<'a> {
 
     /// As AWS is asked about it.
     pub(crate) fn subject(&self) -> Subject<'_> {
-        Subject { uid: &self.uid, namespace: &self.namespace, name: &self.name, spec: &self.ingest.spec }
+        Subject {
+            uid: &self.uid,
+            namespace: &self.namespace,
+            name: &self.name,
+            spec: &self.ingest.spec,
+            status: self.before.as_ref(),
+        }
     }
 
     /// Its end waits for ours.

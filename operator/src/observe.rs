@@ -13,7 +13,7 @@ use crate::poll::{AgentHealth, Poll, Workload};
 use crate::reason::Reason;
 use crate::report::AgentView;
 use crate::state::PodFinding;
-use crate::workload::{Availability, DeploymentLite, availability, newest_pod};
+use crate::workload::{Availability, DeploymentLite, availability, newest_pod, stuck};
 
 /// Between looks at an agent that ends.
 const ENDING: Duration = Duration::from_secs(10);
@@ -56,6 +56,14 @@ pub(crate) async fn observe(
     }
     let Answer { problem, agent } = ask(object, deployment, unexplained).await?;
     let health = health(&agent, unexplained);
+    if let AgentView::Status(status) = &agent {
+        let resync = &mut object.state.lock().resync;
+        if Reason::of_agent(&status.reason).doubts_aws() {
+            resync.doubt(tick.now, tick.random);
+        } else if status.stores_all() {
+            resync.trust();
+        }
+    }
     let next = object.state.lock().poller.asked(health, intervals, tick.now, tick.random);
     Ok(Observation { workload: problem.unwrap_or(condition), agent, next: Some(next) })
 }
@@ -129,7 +137,12 @@ async fn ask(
     };
     let pod = newest_pod(&context.client, &object.namespace, &object.name, uid);
     let pod = within("list pods", pod).await?;
-    let problem = pod.as_ref().and_then(|pod| pod.problem.clone()).filter(|_| unexplained);
+    let mut problem = pod.as_ref().and_then(|pod| pod.problem.clone()).filter(|_| unexplained);
+    if let Some(pod) = pod.as_ref().and_then(|pod| pod.preparing.as_deref()).filter(|_| unexplained)
+        && context.event_looks.lock().take(Instant::now())
+    {
+        problem = within("list events", stuck(&context.client, &object.namespace, pod)).await?;
+    }
     object.state.lock().pods = Some(PodFinding { problem: problem.clone().map(Box::new) });
     let agent = match pod.and_then(|pod| pod.address) {
         Some(address) => ask_at(object, address).await,

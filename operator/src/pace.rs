@@ -100,6 +100,7 @@ pub struct Backoff {
 #[derive(Debug)]
 struct Failures {
     generation: Option<i64>,
+    count: u32,
     delays: kvs_aws::Backoff,
 }
 
@@ -110,12 +111,19 @@ impl Backoff {
     /// After one more failure of the object: between half of and the whole exponential delay, by `random` from 0 to 1.
     pub fn next(&self, uid: &str, generation: Option<i64>, random: f64) -> Duration {
         let mut failures = self.failures.lock();
-        let first = || Failures { generation, delays: kvs_aws::Backoff::new(Self::SHORTEST, Self::LONGEST) };
+        let delays = || kvs_aws::Backoff::new(Self::SHORTEST, Self::LONGEST);
+        let first = || Failures { generation, count: 0, delays: delays() };
         let entry = failures.entry(uid.to_owned()).or_insert_with(first);
         if entry.generation != generation {
             *entry = first();
         }
+        entry.count = entry.count.saturating_add(1);
         entry.delays.next_delay(0.5 + 0.5 * random.clamp(0.0, 1.0))
+    }
+
+    /// How many attempts on the object have failed, one after the other.
+    pub fn failures(&self, uid: &str) -> u32 {
+        self.failures.lock().get(uid).map_or(0, |failures| failures.count)
     }
 
     /// It works again, or is gone.
@@ -153,10 +161,11 @@ mod tests {
         let delays: Vec<_> = (0..12).map(|_| backoff.next("a", Some(1), 1.0).as_secs()).collect();
         assert_eq!(delays, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
         assert_eq!(backoff.next("a", Some(1), 0.0), Duration::from_secs(150));
+        assert_eq!((backoff.failures("a"), backoff.failures("b")), (13, 0));
         assert_eq!(backoff.next("a", Some(2), 1.0), Duration::from_secs(1), "a new spec starts anew");
-        assert_eq!(backoff.len(), 1);
+        assert_eq!((backoff.failures("a"), backoff.len()), (1, 1));
         backoff.forget("a");
-        assert_eq!(backoff.len(), 0);
+        assert_eq!((backoff.failures("a"), backoff.len()), (0, 0));
     }
 
     #[test]

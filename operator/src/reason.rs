@@ -17,8 +17,15 @@ macro_rules! reasons {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 match self {
-                    $(Self::$name => stringify!($name),)+
                     Self::Word(word) => word,
+                    known => known.name(),
+                }
+            }
+
+            fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)+
+                    Self::Word(_) => "Other",
                 }
             }
         }
@@ -38,13 +45,25 @@ reasons! {
     // Of the object as it is declared.
     PausedByAnnotation,
     InvalidSpec,
+    /// The author may not have what it asks for.
+    NotPermitted,
     /// Something before it is in the way.
     NotReached,
+    /// The operator came to no end, because of the API server or of a bug.
+    ReconcileFailed,
 
     // Of channel and stream.
     Found,
     Created,
+    /// It was there before, and is this object's own since.
+    Adopted,
     Creating,
+    /// The stream is missing, and not created before the channel is found.
+    WaitingForChannel,
+    /// The channel is missing, and not created before the stream is found.
+    WaitingForStream,
+    /// It is of another object, which lives, or of another cluster.
+    AdoptionRefused,
     /// Of another account: the agent will see.
     NotVerified,
     NotFound,
@@ -54,22 +73,39 @@ reasons! {
     Throttled,
     Conflict,
     AwsUnavailable,
+    /// Others ask AWS just now: it is this object's turn soon. Nobody is told.
+    AwsBusy,
+    RegionUnknown,
     AwsNotConfigured,
     MediaStorageEnabled,
     NoRetention,
     StreamInUse,
     ChannelCreated,
     StreamCreated,
+    ChannelAdopted,
+    StreamAdopted,
+
+    // Of the end of an object.
+    Deleting,
+    DeletionBlocked,
 
     // Of the agent's Deployment and its pods.
     Suspending,
     Suspended,
     DeploymentConflict,
+    /// By the API server, a quota, an admission policy or webhook.
+    DeploymentRefused,
+    /// The API server did not take it, and may the next time.
+    DeploymentNotApplied,
+    /// Somebody else changes it back again and again.
+    DeploymentContested,
     AgentStarting,
     AgentAvailable,
     RollingOut,
     RolloutStuck,
     PodNotCreated,
+    /// It has no network, say.
+    PodNotStarted,
     PodFailed,
     Unschedulable,
     ImagePullBackOff,
@@ -83,11 +119,66 @@ reasons! {
     WaitingForMaster,
     /// Media waits in the agent, because KVS does not take it.
     StorageInterrupted,
+    /// KVS says that it never will.
+    StorageRefused,
+    /// The agent does not find what it was given.
+    ChannelNotFound,
+    StreamNotFound,
     VideoNotStored,
     AudioNotStored,
     /// The agent said what the API server does not take as a reason.
     Unspecified,
 }
+
+/// Words that nothing here decides by: of the summary of channel and stream, and the agent's own.
+const MORE: [&str; 46] = [
+    "ChannelCreating",
+    "ChannelAccessDenied",
+    "ChannelInvalidRequest",
+    "ChannelInvalidSpec",
+    "ChannelQuotaExceeded",
+    "ChannelThrottled",
+    "ChannelConflict",
+    "ChannelNotReached",
+    "ChannelReconcileFailed",
+    "ChannelAdoptionRefused",
+    "ChannelWaitingForStream",
+    "StreamCreating",
+    "StreamAccessDenied",
+    "StreamInvalidRequest",
+    "StreamInvalidSpec",
+    "StreamQuotaExceeded",
+    "StreamThrottled",
+    "StreamConflict",
+    "StreamNoRetention",
+    "StreamNotReached",
+    "StreamReconcileFailed",
+    "StreamAdoptionRefused",
+    "StreamWaitingForChannel",
+    "Starting",
+    "JoiningChannel",
+    "Offering",
+    "ConnectingPeer",
+    "WaitingForMedia",
+    "MasterEnded",
+    "MasterSilent",
+    "Streaming",
+    "WaitingForVideo",
+    "WaitingForAudio",
+    "PipelineFailed",
+    "Stopping",
+    "CredentialsExpired",
+    "ClockSkew",
+    "NetworkError",
+    "Timeout",
+    "ServiceError",
+    "CodecMismatch",
+    "PeerBuildFailed",
+    "PeerConnectionFailed",
+    "MediaTimeout",
+    "AnsweredTwice",
+    "NothingPersisted",
+];
 
 impl Reason {
     /// A word from the network. It has to be one that the API server takes.
@@ -103,17 +194,46 @@ impl Reason {
     #[must_use]
     pub fn in_summary(self, resource: &str) -> Self {
         match self {
-            Self::StreamInUse | Self::MediaStorageEnabled | Self::AwsNotConfigured | Self::AwsUnavailable => {
-                self
-            }
-            other => Self::Word(format!("{resource}{other}").into()),
+            Self::StreamInUse
+            | Self::MediaStorageEnabled
+            | Self::AwsNotConfigured
+            | Self::AwsUnavailable
+            | Self::RegionUnknown => self,
+            other => Self::from(&*format!("{resource}{other}")),
         }
     }
 
-    /// Of media that is received and not stored; why, the message alone says.
+    /// The agent says so of a channel or stream that may not be there any more, or not as it was.
     #[must_use]
-    pub fn is_not_stored(&self) -> bool {
-        matches!(self, Self::VideoNotStored | Self::AudioNotStored)
+    pub fn doubts_aws(&self) -> bool {
+        match self {
+            Self::ChannelNotFound
+            | Self::StreamNotFound
+            | Self::StorageInterrupted
+            | Self::StorageRefused
+            | Self::MediaStorageEnabled
+            | Self::AccessDenied => true,
+            _ => false,
+        }
+    }
+
+    /// Of a channel or stream that is not created before the other one is found.
+    #[must_use]
+    pub fn waits_for_other(&self) -> bool {
+        matches!(self, Self::WaitingForChannel | Self::WaitingForStream)
+    }
+
+    /// The Deployment is not what the object asks for, whatever its agent does meanwhile.
+    #[must_use]
+    pub fn is_of_the_deployment(&self) -> bool {
+        matches!(self, Self::DeploymentConflict | Self::DeploymentRefused | Self::DeploymentNotApplied)
+    }
+
+    /// As a label of a metric: one of so many words and no more. What is none of them is `Other`.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        let Self::Word(word) = self else { return self.name() };
+        MORE.iter().find(|known| **known == &**word).copied().unwrap_or("Other")
     }
 }
 
@@ -148,6 +268,19 @@ mod tests {
         ] {
             assert_eq!(clear.clone().in_summary("Channel"), clear);
         }
+    }
+
+    #[test]
+    fn a_label_is_one_of_so_many() {
+        let of = |word: &str| Reason::from(word).label();
+        for known in ["WaitingForMaster", "ChannelNotFound", "Streaming", "DeploymentRefused"] {
+            assert_eq!(of(known), known);
+        }
+        for other in ["", "Other", "SomethingNew", "ChannelSomethingNew"] {
+            assert_eq!(of(other), "Other");
+        }
+        let enumerated = MORE.iter().find(|word| !matches!(Reason::from(**word), Reason::Word(_)));
+        assert_eq!(enumerated, None, "it needs no second place");
     }
 
     #[test]

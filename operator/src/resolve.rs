@@ -1,21 +1,27 @@
 //! Resolve: channel and stream, from the status while it holds, from AWS otherwise; and whose the stream is.
 
-use kvs_ingest_api::{DeletionPolicy, KvsIngestStatus, ResolvedChannel, ResolvedStream, condition};
+use kvs_ingest_api::{
+    DeletionPolicy, KvsIngest, KvsIngestSpec, KvsIngestStatus, ResolvedChannel, ResolvedStream, condition,
+};
 use tracing::instrument;
 
 use crate::apply::ApplyError;
-use crate::aws::Resolution;
+use crate::aws::{Known, Resolution};
 use crate::build::ResolvedNames;
 use crate::conditions::{ConditionStatus, ConditionUpdate, find};
+use crate::neighbours::NeighboursOf;
 use crate::object::{Object, Tick};
-use crate::owners::Claim;
+use crate::owners::{Claim, Use};
 use crate::reason::Reason;
 use crate::validate::Valid;
+use crate::workload::DeploymentLite;
 
 #[derive(Debug)]
 pub(crate) struct Resolved {
     pub(crate) channel: Resolution<ResolvedChannel>,
     pub(crate) stream: Resolution<ResolvedStream>,
+    /// AWS did not answer, and what was known before has to do: it is asked again.
+    pub(crate) unanswered: bool,
 }
 
 impl Resolved {
@@ -38,16 +44,37 @@ impl Resolved {
         self.stream.condition.reason == Reason::StreamInUse
     }
 
-    /// Is something in AWS that has to be deleted with the object, or about to be?
-    fn needs_finalizer(&self, policy: DeletionPolicy, may_create: bool) -> bool {
-        let about_to = |condition: &ConditionUpdate| condition.reason == Reason::Creating && !may_create;
-        let Self { channel, stream } = self;
-        policy == DeletionPolicy::Delete
-            && (channel.resource.created
-                || stream.resource.created
-                || about_to(&channel.condition)
-                || about_to(&stream.condition))
+    /// One of them is another than before: it was deleted, and made again. Its agent has to be told at once.
+    pub(crate) fn has_moved(&self, before: Option<&KvsIngestStatus>) -> bool {
+        let moved =
+            |was: Option<&String>, is: Option<&String>| was.zip(is).is_some_and(|(was, is)| was != is);
+        before.is_some_and(|before| {
+            let channel = before.channel.as_ref().and_then(|channel| channel.arn.as_ref());
+            let stream = before.stream.as_ref().and_then(|stream| stream.arn.as_ref());
+            moved(channel, self.channel.resource.arn.as_ref())
+                || moved(stream, self.stream.resource.arn.as_ref())
+        })
     }
+
+    /// Something that was made or taken just now is not in the status yet.
+    pub(crate) fn is_news(&self, before: Option<&KvsIngestStatus>) -> bool {
+        let known = |own: bool, was: Option<bool>| !own || was == Some(true);
+        let channel = before.and_then(|status| status.channel.as_ref()).map(|channel| channel.created);
+        let stream = before.and_then(|status| status.stream.as_ref()).map(|stream| stream.created);
+        !known(self.channel.resource.created, channel) || !known(self.stream.resource.created, stream)
+    }
+}
+
+/// May something in AWS have to be deleted with the object? Once that is so, it stays so as long as the policy does: what was
+/// made may be there although nobody sees it just now.
+pub(crate) fn needs_finalizer(spec: &KvsIngestSpec, before: Option<&KvsIngestStatus>, held: bool) -> bool {
+    let KvsIngestSpec { channel, stream, .. } = spec;
+    let may_be_made = channel.create_if_missing || channel.adopt || stream.create_if_missing || stream.adopt;
+    let made = before.is_some_and(|status| {
+        status.channel.as_ref().is_some_and(|channel| channel.created)
+            || status.stream.as_ref().is_some_and(|stream| stream.created)
+    });
+    spec.deletion_policy == DeletionPolicy::Delete && (held || may_be_made || made)
 }
 
 #[instrument(name = "resolve", level = "debug", skip_all)]
@@ -64,27 +91,24 @@ pub(crate) async fn resolve(
         !due && status.observed_generation == object.ingest.metadata.generation
             && status.last_handled_reconcile_at.as_ref() == valid.reconcile_requested_at
     });
-    let policy = valid.spec.deletion_policy;
-    let may_create = policy != DeletionPolicy::Delete || object.has_finalizer();
+    // Before anything is created: an operator that stops here must leave nothing behind.
+    let finalizer = needs_finalizer(valid.spec, before, object.has_finalizer());
+    object.context.applier.set_finalizer(object.ingest, finalizer).await?;
 
-    let channel = match channel_of(holds) {
-        Some(channel) => channel,
-        None => or_as_before(aws.channel(object.subject(), may_create).await, channel_of(before)),
+    // Who refuses may let go.
+    let known = Known {
+        channel: channel_of(holds).filter(|channel| channel.condition.reason != Reason::AdoptionRefused),
+        stream: stream_of(holds).filter(|stream| stream.condition.reason != Reason::AdoptionRefused),
     };
-    // Who lost the stream to an older object asks AWS no more often than others.
-    let stream = match stream_of(holds) {
-        Some(stream) => stream,
-        None => or_as_before(aws.stream(object.subject(), may_create).await, stream_of(before)),
-    };
-    if due {
+    let (channel, stream) = aws.resolve(object.subject(), known, &NeighboursOf(object)).await;
+    let (channel, no_channel) = or_as_before(channel, channel_of(before));
+    let (stream, no_stream) = or_as_before(stream, stream_of(before));
+    let mut resolved = Resolved { channel, stream, unanswered: no_channel || no_stream };
+    if due && !resolved.unanswered {
         object.state.lock().resync.done(interval, tick.now, tick.random);
     }
-    let mut resolved = Resolved { channel, stream };
-    // Before anything is created: an operator that stops here must leave nothing behind. The change brings the object
-    // back.
-    let finalizer = resolved.needs_finalizer(policy, may_create);
-    object.context.applier.set_finalizer(object.ingest, finalizer).await?;
-    if let Some(taken) = taken(object, &resolved.stream.resource) {
+    claim_channel(object, &resolved.channel);
+    if let Some(taken) = claim_stream(object, &resolved.stream) {
         resolved.stream.condition = taken;
     }
     Ok(resolved)
@@ -106,32 +130,76 @@ fn stream_of(status: Option<&KvsIngestStatus>) -> Option<Resolution<ResolvedStre
 
 fn resolved_condition(status: &KvsIngestStatus, kind: &str) -> Option<ConditionUpdate> {
     let found = find(status, kind)?;
+    let reason = Reason::from(&*found.reason);
     (ConditionStatus::of(found) == ConditionStatus::True)
-        .then(|| ConditionUpdate::met(Reason::from(&*found.reason), found.message.clone()))
+        .then(|| ConditionUpdate::met(reason, found.message.clone()))
 }
 
-/// Trouble with AWS takes nothing away from what was resolved: the agent runs on.
-fn or_as_before<T>(now: Resolution<T>, before: Option<Resolution<T>>) -> Resolution<T> {
+/// Trouble with AWS takes nothing away from what was resolved: the agent runs on. True: it has to be asked again for that.
+fn or_as_before<T>(now: Resolution<T>, before: Option<Resolution<T>>) -> (Resolution<T>, bool) {
     match before {
-        Some(before) if now.condition.status == ConditionStatus::Unknown => before,
-        _ => now,
+        Some(before) if now.condition.status == ConditionStatus::Unknown => (before, true),
+        _ => (now, false),
     }
 }
 
-/// The stream belongs to the oldest object that names it: what is to be said when that is another one.
-fn taken(object: &Object<'_>, stream: &ResolvedStream) -> Option<ConditionUpdate> {
-    let arn = stream.arn.as_deref()?;
-    let ownership = object.context.owners.claim(arn, Claim::of(object.ingest));
-    if let Some(ousted) = &ownership.ousted {
-        object.context.wake_up(ousted);
+/// Several agents may be on a channel; who is, keeps it from being deleted with another object.
+fn claim_channel(object: &Object<'_>, channel: &Resolution<ResolvedChannel>) {
+    if let Some(arn) = channel.resource.arn.as_deref().filter(|_| channel.condition.is_met()) {
+        object.context.channel_users.claim(arn, Claim::of(object.ingest), Use::Keeps);
     }
-    let owner = ownership.owner;
-    (owner.uid != object.uid).then(|| {
-        ConditionUpdate::stalled(
-            Reason::StreamInUse,
-            format!("stream {} is of the older KvsIngest {}/{}", stream.name, owner.namespace, owner.name),
-        )
-    })
+}
+
+/// The stream belongs to the oldest object that may write it: what is to be said when that is another one. Only who found
+/// what it names has a claim; and who has an agent, which writes whatever has that name.
+fn claim_stream(object: &Object<'_>, stream: &Resolution<ResolvedStream>) -> Option<ConditionUpdate> {
+    let owners = &object.context.owners;
+    let agent = object.deployment.as_deref().filter(|deployment| deployment.belongs_to(&object.uid));
+    let wake = |claims: Vec<Claim>| claims.iter().for_each(|claim| object.context.wake_up(claim));
+    let arn = stream.resource.arn.as_deref().filter(|_| stream.condition.is_met() || agent.is_some());
+    let Some(arn) = arn else {
+        if agent.is_none() {
+            wake(owners.release(&object.uid));
+        }
+        return None;
+    };
+    let usage = usage(object.ingest, agent);
+    let ownership = owners.claim(arn, Claim::of(object.ingest), usage);
+    wake(ownership.wake);
+    let owner = ownership.owner.filter(|owner| owner.uid != object.uid && usage == Use::Writes)?;
+    Some(ConditionUpdate::stalled(
+        Reason::StreamInUse,
+        format!(
+            "stream {} is of the older KvsIngest {}/{}: name another stream, or delete or suspend that object",
+            stream.resource.name, owner.namespace, owner.name
+        ),
+    ))
+}
+
+/// An agent that ends still writes.
+fn usage(ingest: &KvsIngest, agent: Option<&DeploymentLite>) -> Use {
+    let ends = agent
+        .is_some_and(|agent| agent.status.as_ref().is_some_and(|status| status.replicas.unwrap_or(0) > 0));
+    if ingest.spec.suspend && !ends { Use::Keeps } else { Use::Writes }
+}
+
+/// What an object claimed when it was last looked at, by its status: its channel, and its stream with what for.
+pub(crate) fn claims_of(
+    ingest: &KvsIngest,
+    deployment: Option<&DeploymentLite>,
+) -> (Option<String>, Option<(String, Use)>) {
+    let Some(status) = &ingest.status else { return (None, None) };
+    let uid = ingest.metadata.uid.as_deref().unwrap_or_default();
+    let agent = deployment.filter(|deployment| deployment.belongs_to(uid));
+    let channel = channel_of(Some(status)).and_then(|channel| channel.resource.arn);
+    // Who lost the stream to an older object may inherit it.
+    let found = find(status, condition::STREAM_RESOLVED).is_some_and(|found| {
+        ConditionStatus::of(found) == ConditionStatus::True
+            || Reason::from(&*found.reason) == Reason::StreamInUse
+    });
+    let arn = status.stream.as_ref().and_then(|stream| stream.arn.clone());
+    let stream = arn.filter(|_| found || agent.is_some()).map(|arn| (arn, usage(ingest, agent)));
+    (channel, stream)
 }
 
 #[cfg(test)]
@@ -181,27 +249,73 @@ mod tests {
     fn trouble_with_aws_takes_nothing_away_and_an_answer_does() {
         let before = || Some(channel(false, found()));
         let throttled = channel(false, ConditionUpdate::unknown(Reason::Throttled, "wait"));
-        assert_eq!(or_as_before(throttled.clone(), before()), channel(false, found()));
-        assert_eq!(or_as_before(throttled.clone(), None), throttled);
+        assert_eq!(or_as_before(throttled.clone(), before()), (channel(false, found()), true));
+        assert_eq!(or_as_before(throttled.clone(), None), (throttled, false));
         let deleted = channel(false, ConditionUpdate::stalled(Reason::NotFound, "create it"));
-        assert_eq!(or_as_before(deleted.clone(), before()), deleted);
+        assert_eq!(or_as_before(deleted.clone(), before()), (deleted, false));
+    }
+
+    fn ingest(spec: serde_json::Value) -> KvsIngest {
+        let mut all =
+            serde_json::json!({"region": "eu-central-1", "channel": {"name": "c"}, "stream": {"name": "s"}});
+        for (key, value) in spec.as_object().unwrap() {
+            all[key] = value.clone();
+        }
+        serde_json::from_value(serde_json::json!({"metadata": {"name": "door", "uid": "u"}, "spec": all}))
+            .unwrap()
     }
 
     #[test]
-    fn a_finalizer_is_there_before_what_it_is_for() {
-        let creating = || ConditionUpdate::waiting(Reason::Creating, "about to be");
-        let needs = |policy, may_create, channel, stream| {
-            Resolved { channel, stream }.needs_finalizer(policy, may_create)
+    fn a_finalizer_is_there_before_what_it_is_for_and_stays() {
+        let made = KvsIngestStatus {
+            stream: Some(ResolvedStream { created: true, ..ResolvedStream::default() }),
+            ..KvsIngestStatus::default()
         };
-        let delete = DeletionPolicy::Delete;
-        assert!(needs(delete, false, channel(false, creating()), stream(false, found())));
-        assert!(needs(delete, false, channel(false, found()), stream(false, creating())));
-        assert!(needs(delete, true, channel(true, found()), stream(false, found())));
-        assert!(needs(delete, true, channel(false, found()), stream(true, found())));
-        // Somebody else creates it.
-        assert!(!needs(delete, true, channel(false, creating()), stream(false, found())));
-        assert!(!needs(delete, true, channel(false, found()), stream(false, found())));
-        assert!(!needs(DeletionPolicy::Retain, true, channel(true, found()), stream(true, found())));
+        let creates = serde_json::json!({"name": "c", "createIfMissing": true});
+        let adopts = serde_json::json!({"name": "s", "adopt": true});
+        for (policy, more, before, held, needed) in [
+            ("Delete", serde_json::json!({}), None, false, false),
+            ("Delete", serde_json::json!({"channel": creates}), None, false, true),
+            ("Delete", serde_json::json!({"stream": adopts}), None, false, true),
+            ("Delete", serde_json::json!({}), Some(&made), false, true),
+            // What nobody sees may be there all the same.
+            ("Delete", serde_json::json!({}), None, true, true),
+            ("Retain", serde_json::json!({"channel": creates, "stream": adopts}), Some(&made), true, false),
+        ] {
+            let mut spec = ingest(more.clone()).spec;
+            spec.deletion_policy = serde_json::from_value(policy.into()).unwrap();
+            assert_eq!(needs_finalizer(&spec, before, held), needed, "{policy} {more} {held}");
+        }
+    }
+
+    #[test]
+    fn a_claim_outlives_a_change_of_leader_where_it_was_just() {
+        let stream = |name: &str, condition: ConditionUpdate| {
+            let observed = Observed {
+                stream: Some(ResolvedStream { arn: Some("arn:s".into()), ..ResolvedStream::default() }),
+                stream_condition: Some(condition),
+                ..Observed::unobserved(Some(1))
+            };
+            let mut ingest = ingest(serde_json::json!({"suspend": name == "suspended"}));
+            ingest.status = Some(report(None, observed, &Time("2026-01-01T00:00:00Z".parse().unwrap())));
+            ingest
+        };
+        let claims = |ingest: &KvsIngest| claims_of(ingest, None).1;
+        let in_use = ConditionUpdate::stalled(Reason::StreamInUse, "of another");
+        assert_eq!(claims(&stream("", found())), Some(("arn:s".into(), Use::Writes)));
+        assert_eq!(claims(&stream("", in_use)), Some(("arn:s".into(), Use::Writes)), "an heir");
+        assert_eq!(claims(&stream("suspended", found())), Some(("arn:s".into(), Use::Keeps)));
+        let denied = stream("", ConditionUpdate::stalled(Reason::AccessDenied, "no"));
+        assert_eq!(claims(&denied), None);
+        let agent: DeploymentLite =
+            serde_json::from_value(serde_json::json!({"metadata": {"ownerReferences": [
+            {"apiVersion": "x", "kind": "KvsIngest", "name": "door", "uid": "u", "controller": true}]}}))
+            .unwrap();
+        assert_eq!(
+            claims_of(&denied, Some(&agent)).1,
+            Some(("arn:s".into(), Use::Writes)),
+            "its agent writes"
+        );
     }
 
     #[test]
@@ -210,10 +324,15 @@ mod tests {
             stream.resource.arn = Some("arn:s".into());
             stream
         };
-        let half = Resolved { channel: channel(false, found()), stream: stream(false, found()) };
+        let half =
+            Resolved { channel: channel(false, found()), stream: stream(false, found()), unanswered: false };
         assert_eq!(half.names(), None);
         let taken = ConditionUpdate::stalled(Reason::StreamInUse, "of another");
-        let both = Resolved { channel: channel(false, found()), stream: arn(stream(false, taken)) };
+        let both = Resolved {
+            channel: channel(false, found()),
+            stream: arn(stream(false, taken)),
+            unanswered: false,
+        };
         assert_eq!(both.names().unwrap().stream_arn, "arn:s");
         assert!(both.stream_in_use() && !both.is_complete());
     }

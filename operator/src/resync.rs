@@ -4,10 +4,23 @@ use std::time::{Duration, Instant};
 
 use crate::pace::jittered;
 
+/// Somebody says that what AWS has is not what the status says: it is asked at once, and when that did not help after a
+/// delay that doubles.
+const DOUBT: Duration = Duration::from_secs(10);
+const LONGEST_DOUBT: Duration = Duration::from_secs(300);
+
 #[derive(Debug, Default)]
 pub(crate) struct Resync {
     /// `None`: this process has not looked at the object yet.
     next: Option<Instant>,
+    doubt: Option<Doubt>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Doubt {
+    asked: Instant,
+    /// Until it is asked again.
+    delay: Duration,
 }
 
 impl Resync {
@@ -20,6 +33,28 @@ impl Resync {
     /// AWS was asked.
     pub(crate) fn done(&mut self, interval: Duration, now: Instant, random: f64) {
         self.next = Some(now + jittered(interval, random));
+    }
+
+    /// The agent says that something is wrong with channel or stream: AWS is asked again, soon. `random` is from 0 to 1.
+    pub(crate) fn doubt(&mut self, now: Instant, random: f64) {
+        let (asked, delay) = match self.doubt {
+            None => (now, DOUBT),
+            Some(Doubt { asked, delay }) => {
+                let again = asked + jittered(delay, random);
+                if again > now {
+                    // As it was planned when it was doubted last.
+                    return;
+                }
+                (now, (delay * 2).min(LONGEST_DOUBT))
+            }
+        };
+        self.doubt = Some(Doubt { asked, delay });
+        self.next = Some(self.next.map_or(now, |next| next.min(now)));
+    }
+
+    /// The agent is well.
+    pub(crate) fn trust(&mut self) {
+        self.doubt = None;
     }
 
     pub(crate) fn next(&self) -> Option<Instant> {
@@ -45,6 +80,27 @@ mod tests {
             assert!(!resync.is_due(INTERVAL, first - Duration::from_secs(1), 0.0));
             assert!(resync.is_due(INTERVAL, first, 0.0));
         }
+    }
+
+    #[test]
+    fn who_is_doubted_is_asked_at_once_and_then_less_and_less_often() {
+        let start = Instant::now();
+        let mut resync = Resync::default();
+        resync.done(INTERVAL, start, 0.5);
+        let mut asked = Vec::new();
+        for second in 0..1200 {
+            let now = start + Duration::from_secs(second);
+            resync.doubt(now, 0.5);
+            if resync.is_due(INTERVAL, now, 0.5) {
+                asked.push(second);
+                resync.done(INTERVAL, now, 0.5);
+            }
+        }
+        assert_eq!(asked, [0, 10, 30, 70, 150, 310, 610, 910]);
+        resync.trust();
+        let later = start + Duration::from_secs(1200);
+        resync.doubt(later, 0.5);
+        assert!(resync.is_due(INTERVAL, later, 0.5), "another trouble");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Roll out: applies what was built, unless it is there, and within the budget where only the operator changed.
 
+use std::time::Instant;
+
 use kube::ResourceExt;
 use kvs_ingest_api::{KvsIngest, KvsIngestStatus, annotations};
 use tracing::instrument;
@@ -7,6 +9,7 @@ use tracing::instrument;
 use crate::apply::ApplyError;
 use crate::build::Built;
 use crate::object::{Object, Tick};
+use crate::rivalry::Rivalry;
 use crate::state::AppliedDeployment;
 use crate::workload::DeploymentLite;
 
@@ -18,6 +21,16 @@ pub(crate) struct Rollout {
     pub(crate) generation: Option<i64>,
     /// What was built waits for the budget.
     pub(crate) queued: bool,
+    /// Somebody else changes it back again and again.
+    pub(crate) contest: Option<Contest>,
+}
+
+/// A Deployment that two fight about.
+#[derive(Debug)]
+pub(crate) struct Contest {
+    pub(crate) message: String,
+    /// When to look again.
+    pub(crate) next: Instant,
 }
 
 /// What is known before something is applied.
@@ -56,6 +69,8 @@ fn decide(hash: &str, known: &Known<'_>) -> Decision {
     // Another generation than after the last apply: somebody else has changed it.
     let expected = applied.map_or(recorded, |applied| applied.generation);
     match cached.hash() == Some(hash) {
+        // Nobody's: its owner was taken away, and is written again.
+        true if cached.is_orphan() => Decision::Apply,
         true if cached.metadata.generation == expected => Decision::InSync,
         true => Decision::Apply,
         false if operators_own => Decision::ApplyWithinBudget,
@@ -72,17 +87,18 @@ fn is_operators_own(ingest: &KvsIngest, cached: &DeploymentLite, before: Option<
     same_spec && same_restart && runs
 }
 
-/// Applies what was built, so that an agent runs or, with `run` false, none.
+/// Applies what was built, so that an agent runs or, with `run` false, none. `moved`: what it has to write to is another one.
 #[instrument(name = "apply", level = "debug", skip_all)]
 pub(crate) async fn roll_out(
     object: &Object<'_>,
     built: &Built,
     run: bool,
+    moved: bool,
     tick: Tick,
 ) -> Result<Rollout, ApplyError> {
     let context = object.context;
     let cached = object.deployment.as_deref();
-    if let Some(found) = cached.filter(|found| !found.belongs_to(&object.uid)) {
+    if let Some(found) = cached.filter(|found| !found.is_of(&object.uid)) {
         return Err(ApplyError::NotOurs(found.name_any()));
     }
     let applied = object.state.lock().applied.clone();
@@ -91,16 +107,36 @@ pub(crate) async fn roll_out(
         cached,
         applied: applied.as_ref(),
         recorded: before.and_then(|status| status.deployment_generation),
-        operators_own: run && cached.is_some_and(|cached| is_operators_own(object.ingest, cached, before)),
+        operators_own: run
+            && !moved
+            && cached.is_some_and(|cached| is_operators_own(object.ingest, cached, before)),
     };
-    let as_it_is =
-        |generation, queued| Rollout { deployment: cached.cloned().unwrap_or_default(), generation, queued };
-    match decide(&built.hash, &known) {
+    let as_it_is = |generation, queued| Rollout {
+        deployment: cached.cloned().unwrap_or_default(),
+        generation,
+        queued,
+        contest: None,
+    };
+    let decision = decide(&built.hash, &known);
+    let undone = cached.zip(applied.as_ref()).filter(|(cached, applied)| {
+        // What others change, not what was asked for since.
+        applied.hash == built.hash && cached.metadata.generation > applied.generation
+    });
+    if let (Decision::Apply | Decision::ApplyWithinBudget, Some((cached, _))) = (&decision, undone)
+        && let Some(contest) = contested(object, cached, tick).await?
+        && tick.now < contest.next
+    {
+        let contest = Some(contest);
+        return Ok(Rollout { contest, ..as_it_is(applied.and_then(|applied| applied.generation), false) });
+    }
+    match decision {
         Decision::AwaitCache => return Ok(as_it_is(applied.and_then(|applied| applied.generation), false)),
         Decision::InSync => {
             context.metrics.applied("unchanged");
             context.rollouts.lock().forget(&object.uid);
-            return Ok(as_it_is(cached.and_then(|cached| cached.metadata.generation), false));
+            let contest = contest(object, tick);
+            let generation = cached.and_then(|cached| cached.metadata.generation);
+            return Ok(Rollout { contest, ..as_it_is(generation, false) });
         }
         Decision::ApplyWithinBudget if !context.rollouts.lock().take(&object.uid, tick.now) => {
             return Ok(as_it_is(known.recorded, true));
@@ -113,7 +149,61 @@ pub(crate) async fn roll_out(
     object.state.lock().applied = Some(AppliedDeployment { hash: built.hash.clone(), generation });
     let drift = cached.is_some_and(|cached| cached.hash() == Some(&built.hash));
     tracing::info!(generation, drift, "Deployment applied");
-    Ok(Rollout { deployment, generation, queued: false })
+    Ok(Rollout { deployment, generation, queued: false, contest: contest(object, tick) })
+}
+
+/// What this operator applied was undone: whether that is a fight by now, and until when the other side is left alone.
+async fn contested(
+    object: &Object<'_>,
+    cached: &DeploymentLite,
+    tick: Tick,
+) -> Result<Option<Contest>, ApplyError> {
+    let before = object.state.lock().rivalry.take().map(|rivalry| *rivalry);
+    let mut rivalry = Rivalry::undone(before, cached.metadata.generation, tick.now, tick.random);
+    if rivalry.is_fight() && rivalry.rival().is_none() {
+        let rival = object.context.applier.rival(cached).await?;
+        let rival = rival.map_or_else(|| "who does is not told".to_owned(), |rival| rival.to_string());
+        tracing::warn!(
+            namespace = object.namespace,
+            name = object.name,
+            rival,
+            "the Deployment is fought about"
+        );
+        rivalry.set_rival(rival);
+    }
+    let next = rivalry.next();
+    let fight = rivalry.is_fight();
+    object.state.lock().rivalry = Some(Box::new(rivalry));
+    let words = contest(object, tick).map(|contest| contest.message).unwrap_or_default();
+    Ok(fight.then_some(Contest { message: words, next }))
+}
+
+/// The fight that is not over yet, if there is one.
+fn contest(object: &Object<'_>, tick: Tick) -> Option<Contest> {
+    let mut state = object.state.lock();
+    state.rivalry.take_if(|rivalry| rivalry.is_over(tick.now));
+    let rivalry = state.rivalry.as_ref().filter(|rivalry| rivalry.is_fight())?;
+    let message = format!(
+        "the Deployment is changed back again and again: {}",
+        rivalry.rival().unwrap_or("who does is not told")
+    );
+    Some(Contest { message, next: rivalry.end() })
+}
+
+/// Ends the agent of an object that is to have none, before and whatever else is decided about it: a camera that should
+/// be off is off.
+#[instrument(level = "debug", skip_all)]
+pub(crate) async fn stop(object: &Object<'_>) -> Result<(), ApplyError> {
+    let Some(found) = object.deployment.as_deref() else { return Ok(()) };
+    // What was applied since, the cache will show; then it is looked at again.
+    let applied = object.state.lock().applied.as_ref().and_then(|applied| applied.generation);
+    let shown = found.metadata.generation >= applied;
+    let ours = found.is_of(&object.uid) && found.metadata.deletion_timestamp.is_none();
+    if ours && shown && found.is_to_run() {
+        object.context.applier.stop_deployment(found).await?;
+        tracing::info!("the agent is stopped");
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -125,7 +215,8 @@ mod tests {
 
     fn deployment(hash: &str, generation: i64) -> DeploymentLite {
         serde_json::from_value(json!({
-            "metadata": {"name": "door-agent", "generation": generation,
+            "metadata": {"name": "door-agent", "generation": generation, "ownerReferences": [
+                {"apiVersion": "x", "kind": "KvsIngest", "name": "door", "uid": "u", "controller": true}],
                 "annotations": {names::HASH: hash, annotations::RESTARTED_AT: "then"}},
             "status": {"replicas": 1},
         }))

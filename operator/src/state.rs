@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kvs_ingest_api::KvsIngestStatus;
+use kvs_ingest_api::{KvsIngestStatus, condition};
 use parking_lot::Mutex;
 
-use crate::conditions::ConditionUpdate;
+use crate::conditions::{ConditionStatus, ConditionUpdate, find};
 use crate::poll::AgentPoller;
+use crate::reason::Reason;
 use crate::resync::Resync;
+use crate::rivalry::Rivalry;
 
 /// How long a status that was just written may be newer than the cache.
 const CACHE_LAG: Duration = Duration::from_secs(10);
@@ -24,6 +26,12 @@ pub(crate) struct ObjectState {
     /// What was found when this process last looked at the pods; `None` before that.
     pub(crate) pods: Option<PodFinding>,
     pub(crate) resync: Resync,
+    /// Since when AWS says that there is nothing of what may have been created.
+    unseen: Option<Instant>,
+    /// What others undo of it.
+    pub(crate) rivalry: Option<Box<Rivalry>>,
+    /// Status and reason of its `Ready`, as labels.
+    pub(crate) ready: Option<(&'static str, &'static str)>,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +60,17 @@ impl ObjectState {
     /// The status that was just written: the cache may be older.
     pub(crate) fn fresh_status(&self, now: Instant) -> Option<&KvsIngestStatus> {
         self.written.as_ref().filter(|written| written.is_fresh(now)).map(|written| &written.status)
+    }
+
+    /// Since when AWS says that there is nothing to delete: since now, if it said otherwise before.
+    pub(crate) fn unseen_since(&mut self, now: Instant) -> Instant {
+        *self.unseen.get_or_insert(now)
+    }
+
+    /// Takes note of its `Ready`, to be counted.
+    pub(crate) fn record_ready(&mut self, status: &KvsIngestStatus) {
+        self.ready = find(status, condition::READY)
+            .map(|ready| (ConditionStatus::of(ready).as_str(), Reason::from(&*ready.reason).label()));
     }
 
     /// Gives back the memory of what the cache shows by now.
@@ -91,6 +110,17 @@ impl ObjectStates {
         self.for_each(|state| *state = ObjectState::default());
     }
 
+    /// How many have which `Ready`.
+    pub(crate) fn count_ready(&self) -> HashMap<(&'static str, &'static str), i64> {
+        let mut counts = HashMap::new();
+        self.for_each(|state| {
+            if let Some(ready) = state.ready {
+                *counts.entry(ready).or_default() += 1;
+            }
+        });
+        counts
+    }
+
     pub(crate) fn for_each(&self, mut change: impl FnMut(&mut ObjectState)) {
         for state in self.0.lock().values() {
             change(&mut state.lock());
@@ -114,6 +144,31 @@ mod tests {
         assert_eq!(state.fresh_status(start + CACHE_LAG), None);
         state.drop_stale_status(start + CACHE_LAG);
         assert!(state.written.is_none());
+    }
+
+    #[test]
+    fn who_is_gone_is_not_counted() {
+        let states = ObjectStates::default();
+        let ready = |reason: &str| {
+            let time =
+                k8s_openapi::apimachinery::pkg::apis::meta::v1::Time("2026-01-01T00:00:00Z".parse().unwrap());
+            KvsIngestStatus {
+                conditions: vec![k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition {
+                    type_: condition::READY.to_owned(),
+                    status: "False".to_owned(),
+                    reason: reason.to_owned(),
+                    message: String::new(),
+                    observed_generation: None,
+                    last_transition_time: time,
+                }],
+                ..KvsIngestStatus::default()
+            }
+        };
+        for (uid, reason) in [("a", "CrashLooping"), ("b", "NobodyKnows"), ("c", "CrashLooping")] {
+            states.of(uid).lock().record_ready(&ready(reason));
+        }
+        states.forget("c");
+        assert_eq!(states.count_ready(), [(("False", "CrashLooping"), 1), (("False", "Other"), 1)].into());
     }
 
     #[test]

@@ -37,9 +37,17 @@ fn created(before: Option<&KvsIngestStatus>, after: &KvsIngestStatus) -> Option<
     let message = |kind| find(after, kind).map_or("", |condition| condition.message.as_str());
     let channel_message = message(condition::CHANNEL_RESOLVED);
     let stream_message = message(condition::STREAM_RESOLVED);
+    let adopted =
+        |kind| find(after, kind).is_some_and(|found| Reason::from(&*found.reason) == Reason::Adopted);
     match (channel(after) && !before.is_some_and(channel), stream(after) && !before.is_some_and(stream)) {
         (true, true) => Some(normal(Reason::Created, format!("{channel_message}; {stream_message}"))),
+        (true, false) if adopted(condition::CHANNEL_RESOLVED) => {
+            Some(normal(Reason::ChannelAdopted, channel_message))
+        }
         (true, false) => Some(normal(Reason::ChannelCreated, channel_message)),
+        (false, true) if adopted(condition::STREAM_RESOLVED) => {
+            Some(normal(Reason::StreamAdopted, stream_message))
+        }
         (false, true) => Some(normal(Reason::StreamCreated, stream_message)),
         (false, false) => None,
     }

@@ -19,9 +19,13 @@ pub(crate) enum Refusal {
     Invalid(String),
 }
 
+/// The operator leaves it alone, also when it is being deleted.
+pub(crate) fn is_paused(ingest: &KvsIngest) -> bool {
+    ingest.annotations().get(annotations::PAUSED).is_some_and(|value| value == "true")
+}
+
 pub(crate) fn validate(ingest: &KvsIngest) -> Result<Valid<'_>, Refusal> {
-    let annotations = ingest.annotations();
-    if annotations.get(annotations::PAUSED).is_some_and(|value| value == "true") {
+    if is_paused(ingest) {
         return Err(Refusal::Paused);
     }
     let spec = &ingest.spec;
@@ -29,7 +33,7 @@ pub(crate) fn validate(ingest: &KvsIngest) -> Result<Valid<'_>, Refusal> {
         let broken: Vec<_> = errors.iter().map(ToString::to_string).collect();
         return Err(Refusal::Invalid(broken.join("; ")));
     }
-    Ok(Valid { spec, reconcile_requested_at: annotations.get(annotations::RECONCILE_REQUESTED_AT) })
+    Ok(Valid { spec, reconcile_requested_at: ingest.annotations().get(annotations::RECONCILE_REQUESTED_AT) })
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ fn good(generation: i64) -> Observed {
         generation: Some(generation),
         paused: false,
         invalid: None,
+        not_permitted: None,
+        failed: None,
         channel: Some(ResolvedChannel {
             name: "front-door".into(),
             arn: Some(arn("channel")),

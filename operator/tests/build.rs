@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kvs_ingest_api::pod::ImagePullPolicy;
-use kvs_ingest_api::{AgentConfig, CONFIG_ENV, KvsIngest};
+use kvs_ingest_api::{AgentConfig, CONFIG_ENV, CaBundleRef, KvsIngest};
 use kvs_ingest_operator::build::{AgentDefaults, Built, ResolvedNames, build};
 
 const ARN: &str = "arn:aws:kinesisvideo:eu-central-1:111122223333";
@@ -32,7 +33,7 @@ fn resolved() -> ResolvedNames {
 }
 
 fn built(ingest: &KvsIngest, run: bool) -> Built {
-    build(ingest, &resolved(), &AgentDefaults::new("agent:1"), run).unwrap()
+    build(ingest, &resolved(), &AgentDefaults::new("default", "agent:1"), run).unwrap()
 }
 
 fn golden(name: &str, built: &Built) {
@@ -90,6 +91,18 @@ fn the_agent_reads_its_configuration() {
     assert_eq!(config.role.unwrap().external_id.as_deref(), Some("ours"));
 }
 
+/// It is of cluster and namespace, so that no author has another's.
+#[test]
+fn a_role_is_assumed_with_the_external_id_of_the_namespace() {
+    let role = "  roleArn: arn:aws:iam::111122223333:role/cameras\n";
+    let built = built(&ingest(role), true);
+    let container = &built.deployment.spec.unwrap().template.spec.unwrap().containers[0];
+    let env = container.env.clone().unwrap();
+    let config = env.into_iter().find(|env| env.name == CONFIG_ENV).unwrap().value.unwrap();
+    let role = AgentConfig::from_json(&config).unwrap().role.unwrap();
+    assert_eq!(role.external_id.as_deref(), Some("kvs-ingest/default/cameras"));
+}
+
 #[test]
 fn only_what_the_agent_uses_changes_the_pod() {
     let template = |spec: &str| built(&ingest(spec), true).deployment.spec.unwrap().template;
@@ -112,7 +125,7 @@ fn a_profile_of_the_nodes_takes_the_place_of_the_runtimes() {
         let profile = pod.security_context.unwrap().seccomp_profile.unwrap();
         (profile.type_, profile.localhost_profile)
     };
-    let mut defaults = AgentDefaults::new("agent:1");
+    let mut defaults = AgentDefaults::new("default", "agent:1");
     assert_eq!(profile(&defaults), ("RuntimeDefault".to_owned(), None));
     let path = Some("kvs-ingest/agent.json".to_owned());
     defaults.seccomp_profile.clone_from(&path);
@@ -121,7 +134,7 @@ fn a_profile_of_the_nodes_takes_the_place_of_the_runtimes() {
 
 #[test]
 fn how_an_image_is_pulled_is_the_objects_word_before_the_operators() {
-    let mut defaults = AgentDefaults::new("agent:1");
+    let mut defaults = AgentDefaults::new("default", "agent:1");
     defaults.image_pull_policy = Some(ImagePullPolicy::Never);
     defaults.image_pull_secrets = vec!["ours".to_owned()];
     let pulled = |spec: &str, defaults: &AgentDefaults| {
@@ -131,9 +144,125 @@ fn how_an_image_is_pulled_is_the_objects_word_before_the_operators() {
             pod.image_pull_secrets.into_iter().flatten().map(|secret| secret.name).collect();
         (pod.containers[0].image_pull_policy.clone(), secrets)
     };
-    let plain = AgentDefaults::new("agent:1");
+    let plain = AgentDefaults::new("default", "agent:1");
     assert_eq!(pulled("", &plain), (None, vec![]));
     assert_eq!(pulled("", &defaults), (Some("Never".to_owned()), vec!["ours".to_owned()]));
     let own = pulled(EVERYTHING, &defaults);
     assert_eq!(own, (Some("Always".to_owned()), vec!["pull".to_owned()]));
+}
+
+#[test]
+fn a_larger_buffer_has_a_larger_limit_unless_the_object_has_its_own() {
+    let limit = |spec: &str, defaults: &AgentDefaults| {
+        let built = build(&ingest(spec), &resolved(), defaults, true).unwrap();
+        let pod = built.deployment.spec.unwrap().template.spec.unwrap();
+        pod.containers[0].resources.clone().unwrap().limits.unwrap_or_default().get("memory").cloned()
+    };
+    let is = |text: &str| Some(Quantity(text.to_owned()));
+    let mut defaults = AgentDefaults::new("default", "agent:1");
+    assert_eq!(limit("", &defaults), is("256Mi"));
+    assert_eq!(limit("  buffering: {memoryMiB: 128}\n", &defaults), is("256Mi"));
+    assert_eq!(limit("  buffering: {memoryMiB: 129}\n", &defaults), is("257Mi"));
+    assert_eq!(limit("  buffering: {memoryMiB: 10240}\n", &defaults), is("10368Mi"));
+    let own = "  buffering: {memoryMiB: 512}\n  resources: {limits: {memory: 1Gi}}\n";
+    assert_eq!(limit(own, &defaults), is("1Gi"));
+    defaults.resources.limits = None;
+    assert_eq!(limit("  buffering: {memoryMiB: 512}\n", &defaults), None, "the release has none");
+}
+
+fn pod_of(spec: &str, defaults: &AgentDefaults) -> k8s_openapi::api::core::v1::PodSpec {
+    let built = build(&ingest(spec), &resolved(), defaults, true).unwrap();
+    built.deployment.spec.unwrap().template.spec.unwrap()
+}
+
+/// The value of a variable, or the key of a Secret that it is taken from.
+fn variable(pod: &k8s_openapi::api::core::v1::PodSpec, name: &str) -> Option<String> {
+    let found = pod.containers[0].env.iter().flatten().filter(|env| env.name == name).collect::<Vec<_>>();
+    assert!(found.len() <= 1, "{name} twice");
+    let env = found.first()?;
+    let secret = env.value_from.as_ref().and_then(|from| from.secret_key_ref.as_ref());
+    env.value.clone().or_else(|| secret.map(|key| format!("{}/{}", key.name, key.key)))
+}
+
+#[test]
+fn where_the_platform_gives_ids_a_pod_names_none() {
+    let mut defaults = AgentDefaults::new("default", "agent:1");
+    let ids = |defaults: &AgentDefaults| {
+        let context = pod_of("", defaults).security_context.unwrap();
+        assert_eq!(context.run_as_non_root, Some(true));
+        (context.run_as_user, context.run_as_group, context.fs_group)
+    };
+    assert_eq!(ids(&defaults), (Some(65_532), Some(65_532), Some(65_532)));
+    defaults.assigned_ids = true;
+    assert_eq!(ids(&defaults), (None, None, None));
+}
+
+#[test]
+fn agents_listen_where_the_operator_says() {
+    let mut defaults = AgentDefaults::new("default", "agent:1");
+    defaults.listen = "0.0.0.0".parse().unwrap();
+    assert_eq!(pod_of("", &defaults).containers[0].args.as_ref().unwrap()[0], "--listen=0.0.0.0:8080");
+}
+
+#[test]
+fn authorities_are_the_objects_then_its_environments_then_the_releases() {
+    let mut defaults = AgentDefaults::new("default", "agent:1");
+    let trusted = |spec: &str, defaults: &AgentDefaults| {
+        let pod = pod_of(spec, defaults);
+        let map = pod.volumes.iter().flatten().find_map(|volume| volume.config_map.clone());
+        let path = variable(&pod, "AWS_CA_BUNDLE");
+        let mounted = pod.containers[0].volume_mounts.iter().flatten().any(|mount| {
+            path.as_ref().is_some_and(|path| path.strip_prefix(&mount.mount_path) == Some("/ca.crt"))
+        });
+        assert_eq!(map.is_some(), mounted, "the variable names the file that is mounted");
+        let map = map.map(|map| format!("{}/{}", map.name, map.items.unwrap()[0].key));
+        map.or(path)
+    };
+    assert_eq!(trusted("", &defaults), None);
+    let own = "  caBundleRef: {name: mine}\n";
+    let environment = "  pod: {env: [{name: AWS_CA_BUNDLE, value: /in/the/image.pem}]}\n";
+    assert_eq!(trusted(own, &defaults).as_deref(), Some("mine/ca.crt"));
+    defaults.ca_bundle = Some(CaBundleRef { name: "roots".to_owned(), key: "bundle.pem".to_owned() });
+    assert_eq!(trusted("", &defaults).as_deref(), Some("roots/bundle.pem"));
+    assert_eq!(trusted(own, &defaults).as_deref(), Some("mine/ca.crt"));
+    assert_eq!(trusted(environment, &defaults).as_deref(), Some("/in/the/image.pem"));
+}
+
+#[test]
+fn a_proxy_of_a_secret_is_not_written_down_and_an_objects_own_counts() {
+    let mut defaults = AgentDefaults::new("default", "agent:1");
+    assert_eq!(variable(&pod_of("", &defaults), "HTTPS_PROXY"), None);
+    defaults.proxy_secret = Some("proxy".to_owned());
+    let pod = pod_of("", &defaults);
+    for name in ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"] {
+        assert_eq!(variable(&pod, name), Some(format!("proxy/{name}")));
+    }
+    let pod = pod_of("  pod: {env: [{name: HTTPS_PROXY, value: 'http://mine:3128'}]}\n", &defaults);
+    assert_eq!(variable(&pod, "HTTPS_PROXY").as_deref(), Some("http://mine:3128"));
+    assert_eq!(variable(&pod, "NO_PROXY").as_deref(), Some("proxy/NO_PROXY"));
+}
+
+/// `kubectl drain` and the cluster autoscaler stop at an `emptyDir`.
+#[test]
+fn without_a_spool_nothing_keeps_a_node_and_a_spool_lets_it_go() {
+    const SAFE: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
+    let defaults = AgentDefaults::new("default", "agent:1");
+    assert!(pod_of("", &defaults).volumes.is_none());
+    let local = |spec: &str| {
+        let built = built(&ingest(spec), true);
+        let template = built.deployment.spec.unwrap().template;
+        let volumes = template.spec.unwrap().volumes.unwrap_or_default();
+        let local: Vec<_> = volumes
+            .iter()
+            .filter(|volume| volume.empty_dir.is_some())
+            .map(|volume| volume.name.clone())
+            .collect();
+        let annotations = template.metadata.unwrap().annotations.unwrap_or_default();
+        (local, annotations.get(SAFE).cloned())
+    };
+    assert_eq!(local(""), (vec![], None));
+    let spool = "  buffering: {spool: {sizeMiB: 512}}\n";
+    assert_eq!(local(spool), (vec!["spool".to_owned()], Some("spool".to_owned())));
+    let own = format!("{spool}  pod: {{annotations: {{{SAFE}: ''}}}}\n");
+    assert_eq!(local(&own), (vec!["spool".to_owned()], Some(String::new())));
 }

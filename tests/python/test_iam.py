@@ -111,14 +111,38 @@ class Template(unittest.TestCase):
                 service, name = action.split(":")
                 if service != "kinesisvideo":
                     continue
-                resource = re.fullmatch(r"arn:.*:(\w+)/\$\{(\w+)Names\}/\*", statement["Resource"]["Sub"])
+                pattern, names = statement["Resource"]["Sub"]
+                resource = re.fullmatch(r"arn:.*:(\w+)/\$\{(\w+)s\}/\*", pattern)
                 self.assertIn(resource[1], known[name.lower()]["Resources"], action)
                 self.assertEqual(resource[1], resource[2].lower(), action)
+                self.assertEqual(list(names), [resource[2] + "s"], action)
+
+    def test_names_begin_with_the_namespace_by_default(self):
+        for kind in "Channel", "Stream":
+            self.assertEqual(template()["Parameters"][f"{kind}Names"]["Default"], "")
+        own = {"Sub": "${AgentNamespace}-*"}
+        of_session = {"If": ["PodIdentity", "${aws:PrincipalTag/kubernetes-namespace}-*", own]}
+        for role, default in ("OperatorRole", own), ("AgentRole", of_session):
+            for statement in statements(role):
+                if not listed(statement["Action"])[0].startswith("kinesisvideo:"):
+                    continue
+                [(kind, names)] = statement["Resource"]["Sub"][1].items()
+                self.assertEqual(names["If"], [f"{kind}Named", {"Ref": f"{kind[:-1]}Names"}, default], statement["Sid"])
+
+    def test_agents_touch_what_bears_their_namespace(self):
+        tag = re.search(r'TAG_NAMESPACE: &str = "(.+)"', read("operator/src/names.rs"))[1]
+        equal = {"StringEquals": {f"aws:ResourceTag/{tag}": "${aws:PrincipalTag/kubernetes-namespace}"}}
+        for statement in statements("AgentRole"):
+            if listed(statement["Action"])[0].startswith("kinesisvideo:"):
+                self.assertEqual(statement["Condition"]["If"], ["Tagged", equal, {"Ref": "AWS::NoValue"}], statement["Sid"])
+        self.assertEqual(template()["Parameters"]["ByNamespace"]["Default"], "true")
+        # IRSA gives a session no tags.
+        self.assertIn({"Condition": "PodIdentity"}, template()["Conditions"]["Tagged"]["And"])
 
     def test_what_is_created_and_deleted_bears_the_mark(self):
         for statement in statements("OperatorRole"):
             for action in listed(statement["Action"]):
-                tag = {"Create": "Request", "Tag": "Request", "Delete": "Resource"}
+                tag = {"Create": "Request", "Tag": "Request", "Delete": "Resource", "UpdateDataRetention": "Resource"}
                 of = next((of for verb, of in tag.items() if action.startswith(f"kinesisvideo:{verb}")), None)
                 expected = of and {"StringEquals": {f"aws:{of}Tag/kvs-ingest.dev/cluster": {"Ref": "Mark"}}}
                 self.assertEqual(statement.get("Condition"), expected, action)

@@ -68,7 +68,7 @@ pub struct AgentProcess {
     log: PathBuf,
 }
 
-/// The command line and environment of an agent that sees nothing of this machine's own AWS configuration.
+/// The command line and environment of an agent that sees nothing of this machine's own AWS configuration and proxies.
 pub fn command(settings: &AgentSettings<'_>) -> Result<(Command, PathBuf)> {
     complete(Command::new(binary("kvs-ingest-agent")?), settings)
 }
@@ -79,7 +79,8 @@ fn complete(mut command: Command, settings: &AgentSettings<'_>) -> Result<(Comma
     std::fs::write(&manifest, settings.manifest)?;
     let log = settings.folder.join("agent.log");
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("AWS_") {
+        let text = name.to_string_lossy();
+        if text.starts_with("AWS_") || text.to_ascii_lowercase().ends_with("_proxy") {
             command.env_remove(name);
         }
     }

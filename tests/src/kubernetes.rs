@@ -21,6 +21,7 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
 
 use crate::agent::binary;
+use crate::tripwire::Tripwire;
 use crate::usage::Usage;
 
 const DEADLINE: Duration = Duration::from_secs(45);
@@ -156,7 +157,10 @@ pub struct World {
     pub namespace: String,
     pub local: Server,
     pub folder: TempDir,
+    /// Of the operator's service account.
     kubeconfig: PathBuf,
+    /// Between its operators and what they write to.
+    tripwire: Option<Tripwire>,
 }
 
 /// Region of all objects.
@@ -178,7 +182,38 @@ impl World {
         config.region = REGION.to_owned();
         let local = Server::start(config).await?;
         let kubeconfig = cluster.operators_kubeconfig(folder.path()).await?;
-        Ok(Self { cluster, client, namespace, local, folder, kubeconfig })
+        // The rights that are shipped are on the one lease of a release; each of these worlds is another release.
+        let role = format!("--role={namespace}");
+        let (lease, other) =
+            (format!("--resource-name={namespace}"), format!("--resource-name={namespace}-other"));
+        let of_lease = ["--verb=get,update", "--resource=leases.coordination.k8s.io", &lease, &other];
+        let in_release = ["-n", "kvs-ingest", namespace.as_str()];
+        cluster.kubectl(&[&["create", "role"], &in_release[..], &of_lease[..]].concat()).await?;
+        let account = "--serviceaccount=kvs-ingest:kvs-ingest-operator";
+        cluster
+            .kubectl(&[&["create", "rolebinding"], &in_release[..], &[role.as_str(), account]].concat())
+            .await?;
+        Ok(Self { cluster, client, namespace, local, folder, kubeconfig, tripwire: None })
+    }
+
+    /// From now on operators of this world can be stopped at a write.
+    pub async fn tripwire(&mut self) -> Result<()> {
+        let wire = Tripwire::new(self.operators_client().await?, &self.local.url()).await?;
+        self.kubeconfig = wire.kubeconfig(&self.kubeconfig, self.folder.path())?;
+        self.tripwire = Some(wire);
+        Ok(())
+    }
+
+    /// See [`World::tripwire`].
+    pub fn wire(&self) -> Result<&Tripwire> {
+        self.tripwire.as_ref().context("there is no tripwire")
+    }
+
+    /// The operator has ended without giving its lease back: nobody waits until it runs out.
+    pub async fn drop_lease(&self) -> Result<()> {
+        let lease = &self.namespace;
+        self.cluster.kubectl(&["delete", "lease", "-n", "kvs-ingest", lease, "--ignore-not-found"]).await?;
+        Ok(())
     }
 
     /// An operator for this namespace, under its service account, that looks at its agents often. `name` tells its log
@@ -203,7 +238,11 @@ impl World {
             .arg("--agent-image=test.local/agent:1")
             .arg(format!("--agent-env=AWS_ENDPOINT_URL_KINESIS_VIDEO={}", self.local.url()))
             .arg(format!("--listen=127.0.0.1:{port}"))
-            .arg(format!("--lease-name={}", self.namespace))
+            .args(if arguments.iter().any(|argument| argument.starts_with("--lease-name")) {
+                vec![]
+            } else {
+                vec![format!("--lease-name={}", self.namespace)]
+            })
             .args(["--lease-namespace=kvs-ingest", "--log-format=text", "--cluster=test"])
             .arg(format!("--identity={name}"))
             .args(if arguments.iter().any(|argument| argument.starts_with("--selector")) {
@@ -218,7 +257,10 @@ impl World {
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("AWS_CONFIG_FILE", "/dev/null")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-            .env("AWS_ENDPOINT_URL_KINESIS_VIDEO", self.local.url())
+            .env(
+                "AWS_ENDPOINT_URL_KINESIS_VIDEO",
+                self.tripwire.as_ref().map_or_else(|| self.local.url(), Tripwire::kvs),
+            )
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
@@ -275,6 +317,10 @@ impl World {
 
     pub fn replicasets(&self) -> Api<DynamicObject> {
         self.api("apps", "v1", "ReplicaSet")
+    }
+
+    pub fn events(&self) -> Api<DynamicObject> {
+        self.api("", "v1", "Event")
     }
 
     pub fn pods(&self) -> Api<DynamicObject> {

@@ -62,7 +62,12 @@ fn with_namespaces_there_is_no_right_outside_of_them() -> Result<()> {
             (role["metadata"]["namespace"].as_str().unwrap(), role["metadata"]["name"].as_str().unwrap());
         roles.insert(place, &role["rules"]);
     }
-    let everywhere = &of_kind(&deploy, "ClusterRole")["rules"];
+    // Less what is the cluster's: policies, and the labels of namespaces.
+    let rules = of_kind(&deploy, "ClusterRole")["rules"].as_array().unwrap();
+    let of_the_cluster = [json!(["kvsingestpolicies"]), json!(["namespaces"])];
+    let within: Vec<_> = rules.iter().filter(|rule| !of_the_cluster.contains(&rule["resources"])).collect();
+    assert_eq!(within.len() + of_the_cluster.len(), rules.len());
+    let everywhere = &json!(within);
     let expected = [
         (("cameras", "kvs-ingest-operator"), everywhere),
         (("doors", "kvs-ingest-operator"), everywhere),
@@ -131,7 +136,13 @@ fn the_operator_is_as_restricted_as_its_agents() -> Result<()> {
         let mut pod = rendered.one("Deployment")?["spec"]["template"]["spec"]["securityContext"].clone();
         // What a user adds.
         pod.as_object_mut().unwrap().remove("supplementalGroups");
-        assert_eq!(pod, agent["securityContext"], "{name}");
+        let mut expected = agent["securityContext"].clone();
+        if rendered.arguments()?.contains(&"--agent-assigned-ids".to_owned()) {
+            for id in ["runAsUser", "runAsGroup", "fsGroup"] {
+                assert!(expected.as_object_mut().unwrap().remove(id).is_some(), "{id}");
+            }
+        }
+        assert_eq!(pod, expected, "{name}");
         let container = rendered.container()?;
         assert_eq!(container["securityContext"], agent["containers"][0]["securityContext"], "{name}");
     }
@@ -149,7 +160,11 @@ fn probes_and_ports_are_those_that_the_operator_serves() -> Result<()> {
         let listen = rendered.arguments()?.into_iter().find(|argument| argument.starts_with("--listen="));
         assert!(listen.is_some_and(|listen| listen.ends_with(":8080")), "{name}");
         // The Lease is in the namespace where the Role for it is, and the pod's name is in it.
-        for (variable, field) in [("POD_NAME", "metadata.name"), ("POD_NAMESPACE", "metadata.namespace")] {
+        for (variable, field) in [
+            ("POD_NAME", "metadata.name"),
+            ("POD_NAMESPACE", "metadata.namespace"),
+            ("POD_SERVICE_ACCOUNT", "spec.serviceAccountName"),
+        ] {
             let found =
                 container["env"].as_array().unwrap().iter().find(|env| env["name"] == variable).unwrap();
             assert_eq!(found["valueFrom"]["fieldRef"]["fieldPath"], field, "{name}");
@@ -180,8 +195,9 @@ fn the_operator_understands_what_it_is_told_and_can_be_told_everything() -> Resu
         .filter_map(|word| word.strip_prefix("--"))
         .map(|flag| format!("--{}", flag.trim_end_matches(|c: char| !c.is_ascii_alphanumeric())))
         .collect();
-    // By the environment, from the pod's metadata; the rest is clap's.
-    let elsewhere = ["--lease-namespace", "--identity", "--help", "--version"].map(str::to_owned);
+    // By the environment, from the pod itself; the rest is clap's.
+    let elsewhere =
+        ["--lease-namespace", "--identity", "--service-account", "--help", "--version"].map(str::to_owned);
     let expected: BTreeSet<_> = known.into_iter().filter(|flag| !elsewhere.contains(flag)).collect();
     assert_eq!(told, expected);
     Ok(())
@@ -196,16 +212,25 @@ fn what_is_set_arrives() -> Result<()> {
         "--agent-image-pull-secrets=registry-test",
         "--agent-image-pull-secrets=other",
         "--agent-env=AWS_ENDPOINT_URL=https://kvs.test:8443/?a=1,2",
-        "--agent-env=HTTPS_PROXY=http://proxy.test:3128",
         "--agent-env=NUMBER=17",
         "--agent-seccomp-profile=kvs-ingest/agent.json",
+        "--agent-env=HTTPS_PROXY=http://proxy.test:3128",
+        "--agent-env=NO_PROXY=.test,10.0.0.0/8",
+        "--agent-proxy-secret=proxy",
+        "--agent-ca-bundle=roots/bundle.pem",
+        "--agent-listen=0.0.0.0",
         "--cluster=garage: east",
         "--namespaces=cameras",
         "--selector=site in (east, west),kind!=door",
-        "--listen=[::]:8080",
+        "--allowed-names=${namespace}-*",
+        "--allowed-names=shared.*",
+        "--allowed-images=registry.test:5000/video/*",
+        "--allowed-external-ids=kvs-ingest-of-*",
+        "--listen=0.0.0.0:8080",
         "--concurrency=64",
         "--rollouts-per-minute=7.5",
         "--aws-resync-hours=0.5",
+        "--regions=eu-central-1,eu-new-9",
         "--aws-quota-share=0.25",
         "--lease-name=east",
         "--log-format=text",
@@ -220,11 +245,29 @@ fn what_is_set_arrives() -> Result<()> {
     assert_eq!(container["image"], "registry.test:5000/video/operator:v9");
     assert_eq!(container["imagePullPolicy"], "Always");
     assert_eq!(container["envFrom"], json!([{"secretRef": {"name": "aws"}}]));
-    let env: Vec<_> =
-        container["env"].as_array().unwrap().iter().map(|env| env["name"].as_str().unwrap()).collect();
-    assert_eq!(env, ["POD_NAME", "POD_NAMESPACE", "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE"]);
-    assert_eq!(container["volumeMounts"], json!([{"name": "ca", "mountPath": "/etc/ca"}]));
-    assert_eq!(pod["volumes"], json!([{"name": "ca", "configMap": {"name": "ca"}}]));
+    let env = |name: &str| {
+        container["env"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|env| env["name"] == name)
+            .cloned()
+            .unwrap_or_default()
+    };
+    for name in ["POD_NAME", "POD_NAMESPACE", "POD_SERVICE_ACCOUNT", "AWS_ENDPOINT_URL", "SSL_CERT_DIR"] {
+        assert!(env(name).is_object(), "{name}");
+    }
+    assert_eq!(env("HTTPS_PROXY")["value"], "http://proxy.test:3128");
+    assert_eq!(env("NO_PROXY")["value"], ".test,10.0.0.0/8");
+    let secret = json!({"secretKeyRef": {"name": "proxy", "key": "HTTP_PROXY", "optional": true}});
+    assert_eq!(env("HTTP_PROXY")["valueFrom"], secret);
+    let file = env("AWS_CA_BUNDLE")["value"].as_str().unwrap().to_owned();
+    let roots = json!({"name": "kvs-ingest-ca", "mountPath": "/etc/kvs-ingest/ca", "readOnly": true});
+    assert_eq!(container["volumeMounts"], json!([roots, {"name": "ca", "mountPath": "/etc/ca"}]));
+    let items = json!([{"key": "bundle.pem", "path": "ca.crt"}]);
+    assert_eq!(pod["volumes"][0]["configMap"], json!({"name": "roots", "items": items}));
+    assert_eq!(file, "/etc/kvs-ingest/ca/ca.crt");
+    assert_eq!(pod["volumes"][1], json!({"name": "ca", "configMap": {"name": "ca"}}));
     assert_eq!(pod["imagePullSecrets"], json!([{"name": "registry-test"}]));
     assert_eq!(pod["terminationGracePeriodSeconds"], 60);
     assert_eq!(pod["priorityClassName"], "system-cluster-critical");
@@ -258,6 +301,61 @@ fn images_are_named_by_registry_tag_and_digest() -> Result<()> {
         assert!(agent.ends_with(&format!("kvs-ingest-agent:{version}")), "{agent}");
         assert!(agent.starts_with(&format!("--agent-image={}", registry.trim_end_matches('/'))), "{agent}");
     }
+    Ok(())
+}
+
+/// What a workflow publishes names its images by digest, and who names another tag gets that one.
+#[test]
+fn a_published_chart_names_its_own_images_by_digest() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let copy = folder.path().join("kvs-ingest");
+    run(Command::new("cp").arg("-r").arg(chart()).arg(&copy))?;
+    let digest = |of: char| format!("sha256:{}", String::from(of).repeat(64));
+    let manifest = copy.join("Chart.yaml");
+    let mut text = std::fs::read_to_string(&manifest)?;
+    assert!(text.contains("\nannotations:\n"), "{text}");
+    for (name, of) in [("kvs-ingest-operator", 'a'), ("kvs-ingest-agent", 'b')] {
+        let line = format!("\nannotations:\n  kvs-ingest.dev/digest.{name}: {}\n", digest(of));
+        text = text.replacen("\nannotations:\n", &line, 1);
+    }
+    std::fs::write(&manifest, text)?;
+    let images = |set: &str| -> Result<(String, String)> {
+        let path = copy.display().to_string();
+        let text = run(&mut helm(&["template", "kvs-ingest", &path, "--set", set])?)?;
+        let rendered = helm::Rendered(documents(&text)?);
+        let agent = rendered.arguments()?[0].trim_start_matches("--agent-image=").to_owned();
+        Ok((rendered.container()?["image"].as_str().unwrap().to_owned(), agent))
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let (operator, agent) = images("imageRegistry=r.test")?;
+    assert_eq!(operator, format!("r.test/kvs-ingest-operator:{version}@{}", digest('a')));
+    assert_eq!(agent, format!("r.test/kvs-ingest-agent:{version}@{}", digest('b')));
+    assert_eq!(
+        images("image.tag=mine,agent.image.repository=mine")?,
+        ("kvs-ingest-operator:mine".to_owned(), format!("mine:{version}"),)
+    );
+    assert_eq!(
+        images(&format!("image.digest={}", digest('c')))?.0,
+        format!("kvs-ingest-operator@{}", digest('c'))
+    );
+    Ok(())
+}
+
+#[test]
+fn ids_are_left_to_openshift() -> Result<()> {
+    let ids = |arguments: &[&str]| -> Result<(bool, bool)> {
+        let rendered = render(arguments)?;
+        let context = &rendered.one("Deployment")?["spec"]["template"]["spec"]["securityContext"];
+        assert_eq!(context["runAsNonRoot"], true);
+        let own = ["runAsUser", "runAsGroup", "fsGroup"].map(|id| context[id].is_number());
+        assert!(own.iter().all(|there| *there == own[0]), "{context}");
+        Ok((own[0], rendered.arguments()?.contains(&"--agent-assigned-ids".to_owned())))
+    };
+    assert_eq!(ids(&[])?, (true, false));
+    let openshift = ["--api-versions", "security.openshift.io/v1"];
+    assert_eq!(ids(&openshift)?, (false, true));
+    assert_eq!(ids(&[&openshift[..], &["--set", "assignedIds=false"]].concat())?, (true, false));
+    assert_eq!(ids(&["--set", "assignedIds=true"])?, (false, true));
     Ok(())
 }
 
@@ -369,6 +467,80 @@ fn network_policies_are_off_and_let_the_operator_ask_its_agents() -> Result<()> 
     Ok(())
 }
 
+/// The agents' policy: which ports of UDP come in and go out, and to which networks.
+#[test]
+fn what_agents_send_and_get_can_be_narrowed() -> Result<()> {
+    let policy = |set: &str| -> Result<Value> {
+        let set =
+            format!("networkPolicy.agents.enabled=true,networkPolicy.agents.namespaces={{cameras}}{set}");
+        Ok(render(&["--set", &set])?.named("NetworkPolicy", "kvs-ingest-agents")?["spec"].clone())
+    };
+    let udp = |rules: &Value| -> Vec<Value> {
+        let rules = rules.as_array().unwrap().iter();
+        rules
+            .filter(|rule| rule["ports"][0]["protocol"] == "UDP" && rule["ports"][0]["port"] != 53)
+            .cloned()
+            .collect()
+    };
+    // Everything but the network of the node itself, whose metadata are the role of the node.
+    let plain = policy("")?;
+    let networks = |rule: &Value, of: &str| -> Vec<String> {
+        let blocks = rule[of].as_array().into_iter().flatten();
+        blocks
+            .flat_map(|peer| peer["ipBlock"]["except"].as_array().unwrap().clone())
+            .map(|cidr| cidr.as_str().unwrap().to_owned())
+            .collect()
+    };
+    for (rules, of) in [(udp(&plain["egress"]), "to"), (udp(&plain["ingress"]), "from")] {
+        assert_eq!(rules.len(), 1, "{plain:#}");
+        assert_eq!(networks(&rules[0], of), ["169.254.0.0/16", "fe80::/10", "fd00:ec2::/32"]);
+    }
+    let text = plain.to_string();
+    assert!(text.contains("169.254.170.23/32") && !text.contains("169.254.169.254"), "{plain:#}");
+    assert!(policy(",networkPolicy.agents.imds=true")?.to_string().contains("169.254.169.254/32"));
+    // By TURN servers alone.
+    let relayed = policy(",networkPolicy.agents.relayOnly=true")?;
+    assert!(udp(&relayed["ingress"]).is_empty(), "{relayed:#}");
+    assert_eq!(udp(&relayed["egress"])[0]["ports"], json!([{"protocol": "UDP", "port": 443}]));
+    // No network is left out: no peers at all, which is everywhere for every plugin.
+    let open = policy(",networkPolicy.agents.except=null")?;
+    assert_eq!(udp(&open["egress"]), [json!({"ports": [{"protocol": "UDP"}]})]);
+    let vpc = policy(",networkPolicy.agents.except={10.0.0.0/8}")?;
+    let rule = &udp(&vpc["egress"])[0];
+    assert_eq!(networks(rule, "to"), ["10.0.0.0/8"]);
+    assert_eq!(rule["to"][1]["ipBlock"]["cidr"], "::/0");
+    // The way to the proxy.
+    let proxied = policy(",proxy.https=http://proxy.test:3128")?;
+    let rule = json!({"ports": [{"protocol": "TCP", "port": 3128}]});
+    assert!(proxied["egress"].as_array().unwrap().contains(&rule), "{proxied:#}");
+    Ok(())
+}
+
+#[test]
+fn alerts_and_dashboard_come_when_asked_for() -> Result<()> {
+    assert!(render(&[])?.all("PrometheusRule").is_empty() && render(&[])?.all("ConfigMap").is_empty());
+    let rendered = render(&["--values", &values("everything")])?;
+    let rule = rendered.one("PrometheusRule")?;
+    assert_eq!(rule["metadata"]["labels"]["release"], "prometheus");
+    // Those of the file, with the job that the ServiceMonitor of this release makes.
+    let service = rendered.one("Service")?["metadata"]["name"].as_str().unwrap();
+    let text = std::fs::read_to_string(chart().join("files/monitoring/alerts.yaml"))?;
+    let text = text.replace("kvs-ingest-operator-metrics", service);
+    assert!(
+        text.contains(&format!("job=\"{service}\"")) && service.starts_with("kvs-ingest-other"),
+        "{service}"
+    );
+    assert_eq!(rule["spec"], documents(&text)?[0]);
+    let dashboard = rendered.one("ConfigMap")?;
+    assert_eq!(dashboard["metadata"]["labels"]["grafana_dashboard"], "yes");
+    assert_eq!(dashboard["metadata"]["annotations"], json!({"grafana_folder": "video"}));
+    let original: Value =
+        serde_json::from_slice(&std::fs::read(chart().join("files/monitoring/dashboard.json"))?)?;
+    let shipped: Value = serde_json::from_str(dashboard["data"]["kvs-ingest.json"].as_str().unwrap())?;
+    assert_eq!(shipped, original);
+    Ok(())
+}
+
 /// Where two documents differ first. Helm writes 5 for 5.0.
 fn difference(path: &str, one: &Value, other: &Value) -> Option<String> {
     match (one, other) {
@@ -385,27 +557,60 @@ fn difference(path: &str, one: &Value, other: &Value) -> Option<String> {
 }
 
 #[test]
-fn the_definition_is_that_of_crds_and_stays() -> Result<()> {
-    let original = file("crds/kvs-ingest.dev_kvsingests.yaml")?.remove(0);
-    let mut rendered = render(&[])?.one("CustomResourceDefinition")?.clone();
-    let keep = json!({"helm.sh/resource-policy": "keep"});
-    assert_eq!(rendered["metadata"]["annotations"], keep);
-    rendered["metadata"].as_object_mut().unwrap().remove("annotations");
-    for (label, value) in original["metadata"]["labels"].as_object().unwrap() {
-        assert_eq!(&rendered["metadata"]["labels"][label], value);
-    }
-    rendered["metadata"]["labels"] = original["metadata"]["labels"].clone();
-    assert_eq!(difference("", &rendered, &original), None);
+fn the_definitions_are_those_of_crds_and_stay() -> Result<()> {
+    let rendered = render(&[])?;
+    assert_eq!(rendered.all("CustomResourceDefinition").len(), 2);
+    for kind in ["kvsingests", "kvsingestpolicies"] {
+        let original = file(&format!("crds/kvs-ingest.dev_{kind}.yaml"))?.remove(0);
+        let name = format!("{kind}.kvs-ingest.dev");
+        let mut found = rendered.named("CustomResourceDefinition", &name)?.clone();
+        let keep = json!({"helm.sh/resource-policy": "keep"});
+        assert_eq!(found["metadata"]["annotations"], keep);
+        found["metadata"].as_object_mut().unwrap().remove("annotations");
+        for (label, value) in original["metadata"]["labels"].as_object().unwrap() {
+            assert_eq!(&found["metadata"]["labels"][label], value);
+        }
+        found["metadata"]["labels"] = original["metadata"]["labels"].clone();
+        assert_eq!(difference("", &found, &original), None);
 
-    let goes = render(&["--set", "crds.keep=false"])?;
-    assert_eq!(goes.one("CustomResourceDefinition")?["metadata"]["annotations"], Value::Null);
+        let goes = render(&["--set", "crds.keep=false"])?;
+        assert_eq!(goes.named("CustomResourceDefinition", &name)?["metadata"]["annotations"], Value::Null);
+    }
     assert!(render(&["--set", "crds.install=false"])?.all("CustomResourceDefinition").is_empty());
     Ok(())
 }
 
 #[test]
+fn admission_policies_are_those_of_a_release_for_the_whole_cluster() -> Result<()> {
+    let names = |arguments: &[&str]| -> Result<Vec<String>> {
+        let rendered = render(arguments)?;
+        let bound: Vec<_> = rendered
+            .all("ValidatingAdmissionPolicyBinding")
+            .iter()
+            .map(|it| it["spec"]["policyName"].clone())
+            .collect();
+        let policies = rendered.all("ValidatingAdmissionPolicy");
+        assert_eq!(policies.iter().map(|it| it["metadata"]["name"].clone()).collect::<Vec<_>>(), bound);
+        Ok(policies.iter().map(|it| it["metadata"]["name"].as_str().unwrap().to_owned()).collect())
+    };
+    assert_eq!(names(&[])?, ["kvs-ingest-release", "kvs-ingest-policies"]);
+    // It would speak of the objects of other releases, too.
+    assert_eq!(names(&["--set", "watch.selector=a=b"])?, ["kvs-ingest-policies"]);
+    for none in ["watch.namespaces={cameras}", "tenancy.admission=false"] {
+        assert!(names(&["--set", none])?.is_empty(), "{none}");
+    }
+    Ok(())
+}
+
+#[test]
 fn every_object_has_its_place_its_name_and_its_labels() -> Result<()> {
-    let cluster = ["ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"];
+    let cluster = [
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CustomResourceDefinition",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+    ];
     let long = format!("a{}", "-b".repeat(26));
     let mut releases = all()?;
     releases.push(("a long name".to_owned(), render_as(&long, &["--values", &values("namespaced")])?));
@@ -451,10 +656,25 @@ fn bad_values_are_refused_by_name() -> Result<()> {
         ("clusterName=", "at '/clusterName': "),
         ("watch.namespaces={Cameras}", "at '/watch/namespaces/0': 'Cameras' does not match pattern"),
         ("watch.namespaces=cameras", "at '/watch/namespaces': got string, want array"),
+        ("tenancy.names={a|b}", "at '/tenancy/names/0': 'a|b' does not match pattern"),
+        ("tenancy.images=x", "at '/tenancy/images': got string, want array"),
         ("concurrency=0", "at '/concurrency': minimum: got 0, want 1"),
         ("concurrency=257", "at '/concurrency': maximum: got 257, want 256"),
         ("rolloutsPerMinute=0", "at '/rolloutsPerMinute': exclusiveMinimum: got 0, want 0"),
         ("aws.quotaShare=-1", "at '/aws/quotaShare': "),
+        ("aws.quotaShare=2", "at '/aws/quotaShare': maximum: got 2, want 1"),
+        ("log.level=inf", "at '/log/level': 'inf' does not match pattern"),
+        ("log.level=", "at '/log/level': "),
+        ("resources.limits.memory=foo", "at '/resources/limits/memory': 'foo' does not match pattern"),
+        ("resources.requests.memory=128MB", "at '/resources/requests/memory': "),
+        ("resources.requests.cpu=-1", "at '/resources/requests/cpu': minimum: got -1, want 0"),
+        ("proxy.https=proxy.test:3128", "at '/proxy/https': "),
+        ("proxy.https=http://me:hunter2@proxy.test:3128", "proxy.https holds a password"),
+        ("proxy.https=http://a:1,agent.env.HTTPS_PROXY=b", "agent.env.HTTPS_PROXY and proxy are both set"),
+        ("caBundle.key=a/b", "at '/caBundle/key': "),
+        ("assignedIds=yes", "at '/assignedIds': "),
+        ("listenAddress=127.0.0.1", "at '/listenAddress': "),
+        ("networkPolicy.agents.except={10.0.0.0}", "at '/networkPolicy/agents/except/0': "),
         ("log.format=xml", "at '/log/format': value must be one of 'json', 'text'"),
         ("tracing.otlpEndpoint=collector:4318", "at '/tracing/otlpEndpoint': "),
         ("crds.keep=maybe", "at '/crds/keep': got string, want boolean"),
@@ -473,6 +693,13 @@ fn bad_values_are_refused_by_name() -> Result<()> {
         let error = render(&["--set", set]).err().with_context(|| format!("{set} is taken"))?.to_string();
         assert!(error.contains(expected), "{set}: {error}");
     }
+    // That message may be in a log.
+    let password = ["--set", "proxy.http=http://me:hunter2@proxy.test:3128"];
+    let error = run(helm(&["template", "x", &chart().display().to_string()])?.args(password))
+        .unwrap_err()
+        .to_string();
+    let told = error.split_once("error").context("no error")?.1;
+    assert!(told.contains("proxy.http holds a password") && !told.contains("hunter2"), "{told}");
     Ok(())
 }
 
@@ -515,8 +742,8 @@ fn the_schema_knows_the_values_that_there_are_and_no_others() -> Result<()> {
     let (mut have, mut known) = (BTreeSet::new(), BTreeSet::new());
     leaves("", &defaults, &mut have);
     properties("", &schema, &schema, &mut known);
-    // Kubernetes' own types, with a default.
-    let typed = ["/podSecurityContext", "/securityContext", "/resources"];
+    // Kubernetes' own types and maps of the user, with a default.
+    let typed = ["/podSecurityContext", "/securityContext", "/resources", "/metrics/dashboard/labels"];
     let shorten = |paths: BTreeSet<String>| -> BTreeSet<String> {
         paths
             .into_iter()
@@ -550,10 +777,10 @@ fn the_package_has_what_it_needs_and_no_tests() -> Result<()> {
     run(&mut helm(&["package", &chart().display().to_string(), "--destination", &path])?)?;
     let package = folder.path().join(format!("kvs-ingest-{}.tgz", env!("CARGO_PKG_VERSION")));
     let list = run(Command::new("tar").arg("-tzf").arg(&package))?;
-    assert!(
-        list.lines().any(|file| file == "kvs-ingest/files/crds/kvs-ingest.dev_kvsingests.yaml"),
-        "{list}"
-    );
+    for kind in ["kvsingests", "kvsingestpolicies"] {
+        let path = format!("kvs-ingest/files/crds/kvs-ingest.dev_{kind}.yaml");
+        assert!(list.lines().any(|file| file == path), "{list}");
+    }
     assert!(!list.contains("/ci/"), "{list}");
     let packaged = run(&mut helm(&["template", "kvs-ingest", &package.display().to_string()])?)?;
     let rendered = helm::Rendered(documents(&packaged)?);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use kvs_ingest_tests::helm::{chart, documents, helm, root, run, values};
+use kvs_ingest_tests::tenancy;
 use serde_json::{Value, json};
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -176,19 +177,27 @@ fn it_is_installed_upgraded_and_uninstalled() -> Result<()> {
     cluster.kubectl(&["wait", "--for=condition=established", "--timeout=60s", DEFINITION])?;
     cluster.pods_wait_for_a_node(namespace, operator, 2)?;
 
-    // What the notes say to do next can be done. Server-side: a field that is unknown is refused.
+    // What the notes say to do next can be done. Server-side: a field that is unknown is refused. The API server may take a
+    // moment to see the kind that its new admission policy goes by, and refuses everything until then.
     let notes = cluster.helm(namespace, &["get", "notes", release])?;
     let ingest = first_ingest(&notes)?;
-    cluster.pipe(&["-n", "cameras", "apply", "--server-side", "--filename=-"], &ingest)?;
+    let apply = ["-n", "cameras", "apply", "--server-side", "--filename=-"];
+    cluster.until("an object that is permitted", || Ok(cluster.pipe(&apply, &ingest).is_ok()))?;
     assert_eq!(documents(&ingest)?.len(), 1);
 
-    // Nothing is written by an upgrade that changes nothing, and the Deployment alone by one that is for the agents.
+    // Nothing is written by an upgrade that changes nothing; by one that is for the agents the Deployment, and the admission
+    // policy that names their image.
     let settled = || -> Result<Vec<Value>> {
         let mut objects = objects(&cluster, namespace, release)?;
         for object in &mut objects {
             object.as_object_mut().unwrap().remove("status");
             // Of these, controllers write the status.
-            let kinds = ["Deployment", "PodDisruptionBudget", "CustomResourceDefinition"];
+            let kinds = [
+                "Deployment",
+                "PodDisruptionBudget",
+                "CustomResourceDefinition",
+                "ValidatingAdmissionPolicy",
+            ];
             let moves = kinds.contains(&object["kind"].as_str().unwrap());
             let metadata = object["metadata"].as_object_mut().unwrap();
             metadata.remove("managedFields");
@@ -199,7 +208,7 @@ fn it_is_installed_upgraded_and_uninstalled() -> Result<()> {
         Ok(objects)
     };
     let installed = settled()?;
-    assert_eq!(installed.len(), 9, "{installed:#?}");
+    assert_eq!(installed.len(), 14, "{installed:#?}");
     let upgrade = ["upgrade", release, &folder, "--reset-then-reuse-values"];
     cluster.helm(namespace, &upgrade)?;
     assert_eq!(settled()?, installed);
@@ -212,6 +221,16 @@ fn it_is_installed_upgraded_and_uninstalled() -> Result<()> {
     let argument = &mut deployment["spec"]["template"]["spec"]["containers"][0]["args"][0];
     assert!(argument.as_str().unwrap().starts_with("--agent-image=registry.test/video/kvs-ingest-agent:"));
     *argument = json!("--agent-image=registry.test/video/kvs-ingest-agent:next");
+    let name = |object: &Value| object["metadata"]["name"] == "kvs-ingest-release";
+    let policy = |object: &&mut Value| object["kind"] == "ValidatingAdmissionPolicy" && name(object);
+    let policy = expected.iter_mut().find(policy).unwrap();
+    let image = format!("registry.test/video/kvs-ingest-agent:{}", env!("CARGO_PKG_VERSION"));
+    assert!(policy.to_string().contains(&image), "{policy:#}");
+    *policy = serde_json::from_str(
+        &policy.to_string().replace(&image, "registry.test/video/kvs-ingest-agent:next"),
+    )?;
+    let generation = policy["metadata"]["generation"].as_u64().unwrap();
+    policy["metadata"]["generation"] = json!(generation + 1);
     let mut upgraded = settled()?;
     for objects in [&mut expected, &mut upgraded] {
         for object in objects {
@@ -238,6 +257,7 @@ fn it_is_installed_upgraded_and_uninstalled() -> Result<()> {
     let expected = [
         // The API server's own answer to a definition.
         "APIService//v1alpha1.kvs-ingest.dev".to_owned(),
+        "CustomResourceDefinition//kvsingestpolicies.kvs-ingest.dev".to_owned(),
         "CustomResourceDefinition//kvsingests.kvs-ingest.dev".to_owned(),
         "KvsIngest/cameras/front-door".to_owned(),
     ];
@@ -265,12 +285,38 @@ fn a_definition_of_kubectls_is_taken_over_when_asked() -> Result<()> {
     cluster.namespace(namespace)?;
     cluster.kubectl(&["apply", "--server-side", "--filename", &root().join("crds").display().to_string()])?;
     let error = cluster.helm(namespace, &["install", "kvs", &folder]).unwrap_err().to_string();
-    assert!(error.contains("kvsingests.kvs-ingest.dev") && error.contains("cannot be imported"), "{error}");
+    // Whichever comes first.
+    assert!(
+        error.contains("CustomResourceDefinition \"kvsingest") && error.contains("cannot be imported"),
+        "{error}"
+    );
     cluster.helm(namespace, &["install", "kvs", &folder, "--take-ownership", "--set", "crds.keep=false"])?;
     cluster.pods_wait_for_a_node(namespace, "kvs-kvs-ingest-operator", 2)?;
     cluster.helm(namespace, &["uninstall", "kvs", "--wait", "--timeout=60s"])?;
     assert_eq!(cluster.kubectl(&["get", DEFINITION, "--ignore-not-found"])?, "");
     cluster.kubectl(&["delete", "namespace", namespace, "--timeout=60s"])?;
+    Ok(())
+}
+
+/// As a release publishes them: nothing has to be there before, and nothing has to be replaced in them.
+#[test]
+fn plain_manifests_install_as_they_are() -> Result<()> {
+    let cluster = Cluster::get()?;
+    let mut manifests = Command::new(root().join("deploy/manifests.sh"));
+    manifests.env("HELM", helm(&[])?.get_program()).args(["--set", "imageRegistry=registry.test/video"]);
+    let text = run(&mut manifests)?;
+    cluster.pipe(&["apply", "--server-side", "--filename=-"], &text)?;
+    cluster.pods_wait_for_a_node("kvs-ingest", "kvs-ingest-operator", 2)?;
+    cluster.kubectl(&["wait", "--for=condition=established", "--timeout=60s", DEFINITION])?;
+    assert!(cluster.may(
+        "kvs-ingest:kvs-ingest-operator",
+        &["watch", "kvsingests.kvs-ingest.dev", "--all-namespaces"]
+    )?);
+    // Once more changes nothing, and what they brought they take away.
+    let again = cluster.pipe(&["apply", "--server-side", "--filename=-"], &text)?;
+    assert!(again.lines().all(|line| line.ends_with(" serverside-applied")), "{again}");
+    cluster.pipe(&["delete", "--wait", "--timeout=120s", "--filename=-"], &text)?;
+    assert_eq!(cluster.kubectl(&["get", DEFINITION, "--ignore-not-found"])?, "");
     Ok(())
 }
 
@@ -318,6 +364,181 @@ fn with_namespaces_the_operator_may_work_there_and_nowhere_else() -> Result<()> 
     Ok(())
 }
 
+/// What a person of a namespace gets who may write KvsIngests there, and nothing else.
+#[test]
+fn a_tenant_gets_what_the_administrator_permits() -> Result<()> {
+    const LABEL: &str = "kvs-ingest.dev/tenant=true";
+    let cluster = Cluster::get()?;
+    let folder = chart().display().to_string();
+    let (namespace, tenants, others) = ("kvs-tenancy", "cameras", "free");
+    for name in [namespace, tenants, others] {
+        cluster.namespace(name)?;
+    }
+    let values = "imageRegistry=test.local,agent.image.repository=agent,clusterName=test,crds.keep=false,\
+                  rbac.aggregateToDefaultRoles=true,fullnameOverride=kvs";
+    cluster.helm(
+        namespace,
+        &["install", "kvs", &folder, "--set", values, "--set-string", "agent.image.tag=1"],
+    )?;
+    for place in [namespace, tenants, others] {
+        for role in ["kvs-edit", "kvs-view"] {
+            let role_flag = format!("--clusterrole={role}");
+            cluster.kubectl(&["-n", place, "create", "rolebinding", role, &role_flag, "--user=tenant"])?;
+        }
+    }
+    let as_tenant = |arguments: &[&str], object: &Value| {
+        cluster.pipe(&[arguments, &["--as=tenant", "--filename=-"]].concat(), &object.to_string())
+    };
+    let dry = |object: &Value| as_tenant(&["create", "--dry-run=server"], object);
+    // A List, because kubectl goes on after an object that is refused, and a process for each takes its time.
+    let list = |objects: Vec<Value>| json!({"apiVersion": "v1", "kind": "List", "items": objects});
+    let refusal = |all: &str, name: &str| -> Result<String> {
+        let named = format!("\"{name}\" is forbidden");
+        Ok(all
+            .lines()
+            .find(|line| line.contains(&named))
+            .with_context(|| format!("{name} is permitted:\n{all}"))?
+            .to_owned())
+    };
+
+    // What the release forbids in every namespace, without any policy.
+    cluster.until("the kinds", || Ok(dry(&tenancy::object("door", others, json!({}))).is_ok()))?;
+    let role = "arn:aws:iam::111122223333:role/r";
+    let by_release = [
+        ("image", others, json!({"image": "attacker.example/agent:1"}), "spec.image: "),
+        (
+            "id",
+            others,
+            json!({"roleArn": role, "externalId": "kvs-ingest/test/cameras"}),
+            "spec.externalId: ",
+        ),
+        ("account", namespace, json!({"serviceAccountName": "kvs-operator"}), "spec.serviceAccountName: "),
+    ];
+    let objects =
+        by_release.iter().map(|(name, place, more, _)| tenancy::object(name, place, more.clone())).collect();
+    let all = dry(&list(objects)).unwrap_err().to_string();
+    for (name, _, _, words) in &by_release {
+        let refused = refusal(&all, name)?;
+        assert!(refused.contains("'kvs-release'") && refused.contains(words), "{refused}");
+    }
+    let fine = [
+        tenancy::object("image", others, json!({"image": tenancy::AGENT})),
+        tenancy::object("id", others, json!({"roleArn": role, "externalId": "kvs-ingest/test/free"})),
+        tenancy::object("account", others, json!({"serviceAccountName": "kvs-operator"})),
+    ];
+    dry(&list(fine.into()))?;
+
+    // An object that was there before the policy.
+    let old =
+        tenancy::object("old", tenants, json!({"channel": {"name": "old"}, "pod": {"labels": {"app": "x"}}}));
+    as_tenant(&["create"], &old)?;
+    let selector = json!({"namespaceSelector": {"matchExpressions": [
+        {"key": "kvs-ingest.dev/tenant", "operator": "In", "values": ["true"]},
+        {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": [others]},
+        {"key": "kubernetes.io/metadata.name", "operator": "Exists"},
+        {"key": "nobody/has", "operator": "DoesNotExist"},
+    ]}});
+    let policy = tenancy::policy("tenants", &selector).to_string();
+    cluster.pipe(&["create", "--filename=-"], &policy)?;
+    cluster.kubectl(&["label", "namespace", tenants, others, LABEL])?;
+    let abuses = tenancy::abuses(tenants);
+    let name = |index: usize| format!("abuse-{index}");
+    let one = tenancy::object(&name(0), tenants, abuses[0].1.clone());
+    cluster.until("the policy", || Ok(dry(&one).is_err()))?;
+    let permitted = |place: &str| {
+        let all = tenancy::also_permitted(place).into_iter().enumerate();
+        list(all.map(|(index, more)| tenancy::object(&format!("door-{index}"), place, more)).collect())
+    };
+    dry(&permitted(tenants))?;
+    let objects = abuses
+        .iter()
+        .enumerate()
+        .map(|(index, (_, more))| tenancy::object(&name(index), tenants, more.clone()));
+    let all = dry(&list(objects.collect())).unwrap_err().to_string();
+    for (index, (field, more)) in abuses.iter().enumerate() {
+        let refused = refusal(&all, &name(index)).with_context(|| more.to_string())?;
+        assert!(refused.contains(&format!(" denied request: {field}: ")), "{more}: {refused}");
+        // Field, value, and what would do.
+        let policy = refused.contains("'kvs-policies'") && refused.contains("KvsIngestPolicy tenants");
+        assert!(policy || refused.contains("'kvs-release'"), "{more}: {refused}");
+    }
+    // Of a namespace that the policy does not select nothing of that is refused, but what the release forbids.
+    let elsewhere = abuses
+        .iter()
+        .enumerate()
+        .filter(|(_, (field, _))| !["spec.image", "spec.externalId"].contains(field));
+    dry(&list(
+        elsewhere.map(|(index, (_, more))| tenancy::object(&name(index), others, more.clone())).collect(),
+    ))?;
+
+    // What was there before stays, and may be stopped; nothing is added that is not permitted.
+    let patch = |patch: Value| {
+        let patch = patch.to_string();
+        cluster.kubectl(&[
+            "-n",
+            tenants,
+            "patch",
+            "kvsi",
+            "old",
+            "--type=merge",
+            "--as=tenant",
+            "--patch",
+            &patch,
+        ])
+    };
+    patch(json!({"spec": {"suspend": true}}))?;
+    patch(json!({"metadata": {"annotations": {"kvs-ingest.dev/restarted-at": "now"}}}))?;
+    let error = patch(json!({"spec": {"pod": {"labels": {"other": "x"}}}})).unwrap_err().to_string();
+    assert!(error.contains("spec.pod.labels: \"other\" is not permitted"), "{error}");
+    let error = patch(json!({"spec": {"image": "attacker.example/agent:1"}})).unwrap_err().to_string();
+    assert!(error.contains("spec.image: "), "{error}");
+
+    // He writes no policy, no label that chooses one, and no status.
+    let may = |arguments: &[&str]| -> Result<bool> {
+        let output = cluster.command(&[&["auth", "can-i", "--as=tenant"], arguments].concat()).output()?;
+        Ok(output.status.success())
+    };
+    assert!(may(&["create", "kvsingests.kvs-ingest.dev", "-n", tenants])?);
+    for forbidden in [
+        &["create", "kvsingestpolicies.kvs-ingest.dev"][..],
+        &["get", "kvsingestpolicies.kvs-ingest.dev"],
+        &["delete", "kvsingestpolicies.kvs-ingest.dev"],
+        &["patch", "namespaces"],
+        &["patch", "kvsingests.kvs-ingest.dev", "--subresource=status", "-n", tenants],
+        &["get", "secrets", "-n", tenants],
+        &["create", "pods", "-n", tenants],
+        &["create", "deployments.apps", "-n", tenants],
+    ] {
+        assert!(!may(forbidden)?, "{forbidden:?}");
+    }
+
+    // What the API server itself says against the expressions, having compared them with the kinds.
+    for policy in ["kvs-release", "kvs-policies"] {
+        cluster.until("a look at the expressions", || {
+            let policy = cluster.json(&["get", "validatingadmissionpolicy", policy])?;
+            Ok(policy["status"]["observedGeneration"] == policy["metadata"]["generation"])
+        })?;
+        let found = cluster.json(&["get", "validatingadmissionpolicy", policy])?;
+        assert_eq!(found["status"]["typeChecking"]["expressionWarnings"], Value::Null, "{found:#}");
+    }
+
+    // A policy that selects by nobody knows what, or whose patterns mean something else in a regular expression, is none.
+    for (wrong, words) in [
+        (json!({"channels": ["a|b"]}), "spec.channels[0]"),
+        (json!({"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "Gt"}]}}), "operator"),
+        (json!({"chanels": []}), "chanels"),
+    ] {
+        let policy = json!({"apiVersion": "kvs-ingest.dev/v1alpha1", "kind": "KvsIngestPolicy",
+            "metadata": {"name": "wrong"}, "spec": wrong});
+        let error =
+            cluster.pipe(&["create", "--validate=strict", "--filename=-"], &policy.to_string()).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    cluster.helm(namespace, &["uninstall", "kvs", "--wait", "--timeout=60s"])?;
+    cluster.kubectl(&["delete", "namespace", namespace, tenants, others, "--timeout=60s"])?;
+    Ok(())
+}
+
 #[test]
 fn every_value_is_accepted_by_the_api_server() -> Result<()> {
     let cluster = Cluster::get()?;
@@ -333,7 +554,8 @@ fn every_value_is_accepted_by_the_api_server() -> Result<()> {
             cluster.kubectl(&["-n", namespace, "create", "serviceaccount", account])?;
         }
         // The definitions of the monitors are the Prometheus operator's.
-        let off = "metrics.serviceMonitor.enabled=false,metrics.podMonitor.enabled=false,crds.keep=false";
+        let off = "metrics.serviceMonitor.enabled=false,metrics.podMonitor.enabled=false,\
+                   metrics.prometheusRule.enabled=false,crds.keep=false";
         let values = values(file);
         cluster.helm(namespace, &["install", "all", &folder, "--values", &values, "--set", off])?;
         cluster.pods_wait_for_a_node(namespace, deployment, pods)?;

@@ -7,7 +7,7 @@ use aws_sdk_kinesisvideo::types::{MediaStorageConfiguration, MediaStorageConfigu
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kvs::{ChannelId, ChannelInfo, ControlPlane, NewStream, StreamId, StreamInfo, Tags};
 use kvs_aws::{AwsContext, ErrorClass};
-use kvs_ingest_tests::kubernetes::{REGION, World, condition, says};
+use kvs_ingest_tests::kubernetes::{REGION, World, condition, merge, says};
 use kvs_ingest_tests::master::channel::Access;
 use kvs_ingest_tests::master::{Master, Settings};
 use kvs_ingest_tests::otlp::{Collector, Span};
@@ -292,7 +292,11 @@ async fn the_api_server_refuses_what_breaks_a_rule() {
         (json!({"pod": {"labels": {"app.kubernetes.io/name": "x"}}}), "are the operator's"),
         (json!({"pod": {"annotations": {"kvs-ingest.dev/x": "y"}}}), "are the operator's"),
         (json!({"pod": {"env": [{"name": "KVS_INGEST_CONFIG"}]}}), "KVS_INGEST_* is the operator's"),
-        (json!({"pod": {"env": [{"name": "AWS_SECRET_ACCESS_KEY"}]}}), "belong in credentialsSecretRef"),
+        (json!({"pod": {"env": [{"name": "AWS_SECRET_ACCESS_KEY"}]}}), "credentials come from"),
+        (
+            json!({"pod": {"env": [{"name": "AWS_ROLE_ARN", "value": "arn:aws:iam::111122223333:role/r"}]}}),
+            "credentials come from",
+        ),
         (json!({"pod": {"env": [{"name": "1A"}]}}), "spec.pod.env[0].name"),
     ] {
         let error = world
@@ -304,6 +308,220 @@ async fn the_api_server_refuses_what_breaks_a_rule() {
     }
     let error = world.create(world.manifest(&"a".repeat(53), json!({}))).await.unwrap_err().to_string();
     assert!(error.contains("at most 52 characters"), "{error}");
+    world.end().await.unwrap();
+}
+
+/// The part of a Deployment's pod template that the operator makes of such a spec.
+fn deployment_of(spec: &Value) -> Value {
+    let pod = &spec["pod"];
+    let mut labels = json!({"app": "x"});
+    merge(&mut labels, pod["labels"].clone());
+    let mut template =
+        json!({"containers": [{"name": "agent", "image": "agent:1", "resources": spec["resources"]}]});
+    for field in ["tolerations", "topologySpreadConstraints", "affinity", "nodeSelector", "priorityClassName"]
+    {
+        template[field] = pod[field].clone();
+    }
+    template["serviceAccountName"] = spec["serviceAccountName"].clone();
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "tried"},
+        "spec": {"selector": {"matchLabels": {"app": "x"}},
+            "template": {"metadata": {"labels": labels, "annotations": pod["annotations"]}, "spec": template}}})
+}
+
+/// What the API server would refuse of the Deployment it refuses of the object, in one answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_deployment_would_be_refused_for_is_refused_of_the_object() {
+    const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
+    const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+    let world = World::new("pods-rules").await.unwrap();
+    let pod = |field: &str, value: Value| json!({"pod": {field: value}});
+    let affinity = |kind: &str, list: &str, terms: Value| pod("affinity", json!({kind: {list: terms}}));
+    let nodes = |requirement: Value| {
+        affinity(
+            "nodeAffinity",
+            REQUIRED,
+            json!({"nodeSelectorTerms": [{"matchExpressions": [requirement]}]}),
+        )
+    };
+    let spread = |more: Value| {
+        let mut constraint =
+            json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"});
+        merge(&mut constraint, more);
+        constraint
+    };
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    for refused in [
+        json!({"serviceAccountName": "Cameras"}),
+        json!({"resources": {"limits": {"memory": "1GB"}}}),
+        json!({"resources": {"limits": {"memory": -1}}}),
+        json!({"resources": {"limits": {"ram": "1"}}}),
+        json!({"resources": {"limits": {"cpu": 1}, "requests": {"cpu": "1100m"}}}),
+        json!({"resources": {"requests": {"example.com/encoder": "1"}}}),
+        json!({"resources": {"limits": {"example.com/encoder": "1500m"}}}),
+        json!({"resources": {"claims": [{"name": "gpu"}]}}),
+        pod("labels", json!({"team": "front doors"})),
+        pod("labels", json!({"team": "x".repeat(64)})),
+        pod("labels", json!({"-team": "x"})),
+        pod("labels", json!({"Example.com/team": "x"})),
+        pod("annotations", json!({"a b": "x"})),
+        pod("annotations", json!({"a": "x".repeat(256 * 1024)})),
+        pod("nodeSelector", json!({"a/b/c": "x"})),
+        pod("nodeSelector", json!({"a": "x y"})),
+        pod("priorityClassName", json!("High")),
+        pod("tolerations", json!([{"key": "a", "operator": "Is"}])),
+        pod("tolerations", json!([{"key": "a", "operator": "Exists", "value": "b"}])),
+        pod("tolerations", json!([{"value": "b"}])),
+        pod("tolerations", json!([{"operator": "Exists", "effect": "Never"}])),
+        pod("tolerations", json!([{"operator": "Exists", "tolerationSeconds": 3}])),
+        pod("tolerations", json!([{"key": "a b", "operator": "Exists"}])),
+        pod("topologySpreadConstraints", json!([spread(json!({"maxSkew": 0}))])),
+        pod("topologySpreadConstraints", json!([spread(json!({"topologyKey": ""}))])),
+        pod("topologySpreadConstraints", json!([spread(json!({"whenUnsatisfiable": "Wait"}))])),
+        pod("topologySpreadConstraints", json!([spread(json!({"minDomains": 2}))])),
+        pod("topologySpreadConstraints", json!([spread(json!({})), spread(json!({"maxSkew": 2}))])),
+        affinity("nodeAffinity", REQUIRED, json!({"nodeSelectorTerms": []})),
+        nodes(json!({"key": "zone", "operator": "Is", "values": ["a"]})),
+        nodes(json!({"key": "zone", "operator": "In"})),
+        nodes(json!({"key": "zone", "operator": "Exists", "values": ["a"]})),
+        nodes(json!({"key": "cores", "operator": "Gt", "values": ["a", "b"]})),
+        affinity("nodeAffinity", PREFERRED, json!([{"weight": 0, "preference": {}}])),
+        affinity("podAffinity", REQUIRED, json!([{"topologyKey": ""}])),
+        affinity(
+            "podAntiAffinity",
+            PREFERRED,
+            json!([{"weight": 101, "podAffinityTerm": {"topologyKey": "zone"}}]),
+        ),
+    ] {
+        let deployment = serde_json::from_value(deployment_of(&refused)).unwrap();
+        world
+            .deployments()
+            .create(&dry, &deployment)
+            .await
+            .expect_err(&format!("{refused}: not even of a Deployment"));
+        world.create(world.manifest("door", refused.clone())).await.expect_err(&refused.to_string());
+    }
+    world.end().await.unwrap();
+}
+
+/// What neither schema nor rule of the object can know: a quota, and an admission policy of the cluster.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_is_told_and_suspend_stops_all_the_same() {
+    let world = World::new("refused").await.unwrap();
+    let _operator = world.operator("one", &[]).await.unwrap();
+    running_door(&world).await;
+    let kubectl = async |arguments: &[&str]| world.cluster.kubectl(arguments).await.unwrap();
+    let quota = ["create", "quota", "few", "--hard=count/deployments.apps=1", "-n", &world.namespace];
+    kubectl(&quota).await;
+    let used = r"--for=jsonpath={.status.used.count/deployments\.apps}=1";
+    let filled = ["wait", "quota/few", "-n", &world.namespace, "--timeout=30s", used];
+    kubectl(&filled).await;
+    world.create(world.manifest("second", json!({}))).await.unwrap();
+    let found = world.says("second", "Ready", "False", "DeploymentRefused").await.unwrap();
+    assert!(says(&found, "Stalled", "True", "DeploymentRefused"), "{found:#}");
+    assert!(says(&found, "AgentAvailable", "False", "DeploymentRefused"));
+    let message = condition(&found, "Ready").unwrap()["message"].as_str().unwrap();
+    assert!(message.contains("exceeded quota: few") && message.contains("ResourceQuota"), "{message}");
+    // What was made in AWS is written down all the same.
+    assert_eq!(
+        (&found["status"]["channel"]["created"], &found["status"]["stream"]["created"]),
+        (&json!(true), &json!(true))
+    );
+
+    let policy = format!("no-cameras-{}", world.namespace);
+    let definition = json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": policy},
+            "spec": {"failurePolicy": "Fail", "matchConstraints": {"resourceRules": [{"apiGroups": ["apps"],
+                "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["deployments"]}]},
+                "validations": [{"expression": "false", "message": "no cameras here"}]}},
+        {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": policy},
+            "spec": {"policyName": policy, "validationActions": ["Deny"], "matchResources": {"namespaceSelector":
+                {"matchLabels": {"kubernetes.io/metadata.name": world.namespace}}}}}]});
+    let file = world.folder.path().join("policy.json");
+    std::fs::write(&file, definition.to_string()).unwrap();
+    kubectl(&["apply", "-f", file.to_str().unwrap()]).await;
+    // Until the API server goes by it.
+    let deployment = serde_json::from_value(deployment_of(&json!({}))).unwrap();
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    let deadline = Instant::now() + DEADLINE;
+    while !world
+        .deployments()
+        .create(&dry, &deployment)
+        .await
+        .is_err_and(|error| error.to_string().contains("no cameras"))
+    {
+        assert!(Instant::now() < deadline, "the policy is not heeded");
+        sleep(Duration::from_millis(200)).await;
+    }
+    world.patch("door", json!({"spec": {"logLevel": "trace"}})).await.unwrap();
+    let found = world.says("door", "Ready", "False", "DeploymentRefused").await.unwrap();
+    assert_eq!(found["status"]["observedGeneration"], 2);
+    let message = condition(&found, "Ready").unwrap()["message"].as_str().unwrap();
+    assert!(message.contains("no cameras here") && message.contains("goes on"), "{message}");
+    assert!(says(&found, "MediaFlowing", "Unknown", "AgentSilent"), "of the agent that goes on: {found:#}");
+    world.patch("door", json!({"spec": {"suspend": true}})).await.unwrap();
+    world
+        .until(&world.deployments(), "door-agent", "no replica", |found| found["spec"]["replicas"] == 0)
+        .await
+        .unwrap();
+    kubectl(&["delete", "-f", file.to_str().unwrap()]).await;
+    world.end().await.unwrap();
+}
+
+/// Both look after the same objects, and build another Deployment each.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_releases_that_fight_say_so_and_slow_down() {
+    let world = World::new("rivals").await.unwrap();
+    let ours = world.operator("ours", &[]).await.unwrap();
+    door(&world).await;
+    let lease = format!("--lease-name={}-other", world.namespace);
+    let theirs = world.operator("theirs", &[&lease, "--agent-env=THEIRS=yes"]).await.unwrap();
+    let contested = |found: &Value| {
+        condition(found, "AgentAvailable").is_some_and(|agent| agent["reason"] == "DeploymentContested")
+    };
+    let found = world.until(&world.ingests(), "door", "a fight that is told", contested).await.unwrap();
+    let message = condition(&found, "AgentAvailable").unwrap()["message"].as_str().unwrap();
+    assert!(
+        message.contains(&format!("release kvs-ingest/{}", world.namespace))
+            && message.contains("--selector"),
+        "{message}"
+    );
+    assert!(condition(&found, "Stalled").is_some(), "{found:#}");
+    // Slowed, it ends in a generation every few minutes.
+    theirs.stop().await.unwrap();
+    let generation = world.deployments().get("door-agent").await.unwrap().metadata.generation.unwrap();
+    assert!(generation < 30, "{generation}");
+    drop(ours);
+    world.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_is_missing_is_told() {
+    let world = World::new("secret").await.unwrap();
+    let _operator = world.operator("one", &[]).await.unwrap();
+    world.create(world.manifest("door", json!({"credentialsSecretRef": {"name": "cam"}}))).await.unwrap();
+    world.says("door", "AgentAvailable", "False", "Unschedulable").await.unwrap();
+    // As the scheduler and the kubelet do.
+    let pod = world.pods().list(&ListParams::default()).await.unwrap().items.remove(0);
+    let (name, uid) = (pod.metadata.name.unwrap(), pod.metadata.uid.unwrap());
+    let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name},
+        "target": {"apiVersion": "v1", "kind": "Node", "name": "node-1"}});
+    let path = format!("/api/v1/namespaces/{}/pods/{name}/binding", world.namespace);
+    let request = http::Request::post(path).header("content-type", "application/json");
+    world.client.request::<Value>(request.body(binding.to_string().into_bytes()).unwrap()).await.unwrap();
+    let event = json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "mount"}, "type": "Warning",
+        "reason": "FailedMount", "message": "MountVolume.SetUp failed for volume \"aws\" : secret \"cam\" not found",
+        "involvedObject": {"apiVersion": "v1", "kind": "Pod", "namespace": world.namespace, "name": name, "uid": uid},
+        "source": {"component": "kubelet"}, "firstTimestamp": "2030-01-01T00:00:00Z", "lastTimestamp": "2030-01-01T00:00:00Z", "count": 1});
+    world.events().create(&PostParams::default(), &serde_json::from_value(event).unwrap()).await.unwrap();
+    let waiting = json!({"phase": "Pending", "conditions": [], "containerStatuses": [{"name": "agent", "image": "test.local/agent:1",
+        "imageID": "", "ready": false, "restartCount": 0, "state": {"waiting": {"reason": "ContainerCreating"}}}]});
+    world.pod_status("door", waiting).await.unwrap();
+    let found = world.says("door", "Ready", "False", "ContainerConfigError").await.unwrap();
+    let message = condition(&found, "Ready").unwrap()["message"].as_str().unwrap();
+    assert!(
+        message.contains("secret \"cam\" not found") && message.contains("spec.credentialsSecretRef"),
+        "{message}"
+    );
     world.end().await.unwrap();
 }
 
@@ -379,13 +597,18 @@ async fn what_is_missing_is_found_when_somebody_creates_it() {
     let day = NewStream { retention_hours: 24, ..NewStream::default() };
     stream(&aws, "found", &day).await;
     let found = world.says("found", "StreamResolved", "True", "Found").await.unwrap();
-    assert_eq!(found["status"]["stream"]["retentionHours"], 48);
+    assert_eq!(found["status"]["stream"]["retentionHours"], 24);
     assert!(found["status"]["stream"]["created"].is_null());
+    let message = condition(&found, "StreamResolved").unwrap()["message"].as_str().unwrap();
+    assert!(message.contains("spec.stream.adopt"), "{message}");
     let stream = StreamId::Name("found".parse().unwrap());
+    assert_eq!(aws.describe_stream(&stream).await.unwrap().retention_hours, 24, "it is somebody's");
+    world.patch("found", json!({"spec": {"stream": {"adopt": true}}})).await.unwrap();
+    world.says("found", "StreamResolved", "True", "Adopted").await.unwrap();
     assert_eq!(aws.describe_stream(&stream).await.unwrap().retention_hours, 48, "raised as declared");
     world.patch("found", json!({"spec": {"stream": {"retentionHours": 1}}})).await.unwrap();
     world
-        .until(&world.ingests(), "found", "a look at it", |found| found["status"]["observedGeneration"] == 2)
+        .until(&world.ingests(), "found", "a look at it", |found| found["status"]["observedGeneration"] == 3)
         .await
         .unwrap();
     assert_eq!(aws.describe_stream(&stream).await.unwrap().retention_hours, 48, "never lowered");
@@ -481,12 +704,22 @@ async fn what_is_retained_stays_and_is_not_the_next_objects() {
     delete(&world, "retained").await;
     assert_eq!(exists(&aws, "retained").await, (true, true));
 
-    // Nothing was created: nothing holds it back.
-    let keep =
+    // Nothing of it is made for the next object, and nothing deleted with it.
+    let delete_policy =
         json!({"deletionPolicy": "Delete", "channel": {"name": "retained"}, "stream": {"name": "retained"}});
-    world.create(world.manifest("adopted", keep)).await.unwrap();
-    let found = world.says("adopted", "StreamResolved", "True", "Found").await.unwrap();
-    assert!(found["metadata"]["finalizers"].is_null());
+    world.create(world.manifest("next", delete_policy.clone())).await.unwrap();
+    world.says("next", "StreamResolved", "True", "Found").await.unwrap();
+    delete(&world, "next").await;
+    assert_eq!(exists(&aws, "retained").await, (true, true));
+
+    // Unless it says that it takes them.
+    let mut adopt = delete_policy;
+    (adopt["channel"]["adopt"], adopt["stream"]["adopt"]) = (json!(true), json!(true));
+    world.create(world.manifest("retained", adopt)).await.unwrap();
+    let found = world.says("retained", "StreamResolved", "True", "Adopted").await.unwrap();
+    assert!(has_finalizer(&found) && says(&found, "ChannelResolved", "True", "Adopted"), "{found:#}");
+    delete(&world, "retained").await;
+    assert_eq!(exists(&aws, "retained").await, (false, false));
     world.end().await.unwrap();
 }
 
@@ -505,6 +738,61 @@ async fn only_what_the_operator_created_is_deleted() {
     delete(&world, "deleted").await;
     assert_eq!(exists(&aws, "deleted").await, (false, true));
     world.end().await.unwrap();
+}
+
+/// Each operator ends at the first write it makes, which is done and never answered; the next one goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_that_end_at_each_write_leave_nothing_behind() {
+    let mut world = World::new("walk").await.unwrap();
+    world.tripwire().await.unwrap();
+    let aws = aws(&world).await;
+    world.create(world.manifest("mortal", json!({"deletionPolicy": "Delete"}))).await.unwrap();
+    let made = walk(&world, |found| {
+        says(found, "StreamResolved", "True", "Created") && !found["status"]["deploymentGeneration"].is_null()
+    })
+    .await;
+    // The finalizer, both resources, what they are, the Deployment, the status.
+    assert!(made >= 6, "{made} writes");
+    assert_eq!(exists(&aws, "mortal").await, (true, true));
+    world.ingests().delete("mortal", &DeleteParams::default()).await.unwrap();
+    let ended = walk(&world, Value::is_null).await;
+    // The Deployment, both resources, the finalizer.
+    assert!(ended >= 4, "{ended} writes");
+    assert_eq!(exists(&aws, "mortal").await, (false, false));
+    assert!(world.deployments().get_opt("mortal-agent").await.unwrap().is_none());
+    world.end().await.unwrap();
+}
+
+/// One operator after the other, until the object `mortal` is as it has to be; how many there were.
+async fn walk(world: &World, done: impl Fn(&Value) -> bool) -> usize {
+    let wire = world.wire().unwrap();
+    let mut operators = 0;
+    loop {
+        wire.arm();
+        let operator = world.operator(&format!("mortal-{operators}"), &[]).await.unwrap();
+        let is_done = async {
+            let until = Instant::now() + DEADLINE;
+            loop {
+                let found = serde_json::to_value(world.ingests().get_opt("mortal").await.unwrap()).unwrap();
+                if done(&found) {
+                    return;
+                }
+                assert!(Instant::now() < until, "{found:#}\n{}", operator.log());
+                sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let ends = tokio::select! {
+            biased;
+            () = wire.tripped() => true,
+            () = is_done => false,
+        };
+        operator.kill().await.unwrap();
+        world.drop_lease().await.unwrap();
+        if !ends {
+            return operators;
+        }
+        operators += 1;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -701,6 +989,16 @@ async fn conditions_follow_a_master_that_comes_and_goes() {
     let master = Master::start(&access, "door", Settings::default()).await.unwrap();
     let found = world.says("door", "MediaFlowing", "True", "Streaming").await.unwrap();
     assert!(says(&found, "Ready", "True", "Streaming"));
+    // The stream is deleted meanwhile: the agent says so, and the operator makes it again.
+    let aws = aws(&world).await;
+    let before = found["status"]["stream"]["arn"].clone();
+    let stream = aws.describe_stream(&StreamId::Name("door".parse().unwrap())).await.unwrap();
+    aws.delete_stream(&stream).await.unwrap();
+    let anew = |found: &Value| {
+        found["status"]["stream"]["arn"] != before && says(found, "StreamResolved", "True", "Created")
+    };
+    world.until(&world.ingests(), "door", "another stream", anew).await.unwrap();
+    world.says("door", "MediaFlowing", "True", "Streaming").await.unwrap();
     master.stop().await;
     let gone =
         |found: &Value| condition(found, "MediaFlowing").is_some_and(|media| media["status"] == "False");

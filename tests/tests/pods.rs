@@ -150,13 +150,7 @@ async fn a_drained_node_stops_the_agent_and_an_uncordoned_one_starts_it() {
         room.stage.kubectl(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"]).await.unwrap();
     let drain = room
         .stage
-        .kubectl(&[
-            "drain",
-            &node,
-            "--pod-selector=app.kubernetes.io/name=kvs-ingest-agent",
-            "--delete-emptydir-data",
-            "--timeout=90s",
-        ])
+        .kubectl(&["drain", &node, "--pod-selector=app.kubernetes.io/name=kvs-ingest-agent", "--timeout=90s"])
         .await;
     let told = match drain {
         Ok(_) => room.says(NAME, "AgentAvailable", "False", "Unschedulable").await,

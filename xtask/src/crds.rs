@@ -1,9 +1,9 @@
-//! `cargo xtask crds`: the CustomResourceDefinition and the API reference, made from `crates/api`, and what the Helm
+//! `cargo xtask crds`: the CustomResourceDefinitions and the API reference, made from `crates/api`, and what the Helm
 //! chart repeats: Helm reads no file outside of a chart.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::{ExitCode, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -18,13 +18,19 @@ pub struct Options {
     /// Write nothing; fail when a file is not what would be written
     #[arg(long)]
     check: bool,
+    /// The compiled example `crds`, when it is there already
+    #[arg(long, hide = true, value_name = "PROGRAM")]
+    made_by: Option<PathBuf>,
 }
 
 pub fn run(options: &Options) -> Result<ExitCode> {
-    let definition = make(&[])?;
+    let make = |arguments: &[&str]| make(options.made_by.as_deref(), arguments);
+    let (ingest, policy) = (make(&[])?, make(&["--policy"])?);
     let files = [
-        ("crds/kvs-ingest.dev_kvsingests.yaml", definition.clone()),
-        ("charts/kvs-ingest/files/crds/kvs-ingest.dev_kvsingests.yaml", definition),
+        ("crds/kvs-ingest.dev_kvsingests.yaml", ingest.clone()),
+        ("charts/kvs-ingest/files/crds/kvs-ingest.dev_kvsingests.yaml", ingest),
+        ("crds/kvs-ingest.dev_kvsingestpolicies.yaml", policy.clone()),
+        ("charts/kvs-ingest/files/crds/kvs-ingest.dev_kvsingestpolicies.yaml", policy),
         ("docs/reference.md", make(&["--reference"])?),
         (CHART, versioned(CHART)?),
     ];
@@ -47,24 +53,17 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     bail!("{} would change: run `cargo xtask crds` and commit", stale.join(" and "))
 }
 
-fn make(arguments: &[&str]) -> Result<String> {
-    let mut command = cargo();
-    command
-        .args([
-            "run",
-            "--locked",
-            "--quiet",
-            "-p",
-            "kvs-ingest-api",
-            "--features",
-            "crd",
-            "--example",
-            "crds",
-            "--",
-        ])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit());
+fn make(made_by: Option<&Path>, arguments: &[&str]) -> Result<String> {
+    let mut command = match made_by {
+        Some(program) => Command::new(program),
+        None => {
+            let mut cargo = cargo();
+            cargo.args(["run", "--locked", "--quiet", "-p", "kvs-ingest-api", "--features", "crd"]);
+            cargo.args(["--example", "crds", "--"]);
+            cargo
+        }
+    };
+    command.args(arguments).stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = command.output().with_context(|| format!("cannot run `{}`", show(&command)))?;
     if !output.status.success() {
         bail!("`{}` ended with {}", show(&command), output.status);

@@ -269,13 +269,49 @@ impl Store {
         let container = printed(self.buildah().args(["from", "--pull-never", &image.reference]))?;
         let answer =
             printed(self.buildah().args(["run", "--isolation", "chroot", &container, &program, "--version"]));
+        let packages = printed(self.buildah().args(["mount", &container]))
+            .and_then(|folder| bill_of_materials(&image.name, Path::new(&folder)));
         run_silently(self.buildah().args(["rm", &container]))?;
         let answer = answer?;
+        packages.context("what scanners read of its packages")?;
         if !answer.ends_with(env!("CARGO_PKG_VERSION")) {
             bail!("`{program} --version` says {answer:?}");
         }
         Ok(())
     }
+}
+
+/// Debian's packages of which there are files, by name; those that every image, or this one, certainly has.
+fn expected_packages(name: &str) -> Vec<&'static str> {
+    let mut packages = vec!["ca-certificates", "libc6"];
+    if name == AGENT {
+        packages.extend(["gstreamer1.0-plugins-bad", "libgstreamer1.0-0", "libopus0", "libvo-aacenc0"]);
+    }
+    packages
+}
+
+/// An image says which packages of which distribution it has, as Syft, Grype and Trivy look for them where there is no dpkg.
+fn bill_of_materials(name: &str, image: &Path) -> Result<()> {
+    let distribution = fs::read_to_string(image.join("etc/os-release")).context("etc/os-release")?;
+    if !distribution.lines().any(|line| line == "ID=debian") {
+        bail!("etc/os-release is not of Debian");
+    }
+    let folder = image.join("var/lib/dpkg/status.d");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&folder).context("var/lib/dpkg/status.d")? {
+        let package = entry?.file_name().to_string_lossy().into_owned();
+        let stanza = fs::read_to_string(folder.join(&package))?;
+        let field =
+            |field: &str| stanza.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(": "));
+        if field("Package") != Some(&package) || field("Version").is_none() || field("Architecture").is_none()
+        {
+            bail!("var/lib/dpkg/status.d/{package} has no Package, Version or Architecture");
+        }
+        found.push(package);
+    }
+    let absent: Vec<_> =
+        expected_packages(name).into_iter().filter(|name| !found.iter().any(|found| found == name)).collect();
+    if absent.is_empty() { Ok(()) } else { bail!("{} are not among {found:?}", absent.join(", ")) }
 }
 
 /// Is this archive younger than everything that an image is made of?
@@ -338,4 +374,30 @@ fn printed(command: &mut Command) -> Result<String> {
 /// A command whose output matters only when it fails.
 fn run_silently(command: &mut Command) -> Result<()> {
     printed(command).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_are_read_as_scanners_do() {
+        let image = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = image.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let check = || bill_of_materials(OPERATOR, image.path()).map_err(|error| format!("{error:#}"));
+        assert!(check().unwrap_err().contains("os-release"));
+        write("etc/os-release", "NAME=x\nID=debian\n");
+        let stanza = |name: &str| format!("Package: {name}\nVersion: 1-2\nArchitecture: amd64\n");
+        write("var/lib/dpkg/status.d/libc6", &stanza("libc6"));
+        assert!(check().unwrap_err().contains("ca-certificates are not among"));
+        write("var/lib/dpkg/status.d/ca-certificates", "Package: ca-certificates\n");
+        assert!(check().unwrap_err().contains("ca-certificates has no"));
+        write("var/lib/dpkg/status.d/ca-certificates", &stanza("ca-certificates"));
+        assert_eq!(check(), Ok(()));
+        assert!(bill_of_materials(AGENT, image.path()).is_err());
+    }
 }

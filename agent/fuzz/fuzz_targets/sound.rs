@@ -52,7 +52,7 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 
 fuzz_target!(|data: &[u8]| {
     let _entered = RUNTIME.enter();
-    let words = Words { interrupted: "SinkInterrupted", refused: "SinkRefused", receiver: "the fuzzer" };
+    let words = Words { interrupted: "SinkInterrupted", refused: "SinkRefused", missing: "SinkMissing", receiver: "the fuzzer" };
     let outputs: Outputs = [Arc::new(Sink(Delivery::new(words))) as Arc<dyn Output>].into_iter().collect();
     let tracks = Tracks { video: None, audio: Some(AudioCodec::Opus), stereo: false };
     let mut pipelines = Pipelines::new(tracks, outputs, 64_000, 2 * DEADLINE);

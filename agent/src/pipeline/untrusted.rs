@@ -201,7 +201,12 @@ impl Drop for Running {
 
 fn play(stereo: bool, steps: &[Step]) -> (Sent, Heard) {
     gst::init().unwrap();
-    let words = Words { interrupted: "SinkInterrupted", refused: "SinkRefused", receiver: "the test" };
+    let words = Words {
+        interrupted: "SinkInterrupted",
+        refused: "SinkRefused",
+        missing: "SinkMissing",
+        receiver: "the test",
+    };
     let frames = Arc::default();
     let sink = Sink { frames: Arc::clone(&frames), delivery: Delivery::new(words) };
     let outputs: Outputs = [Arc::new(sink) as Arc<dyn Output>].into_iter().collect();

@@ -1,34 +1,32 @@
-//! Prints the CustomResourceDefinition (`crds`) or its reference page (`crds --reference`). `cargo xtask crds` calls it.
+//! Prints the CustomResourceDefinition of `KvsIngest` (`crds`), that of `KvsIngestPolicy` (`crds --policy`), or the
+//! reference page of both (`crds --reference`). `cargo xtask crds` calls it.
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
 use std::fmt::Write;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    JSONSchemaProps, JSONSchemaPropsOrArray,
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let definition = kvs_ingest_api::custom_resource_definition();
-    if std::env::args().any(|argument| argument == "--reference") {
-        print!(
-            "{}",
-            reference(
-                &definition.spec.versions[0]
-                    .schema
-                    .clone()
-                    .unwrap_or_default()
-                    .open_api_v3_schema
-                    .unwrap_or_default()
-            )?
-        );
-    } else {
-        println!("# Made by `cargo xtask crds` from crates/api. Do not edit.");
-        print!("{}", serde_yaml_ng::to_string(&definition)?);
+    let (ingest, policy) =
+        (kvs_ingest_api::custom_resource_definition(), kvs_ingest_api::policy_definition());
+    let asked = |flag: &str| std::env::args().any(|argument| argument == flag);
+    if asked("--reference") {
+        print!("{}", reference(&schema(&ingest), &schema(&policy))?);
+        return Ok(());
     }
+    println!("# Made by `cargo xtask crds` from crates/api. Do not edit.");
+    print!("{}", serde_yaml_ng::to_string(if asked("--policy") { &policy } else { &ingest })?);
     Ok(())
 }
 
-fn reference(root: &JSONSchemaProps) -> Result<String, std::fmt::Error> {
+fn schema(definition: &CustomResourceDefinition) -> JSONSchemaProps {
+    let version = definition.spec.versions.first().and_then(|version| version.schema.clone());
+    version.unwrap_or_default().open_api_v3_schema.unwrap_or_default()
+}
+
+fn reference(root: &JSONSchemaProps, policy: &JSONSchemaProps) -> Result<String, std::fmt::Error> {
     let mut page = String::new();
     writeln!(page, "# `KvsIngest` reference\n")?;
     writeln!(page, "Made by `cargo xtask crds` from `crates/api`. Do not edit.\n")?;
@@ -40,17 +38,31 @@ fn reference(root: &JSONSchemaProps) -> Result<String, std::fmt::Error> {
     )?;
     writeln!(page, "`kubectl explain kvsingest.spec` says the same.\n")?;
     for (title, part) in [("Spec", "spec"), ("Status", "status")] {
-        writeln!(page, "## {title}\n")?;
-        writeln!(page, "| Field | Type | Default | Meaning |\n| --- | --- | --- | --- |")?;
-        if let Some(schema) = root.properties.as_ref().and_then(|properties| properties.get(part)) {
-            fields(&mut page, part, schema)?;
-        }
-        writeln!(page)?;
+        table(&mut page, title, part, root)?;
     }
     writeln!(page, "## Rules\n\nThe API server refuses an object that breaks one of these.\n")?;
     writeln!(page, "| Where | Rule | Message |\n| --- | --- | --- |")?;
     rules(&mut page, "", root)?;
-    Ok(page)
+    writeln!(page, "\n# `KvsIngestPolicy` reference\n")?;
+    writeln!(
+        page,
+        "`apiVersion: {}`, `kind: KvsIngestPolicy`, short name `kvsip`, of the cluster, not of a namespace. [Tenancy](tenancy.md) \
+         explains it.\n",
+        kvs_ingest_api::API_VERSION
+    )?;
+    let spec = policy.properties.as_ref().and_then(|properties| properties.get("spec"));
+    writeln!(page, "{}\n", spec.and_then(|spec| spec.description.as_deref()).unwrap_or_default())?;
+    table(&mut page, "Spec of a policy", "spec", policy)?;
+    Ok(page.trim_end().to_owned() + "\n")
+}
+
+fn table(page: &mut String, title: &str, part: &str, root: &JSONSchemaProps) -> std::fmt::Result {
+    writeln!(page, "## {title}\n")?;
+    writeln!(page, "| Field | Type | Default | Meaning |\n| --- | --- | --- | --- |")?;
+    if let Some(schema) = root.properties.as_ref().and_then(|properties| properties.get(part)) {
+        fields(page, part, schema)?;
+    }
+    writeln!(page)
 }
 
 fn fields(page: &mut String, path: &str, schema: &JSONSchemaProps) -> std::fmt::Result {

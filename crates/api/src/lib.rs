@@ -9,6 +9,12 @@ mod manifest;
 #[cfg(feature = "crd")]
 mod object;
 pub mod pod;
+mod pod_rules;
+#[cfg(feature = "crd")]
+mod pod_schema;
+#[cfg(feature = "crd")]
+mod policy;
+mod quantity;
 #[allow(clippy::duplicated_attributes, reason = "print columns repeat `type_` and `priority`")]
 mod spec;
 mod status;
@@ -23,10 +29,13 @@ pub use self::object::{
     custom_resource_definition,
 };
 #[cfg(feature = "crd")]
+pub use self::policy::{KvsIngestPolicy, KvsIngestPolicySpec, policy_definition};
+#[cfg(feature = "crd")]
 pub use self::spec::KvsIngest;
 pub use self::spec::{
-    AudioCodec, AudioSpec, BufferingSpec, ChannelSpec, CredentialsSecretRef, DeletionPolicy, IceSpec,
-    IceTransportPolicy, KvsIngestSpec, LogLevel, MediaSpec, SpoolSpec, StreamSpec, VideoCodec, VideoSpec,
+    AudioCodec, AudioSpec, BufferingSpec, CaBundleRef, ChannelSpec, CredentialsSecretRef, DeletionPolicy,
+    IceSpec, IceTransportPolicy, KvsIngestSpec, LogLevel, MediaSpec, SpoolSpec, StreamSpec, VideoCodec,
+    VideoSpec,
 };
 pub use self::status::{AgentStatus, AudioStatus, Phase, StreamStatus, TimeStatus, TrackState, VideoStatus};
 pub use self::validate::FieldError;

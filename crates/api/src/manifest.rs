@@ -246,8 +246,8 @@ spec:
         assert_eq!(
             changed("  region", "  zebra: 1\n  region"),
             "spec.zebra: unknown field; known are region, channel, stream, deletionPolicy, media, ice, buffering, \
-             suspend, serviceAccountName, credentialsSecretRef, roleArn, externalId, image, imagePullPolicy, imagePullSecrets, \
-             resources, logLevel, terminationGracePeriodSeconds, pod"
+             suspend, serviceAccountName, credentialsSecretRef, caBundleRef, roleArn, externalId, image, imagePullPolicy, \
+             imagePullSecrets, resources, logLevel, terminationGracePeriodSeconds, pod"
         );
         assert_eq!(changed("spec:", "sepc: 1\nspec:"), "sepc: unknown field; did you mean `spec`?");
         let both = GOOD.replace("retentionHours", "retentionHuors").replace("  region", "  regoin");

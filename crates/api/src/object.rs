@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResourceExt;
 use serde::{Deserialize, Serialize};
 
-use crate::KvsIngest;
+use crate::{KvsIngest, pod_schema};
 
 /// The longest name of a `KvsIngest`: its Deployment's pods add to it, and a host name has 63 characters.
 pub const MAX_NAME: usize = 52;
@@ -80,7 +80,7 @@ pub struct ResolvedChannel {
     /// Its ARN, once it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
-    /// The operator created it for this object.
+    /// It is this object's own by its tags: created for it, or adopted.
     #[serde(skip_serializing_if = "is_false")]
     pub created: bool,
 }
@@ -97,7 +97,7 @@ pub struct ResolvedStream {
     /// Hours for which it keeps its fragments.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_hours: Option<u32>,
-    /// The operator created it for this object.
+    /// It is this object's own by its tags: created for it, or adopted.
     #[serde(skip_serializing_if = "is_false")]
     pub created: bool,
 }
@@ -125,20 +125,14 @@ pub fn custom_resource_definition() -> CustomResourceDefinition {
         if let Some(list) = at(root, &["status", "conditions"]) {
             conditions(list);
         }
-        // What may change from release to release is decided when the Deployment is built.
-        for path in [&["spec", "buffering", "memoryMiB"][..], &["spec", "media", "audio", "aacBitrateKbps"]] {
+        for path in DECIDED_LATER {
             if let Some(field) = at(root, path) {
                 field.default = None;
             }
         }
-        for parent in [&["spec", "buffering"][..], &["spec", "media"]] {
-            if let Some(field) = at(root, parent) {
-                field.default = field.default.is_some().then(|| {
-                    k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSON(
-                        serde_json::json!({}),
-                    )
-                });
-            }
+        defaults_of_fields(root);
+        if let Some(spec) = at(root, &["spec"]) {
+            pod_schema::constrain(spec);
         }
         // Kubernetes explains its own types; their texts would be most of the definition.
         for path in [
@@ -158,7 +152,31 @@ pub fn custom_resource_definition() -> CustomResourceDefinition {
     definition
 }
 
-fn at<'a>(schema: &'a mut JSONSchemaProps, path: &[&str]) -> Option<&'a mut JSONSchemaProps> {
+/// What may change from release to release: it is decided when the Deployment is built. A default of the API server's
+/// would be written into each object, and stay there.
+const DECIDED_LATER: [&[&str]; 4] = [
+    &["spec", "buffering", "memoryMiB"],
+    &["spec", "media", "audio", "aacBitrateKbps"],
+    &["spec", "media", "audio", "codecs"],
+    &["spec", "media", "video", "codecs"],
+];
+
+/// An object's default is `{}`, which its fields' own defaults fill: derived from the Rust types it holds a copy of all
+/// of them, and so what a field has no default for.
+fn defaults_of_fields(schema: &mut JSONSchemaProps) {
+    if let Some(default) = schema.default.as_mut().filter(|default| default.0.is_object()) {
+        default.0 = serde_json::json!({});
+    }
+    schema.properties.iter_mut().flatten().for_each(|(_, field)| defaults_of_fields(field));
+    if let Some(JSONSchemaPropsOrArray::Schema(item)) = &mut schema.items {
+        defaults_of_fields(item);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(value)) = &mut schema.additional_properties {
+        defaults_of_fields(value);
+    }
+}
+
+pub(crate) fn at<'a>(schema: &'a mut JSONSchemaProps, path: &[&str]) -> Option<&'a mut JSONSchemaProps> {
     path.iter().try_fold(schema, |schema, name| schema.properties.as_mut()?.get_mut(*name))
 }
 
@@ -186,7 +204,7 @@ fn conditions(list: &mut JSONSchemaProps) {
 }
 
 /// Takes the descriptions away, all the way down.
-fn mute(schema: &mut JSONSchemaProps) {
+pub(crate) fn mute(schema: &mut JSONSchemaProps) {
     schema.description = None;
     for child in schema.properties.iter_mut().flatten() {
         mute(child.1);

@@ -52,8 +52,8 @@ impl ImagePullPolicy {
     }
 }
 
-/// What is added to the agent's pod. Neither the host's network nor another security context: they would give the
-/// author of the object rights that he may not have.
+/// What is added to the agent's pod. Neither the host's network nor another security context: an agent never needs them. What
+/// of the rest an author may use is the decision of the cluster's administrator (`KvsIngestPolicy`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
@@ -95,7 +95,13 @@ pub struct PodSpec {
     pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
     /// Its priority.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253)))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(min = 1, max = 253),
+            regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+        )
+    )]
     pub priority_class_name: Option<String>,
     /// More environment for the agent: an endpoint, `AWS_CA_BUNDLE`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -106,15 +112,16 @@ pub struct PodSpec {
     pub env: Vec<EnvVar>,
 }
 
-/// An environment variable. Plain text: what is secret belongs in `credentialsSecretRef`.
+/// An environment variable. Plain text: what is secret belongs in `credentialsSecretRef`, which also says where credentials
+/// come from, with `serviceAccountName` and `roleArn`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "crd",
     schemars(extend("x-kubernetes-validations" = [{
-        "rule": "!self.name.startsWith('KVS_INGEST_') && !(self.name in ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN'])",
-        "message": "KVS_INGEST_* is the operator's, and credentials belong in credentialsSecretRef",
+        "rule": "!self.name.startsWith('KVS_INGEST_') && !(self.name in ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN', 'AWS_PROFILE', 'AWS_CONFIG_FILE', 'AWS_SHARED_CREDENTIALS_FILE', 'AWS_ROLE_ARN', 'AWS_ROLE_SESSION_NAME', 'AWS_WEB_IDENTITY_TOKEN_FILE', 'AWS_CONTAINER_CREDENTIALS_FULL_URI', 'AWS_CONTAINER_CREDENTIALS_RELATIVE_URI'])",
+        "message": "KVS_INGEST_* is the operator's, and credentials come from credentialsSecretRef, serviceAccountName or roleArn",
         "fieldPath": ".name",
     }]))
 )]

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::pod::{ImagePullPolicy, LocalObjectReference, PodSpec, ResourceRequirements};
+use crate::quantity::Quantity;
 
 /// What a user wants: the media of one signaling channel in one stream.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -72,6 +74,15 @@ use crate::pod::{ImagePullPolicy, LocalObjectReference, PodSpec, ResourceRequire
             "message": "externalId is used with roleArn only, which is not set",
             "fieldPath": ".externalId",
         },
+        {
+            "rule": "!has(self.resources) || !has(self.resources.limits) || !('memory' in self.resources.limits) || \
+                     !isQuantity(string(self.resources.limits['memory'])) || \
+                     quantity(string(self.resources.limits['memory'])).compareTo(\
+                     quantity(string(self.buffering.memoryMiB + 128) + 'Mi')) >= 0",
+            "message": "the memory limit holds buffering.memoryMiB and 128Mi for everything else: raise \
+                        resources.limits.memory, or lower buffering.memoryMiB",
+            "fieldPath": ".resources",
+        },
     ]))
 )]
 pub struct KvsIngestSpec {
@@ -82,8 +93,8 @@ pub struct KvsIngestSpec {
     pub channel: ChannelSpec,
     /// The stream in which its media is stored.
     pub stream: StreamSpec,
-    /// What becomes of a channel or stream that the operator created when this object is deleted. What it found is
-    /// never touched.
+    /// What becomes of a channel or stream that the operator created for this object, or adopted, when it is deleted. What
+    /// it found is never touched, and a stream that another object uses is kept.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
     /// Which media, and how.
@@ -100,11 +111,21 @@ pub struct KvsIngestSpec {
     pub suspend: bool,
     /// The service account of the agent's pod: IRSA and EKS Pod Identity give it an IAM role. Default: `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253)))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(min = 1, max = 253),
+            regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+        )
+    )]
     pub service_account_name: Option<String>,
     /// AWS credentials in a Secret of this namespace, for clusters without IRSA and Pod Identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<CredentialsSecretRef>,
+    /// Certificate authorities in a ConfigMap of this namespace, trusted beside the public ones: of a proxy that looks into
+    /// TLS, of an emulator. Default: that of the operator's release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle_ref: Option<CaBundleRef>,
     /// An IAM role for the agent to assume, `arn:aws:iam::ACCOUNT:role/NAME`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
@@ -112,16 +133,17 @@ pub struct KvsIngestSpec {
         schemars(length(max = 2048), regex(pattern = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$"))
     )]
     pub role_arn: Option<String>,
-    /// The external id that the role's trust policy asks for.
+    /// The external id that the role's trust policy asks for. Default, in a cluster: `kvs-ingest/CLUSTER/NAMESPACE`. The
+    /// operator refuses others, but for those that its administrator permits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "crd",
         schemars(length(min = 2, max = 1224), regex(pattern = r"^[A-Za-z0-9_+=,.@:/-]+$"))
     )]
     pub external_id: Option<String>,
-    /// The agent's image. Default: that of the operator's release.
+    /// The agent's image. Default: that of the operator's release, and others only as far as its administrator permits them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1024)))]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1024), regex(pattern = r"^\S+$")))]
     pub image: Option<String>,
     /// When it is pulled. Default: as Kubernetes does, by the tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -136,7 +158,8 @@ pub struct KvsIngestSpec {
     /// How much the agent logs.
     #[serde(default)]
     pub log_level: LogLevel,
-    /// How long the agent has to deliver its last fragment when it is stopped. Default: 30.
+    /// How long the agent has when it is stopped: half of it, 15 s at most, to deliver its last fragments, and ten seconds to
+    /// write into the spool, if there is one, what was not delivered. Default: 30.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "crd", schemars(range(min = 5, max = 3600)))]
     pub termination_grace_period_seconds: Option<u32>,
@@ -187,9 +210,13 @@ pub struct ChannelSpec {
         )
     )]
     pub arn: Option<String>,
-    /// Create it when it does not exist. Needs a name.
+    /// Create it when it does not exist, and again when it is deleted meanwhile. Needs a name.
     #[serde(default)]
     pub create_if_missing: bool,
+    /// Take a channel that exists as this object's own: tag it, and with `deletionPolicy: Delete` delete it with the
+    /// object. Refused while its tags name another object that lives, or another cluster.
+    #[serde(default)]
+    pub adopt: bool,
 }
 
 /// A stream: exactly one of name and ARN. Immutable.
@@ -234,11 +261,16 @@ pub struct StreamSpec {
         )
     )]
     pub arn: Option<String>,
-    /// Create it when it does not exist. Needs a name.
+    /// Create it when it does not exist, and again when it is deleted meanwhile. Needs a name.
     #[serde(default)]
     pub create_if_missing: bool,
-    /// Hours for which the stream keeps its fragments. A stream that is created without gets 24. On a stream that
-    /// exists it is raised to this, and never lowered.
+    /// Take a stream that exists as this object's own: tag it, raise its retention, and with `deletionPolicy: Delete`
+    /// delete it with the object, with all media in it. Refused while its tags name another object that lives, or another
+    /// cluster.
+    #[serde(default)]
+    pub adopt: bool,
+    /// Hours for which the stream keeps its fragments. A stream that is created without gets 24. That of a stream that is
+    /// this object's own (created for it, or adopted) is raised to this; it is never lowered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "crd", schemars(range(min = 1, max = 87_600)))]
     pub retention_hours: Option<u32>,
@@ -258,6 +290,11 @@ pub struct StreamSpec {
         }]))
     )]
     pub tags: BTreeMap<String, String>,
+}
+
+impl KvsIngestSpec {
+    /// [`KvsIngestSpec::termination_grace_period_seconds`] unless it is set.
+    pub const TERMINATION_GRACE_PERIOD_SECONDS: u32 = 30;
 }
 
 impl StreamSpec {
@@ -285,16 +322,58 @@ pub enum DeletionPolicy {
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub struct CredentialsSecretRef {
     /// Name of the Secret.
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253)))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(min = 1, max = 253),
+            regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+        )
+    )]
     pub name: String,
     /// The key that holds them, in the format of AWS's shared credentials file, profile `default`.
     #[serde(default = "credentials_key")]
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$")))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(min = 1, max = 253),
+            regex(pattern = r"^([-_a-zA-Z0-9]|\.[-_a-zA-Z0-9])[-._a-zA-Z0-9]*$")
+        )
+    )]
     pub key: String,
 }
 
 fn credentials_key() -> String {
     "credentials".to_owned()
+}
+
+/// Certificate authorities in a ConfigMap.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub struct CaBundleRef {
+    /// Name of the ConfigMap.
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(min = 1, max = 253),
+            regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+        )
+    )]
+    pub name: String,
+    /// The key that holds them, in PEM.
+    #[serde(default = "ca_bundle_key")]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(min = 1, max = 253),
+            regex(pattern = r"^([-_a-zA-Z0-9]|\.[-_a-zA-Z0-9])[-._a-zA-Z0-9]*$")
+        )
+    )]
+    pub key: String,
+}
+
+fn ca_bundle_key() -> String {
+    "ca.crt".to_owned()
 }
 
 /// Which media.
@@ -322,7 +401,7 @@ pub struct MediaSpec {
 pub struct VideoSpec {
     /// Ask the master for it.
     pub enabled: bool,
-    /// What is offered to the master, in this order.
+    /// What is offered to the master, in this order. Default: `[H264]`.
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1)))]
     pub codecs: Vec<VideoCodec>,
     /// The bit rate at which a browser is asked to start, instead of ramping up through smaller pictures.
@@ -352,10 +431,10 @@ pub enum VideoCodec {
 pub struct AudioSpec {
     /// Ask the master for it.
     pub enabled: bool,
-    /// What is offered to the master, in this order.
+    /// What is offered to the master, in this order. Default: `[Opus]`.
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1)))]
     pub codecs: Vec<AudioCodec>,
-    /// Bit rate of the AAC.
+    /// Bit rate of the AAC. Default: 64.
     #[cfg_attr(feature = "crd", schemars(range(min = 16, max = 320)))]
     pub aac_bitrate_kbps: u32,
 }
@@ -381,6 +460,42 @@ pub enum AudioCodec {
 pub struct IceSpec {
     /// Which candidates may be used.
     pub transport_policy: IceTransportPolicy,
+    /// Networks in which no master is, `10.96.0.0/12`: the agent sends nothing to a candidate in them, also not through a
+    /// TURN server. The pods and Services of the cluster, say. Link-local addresses, this machine and the metadata services
+    /// of clouds are always denied.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(max = 64),
+            inner(length(max = 43)),
+            extend("x-kubernetes-validations" = [{
+                "rule": "self.all(network, isCIDR(network))",
+                "message": "each is a network such as 10.96.0.0/12 or fd00:10:96::/108",
+            }])
+        )
+    )]
+    pub deny_cidrs: Vec<String>,
+}
+
+impl IceSpec {
+    /// [`IceSpec::deny_cidrs`], read. `Err` is the first that is none.
+    ///
+    /// # Errors
+    /// Its place in the list, and what is wrong with it.
+    pub fn denied(&self) -> Result<Vec<IpNet>, (usize, String)> {
+        let read = |(index, text): (usize, &String)| {
+            let wrong = |what: &str| (index, format!("{text:?} {what}"));
+            let network: IpNet = text
+                .parse()
+                .map_err(|_| wrong("is not a network such as 10.96.0.0/12 or fd00:10:96::/108"))?;
+            if matches!(network, IpNet::V6(v6) if v6.addr().to_ipv4_mapped().is_some()) {
+                return Err(wrong("is a network of IPv4: write it as one, 10.96.0.0/12"));
+            }
+            Ok(network.trunc())
+        };
+        self.deny_cidrs.iter().enumerate().map(read).collect()
+    }
 }
 
 /// `RTCIceTransportPolicy`.
@@ -399,7 +514,7 @@ pub enum IceTransportPolicy {
 #[serde(rename_all = "camelCase", default)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub struct BufferingSpec {
-    /// Memory for fragments that are not persisted yet; beyond it the oldest are dropped.
+    /// Memory for fragments that are not persisted yet; beyond it the oldest are dropped. Default: 64.
     #[serde(rename = "memoryMiB")]
     #[cfg_attr(feature = "crd", schemars(rename = "memoryMiB", range(min = 16, max = 10_240)))]
     pub memory_mib: u32,
@@ -407,6 +522,25 @@ pub struct BufferingSpec {
     /// agent's container, and ends with its pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spool: Option<SpoolSpec>,
+}
+
+impl BufferingSpec {
+    /// What the agent needs beside [`BufferingSpec::memory_mib`], MiB: itself, GStreamer, what is on its way from the network
+    /// and into the pipeline. All of these are bounded.
+    pub const MARGIN_MIB: u32 = 128;
+
+    /// The least memory limit that an agent can live with, MiB.
+    #[must_use]
+    pub fn needed_mib(&self) -> u32 {
+        self.memory_mib.saturating_add(Self::MARGIN_MIB)
+    }
+
+    /// Whether a container whose memory is limited to `limit`, a quantity of Kubernetes, can hold it. What is no quantity is
+    /// not judged.
+    #[must_use]
+    pub fn fits(&self, limit: &str) -> bool {
+        limit.parse::<Quantity>().map_or(true, |limit| limit >= Quantity::of_mebibytes(self.needed_mib()))
+    }
 }
 
 impl Default for BufferingSpec {

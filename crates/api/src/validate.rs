@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::pod::{EnvVar, PodSpec};
+use crate::pod::{EnvVar, PodSpec, ResourceRequirements};
+use crate::pod_rules;
 use crate::spec::{
-    AudioSpec, BufferingSpec, ChannelSpec, CredentialsSecretRef, KvsIngestSpec, MediaSpec, SpoolSpec,
-    StreamSpec, VideoSpec,
+    AudioSpec, BufferingSpec, CaBundleRef, ChannelSpec, CredentialsSecretRef, KvsIngestSpec, MediaSpec,
+    SpoolSpec, StreamSpec, VideoSpec,
 };
 
 /// A field that breaks a rule.
@@ -35,12 +36,27 @@ pub(crate) fn list(errors: &[FieldError]) -> String {
 
 /// The most that a stream keeps: ten years.
 const MAX_RETENTION_HOURS: u32 = 87_600;
+/// Networks that are denied: each is looked at for each candidate.
+const MAX_DENIED: usize = 64;
 /// A stream has at most 50, some of which are the operator's.
 const MAX_TAGS: usize = 40;
 /// What starts with this is the operator's own.
 const OWN: &str = "kvs-ingest.dev/";
-/// They would be readable for everybody who may read the object.
-const SECRET: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+/// Credentials in text would be readable for everybody who may read the object; the rest says where credentials come from,
+/// or which role they are of, past the fields that an administrator may restrict.
+const CREDENTIALS: [&str; 11] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+];
 
 impl KvsIngestSpec {
     /// Checks every rule.
@@ -55,17 +71,18 @@ impl KvsIngestSpec {
             stream,
             deletion_policy: _,
             media,
-            ice: _,
+            ice,
             buffering,
             suspend: _,
             service_account_name,
             credentials_secret_ref,
+            ca_bundle_ref,
             role_arn,
             external_id,
             image,
             image_pull_policy: _,
-            image_pull_secrets: _,
-            resources: _,
+            image_pull_secrets,
+            resources,
             log_level: _,
             termination_grace_period_seconds,
             pod,
@@ -74,12 +91,12 @@ impl KvsIngestSpec {
         if !is_region(region) {
             errors.add("spec.region", format!("{region:?} is not a region such as eu-central-1"));
         }
-        let ChannelSpec { name, arn, create_if_missing } = channel;
+        let ChannelSpec { name, arn, create_if_missing, adopt: _ } = channel;
         errors.name_or_arn("spec.channel", "channel", region, name.as_deref(), arn.as_deref());
         if *create_if_missing && name.is_none() && arn.is_some() {
             errors.add("spec.channel.createIfMissing", "a channel can only be created by name, not by arn");
         }
-        let StreamSpec { name, arn, create_if_missing, retention_hours, kms_key_id, tags } = stream;
+        let StreamSpec { name, arn, create_if_missing, adopt: _, retention_hours, kms_key_id, tags } = stream;
         errors.name_or_arn("spec.stream", "stream", region, name.as_deref(), arn.as_deref());
         if *create_if_missing && name.is_none() && arn.is_some() {
             errors.add("spec.stream.createIfMissing", "a stream can only be created by name, not by arn");
@@ -105,6 +122,14 @@ impl KvsIngestSpec {
         if let Some(SpoolSpec { size_mib }) = spool {
             errors.within("spec.buffering.spool.sizeMiB", *size_mib, 16, 1_048_576);
         }
+        errors.memory(resources.as_ref(), buffering);
+        if ice.deny_cidrs.len() > MAX_DENIED {
+            let count = ice.deny_cidrs.len();
+            errors.add("spec.ice.denyCidrs", format!("{count} networks are more than {MAX_DENIED}"));
+        }
+        if let Err((index, wrong)) = ice.denied() {
+            errors.add(format!("spec.ice.denyCidrs[{index}]"), wrong);
+        }
         match role_arn {
             Some(arn) if !is_role(arn) => {
                 errors.add("spec.roleArn", format!("{arn:?} is not arn:aws:iam::ACCOUNT:role/NAME"));
@@ -117,14 +142,18 @@ impl KvsIngestSpec {
             }
             _ => {}
         }
-        errors.length("spec.serviceAccountName", service_account_name.as_deref(), 253);
+        pod_rules::name(&mut errors, "spec.serviceAccountName", service_account_name.as_deref());
         errors.length("spec.image", image.as_deref(), 1024);
+        pod_rules::image(&mut errors, "spec.image", image.as_deref());
+        pod_rules::pull_secrets(&mut errors, "spec.imagePullSecrets", image_pull_secrets);
+        if let Some(resources) = resources {
+            pod_rules::resources(&mut errors, "spec.resources", resources);
+        }
         if let Some(CredentialsSecretRef { name, key }) = credentials_secret_ref {
-            errors.length("spec.credentialsSecretRef.name", Some(name), 253);
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-            if !(1..=253).contains(&key.len()) || !key.bytes().all(plain) {
-                errors.add("spec.credentialsSecretRef.key", format!("{key:?} is not a key of a Secret"));
-            }
+            errors.reference("spec.credentialsSecretRef", "Secret", name, key);
+        }
+        if let Some(CaBundleRef { name, key }) = ca_bundle_ref {
+            errors.reference("spec.caBundleRef", "ConfigMap", name, key);
         }
         if let Some(seconds) = *termination_grace_period_seconds {
             errors.within("spec.terminationGracePeriodSeconds", seconds, 5, 3600);
@@ -134,10 +163,10 @@ impl KvsIngestSpec {
     }
 }
 
-struct Errors(Vec<FieldError>);
+pub(crate) struct Errors(Vec<FieldError>);
 
 impl Errors {
-    fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+    pub(crate) fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.0.push(FieldError { path: path.into(), message: message.into() });
     }
 
@@ -150,6 +179,16 @@ impl Errors {
     fn length(&mut self, path: &str, text: Option<&str>, most: usize) {
         if text.is_some_and(|text| text.is_empty() || text.len() > most) {
             self.add(path, format!("it does not have 1 to {most} characters"));
+        }
+    }
+
+    /// A key of a Secret or ConfigMap.
+    fn reference(&mut self, path: &str, kind: &str, name: &str, key: &str) {
+        pod_rules::name(self, &format!("{path}.name"), Some(name));
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        let folder = key == "." || key.starts_with("..");
+        if !(1..=253).contains(&key.len()) || !key.bytes().all(plain) || folder {
+            self.add(format!("{path}.key"), format!("{key:?} is not a key of a {kind}"));
         }
     }
 
@@ -180,14 +219,35 @@ impl Errors {
         }
     }
 
+    /// A buffer that the container's limit does not hold ends it in the outage that the buffer is for.
+    fn memory(&mut self, resources: Option<&ResourceRequirements>, buffering: &BufferingSpec) {
+        let limit = resources.and_then(|resources| {
+            // Whether these are Kubernetes' types or plain JSON.
+            let limit = serde_json::to_value(resources).ok()?.pointer("/limits/memory").cloned()?;
+            Some(limit.as_str().map_or_else(|| limit.to_string(), str::to_owned))
+        });
+        let needed = buffering.needed_mib();
+        if let Some(text) = limit.filter(|limit| !buffering.fits(limit)) {
+            self.add(
+                "spec.resources.limits.memory",
+                format!(
+                    "{text} does not hold spec.buffering.memoryMiB ({}) and {} MiB for everything else: raise it to at \
+                     least {needed}Mi, or lower memoryMiB",
+                    buffering.memory_mib,
+                    BufferingSpec::MARGIN_MIB
+                ),
+            );
+        }
+    }
+
     fn pod(&mut self, pod: &PodSpec) {
         let PodSpec {
             labels,
             annotations,
-            node_selector: _,
-            tolerations: _,
-            affinity: _,
-            topology_spread_constraints: _,
+            node_selector,
+            tolerations,
+            affinity,
+            topology_spread_constraints,
             priority_class_name,
             env,
         } = pod;
@@ -197,7 +257,15 @@ impl Errors {
         for key in annotations.keys().filter(|key| key.starts_with(OWN)) {
             self.add(format!("spec.pod.annotations[{key}]"), "this annotation is the operator's");
         }
-        self.length("spec.pod.priorityClassName", priority_class_name.as_deref(), 253);
+        pod_rules::labels(self, "spec.pod.labels", labels);
+        pod_rules::annotations(self, "spec.pod.annotations", annotations);
+        pod_rules::labels(self, "spec.pod.nodeSelector", node_selector);
+        pod_rules::tolerations(self, "spec.pod.tolerations", tolerations);
+        if let Some(affinity) = affinity {
+            pod_rules::affinity(self, "spec.pod.affinity", affinity);
+        }
+        pod_rules::spread(self, "spec.pod.topologySpreadConstraints", topology_spread_constraints);
+        pod_rules::name(self, "spec.pod.priorityClassName", priority_class_name.as_deref());
         for (index, EnvVar { name, value: _ }) in env.iter().enumerate() {
             let path = format!("spec.pod.env[{index}].name");
             let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -205,8 +273,9 @@ impl Errors {
                 self.add(path, format!("{name:?} is not a name of letters, digits and _"));
             } else if name.starts_with("KVS_INGEST_") {
                 self.add(path, "KVS_INGEST_* is the operator's");
-            } else if SECRET.contains(&name.as_str()) {
-                self.add(path, "credentials belong in credentialsSecretRef");
+            } else if CREDENTIALS.contains(&name.as_str()) {
+                let fields = "credentialsSecretRef, serviceAccountName or roleArn";
+                self.add(path, format!("credentials come from {fields}"));
             } else if env[..index].iter().any(|other| other.name == *name) {
                 self.add(path, format!("{name:?} is there already"));
             }
@@ -330,6 +399,23 @@ spec:
             ("  channel:", "  buffering: {memoryMiB: 1}\n  channel:", "spec.buffering.memoryMiB"),
             ("  channel:", "  buffering: {spool: {sizeMiB: 1}}\n  channel:", "spec.buffering.spool.sizeMiB"),
             ("  channel:", "  buffering: {spool: {}}\n  channel:", "spec.buffering.spool.sizeMiB"),
+            ("  channel:", "  ice: {denyCidrs: [10.0.0.0/8, cluster]}\n  channel:", "spec.ice.denyCidrs[1]"),
+            (
+                "  channel:",
+                "  ice: {denyCidrs: ['::ffff:10.0.0.0/104']}\n  channel:",
+                "spec.ice.denyCidrs[0]",
+            ),
+            ("  channel:", "  ice: {denyCidrs: [10.0.0.1]}\n  channel:", "spec.ice.denyCidrs[0]"),
+            (
+                "  channel:",
+                "  buffering: {memoryMiB: 512}\n  resources: {limits: {memory: 639Mi}}\n  channel:",
+                "spec.resources.limits.memory",
+            ),
+            (
+                "  channel:",
+                "  resources: {limits: {memory: 100000000}}\n  channel:",
+                "spec.resources.limits.memory",
+            ),
             ("  channel:", "  roleArn: admin\n  channel:", "spec.roleArn"),
             ("  channel:", "  externalId: xyz\n  channel:", "spec.externalId"),
             (
@@ -359,6 +445,8 @@ spec:
                 "  credentialsSecretRef: {name: aws, key: a/b}\n  channel:",
                 "spec.credentialsSecretRef.key",
             ),
+            ("  channel:", "  caBundleRef: {name: ''}\n  channel:", "spec.caBundleRef.name"),
+            ("  channel:", "  caBundleRef: {name: ca, key: 'a b'}\n  channel:", "spec.caBundleRef.key"),
             (
                 "  channel:",
                 "  terminationGracePeriodSeconds: 1\n  channel:",
@@ -392,6 +480,21 @@ spec:
                 panic!("{text}")
             };
             assert_eq!(errors.iter().map(|error| error.path.as_str()).collect::<Vec<_>>(), [path], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_limit_that_holds_the_buffer_is_fine() {
+        for more in [
+            "buffering: {memoryMiB: 512}\n  resources: {limits: {memory: 640Mi}}",
+            "buffering: {memoryMiB: 512}\n  resources: {limits: {memory: 1G}}",
+            "buffering: {memoryMiB: 512}\n  resources: {requests: {memory: 1Mi}}",
+            "buffering: {memoryMiB: 512}",
+            "resources: {limits: {memory: 256Mi, cpu: '1'}}",
+            "ice: {denyCidrs: [10.96.0.0/12, 'fd00::/8', 10.1.2.3/8]}",
+        ] {
+            let text = GOOD.replace("channel:", &format!("{more}\n  channel:"));
+            KvsIngestManifest::from_yaml(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
         }
     }
 }

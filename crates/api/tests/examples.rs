@@ -34,7 +34,7 @@ fn every_example_says_what_its_name_promises() {
     let account = |arn: &Option<String>| arn.as_ref().unwrap().split(':').nth(4).unwrap().to_owned();
     assert_eq!(account(&other.channel.arn), account(&other.role_arn));
     assert_eq!(account(&other.stream.arn), account(&other.role_arn));
-    assert!(other.external_id.is_some());
+    assert!(other.external_id.is_none(), "it is the operator's");
     assert_eq!(spec("credentials-secret").credentials_secret_ref.as_ref().unwrap().key, "credentials");
     assert!(spec("suspended").suspend);
 }

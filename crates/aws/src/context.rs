@@ -9,6 +9,7 @@ use aws_config::SdkConfig;
 use aws_config::identity::IdentityCache;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::origin::Origin;
 use aws_types::service_config::ServiceConfigKey;
 use http::{HeaderMap, Method};
@@ -17,13 +18,11 @@ use url::Url;
 use crate::causes::causes;
 use crate::class::{ErrorClass, classify_credentials};
 use crate::clock::Clock;
-use crate::connect::{self, ConnectError, Connection};
+use crate::connect::{ConnectError, Connection, Dialer};
 use crate::credentials::{AssumeRole, Cached, Chain};
+use crate::proxy::{Proxies, ProxyError};
 use crate::sign::{self, SERVICE, Scope, SignError};
 use crate::tls::{Roots, TlsError};
-
-/// Names a CA bundle that is trusted beside the system's roots. The SDK for Rust does not read it; this crate does.
-pub const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 
 /// Why there is no context.
 #[derive(Debug, thiserror::Error)]
@@ -34,9 +33,9 @@ pub enum ContextError {
     /// The CA bundle cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The HTTP client could not be made.
-    #[error("cannot set up TLS: {0}")]
-    Http(String),
+    /// `HTTPS_PROXY` or `HTTP_PROXY` names no proxy.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     /// An endpoint is no URL.
     #[error("the endpoint {url:?} of {origin} is no http or https URL")]
     Endpoint {
@@ -84,9 +83,10 @@ pub struct AwsContext {
 
 struct Inner {
     region: String,
+    http: SharedHttpClient,
     config: SdkConfig,
     credentials: Cached,
-    tls: Arc<rustls::ClientConfig>,
+    dialer: Dialer,
     clock: Clock,
     custom_endpoint: bool,
     signaling_endpoint: Option<Url>,
@@ -107,6 +107,7 @@ pub struct AwsContextBuilder {
     credentials: Option<SharedCredentialsProvider>,
     endpoint_url: Option<String>,
     ca_bundle: Option<PathBuf>,
+    sharing: Option<AwsContext>,
 }
 
 impl AwsContextBuilder {
@@ -159,22 +160,34 @@ impl AwsContextBuilder {
         self
     }
 
+    /// Takes roots, connections and clock of another context, which are most of one: for many regions in one process.
+    /// [`Self::ca_bundle`] is not looked at then.
+    #[must_use]
+    pub fn sharing(mut self, other: &AwsContext) -> Self {
+        self.sharing = Some(other.clone());
+        self
+    }
+
     /// Makes the context. Asks no network, except the instance metadata service when nothing else names a region.
     ///
     /// # Errors
     /// [`ContextError`]: no region, an unusable CA bundle or endpoint.
     pub async fn build(self) -> Result<AwsContext, ContextError> {
-        let bundle = self
-            .ca_bundle
-            .or_else(|| std::env::var_os(CA_BUNDLE).filter(|path| !path.is_empty()).map(PathBuf::from));
-        let roots = Roots::load(bundle.as_deref())?;
-        let clock = Clock::default();
-        let http = crate::http::client(&roots, clock.clone()).map_err(ContextError::Http)?;
+        let (http, dialer, clock) = match &self.sharing {
+            Some(AwsContext { inner }) => (inner.http.clone(), inner.dialer.clone(), inner.clock.clone()),
+            None => {
+                let tls = Roots::of_environment(self.ca_bundle)?.client_config()?;
+                let proxies = Arc::new(Proxies::from_env(|| Ok(tls.clone()))?);
+                let dialer = Dialer { proxies, tls };
+                let clock = Clock::default();
+                (crate::http::client(dialer.clone(), clock.clone()), dialer, clock)
+            }
+        };
         if let Some(url) = &self.endpoint_url {
             endpoint("endpoint_url", url)?;
         }
         let chain = Chain {
-            http,
+            http: http.clone(),
             clock: clock.clone(),
             region: self.region,
             profile: self.profile,
@@ -221,9 +234,10 @@ impl AwsContextBuilder {
         Ok(AwsContext {
             inner: Arc::new(Inner {
                 region,
+                http,
                 config,
                 credentials,
-                tls: roots.client_config()?,
+                dialer,
                 clock,
                 custom_endpoint,
                 signaling_endpoint,
@@ -271,13 +285,14 @@ impl AwsContext {
         self.inner.signaling_endpoint.as_ref()
     }
 
-    /// A connection that is not the SDK's, for WebSocket or PutMedia: TCP to the host of `url`, and TLS with this
-    /// context's roots for `https` and `wss`. There is no time limit: that is the caller's.
+    /// A connection that is not the SDK's, for WebSocket or PutMedia: TCP to the host of `url`, through a proxy where
+    /// `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say so, and TLS with this context's roots for `https` and `wss`. There is
+    /// no time limit: that is the caller's.
     ///
     /// # Errors
-    /// [`ConnectError`] names the host.
+    /// [`ConnectError`] names the host, and the proxy if it is the proxy that fails.
     pub async fn connect(&self, url: &Url) -> Result<Connection, ConnectError> {
-        connect::connect(url, &self.inner.tls).await
+        self.inner.dialer.connect(url).await
     }
 
     /// AWS's time: this machine's, corrected by what answers of AWS said.
@@ -378,6 +393,18 @@ mod tests {
         assert!(authorization.contains("/eu-central-1/kinesisvideo/aws4_request"), "{authorization}");
         let shown = format!("{context:?} {:?} {headers:?}", context.credentials().await.unwrap());
         assert!(!shown.contains("topsecret") && !shown.contains("Signature="), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn what_is_large_may_be_shared_by_many_regions() {
+        let first = AwsContext::builder().region("eu-central-1").build().await.unwrap();
+        let second = AwsContext::builder().region("us-east-1").sharing(&first).build().await.unwrap();
+        assert_eq!((first.region(), second.region()), ("eu-central-1", "us-east-1"));
+        assert!(Arc::ptr_eq(&first.inner.dialer.tls, &second.inner.dialer.tls));
+        // What one learns of AWS's time, the other knows.
+        first.observe_date("Fri, 01 Jan 2049 00:00:00 GMT");
+        assert_eq!(second.skew_ms(), first.skew_ms());
+        assert_ne!(second.skew_ms(), 0);
     }
 
     #[tokio::test]

@@ -1,3 +1,4 @@
+use kvs_ingest_api::KvsIngestStatus;
 use serde_json::{Value, json};
 
 use super::*;
@@ -5,7 +6,7 @@ use crate::build::{AgentDefaults, ResolvedNames, build};
 use crate::scripted::{ScriptedServer, server};
 
 fn applier(server: &ScriptedServer) -> Applier {
-    Applier::new(server.client.clone(), server.leading.subscribe(), Arc::default())
+    Applier::new(server.client.clone(), "ours".to_owned(), server.leading.subscribe(), Arc::default())
 }
 
 fn cached() -> CachedIngest {
@@ -24,7 +25,7 @@ fn ingest() -> KvsIngest {
 fn built() -> Built {
     let resolved =
         ResolvedNames { channel_arn: "c".into(), stream_name: "door".into(), stream_arn: "s".into() };
-    build(&ingest(), &resolved, &AgentDefaults::new("agent:1"), true).unwrap()
+    build(&ingest(), &resolved, &AgentDefaults::new("default", "agent:1"), true).unwrap()
 }
 
 fn status(code: u16, reason: &str) -> (u16, Value) {
@@ -78,6 +79,27 @@ async fn a_field_of_our_deployment_is_taken_by_force() {
     let server = server(true, vec![status(409, "Conflict"), deployment("u-1"), deployment("u-1")]);
     applier(&server).apply_deployment(&built(), false, "u-1").await.unwrap();
     assert!(server.requests()[2].1.contains("force=true"));
+}
+
+#[tokio::test]
+async fn who_else_changes_a_deployment_is_read_from_it() {
+    let found: DeploymentLite = serde_json::from_value(deployment("u-1").1).unwrap();
+    let entry = |manager: &str, time: &str| json!({"manager": manager, "operation": "Update", "time": time});
+    for (annotations, expected) in [
+        (json!({APPLIED_BY: "theirs"}), Rival::Release("theirs".to_owned())),
+        (json!({APPLIED_BY: "ours"}), Rival::Manager("autoscaler".to_owned())),
+        (json!({}), Rival::Manager("autoscaler".to_owned())),
+    ] {
+        let fields = json!([
+            entry(MANAGER, "2026-01-03T00:00:00Z"),
+            entry("kubectl", "2026-01-01T00:00:00Z"),
+            entry("autoscaler", "2026-01-02T00:00:00Z")
+        ]);
+        let metadata = json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+            "metadata": {"name": "door-agent", "annotations": annotations, "managedFields": fields}});
+        let server = server(true, vec![(200, metadata)]);
+        assert_eq!(applier(&server).rival(&found).await.unwrap(), Some(expected));
+    }
 }
 
 #[tokio::test]

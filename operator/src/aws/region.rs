@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use kvs::ControlPlane;
+use kvs_aws::ErrorClass;
 use parking_lot::Mutex;
 use tracing::Instrument;
 use tracing::field::{Empty, display};
 
+use super::control::Control;
+use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::pace::Bucket;
 
@@ -34,17 +36,53 @@ impl Quota {
 }
 
 pub(super) struct Region {
-    pub(super) control: ControlPlane,
+    pub(super) control: Arc<dyn Control>,
     /// Of each operation that was called.
     buckets: Mutex<HashMap<&'static str, Bucket>>,
     /// Of each quota, what the operator uses: the account has other callers.
     quota_share: f64,
+    leading: Leadership,
+    /// The last call had no answer.
+    silent: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
 impl Region {
-    pub(super) fn new(control: ControlPlane, quota_share: f64, metrics: Arc<Metrics>) -> Self {
-        Self { control, buckets: Mutex::default(), quota_share, metrics }
+    pub(super) fn new(
+        control: Arc<dyn Control>,
+        quota_share: f64,
+        leading: Leadership,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let (buckets, silent) = (Mutex::default(), AtomicBool::new(false));
+        Self { control, buckets, quota_share, leading, silent, metrics }
+    }
+
+    /// Is AWS not reached there, or does it not answer?
+    pub(super) fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
+    }
+
+    /// A call that changes something: made only while this operator leads, also when it had to wait for its quota.
+    pub(super) async fn change<T>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, kvs::Error>>,
+    ) -> Result<T, kvs::Error> {
+        let while_leading = async {
+            if *self.leading.borrow() {
+                return call.await;
+            }
+            Err(kvs::Error {
+                operation,
+                resource: String::new(),
+                class: ErrorClass::Unknown,
+                message: "this operator does not lead any more".to_owned(),
+                request_id: None,
+                being_deleted: false,
+            })
+        };
+        self.call(Quota::Change, operation, while_leading).await
     }
 
     pub(super) async fn call<T>(
@@ -54,7 +92,7 @@ impl Region {
         call: impl Future<Output = Result<T, kvs::Error>>,
     ) -> Result<T, kvs::Error> {
         let wait = {
-            let now = Instant::now();
+            let now = tokio::time::Instant::now().into_std();
             let mut buckets = self.buckets.lock();
             let rate = quota.rate() * self.quota_share;
             let bucket = buckets.entry(operation).or_insert_with(|| Bucket::new(rate, rate.max(1.0), now));
@@ -80,6 +118,10 @@ impl Region {
             span.record("error.type", code);
             span.record("otel.status_code", "ERROR").record("otel.status_description", display(error));
         }
+        let silent = result
+            .as_ref()
+            .is_err_and(|error| matches!(error.class, ErrorClass::Network | ErrorClass::Timeout));
+        self.silent.store(silent, Ordering::Relaxed);
         self.metrics.aws_request(operation, code);
         result
     }

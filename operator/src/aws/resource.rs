@@ -1,14 +1,16 @@
 //! What a channel and a stream have in common, and what each has of its own.
 
 use kvs::{
-    ChannelArn, ChannelId, ChannelInfo, ChannelName, ControlPlane, InvalidId, MediaStorage, NewStream,
-    StreamArn, StreamId, StreamInfo, StreamName, Tags,
+    ChannelArn, ChannelId, ChannelInfo, ChannelName, InvalidId, MediaStorage, NewStream, StreamArn, StreamId,
+    StreamInfo, StreamName, Tags,
 };
 use kvs_aws::ErrorClass;
-use kvs_ingest_api::{KvsIngestSpec, ResolvedChannel, ResolvedStream};
+use kvs_ingest_api::{KvsIngestSpec, KvsIngestStatus, ResolvedChannel, ResolvedStream, StreamSpec};
 
+use super::control::Control;
 use super::region::{Quota, Region};
 use crate::conditions::ConditionUpdate;
+use crate::names;
 use crate::reason::Reason;
 
 /// An object that AWS is asked about.
@@ -18,6 +20,8 @@ pub struct Subject<'a> {
     pub namespace: &'a str,
     pub name: &'a str,
     pub spec: &'a KvsIngestSpec,
+    /// What is known of it so far.
+    pub status: Option<&'a KvsIngestStatus>,
 }
 
 /// What the spec says of either.
@@ -25,21 +29,29 @@ pub(super) struct Declared<'a> {
     pub(super) name: Option<&'a str>,
     pub(super) arn: Option<&'a str>,
     pub(super) create_if_missing: bool,
+    pub(super) adopt: bool,
 }
 
 /// A channel or a stream, as it stands in the status.
 pub(super) trait Resource: Default + Send + Sync {
     /// What messages call it.
     const KIND: &'static str;
+    /// What messages call the other half of an object.
+    const OTHER_KIND: &'static str;
+    /// It is missing, and so is the other half.
+    const WAITING_FOR_OTHER: Reason;
+    /// One agent at most may have it.
+    const ONE_WRITER: bool;
     /// Where it is declared.
     const FIELD: &'static str;
     const DESCRIBE: &'static str;
     const CREATE: &'static str;
     const LIST_TAGS: &'static str;
+    const TAG: &'static str;
     const DELETE: &'static str;
     /// By name or ARN.
     type Id: Send + Sync;
-    type Name: Send + Sync;
+    type Name: Clone + Send + Sync;
     /// As AWS describes it.
     type Info: Send + Sync;
 
@@ -52,36 +64,52 @@ pub(super) trait Resource: Default + Send + Sync {
     fn is_active(info: &Self::Info) -> bool;
     fn set_created(&mut self, created: bool);
     fn is_created(&self) -> bool;
-    /// Its id, if the operator created it.
-    fn created_id(&self) -> Option<Self::Id>;
+    /// As the status knows it.
+    fn known(status: &KvsIngestStatus) -> Option<&Self>;
+    /// AWS has told of it once.
+    fn was_seen(&self) -> bool;
+    fn arn(info: &Self::Info) -> String;
+    /// As which it is described again.
+    fn id(info: &Self::Info) -> Self::Id;
+    /// The command that takes the operator's tags away.
+    fn untag(info: &Self::Info) -> String;
+    /// The operator's tags, and those of the spec.
+    fn tags_to_create(spec: &KvsIngestSpec, own: Tags) -> Tags;
 
     fn describe(
-        control: &ControlPlane,
+        control: &dyn Control,
         id: &Self::Id,
     ) -> impl Future<Output = Result<Self::Info, kvs::Error>> + Send;
     /// False: it exists already.
     fn create(
-        control: &ControlPlane,
+        control: &dyn Control,
         name: &Self::Name,
         spec: &KvsIngestSpec,
-        tags: Tags,
+        tags: &Tags,
     ) -> impl Future<Output = Result<bool, kvs::Error>> + Send;
     fn tags(
-        control: &ControlPlane,
+        control: &dyn Control,
         info: &Self::Info,
     ) -> impl Future<Output = Result<Tags, kvs::Error>> + Send;
+    /// Adds tags, or changes them.
+    fn tag(
+        control: &dyn Control,
+        info: &Self::Info,
+        tags: &Tags,
+    ) -> impl Future<Output = Result<(), kvs::Error>> + Send;
     fn delete(
-        control: &ControlPlane,
+        control: &dyn Control,
         info: &Self::Info,
     ) -> impl Future<Output = Result<(), kvs::Error>> + Send;
 
-    /// Is it as an agent needs it? Then its ARN.
+    /// Is it as an agent needs it? Then what a person should know all the same.
     fn check(
         &mut self,
         region: &Region,
         info: Self::Info,
+        tags: Option<&Tags>,
         subject: Subject<'_>,
-    ) -> impl Future<Output = Result<String, ConditionUpdate>> + Send;
+    ) -> impl Future<Output = Result<Vec<String>, ConditionUpdate>> + Send;
 
     /// What a failed call means for the object, with the remedy. `exists`: what the call was about is there.
     fn failed(error: &kvs::Error, subject: Subject<'_>, exists: bool) -> ConditionUpdate {
@@ -139,10 +167,14 @@ pub(super) trait Resource: Default + Send + Sync {
 
 impl Resource for ResolvedChannel {
     const KIND: &'static str = "channel";
+    const OTHER_KIND: &'static str = "stream";
+    const WAITING_FOR_OTHER: Reason = Reason::WaitingForStream;
+    const ONE_WRITER: bool = false;
     const FIELD: &'static str = "spec.channel";
     const DESCRIBE: &'static str = "DescribeSignalingChannel";
     const CREATE: &'static str = "CreateSignalingChannel";
     const LIST_TAGS: &'static str = "ListTagsForResource";
+    const TAG: &'static str = "TagResource";
     const DELETE: &'static str = "DeleteSignalingChannel";
     type Id = ChannelId;
     type Name = ChannelName;
@@ -154,6 +186,7 @@ impl Resource for ResolvedChannel {
             name: channel.name.as_deref(),
             arn: channel.arn.as_deref(),
             create_if_missing: channel.create_if_missing,
+            adopt: channel.adopt,
         }
     }
 
@@ -192,28 +225,57 @@ impl Resource for ResolvedChannel {
         self.created
     }
 
-    fn created_id(&self) -> Option<ChannelId> {
-        self.arn.as_deref().filter(|_| self.created)?.parse().ok().map(ChannelId::Arn)
+    fn known(status: &KvsIngestStatus) -> Option<&Self> {
+        status.channel.as_ref()
     }
 
-    async fn describe(control: &ControlPlane, id: &ChannelId) -> Result<ChannelInfo, kvs::Error> {
+    fn was_seen(&self) -> bool {
+        self.arn.is_some()
+    }
+
+    fn id(info: &ChannelInfo) -> ChannelId {
+        ChannelId::Arn(info.arn.clone())
+    }
+
+    fn arn(info: &ChannelInfo) -> String {
+        info.arn.to_string()
+    }
+
+    fn untag(info: &ChannelInfo) -> String {
+        format!(
+            "`aws kinesisvideo untag-resource --resource-arn {} --tag-key-list {} {}`",
+            info.arn,
+            names::TAG_UID,
+            names::TAG_CLUSTER
+        )
+    }
+
+    fn tags_to_create(_: &KvsIngestSpec, own: Tags) -> Tags {
+        own
+    }
+
+    async fn describe(control: &dyn Control, id: &ChannelId) -> Result<ChannelInfo, kvs::Error> {
         control.describe_channel(id).await
     }
 
     async fn create(
-        control: &ControlPlane,
+        control: &dyn Control,
         name: &ChannelName,
         _: &KvsIngestSpec,
-        tags: Tags,
+        tags: &Tags,
     ) -> Result<bool, kvs::Error> {
-        control.begin_channel(name, &tags).await
+        control.begin_channel(name, tags).await
     }
 
-    async fn tags(control: &ControlPlane, info: &ChannelInfo) -> Result<Tags, kvs::Error> {
+    async fn tags(control: &dyn Control, info: &ChannelInfo) -> Result<Tags, kvs::Error> {
         control.channel_tags(&info.arn).await
     }
 
-    async fn delete(control: &ControlPlane, info: &ChannelInfo) -> Result<(), kvs::Error> {
+    async fn tag(control: &dyn Control, info: &ChannelInfo, tags: &Tags) -> Result<(), kvs::Error> {
+        control.tag_channel(&info.arn, tags).await
+    }
+
+    async fn delete(control: &dyn Control, info: &ChannelInfo) -> Result<(), kvs::Error> {
         control.delete_channel(info).await
     }
 
@@ -221,8 +283,9 @@ impl Resource for ResolvedChannel {
         &mut self,
         region: &Region,
         info: ChannelInfo,
+        _: Option<&Tags>,
         subject: Subject<'_>,
-    ) -> Result<String, ConditionUpdate> {
+    ) -> Result<Vec<String>, ConditionUpdate> {
         let storage = region.control.media_storage(&info.arn);
         let operation = "DescribeMediaStorageConfiguration";
         match region.call(Quota::MediaStorage, operation, storage).await {
@@ -237,7 +300,7 @@ impl Resource for ResolvedChannel {
                 );
                 Err(ConditionUpdate::stalled(Reason::MediaStorageEnabled, message))
             }
-            Ok(MediaStorage::Disabled | MediaStorage::NotPermitted) => Ok(info.arn.to_string()),
+            Ok(MediaStorage::Disabled | MediaStorage::NotPermitted) => Ok(Vec::new()),
             Err(error) => Err(Self::failed(&error, subject, true)),
         }
     }
@@ -245,10 +308,14 @@ impl Resource for ResolvedChannel {
 
 impl Resource for ResolvedStream {
     const KIND: &'static str = "stream";
+    const OTHER_KIND: &'static str = "channel";
+    const WAITING_FOR_OTHER: Reason = Reason::WaitingForChannel;
+    const ONE_WRITER: bool = true;
     const FIELD: &'static str = "spec.stream";
     const DESCRIBE: &'static str = "DescribeStream";
     const CREATE: &'static str = "CreateStream";
     const LIST_TAGS: &'static str = "ListTagsForStream";
+    const TAG: &'static str = "TagStream";
     const DELETE: &'static str = "DeleteStream";
     type Id = StreamId;
     type Name = StreamName;
@@ -260,6 +327,7 @@ impl Resource for ResolvedStream {
             name: stream.name.as_deref(),
             arn: stream.arn.as_deref(),
             create_if_missing: stream.create_if_missing,
+            adopt: stream.adopt,
         }
     }
 
@@ -299,40 +367,69 @@ impl Resource for ResolvedStream {
         self.created
     }
 
-    fn created_id(&self) -> Option<StreamId> {
-        self.arn.as_deref().filter(|_| self.created)?.parse().ok().map(StreamId::Arn)
+    fn known(status: &KvsIngestStatus) -> Option<&Self> {
+        status.stream.as_ref()
     }
 
-    async fn describe(control: &ControlPlane, id: &StreamId) -> Result<StreamInfo, kvs::Error> {
+    fn was_seen(&self) -> bool {
+        self.arn.is_some()
+    }
+
+    fn id(info: &StreamInfo) -> StreamId {
+        StreamId::Arn(info.arn.clone())
+    }
+
+    fn arn(info: &StreamInfo) -> String {
+        info.arn.to_string()
+    }
+
+    fn untag(info: &StreamInfo) -> String {
+        format!(
+            "`aws kinesisvideo untag-stream --stream-arn {} --tag-key-list {} {}`",
+            info.arn,
+            names::TAG_UID,
+            names::TAG_CLUSTER
+        )
+    }
+
+    fn tags_to_create(spec: &KvsIngestSpec, own: Tags) -> Tags {
+        // Nobody's tag takes the place of ours.
+        let mut all = spec.stream.tags.clone();
+        all.extend(own);
+        all
+    }
+
+    async fn describe(control: &dyn Control, id: &StreamId) -> Result<StreamInfo, kvs::Error> {
         control.describe_stream(id).await
     }
 
     async fn create(
-        control: &ControlPlane,
+        control: &dyn Control,
         name: &StreamName,
         spec: &KvsIngestSpec,
-        tags: Tags,
+        tags: &Tags,
     ) -> Result<bool, kvs::Error> {
         let stream = &spec.stream;
-        // Nobody's tag takes the place of ours.
-        let mut all = stream.tags.clone();
-        all.extend(tags);
         let new = NewStream {
             retention_hours: stream.retention_hours_or_default(),
             // H.264 and AAC: what agents store.
             media_type: None,
             device_name: None,
             kms_key_id: stream.kms_key_id.clone(),
-            tags: all,
+            tags: tags.clone(),
         };
         control.begin_stream(name, &new).await
     }
 
-    async fn tags(control: &ControlPlane, info: &StreamInfo) -> Result<Tags, kvs::Error> {
+    async fn tags(control: &dyn Control, info: &StreamInfo) -> Result<Tags, kvs::Error> {
         control.stream_tags(&info.arn).await
     }
 
-    async fn delete(control: &ControlPlane, info: &StreamInfo) -> Result<(), kvs::Error> {
+    async fn tag(control: &dyn Control, info: &StreamInfo, tags: &Tags) -> Result<(), kvs::Error> {
+        control.tag_stream(&info.arn, tags).await
+    }
+
+    async fn delete(control: &dyn Control, info: &StreamInfo) -> Result<(), kvs::Error> {
         control.delete_stream(info).await
     }
 
@@ -340,22 +437,104 @@ impl Resource for ResolvedStream {
         &mut self,
         region: &Region,
         info: StreamInfo,
+        tags: Option<&Tags>,
         subject: Subject<'_>,
-    ) -> Result<String, ConditionUpdate> {
-        let declared = subject.spec.stream.retention_hours;
-        if let Some(wanted) = declared.filter(|wanted| *wanted > info.retention_hours) {
-            let raise = region.control.raise_retention(&info, wanted);
-            let raised = region.call(Quota::Change, "UpdateDataRetention", raise).await;
+    ) -> Result<Vec<String>, ConditionUpdate> {
+        let spec = &subject.spec.stream;
+        let raise = spec.retention_hours.filter(|wanted| self.created && *wanted > info.retention_hours);
+        if let Some(wanted) = raise {
+            let raised = region.control.raise_retention(&info, wanted);
+            let raised = region.change("UpdateDataRetention", raised).await;
             raised.map_err(|error| Self::failed(&error, subject, true))?;
             self.retention_hours = Some(wanted);
         }
         if self.retention_hours == Some(0) {
-            let message = format!(
-                "stream {} has a retention of 0 hours: it keeps nothing. Set spec.stream.retentionHours",
-                info.name
-            );
+            let remedy = if self.created {
+                "spec.stream.retentionHours changes that".to_owned()
+            } else {
+                format!(
+                    "{} changes that, or spec.stream.adopt: true with spec.stream.retentionHours",
+                    change_retention(&info, 24)
+                )
+            };
+            let message =
+                format!("stream {} has a retention of 0 hours: it keeps nothing; {remedy}", info.name);
             return Err(ConditionUpdate::stalled(Reason::NoRetention, message));
         }
-        Ok(info.arn.to_string())
+        Ok(without_effect(self, &info, tags, spec))
     }
+}
+
+/// The command that gives a stream this retention.
+fn change_retention(info: &StreamInfo, hours: u32) -> String {
+    let (operation, change) = if hours > info.retention_hours {
+        ("INCREASE", hours - info.retention_hours)
+    } else {
+        ("DECREASE", info.retention_hours - hours)
+    };
+    format!(
+        "`aws kinesisvideo update-data-retention --stream-name {} --operation {operation}_DATA_RETENTION \
+         --data-retention-change-in-hours {change}` with its current version",
+        info.name
+    )
+}
+
+/// What the spec says of a stream that exists, and is not done.
+pub(super) fn without_effect(
+    stream: &ResolvedStream,
+    info: &StreamInfo,
+    tags: Option<&Tags>,
+    spec: &StreamSpec,
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    let keeps = stream.retention_hours.unwrap_or(info.retention_hours);
+    match spec.retention_hours {
+        Some(wanted) if wanted > keeps => notes.push(format!(
+            "it keeps its fragments for {keeps} hours, less than spec.stream.retentionHours, and is not this object's own: \
+             {} raises it, or spec.stream.adopt: true",
+            change_retention(info, wanted)
+        )),
+        Some(wanted) if wanted < keeps => notes.push(format!(
+            "it keeps its fragments for {keeps} hours, more than spec.stream.retentionHours, and is never lowered by the operator: {} lowers it",
+            change_retention(info, wanted)
+        )),
+        _ => {}
+    }
+    if let (Some(wanted), Some(key)) = (&spec.kms_key_id, &info.kms_key_id)
+        && !is_same_key(wanted, key)
+        // Which key an alias stands for, only KMS knows.
+        && !(stream.created && wanted.contains("alias/") && !key.contains("alias/"))
+    {
+        notes.push(format!(
+            "its KMS key is {key}: spec.stream.kmsKeyId is for a stream that is created, and has no effect on it"
+        ));
+    }
+    if let Some(tags) = tags {
+        let differ: Vec<_> = spec
+            .tags
+            .iter()
+            .filter(|(key, value)| tags.get(*key) != Some(*value))
+            .map(|(key, _)| key.as_str())
+            .collect();
+        if !differ.is_empty() {
+            notes.push(format!(
+                "spec.stream.tags are for a stream that is created, and have no effect on it: {}",
+                differ.join(", ")
+            ));
+        }
+    }
+    notes
+}
+
+/// Is it one key, named by its ARN or by its id, or one alias?
+fn is_same_key(one: &str, other: &str) -> bool {
+    /// `alias/NAME`, or the id.
+    fn id(key: &str) -> &str {
+        match (key.find("alias/"), key.rsplit_once("key/")) {
+            (Some(at), _) => &key[at..],
+            (None, Some((_, id))) => id,
+            (None, None) => key,
+        }
+    }
+    id(one) == id(other)
 }

@@ -26,7 +26,7 @@ fn refused(class: ErrorClass) -> kvs::Error {
 
 /// Status and reason of the channel, and the message.
 fn channel(class: ErrorClass, spec: &KvsIngestSpec, exists: bool) -> ConditionUpdate {
-    let subject = Subject { uid: "u", namespace: "n", name: "door", spec };
+    let subject = Subject { uid: "u", namespace: "n", name: "door", spec, status: None };
     ResolvedChannel::failed(&refused(class), subject, exists)
 }
 
@@ -63,7 +63,7 @@ fn an_arn_of_another_account_is_left_to_the_agent() {
     assert!(update.is_met());
     assert_eq!(update.reason, Reason::NotVerified);
     // The stream has a name, so it is of the operator's own account.
-    let subject = Subject { uid: "u", namespace: "n", name: "door", spec: &spec };
+    let subject = Subject { uid: "u", namespace: "n", name: "door", spec: &spec, status: None };
     let stream = ResolvedStream::failed(&refused(ErrorClass::AccessDenied), subject, false);
     assert_eq!(stream.reason, Reason::AccessDenied);
 }
@@ -87,21 +87,55 @@ fn what_is_declared_is_known_before_aws_is_asked() {
     assert_eq!(wrong, ResolvedChannel::default());
 }
 
-#[test]
-fn only_what_the_operator_created_has_an_id_to_delete() {
-    let channel = |created| ResolvedChannel { name: "door".into(), arn: Some(ARN.into()), created };
-    assert!(channel(false).created_id().is_none());
-    assert!(channel(true).created_id().is_some());
+/// A stream as AWS describes it, that keeps its fragments for so many hours.
+fn info(retention_hours: u32, kms_key_id: Option<&str>) -> kvs::StreamInfo {
+    kvs::StreamInfo {
+        name: "door".to_owned(),
+        arn: ARN.replace("channel", "stream").parse().unwrap(),
+        retention_hours,
+        kms_key_id: kms_key_id.map(str::to_owned),
+        active: true,
+        version: "1".to_owned(),
+    }
 }
 
 #[test]
-fn tags_say_whose_it_is() {
-    let spec = spec(r#"{"name": "door"}"#);
-    let aws = Aws::new("one", 1.0, Arc::default());
-    let subject = Subject { uid: "u", namespace: "n", name: "door", spec: &spec };
-    let tags = aws.tags(subject);
-    assert!(aws.are_ours(&tags, subject));
-    assert!(!aws.are_ours(&tags, Subject { uid: "another", ..subject }));
-    assert!(!Aws::new("two", 1.0, Arc::default()).are_ours(&tags, subject), "of another cluster");
-    assert!(!aws.are_ours(&Tags::new(), subject));
+fn what_is_declared_of_a_stream_that_exists_and_not_done_is_said() {
+    let notes = |stream: &str, hours: u32, key: Option<&str>, tags: &[(&str, &str)]| {
+        let mut spec = spec(r#"{"name": "door"}"#);
+        spec.stream = serde_json::from_str(stream).unwrap();
+        let info = info(hours, key);
+        let mut resource = ResolvedStream::default();
+        resource.describe_as(&info);
+        let tags: Tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        resource::without_effect(&resource, &info, Some(&tags), &spec.stream).join("; ")
+    };
+    assert_eq!(notes(r#"{"name": "s"}"#, 24, Some("k"), &[("team", "doors")]), "");
+    assert_eq!(
+        notes(r#"{"name": "s", "retentionHours": 24, "tags": {"a": "1"}}"#, 24, None, &[("a", "1")]),
+        ""
+    );
+    let less = notes(r#"{"name": "s", "retentionHours": 48}"#, 24, None, &[]);
+    for words in
+        ["24 hours", "INCREASE_DATA_RETENTION --data-retention-change-in-hours 24", "spec.stream.adopt"]
+    {
+        assert!(less.contains(words), "{less}");
+    }
+    let more = notes(r#"{"name": "s", "retentionHours": 1}"#, 24, None, &[]);
+    assert!(more.contains("DECREASE_DATA_RETENTION --data-retention-change-in-hours 23"), "{more}");
+    let tags = notes(
+        r#"{"name": "s", "tags": {"a": "1", "b": "2", "c": "3"}}"#,
+        24,
+        None,
+        &[("a", "1"), ("b", "0")],
+    );
+    assert!(tags.contains("spec.stream.tags") && tags.ends_with("b, c"), "{tags}");
+    let arn = "arn:aws:kms:eu-central-1:111122223333:key/1234";
+    for same in [arn, "1234"] {
+        assert_eq!(notes(&format!(r#"{{"name": "s", "kmsKeyId": "{same}"}}"#), 24, Some(arn), &[]), "");
+    }
+    let aws_own = "arn:aws:kms:eu-central-1:111122223333:alias/aws/kinesisvideo";
+    assert_eq!(notes(r#"{"name": "s", "kmsKeyId": "alias/aws/kinesisvideo"}"#, 24, Some(aws_own), &[]), "");
+    let key = notes(r#"{"name": "s", "kmsKeyId": "5678"}"#, 24, Some(arn), &[]);
+    assert!(key.contains(arn) && key.contains("spec.stream.kmsKeyId"), "{key}");
 }

@@ -1,4 +1,4 @@
-//! One reconcile: validate → resolve → build → apply → observe → report.
+//! One reconcile: permit → validate → resolve → build → apply → observe → report.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,6 +8,8 @@ use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
+use kvs_ingest_api::KvsIngest;
+use rand::Rng;
 use tracing::field::{Empty, display};
 use tracing::{Instrument, instrument};
 
@@ -16,20 +18,33 @@ use crate::build::build;
 use crate::cached::CachedIngest;
 use crate::conditions::{ConditionUpdate, Next};
 use crate::context::{Caches, Context};
-use crate::delete::{DeleteError, delete};
+use crate::delete::delete;
+use crate::deletion_report::report_unreadable;
 use crate::object::{Object, Tick};
 use crate::observe::{Observation, observe};
+use crate::pace::jittered;
+use crate::permit::{permit, withdraw};
+use crate::publish::{publish, publish_resources};
 use crate::reason::Reason;
-use crate::report::{Observed, report};
+use crate::refusal::refusal;
+use crate::report::{AgentView, Observed, report};
 use crate::resolve::resolve;
-use crate::rollout::roll_out;
-use crate::transitions::{ready_after, transitions};
+use crate::rollout::{Contest, roll_out, stop};
+use crate::tenancy::Verdict;
 use crate::validate::{Refusal, Valid, validate};
+use crate::workload::{DeploymentLite, availability};
 
 /// Between looks at something that is being created.
 const CREATING: Duration = Duration::from_secs(2);
 /// Between attempts to get a place in the rollout budget.
 const QUEUED: Duration = Duration::from_secs(30);
+/// Between looks at an object whose namespace the caches do not show yet.
+const NAMESPACE: Duration = Duration::from_secs(1);
+/// An error that is over by the next attempt but one is nobody's business; one that lasts is told. What is new is always
+/// told.
+const LASTS: u32 = 3;
+/// Until somebody who left room for others comes back.
+const PUT_OFF: Duration = Duration::from_secs(1);
 /// Nothing is looked at more often, however late it is.
 const SOONEST: Duration = Duration::from_millis(100);
 
@@ -40,8 +55,6 @@ pub enum ReconcileError {
     Apply(#[from] ApplyError),
     #[error(transparent)]
     Identity(#[from] crate::build::NoIdentity),
-    #[error(transparent)]
-    Delete(#[from] DeleteError),
     /// A bug: it is caught here, so that the other objects are still reconciled.
     #[error("the reconcile panicked: {0}")]
     Panic(String),
@@ -50,7 +63,17 @@ pub enum ReconcileError {
 impl ReconcileError {
     /// The object went away meanwhile.
     pub(crate) fn is_gone(&self) -> bool {
-        matches!(self, Self::Apply(error) | Self::Delete(DeleteError::Apply(error)) if error.is_gone())
+        matches!(self, Self::Apply(error) if error.is_gone())
+    }
+
+    /// Somebody else was faster; the watch brings the object back as it is now.
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Apply(error) if error.is_conflict())
+    }
+
+    /// Nothing can be written about it: there is no object any more, or another operator leads.
+    fn is_untold(&self) -> bool {
+        self.is_gone() || matches!(self, Self::Apply(ApplyError::NotLeading(_)))
     }
 }
 
@@ -59,16 +82,28 @@ impl ReconcileError {
 /// # Errors
 /// [`ReconcileError`]: it is tried again, with growing delays.
 pub async fn reconcile(object: &CachedIngest, context: &Context) -> Result<Action, ReconcileError> {
+    let again = reconcile_once(object, context).await?;
+    Ok(again.map_or_else(Action::await_change, Action::requeue))
+}
+
+/// As [`reconcile`]: to when the object is to be looked at again, if nothing changes before.
+pub(crate) async fn reconcile_once(
+    object: &CachedIngest,
+    context: &Context,
+) -> Result<Option<Duration>, ReconcileError> {
     // A standby waits here; when it leads, the object may have changed.
-    let mut leading = context.leading.clone();
-    let mut ready = context.ready.subscribe();
-    if leading.wait_for(|leads| *leads).await.is_err() || ready.wait_for(|ready| *ready).await.is_err() {
-        return Ok(Action::await_change());
+    let (mut leading, mut in_office) = (context.leading.clone(), context.in_office.subscribe());
+    if in_office.wait_for(|is| *is).await.is_err() || leading.wait_for(|leads| *leads).await.is_err() {
+        return Ok(None);
     }
     let namespace = object.namespace().unwrap_or_default();
-    let Some(caches) = context.caches(&namespace) else { return Ok(Action::await_change()) };
+    let Some(caches) = context.caches(&namespace) else { return Ok(None) };
     let reference = ObjectRef::new(&object.name_any()).within(&namespace);
-    let Some(cached) = caches.objects.get(&reference) else { return Ok(Action::await_change()) };
+    let Some(cached) = caches.objects.get(&reference) else { return Ok(None) };
+    let Some(_place) = context.namespaces.enter(&namespace).await else {
+        context.metrics.put_off("namespace");
+        return Ok(Some(put_off(context)));
+    };
     let span = tracing::debug_span!(
         "reconcile",
         k8s.namespace.name = cached.namespace(),
@@ -89,30 +124,84 @@ async fn reconcile_cached(
     cached: &Arc<CachedIngest>,
     caches: &Caches,
     context: &Context,
-) -> Result<Action, ReconcileError> {
+) -> Result<Option<Duration>, ReconcileError> {
     let ingest = match cached.read() {
         Ok(ingest) => ingest,
-        Err(error) => {
-            let observed = Observed {
-                invalid: Some(format!("the object cannot be read by this operator: {error}")),
-                ..Observed::unobserved(cached.meta().generation)
-            };
-            context.applier.apply_status(cached, &report(None, observed, &wall_clock())).await?;
-            return Ok(Action::await_change());
-        }
+        Err(error) => return reconcile_unreadable(cached, caches, context, &error).await,
     };
-    let object = Object::new(context, caches, cached, &ingest, Instant::now());
+    let object = Object::new(context, caches, cached, &ingest, tick(context).now);
     if ingest.metadata.deletion_timestamp.is_some() {
-        return Ok(Box::pin(delete(&object)).await?);
+        return Ok(Box::pin(delete(&object, tick(context), &wall_clock())).await?);
     }
     let unobserved =
         Observed { suspended: ingest.spec.suspend, ..Observed::unobserved(ingest.metadata.generation) };
-    let converged = match validate(&ingest) {
-        Ok(valid) => Box::pin(converge(&object, &valid, unobserved)).await?,
-        Err(Refusal::Paused) => Observed { paused: true, ..unobserved }.into(),
-        Err(Refusal::Invalid(message)) => Observed { invalid: Some(message), ..unobserved }.into(),
+    // Also of an object that is paused: its author pauses it, and another forbids.
+    match permit(&object) {
+        Verdict::Permitted => {}
+        Verdict::Refused(message) => {
+            let failure = withdraw(&object).await.err().map(Into::into);
+            let workload =
+                ConditionUpdate::stalled(Reason::NotPermitted, "no agent runs for what is not permitted");
+            let observed = Observed {
+                not_permitted: Some(message),
+                workload: Some(workload),
+                agent: AgentView::Absent,
+                ..unobserved
+            };
+            let converged = Converged { failure, ..observed.into() };
+            return finish(&object, converged).await;
+        }
+        Verdict::Unknown => return Ok(Some(NAMESPACE)),
+    }
+    let verdict = validate(&ingest);
+    let stopped = match verdict {
+        Err(Refusal::Paused) => Ok(()),
+        _ if ingest.spec.suspend => stop(&object).await,
+        _ => Ok(()),
     };
+    let mut converged = match verdict {
+        Ok(valid) => Box::pin(converge(&object, &valid, unobserved)).await,
+        Err(Refusal::Paused) => Observed { paused: true, ..unobserved }.into(),
+        Err(Refusal::Invalid(message)) => {
+            Observed { invalid: Some(message), workload: suspension(&object), ..unobserved }.into()
+        }
+    };
+    converged.failure = converged.failure.or(stopped.err().map(Into::into));
     finish(&object, converged).await
+}
+
+/// A newer operator's object, say: what is known of it stays, and it can be deleted.
+async fn reconcile_unreadable(
+    cached: &CachedIngest,
+    caches: &Caches,
+    context: &Context,
+    error: &str,
+) -> Result<Option<Duration>, ReconcileError> {
+    let why = match (cached.meta().deletion_timestamp.is_some(), cached.read_for_deletion()) {
+        (true, Ok(ingest)) => {
+            let ingest: KvsIngest = ingest;
+            let object = Object::new(context, caches, cached, &ingest, tick(context).now);
+            return Ok(Box::pin(delete(&object, tick(context), &wall_clock())).await?);
+        }
+        (true, Err(error)) => ConditionUpdate::stalled(
+            Reason::DeletionBlocked,
+            format!(
+                "what is to be deleted cannot be read by this operator: {error}; run a newer one, or set \
+                 spec.deletionPolicy: Retain"
+            ),
+        ),
+        (false, _) => ConditionUpdate::stalled(
+            Reason::InvalidSpec,
+            format!("the object cannot be read by this operator: {error}"),
+        ),
+    };
+    context.metrics.stalled();
+    let before = cached.raw_status().unwrap_or_default();
+    let after = report_unreadable(before.as_ref(), &why, cached.meta().generation, &wall_clock());
+    if before.as_ref() != Some(&after) {
+        context.applier.apply_status(cached, &after).await?;
+    }
+    Ok(None)
 }
 
 /// How far the world is what the object says.
@@ -120,74 +209,200 @@ struct Converged {
     observed: Observed,
     /// When to look again, whatever else there is to wait for.
     next: Option<Instant>,
+    /// AWS has to be asked again.
+    unanswered: bool,
+    /// What was in the way, and may not be the next time: it is tried again with growing delays.
+    failure: Option<ReconcileError>,
 }
 
 impl From<Observed> for Converged {
     fn from(observed: Observed) -> Self {
-        Self { observed, next: None }
+        Self { observed, next: None, unanswered: false, failure: None }
+    }
+}
+
+impl Converged {
+    /// It went no further than what was observed.
+    fn failed(observed: Observed, failure: ReconcileError) -> Self {
+        let observed = Observed { failed: Some(failure.to_string()), ..observed };
+        Self { failure: Some(failure), ..observed.into() }
     }
 }
 
 /// Makes the world what the object says, as far as that can be done now.
-async fn converge(
-    object: &Object<'_>,
-    valid: &Valid<'_>,
-    mut observed: Observed,
-) -> Result<Converged, ReconcileError> {
-    let resolved = Box::pin(resolve(object, valid, tick())).await?;
+async fn converge(object: &Object<'_>, valid: &Valid<'_>, mut observed: Observed) -> Converged {
+    let context = object.context;
+    let resolved = match Box::pin(resolve(object, valid, tick(context))).await {
+        Ok(resolved) => resolved,
+        Err(error) => return Converged::failed(observed, error.into()),
+    };
     // What only AWS has trouble with does not stop an agent that runs; an agent on another's stream is stopped.
     let run = !valid.spec.suspend && !resolved.stream_in_use();
     let names = resolved.names().filter(|_| resolved.is_complete() || object.deployment.is_some());
-    observed.reconcile_requested_at = valid.reconcile_requested_at.cloned();
+    let news = object.has_finalizer() && resolved.is_news(object.before.as_ref());
+    let moved = resolved.has_moved(object.before.as_ref());
+    let unanswered = resolved.unanswered;
+    if unanswered {
+        // What is new in the spec, or was asked for, is not done: it is not said to be.
+        observed.generation = object.before.as_ref().and_then(|status| status.observed_generation);
+    } else {
+        observed.reconcile_requested_at = valid.reconcile_requested_at.cloned();
+    }
     observed.channel = Some(resolved.channel.resource);
     observed.channel_condition = Some(resolved.channel.condition);
     observed.stream = Some(resolved.stream.resource);
     observed.stream_condition = Some(resolved.stream.condition);
-    let Some(names) = names else { return Ok(observed.into()) };
+    let Some(names) = names else {
+        observed.workload = suspension(object);
+        return Converged { unanswered, ..observed.into() };
+    };
+    if news && let Err(error) = publish_resources(object, &observed).await {
+        // What has to be deleted one day is written down before anything else is made of it.
+        return Converged { failure: Some(error.into()), ..observed.into() };
+    }
 
-    let built = build(object.ingest, &names, &object.context.settings.agents, run)?;
-    let rollout = match roll_out(object, &built, run, tick()).await {
+    let built = match build(object.ingest, &names, &context.settings.agents, run) {
+        Ok(built) => built,
+        Err(error) => return Converged::failed(observed, error.into()),
+    };
+    let rollout = match roll_out(object, &built, run, moved, tick(context)).await {
         Ok(rollout) => rollout,
-        Err(error @ ApplyError::NotOurs(_)) => {
-            observed.workload = Some(ConditionUpdate::stalled(Reason::DeploymentConflict, error.to_string()));
-            return Ok(observed.into());
+        Err(error) => {
+            let converged = Box::pin(not_rolled_out(object, run, observed, error)).await;
+            return Converged { unanswered, ..converged };
         }
-        Err(error) => return Err(error.into()),
     };
     observed.deployment_generation = rollout.generation;
     observed.image = (!rollout.queued).then_some(built.image);
-    let retry = rollout.queued.then(|| Instant::now() + QUEUED);
+    let retry = rollout.queued.then(|| tick(context).now + QUEUED);
 
-    let Observation { workload, agent, next } = observe(object, &rollout.deployment, run, tick()).await?;
-    observed.workload = Some(workload);
+    let (Observation { workload, agent, next }, failure) = look(object, &rollout.deployment, run).await;
+    let contested = rollout.contest.as_ref().map(|contest| contest.next);
+    observed.workload = Some(match rollout.contest {
+        // Its agent may well run all the same.
+        Some(Contest { message, .. }) => {
+            ConditionUpdate { reason: Reason::DeploymentContested, message, next: Next::Person, ..workload }
+        }
+        None => workload,
+    });
     observed.agent = agent;
-    Ok(Converged { observed, next: earliest([retry, next]) })
+    Converged { observed, next: earliest([retry, next, contested]), unanswered, failure }
+}
+
+/// What became of the agent of a suspended object, where nothing else is done about its Deployment.
+fn suspension(object: &Object<'_>) -> Option<ConditionUpdate> {
+    let none = DeploymentLite::default();
+    let deployment = object.deployment.as_deref().unwrap_or(&none);
+    object.ingest.spec.suspend.then(|| availability(deployment, false).condition)
+}
+
+/// What is seen of the agent, and what stood in the way of seeing more.
+async fn look(
+    object: &Object<'_>,
+    deployment: &DeploymentLite,
+    run: bool,
+) -> (Observation, Option<ReconcileError>) {
+    match observe(object, deployment, run, tick(object.context)).await {
+        Ok(observation) => (observation, None),
+        Err(error) => {
+            let mut workload = availability(deployment, run).condition;
+            if !workload.is_met() {
+                workload.message =
+                    format!("{}; why it is not available cannot be seen: {error}", workload.message);
+            }
+            (Observation { workload, agent: AgentView::NotAsked, next: None }, Some(error.into()))
+        }
+    }
+}
+
+/// The Deployment could not be made what the object asks for: what is said of it, and what the agent that was there
+/// before does, if there is one.
+async fn not_rolled_out(
+    object: &Object<'_>,
+    run: bool,
+    mut observed: Observed,
+    error: ApplyError,
+) -> Converged {
+    let ours = object.deployment.as_deref().filter(|found| found.belongs_to(&object.uid));
+    let mut failure = None;
+    let (workload, next) = match ours {
+        Some(_) if !run => {
+            // An agent on another's stream, say, is stopped as a suspended one has been already.
+            if !object.ingest.spec.suspend {
+                failure = stop(object).await.err().map(ReconcileError::from);
+            }
+            (refusal(&error, "no agent runs"), None)
+        }
+        Some(deployment) => {
+            let (observation, unseen) = look(object, deployment, run).await;
+            failure = unseen;
+            observed.agent = observation.agent;
+            let before = if observation.workload.is_met() {
+                "the agent of the Deployment before goes on"
+            } else {
+                "the Deployment before stays"
+            };
+            (refusal(&error, before), observation.next)
+        }
+        None => {
+            observed.agent = AgentView::Absent;
+            (refusal(&error, "no agent runs"), None)
+        }
+    };
+    observed.workload = Some(workload);
+    if error.refusal().is_some() {
+        tracing::warn!(namespace = object.namespace, name = object.name, %error, "the Deployment is refused");
+    } else if !matches!(error, ApplyError::NotOurs(_)) {
+        failure = Some(error.into());
+    }
+    Converged { observed, next, unanswered: false, failure }
+}
+
+/// Says in the status that a reconcile ended in a bug of the operator: the object's author has no other way to know.
+pub(crate) async fn tell_panic(object: &CachedIngest, context: &Context, words: &str) {
+    let namespace = object.namespace().unwrap_or_default();
+    let reference = ObjectRef::new(&object.name_any()).within(&namespace);
+    let Some(cached) = context.caches(&namespace).and_then(|caches| caches.objects.get(&reference)) else {
+        return;
+    };
+    let Ok(ingest) = cached.read() else { return };
+    let failed = Some(format!("a bug of the operator, please report it: {words}"));
+    let observed = Observed {
+        failed,
+        suspended: ingest.spec.suspend,
+        ..Observed::unobserved(ingest.metadata.generation)
+    };
+    let after = report(ingest.status.as_ref(), observed, &wall_clock());
+    if ingest.status.as_ref() != Some(&after)
+        && let Err(error) = context.applier.apply_status(&cached, &after).await
+    {
+        tracing::warn!(namespace, name = object.name_any(), %error, "the status was not written");
+    }
 }
 
 /// Writes what was observed, if it is new, and says when to look again.
 #[instrument(name = "report", level = "debug", skip_all)]
-async fn finish(object: &Object<'_>, converged: Converged) -> Result<Action, ReconcileError> {
-    let Converged { observed, next } = converged;
-    let outlook = Outlook::of(&observed);
-    let context = object.context;
-    let before = object.before.as_ref();
-    let now = wall_clock();
-    let after = report(before, observed, &now);
-    if before != Some(&after) {
-        context.applier.apply_status(object.cached, &after).await?;
-        object.state.lock().record_status(after.clone(), Instant::now());
-        for notice in transitions(before, &after) {
-            context.events.record(object.ingest, &notice);
-        }
-        let created = object.ingest.metadata.creation_timestamp.as_ref();
-        if let Some(after) = ready_after(before, &after, created, &now) {
-            context.metrics.ready_after(after.as_secs_f64());
-        }
+async fn finish(object: &Object<'_>, converged: Converged) -> Result<Option<Duration>, ReconcileError> {
+    let Converged { observed, next, unanswered, failure } = converged;
+    let mut outlook = Outlook::of(&observed);
+    if unanswered && outlook.retry == Retry::No {
+        outlook.retry = Retry::BackOff;
     }
+    let context = object.context;
+    if observed.is_put_off() {
+        // It has nothing to say yet.
+        return Ok(Some(put_off(context)));
+    }
+    if let Some(failure) = failure {
+        tell(object, observed, &failure).await;
+        return Err(failure);
+    }
+    let now = wall_clock();
+    publish(object, report(object.before.as_ref(), observed, &now), &now).await?;
     if outlook.needs_a_person {
         context.metrics.stalled();
     }
-    let Tick { now, random } = tick();
+    let Tick { now, random } = tick(context);
     let retry = match outlook.retry {
         Retry::Soon => Some(now + CREATING),
         Retry::BackOff => {
@@ -206,7 +421,24 @@ async fn finish(object: &Object<'_>, converged: Converged) -> Result<Action, Rec
     };
     let next = next.map(|at| at.saturating_duration_since(now));
     tracing::debug!(?next, "reconciled");
-    Ok(next.map_or_else(Action::await_change, |wait| Action::requeue(wait.max(SOONEST))))
+    Ok(next.map(|wait| wait.max(SOONEST)))
+}
+
+/// Writes what is known although a step failed, when the status is of another generation or the failure lasts: of what
+/// passes by itself, 10,000 objects at once have nothing to say to an API server that is in trouble.
+async fn tell(object: &Object<'_>, observed: Observed, failure: &ReconcileError) {
+    let generation = object.ingest.metadata.generation;
+    let told = object.before.as_ref().is_some_and(|status| status.observed_generation == generation);
+    let lasts = object.context.backoff.failures(&object.uid) >= LASTS;
+    let passes = told || failure.is_conflict();
+    if failure.is_untold() || passes && !lasts {
+        return;
+    }
+    let now = wall_clock();
+    let after = report(object.before.as_ref(), observed, &now);
+    if let Err(error) = publish(object, after, &now).await {
+        tracing::debug!(%error, "the status was not written");
+    }
 }
 
 /// What follows from what was observed.
@@ -221,7 +453,7 @@ struct Outlook {
 enum Retry {
     /// Something is being created in AWS.
     Soon,
-    /// Channel or stream are not as they should be.
+    /// Channel, stream or Deployment are not as they should be, or the object is not permitted.
     BackOff,
     No,
     /// The spec is invalid, or the object is paused.
@@ -233,15 +465,23 @@ impl Outlook {
         if observed.invalid.is_some() {
             return Self { retry: Retry::Never, needs_a_person: true };
         }
+        // Another policy brings it back; an object that makes room in its namespace may have been missed.
+        if observed.not_permitted.is_some() {
+            return Self { retry: Retry::BackOff, needs_a_person: true };
+        }
         // Nothing of it is asked for, not even what would be due.
         if observed.paused {
             return Self { retry: Retry::Never, needs_a_person: false };
         }
-        let trouble = || observed.resources().filter(|resource| !resource.is_met());
+        let deployment = observed.workload.as_ref().filter(|workload| workload.reason.is_of_the_deployment());
+        let trouble = || observed.resources().filter(|resource| !resource.is_met()).chain(deployment);
         let creating = observed.resources().any(|resource| resource.reason == Reason::Creating);
+        // It is asked for again and again.
+        let refused = observed.resources().any(|resource| resource.reason == Reason::AdoptionRefused);
         let retry = match trouble().next() {
             _ if creating => Retry::Soon,
             Some(_) => Retry::BackOff,
+            None if refused => Retry::BackOff,
             None => Retry::No,
         };
         Self { retry, needs_a_person: trouble().any(|resource| resource.next == Next::Person) }
@@ -252,8 +492,14 @@ fn earliest(times: impl IntoIterator<Item = Option<Instant>>) -> Option<Instant>
     times.into_iter().flatten().min()
 }
 
-fn tick() -> Tick {
-    Tick { now: Instant::now(), random: rand::random() }
+/// Others come first: it is this object's turn soon.
+fn put_off(context: &Context) -> Duration {
+    jittered(PUT_OFF, tick(context).random)
+}
+
+fn tick(context: &Context) -> Tick {
+    // Tokio's clock, which tests can set.
+    Tick { now: tokio::time::Instant::now().into_std(), random: context.chance.lock().random() }
 }
 
 fn wall_clock() -> Time {

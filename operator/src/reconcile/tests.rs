@@ -10,6 +10,7 @@ use crate::build::{AgentDefaults, ResolvedNames};
 use crate::conditions::find;
 use crate::context::Settings;
 use crate::names;
+use crate::office::take_office;
 use crate::report::AgentView;
 use crate::scripted::{ScriptedServer, server};
 
@@ -42,11 +43,19 @@ fn resolved(deployment_generation: Option<i64>) -> KvsIngestStatus {
     report(None, observed, &wall_clock())
 }
 
+/// The same, and the agent has said before that media flows: it is asked again some time later.
+fn streaming() -> KvsIngestStatus {
+    let mut status = resolved(Some(4));
+    let media = status.conditions.iter_mut().find(|found| found.type_ == condition::MEDIA_FLOWING).unwrap();
+    (media.status, media.reason) = ("True".to_owned(), "Streaming".to_owned());
+    status
+}
+
 fn deployment(owner: &str) -> Value {
     let ingest = serde_json::from_value(ingest(json!({}), &resolved(None))).unwrap();
     let names =
         ResolvedNames { channel_arn: "arn:c".into(), stream_name: "door".into(), stream_arn: "arn:s".into() };
-    let built = build(&ingest, &names, &AgentDefaults::new("agent:1"), true).unwrap();
+    let built = build(&ingest, &names, &AgentDefaults::new("default", "agent:1"), true).unwrap();
     json!({
         "metadata": {"name": "door-agent", "namespace": "cameras", "uid": "d-1", "generation": 4,
             "annotations": {names::HASH: built.hash},
@@ -57,6 +66,12 @@ fn deployment(owner: &str) -> Value {
 
 /// One reconcile of an object with what the caches hold, by an operator that leads.
 async fn reconciled(server: &ScriptedServer, object: Value, deployment: Option<Value>) -> Action {
+    let (context, object) = operator(server, object, deployment);
+    reconcile(&object, &context).await.unwrap()
+}
+
+/// An operator that leads, and whose caches hold this.
+fn operator(server: &ScriptedServer, object: Value, deployment: Option<Value>) -> (Context, CachedIngest) {
     let settings = Settings::new("test", "agent:1");
     let (context, _woken) =
         Context::new(server.client.clone(), settings, Arc::default(), server.leading.subscribe());
@@ -69,8 +84,24 @@ async fn reconciled(server: &ScriptedServer, object: Value, deployment: Option<V
     }
     let caches = Caches { objects, deployments, deployment_filter: Arc::default() };
     context.caches.lock().insert(None, caches);
-    context.ready.send_replace(true);
-    reconcile(&object, &context).await.unwrap()
+    take_office(&context);
+    (context, object)
+}
+
+/// As the API server refuses.
+fn refused(code: u16, message: &str) -> (u16, Value) {
+    let reason = match code {
+        403 => "Forbidden",
+        404 => "NotFound",
+        409 => "Conflict",
+        422 => "Invalid",
+        500 => "InternalError",
+        _ => "ServiceUnavailable",
+    };
+    (
+        code,
+        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message}),
+    )
 }
 
 /// Methods and paths, without queries.
@@ -80,6 +111,8 @@ fn asked(server: &ScriptedServer) -> Vec<String> {
 }
 
 const STATUS: &str = "PATCH /apis/kvs-ingest.dev/v1alpha1/namespaces/cameras/kvsingests/door/status";
+const SCALE: &str = "PATCH /apis/apps/v1/namespaces/cameras/deployments/door-agent/scale";
+const DELETE: &str = "DELETE /apis/apps/v1/namespaces/cameras/deployments/door-agent";
 const DEPLOYMENT: &str = "PATCH /apis/apps/v1/namespaces/cameras/deployments/door-agent";
 
 /// The status that was written by the request of this number.
@@ -133,15 +166,146 @@ async fn an_object_that_cannot_be_read_says_so_and_waits_for_a_change() {
     assert_eq!(next, Action::await_change());
 }
 
+#[tokio::test]
+async fn a_refused_deployment_is_told_in_the_words_of_the_api_server() {
+    for (code, words, remedy) in [
+        (422, "spec.template.labels: Invalid value: \"a b\"", "spec.pod.labels"),
+        (422, "spec.template.spec.containers[0].resources.requests: Invalid value", "spec.resources"),
+        (422, "spec.template.spec.tolerations[0].effect: Unsupported value", "spec.pod.tolerations"),
+        (403, "exceeded quota: few, requested: count/deployments.apps=1", "ResourceQuota"),
+        (403, "ValidatingAdmissionPolicy 'images' with binding 'all' denied request: not ours", ""),
+        // Codes that a webhook chose, or that the API server uses for one that does not answer.
+        (409, "admission webhook \"x.example\" denied the request: not now", ""),
+        (500, "Internal error occurred: failed calling webhook \"x.example\": connection refused", ""),
+    ] {
+        let mut answers = vec![refused(code, words), (200, json!({}))];
+        if matches!(code, 409 | 422) {
+            // There might have been one of somebody else: that is looked at.
+            answers.insert(1, refused(404, "not found"));
+        }
+        let server = server(true, answers);
+        let next = reconciled(&server, ingest(json!({}), &resolved(None)), None).await;
+        assert_eq!(asked(&server).last().unwrap(), STATUS, "{words}");
+        let status = written(&server, server.requests().len() - 1);
+        let ready = find(&status, condition::READY).unwrap();
+        assert_eq!((&*ready.status, &*ready.reason), ("False", "DeploymentRefused"), "{words}");
+        assert!(ready.message.contains(words) && ready.message.contains(remedy), "{}", ready.message);
+        assert_eq!(reason(&status, condition::AGENT_AVAILABLE), "DeploymentRefused");
+        assert_eq!(reason(&status, condition::STALLED), "DeploymentRefused");
+        assert_eq!(reason(&status, condition::MEDIA_FLOWING), "AgentUnavailable");
+        assert_eq!(status.channel.unwrap().arn.unwrap(), "arn:c", "what is known is written all the same");
+        assert_ne!(next, Action::await_change(), "it is tried again");
+    }
+}
+
+/// The agent that was there before goes on, and what is said of its media still holds.
+#[tokio::test]
+async fn a_refused_change_is_told_and_the_agent_before_goes_on() {
+    let server = server(true, vec![refused(422, "no"), (200, json!({}))]);
+    let mut changed = deployment("u-1");
+    changed["metadata"]["annotations"][names::HASH] = json!("of the release before");
+    reconciled(&server, ingest(json!({}), &streaming()), Some(changed)).await;
+    assert_eq!(asked(&server), [DEPLOYMENT, STATUS]);
+    let status = written(&server, 1);
+    assert_eq!(reason(&status, condition::READY), "DeploymentRefused");
+    assert!(find(&status, condition::READY).unwrap().message.contains("goes on"));
+    assert_eq!(reason(&status, condition::MEDIA_FLOWING), "Streaming");
+    assert_eq!(status.deployment_generation, Some(4));
+}
+
+#[tokio::test]
+async fn an_error_that_passes_is_not_told_and_one_that_lasts_is() {
+    let away = || refused(503, "the server is currently unable to handle the request");
+    let server = server(true, vec![away(), away(), (200, json!({}))]);
+    let (context, object) = operator(&server, ingest(json!({}), &streaming()), None);
+    reconcile(&object, &context).await.unwrap_err();
+    assert_eq!(asked(&server), [DEPLOYMENT], "an API server in trouble is left alone");
+    for _ in 0..LASTS {
+        context.backoff.next("u-1", Some(1), 0.5);
+    }
+    reconcile(&object, &context).await.unwrap_err();
+    assert_eq!(asked(&server), [DEPLOYMENT, DEPLOYMENT, STATUS]);
+    let status = written(&server, 2);
+    let ready = find(&status, condition::READY).unwrap();
+    assert_eq!((&*ready.status, &*ready.reason), ("Unknown", "DeploymentNotApplied"));
+    assert!(ready.message.contains("unable to handle the request"), "{}", ready.message);
+    assert_eq!(reason(&status, condition::RECONCILING), "DeploymentNotApplied");
+}
+
+#[tokio::test]
+async fn a_bug_is_told_in_the_status() {
+    let server = server(true, vec![(200, json!({}))]);
+    let (context, object) = operator(&server, ingest(json!({}), &streaming()), None);
+    tell_panic(&object, &context, "index out of bounds").await;
+    let status = written(&server, 0);
+    let ready = find(&status, condition::READY).unwrap();
+    assert_eq!((&*ready.status, &*ready.reason), ("Unknown", "ReconcileFailed"));
+    assert!(ready.message.contains("index out of bounds"), "{}", ready.message);
+    // Of the rest nothing is new.
+    assert_eq!(reason(&status, condition::CHANNEL_RESOLVED), "Found");
+    assert_eq!(reason(&status, condition::MEDIA_FLOWING), "Streaming");
+}
+
+/// A camera that should be off is off, whatever else is wrong.
+#[tokio::test]
+async fn suspend_stops_the_agent_whatever_else_is_refused() {
+    let scaled = || (200, json!({"metadata": {"name": "door-agent"}, "spec": {"replicas": 0}}));
+    let suspended = |more: Value| {
+        let mut object = ingest(json!({}), &streaming());
+        object["spec"]["suspend"] = json!(true);
+        object["spec"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        object
+    };
+    let invalid = || json!({"channel": {}});
+    let taken = || refused(422, "no");
+    for (spec, answers, expected, told) in [
+        (
+            json!({}),
+            vec![scaled(), taken(), (200, json!({}))],
+            vec![SCALE, DEPLOYMENT, STATUS],
+            "DeploymentRefused",
+        ),
+        (invalid(), vec![scaled(), (200, json!({}))], vec![SCALE, STATUS], "InvalidSpec"),
+        // Not even that is allowed: then it goes.
+        (
+            invalid(),
+            vec![taken(), (200, deployment("u-1")), (200, json!({}))],
+            vec![SCALE, DELETE, STATUS],
+            "InvalidSpec",
+        ),
+    ] {
+        let server = server(true, answers);
+        reconciled(&server, suspended(spec), Some(deployment("u-1"))).await;
+        assert_eq!(asked(&server), expected);
+        let status = written(&server, expected.len() - 1);
+        assert_eq!(reason(&status, condition::READY), told);
+        assert_eq!(reason(&status, condition::MEDIA_FLOWING), "Suspended");
+        let (_, _, body) = server.requests().remove(0);
+        assert_eq!(body, json!({"metadata": {"uid": "d-1"}, "spec": {"replicas": 0}}), "replicas alone");
+    }
+}
+
+#[tokio::test]
+async fn only_an_agent_of_this_object_that_is_to_run_is_stopped() {
+    for (annotations, owner, replicas) in
+        [(json!({"kvs-ingest.dev/paused": "true"}), "u-1", 1), (json!({}), "u-2", 1), (json!({}), "u-1", 0)]
+    {
+        let server = server(true, vec![(200, json!({}))]);
+        let mut object = ingest(annotations, &streaming());
+        object["spec"]["suspend"] = json!(true);
+        object["spec"]["channel"] = json!({});
+        let mut found = deployment(owner);
+        found["spec"] = json!({"replicas": replicas});
+        reconciled(&server, object, Some(found)).await;
+        assert_eq!(asked(&server), [STATUS], "{owner} {replicas}");
+    }
+}
+
 /// Nobody is asked, either: only when the agent or AWS are due.
 #[tokio::test]
 async fn an_object_in_sync_costs_no_request() {
     let server = server(true, vec![]);
-    let mut status = resolved(Some(4));
-    // The agent has said so before: it is asked again some time later.
-    let media = status.conditions.iter_mut().find(|found| found.type_ == condition::MEDIA_FLOWING).unwrap();
-    (media.status, media.reason) = ("True".to_owned(), "Streaming".to_owned());
-    let next = reconciled(&server, ingest(json!({}), &status), Some(deployment("u-1"))).await;
+    let next = reconciled(&server, ingest(json!({}), &streaming()), Some(deployment("u-1"))).await;
     assert_eq!(asked(&server), Vec::<String>::new());
     assert_ne!(next, Action::await_change());
 }

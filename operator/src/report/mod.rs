@@ -5,6 +5,7 @@ use kvs_ingest_api::{AgentStatus, KvsIngestStatus, Phase, ResolvedChannel, Resol
 
 use crate::conditions::{ConditionStatus, ConditionUpdate, Next, find, is_true};
 use crate::reason::Reason;
+use crate::words::same_cause;
 
 /// What the agent says, or why nobody knows.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +16,8 @@ pub enum AgentView {
     Silent(String),
     /// It was not asked this time: what was known still holds.
     NotAsked,
+    /// There is none.
+    Absent,
 }
 
 /// Everything that was observed.
@@ -24,8 +27,12 @@ pub struct Observed {
     pub generation: Option<i64>,
     /// An annotation pauses the object: nothing below was looked at.
     pub paused: bool,
-    /// The spec breaks this rule: nothing below was looked at.
+    /// The spec breaks this rule: nothing below was looked at, but whether a suspended agent has ended.
     pub invalid: Option<String>,
+    /// Its author may not have these: it has no agent, and nothing else below was looked at.
+    pub not_permitted: Option<String>,
+    /// A step failed, and why: what is `None` below was not looked at.
+    pub failed: Option<String>,
     pub channel: Option<ResolvedChannel>,
     /// `None`: the channel was not looked at.
     pub channel_condition: Option<ConditionUpdate>,
@@ -53,6 +60,8 @@ impl Observed {
             generation,
             paused: false,
             invalid: None,
+            not_permitted: None,
+            failed: None,
             channel: None,
             channel_condition: None,
             stream: None,
@@ -64,6 +73,11 @@ impl Observed {
             deployment_generation: None,
             reconcile_requested_at: None,
         }
+    }
+
+    /// Channel or stream could not be asked for, because others ask.
+    pub fn is_put_off(&self) -> bool {
+        self.resources().any(|resource| resource.reason == Reason::AwsBusy)
     }
 
     /// Channel and stream, as far as they were looked at.
@@ -88,9 +102,13 @@ pub fn report(before: Option<&KvsIngestStatus>, observed: Observed, now: &Time) 
         return status;
     }
     let media = media(before, &observed);
-    let agent = observed.workload.clone().unwrap_or_else(|| not_reached(&observed, "the agent"));
-    let channel = observed.channel_condition.clone().unwrap_or_else(|| not_reached(&observed, "the channel"));
-    let stream = observed.stream_condition.clone().unwrap_or_else(|| not_reached(&observed, "the stream"));
+    let known = |update: &Option<ConditionUpdate>, kind: &str, what: &str| {
+        let known = update.clone().or_else(|| as_before(before, &observed, kind));
+        known.unwrap_or_else(|| not_reached(&observed, what))
+    };
+    let agent = known(&observed.workload, condition::AGENT_AVAILABLE, "the agent");
+    let channel = known(&observed.channel_condition, condition::CHANNEL_RESOLVED, "the channel");
+    let stream = known(&observed.stream_condition, condition::STREAM_RESOLVED, "the stream");
     let ready = ready(before, &observed, &channel, &stream, &agent, &media);
 
     let mut conditions = Vec::new();
@@ -125,9 +143,22 @@ pub fn report(before: Option<&KvsIngestStatus>, observed: Observed, now: &Time) 
     }
 }
 
+/// What was said of this very generation, where the failure of another step is all that is new.
+fn as_before(before: &KvsIngestStatus, observed: &Observed, kind: &str) -> Option<ConditionUpdate> {
+    let same = observed.failed.is_some() && before.observed_generation == observed.generation;
+    let old = find(before, kind).filter(|_| same)?;
+    let (status, reason) = (ConditionStatus::of(old), Reason::from(&*old.reason));
+    Some(ConditionUpdate { status, reason, message: old.message.clone(), next: Next::Waiting })
+}
+
 /// Something further up is in the way.
 fn not_reached(observed: &Observed, what: &str) -> ConditionUpdate {
-    let reason = if observed.invalid.is_some() { Reason::InvalidSpec } else { Reason::NotReached };
+    let reason = match (&observed.not_permitted, &observed.invalid, &observed.failed) {
+        (Some(_), ..) => Reason::NotPermitted,
+        (None, Some(_), _) => Reason::InvalidSpec,
+        (None, None, Some(_)) => Reason::ReconcileFailed,
+        (None, None, None) => Reason::NotReached,
+    };
     ConditionUpdate::unknown(reason, format!("{what} was not looked at"))
 }
 
@@ -139,14 +170,25 @@ fn ready(
     agent: &ConditionUpdate,
     media: &ConditionUpdate,
 ) -> ConditionUpdate {
+    if let Some(message) = &observed.not_permitted {
+        return ConditionUpdate::stalled(Reason::NotPermitted, message.clone());
+    }
     if let Some(message) = &observed.invalid {
         return ConditionUpdate::stalled(Reason::InvalidSpec, message.clone());
     }
-    for (resource, update) in [("Channel", channel), ("Stream", stream)] {
-        if !update.is_met() {
-            let reason = update.reason.clone().in_summary(resource);
-            return ConditionUpdate { reason, ..update.clone() };
-        }
+    if let Some(message) = &observed.failed {
+        return ConditionUpdate::unknown(Reason::ReconcileFailed, message.clone());
+    }
+    let mut unmet =
+        [("Channel", channel), ("Stream", stream)].into_iter().filter(|(_, update)| !update.is_met());
+    // Of two, not the one that waits for the other.
+    let first = unmet.clone().find(|(_, update)| !update.reason.waits_for_other()).or_else(|| unmet.next());
+    if let Some((resource, update)) = first {
+        let reason = update.reason.clone().in_summary(resource);
+        return ConditionUpdate { reason, ..update.clone() };
+    }
+    if agent.reason.is_of_the_deployment() {
+        return agent.clone();
     }
     if observed.suspended && !agent.is_met() {
         let suspended = ConditionUpdate::met(Reason::Suspended, "spec.suspend is true: no agent runs");
@@ -174,7 +216,7 @@ fn ready(
             }
             Phase::Starting | Phase::Stopping => available(agent),
         },
-        AgentView::Silent(_) => available(agent),
+        AgentView::Silent(_) | AgentView::Absent => available(agent),
         AgentView::NotAsked => match find(before, condition::READY) {
             // It was available before, and still is: what the agent said then still holds.
             Some(ready)
@@ -183,7 +225,11 @@ fn ready(
                 let reason = Reason::from(&*ready.reason);
                 ConditionUpdate::met(reason, ready.message.clone()).with_next(agent.next)
             }
-            Some(ready) if is_true(before, condition::AGENT_AVAILABLE) && !observed.suspended => {
+            Some(ready)
+                if is_true(before, condition::AGENT_AVAILABLE)
+                    && was_the_agents(before)
+                    && !observed.suspended =>
+            {
                 ConditionUpdate::stalled(Reason::from(&*ready.reason), ready.message.clone())
             }
             _ => available(agent),
@@ -198,9 +244,15 @@ fn still_fails(before: &KvsIngestStatus, observed: &Observed) -> bool {
     };
     let old = (ConditionStatus::of(old), Reason::from(&*old.reason));
     observed.agent == AgentView::NotAsked
+        && was_the_agents(before)
         && old == (agent.status, agent.reason.clone())
         && find(before, condition::STALLED)
             .is_some_and(|stalled| Reason::from(&*stalled.reason) != agent.reason)
+}
+
+/// Nothing but the agent was in the way of Ready.
+fn was_the_agents(before: &KvsIngestStatus) -> bool {
+    is_true(before, condition::CHANNEL_RESOLVED) && is_true(before, condition::STREAM_RESOLVED)
 }
 
 fn available(agent: &ConditionUpdate) -> ConditionUpdate {
@@ -217,6 +269,7 @@ fn media(before: &KvsIngestStatus, observed: &Observed) -> ConditionUpdate {
     if observed.suspended {
         return settled(ConditionStatus::False, Reason::Suspended, "spec.suspend is true");
     }
+    let no_agent = || settled(ConditionStatus::Unknown, Reason::AgentUnavailable, "there is no agent to ask");
     match &observed.agent {
         AgentView::Status(agent) => {
             let status = match agent.phase {
@@ -233,18 +286,24 @@ fn media(before: &KvsIngestStatus, observed: &Observed) -> ConditionUpdate {
             settled(status, reason, &agent.message)
         }
         AgentView::Silent(why) => settled(ConditionStatus::Unknown, Reason::AgentSilent, why),
+        AgentView::Absent => no_agent(),
         AgentView::NotAsked => match (find(before, condition::MEDIA_FLOWING), &observed.workload) {
-            (Some(old), Some(agent)) if agent.is_met() || still_fails(before, observed) => {
+            (Some(old), Some(agent))
+                if agent.is_met() || agent.reason.is_of_the_deployment() || still_fails(before, observed) =>
+            {
                 settled(ConditionStatus::of(old), Reason::from(&*old.reason), &old.message)
             }
-            _ => settled(ConditionStatus::Unknown, Reason::AgentUnavailable, "there is no agent to ask"),
+            (Some(old), None) if observed.failed.is_some() => {
+                settled(ConditionStatus::of(old), Reason::from(&*old.reason), &old.message)
+            }
+            _ => no_agent(),
         },
     }
 }
 
-/// Puts a condition in. Its message stays while status and reason do: words that change all the time would be writes all
-/// the time. Why a track is not stored is told by the message alone.
-fn set(
+/// Puts a condition in. Its message stays while status, reason and cause do: how long something has lasted would be a
+/// write each time. Another cause is told.
+pub(crate) fn set(
     conditions: &mut Vec<Condition>,
     before: &KvsIngestStatus,
     kind: &str,
@@ -255,13 +314,13 @@ fn set(
     /// Characters of a message.
     const LONGEST: usize = 1024;
     let same_status = find(before, kind).filter(|old| ConditionStatus::of(old) == update.status);
+    let message: String = update.message.chars().take(LONGEST).collect();
     let same = same_status.filter(|old| {
         old.reason == update.reason.as_str()
             && old.observed_generation == generation
-            && !update.reason.is_not_stored()
+            && same_cause(&old.message, &message)
     });
-    let message =
-        same.map_or_else(|| update.message.chars().take(LONGEST).collect(), |old| old.message.clone());
+    let message = same.map_or(message, |old| old.message.clone());
     let condition = Condition {
         type_: kind.to_owned(),
         status: update.status.as_str().to_owned(),

@@ -11,6 +11,8 @@ fn good() -> Observed {
         generation: Some(1),
         paused: false,
         invalid: None,
+        not_permitted: None,
+        failed: None,
         channel: Some(ResolvedChannel { name: "c".into(), arn: Some("arn:c".into()), created: false }),
         channel_condition: Some(ConditionUpdate::met(Reason::Found, "arn:c")),
         stream: Some(ResolvedStream {
@@ -65,6 +67,39 @@ fn an_agent_that_starts_is_reconciling() {
             ("Reconciling", "True", "AgentStarting"),
         ]
     );
+}
+
+/// Channel and stream stay known: what was made has still to be deleted with the object.
+#[test]
+fn what_is_not_permitted_stops_and_is_said_first() {
+    let running = report(None, good(), &at("2026-01-01T00:00:00Z"));
+    let refused = |why: &str| Observed {
+        not_permitted: Some(why.to_owned()),
+        // Also of one that is invalid, or suspended.
+        invalid: Some("spec.region: no region".to_owned()),
+        suspended: true,
+        workload: Some(ConditionUpdate::stalled(Reason::NotPermitted, "no agent runs")),
+        agent: AgentView::Absent,
+        ..Observed::unobserved(Some(1))
+    };
+    let stopped = report(Some(&running), refused("spec.image: not permitted"), &at("2026-01-01T00:01:00Z"));
+    assert_eq!(
+        brief(&stopped),
+        [
+            ("Ready", "False", "NotPermitted"),
+            ("ChannelResolved", "Unknown", "NotPermitted"),
+            ("StreamResolved", "Unknown", "NotPermitted"),
+            ("AgentAvailable", "False", "NotPermitted"),
+            ("MediaFlowing", "False", "Suspended"),
+            ("Stalled", "True", "NotPermitted"),
+        ]
+    );
+    assert_eq!((&stopped.channel, &stopped.stream), (&running.channel, &running.stream));
+    // Another cause is told, and the same one is not written again.
+    let now = at("2026-01-01T00:02:00Z");
+    let other = report(Some(&stopped), refused("spec.region: not permitted"), &now);
+    assert_eq!(find(&other, condition::READY).unwrap().message, "spec.region: not permitted");
+    assert_eq!(report(Some(&stopped), refused("spec.image: not permitted"), &now), stopped);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What Kubernetes says of the agent: the Deployment from the cache, its pods on demand.
 
+mod pod_events;
+
 use std::net::IpAddr;
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
@@ -10,6 +12,7 @@ use kube::{Api, Client};
 use kvs_ingest_api::annotations;
 use serde::Deserialize;
 
+pub use self::pod_events::stuck;
 use crate::cached::prune;
 use crate::conditions::{ConditionUpdate, Next};
 use crate::names;
@@ -24,21 +27,30 @@ pub struct DeploymentLite {
     pub metadata: ObjectMeta,
     /// What became of it, as far as [`availability`] reads it.
     pub status: Option<DeploymentStatus>,
+    /// `spec.replicas`
+    replicas: Option<i32>,
     hash: Option<Box<str>>,
     restarted_at: Option<Box<str>>,
 }
 
-/// A Deployment as the API server sends it, less its spec.
+/// A Deployment as the API server sends it, with hardly anything of its spec.
 #[derive(Deserialize)]
 struct Received {
     metadata: ObjectMeta,
     #[serde(default)]
+    spec: ReceivedSpec,
+    #[serde(default)]
     status: Option<DeploymentStatus>,
 }
 
+#[derive(Default, Deserialize)]
+struct ReceivedSpec {
+    replicas: Option<i32>,
+}
+
 impl From<Received> for DeploymentLite {
-    fn from(Received { metadata, status }: Received) -> Self {
-        let mut lite = Self { metadata, status, hash: None, restarted_at: None };
+    fn from(Received { metadata, spec: ReceivedSpec { replicas }, status }: Received) -> Self {
+        let mut lite = Self { metadata, status, replicas, hash: None, restarted_at: None };
         if let Some(mut annotations) = lite.metadata.annotations.take() {
             let mut take = |name: &str| annotations.remove(name).map(String::into_boxed_str);
             (lite.hash, lite.restarted_at) = (take(names::HASH), take(annotations::RESTARTED_AT));
@@ -59,6 +71,12 @@ impl From<Received> for DeploymentLite {
 }
 
 impl DeploymentLite {
+    /// It asks for an agent, as far as is known.
+    #[must_use]
+    pub fn is_to_run(&self) -> bool {
+        self.replicas != Some(0)
+    }
+
     /// The hash of what was last applied.
     #[must_use]
     pub fn hash(&self) -> Option<&str> {
@@ -75,6 +93,20 @@ impl DeploymentLite {
     #[must_use]
     pub fn belongs_to(&self, uid: &str) -> bool {
         controller(self.metadata.owner_references.as_ref()).is_some_and(|owner| owner.uid == uid)
+    }
+}
+
+impl DeploymentLite {
+    /// It was made by this operator for an object of its name, and belongs to nobody: somebody has taken its owner away.
+    #[must_use]
+    pub fn is_orphan(&self) -> bool {
+        controller(self.metadata.owner_references.as_ref()).is_none() && self.hash.is_some()
+    }
+
+    /// Does it belong to the object with this uid, or is to?
+    #[must_use]
+    pub fn is_of(&self, uid: &str) -> bool {
+        self.belongs_to(uid) || self.is_orphan()
     }
 }
 
@@ -152,8 +184,10 @@ pub fn availability(deployment: &DeploymentLite, run: bool) -> Availability {
 pub struct AgentPod {
     /// Where its `/status` is, when it runs.
     pub address: Option<IpAddr>,
-    /// Why it is not available, if Kubernetes knows.
+    /// Why it is not available, if the pod itself says.
     pub problem: Option<ConditionUpdate>,
+    /// Its uid, while it has a node and no container yet: what keeps it is told in events alone.
+    pub preparing: Option<String>,
 }
 
 /// The newest pod of the Deployment: listed now, not cached.
@@ -192,7 +226,9 @@ pub async fn newest_pod(
 }
 
 fn inspect(pod: &Pod) -> AgentPod {
-    let Some(status) = &pod.status else { return AgentPod { address: None, problem: None } };
+    let Some(status) = &pod.status else {
+        return AgentPod { address: None, problem: None, preparing: None };
+    };
     let phase = status.phase.as_deref().unwrap_or_default();
     let address = (phase == "Running").then(|| status.pod_ip.as_deref()?.parse().ok()).flatten();
     let unschedulable = status.conditions.iter().flatten().find(|condition| {
@@ -218,7 +254,13 @@ fn inspect(pod: &Pod) -> AgentPod {
                 ConditionUpdate::waiting(Reason::Unschedulable, condition.message.clone().unwrap_or_default())
             })
         });
-    AgentPod { address, problem }
+    let scheduled = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
+    let started = status.container_statuses.iter().flatten().any(|container| {
+        let state = container.state.as_ref();
+        state.is_some_and(|state| state.running.is_some() || state.terminated.is_some())
+    });
+    let preparing = phase == "Pending" && scheduled && !started && problem.is_none();
+    AgentPod { address, problem, preparing: pod.metadata.uid.clone().filter(|_| preparing) }
 }
 
 /// Why a container does not run.
@@ -234,7 +276,7 @@ fn container_problem(status: &ContainerStatus) -> Option<ConditionUpdate> {
             | "ErrImageNeverPull"
             | "RegistryUnavailable" => ConditionUpdate::stalled(
                 Reason::ImagePullBackOff,
-                format!("image {}: {message}", status.image),
+                format!("image {}: {}", status.image, pull_error(&message)),
             ),
             "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
                 ConditionUpdate::stalled(Reason::ContainerConfigError, message)
@@ -267,6 +309,17 @@ fn container_problem(status: &ContainerStatus) -> Option<ConditionUpdate> {
             "the agent needs more memory than spec.resources gives it",
         )
     })
+}
+
+/// While the kubelet waits to pull again it says that in front of why. (Before Kubernetes 1.32 it says nothing else then.)
+fn pull_error(message: &str) -> &str {
+    let cause =
+        message.strip_prefix("Back-off pulling image ").and_then(|rest| rest.split_once(": ErrImagePull: "));
+    match cause {
+        Some((_, cause)) => cause,
+        None if message.starts_with("Back-off pulling image ") => "it cannot be pulled",
+        None => message,
+    }
 }
 
 #[cfg(test)]

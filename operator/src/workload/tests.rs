@@ -94,3 +94,26 @@ fn why_a_pod_does_not_run() {
     assert_eq!(pod(json!({"phase": "Pending", "podIP": "10.0.0.7"})).address, None);
     assert!(pod(waiting("ContainerCreating", json!({}))).problem.is_none());
 }
+
+#[test]
+fn a_pod_without_a_container_may_have_events_that_say_why() {
+    let preparing = |phase: &str, node: Option<&str>, state: serde_json::Value| {
+        let pod = json!({"metadata": {"name": "p", "uid": "p-1"}, "spec": {"containers": [], "nodeName": node},
+            "status": {"phase": phase, "containerStatuses": [{"name": "agent", "image": "agent:1", "imageID": "",
+                "ready": false, "restartCount": 0, "state": state}]}});
+        inspect(&serde_json::from_value(pod).unwrap()).preparing
+    };
+    let creating = || json!({"waiting": {"reason": "ContainerCreating"}});
+    assert_eq!(preparing("Pending", Some("node-1"), creating()).as_deref(), Some("p-1"));
+    assert_eq!(preparing("Pending", None, creating()), None, "the scheduler says why in the pod");
+    assert_eq!(preparing("Pending", Some("node-1"), json!({"waiting": {"reason": "ErrImagePull"}})), None);
+    assert_eq!(preparing("Running", Some("node-1"), json!({"running": {}})), None);
+}
+
+#[test]
+fn an_image_that_cannot_be_pulled_has_one_message() {
+    let failed = "rpc error: code = NotFound desc = not found";
+    assert_eq!(pull_error(failed), failed);
+    assert_eq!(pull_error(&format!("Back-off pulling image \"agent:1\": ErrImagePull: {failed}")), failed);
+    assert_eq!(pull_error("Back-off pulling image \"agent:1\""), "it cannot be pulled");
+}

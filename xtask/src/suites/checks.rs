@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::compile;
-use super::prepare::virtual_environment;
+use super::prepare::{promtool, virtual_environment};
 use super::run::Run;
 use crate::packages::on_path;
 use crate::workspace::{binary, cargo, root, show, target};
@@ -20,7 +20,13 @@ pub fn fmt(suite: &mut Run<'_>) -> Result<()> {
 }
 
 pub fn crds(suite: &mut Run<'_>) -> Result<()> {
-    suite.command(Command::new(binary("xtask")).args(["crds", "--check"]).current_dir(root()))
+    let mut command = Command::new(binary("xtask"));
+    command.args(["crds", "--check"]).current_dir(root());
+    // On its own, cargo would compile its dependencies again, with fewer features.
+    if suite.common.tests.is_some() {
+        command.arg("--made-by").arg(binary("examples/crds"));
+    }
+    suite.command(&mut command)
 }
 
 pub fn clippy(suite: &mut Run<'_>) -> Result<()> {
@@ -67,7 +73,11 @@ pub fn layers(_: &mut Run<'_>) -> Result<()> {
 
 pub fn policies(suite: &mut Run<'_>) -> Result<()> {
     let python = virtual_environment("venv", &root().join("tests/python/requirements.txt"))?;
-    suite.command(Command::new(python).arg(root().join("tests/python/policies.py")))
+    suite.command(
+        Command::new(python)
+            .arg(root().join("tests/python/policies.py"))
+            .env("KVS_INGEST_TEST_PROMTOOL", promtool()?),
+    )
 }
 
 pub fn unit(suite: &mut Run<'_>) -> Result<()> {

@@ -16,8 +16,8 @@ pub fn operator(suite: &mut Run<'_>) -> Result<()> {
     // The audit log tells what the operator asked for, and what it was refused.
     let cluster = cluster::fresh(&folder, true)?;
     let myself = env::current_exe()?;
-    let mut tests = |arguments: &[&str]| {
-        suite.test("operator", arguments, |command| {
+    let mut tests = |name: &str, arguments: &[&str]| {
+        suite.test(name, arguments, |command| {
             command
                 .env("KVS_INGEST_TEST_CLUSTER", folder.join("cluster.json"))
                 .env("KVS_INGEST_XTASK", &myself);
@@ -25,7 +25,9 @@ pub fn operator(suite: &mut Run<'_>) -> Result<()> {
     };
     // What takes the API server away from everybody goes last, alone.
     let alone = "the_api_server_may_go_and_come_back";
-    let result = tests(&["--test-threads=2", "--skip", alone]).and_then(|()| tests(&[alone]));
+    let result = tests("operator", &["--test-threads=2", "--skip", alone])
+        .and_then(|()| tests("tenancy", &[]))
+        .and_then(|()| tests("operator", &[alone]));
     ended(cluster, result)
 }
 

@@ -13,27 +13,27 @@ use crate::workspace::{self, binary, root, target};
 /// The AWS producer SDK's libgstkvssink.so, with which the agent is tested, too.
 const CPP: &str = "KVS_INGEST_CPP_KVSSINK";
 
+/// Tests at a time that mostly wait, on two cores.
+const TOGETHER: usize = 4;
+
 pub fn e2e(suite: &mut Run<'_>) -> Result<()> {
     suite.binaries()?;
-    // Each of these tests is a whole system on two shared cores, and waits half of the time: two at a time, but those that
-    // ask what the machine can take.
-    suite.test(compile::LIBRARY, &["--test-threads=1"], |_| {})?;
-    // These have suites of their own.
+    // Each of these tests is a whole system, and waits more than half of the time. But some ask what the machine can take.
+    let alone = ["bursts", "hostile"];
     let others = ["browser", "chart", "chart_install", "delivery", "operator", "pods", "strangers", "time"];
-    for test in tests()?.iter().filter(|test| !others.contains(&test.as_str())) {
-        let mut arguments = vec![if test == "bursts" { "--test-threads=1" } else { "--test-threads=2" }];
-        if test == "ingest" && env::var_os(CPP).is_some() {
-            arguments.push("--include-ignored");
-        }
-        suite.test(test, &arguments, |_| {})?;
-    }
-    Ok(())
+    let names = tests()?
+        .into_iter()
+        .filter(|test| !others.contains(&test.as_str()) && !alone.contains(&test.as_str()));
+    let tests = names.chain([compile::LIBRARY.to_owned()]).map(|name| suite.end_to_end(&name));
+    let tests: Vec<_> = tests.collect::<Result<_>>()?;
+    let together = suite.each_test(&tests, env::var_os(CPP).is_some(), TOGETHER);
+    alone.iter().fold(together, |before, test| before.and(suite.test(test, &["--test-threads=1"], |_| {})))
 }
 
 pub fn time(suite: &mut Run<'_>) -> Result<()> {
     suite.binaries()?;
-    // Mostly waiting: two at a time. The table is what it has to say.
-    suite.test("time", &["--test-threads=2", "--nocapture"], |_| {})
+    // The table is what it has to say.
+    suite.test("time", &["--test-threads=3", "--nocapture"], |_| {})
 }
 
 pub fn delivery(suite: &mut Run<'_>) -> Result<()> {

@@ -22,8 +22,8 @@ use clap::Args;
 
 use self::prepare::images_in_background;
 use self::requirements::{
-    no_browser, no_chart_in_pods, no_ffmpeg, no_helm, no_kubernetes, no_lua, no_node, no_pods, no_python,
-    no_strangers, nothing_missing,
+    no_browser, no_chart_in_pods, no_ffmpeg, no_helm, no_kubernetes, no_node, no_pods, no_policies,
+    no_python, no_strangers, nothing_missing,
 };
 use self::run::{Common, Run};
 use crate::packages::{self, Group};
@@ -90,9 +90,9 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         name: "policies",
-        about: "IAM policies, Argo CD's health check, and what the pages say of them",
+        about: "IAM policies, alerts, Argo CD's health check, and what the pages say of them",
         minutes: 10,
-        missing: no_lua,
+        missing: no_policies,
         run: checks::policies,
     },
     Suite {

@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::images;
+use crate::packages::on_path;
 use crate::process::Running;
 use crate::workspace::{root, run, target};
 
@@ -24,6 +25,23 @@ pub fn virtual_environment(name: &str, requirements: &Path) -> Result<PathBuf> {
         fs::write(&stamp, wanted)?;
     }
     Ok(folder.join("bin/python"))
+}
+
+/// Prometheus' own tool for rules: the machine's, or the one in Debian's package, without the server that this package would
+/// start.
+pub fn promtool() -> Result<PathBuf> {
+    if on_path("promtool") {
+        return Ok(PathBuf::from("promtool"));
+    }
+    let tool = target().join("tools/usr/bin/promtool");
+    if !tool.exists() {
+        let folder = target().join("tools");
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let script = "set -eu; apt-get download -qq -o APT::Sandbox::User=root prometheus; \
+                      dpkg-deb --fsys-tarfile prometheus_*.deb | tar --extract ./usr/bin/promtool; rm prometheus_*.deb";
+        run(Command::new("sh").args(["-c", script]).current_dir(folder))?;
+    }
+    Ok(tool)
 }
 
 /// The images of the tests, made by a process that gives way to all others.

@@ -22,8 +22,9 @@ pub fn no_python() -> Option<String> {
     missing_commands(&["python3", "gst-launch-1.0"])
 }
 
-pub fn no_lua() -> Option<String> {
-    missing_commands(&["python3", "lua5.1"])
+pub fn no_policies() -> Option<String> {
+    let tool = || missing_commands(&["promtool"]).filter(|_| !on_path("apt-get"));
+    missing_commands(&["python3", "lua5.1"]).or_else(tool)
 }
 
 pub fn no_node() -> Option<String> {

@@ -1,12 +1,14 @@
 //! [`Run`]: the commands of one suite, within its budget.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 
 use super::compile::{self, Test};
-use crate::process::{Outcome, run_within};
+use crate::process::{Outcome, output, run_within};
 use crate::say;
 use crate::workspace::{root, show};
 
@@ -52,13 +54,17 @@ impl<'a> Run<'a> {
             say!("{line}");
             counts.add(line);
         });
-        self.passed += counts.passed;
-        self.failed += counts.failed;
-        self.ignored += counts.ignored;
+        self.add(&counts);
         result
     }
 
-    fn run(&mut self, command: &mut Command, line: impl FnMut(&str) + Send) -> Result<()> {
+    fn add(&mut self, counts: &Counts) {
+        self.passed += counts.passed;
+        self.failed += counts.failed;
+        self.ignored += counts.ignored;
+    }
+
+    fn run(&self, command: &mut Command, line: impl FnMut(&str) + Send) -> Result<()> {
         let command_line = show(command);
         let budget = self.deadline.saturating_duration_since(Instant::now());
         match run_within(command, budget, line)? {
@@ -108,6 +114,52 @@ impl<'a> Run<'a> {
         with(&mut command);
         say!("     Running {}", show(&command));
         self.command(&mut command)
+    }
+
+    /// Runs each test of some executables in a process of its own, so many at a time: for tests that mostly wait. All of
+    /// them, whatever becomes of the others; what one says is printed when it failed. `ignored`: the ignored ones, too.
+    pub fn each_test(&mut self, executables: &[Test], ignored: bool, at_once: usize) -> Result<()> {
+        let mut tests = Vec::new();
+        for executable in executables {
+            let names = output(executable.command().args(["--list", "--format", "terse"]))?;
+            let names = names.lines().filter_map(|line| line.strip_suffix(": test"));
+            tests.extend(names.map(|name| (executable, name.to_owned())));
+        }
+        let next = AtomicUsize::new(0);
+        let this = &*self;
+        let lane = || {
+            let (mut counts, mut errors) = (Counts::default(), Vec::new());
+            while let Some((executable, name)) = tests.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let mut command = executable.command();
+                command.args(["--exact", name]);
+                if ignored {
+                    command.arg("--include-ignored");
+                }
+                let (started, mut said) = (Instant::now(), String::new());
+                let result = this.run(&mut command, |line| {
+                    counts.add(line);
+                    said.extend([line, "\n"]);
+                });
+                let seconds = started.elapsed().as_secs_f64();
+                let verdict = if result.is_ok() { "ok" } else { "FAILED" };
+                say!("test {}: {name} ... {verdict} ({seconds:.1} s)", executable.name);
+                if let Err(error) = result {
+                    say!("{said}");
+                    errors.push(error);
+                }
+            }
+            (counts, errors)
+        };
+        let lanes: Vec<_> = thread::scope(|scope| {
+            let lanes: Vec<_> = (0..at_once).map(|_| scope.spawn(lane)).collect();
+            lanes.into_iter().map(|lane| lane.join().expect("a lane does not panic")).collect()
+        });
+        let mut errors = Vec::<Error>::new();
+        for (counts, failures) in lanes {
+            self.add(&counts);
+            errors.extend(failures);
+        }
+        errors.into_iter().next().map_or(Ok(()), Err)
     }
 }
 

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+/// Code of an error that says that the stream is not there (`STATUS_SERVICE_CALL_RESOURCE_NOT_FOUND_ERROR`).
+const NOT_FOUND: u32 = 0x5200_0017;
+
 /// Of all sinks of this process.
 pub(super) struct Listener {
     delivery: Arc<Delivery>,
@@ -40,6 +43,13 @@ impl Listener {
                 self.delivery.delivered();
             }
             // Complaints about what is stored all the same have no code.
+            // The same from the control plane and from PutMedia.
+            Event::Error { code: NOT_FOUND | 404, .. } => {
+                let message = "its stream does not exist: create it, or set spec.stream.createIfMissing, with which the \
+                               operator makes it again"
+                    .to_owned();
+                self.delivery.obstructed(Obstacle::Missing, message, now);
+            }
             Event::Error { code: 1.., message, fatal, denied } => {
                 let obstacle = match (denied, fatal) {
                     (true, _) => Obstacle::Denied,
@@ -162,6 +172,18 @@ mod tests {
         let bench = Bench::new();
         bench.refuse(4000, true, false);
         assert_eq!(bench.said(), (Phase::Failed, "StorageRefused"));
+    }
+
+    #[test]
+    fn a_stream_that_is_gone_is_told_as_that_until_it_is_there_again() {
+        for code in [404, NOT_FOUND] {
+            let bench = Bench::new();
+            bench.refuse(code, false, false);
+            bench.refuse(503, false, false);
+            assert_eq!(bench.said(), (Phase::Failed, "StreamNotFound"));
+            bench.acknowledge(AckKind::Persisted);
+            assert_eq!(bench.said(), (Phase::Streaming, "Streaming"));
+        }
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub(super) struct ControlError {
 /// The DeviceName of streams that the C++ element creates.
 const DEVICE_NAME: &str = "Kinesis_Video_Device";
 
+/// `STATUS_SERVICE_CALL_RESOURCE_NOT_FOUND_ERROR` of the C++ element.
+const NOT_FOUND: u32 = 0x5200_0017;
 const DESCRIBE_FAILED: u32 = 0x5200_0011;
 const CREATE_FAILED: u32 = 0x5200_0019;
 const ENDPOINT_FAILED: u32 = 0x5200_002b;
@@ -92,9 +94,9 @@ pub(super) async fn resolve(
         Err(error) if error.class == ErrorClass::NotFound && *create && new.is_none() => return Ok(None),
         Err(error) if error.class == ErrorClass::NotFound && !create => {
             let region = context.region();
-            return Err(ControlError::no_stream(format!(
-                "{stream} does not exist in {region}: create it, or set allow-create-stream=true"
-            )));
+            let message =
+                format!("{stream} does not exist in {region}: create it, or set allow-create-stream=true");
+            return Err(ControlError { code: NOT_FOUND, ..ControlError::no_stream(message) });
         }
         Err(error) => return Err(error.into()),
     };

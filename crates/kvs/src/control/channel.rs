@@ -1,11 +1,13 @@
 //! Channels: the single steps. [`super::find`] puts them together.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use aws_sdk_kinesisvideo::types::{
     ChannelInfo as SdkChannelInfo, ChannelProtocol, ChannelRole, MediaStorageConfigurationStatus,
     SingleMasterChannelEndpointConfiguration, Status, Tag,
 };
+use aws_smithy_types::error::operation::BuildError;
 use kvs_aws::ErrorClass;
 use url::Url;
 
@@ -84,12 +86,7 @@ impl ControlPlane {
     pub async fn begin_channel(&self, name: &ChannelName, tags: &Tags) -> Result<bool, Error> {
         const OPERATION: &str = "CreateSignalingChannel";
         let id = ChannelId::Name(name.clone());
-        let mut list = Vec::new();
-        for (key, value) in tags {
-            list.push(Tag::builder().key(key).value(value).build().map_err(|error| {
-                Error::new(OPERATION, &id, ErrorClass::InvalidRequest, error.to_string())
-            })?);
-        }
+        let list = tag_list(OPERATION, &id, tags)?;
         let call = self
             .client
             .create_signaling_channel()
@@ -129,6 +126,17 @@ impl ControlPlane {
                 return Ok(tags);
             }
         }
+    }
+
+    /// TagResource: adds tags to those that the channel has, or changes them.
+    ///
+    /// # Errors
+    /// The classes of any call.
+    pub async fn tag_channel(&self, channel: &ChannelArn, tags: &Tags) -> Result<(), Error> {
+        const OPERATION: &str = "TagResource";
+        let list = tag_list(OPERATION, channel, tags)?;
+        let call = self.client.tag_resource().resource_arn(channel.as_str()).set_tags(Some(list));
+        Error::call(&self.context, OPERATION, channel, || call.clone().send()).await.map(|_| ())
     }
 
     /// DescribeMediaStorageConfiguration.
@@ -188,13 +196,20 @@ impl ControlPlane {
     }
 }
 
+fn tag_list(operation: &'static str, channel: &dyn Display, tags: &Tags) -> Result<Vec<Tag>, Error> {
+    let tag = |(key, value): (&String, &String)| Tag::builder().key(key).value(value).build();
+    let invalid =
+        |error: BuildError| Error::new(operation, channel, ErrorClass::InvalidRequest, error.to_string());
+    tags.iter().map(|pair| tag(pair).map_err(invalid)).collect()
+}
+
 fn channel_info(
     operation: &'static str,
     channel: &ChannelId,
     info: SdkChannelInfo,
 ) -> Result<ChannelInfo, Error> {
     if info.channel_status == Some(Status::Deleting) {
-        return Err(Error::new(operation, channel, ErrorClass::NotFound, "it is being deleted"));
+        return Err(Error::being_deleted(operation, channel));
     }
     let arn = info.channel_arn.ok_or_else(|| incomplete(operation, channel, "ChannelARN"))?;
     let arn: ChannelArn =

@@ -21,6 +21,8 @@ pub struct StreamInfo {
     pub arn: StreamArn,
     /// 0: nothing is kept, fragments are acknowledged as received and never as persisted.
     pub retention_hours: u32,
+    /// The KMS key that it is encrypted with, as the service tells it: key ARN, key id or alias.
+    pub kms_key_id: Option<String>,
     /// ACTIVE, and not on its way in or out.
     pub active: bool,
     /// What a change has to name, so that it does not undo another.
@@ -175,6 +177,7 @@ fn stream_info(operation: &'static str, stream: &StreamId, info: SdkStreamInfo) 
             .data_retention_in_hours
             .and_then(|hours| u32::try_from(hours).ok())
             .unwrap_or(0),
+        kms_key_id: info.kms_key_id,
         active: matches!(info.status, None | Some(Status::Active | Status::Updating)),
         version: info.version.unwrap_or_default(),
     })

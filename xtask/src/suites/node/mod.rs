@@ -138,6 +138,10 @@ fn pods(cluster: &ControlPlane) -> Result<()> {
     ensure!(log.contains("started"), "the pod's log is {log:?}");
     say!("pods reach a ClusterIP, the API server and this machine, confined");
 
+    // Without --delete-emptydir-data and --force; the daemons of a node are none of ours.
+    cluster.kubectl(&["drain", &node.name, "--pod-selector=app=web", "--dry-run=server"])?;
+    say!("what writes to /dev/shm alone can be drained");
+
     cluster.kubectl(&["delete", "pod", "-n", NAMESPACE, first, "--wait=false"])?;
     ready(cluster, &[first])?;
     say!("a deleted pod is replaced");

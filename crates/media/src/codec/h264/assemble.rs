@@ -10,7 +10,8 @@ use crate::codec::unit::{AccessUnitError, Completed, UntimedAccessUnit};
 
 /// More is not believed: the largest picture of level 5.2 is a few MB.
 const MAX_BYTES: usize = 16 << 20;
-const MAX_UNITS: usize = 4096;
+/// NAL units of a picture: the standard allows as many slices as macroblocks, but no encoder makes more than some dozens.
+pub(super) const MAX_UNITS: usize = 4096;
 /// `frame_num` has at least 4 bits, so fewer lost packets than this cannot hide a whole turn of it.
 const FRAME_NUM_TURN: u64 = 16;
 

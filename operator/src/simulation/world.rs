@@ -1,0 +1,217 @@
+//! Objects, AWS, and one operator after the other, in virtual time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::runtime::reflector::{ObjectRef, store};
+use kube::runtime::watcher::Event;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, advance};
+
+use super::api_server::{ApiServer, NAMESPACE};
+use super::chaos::Chaos;
+use super::cloud::Cloud;
+use crate::cached::CachedIngest;
+use crate::context::{Caches, Context, Settings};
+use crate::names;
+use crate::office::take_office;
+use crate::reconcile::reconcile_once;
+use crate::workload::DeploymentLite;
+
+pub(super) const CLUSTER: &str = "test";
+pub(super) const REGION: &str = "eu-central-1";
+
+/// The memory of one process.
+struct Operator {
+    context: Context,
+    woken: mpsc::Receiver<ObjectRef<CachedIngest>>,
+    /// When each object is due, and what of it was seen last.
+    due: BTreeMap<String, (Option<Instant>, String)>,
+    uids: BTreeMap<String, String>,
+    /// The API server's version that all were looked at.
+    version: u64,
+    _leading: watch::Sender<bool>,
+}
+
+pub(super) struct World {
+    pub(super) chaos: Chaos,
+    pub(super) api_server: ApiServer,
+    pub(super) cloud: Cloud,
+    operator: Option<Operator>,
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        let chaos = Chaos::new(seed);
+        let (api_server, cloud) = (ApiServer::new(chaos.clone()), Cloud::new(chaos.clone()));
+        Self { chaos, api_server, cloud, operator: None }
+    }
+
+    /// The operator ends, without a chance to do anything about it.
+    pub(super) fn kill(&mut self) {
+        self.operator = None;
+    }
+
+    async fn start(&mut self) {
+        let leading = watch::Sender::new(true);
+        let settings = Settings::new(CLUSTER, "agent:1");
+        let (context, woken) =
+            Context::new(self.api_server.client(), settings, Arc::default(), leading.subscribe());
+        *context.chance.lock() = StdRng::seed_from_u64(self.chaos.pick(&[1, 2, 3, 4, 5]));
+        context.aws.stand_in(REGION, Arc::new(self.cloud.clone()));
+        context.caches.lock().insert(None, self.caches());
+        take_office(&context);
+        let (due, uids) = (BTreeMap::new(), BTreeMap::new());
+        self.operator = Some(Operator { context, woken, due, uids, version: 0, _leading: leading });
+    }
+
+    fn caches(&self) -> Caches {
+        let (objects, mut writer) = store();
+        for object in self.api_server.ingests() {
+            writer.apply_watcher_event(&Event::Apply(serde_json::from_value(object).unwrap()));
+        }
+        let (deployments, mut deployments_writer) = store();
+        for deployment in self.api_server.deployments() {
+            let lite: DeploymentLite = serde_json::from_value(deployment).unwrap();
+            deployments_writer.apply_watcher_event(&Event::Apply(lite));
+        }
+        Caches { objects, deployments, deployment_filter: Arc::default() }
+    }
+
+    /// What wakes the operator up when it changes: as `controller.rs` compares.
+    fn seen(&self, object: &Value) -> String {
+        let meta = &object["metadata"];
+        let name = meta["name"].as_str().unwrap();
+        let deployments = self.api_server.deployments();
+        let deployment =
+            deployments.iter().find(|found| found["metadata"]["name"] == names::deployment(name));
+        let fields = ["uid", "generation", "deletionTimestamp", "annotations", "finalizers"];
+        let fields: Vec<_> = fields.iter().map(|field| meta[*field].to_string()).collect();
+        format!("{fields:?} {:?}", deployment.map(|found| &found["metadata"]["resourceVersion"]))
+    }
+
+    /// Everything that is due now, once. A new operator where there is none.
+    pub(super) async fn step(&mut self) {
+        if self.operator.is_none() {
+            self.start().await;
+        }
+        let version = self.api_server.version();
+        if let Some(operator) = &mut self.operator {
+            let due = operator.due.values().any(|(due, _)| due.is_some_and(|due| due <= Instant::now()));
+            if operator.version == version && !due && operator.woken.is_empty() {
+                return;
+            }
+            operator.version = version;
+        }
+        for object in self.api_server.ingests() {
+            let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+            let caches = self.caches();
+            let seen = self.seen(&object);
+            let Some(operator) = &mut self.operator else { return };
+            operator.context.caches.lock().insert(None, caches);
+            let now = Instant::now();
+            // As the watches would tell.
+            if operator
+                .context
+                .caches(NAMESPACE)
+                .unwrap()
+                .deployment(NAMESPACE, &names::deployment(&name))
+                .is_none()
+                && let Some(state) = operator.context.states.find(object["metadata"]["uid"].as_str().unwrap())
+            {
+                state.lock().applied = None;
+            }
+            let uid = object["metadata"]["uid"].as_str().unwrap().to_owned();
+            if let Some(before) =
+                operator.uids.insert(name.clone(), uid.clone()).filter(|before| *before != uid)
+            {
+                operator.context.forget(&before);
+            }
+            while let Ok(woken) = operator.woken.try_recv() {
+                if let Some((due, _)) = operator.due.get_mut(&woken.name) {
+                    *due = Some(now);
+                }
+            }
+            let (due, before) = operator.due.entry(name.clone()).or_insert((None, String::new()));
+            if *before == seen && due.is_none_or(|due| due > now) {
+                continue;
+            }
+            (*due, *before) = (None, seen);
+            let cached: CachedIngest = serde_json::from_value(object).unwrap();
+            let result = tokio::select! {
+                biased;
+                () = self.chaos.killed() => None,
+                result = reconcile_once(&cached, &operator.context) => Some(result),
+            };
+            let again = match result {
+                None => return self.kill(),
+                Some(Ok(again)) => again,
+                Some(Err(error)) if error.is_gone() => None,
+                Some(Err(_)) => Some(operator.context.backoff.next(&uid, None, 1.0)),
+            };
+            operator.due.get_mut(&name).unwrap().0 = again.map(|again| now + again);
+        }
+        let left = self.api_server.ingests();
+        if let Some(operator) = &mut self.operator {
+            let context = &operator.context;
+            operator.uids.retain(|name, uid| {
+                let lives = left.iter().any(|found| found["metadata"]["name"] == **name);
+                if !lives {
+                    context.forget(uid);
+                }
+                lives
+            });
+            operator.due.retain(|name, _| left.iter().any(|found| found["metadata"]["name"] == **name));
+        }
+    }
+
+    /// Lets so much time pass.
+    pub(super) async fn pass(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            self.step().await;
+            advance(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// Lets time pass until nothing is written for so long; at most an hour.
+    pub(super) async fn rest(&mut self, quiet: Duration) {
+        let (mut writes, mut since) = (self.chaos.writes().len(), Instant::now());
+        let until = Instant::now() + Duration::from_secs(3600);
+        while since.elapsed() < quiet {
+            assert!(Instant::now() < until, "it does not come to rest: {:#?}", self.chaos.writes());
+            self.step().await;
+            advance(Duration::from_secs(1)).await;
+            if self.chaos.writes().len() != writes {
+                (writes, since) = (self.chaos.writes().len(), Instant::now());
+            }
+        }
+    }
+}
+
+/// A spec whose channel and stream have these names.
+pub(super) fn spec(channel: &str, stream: &str, policy: &str) -> Value {
+    json!({"region": REGION, "deletionPolicy": policy,
+        "channel": {"name": channel, "createIfMissing": true},
+        "stream": {"name": stream, "createIfMissing": true}})
+}
+
+/// Reason and status of a condition of an object.
+pub(super) fn says(object: &Value, kind: &str) -> String {
+    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let found = conditions.iter().find(|found| found["type"] == kind);
+    found.map_or_else(String::new, |found| {
+        format!("{} {}", found["status"].as_str().unwrap(), found["reason"].as_str().unwrap())
+    })
+}
+
+pub(super) fn tags(uid: &str, ingest: &str) -> kvs::Tags {
+    let ingest = format!("{NAMESPACE}/{ingest}");
+    [(names::TAG_CLUSTER, CLUSTER), (names::TAG_UID, uid), (names::TAG_INGEST, &*ingest)]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+}

@@ -1,0 +1,361 @@
+use kube::runtime::watcher::Event;
+use kvs_ingest_api::KvsIngestPolicy;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::policies::{Policies, Verdict, is_beyond, last_permitted};
+use super::*;
+
+const AGENT: &str = "registry.example/video/kvs-ingest-agent:1";
+
+fn merge(into: &mut Value, more: Value) {
+    match (into, more) {
+        (Value::Object(into), Value::Object(more)) => {
+            for (key, value) in more {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, more) => *into = more,
+    }
+}
+
+fn ingest(more: Value) -> KvsIngest {
+    let mut spec = json!({"region": "eu-central-1", "channel": {"name": "cameras-door"}, "stream": {"name": "cameras-door"}});
+    merge(&mut spec, more);
+    let metadata = json!({"name": "door", "namespace": "cameras", "uid": "u"});
+    serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
+}
+
+fn policy(spec: Value) -> KvsIngestPolicySpec {
+    serde_json::from_value(spec).unwrap()
+}
+
+fn fields(errors: &[FieldError]) -> Vec<&str> {
+    errors.iter().map(|error| error.path.as_str()).collect()
+}
+
+fn arn(kind: &str, name: &str) -> String {
+    format!("arn:aws:kinesisvideo:eu-central-1:444455556666:{kind}/{name}/1")
+}
+
+/// Each field that a policy is about, as an author may set it, and the list that permits exactly that.
+fn rows() -> Vec<(&'static str, Value, Value)> {
+    vec![
+        ("spec.region", json!({}), json!({"regions": ["eu-*"]})),
+        ("spec.channel", json!({}), json!({"channels": ["${namespace}-*"]})),
+        ("spec.stream", json!({}), json!({"streams": ["${namespace}-*"]})),
+        (
+            "spec.channel",
+            json!({"channel": {"name": null, "arn": arn("channel", "c")}}),
+            json!({"channels": ["c"]}),
+        ),
+        (
+            "spec.stream",
+            json!({"stream": {"name": null, "arn": arn("stream", "s")}}),
+            json!({"streams": ["s"]}),
+        ),
+        (
+            "spec.channel",
+            json!({"channel": {"name": null, "arn": arn("channel", "c")}}),
+            json!({"accounts": ["4444*"]}),
+        ),
+        (
+            "spec.stream",
+            json!({"stream": {"name": null, "arn": arn("stream", "s")}}),
+            json!({"accounts": ["4444*"]}),
+        ),
+        ("spec.stream.kmsKeyId", json!({"stream": {"kmsKeyId": "alias/x"}}), json!({"kmsKeys": ["alias/*"]})),
+        ("spec.stream.tags", json!({"stream": {"tags": {"team": "x"}}}), json!({"streamTags": ["team"]})),
+        (
+            "spec.roleArn",
+            json!({"roleArn": "arn:aws:iam::444455556666:role/cameras-r"}),
+            json!({"roleArns": ["arn:aws:iam::444455556666:role/${namespace}-*"]}),
+        ),
+        ("spec.serviceAccountName", json!({}), json!({"serviceAccounts": ["default"]})),
+        (
+            "spec.serviceAccountName",
+            json!({"serviceAccountName": "kvs"}),
+            json!({"serviceAccounts": ["kvs"]}),
+        ),
+        (
+            "spec.credentialsSecretRef.name",
+            json!({"credentialsSecretRef": {"name": "kvs-aws"}}),
+            json!({"credentialsSecrets": ["kvs-*"]}),
+        ),
+        ("spec.image", json!({"image": "r.test/agent:2"}), json!({"images": ["r.test/*"]})),
+        (
+            "spec.imagePullSecrets",
+            json!({"imagePullSecrets": [{"name": "p"}]}),
+            json!({"imagePullSecrets": ["p"]}),
+        ),
+        (
+            "spec.pod.priorityClassName",
+            json!({"pod": {"priorityClassName": "low"}}),
+            json!({"priorityClasses": ["low"]}),
+        ),
+        (
+            "spec.pod.tolerations",
+            json!({"pod": {"tolerations": [{"key": "video"}]}}),
+            json!({"tolerations": ["video"]}),
+        ),
+        (
+            "spec.pod.tolerations",
+            json!({"pod": {"tolerations": [{"operator": "Exists"}]}}),
+            json!({"tolerations": ["*"]}),
+        ),
+        ("spec.pod.labels", json!({"pod": {"labels": {"team": "x"}}}), json!({"podLabels": ["team"]})),
+        (
+            "spec.pod.annotations",
+            json!({"pod": {"annotations": {"a.b/c": "x"}}}),
+            json!({"podAnnotations": ["a.b/*"]}),
+        ),
+        (
+            "spec.pod.env",
+            json!({"pod": {"env": [{"name": "AWS_ENDPOINT_URL", "value": "x"}]}}),
+            json!({"environment": ["AWS_ENDPOINT_*"]}),
+        ),
+    ]
+}
+
+#[test]
+fn each_list_permits_what_is_in_it_and_nothing_else() {
+    for (field, spec, permitting) in rows() {
+        let object = ingest(spec.clone());
+        assert_eq!(forbidden_by_policy("p", &policy(json!({})), &object), [], "{spec}");
+        assert_eq!(forbidden_by_policy("p", &policy(permitting.clone()), &object), [], "{spec} {permitting}");
+        let list = permitting.as_object().unwrap().keys().next().unwrap();
+        for other in [json!([]), json!(["another"]), json!(["${namespace}"])] {
+            let errors = forbidden_by_policy("p", &policy(json!({list: other})), &object);
+            assert_eq!(fields(&errors), [field], "{spec} {list}");
+            assert!(
+                errors[0].message.contains(&format!("{list} of KvsIngestPolicy p permits")),
+                "{errors:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_toleration_of_everything_is_not_one_of_a_key() {
+    let object = ingest(json!({"pod": {"tolerations": [{"operator": "Exists"}]}}));
+    let errors = forbidden_by_policy("p", &policy(json!({"tolerations": ["video", "a*"]})), &object);
+    assert_eq!(fields(&errors), ["spec.pod.tolerations"]);
+}
+
+#[test]
+fn what_is_no_list_is_forbidden_too() {
+    for (spec, policy_spec, field) in [
+        (
+            json!({"channel": {"createIfMissing": true}}),
+            json!({"create": false}),
+            "spec.channel.createIfMissing",
+        ),
+        (
+            json!({"stream": {"createIfMissing": true}}),
+            json!({"create": false}),
+            "spec.stream.createIfMissing",
+        ),
+        (json!({"channel": {"adopt": true}}), json!({"adopt": false}), "spec.channel.adopt"),
+        (json!({"stream": {"adopt": true}}), json!({"adopt": false}), "spec.stream.adopt"),
+        (
+            json!({"stream": {"retentionHours": 25}}),
+            json!({"maxRetentionHours": 24}),
+            "spec.stream.retentionHours",
+        ),
+        (
+            json!({"pod": {"nodeSelector": {"a": "b"}}}),
+            json!({"nodeSelection": false}),
+            "spec.pod.nodeSelector",
+        ),
+        (json!({"pod": {"affinity": {}}}), json!({"nodeSelection": false}), "spec.pod.affinity"),
+    ] {
+        let errors = forbidden_by_policy("p", &policy(policy_spec.clone()), &ingest(spec.clone()));
+        assert_eq!(fields(&errors), [field], "{spec}");
+        assert!(errors[0].message.ends_with("by KvsIngestPolicy p"), "{errors:?}");
+        assert_eq!(forbidden_by_policy("p", &policy(policy_spec), &ingest(json!({}))), []);
+    }
+    let day = ingest(json!({"stream": {"retentionHours": 24}}));
+    assert_eq!(forbidden_by_policy("p", &policy(json!({"maxRetentionHours": 24})), &day), []);
+    let permitted = policy(json!({"create": true, "nodeSelection": true}));
+    let object = ingest(json!({"channel": {"createIfMissing": true}, "pod": {"nodeSelector": {"a": "b"}}}));
+    assert_eq!(forbidden_by_policy("p", &permitted, &object), []);
+}
+
+#[test]
+fn the_release_permits_its_own_image_and_external_id() {
+    let role = json!({"roleArn": "arn:aws:iam::444455556666:role/r"});
+    let with = |mut spec: Value, more: Value| {
+        merge(&mut spec, more);
+        ingest(spec)
+    };
+    let forbidden = |rules: &ReleaseRules, object: &KvsIngest| {
+        fields(&forbidden_by_release(rules, AGENT, "east", object)).join(" ")
+    };
+    let none = ReleaseRules::default();
+    assert_eq!(forbidden(&none, &ingest(json!({}))), "");
+    assert_eq!(forbidden(&none, &ingest(json!({"image": AGENT}))), "");
+    assert_eq!(forbidden(&none, &ingest(json!({"image": "evil.example/x"}))), "spec.image");
+    assert_eq!(forbidden(&none, &with(role.clone(), json!({"externalId": "kvs-ingest/east/cameras"}))), "");
+    for id in ["kvs-ingest/east/doors", "kvs-ingest/west/cameras", "victims-id"] {
+        assert_eq!(
+            forbidden(&none, &with(role.clone(), json!({"externalId": id}))),
+            "spec.externalId",
+            "{id}"
+        );
+    }
+    let rules = ReleaseRules {
+        names: vec!["${namespace}-*".parse().unwrap()],
+        images: vec!["registry.example/video/*".parse().unwrap()],
+        external_ids: vec!["old-*".parse().unwrap()],
+        service_account: Some(("cameras".to_owned(), "default".to_owned())),
+    };
+    assert_eq!(
+        forbidden(&rules, &with(role, json!({"externalId": "old-id", "serviceAccountName": "kvs"}))),
+        ""
+    );
+    let kvs = |more: Value| with(json!({"serviceAccountName": "kvs"}), more);
+    assert_eq!(forbidden(&rules, &kvs(json!({"image": "registry.example/video/agent:2"}))), "");
+    assert_eq!(forbidden(&rules, &kvs(json!({"image": "registry.example/other/agent"}))), "spec.image");
+    assert_eq!(forbidden(&rules, &kvs(json!({"stream": {"name": "doors-1"}}))), "spec.stream");
+    let by_arn = json!({"channel": {"name": null, "arn": arn("channel", "doors-1")}});
+    assert_eq!(forbidden(&rules, &kvs(by_arn)), "spec.channel");
+    // Pods that name no account have `default`, which is the operator's here.
+    assert_eq!(forbidden(&rules, &ingest(json!({}))), "spec.serviceAccountName");
+}
+
+fn named(name: &str, spec: Value) -> KvsIngestPolicy {
+    serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec})).unwrap()
+}
+
+fn labelled(name: &str, labels: Value) -> NamespaceLite {
+    serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}})).unwrap()
+}
+
+/// What has listed these policies, and this namespace.
+fn listed(policies: Vec<KvsIngestPolicy>, namespaces: Vec<NamespaceLite>) -> Policies {
+    let known = Policies::default();
+    known.take_policy(Event::Init);
+    policies.into_iter().for_each(|policy| known.take_policy(Event::InitApply(policy)));
+    known.take_policy(Event::InitDone);
+    known.take_namespace(Event::Init);
+    namespaces.into_iter().for_each(|namespace| known.take_namespace(Event::InitApply(namespace)));
+    known.take_namespace(Event::InitDone);
+    known
+}
+
+#[test]
+fn several_policies_apply_together_each_where_it_selects() {
+    let doors = json!({"matchLabels": {"team": "doors"}});
+    let known = listed(
+        vec![
+            named("names", json!({"channels": ["${namespace}-*"]})),
+            named("doors", json!({"namespaceSelector": doors, "regions": ["us-*"]})),
+            named("gates", json!({"namespaces": ["gates"], "channels": []})),
+        ],
+        vec![labelled("cameras", json!({"team": "doors"}))],
+    );
+    let verdict = |spec: Value| known.verdict(&ingest(spec), |_| false);
+    let Verdict::Refused(message) = verdict(json!({"channel": {"name": "x"}})) else { panic!("permitted") };
+    assert!(message.contains("spec.region: ") && message.contains("KvsIngestPolicy doors"), "{message}");
+    assert!(message.contains("spec.channel: ") && message.contains("KvsIngestPolicy names"), "{message}");
+    assert!(!message.contains("gates"), "{message}");
+    assert_eq!(verdict(json!({"region": "us-east-1"})), Verdict::Permitted);
+    // Its namespace is of another team now.
+    known.take_namespace(Event::Apply(labelled("cameras", json!({}))));
+    assert_eq!(verdict(json!({})), Verdict::Permitted);
+    known.take_policy(Event::Delete(named("names", json!({}))));
+    assert_eq!(verdict(json!({"channel": {"name": "x"}})), Verdict::Permitted);
+}
+
+#[test]
+fn nothing_is_permitted_before_the_labels_that_a_policy_goes_by_are_known() {
+    let selector = json!({"matchExpressions": [{"key": "team", "operator": "Exists"}]});
+    let known = listed(vec![named("p", json!({"namespaceSelector": selector}))], vec![]);
+    assert_eq!(known.verdict(&ingest(json!({})), |_| false), Verdict::Unknown);
+    known.take_namespace(Event::Apply(labelled("cameras", json!({}))));
+    assert_eq!(known.verdict(&ingest(json!({})), |_| false), Verdict::Permitted);
+}
+
+#[tokio::test]
+async fn it_is_complete_when_both_are_listed_or_cannot_be() {
+    let done = |known: &Policies| {
+        let pending = futures::FutureExt::now_or_never(known.complete());
+        pending.is_some()
+    };
+    let known = Policies::default();
+    assert!(!done(&known));
+    known.take_policy(Event::Init);
+    known.take_policy(Event::InitDone);
+    assert!(!done(&known));
+    known.take_namespace(Event::InitDone);
+    assert!(done(&known));
+    let without = Policies::default();
+    without.take_namespace(Event::InitDone);
+    without.do_not_exist();
+    assert!(done(&without));
+    let namespaced = Policies::default();
+    namespaced.are_not_watched();
+    assert!(done(&namespaced));
+}
+
+#[test]
+fn a_change_is_one_that_says_something_new() {
+    let policies = || vec![named("p", json!({"namespaceSelector": {}}))];
+    let known = listed(policies(), vec![labelled("cameras", json!({"a": "b"}))]);
+    let changes = known.changes();
+    let count = || *changes.borrow();
+    let before = count();
+    known.take_policy(Event::Init);
+    known.take_policy(Event::InitApply(policies().remove(0)));
+    assert_eq!(
+        known.verdict(&ingest(json!({})), |_| false),
+        Verdict::Permitted,
+        "a relist takes nothing away"
+    );
+    known.take_policy(Event::InitDone);
+    known.take_policy(Event::Apply(policies().remove(0)));
+    known.take_namespace(Event::Apply(labelled("cameras", json!({"a": "b"}))));
+    assert_eq!(count(), before, "a relist");
+    known.take_namespace(Event::Apply(labelled("cameras", json!({"a": "c"}))));
+    assert_eq!(count(), before + 1);
+    known.take_policy(Event::Delete(policies().remove(0)));
+    assert_eq!(count(), before + 2);
+    known.take_namespace(Event::Apply(labelled("cameras", json!({"a": "d"}))));
+    assert_eq!(count(), before + 2, "no policy goes by labels");
+}
+
+fn meta(namespace: &str, created: i64, uid: &str) -> kube::api::ObjectMeta {
+    let time = k8s_openapi::jiff::Timestamp::from_second(created).unwrap();
+    serde_json::from_value(
+        json!({"name": uid, "namespace": namespace, "uid": uid, "creationTimestamp": time.to_string()}),
+    )
+    .unwrap()
+}
+
+proptest! {
+    /// Of any objects exactly the oldest are permitted, and when one of them goes the next that is permitted is woken.
+    #[test]
+    fn the_oldest_are_permitted(created in prop::collection::vec((0i64..4, 0usize..2), 1..12), most in 0u32..6) {
+        let objects: Vec<_> = created
+            .iter()
+            .enumerate()
+            .map(|(index, (at, place))| meta(["a", "b"][*place], *at, &format!("u{index:02}")))
+            .collect();
+        let permitted = |objects: &[kube::api::ObjectMeta]| -> Vec<String> {
+            let within = |object: &&kube::api::ObjectMeta| {
+                object.namespace.as_deref() == Some("a") && !is_beyond(objects.iter(), object, most)
+            };
+            objects.iter().filter(within).map(|object| object.uid.clone().unwrap()).collect()
+        };
+        let before = permitted(&objects);
+        let there = objects.iter().filter(|object| object.namespace.as_deref() == Some("a")).count();
+        prop_assert_eq!(before.len(), there.min(most as usize));
+        for gone in objects.iter().filter(|object| object.namespace.as_deref() == Some("a")) {
+            let left: Vec<_> = objects.iter().filter(|object| object.uid != gone.uid).cloned().collect();
+            let new: Vec<_> = permitted(&left).into_iter().filter(|uid| !before.contains(uid)).collect();
+            // The cache may show it still.
+            let woken = last_permitted(objects.iter(), gone, most).and_then(|last| last.uid.clone());
+            prop_assert!(new.len() <= 1 && new.iter().all(|uid| Some(uid) == woken.as_ref()), "{new:?} {woken:?}");
+        }
+    }
+}
