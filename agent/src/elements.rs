@@ -23,33 +23,47 @@ pub enum PipelineError {
     State(#[from] gst::StateChangeError),
 }
 
-/// An element of Debian's packages that is not installed.
-fn missing(element: &'static str) -> PipelineError {
-    let package = match element {
-        "voaacenc" => "gstreamer1.0-plugins-bad",
-        "aacparse" => "gstreamer1.0-plugins-good",
-        _ => "gstreamer1.0-plugins-base",
-    };
-    let remedy = format!(
-        "install the Debian package {package} (`apt-get install {package}`), or set GST_PLUGIN_PATH to where the plugin is"
-    );
-    PipelineError::MissingElement { element, remedy }
+/// An element of one of Debian's packages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    /// Of its factory.
+    name: &'static str,
+    package: &'static str,
 }
 
-/// A new element, by factory name.
-pub(crate) fn make(element: &'static str) -> Result<gst::Element, PipelineError> {
-    gst::ElementFactory::make(element).build().map_err(|_| missing(element))
-}
+const CORE: &str = "libgstreamer1.0-0";
+const BASE: &str = "gstreamer1.0-plugins-base";
+const BAD: &str = "gstreamer1.0-plugins-bad";
 
-/// Checks that `elements` are installed.
-///
-/// # Errors
-///
-/// The first that is missing.
-pub(crate) fn check_installed(elements: &[&'static str]) -> Result<(), PipelineError> {
-    match elements.iter().find(|element| gst::ElementFactory::find(element).is_none()) {
-        Some(element) => Err(missing(element)),
-        None => Ok(()),
+pub(crate) const APPSRC: Kind = Kind { name: "appsrc", package: BASE };
+pub(crate) const CAPSFILTER: Kind = Kind { name: "capsfilter", package: CORE };
+pub(crate) const TEE: Kind = Kind { name: "tee", package: CORE };
+pub(crate) const OPUSDEC: Kind = Kind { name: "opusdec", package: BASE };
+pub(crate) const VOAACENC: Kind = Kind { name: "voaacenc", package: BAD };
+
+impl Kind {
+    /// A new one.
+    ///
+    /// # Errors
+    ///
+    /// It is not installed.
+    pub(crate) fn make(self) -> Result<gst::Element, PipelineError> {
+        gst::ElementFactory::make(self.name).build().map_err(|_| self.missing())
+    }
+
+    /// # Errors
+    ///
+    /// It is not installed.
+    pub(crate) fn check_installed(self) -> Result<(), PipelineError> {
+        gst::ElementFactory::find(self.name).map(drop).ok_or_else(|| self.missing())
+    }
+
+    fn missing(self) -> PipelineError {
+        let Self { name, package } = self;
+        let remedy = format!(
+            "install the Debian package {package} (`apt-get install {package}`), or set GST_PLUGIN_PATH to where the plugin is"
+        );
+        PipelineError::MissingElement { element: name, remedy }
     }
 }
 

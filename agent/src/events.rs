@@ -150,6 +150,7 @@ pub struct Events {
     pipelines_broken: Counter,
     media_task_panics: Counter,
     signaling_malformed: Counter,
+    pipeline_warnings: Counter,
 }
 
 impl Events {
@@ -202,6 +203,11 @@ impl Events {
             "signaling_frames_malformed",
             "Signaling frames that were no message",
             self.signaling_malformed.clone(),
+        );
+        registry.register(
+            "pipeline_warnings",
+            "Warnings of GStreamer elements, after which the pipeline went on",
+            self.pipeline_warnings.clone(),
         );
     }
 
@@ -301,7 +307,10 @@ impl Events {
                 self.pipelines_broken.inc();
                 tracing::error!(?retry_in, "the pipeline broke and is rebuilt: {message}");
             }
-            Event::PipelineWarning { message } => tracing::warn!("pipeline: {message}"),
+            Event::PipelineWarning { message } => {
+                let before = self.pipeline_warnings.inc();
+                warn_seldom!(before, "pipeline: {message}");
+            }
             Event::MediaTaskPanicked { message } => {
                 self.media_task_panics.inc();
                 tracing::error!("the task that receives media has panicked: {message}");

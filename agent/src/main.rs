@@ -14,7 +14,7 @@ use kvs_ingest_agent::session::{Session, Timing};
 use kvs_ingest_agent::settings::Settings;
 use kvs_ingest_agent::state::State;
 use kvs_ingest_agent::{bind, http, logging, pipeline, prepare};
-use kvs_ingest_api::SpoolSpec;
+use kvs_ingest_api::{AudioSpec, MediaSpec, SpoolSpec, VideoSpec};
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ async fn run(cli: Cli) -> Result<()> {
     // Two TLS providers may be in the graph; rustls panics when none is chosen.
     let _ = rustls::crypto::ring::default_provider().install_default();
     gst::init().context("GStreamer does not start")?;
-    pipeline::check_installed()?;
+    pipeline::check_installed(&settings.audio_codecs())?;
     let aws = settings.aws().await?;
     let outputs = output_configs(&cli, &settings)
         .into_iter()
@@ -119,14 +119,18 @@ fn session(settings: &Settings) -> Session {
 }
 
 fn driver_config(cli: &Cli, settings: &Settings, aws: &AwsContext, outputs: Outputs) -> DriverConfig {
-    let audio = &settings.media.audio;
+    // Of the media, all is taken: what is forgotten does not compile.
+    let MediaSpec { video, audio } = &settings.media;
+    // Which of them are offered, `video_codecs` and `audio_codecs` tell.
+    let VideoSpec { enabled: _, codecs: _, start_bitrate_kbps } = video;
+    let AudioSpec { enabled: _, codecs: _, aac_bitrate_kbps } = audio;
     DriverConfig {
         channel: settings.channel.clone(),
         create_channel: settings.create_channel,
         peer: PeerConfig {
             video: settings.video_codecs(),
             audio: settings.audio_codecs(),
-            start_bitrate_kbps: settings.media.video.start_bitrate_kbps,
+            start_bitrate_kbps: *start_bitrate_kbps,
             relay_only: settings.relay_only,
             ice_servers: Vec::new(),
             bind: bind::addresses(&cli.ice_bind, aws.has_custom_endpoint()),
@@ -139,7 +143,7 @@ fn driver_config(cli: &Cli, settings: &Settings, aws: &AwsContext, outputs: Outp
         },
         receive: ReceiveConfig {
             key_frame_interval: FRAGMENT,
-            aac_bitrate: i32::try_from(audio.aac_bitrate_kbps.saturating_mul(1000)).unwrap_or(64_000),
+            aac_bitrate: i32::try_from(aac_bitrate_kbps.saturating_mul(1000)).unwrap_or(64_000),
             retire_within: settings.deliver_within(),
             outputs,
             clock: {

@@ -13,7 +13,7 @@ RUN deploy/images/packages.sh agent
 COPY . .
 RUN cargo build --locked --profile ${PROFILE} --package kvs-ingest-agent \
     && deploy/images/rootfs.sh ${CARGO_TARGET_DIR}/${PROFILE}/kvs-ingest-agent \
-        coreelements app opus audioconvert audioresample audiorate audioparsers videoparsersbad voaacenc
+        coreelements app opus voaacenc
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="kvs-ingest agent" \

@@ -23,7 +23,7 @@ for package in $wanted; do
 done
 
 # Of the plugin packages a few files each are needed, and hardly any of the 600 MB that they depend on.
-plugins="gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad libgstreamer-plugins-bad1.0-0"
+plugins="gstreamer1.0-plugins-base gstreamer1.0-plugins-bad"
 # What dpkg does not know of them: rootfs.sh looks it up for the bill of materials.
 unpacked=/var/lib/kvs-ingest-plugins
 [ "$1" = agent ] && [ ! -d "$unpacked" ] || plugins=

@@ -64,6 +64,8 @@ pub struct AgentDefaults {
     pub ca_bundle: Option<CaBundleRef>,
     /// A Secret in the namespace of each object, whose keys `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` the agent gets.
     pub proxy_secret: Option<String>,
+    /// Seccomp profile on the nodes, relative to the folder of their kubelets; `None`: that of the runtime.
+    pub seccomp_profile: Option<String>,
 }
 
 impl AgentDefaults {
@@ -93,6 +95,7 @@ impl AgentDefaults {
             assigned_ids: false,
             ca_bundle: None,
             proxy_secret: None,
+            seccomp_profile: None,
         }
     }
 }
@@ -365,10 +368,7 @@ fn template(
                 run_as_user: own_id,
                 run_as_group: own_id,
                 fs_group: own_id,
-                seccomp_profile: Some(SeccompProfile {
-                    type_: "RuntimeDefault".to_owned(),
-                    localhost_profile: None,
-                }),
+                seccomp_profile: Some(seccomp_profile(defaults)),
                 ..PodSecurityContext::default()
             }),
             service_account_name: service_account_name.clone(),
@@ -393,6 +393,11 @@ fn template(
             ..PodSpec::default()
         }),
     }
+}
+
+fn seccomp_profile(defaults: &AgentDefaults) -> SeccompProfile {
+    let type_ = if defaults.seccomp_profile.is_some() { "Localhost" } else { "RuntimeDefault" };
+    SeccompProfile { type_: type_.to_owned(), localhost_profile: defaults.seccomp_profile.clone() }
 }
 
 /// The release's resources, with a memory limit that holds the buffer which the object asks for.

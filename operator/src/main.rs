@@ -39,6 +39,9 @@ struct Cli {
     /// Environment of every agent, NAME=VALUE; may be repeated
     #[arg(long, value_name = "NAME=VALUE")]
     agent_env: Vec<String>,
+    /// Seccomp profile of agents, a file in the folder of each node's kubelet; none: that of the container runtime
+    #[arg(long, env = "KVS_INGEST_AGENT_SECCOMP_PROFILE", value_name = "PATH")]
+    agent_seccomp_profile: Option<String>,
     /// Address on which agents serve /status and their probes; [::] is both families, and IPv4 alone without IPv6
     #[arg(long, env = "KVS_INGEST_AGENT_LISTEN", value_name = "ADDRESS", value_parser = every_address, default_value = "[::]")]
     agent_listen: IpAddr,
@@ -266,6 +269,15 @@ fn settings(cli: &Cli) -> Result<Settings> {
         };
     }
     settings.agents.env = env;
+    if let Some(path) = &cli.agent_seccomp_profile {
+        // What the API server would say of every Deployment.
+        if path.is_empty() || path.starts_with('/') || path.split('/').any(|part| part == "..") {
+            bail!(
+                "--agent-seccomp-profile {path:?} is not a path below the kubelet's folder seccomp, without .."
+            );
+        }
+    }
+    settings.agents.seccomp_profile.clone_from(&cli.agent_seccomp_profile);
     settings.agents.image_pull_policy = cli.agent_image_pull_policy.map(ImagePullPolicy::from);
     settings.agents.image_pull_secrets.clone_from(&cli.agent_image_pull_secrets);
     settings.agents.listen = cli.agent_listen;

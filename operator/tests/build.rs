@@ -118,6 +118,21 @@ fn only_what_the_agent_uses_changes_the_pod() {
 }
 
 #[test]
+fn a_profile_of_the_nodes_takes_the_place_of_the_runtimes() {
+    let profile = |defaults: &AgentDefaults| {
+        let built = build(&ingest(""), &resolved(), defaults, true).unwrap();
+        let pod = built.deployment.spec.unwrap().template.spec.unwrap();
+        let profile = pod.security_context.unwrap().seccomp_profile.unwrap();
+        (profile.type_, profile.localhost_profile)
+    };
+    let mut defaults = AgentDefaults::new("default", "agent:1");
+    assert_eq!(profile(&defaults), ("RuntimeDefault".to_owned(), None));
+    let path = Some("kvs-ingest/agent.json".to_owned());
+    defaults.seccomp_profile.clone_from(&path);
+    assert_eq!(profile(&defaults), ("Localhost".to_owned(), path));
+}
+
+#[test]
 fn how_an_image_is_pulled_is_the_objects_word_before_the_operators() {
     let mut defaults = AgentDefaults::new("default", "agent:1");
     defaults.image_pull_policy = Some(ImagePullPolicy::Never);

@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::ensure;
 use kvs_ingest_tests::agent::binary;
-use kvs_ingest_tests::master::clip::cached;
+use kvs_ingest_tests::master::clip::Noisy;
 use kvs_ingest_tests::stored;
 use kvs_ingest_tests::usage::Usage;
 use kvs_local::{AccessKey, Config, Server};
@@ -140,22 +139,15 @@ async fn run(clip: &Path, seconds: u64, world: Option<&World>) -> Cost {
     Cost { cpu: cpu * 60.0 / seconds as f64, peak }
 }
 
-/// Made once: a moving picture with so much noise that it has its bitrate.
 async fn clip(megabits: u64, seconds: u64) -> PathBuf {
-    cached(&format!("bench-720p30-{megabits}m-{seconds}s.mp4"), async |part| {
-        let bits = format!("{megabits}M");
-        let source = format!("testsrc2=size=1280x720:rate={RATE}:duration={seconds}");
-        let status = Command::new("ffmpeg")
-            .args(["-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i", &source])
-            .args(["-vf", "noise=alls=60:allf=t", "-c:v", "libx264", "-preset", "ultrafast"])
-            .args(["-pix_fmt", "yuv420p", "-bf", "0", "-g", "60", "-keyint_min", "60", "-sc_threshold", "0"])
-            .args(["-b:v", &bits, "-minrate", &bits, "-maxrate", &bits, "-bufsize", &bits, "-f", "mp4"])
-            .arg(part)
-            .stdin(Stdio::null())
-            .status();
-        ensure!(status.await?.success(), "ffmpeg cannot make a clip");
-        Ok(())
-    })
-    .await
-    .unwrap()
+    let clip = Noisy {
+        name: &format!("bench-720p30-{megabits}m-{seconds}s.mp4"),
+        size: "1280x720",
+        rate: RATE,
+        seconds,
+        noise: "noise=alls=60:allf=t",
+        group: 2 * RATE,
+        bits: &format!("{megabits}M"),
+    };
+    clip.file().await.unwrap()
 }

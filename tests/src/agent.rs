@@ -20,10 +20,7 @@ const POLL: Duration = Duration::from_millis(100);
 pub fn binary(name: &str) -> Result<PathBuf> {
     let folder = match std::env::var_os("KVS_INGEST_BIN_DIR") {
         Some(folder) => PathBuf::from(folder),
-        None => {
-            let test = std::env::current_exe()?;
-            test.ancestors().nth(2).context("a test binary lies in target/PROFILE/deps")?.to_owned()
-        }
+        None => own_folder()?,
     };
     let path = folder.join(name);
     if !path.exists() {
@@ -33,6 +30,20 @@ pub fn binary(name: &str) -> Result<PathBuf> {
         );
     }
     Ok(path)
+}
+
+/// Where cargo puts what belongs to this test.
+fn own_folder() -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    Ok(test.ancestors().nth(2).context("a test binary lies in target/PROFILE/deps")?.to_owned())
+}
+
+/// A command line that becomes `binary` under the seccomp profile of the agent's pods, where what that does not allow is
+/// fatal.
+fn confined(binary: &Path) -> Result<Command> {
+    let mut command = Command::new(own_folder()?.join("kvs-ingest-confined"));
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/seccomp/agent.json")).arg(binary);
+    Ok(command)
 }
 
 /// What an agent is started with.
@@ -59,15 +70,14 @@ pub struct AgentProcess {
 
 /// The command line and environment of an agent that sees nothing of this machine's own AWS configuration and proxies.
 pub fn command(settings: &AgentSettings<'_>) -> Result<(Command, PathBuf)> {
-    command_of(&binary("kvs-ingest-agent")?, settings)
+    complete(Command::new(binary("kvs-ingest-agent")?), settings)
 }
 
-/// As [`command`], of another build of the agent.
-fn command_of(binary: &Path, settings: &AgentSettings<'_>) -> Result<(Command, PathBuf)> {
+/// As [`command`], from a command that starts the agent.
+fn complete(mut command: Command, settings: &AgentSettings<'_>) -> Result<(Command, PathBuf)> {
     let manifest = settings.folder.join("ingest.yaml");
     std::fs::write(&manifest, settings.manifest)?;
     let log = settings.folder.join("agent.log");
-    let mut command = Command::new(binary);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("AWS_") || text.to_ascii_lowercase().ends_with("_proxy") {
@@ -93,14 +103,19 @@ fn command_of(binary: &Path, settings: &AgentSettings<'_>) -> Result<(Command, P
 }
 
 impl AgentProcess {
-    /// Starts the agent and waits for its first line, which holds the address of its HTTP server.
+    /// Starts the agent, as confined as its pods may be, and waits for its first line, which holds the address of its HTTP
+    /// server.
     pub async fn start(settings: &AgentSettings<'_>) -> Result<Self> {
-        Self::start_build(&binary("kvs-ingest-agent")?, settings).await
+        Self::start_command(confined(&binary("kvs-ingest-agent")?)?, settings).await
     }
 
-    /// As [`Self::start`], of another build of the agent.
+    /// As [`Self::start`], of another build of the agent, which is not confined.
     pub async fn start_build(binary: &Path, settings: &AgentSettings<'_>) -> Result<Self> {
-        let (mut command, log) = command_of(binary, settings)?;
+        Self::start_command(Command::new(binary), settings).await
+    }
+
+    async fn start_command(command: Command, settings: &AgentSettings<'_>) -> Result<Self> {
+        let (mut command, log) = complete(command, settings)?;
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(File::options().create(true).append(true).open(&log)?)

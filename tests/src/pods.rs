@@ -23,6 +23,8 @@ pub const DEADLINE: Duration = Duration::from_secs(120);
 pub const RELEASE: &str = "kvs-ingest";
 const ACCESS_KEY: &str = "AKIDPODS";
 const SECRET_KEY: &str = "pods-secret";
+/// Of the agents.
+pub const SECCOMP_PROFILE: &str = "kvs-ingest/agent.json";
 
 /// A cluster with a node, the chart installed and `kvs-local` in a pod. Set up once for all tests of a run.
 pub struct Stage {
@@ -43,8 +45,17 @@ impl Stage {
         let info = serde_json::from_slice(&std::fs::read(&path).with_context(|| path.clone())?)?;
         let mut stage = Self { info, kvs: String::new() };
         stage.kvs = stage.kvs_local().await?;
+        stage.put_seccomp_profile()?;
         stage.install(&[]).await?;
         Ok(stage)
+    }
+
+    /// Where the node's kubelet looks, as docs/install.md has an administrator do it.
+    fn put_seccomp_profile(&self) -> Result<()> {
+        let path = Path::new(self.text("dir")).join("kubelet/seccomp").join(SECCOMP_PROFILE);
+        std::fs::create_dir_all(path.parent().context("it has a folder")?)?;
+        std::fs::copy(repository().join("deploy/seccomp/agent.json"), path)?;
+        Ok(())
     }
 
     fn text(&self, field: &str) -> &str {
@@ -105,6 +116,7 @@ impl Stage {
             "agent": {
                 "image": {"repository": "localhost/kvs-ingest-agent", "tag": "dev"},
                 "env": {"AWS_ENDPOINT_URL": self.kvs},
+                "seccompProfile": SECCOMP_PROFILE,
             },
             "clusterName": "pods",
             "extraEnv": [

@@ -125,6 +125,21 @@ async fn a_missing_plugin_ends_with_the_package_to_install() {
     server.shutdown().await;
 }
 
+/// The other tests run the agent under its seccomp profile: that this holds something back is seen here.
+#[tokio::test]
+async fn what_the_profile_of_the_agent_does_not_name_is_fatal_here() {
+    let profile = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/seccomp/agent.json");
+    let run = async |program: &[&str]| {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_kvs-ingest-confined"));
+        command.arg(&profile).args(program).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().await.unwrap()
+    };
+    assert!(run(&["ls", "/"]).await.success());
+    const SIGSYS: i32 = 31;
+    let refused = run(&["unshare", "--user", "true"]).await;
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&refused), Some(SIGSYS), "{refused}");
+}
+
 /// Waits until a counter of `/metrics` is not zero; the name includes its labels.
 async fn counted(agent: &mut AgentProcess, counter: &str) {
     let until = tokio::time::Instant::now() + DEADLINE;

@@ -213,6 +213,7 @@ fn what_is_set_arrives() -> Result<()> {
         "--agent-image-pull-secrets=other",
         "--agent-env=AWS_ENDPOINT_URL=https://kvs.test:8443/?a=1,2",
         "--agent-env=NUMBER=17",
+        "--agent-seccomp-profile=kvs-ingest/agent.json",
         "--agent-env=HTTPS_PROXY=http://proxy.test:3128",
         "--agent-env=NO_PROXY=.test,10.0.0.0/8",
         "--agent-proxy-secret=proxy",

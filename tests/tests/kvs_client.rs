@@ -6,7 +6,10 @@ use std::time::Duration;
 use kvs::signaling::{
     IceCandidate, SignalingConfig, SignalingEvent, SignalingReceiver, SignalingRole, connect,
 };
-use kvs::{ChannelId, ClientId, ControlPlane, MediaStorage, NewStream, Role, StreamId, Tags, ice_servers};
+use kvs::{
+    ChannelId, ChannelInfo, ClientId, ControlPlane, MediaStorage, NewStream, Role, StreamId, StreamInfo,
+    Tags, ice_servers,
+};
 use kvs_aws::{AwsContext, ErrorClass};
 use kvs_local::{AccessKey, Config, Server};
 use tempfile::TempDir;
@@ -39,6 +42,18 @@ async fn next(receiver: &mut SignalingReceiver) -> SignalingEvent {
     timeout(DEADLINE, receiver.recv()).await.expect("an event in time").expect("not closed")
 }
 
+/// A channel of this name, made if there is none.
+async fn channel(control: &ControlPlane, name: &str) -> ChannelInfo {
+    let id = ChannelId::Name(name.parse().unwrap());
+    control.find_or_create_channel(&id, Some(&Tags::new())).await.unwrap().info
+}
+
+/// A stream of this name, made if there is none.
+async fn stream(control: &ControlPlane, name: &str, new: &NewStream) -> StreamInfo {
+    let id = StreamId::Name(name.parse().unwrap());
+    control.find_or_create_stream(&id, Some(new)).await.unwrap().info
+}
+
 #[tokio::test]
 async fn channels_and_streams_are_made_found_and_missed() {
     let (server, _folder) = local().await;
@@ -48,14 +63,14 @@ async fn channels_and_streams_are_made_found_and_missed() {
     assert_eq!(error.class, ErrorClass::NotFound);
     assert!(error.to_string().contains("channel door"), "{error}");
 
-    let created = control.create_channel(&"door".parse().unwrap(), &Tags::new()).await.unwrap();
+    let created = channel(&control, "door").await;
     // A second time is as good as the first.
-    assert_eq!(control.create_channel(&"door".parse().unwrap(), &Tags::new()).await.unwrap(), created);
+    assert_eq!(channel(&control, "door").await, created);
     assert_eq!(control.describe_channel(&ChannelId::Arn(created.arn.clone())).await.unwrap(), created);
     assert_eq!(created.message_ttl, Duration::from_secs(60));
     assert_eq!(control.media_storage(&created.arn).await.unwrap(), MediaStorage::Disabled);
 
-    let stream = control.create_stream(&"door".parse().unwrap(), &day()).await.unwrap();
+    let stream = stream(&control, "door", &day()).await;
     assert_eq!((stream.retention_hours, stream.active), (24, true));
     let endpoint = control.put_media_endpoint(&StreamId::Arn(stream.arn)).await.unwrap();
     assert_eq!(endpoint.as_str().trim_end_matches('/'), server.url());
@@ -99,7 +114,7 @@ async fn what_was_made_is_tagged_changed_and_deleted() {
 async fn a_wrong_secret_is_access_denied_everywhere() {
     let (server, _folder) = local().await;
     let good = ControlPlane::new(&context(&server, "secret").await);
-    let channel = good.create_channel(&"door".parse().unwrap(), &Tags::new()).await.unwrap();
+    let channel = channel(&good, "door").await;
     let wrong = context(&server, "wrong").await;
     let error =
         ControlPlane::new(&wrong).describe_channel(&ChannelId::Arn(channel.arn.clone())).await.unwrap_err();
@@ -118,7 +133,7 @@ async fn an_offer_waits_for_the_master_and_the_answer_comes_back() {
     let (server, _folder) = local().await;
     let context = context(&server, "secret").await;
     let control = ControlPlane::new(&context);
-    let channel = control.create_channel(&"door".parse().unwrap(), &Tags::new()).await.unwrap();
+    let channel = channel(&control, "door").await;
     let endpoints = control.channel_endpoints(&channel.arn, Role::Viewer).await.unwrap();
     let client_id = ClientId::generate("test");
     let role = SignalingRole::Viewer { client_id: client_id.clone() };
@@ -179,8 +194,8 @@ async fn media_storage_is_reported_with_its_stream() {
     let (server, _folder) = local().await;
     let context = context(&server, "secret").await;
     let control = ControlPlane::new(&context);
-    let channel = control.create_channel(&"door".parse().unwrap(), &Tags::new()).await.unwrap();
-    let stream = control.create_stream(&"door".parse().unwrap(), &day()).await.unwrap();
+    let channel = channel(&control, "door").await;
+    let stream = stream(&control, "door", &day()).await;
     let configuration = MediaStorageConfiguration::builder()
         .status(MediaStorageConfigurationStatus::Enabled)
         .stream_arn(stream.arn.as_str())
@@ -203,7 +218,7 @@ async fn ice_servers_are_a_turn_server_with_time_limited_credentials() {
     let (server, _folder) = local().await;
     let context = context(&server, "secret").await;
     let control = ControlPlane::new(&context);
-    let channel = control.create_channel(&"door".parse().unwrap(), &Tags::new()).await.unwrap();
+    let channel = channel(&control, "door").await;
     let endpoints = control.channel_endpoints(&channel.arn, Role::Viewer).await.unwrap();
     let servers =
         ice_servers(&context, &endpoints.https, &channel.arn, &ClientId::generate("test")).await.unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_kinesisvideo::types::{MediaStorageConfiguration, MediaStorageConfigurationStatus};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kvs::{ChannelId, ControlPlane, NewStream, StreamId, Tags};
+use kvs::{ChannelId, ChannelInfo, ControlPlane, NewStream, StreamId, StreamInfo, Tags};
 use kvs_aws::{AwsContext, ErrorClass};
 use kvs_ingest_tests::http::post_json;
 use kvs_ingest_tests::kubernetes::{REGION, World, condition, merge, says};
@@ -29,6 +29,18 @@ async fn context(world: &World) -> AwsContext {
 
 async fn aws(world: &World) -> ControlPlane {
     ControlPlane::new(&context(world).await)
+}
+
+/// A channel of this name, made if there is none.
+async fn channel(control: &ControlPlane, name: &str) -> ChannelInfo {
+    let id = ChannelId::Name(name.parse().unwrap());
+    control.find_or_create_channel(&id, Some(&Tags::new())).await.unwrap().info
+}
+
+/// A stream of this name, made if there is none.
+async fn stream(control: &ControlPlane, name: &str, new: &NewStream) -> StreamInfo {
+    let id = StreamId::Name(name.parse().unwrap());
+    control.find_or_create_stream(&id, Some(new)).await.unwrap().info
 }
 
 /// Waits until the operator has had nothing to do for a while, then says how often it has written so far.
@@ -586,9 +598,9 @@ async fn what_is_missing_is_found_when_somebody_creates_it() {
             .unwrap()
             .contains("spec.channel.createIfMissing")
     );
-    aws.create_channel(&"found".parse().unwrap(), &Tags::new()).await.unwrap();
+    channel(&aws, "found").await;
     let day = NewStream { retention_hours: 24, ..NewStream::default() };
-    aws.create_stream(&"found".parse().unwrap(), &day).await.unwrap();
+    stream(&aws, "found", &day).await;
     let found = world.says("found", "StreamResolved", "True", "Found").await.unwrap();
     assert_eq!(found["status"]["stream"]["retentionHours"], 24);
     assert!(found["status"]["stream"]["created"].is_null());
@@ -614,9 +626,9 @@ async fn media_storage_on_the_channel_is_in_the_way() {
     let world = World::new("storage").await.unwrap();
     let aws = aws(&world).await;
     let _operator = world.operator("one", &[]).await.unwrap();
-    let made = aws.create_channel(&"stored".parse().unwrap(), &Tags::new()).await.unwrap();
+    let made = channel(&aws, "stored").await;
     let day = NewStream { retention_hours: 24, ..NewStream::default() };
-    let into = aws.create_stream(&"storage".parse().unwrap(), &day).await.unwrap();
+    let into = stream(&aws, "storage", &day).await;
     let configuration = MediaStorageConfiguration::builder()
         .status(MediaStorageConfigurationStatus::Enabled)
         .stream_arn(into.arn.as_str())
@@ -723,7 +735,7 @@ async fn only_what_the_operator_created_is_deleted() {
     let aws = aws(&world).await;
     let _operator = world.operator("one", &[]).await.unwrap();
     let day = NewStream { retention_hours: 24, ..NewStream::default() };
-    aws.create_stream(&"deleted".parse().unwrap(), &day).await.unwrap();
+    stream(&aws, "deleted", &day).await;
     world.create(world.manifest("deleted", json!({"deletionPolicy": "Delete"}))).await.unwrap();
     let found = world.says("deleted", "ChannelResolved", "True", "Created").await.unwrap();
     assert!(has_finalizer(&found), "{found:#}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kvs_ingest_tests::kubernetes::condition;
 use kvs_ingest_tests::master::Master;
-use kvs_ingest_tests::pods::{DEADLINE, RELEASE, Room, Stage};
+use kvs_ingest_tests::pods::{DEADLINE, RELEASE, Room, SECCOMP_PROFILE, Stage};
 use kvs_ingest_tests::stored::{most_is_there, nothing_lost};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -54,6 +54,9 @@ async fn a_first_object_is_stored_and_a_camera_may_come_later() {
     let master = room.master(NAME).await.unwrap();
     flowing(&room).await;
     room.persisted(NAME, SOME).await.unwrap();
+    let path = "jsonpath={.items[0].spec.securityContext.seccompProfile.localhostProfile}";
+    let profile = room.stage.kubectl(&["-n", "pods-first", "get", "pods", "-o", path]).await.unwrap();
+    assert_eq!(profile, SECCOMP_PROFILE);
     let table = room.stage.kubectl(&["-n", "pods-first", "get", "kvsi", "-o", "wide"]).await.unwrap();
     assert!(table.contains("Streaming") && table.contains("pods-first-door"), "{table}");
     all_of_one_session(&room, &master).await;

@@ -68,7 +68,8 @@ fn operator(objects: u32) -> Result<ExitCode> {
 }
 
 fn kvssink(seconds: u32) -> Result<ExitCode> {
-    packages::ensure(&[packages::Group::Build, packages::Group::Media])?;
+    // Its clip comes out of an MP4.
+    packages::ensure(&[packages::Group::Build, packages::Group::Media, packages::Group::Test])?;
     run_command(cargo().args(["build", "--locked", "--release", "-p", "gst-plugin-kvssink"]))?;
     run_command(
         cargo()

@@ -258,31 +258,20 @@ mod tests {
         receiver: "the server",
     };
 
-    fn streaming() -> View {
-        View {
-            phase: Phase::Streaming,
-            reason: Reason::Streaming,
-            message: "media flows".to_owned(),
-            signaling: true,
-            authenticated: true,
-            client_id: "c".to_owned(),
-        }
-    }
-
     fn said(delivery: &Delivery, now: Instant) -> View {
-        view(streaming(), [delivery].into_iter(), now)
+        view(View::streaming(), [delivery].into_iter(), now)
     }
 
     #[test]
     fn an_obstacle_that_lasts_is_told_until_something_is_delivered() {
         let (delivery, start) = (Delivery::new(WORDS), Instant::now());
         delivery.obstructed(Obstacle::Denied, "error 403".to_owned(), start);
-        assert_eq!(said(&delivery, start), streaming());
+        assert_eq!(said(&delivery, start), View::streaming());
         let view = said(&delivery, start + PATIENCE);
         assert_eq!((view.phase, view.reason.as_str()), (Phase::Failed, "AccessDenied"));
         assert_eq!(view.message, "media arrives and waits, because the server does not take it: error 403");
         delivery.delivered();
-        assert_eq!(said(&delivery, start + PATIENCE), streaming());
+        assert_eq!(said(&delivery, start + PATIENCE), View::streaming());
     }
 
     #[test]
@@ -301,10 +290,10 @@ mod tests {
     fn an_obstacle_is_not_told_before_media_has_flowed_for_a_while() {
         let (delivery, start) = (Delivery::new(WORDS), Instant::now());
         delivery.obstructed(Obstacle::Denied, "error 403".to_owned(), start);
-        let waiting = View { phase: Phase::WaitingForMaster, ..streaming() };
+        let waiting = View { phase: Phase::WaitingForMaster, ..View::streaming() };
         let told = view(waiting.clone(), [&delivery].into_iter(), start + PATIENCE);
         assert_eq!(told, waiting);
-        assert_eq!(said(&delivery, start + 2 * PATIENCE - Duration::from_secs(1)), streaming());
+        assert_eq!(said(&delivery, start + 2 * PATIENCE - Duration::from_secs(1)), View::streaming());
         assert_eq!(said(&delivery, start + 2 * PATIENCE).reason.as_str(), "AccessDenied");
     }
 
@@ -313,7 +302,7 @@ mod tests {
         let (one, other, start) = (Delivery::new(WORDS), Delivery::new(WORDS), Instant::now());
         one.obstructed(Obstacle::Refused, "no such stream".to_owned(), start);
         other.obstructed(Obstacle::Interrupted, "error 503".to_owned(), start);
-        let told = |now| view(streaming(), [&one, &other].into_iter(), now).reason.as_str();
+        let told = |now| view(View::streaming(), [&one, &other].into_iter(), now).reason.as_str();
         assert_eq!(told(start + PATIENCE), "LiveRefused");
         one.delivered();
         assert_eq!(told(start + PATIENCE), "LiveInterrupted");

@@ -9,6 +9,7 @@ pub mod kvssink;
 mod output;
 mod set;
 
+pub use crate::elements::PipelineError;
 pub use config::OutputConfig;
 pub use delivery::{Delivery, Obstacle, Words};
 pub use output::{Inlets, NotReady, Output};

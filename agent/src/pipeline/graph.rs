@@ -1,8 +1,8 @@
 //! One GStreamer pipeline for one set of tracks.
 
-use super::audio::{RATE, Retime, RetimeFigures};
+use super::audio::{Decoder, ENCODER, RATE, Retime, RetimeFigures};
 use super::backlog::Backlog;
-use crate::elements::{self, PipelineError, make, request_pad, set};
+use crate::elements::{APPSRC, CAPSFILTER, PipelineError, TEE, request_pad, set};
 use crate::outputs::Outputs;
 use crate::tracks::Tracks;
 use gst::prelude::*;
@@ -16,15 +16,12 @@ use tokio::sync::mpsc;
 /// are dropped and counted.
 const VIDEO_QUEUE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Opus packets that may wait: about twenty minutes. When it is full they are dropped and counted, and the hole is
+/// Audio packets that may wait: of Opus about twenty minutes. When it is full they are dropped and counted, and the hole is
 /// filled.
 const AUDIO_QUEUE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Silence reaches this far beyond the newest picture at most.
 const AHEAD: Duration = Duration::from_millis(300);
-
-/// Opus conceals at most 120 ms at a time.
-const CONCEALED: Duration = Duration::from_millis(60);
 
 /// A longer gap is a pause of everything, and is left empty.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -32,7 +29,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// Silence reaches this far beyond the last picture: a frame of AAC, and what the delays of the codecs leave.
 const LAST_SOUND: Duration = Duration::from_millis(40);
 
-/// Opus packets go into the pipeline together, so many of them, of so long at most: each time its threads wake up costs more
+/// Audio packets go into the pipeline together, so many of them, of so long at most: each time its threads wake up costs more
 /// than decoding and encoding a packet does.
 const TOGETHER: usize = 8;
 const TOGETHER_FOR: Duration = Duration::from_millis(100);
@@ -74,13 +71,16 @@ impl SoundFigures {
     }
 }
 
-/// Checks that everything a pipeline is made of is installed, beside what its outputs are made of.
+/// Checks that everything a pipeline of these codecs is made of is installed, beside what its outputs are made of. Video
+/// takes no element of its own.
 ///
 /// # Errors
 ///
 /// The first element that is missing.
-pub fn check_installed() -> Result<(), PipelineError> {
-    elements::check_installed(&["appsrc", "capsfilter", "h264parse", "opusdec", "voaacenc", "aacparse"])
+pub fn check_installed(audio: &[AudioCodec]) -> Result<(), PipelineError> {
+    let decoders = audio.iter().map(|codec| Decoder::of(*codec).element);
+    let others = [APPSRC, CAPSFILTER, TEE].into_iter().chain((!audio.is_empty()).then_some(ENCODER));
+    others.chain(decoders).try_for_each(|element| element.check_installed())
 }
 
 pub struct Graph {
@@ -93,7 +93,7 @@ pub struct Graph {
     last_picture: Option<SystemTime>,
     /// A picture is presented before one that came before it.
     reorders: bool,
-    /// Opus packets that go in together, and the capture time of the first.
+    /// Audio packets that go in together, and the capture time of the first.
     sounds: Option<(gst::BufferList, SystemTime)>,
     /// Up to where there is sound, or silence in its place.
     sound_end: Option<SystemTime>,
@@ -129,8 +129,8 @@ impl Graph {
         let audio = match (tracks.audio, &audio_inlets[..]) {
             (None, _) | (_, []) => None,
             (Some(codec), inlets) => {
-                let retimed = Arc::clone(&retimed);
-                Some(audio_branch(&pipeline, codec, inlets, aac_bitrate, tracks.stereo, retimed)?)
+                let (decoder, retimed) = (Decoder::of(codec), Arc::clone(&retimed));
+                Some(audio_branch(&pipeline, decoder, inlets, aac_bitrate, tracks.stereo, retimed)?)
             }
         };
         if let Some(bus) = pipeline.bus() {
@@ -246,11 +246,12 @@ impl Graph {
         self.conceal(at, duration);
     }
 
-    /// Lets Opus conceal a gap, which fades to silence.
+    /// Lets the decoder conceal a gap, which fades to silence.
     fn conceal(&self, mut at: SystemTime, mut duration: Duration) {
-        let Some(source) = &self.audio else { return };
+        let (Some(source), Some(codec)) = (&self.audio, self.tracks.audio) else { return };
+        let conceals = Decoder::of(codec).conceals;
         while !duration.is_zero() {
-            let piece = duration.min(CONCEALED);
+            let piece = duration.min(conceals);
             let event = gst::event::Gap::builder(clock_time(at)).duration(Some(nanoseconds(piece))).build();
             source.send_event(event);
             (at, duration) = (at + piece, duration - piece);
@@ -325,51 +326,33 @@ fn video_caps(parameters: &VideoParameters) -> gst::Caps {
         .build()
 }
 
-/// The caps of audio packets as they are handed in, and the element that decodes them.
-fn decoder(codec: AudioCodec, channels: i32) -> Result<(gst::Caps, gst::Element), PipelineError> {
-    match codec {
-        AudioCodec::Opus => {
-            let caps = gst::Caps::builder("audio/x-opus")
-                .field("channel-mapping-family", 0i32)
-                .field("channels", channels)
-                .field("rate", RATE as i32)
-                .build();
-            let decode = make("opusdec")?;
-            // It conceals what gaps stand for.
-            set(&decode, "plc", true)?;
-            Ok((caps, decode))
-        }
-    }
-}
-
 fn audio_branch(
     pipeline: &gst::Pipeline,
-    codec: AudioCodec,
+    decoder: Decoder,
     inlets: &[gst::Pad],
     aac_bitrate: i32,
     stereo: bool,
     retimed: Arc<Mutex<RetimeFigures>>,
 ) -> Result<gst_app::AppSrc, PipelineError> {
     let channels = if stereo { 2i32 } else { 1i32 };
-    let (caps, decode) = decoder(codec, channels)?;
+    let (caps, decode) = decoder.make(channels)?;
     let source = source(Some(&caps));
-    let pin = make("capsfilter")?;
+    let pin = CAPSFILTER.make()?;
     set(
         &pin,
         "caps",
         gst::Caps::builder("audio/x-raw").field("rate", RATE as i32).field("channels", channels).build(),
     )?;
-    let retime = Retime::new(retimed).upcast();
-    let encode = make("voaacenc")?;
+    let retime = Retime::new(decoder, retimed).upcast();
+    let encode = ENCODER.make()?;
     set(&encode, "bitrate", aac_bitrate)?;
-    let parse = make("aacparse")?;
-    let filter = make("capsfilter")?;
+    let filter = CAPSFILTER.make()?;
     set(
         &filter,
         "caps",
         gst::Caps::builder("audio/mpeg").field("mpegversion", 4i32).field("stream-format", "raw").build(),
     )?;
-    link(pipeline, &source, &[decode, pin, retime, encode, parse, filter], inlets)?;
+    link(pipeline, &source, &[decode, pin, retime, encode, filter], inlets)?;
     Ok(source)
 }
 
@@ -420,7 +403,7 @@ fn link(
         })?;
         return connect(&outlet, inlet);
     }
-    let tee = make("tee")?;
+    let tee = TEE.make()?;
     pipeline.add(&tee)?;
     last.link(&tee)?;
     inlets.iter().try_for_each(|inlet| connect(&request_pad(&tee, "src_%u")?, inlet))

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! appsrc ! output
-//! appsrc ! opusdec ! retime ! voaacenc ! aacparse ! output
+//! appsrc ! opusdec ! retime ! voaacenc ! output
 //! ```
 //!
 //! Several outputs share one pipeline: the last element of each branch goes to all of them through a `tee`. Buffers carry
@@ -16,6 +16,8 @@ mod graph;
 mod pipelines;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod untrusted;
 
 pub use graph::{SoundFigures, check_installed};
 pub use pipelines::{PipelineEvent, PipelineFigures, Pipelines};

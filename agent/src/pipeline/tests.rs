@@ -3,7 +3,7 @@
 
 use super::graph::GraphEvent;
 use super::*;
-use crate::elements::{PipelineError, make, request_pad};
+use crate::elements::{PipelineError, request_pad};
 use crate::outputs::{Delivery, Inlets, NotReady, Output, Outputs, Words};
 use crate::tracks::Tracks;
 use async_trait::async_trait;
@@ -53,6 +53,7 @@ impl Output for Files {
     }
 
     fn attach(&self, pipeline: &gst::Pipeline, tracks: Tracks) -> Result<Inlets, PipelineError> {
+        let make = |name: &str| gst::ElementFactory::make(name).build();
         let mux = make("matroskamux")?;
         // As kvssink, it does not wait for a track that is late.
         let file = make("filesink")?;
@@ -90,9 +91,9 @@ impl Output for Files {
 }
 
 /// Bytes, and of an IDR what a decoder must know.
-type Unit = (bytes::Bytes, Option<VideoParameters>);
+pub(super) type Unit = (bytes::Bytes, Option<VideoParameters>);
 
-fn encode(description: &str) -> Vec<Unit> {
+pub(super) fn encode(description: &str) -> Vec<Unit> {
     let pipeline = gst::parse::launch(&format!("{description} ! appsink name=out sync=false"))
         .unwrap()
         .downcast::<gst::Pipeline>()
@@ -174,7 +175,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         gst::init().unwrap();
-        check_installed().unwrap();
+        check_installed(&[AudioCodec::Opus]).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let files = Files::new(folder.path());
         Self { folder, files, start: SystemTime::now(), now: Instant::now() }

@@ -24,3 +24,18 @@ pub struct Missing {
     /// How each track stands, for a person.
     pub message: String,
 }
+
+#[cfg(test)]
+impl View {
+    /// Of a session whose media flows.
+    pub(crate) fn streaming() -> Self {
+        Self {
+            phase: Phase::Streaming,
+            reason: Reason::Streaming,
+            message: "media flows".to_owned(),
+            signaling: true,
+            authenticated: true,
+            client_id: "c".to_owned(),
+        }
+    }
+}

@@ -8,6 +8,9 @@
 {{- range $name, $value := .Values.agent.env }}
 - {{ printf "--agent-env=%s=%v" $name $value | quote }}
 {{- end }}
+{{- with .Values.agent.seccompProfile }}
+- {{ printf "--agent-seccomp-profile=%s" . | quote }}
+{{- end }}
 {{- range $name, $value := include "kvs-ingest.proxy" . | fromYaml }}
 {{- if hasKey $.Values.agent.env $name }}
 {{- fail (printf "agent.env.%s and proxy are both set: one of them must go" $name) }}

@@ -170,28 +170,29 @@ async fn what_someone_else_created_meanwhile_is_as_good() {
             assert!(request.body.contains(r#""DataRetentionInHours":24"#), "{}", request.body);
             error(400, "ResourceInUseException", "exists")
         }
-        (_, 1) => error(404, "ResourceNotFoundException", "not yet"),
-        (_, 2) => ok(stream_info("CREATING")),
+        (_, 0 | 2) => error(404, "ResourceNotFoundException", "not yet"),
+        (_, 3) => ok(stream_info("CREATING")),
         _ => ok(stream_info("ACTIVE")),
     })
     .await;
-    let info = control(&server.url).await.create_stream(&"door".parse().unwrap(), &day()).await.unwrap();
+    let found = control(&server.url).await.find_or_create_stream(&stream(), Some(&day())).await.unwrap();
+    let info = found.info;
     assert_eq!((info.name.as_str(), info.retention_hours, info.active), ("door", 24, true));
-    assert_eq!(server.requests().len(), 4);
+    assert_eq!((found.created, server.requests().len()), (false, 5));
 }
 
 #[tokio::test]
 async fn a_channel_is_created_and_waited_for() {
     let server = Server::start(|request, number| match (request.path.as_str(), number) {
         ("/createSignalingChannel", _) => ok(format!(r#"{{"ChannelARN":"{CHANNEL}"}}"#)),
-        (_, 1) => ok(channel_info("CREATING")),
+        (_, 0) => error(404, "ResourceNotFoundException", "no"),
+        (_, 2) => ok(channel_info("CREATING")),
         _ => ok(channel_info("ACTIVE")),
     })
     .await;
-    let info =
-        control(&server.url).await.create_channel(&"door".parse().unwrap(), &Tags::new()).await.unwrap();
-    assert_eq!((info.arn.as_str(), info.active), (CHANNEL, true));
-    assert_eq!(server.requests().len(), 3);
+    let found = control(&server.url).await.find_or_create_channel(&door(), Some(&Tags::new())).await.unwrap();
+    assert_eq!((found.info.arn.as_str(), found.info.active, found.created), (CHANNEL, true, true));
+    assert_eq!(server.requests().len(), 4);
 }
 
 /// As the agent and kvssink start: two of them, at the same time.
@@ -243,10 +244,15 @@ async fn what_is_missing_and_not_to_be_created_is_missing() {
 
 #[tokio::test]
 async fn who_may_not_create_is_told_at_once() {
-    let server = Server::start(|_, _| error(403, "AccessDeniedException", "not authorized")).await;
-    let error = control(&server.url).await.create_stream(&"door".parse().unwrap(), &day()).await.unwrap_err();
+    let server = Server::start(|request, _| match request.path.as_str() {
+        "/createStream" => error(403, "AccessDeniedException", "not authorized"),
+        _ => error(404, "ResourceNotFoundException", "no"),
+    })
+    .await;
+    let control = control(&server.url).await;
+    let error = control.find_or_create_stream(&stream(), Some(&day())).await.unwrap_err();
     assert_eq!((error.operation, error.class), ("CreateStream", ErrorClass::AccessDenied));
-    assert_eq!(server.requests().len(), 1);
+    assert_eq!(server.requests().len(), 2);
 }
 
 #[tokio::test]

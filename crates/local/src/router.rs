@@ -17,7 +17,7 @@ use crate::{
     faults, ice, putmedia, request_log, signaling,
 };
 
-/// The operations of the service that are not here. `docs/kvs-local.md` names them too.
+/// The operations of the service that are not here. `docs/kvs-local.md` names them for people; tests keep the two the same.
 const MISSING: [(&str, &str); 17] = [
     ("/deleteEdgeConfiguration", "DeleteEdgeConfiguration"),
     ("/describeEdgeConfiguration", "DescribeEdgeConfiguration"),
@@ -77,4 +77,18 @@ async fn unknown(State(app): State<Arc<App>>, method: Method, uri: Uri) -> Respo
         None => format!("No operation at {method} {}", uri.path()),
     };
     ServiceError::new(ErrorKind::UnknownOperation, message).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The other way round, `tests/control.rs` calls what the page names.
+    #[test]
+    fn the_page_names_what_is_missing() {
+        let page = include_str!("../../../docs/kvs-local.md");
+        for (path, name) in MISSING {
+            assert!(page.contains(&format!("`{name}`")), "docs/kvs-local.md does not name {name} ({path})");
+        }
+    }
 }

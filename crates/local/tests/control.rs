@@ -368,26 +368,9 @@ async fn a_path_without_an_operation_is_not_found() {
 #[tokio::test]
 async fn missing_operations_are_named() {
     let kvs = start(|_| ()).await;
-    let docs = include_str!("../../../docs/kvs-local.md");
-    for operation in [
-        "GetClip",
-        "GetImages",
-        "GetHLSStreamingSessionURL",
-        "GetDASHStreamingSessionURL",
-        "JoinStorageSession",
-        "JoinStorageSessionAsViewer",
-        "StartEdgeConfigurationUpdate",
-        "DescribeEdgeConfiguration",
-        "DeleteEdgeConfiguration",
-        "ListEdgeAgentConfigurations",
-        "DescribeImageGenerationConfiguration",
-        "UpdateImageGenerationConfiguration",
-        "DescribeNotificationConfiguration",
-        "UpdateNotificationConfiguration",
-        "DescribeStreamStorageConfiguration",
-        "UpdateStreamStorageConfiguration",
-        "SendAlexaOfferToMaster",
-    ] {
+    let documented = documented_as_missing();
+    assert!(documented.len() >= 10, "{documented:?}");
+    for operation in documented {
         let path = match operation {
             "SendAlexaOfferToMaster" => "/v1/send-alexa-offer-to-master".to_owned(),
             _ => format!("/{}{}", operation[..1].to_lowercase(), &operation[1..]),
@@ -396,8 +379,22 @@ async fn missing_operations_are_named() {
         assert_eq!(reply.header("x-amzn-errortype"), Some("UnknownOperationException"), "{operation}");
         let message = reply.json()["Message"].as_str().unwrap().to_owned();
         assert!(message.ends_with(&format!("the operation {operation}.")), "{message}");
-        assert!(docs.contains(&format!("`{operation}`")), "docs/kvs-local.md does not name {operation}");
     }
+}
+
+/// In the table of docs/kvs-local.md each row has what is missing, and then, as a sentence of its own, what helps.
+fn documented_as_missing() -> Vec<&'static str> {
+    let page = include_str!("../../../docs/kvs-local.md");
+    let section = page.split_once("## What it does not have").expect("the section").1;
+    let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
+    let rows = section.lines().filter(|line| line.starts_with('|'));
+    let cells = rows.filter_map(|row| row.trim_matches(['|', ' ']).split_once(" | "));
+    cells
+        .flat_map(|(_, cell)| {
+            let names = cell.split_once(". ").map_or(cell, |(names, _)| names);
+            names.split('`').skip(1).step_by(2)
+        })
+        .collect()
 }
 
 /// A token goes on with the list that it was given in, and with no other.

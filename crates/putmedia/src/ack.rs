@@ -31,7 +31,7 @@ pub enum AckKind {
     Persisted,
     /// The fragment or the session failed.
     Error {
-        /// Numeric id, see [`remedy`](crate::remedy). 0 when there was none.
+        /// Numeric id, 4000 to 5001 are documented. 0 when there was none.
         id: u32,
         /// The service's name of the error, possibly empty.
         code: String,

@@ -2,7 +2,7 @@
 
 /// What to do about a failed fragment or session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Remedy {
+pub(crate) enum Remedy {
     /// The fragment will never be accepted: drop it, go on with the next in a new session.
     SkipFragment,
     /// Nothing is wrong with the fragment: send it again in a new session.
@@ -14,7 +14,7 @@ pub enum Remedy {
 }
 
 /// The remedy for an `ErrorId`. An unknown id is taken as passing: resend, with growing backoff.
-pub fn remedy(id: u32) -> Remedy {
+pub(crate) fn remedy(id: u32) -> Remedy {
     match id {
         // Too large, too long, not monotonic, not Matroska, of a time that cannot be (the clock was wrong, and is
         // right by now), too many tags, a track without frames.

@@ -56,7 +56,6 @@ pub mod transport;
 
 pub use ack::{Ack, AckKind, AckParser};
 pub use backoff::Backoff;
-pub use error_id::{Remedy, remedy};
 pub use fragment_event::{EventRefused, FragmentEvent};
 pub use frame::{Frame, MediaTime};
 pub use host_clock::HostClock;

@@ -411,9 +411,11 @@ impl Resource for ResolvedStream {
         let stream = &spec.stream;
         let new = NewStream {
             retention_hours: stream.retention_hours_or_default(),
+            // H.264 and AAC: what agents store.
+            media_type: None,
+            device_name: None,
             kms_key_id: stream.kms_key_id.clone(),
             tags: tags.clone(),
-            ..NewStream::default()
         };
         control.begin_stream(name, &new).await
     }

@@ -60,7 +60,7 @@ pub fn cache() -> Result<PathBuf> {
 
 /// A file in the cache that `make` writes, unless an earlier run or another test did. Tests run side by side: each writes a
 /// part of its own, and the rename is atomic, so that nobody ever reads half of a file.
-pub async fn cached(name: &str, make: impl AsyncFnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+pub(crate) async fn cached(name: &str, make: impl AsyncFnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     static PARTS: AtomicU32 = AtomicU32::new(0);
     let path = cache()?.join(name);
     if !path.exists() {
@@ -70,6 +70,37 @@ pub async fn cached(name: &str, make: impl AsyncFnOnce(&Path) -> Result<()>) -> 
         fs::rename(&part, &path)?;
     }
     Ok(path)
+}
+
+/// A file of H.264 that moves and has so much noise that it has its bitrate.
+pub struct Noisy<'a> {
+    /// In the cache, `.mp4`.
+    pub name: &'a str,
+    /// `1280x720`.
+    pub size: &'a str,
+    /// Frames a second.
+    pub rate: u64,
+    pub seconds: u64,
+    /// ffmpeg's filter.
+    pub noise: &'a str,
+    /// From one IDR to the next, in frames.
+    pub group: u64,
+    /// `2M`, say, in bit/s.
+    pub bits: &'a str,
+}
+
+impl Noisy<'_> {
+    /// Makes it, unless an earlier run did.
+    pub async fn file(&self) -> Result<PathBuf> {
+        let Self { name, size, rate, seconds, noise, group, bits } = self;
+        let source = format!("testsrc2=size={size}:rate={rate}:duration={seconds}");
+        let group = group.to_string();
+        let mut arguments = vec!["-f", "lavfi", "-i", &source, "-vf", noise];
+        arguments.extend(["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-bf", "0"]);
+        arguments.extend(["-g", &group, "-keyint_min", &group, "-sc_threshold", "0"]);
+        arguments.extend(["-b:v", bits, "-minrate", bits, "-maxrate", bits, "-bufsize", bits, "-f", "mp4"]);
+        made(name, &arguments).await
+    }
 }
 
 /// Runs ffmpeg with `arguments` into `name`, unless an earlier run made it.

@@ -7,10 +7,9 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use anyhow::ensure;
 use kvs_ingest_tests::agent::binary;
 use kvs_ingest_tests::http::{get_bytes, post_json};
-use kvs_ingest_tests::master::clip::cached;
+use kvs_ingest_tests::master::clip::Noisy;
 use kvs_ingest_tests::packets::{Packet, packets};
 use kvs_ingest_tests::stored;
 use kvs_local::{AccessKey, Config, Server};
@@ -34,24 +33,16 @@ pub struct Clip {
 
 /// Makes a clip, once: an IDR every second, no two frames alike, and none like that of another `seed`.
 pub async fn clip(seed: u32, size: &str, seconds: u64, kilobytes_per_second: u64) -> Clip {
-    let name = format!("delivery-{seed}-{size}-{seconds}s-{kilobytes_per_second}k.mp4");
-    let path = cached(&name, async |part| {
-        let bits = (kilobytes_per_second * 8).to_string() + "k";
-        let source = format!("testsrc2=size={size}:rate={RATE}:duration={seconds}");
-        let noise = format!("noise=all_seed={seed}:alls=40:allf=t");
-        let status = Command::new("ffmpeg")
-            .args(["-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i", &source, "-vf", &noise])
-            .args(["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-bf", "0"])
-            .args(["-g", &RATE.to_string(), "-keyint_min", &RATE.to_string(), "-sc_threshold", "0"])
-            .args(["-b:v", &bits, "-minrate", &bits, "-maxrate", &bits, "-bufsize", &bits, "-f", "mp4"])
-            .arg(part)
-            .stdin(Stdio::null())
-            .status();
-        ensure!(status.await?.success(), "ffmpeg cannot make a clip");
-        Ok(())
-    })
-    .await
-    .unwrap();
+    let clip = Noisy {
+        name: &format!("delivery-{seed}-{size}-{seconds}s-{kilobytes_per_second}k.mp4"),
+        size,
+        rate: RATE,
+        seconds,
+        noise: &format!("noise=all_seed={seed}:alls=40:allf=t"),
+        group: RATE,
+        bits: &format!("{}k", kilobytes_per_second * 8),
+    };
+    let path = clip.file().await.unwrap();
     let packets = packets(std::slice::from_ref(&path)).await.unwrap().video;
     assert_eq!(packets.len() as u64, seconds * RATE);
     Clip { path, packets }

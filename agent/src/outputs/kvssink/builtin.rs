@@ -3,7 +3,7 @@
 use super::figures::StreamFigures;
 use super::listener::Listener;
 use super::settings::Settings;
-use crate::elements::{PipelineError, make, set};
+use crate::elements::{PipelineError, set};
 use crate::outputs::delivery::Delivery;
 use gst::prelude::*;
 use kvs_aws::AwsContext;
@@ -45,7 +45,8 @@ impl Builtin {
         pipeline: &gst::Pipeline,
         settings: &Settings,
     ) -> Result<gst::Element, PipelineError> {
-        let element = make("kvssink")?;
+        // It was registered at the start.
+        let element = gst::ElementFactory::make("kvssink").build()?;
         settings.apply(&element)?;
         // Another plugin's element of this name has none of this; its credentials come from the environment.
         if let Some(sink) = element.downcast_ref::<gstkvssink::KvsSink>() {

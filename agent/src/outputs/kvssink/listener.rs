@@ -120,7 +120,7 @@ mod tests {
     use super::super::WORDS;
     use super::*;
     use crate::outputs::delivery;
-    use crate::session::{Phase, Reason, View};
+    use crate::session::{Phase, View};
     use std::time::Duration;
 
     /// Long enough for an obstacle to be told.
@@ -150,15 +150,8 @@ mod tests {
 
         /// Phase and reason of the agent while media flows.
         fn said(&self) -> (Phase, &'static str) {
-            let view = View {
-                phase: Phase::Streaming,
-                reason: Reason::Streaming,
-                message: "media flows".to_owned(),
-                signaling: true,
-                authenticated: true,
-                client_id: "c".to_owned(),
-            };
-            let view = delivery::view(view, [&*self.listener.delivery].into_iter(), self.start + LATER);
+            let view =
+                delivery::view(View::streaming(), [&*self.listener.delivery].into_iter(), self.start + LATER);
             (view.phase, view.reason.as_str())
         }
     }

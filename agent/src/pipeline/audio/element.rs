@@ -7,7 +7,7 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use parking_lot::Mutex;
 
-use super::codec::{DELAY_NANOS, RATE};
+use super::codec::{Decoder, RATE};
 use super::retime::{Pcm, RetimeFigures, Retimer};
 
 glib::wrapper! {
@@ -16,10 +16,14 @@ glib::wrapper! {
 }
 
 impl Retime {
-    /// A new one, which counts in `figures` as well.
-    pub fn new(figures: Arc<Mutex<RetimeFigures>>) -> Self {
+    /// A new one behind this decoder, which counts in `figures` as well.
+    pub(in crate::pipeline) fn new(decoder: Decoder, figures: Arc<Mutex<RetimeFigures>>) -> Self {
         let element: Self = glib::Object::new();
-        element.imp().state.lock().shared = figures;
+        {
+            let mut state = element.imp().state.lock();
+            state.shared = figures;
+            state.delay = decoder.delay_nanos();
+        }
         element
     }
 }
@@ -27,6 +31,8 @@ impl Retime {
 #[derive(Default)]
 struct State {
     retimer: Option<Retimer>,
+    /// Of decoder and encoder, in nanoseconds.
+    delay: u64,
     channels: usize,
     /// The buffer at hand.
     samples: Vec<i16>,
@@ -133,9 +139,12 @@ impl Imp {
                 }
             }
             gst::EventView::Eos(_) => {
-                let rest = self.state.lock().retimer.as_mut().map(Retimer::finish);
+                let (rest, delay) = {
+                    let mut state = self.state.lock();
+                    (state.retimer.as_mut().map(Retimer::finish), state.delay)
+                };
                 for pcm in rest.into_iter().flatten() {
-                    let _ = self.source.push(buffer(pcm));
+                    let _ = self.source.push(buffer(pcm, delay));
                 }
             }
             _ => {}
@@ -145,32 +154,34 @@ impl Imp {
 
     fn chain(&self, buffer: &gst::BufferRef) -> Result<gst::FlowSuccess, gst::FlowError> {
         let at = buffer.pts().map_or(0, gst::ClockTime::nseconds);
-        let pieces = {
+        let (pieces, delay) = {
             let map = buffer.map_readable().map_err(|_| gst::FlowError::Error)?;
             let mut state = self.state.lock();
-            let State { retimer, samples, .. } = &mut *state;
+            let State { retimer, samples, delay, channels: _, shared: _, counted: _ } = &mut *state;
+            let delay = *delay;
             samples.clear();
             samples.extend(map.chunks_exact(2).map(|bytes| i16::from_le_bytes([bytes[0], bytes[1]])));
             let Some(retimer) = retimer else { return Err(gst::FlowError::NotNegotiated) };
             let pieces = retimer.push(i64::try_from(at).unwrap_or(i64::MAX), samples);
             state.count();
-            pieces
+            (pieces, delay)
         };
         for pcm in pieces {
-            self.source.push(self::buffer(pcm))?;
+            self.source.push(self::buffer(pcm, delay))?;
         }
         Ok(gst::FlowSuccess::Ok)
     }
 }
 
-fn buffer(pcm: Pcm) -> gst::Buffer {
+/// `delay` nanoseconds are taken off its time.
+fn buffer(pcm: Pcm, delay: u64) -> gst::Buffer {
     let mut bytes = vec![0; pcm.samples.len() * 2];
     for (bytes, sample) in bytes.chunks_exact_mut(2).zip(&pcm.samples) {
         bytes.copy_from_slice(&sample.to_le_bytes());
     }
     let mut buffer = gst::Buffer::from_mut_slice(bytes);
     if let Some(buffer) = buffer.get_mut() {
-        let at = u64::try_from(pcm.at).unwrap_or(0).saturating_sub(DELAY_NANOS);
+        let at = u64::try_from(pcm.at).unwrap_or(0).saturating_sub(delay);
         buffer.set_pts(gst::ClockTime::from_nseconds(at));
         if pcm.discont {
             buffer.set_flags(gst::BufferFlags::DISCONT);

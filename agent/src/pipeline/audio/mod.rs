@@ -6,6 +6,6 @@ mod element;
 mod resample;
 mod retime;
 
-pub(super) use codec::RATE;
+pub(super) use codec::{Decoder, ENCODER, RATE};
 pub(super) use element::Retime;
 pub(super) use retime::RetimeFigures;

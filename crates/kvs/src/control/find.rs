@@ -11,7 +11,7 @@ use super::channel::ChannelInfo;
 use super::plane::{ControlPlane, Tags};
 use super::stream::{NewStream, StreamInfo};
 use crate::error::Error;
-use crate::id::{ChannelId, ChannelName, StreamId, StreamName};
+use crate::id::{ChannelId, StreamId};
 
 /// How long what was just created may take to become active.
 const ACTIVE_WITHIN: Duration = Duration::from_secs(60);
@@ -54,15 +54,6 @@ impl ControlPlane {
         Ok(Found { info, created })
     }
 
-    /// CreateSignalingChannel, and the channel once it is active. One that exists already is as good.
-    ///
-    /// # Errors
-    /// [`ErrorClass::Timeout`] when it does not become active within a minute; the classes of any call.
-    pub async fn create_channel(&self, name: &ChannelName, tags: &Tags) -> Result<ChannelInfo, Error> {
-        self.begin_channel(name, tags).await?;
-        self.active_channel(&ChannelId::Name(name.clone())).await
-    }
-
     /// DescribeStream; CreateStream as `create` says when there is none and it is named by name. Returns when it is
     /// active.
     ///
@@ -85,15 +76,6 @@ impl ControlPlane {
         };
         let info = self.active_stream(stream).await?;
         Ok(Found { info, created })
-    }
-
-    /// CreateStream, and the stream once it is active. One that exists already is as good, whatever its retention.
-    ///
-    /// # Errors
-    /// [`ErrorClass::Timeout`] when it does not become active within a minute; the classes of any call.
-    pub async fn create_stream(&self, name: &StreamName, new: &NewStream) -> Result<StreamInfo, Error> {
-        self.begin_stream(name, new).await?;
-        self.active_stream(&StreamId::Name(name.clone())).await
     }
 
     async fn active_channel(&self, channel: &ChannelId) -> Result<ChannelInfo, Error> {

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use super::Producer;
 use super::event::{CloseReason, DropReason, Event, SessionId};
 use super::link::Link;
-use crate::error_id::error_name;
+use crate::error_id::{Remedy, error_name, remedy};
 use crate::fragment::Sent;
-use crate::{Ack, AckKind, Remedy, TrackKind, remedy};
+use crate::{Ack, AckKind, TrackKind};
 
 /// A fragment that was answered with this many "try again" errors over this time is given up, so that one that the
 /// service cannot digest does not stop all that follow.
