@@ -11,10 +11,12 @@ use crate::state::State;
 use crate::tracks::Tracks;
 use kvs::{ChannelId, ControlPlane};
 use kvs_aws::AwsContext;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// Replies, peer events and signaling messages that wait for the driver. When it is full their
@@ -23,6 +25,9 @@ const MESSAGES: usize = 256;
 
 /// The driver looks after the session at least this often.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// A peer replies at once: one that does not for so long hangs, and must not hold up everything else.
+const REPLIES: Duration = Duration::from_secs(5);
 
 /// What reaches the driver from its tasks.
 enum Message {
@@ -75,10 +80,14 @@ pub struct Driver {
     /// The attempt whose socket is wanted; any other that opens is dropped.
     wanted_socket: Option<u64>,
     socket: Option<Socket>,
+    /// The generation whose peer is wanted; any other that is built is dropped.
+    wanted_peer: Option<u64>,
     peer: Option<PeerSlot>,
     /// Why the newest peer has no TURN server.
     without_turn: Option<String>,
     receiving: JoinSet<()>,
+    /// Whose media they receive.
+    generations: HashMap<Id, u64>,
     messages: mpsc::Sender<Message>,
     inbox: mpsc::Receiver<Message>,
     inputs: mpsc::Sender<Input>,
@@ -106,9 +115,11 @@ impl Driver {
             channel: None,
             wanted_socket: None,
             socket: None,
+            wanted_peer: None,
             peer: None,
             without_turn: None,
             receiving: JoinSet::new(),
+            generations: HashMap::new(),
             messages,
             inbox,
             inputs,
@@ -131,7 +142,7 @@ impl Driver {
                 Some(input) = self.input_inbox.recv() => self.step(input).await,
                 () = tokio::time::sleep_until(wake.into()) => self.step(Input::Tick).await,
             }
-            while self.receiving.try_join_next().is_some() {}
+            self.join_receiving().await;
         }
         self.step(Input::Stop).await;
         let delivered = tokio::time::timeout(self.config.stop_within, async {
@@ -142,6 +153,22 @@ impl Driver {
                 within = ?self.config.stop_within,
                 "stopping without the acknowledgement of the last fragment"
             );
+        }
+    }
+
+    /// Takes note of media tasks that have ended. One that panicked has left its connection alone: another is made at once.
+    async fn join_receiving(&mut self) {
+        while let Some(ended) = self.receiving.try_join_next_with_id() {
+            let id = ended.as_ref().map_or_else(|error| error.id(), |(id, ())| *id);
+            let generation = self.generations.remove(&id);
+            if let (Err(error), Some(generation)) = (ended, generation)
+                && error.is_panic()
+            {
+                let reason =
+                    "the task that receives its media has panicked: report this with the log".to_owned();
+                self.events.emit(Event::MediaTaskPanicked { message: error.to_string() });
+                self.step(Input::PeerFailed { generation, reason }).await;
+            }
         }
     }
 
@@ -163,8 +190,10 @@ impl Driver {
                 }
             }
             Message::PeerBuilt { generation, without_turn, result } => match result {
-                // One that was built so slowly that another was asked for ends as it is dropped.
-                Ok(_) if self.peer.as_ref().is_some_and(|slot| slot.generation > generation) => {}
+                // One that was built so slowly that it is not waited for any more ends as it is dropped.
+                Ok(_) if self.wanted_peer != Some(generation) => {
+                    tracing::info!(generation, wanted = ?self.wanted_peer, "a peer connection was built too late");
+                }
                 Ok((peer, media)) => {
                     if let Some(reason) = without_turn.clone() {
                         let already_logged = self.without_turn == without_turn;
@@ -266,12 +295,13 @@ impl Driver {
             }
             Action::CreatePeer { generation, client_id } => self.create_peer(generation, client_id),
             Action::ClosePeer { generation } => {
+                self.wanted_peer.take_if(|wanted| *wanted == generation);
                 if let Some(slot) = self.peer.take_if(|slot| slot.generation == generation) {
                     close(slot);
                 }
             }
             Action::SendOffer { generation, candidates } => {
-                let slot = self.peer.as_ref().filter(|slot| slot.generation == generation)?;
+                let slot = self.slot(generation, "offered")?;
                 let offer = with_candidates(slot.peer.offer(), &candidates);
                 self.socket.as_ref()?.send(Outgoing::Offer(offer), &self.events);
             }
@@ -283,11 +313,15 @@ impl Driver {
                 return Some(Input::AnswerApplied { generation, result });
             }
             Action::AddCandidate { generation, candidate, section } => {
-                let slot = self.peer.as_ref().filter(|slot| slot.generation == generation)?;
-                match slot.peer.add_remote_candidate(&candidate, section).await {
-                    Ok(true) => tracing::debug!(candidate, "remote candidate"),
-                    Ok(false) => tracing::debug!(candidate, "remote candidate ignored"),
-                    Err(error) => tracing::debug!(%error, "remote candidate refused"),
+                let slot = self.slot(generation, "given a candidate")?;
+                match timeout(REPLIES, slot.peer.add_remote_candidate(&candidate, section)).await {
+                    Ok(Ok(true)) => tracing::debug!(candidate, "remote candidate"),
+                    Ok(Ok(false)) => tracing::debug!(candidate, "remote candidate ignored"),
+                    Ok(Err(error)) => tracing::debug!(%error, "remote candidate refused"),
+                    Err(_) => {
+                        let reason = format!("it did not take a candidate within {} s", REPLIES.as_secs());
+                        return Some(Input::PeerFailed { generation, reason });
+                    }
                 }
             }
             Action::RequestKeyFrame { generation } => {
@@ -301,7 +335,18 @@ impl Driver {
         None
     }
 
+    /// The peer of this generation, which is to be `treated` somehow.
+    fn slot(&self, generation: u64, treated: &str) -> Option<&PeerSlot> {
+        let slot = self.peer.as_ref().filter(|slot| slot.generation == generation);
+        if slot.is_none() {
+            let current = self.peer.as_ref().map(|slot| slot.generation);
+            tracing::warn!(generation, ?current, "a peer connection that is gone was to be {treated}");
+        }
+        slot
+    }
+
     fn create_peer(&mut self, generation: u64, client_id: String) {
+        self.wanted_peer = Some(generation);
         let Some(channel) = self.channel.clone() else {
             return;
         };
@@ -350,7 +395,9 @@ impl Driver {
         };
         let lines = sdp.lines().filter(|line| !line.contains("ice-pwd")).collect::<Vec<_>>();
         tracing::debug!(answer = lines.join("\n"), "answer");
-        let negotiated = slot.peer.accept_answer(sdp).await?;
+        let negotiated = timeout(REPLIES, slot.peer.accept_answer(sdp))
+            .await
+            .map_err(|_| PeerError::Apply(format!("no reply within {} s", REPLIES.as_secs())))??;
         if !negotiated.left_out.is_empty() {
             tracing::info!(left_out = negotiated.left_out.join("; "), "lines of the answer were passed over");
         }
@@ -365,7 +412,8 @@ impl Driver {
             generation,
             peer: Arc::clone(&slot.peer) as Arc<dyn Peer>,
             expected: Tracks { video: negotiated.video, audio: negotiated.audio, ..Tracks::default() },
-            parameter_sets: negotiated.parameter_sets,
+            video_payload_types: negotiated.video_payload_types,
+            audio_payload_types: negotiated.audio_payload_types,
             config: self.config.receive.clone(),
             session: self.inputs.clone(),
             figures: self.state.new_peer(generation),
@@ -373,7 +421,8 @@ impl Driver {
             key_frame_request: Arc::clone(&slot.key_frame_request),
             stop: slot.stop.clone(),
         };
-        self.receiving.spawn(receive.run(media));
+        let task = self.receiving.spawn(receive.run(media));
+        self.generations.insert(task.id(), generation);
         Ok(refused)
     }
 }
@@ -406,8 +455,104 @@ fn with_candidates(offer: &str, candidates: &[String]) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use super::*;
+    use crate::outputs::Outputs;
+    use crate::peer::Destinations;
+    use crate::session::Timing;
+    use kvs_media::VideoCodec;
+    use std::time::SystemTime;
+
+    fn peer_config() -> PeerConfig {
+        PeerConfig {
+            video: vec![VideoCodec::H264],
+            audio: Vec::new(),
+            start_bitrate_kbps: None,
+            relay_only: false,
+            ice_servers: Vec::new(),
+            bind: vec!["127.0.0.1".to_owned()],
+            receive_buffer: 4096,
+            destinations: Destinations::default(),
+        }
+    }
+
+    /// One whose AWS nobody answers for.
+    async fn driver() -> Driver {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let context = AwsContext::builder()
+            .region("eu-central-1")
+            .static_credentials("a", "b", None)
+            .endpoint_url("http://127.0.0.1:9")
+            .build();
+        let config = DriverConfig {
+            channel: ChannelId::Name("c".parse().unwrap()),
+            create_channel: false,
+            peer: peer_config(),
+            receive: ReceiveConfig {
+                key_frame_interval: Duration::from_secs(2),
+                aac_bitrate: 64_000,
+                retire_within: Duration::from_secs(1),
+                outputs: Outputs::default(),
+                clock: Arc::new(SystemTime::now),
+            },
+            stop_within: Duration::from_secs(1),
+        };
+        let session = Session::new("test", Timing::default(), 1, Instant::now());
+        Driver::new(config, context.await.unwrap(), session, Arc::default(), Arc::default())
+    }
+
+    async fn built(driver: &mut Driver, generation: u64) {
+        let (peer, _, media) = UdpPeer::new(peer_config()).await.unwrap();
+        driver
+            .receive(Message::PeerBuilt { generation, without_turn: None, result: Ok((peer, media)) })
+            .await;
+    }
+
+    fn current(driver: &Driver) -> Option<u64> {
+        driver.peer.as_ref().map(|slot| slot.generation)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_peer_that_was_built_too_late_does_not_replace_another() {
+        let mut driver = driver().await;
+        driver.wanted_peer = Some(2);
+        // Before the one that is wanted, and behind it.
+        built(&mut driver, 1).await;
+        assert_eq!(current(&driver), None);
+        built(&mut driver, 2).await;
+        built(&mut driver, 1).await;
+        assert_eq!(current(&driver), Some(2));
+        // One that was given up while it was built.
+        driver.wanted_peer = Some(3);
+        assert!(driver.carry_out(Action::ClosePeer { generation: 3 }).await.is_none());
+        built(&mut driver, 3).await;
+        assert_eq!(current(&driver), Some(2));
+        driver.carry_out(Action::ClosePeer { generation: 2 }).await;
+        assert_eq!(current(&driver), None);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_media_task_that_panics_is_counted() {
+        let mut driver = driver().await;
+        let task = driver.receiving.spawn(async { panic!("a defect") });
+        driver.generations.insert(task.id(), 1);
+        driver.receiving.spawn(async {});
+        tokio::time::timeout(Duration::from_secs(10), async {
+            while !driver.receiving.is_empty() {
+                driver.join_receiving().await;
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap();
+        assert!(driver.generations.is_empty());
+        let mut registry = prometheus_client::registry::Registry::default();
+        driver.events.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert!(text.contains("media_task_panics_total 1\n"), "{text}");
+    }
 
     #[test]
     fn candidates_go_into_the_first_section_as_far_as_they_fit() {

@@ -103,6 +103,10 @@ pub enum Event {
     PipelineWarning {
         message: String,
     },
+    /// The task that receives the media of a connection has panicked.
+    MediaTaskPanicked {
+        message: String,
+    },
     /// A frame came over signaling that is no message.
     SignalingMalformed {
         what: String,
@@ -144,6 +148,7 @@ pub struct Events {
     pictures_incomplete: Counter,
     pipelines_opened: Counter,
     pipelines_broken: Counter,
+    media_task_panics: Counter,
     signaling_malformed: Counter,
 }
 
@@ -187,6 +192,11 @@ impl Events {
             "pipelines_broken",
             "GStreamer pipelines that failed",
             self.pipelines_broken.clone(),
+        );
+        registry.register(
+            "media_task_panics",
+            "Panics of the task that receives media, each a defect of the agent",
+            self.media_task_panics.clone(),
         );
         registry.register(
             "signaling_frames_malformed",
@@ -292,6 +302,10 @@ impl Events {
                 tracing::error!(?retry_in, "the pipeline broke and is rebuilt: {message}");
             }
             Event::PipelineWarning { message } => tracing::warn!("pipeline: {message}"),
+            Event::MediaTaskPanicked { message } => {
+                self.media_task_panics.inc();
+                tracing::error!("the task that receives media has panicked: {message}");
+            }
             Event::SignalingMalformed { what, reason } => {
                 let before = self.signaling_malformed.inc();
                 warn_seldom!(

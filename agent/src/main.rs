@@ -8,7 +8,7 @@ use kvs_ingest_agent::cli::Cli;
 use kvs_ingest_agent::driver::{Driver, DriverConfig};
 use kvs_ingest_agent::events::Events;
 use kvs_ingest_agent::outputs::{OutputConfig, Outputs, kvssink};
-use kvs_ingest_agent::peer::PeerConfig;
+use kvs_ingest_agent::peer::{Destinations, PeerConfig};
 use kvs_ingest_agent::receive::ReceiveConfig;
 use kvs_ingest_agent::session::{Session, Timing};
 use kvs_ingest_agent::settings::Settings;
@@ -25,13 +25,20 @@ use tokio_util::sync::CancellationToken;
 /// How old an IDR may become before another is asked for: the length of a fragment.
 const FRAGMENT: Duration = Duration::from_secs(2);
 
-/// What the end of a recording has for its last acknowledgement, well within the 30 s that
-/// Kubernetes gives a pod.
-const DELIVER_WITHIN: Duration = Duration::from_secs(15);
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(cli) {
+    let ended = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("no threads")
+        .and_then(|runtime| {
+            let ended = runtime.block_on(run(cli));
+            // A thread of GStreamer's that hangs is not waited for: what had to be waited for was.
+            runtime.shutdown_background();
+            ended
+        });
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
@@ -40,7 +47,6 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn run(cli: Cli) -> Result<()> {
     let config = std::env::var(kvs_ingest_api::CONFIG_ENV).ok().filter(|text| !text.trim().is_empty());
     let settings =
@@ -102,7 +108,7 @@ fn output_configs(cli: &Cli, settings: &Settings) -> Vec<OutputConfig> {
         memory_mib: settings.buffering.memory_mib,
         spool: settings.spool_dir.clone().zip(settings.buffering.spool.as_ref().map(SpoolSpec::bytes)),
         fragment: FRAGMENT,
-        deliver_within: DELIVER_WITHIN,
+        deliver_within: settings.deliver_within(),
     })]
 }
 
@@ -125,18 +131,23 @@ fn driver_config(cli: &Cli, settings: &Settings, aws: &AwsContext, outputs: Outp
             ice_servers: Vec::new(),
             bind: bind::addresses(&cli.ice_bind, aws.has_custom_endpoint()),
             receive_buffer: cli.receive_buffer,
+            destinations: Destinations {
+                // The master of an emulator may be on this machine.
+                loopback: aws.has_custom_endpoint(),
+                denied: settings.denied.clone(),
+            },
         },
         receive: ReceiveConfig {
             key_frame_interval: FRAGMENT,
             aac_bitrate: i32::try_from(audio.aac_bitrate_kbps.saturating_mul(1000)).unwrap_or(64_000),
-            retire_within: DELIVER_WITHIN,
+            retire_within: settings.deliver_within(),
             outputs,
             clock: {
                 let aws = aws.clone();
                 Arc::new(move || aws.now())
             },
         },
-        stop_within: DELIVER_WITHIN + Duration::from_secs(2),
+        stop_within: settings.stop_within(),
     }
 }
 

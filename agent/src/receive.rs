@@ -12,6 +12,7 @@ use kvs_media::{
     MediaReceiver, PerTrack, TimeSource, VideoCodec, VideoConfig, VideoFormat, VideoOutput, WithheldCounts,
 };
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
@@ -84,8 +85,10 @@ pub struct Receive {
     pub peer: Arc<dyn Peer>,
     /// What was negotiated.
     pub expected: Tracks,
-    /// SPS and PPS that the answer told.
-    pub parameter_sets: Vec<Bytes>,
+    /// Payload types of the video codec, with the SPS and PPS that the answer told for each.
+    pub video_payload_types: BTreeMap<u8, Vec<Bytes>>,
+    /// Payload types of the audio codec.
+    pub audio_payload_types: Vec<u8>,
     pub config: ReceiveConfig,
     /// To the session. Bounded; a report that does not fit is left out, the next follows.
     pub session: mpsc::Sender<Input>,
@@ -114,10 +117,14 @@ impl Receive {
                     interval: Some(self.config.key_frame_interval),
                     ..KeyFrameConfig::default()
                 },
-                parameter_sets: self.parameter_sets.clone(),
+                payload_types: self.video_payload_types.clone(),
                 ..VideoConfig::default()
             }),
-            audio: self.expected.audio.map(|codec| AudioConfig { codec, ..AudioConfig::default() }),
+            audio: self.expected.audio.map(|codec| AudioConfig {
+                codec,
+                payload_types: self.audio_payload_types.clone(),
+                ..AudioConfig::default()
+            }),
             ..MediaConfig::default()
         });
         let mut state = State {
@@ -148,7 +155,10 @@ impl Receive {
                     let events = pipelines.on_bus(event, Instant::now());
                     self.handle_pipeline_events(events, &mut state);
                 }
-                _ = report.tick() => self.report(&mut receiver, &pipelines, &mut state).await,
+                _ = report.tick() => {
+                    self.report(&mut receiver, &pipelines, &mut state).await;
+                    self.watch(&mut pipelines, &mut state);
+                }
                 count = media.recv_many(&mut burst, BURST) => {
                     if count == 0 {
                         break;
@@ -287,6 +297,22 @@ impl Receive {
                 PipelineEvent::Warning(message) => self.events.emit(Event::PipelineWarning { message }),
                 PipelineEvent::NeedKeyFrame => state.key_frame_wanted = true,
             }
+        }
+    }
+
+    /// Media that goes into a pipeline and does not come out: another pipeline may do.
+    fn watch(&self, pipelines: &mut Pipelines, state: &mut State) {
+        let now = Instant::now();
+        if pipelines.take_fed() {
+            self.config.outputs.fed(now);
+        }
+        if let Some(waited) = self.config.outputs.stalled(now) {
+            let why = format!(
+                "nothing of what was received in the last {} s has been stored, and nothing says why: GStreamer or the \
+                 upload stands still",
+                waited.as_secs()
+            );
+            self.handle_pipeline_events(pipelines.replace(why, now), state);
         }
     }
 

@@ -1,12 +1,15 @@
 //! What this process does, from a manifest or from the operator's configuration.
 
+use ipnet::IpNet;
 use kvs::{ChannelId, NewStream, StreamId, StreamName};
 use kvs_aws::{AssumeRole, AwsContext, ContextError};
 use kvs_ingest_api::{
-    AgentConfig, BufferingSpec, CONFIG_ENV, IceTransportPolicy, KvsIngestManifest, LogLevel, MediaSpec,
+    AgentConfig, BufferingSpec, CONFIG_ENV, IceSpec, IceTransportPolicy, KvsIngestManifest, KvsIngestSpec,
+    LogLevel, MediaSpec,
 };
 use kvs_media::{AudioCodec, VideoCodec};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use thiserror::Error;
 
 /// Everything that was decided before the start.
@@ -28,6 +31,8 @@ pub struct Settings {
     pub media: MediaSpec,
     /// Relayed candidates only (`iceTransportPolicy` of WebRTC).
     pub relay_only: bool,
+    /// Networks of which no candidate is used.
+    pub denied: Vec<IpNet>,
     /// What to keep while KVS does not take it.
     pub buffering: BufferingSpec,
     /// Where the spool is, if there is one.
@@ -36,6 +41,8 @@ pub struct Settings {
     pub role: Option<(String, Option<String>)>,
     /// How much is logged.
     pub log_level: LogLevel,
+    /// From SIGTERM to SIGKILL.
+    pub grace: Duration,
 }
 
 /// Why there are no settings. None of these heals by itself.
@@ -71,6 +78,15 @@ pub enum SettingsError {
         /// Path in the manifest or the configuration, `spec.channel.name`.
         field: &'static str,
         error: kvs::InvalidId,
+    },
+    /// A network is none.
+    #[error("{field}.denyCidrs[{index}]: {error}")]
+    Network {
+        /// Path in the manifest or the configuration, `spec.ice`.
+        field: &'static str,
+        /// Place in the list.
+        index: usize,
+        error: String,
     },
     /// There is no AWS context.
     #[error("AWS: {0}")]
@@ -124,10 +140,12 @@ impl Settings {
             stream_name: None,
             media: spec.media,
             relay_only: spec.ice.transport_policy == IceTransportPolicy::Relay,
+            denied: denied("spec.ice", &spec.ice)?,
             buffering: spec.buffering,
             spool_dir: None,
             role: spec.role_arn.map(|arn| (arn, spec.external_id)),
             log_level: spec.log_level,
+            grace: grace(spec.termination_grace_period_seconds),
         })
     }
 
@@ -143,6 +161,7 @@ impl Settings {
             spool_dir,
             role,
             log_level,
+            termination_grace_period_seconds,
         } = config;
         Ok(Self {
             name,
@@ -154,10 +173,12 @@ impl Settings {
             stream_name: Some(id("stream.name", &stream.name)?),
             media,
             relay_only: ice.transport_policy == IceTransportPolicy::Relay,
+            denied: denied("ice", &ice)?,
             buffering,
             spool_dir: spool_dir.map(PathBuf::from),
             role: role.map(|role| (role.arn, role.external_id)),
             log_level,
+            grace: grace(termination_grace_period_seconds),
         })
     }
 
@@ -173,6 +194,17 @@ impl Settings {
             (None, Some(_)) => Err(SettingsError::NoSpoolSize),
             _ => Ok(self),
         }
+    }
+
+    /// What the end of a recording has for its last acknowledgement. The other half of the time is for what follows: `kvssink`
+    /// takes up to ten seconds to write what was not acknowledged into the spool.
+    pub fn deliver_within(&self) -> Duration {
+        (self.grace / 2).min(Duration::from_secs(15))
+    }
+
+    /// What is not done after so long is left, so that the process ends by itself.
+    pub fn stop_within(&self) -> Duration {
+        self.grace.saturating_sub(Duration::from_secs(2))
     }
 
     /// What to offer of video, in the order of the manifest.
@@ -220,6 +252,14 @@ where
     text.parse().map_err(|error| SettingsError::Id { field, error })
 }
 
+fn grace(seconds: Option<u32>) -> Duration {
+    Duration::from_secs(seconds.unwrap_or(KvsIngestSpec::TERMINATION_GRACE_PERIOD_SECONDS).into())
+}
+
+fn denied(field: &'static str, ice: &IceSpec) -> Result<Vec<IpNet>, SettingsError> {
+    ice.denied().map_err(|(index, error)| SettingsError::Network { field, index, error })
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -258,6 +298,24 @@ spec:
         assert_eq!(settings.channel, ChannelId::Name("front-door-camera".parse().unwrap()));
         assert_eq!(settings.create_stream.unwrap().retention_hours, 48);
         assert!(settings.relay_only && settings.media.video.enabled);
+    }
+
+    #[test]
+    fn an_end_takes_no_longer_than_the_pod_has() {
+        let within = |seconds: &str| {
+            let settings = load(&MANIFEST.replace("  ice:", &format!("  {seconds}\n  ice:"))).unwrap();
+            (settings.deliver_within().as_millis(), settings.stop_within().as_secs())
+        };
+        assert_eq!(within(""), (15_000, 28));
+        assert_eq!(within("terminationGracePeriodSeconds: 5"), (2_500, 3));
+        assert_eq!(within("terminationGracePeriodSeconds: 120"), (15_000, 118));
+    }
+
+    #[test]
+    fn denied_networks_are_those_of_the_manifest() {
+        assert!(load(MANIFEST).unwrap().denied.is_empty());
+        let settings = load(&MANIFEST.replace("{tr", "{denyCidrs: [10.96.1.0/12, 'fd00::/8'], tr")).unwrap();
+        assert_eq!(settings.denied, ["10.96.0.0/12".parse().unwrap(), "fd00::/8".parse().unwrap()]);
     }
 
     #[test]

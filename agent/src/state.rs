@@ -60,6 +60,10 @@ pub struct Totals {
     pub socket_drops: u64,
     /// Packets that were dropped because they were not taken in time.
     pub packets_discarded: u64,
+    /// Datagrams of others than the master, of which nothing was kept.
+    pub datagrams_of_strangers: u64,
+    /// Remote candidates that are not used.
+    pub candidates_refused: u64,
     /// Peer connections that were answered.
     pub peers: u64,
 }
@@ -84,6 +88,8 @@ impl Totals {
         self.packets_undecryptable += received.peer.unbound.undecryptable;
         self.socket_drops += received.peer.socket_drops;
         self.packets_discarded += received.peer.packets_discarded;
+        self.datagrams_of_strangers += received.peer.strangers;
+        self.candidates_refused += received.peer.candidates_refused;
         self.sound.add(received.pipelines.sound);
         for kind in MediaKind::ALL {
             self.withheld[kind].add(&received.withheld[kind]);

@@ -31,4 +31,6 @@ USER 65532:65532
 EXPOSE 8440
 VOLUME /data
 ENTRYPOINT ["/usr/local/bin/kvs-local", "--data=/data", "--web=/usr/share/kvs-local/web"]
+# The page and /_kvs/ answer to the container itself alone; behind a published port everybody is somebody else. For a container of
+# your own: `docker run -p 127.0.0.1:8440:8440 … --listen=0.0.0.0:8440 --console-public` (docs/kvs-local.md).
 CMD ["--listen=0.0.0.0:8440"]

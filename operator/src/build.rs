@@ -16,8 +16,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{Resource, ResourceExt};
 use kvs_ingest_api::pod::ImagePullPolicy;
 use kvs_ingest_api::{
-    AgentConfig, CONFIG_ENV, CaBundleRef, CredentialsSecretRef, DeletionPolicy, KvsIngest, KvsIngestSpec,
-    RoleConfig, StreamConfig, annotations,
+    AgentConfig, BufferingSpec, CONFIG_ENV, CaBundleRef, CredentialsSecretRef, DeletionPolicy, KvsIngest,
+    KvsIngestSpec, RoleConfig, StreamConfig, annotations,
 };
 use sha2::{Digest, Sha256};
 
@@ -333,7 +333,7 @@ fn template(
             protocol: Some("TCP".to_owned()),
             ..ContainerPort::default()
         }]),
-        resources: Some(resources.clone().unwrap_or_else(|| defaults.resources.clone())),
+        resources: Some(resources.clone().unwrap_or_else(|| with_room(&defaults.resources, buffering))),
         liveness_probe: Some(Probe { failure_threshold: Some(3), ..probe("/livez", 10) }),
         readiness_probe: Some(Probe { failure_threshold: Some(2), ..probe("/readyz", 5) }),
         security_context: Some(SecurityContext {
@@ -372,7 +372,9 @@ fn template(
                 ..PodSecurityContext::default()
             }),
             service_account_name: service_account_name.clone(),
-            termination_grace_period_seconds: Some(i64::from(termination_grace_period_seconds.unwrap_or(30))),
+            termination_grace_period_seconds: Some(i64::from(
+                termination_grace_period_seconds.unwrap_or(KvsIngestSpec::TERMINATION_GRACE_PERIOD_SECONDS),
+            )),
             tolerations: (!tolerations.is_empty()).then(|| tolerations.clone()),
             topology_spread_constraints: (!topology_spread_constraints.is_empty()).then(|| {
                 let mut constraints = topology_spread_constraints.clone();
@@ -391,6 +393,17 @@ fn template(
             ..PodSpec::default()
         }),
     }
+}
+
+/// The release's resources, with a memory limit that holds the buffer which the object asks for.
+fn with_room(resources: &ResourceRequirements, buffering: &BufferingSpec) -> ResourceRequirements {
+    let mut resources = resources.clone();
+    if let Some(limit) = resources.limits.as_mut().and_then(|limits| limits.get_mut("memory"))
+        && !buffering.fits(&limit.0)
+    {
+        *limit = Quantity(format!("{}Mi", buffering.needed_mib()));
+    }
+    resources
 }
 
 /// A variable that a Secret may have: one with a proxy's address alone has no `NO_PROXY`.
@@ -433,6 +446,7 @@ fn agent_config(
         spool_dir: spec.buffering.spool.as_ref().map(|_| names::SPOOL_DIR.to_owned()),
         role: spec.role_arn.clone().map(|arn| RoleConfig { arn, external_id: external_id() }),
         log_level: spec.log_level,
+        termination_grace_period_seconds: spec.termination_grace_period_seconds,
     }
 }
 

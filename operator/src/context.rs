@@ -61,8 +61,8 @@ impl Settings {
     pub fn new(cluster: impl Into<String>, agent_image: impl Into<String>) -> Self {
         let cluster = cluster.into();
         Self {
-            agents: AgentDefaults::new(&cluster, agent_image),
             release: cluster.clone(),
+            agents: AgentDefaults::new(&cluster, agent_image),
             cluster,
             rollouts_per_minute: 60.0,
             concurrency: 32,

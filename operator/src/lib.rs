@@ -4,6 +4,7 @@
 
 pub mod admin;
 mod agent;
+pub mod api_server;
 mod apply;
 mod aws;
 pub mod build;

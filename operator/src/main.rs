@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, ValueEnum};
-use kube::{Client, Config};
+use kube::Client;
 use kvs_ingest_api::CaBundleRef;
 use kvs_ingest_api::pod::ImagePullPolicy;
 use kvs_ingest_operator::context::{Context, Settings};
@@ -18,7 +18,7 @@ use kvs_ingest_operator::metrics::Metrics;
 use kvs_ingest_operator::poll::PollIntervals;
 use kvs_ingest_operator::telemetry::Telemetry;
 use kvs_ingest_operator::tenancy::{Pattern, ReleaseRules};
-use kvs_ingest_operator::{admin, controller};
+use kvs_ingest_operator::{admin, api_server, controller};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -209,10 +209,7 @@ async fn start(cli: Cli) -> Result<ExitCode> {
 
 async fn operate(cli: &Cli, identity: String) -> Result<ExitCode> {
     let settings = settings(cli)?;
-    let mut config =
-        Config::infer().await.context("no way to the API server: neither a kubeconfig nor a pod")?;
-    // Retries are the reconcile's, with a delay for each object: a slot must not be held by one.
-    config.default_retry = false;
+    let config = api_server::config().await?;
     let client = Client::try_from(config.clone()).context("no client for the API server")?;
     let elector_client = Client::try_from(config).context("no client for the API server")?;
 

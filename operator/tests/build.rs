@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kvs_ingest_api::pod::ImagePullPolicy;
 use kvs_ingest_api::{AgentConfig, CONFIG_ENV, CaBundleRef, KvsIngest};
 use kvs_ingest_operator::build::{AgentDefaults, Built, ResolvedNames, build};
@@ -133,6 +134,25 @@ fn how_an_image_is_pulled_is_the_objects_word_before_the_operators() {
     assert_eq!(pulled("", &defaults), (Some("Never".to_owned()), vec!["ours".to_owned()]));
     let own = pulled(EVERYTHING, &defaults);
     assert_eq!(own, (Some("Always".to_owned()), vec!["pull".to_owned()]));
+}
+
+#[test]
+fn a_larger_buffer_has_a_larger_limit_unless_the_object_has_its_own() {
+    let limit = |spec: &str, defaults: &AgentDefaults| {
+        let built = build(&ingest(spec), &resolved(), defaults, true).unwrap();
+        let pod = built.deployment.spec.unwrap().template.spec.unwrap();
+        pod.containers[0].resources.clone().unwrap().limits.unwrap_or_default().get("memory").cloned()
+    };
+    let is = |text: &str| Some(Quantity(text.to_owned()));
+    let mut defaults = AgentDefaults::new("default", "agent:1");
+    assert_eq!(limit("", &defaults), is("256Mi"));
+    assert_eq!(limit("  buffering: {memoryMiB: 128}\n", &defaults), is("256Mi"));
+    assert_eq!(limit("  buffering: {memoryMiB: 129}\n", &defaults), is("257Mi"));
+    assert_eq!(limit("  buffering: {memoryMiB: 10240}\n", &defaults), is("10368Mi"));
+    let own = "  buffering: {memoryMiB: 512}\n  resources: {limits: {memory: 1Gi}}\n";
+    assert_eq!(limit(own, &defaults), is("1Gi"));
+    defaults.resources.limits = None;
+    assert_eq!(limit("  buffering: {memoryMiB: 512}\n", &defaults), None, "the release has none");
 }
 
 fn pod_of(spec: &str, defaults: &AgentDefaults) -> k8s_openapi::api::core::v1::PodSpec {

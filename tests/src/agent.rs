@@ -57,7 +57,7 @@ pub struct AgentProcess {
     log: PathBuf,
 }
 
-/// The command line and environment of an agent that sees nothing of this machine's own AWS configuration.
+/// The command line and environment of an agent that sees nothing of this machine's own AWS configuration and proxies.
 pub fn command(settings: &AgentSettings<'_>) -> Result<(Command, PathBuf)> {
     command_of(&binary("kvs-ingest-agent")?, settings)
 }
@@ -69,7 +69,8 @@ fn command_of(binary: &Path, settings: &AgentSettings<'_>) -> Result<(Command, P
     let log = settings.folder.join("agent.log");
     let mut command = Command::new(binary);
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("AWS_") {
+        let text = name.to_string_lossy();
+        if text.starts_with("AWS_") || text.to_ascii_lowercase().ends_with("_proxy") {
             command.env_remove(name);
         }
     }

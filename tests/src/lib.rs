@@ -17,6 +17,7 @@ pub mod numbered;
 pub mod otlp;
 pub mod packets;
 pub mod pods;
+pub mod proxy;
 pub mod sound;
 pub mod stored;
 pub mod stranger;

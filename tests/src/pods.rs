@@ -129,9 +129,11 @@ impl Stage {
         }
     }
 
-    /// `kvs-local` as `examples/kvs-local.yaml` has it, with keys of ours.
+    /// `kvs-local` as `examples/kvs-local.yaml` has it, with keys of ours, and open for the tests, which read what it has stored
+    /// from outside its pod.
     async fn kvs_local(&self) -> Result<String> {
         let manifest = std::fs::read_to_string(repository().join("examples/kvs-local.yaml"))?
+            .replace("- --listen=0.0.0.0:8440", "- --listen=0.0.0.0:8440\n            - --console-public")
             .replace("AKIDLOCAL", ACCESS_KEY)
             .replace("local-secret", SECRET_KEY)
             .replace("ap-northeast-1", REGION);

@@ -11,6 +11,7 @@ use kvs_ingest_tests::impair::Impairment;
 use kvs_ingest_tests::local::{self, MANIFEST};
 use kvs_ingest_tests::master::channel::Access;
 use kvs_ingest_tests::master::{Answering, Master, Sent, Settings};
+use kvs_ingest_tests::proxy::{self, Proxy};
 use kvs_ingest_tests::stored::{self, Stored, most_is_there, nothing_lost};
 use kvs_local::Server;
 use serde_json::{Value, json};
@@ -316,6 +317,62 @@ async fn a_host_that_boots_in_1970_records_under_todays_date() {
 }
 
 /// `--kvssink=plugin` with the element of `plugin`, which finds its service as the one for C++ does.
+/// Control plane, signaling and PutMedia are on a host that only the proxy knows, behind TLS. What the proxy says when it
+/// refuses is what a person reads.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_through_a_proxy_that_alone_knows_the_way() {
+    let _ = tracing_subscriber::fmt().with_env_filter("warn,turn=error").with_test_writer().try_init();
+    let (local, folder) = local::start(|config| {
+        config.tls_listen = Some("127.0.0.1:0".parse().unwrap());
+        config.tls_names = vec![proxy::NAME.to_owned()];
+    })
+    .await
+    .unwrap();
+    let Some(proxy) = Proxy::start(folder.path()).await.unwrap() else {
+        println!("left out: this machine does not let `unshare` mount a file");
+        return;
+    };
+    let world = World { access: local::access(&local), local, folder };
+    let secure = world.local.tls_url().unwrap();
+    let endpoint = format!("https://{}:{}", proxy::NAME, secure.rsplit_once(':').unwrap().1);
+    let bundle = world.folder.path().join("kvs/ca.pem");
+    let manifest = manifest("");
+    let settings =
+        AgentSettings { endpoint: &endpoint, ..local::agent(&world.access, &world.folder, &manifest) };
+    let through = |url: &str| {
+        let env = [("HTTPS_PROXY", url.to_owned()), ("AWS_CA_BUNDLE", bundle.to_str().unwrap().to_owned())];
+        let (folder, settings) = (world.folder.path(), &settings);
+        async move {
+            let env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            AgentProcess::start(&AgentSettings { env: &env, folder, ..*settings }).await.unwrap()
+        }
+    };
+
+    let mut refused = through(&proxy.url(Some("camera:hunter2"))).await;
+    let answer = format!(
+        "the proxy {} (HTTPS_PROXY) answered 407 Proxy Authentication Required to CONNECT {}",
+        proxy.url(None),
+        endpoint.strip_prefix("https://").unwrap()
+    );
+    refused
+        .wait_for("a word about the proxy", DEADLINE, |status| status.to_string().contains(&answer))
+        .await
+        .unwrap();
+    assert!(!refused.log().contains("hunter2"), "{}", refused.log());
+    refused.stop(Duration::from_secs(20)).await.unwrap();
+
+    let master = world.master(Settings::default()).await;
+    let mut agent = through(&proxy.url(Some(proxy::USER))).await;
+    world.persisted(&mut agent, Duration::from_secs(4), DEADLINE).await;
+    let asked = master.sent().pop().unwrap().frames.len();
+    let stored = world.finish(agent).await;
+    let mut sent = master.sent().pop().unwrap();
+    sent.frames.truncate(asked.max(stored.frames.last().map_or(0, |frame| frame.number as usize + 1)));
+    nothing_lost(&stored, &sent);
+    assert!(proxy.log().contains(&format!("CONNECT {}:", proxy::NAME)), "{}", proxy.log());
+    master.stop().await;
+}
+
 async fn through(plugin: &Path, deadline: Duration) -> (World, Stored, Sent) {
     let world = World::new().await;
     let master = world.master(Settings::default()).await;

@@ -1,4 +1,5 @@
-//! `cargo xtask soak`: what takes real minutes or hours. The same rows as in `test time`, for as long as one likes.
+//! `cargo xtask soak`: what takes real minutes or hours. The same rows as in `test time`, for as long as one likes, and a
+//! million forged packets.
 
 use std::process::ExitCode;
 
@@ -24,6 +25,9 @@ pub struct Options {
 const DEFAULT: [(&str, u32); 3] =
     [("audio 20 ms per 20.28", 10), ("crystals 200 ppm apart", 60), ("video off 20 s, clock counts", 1)];
 
+/// Forged packets beside a recording.
+const FORGED: u32 = 1_000_000;
+
 pub fn run(options: &Options) -> Result<ExitCode> {
     packages::ensure(&[Group::Build, Group::Media])?;
     binaries()?;
@@ -48,6 +52,19 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         }
         if options.scenario.is_some() {
             break;
+        }
+    }
+    if options.scenario.is_none() && !process::interrupted() {
+        say!("\n==== {FORGED} forged packets");
+        let result = run_command(
+            cargo()
+                .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", "hostile", "--"])
+                .args(["--nocapture", "forged_packets"])
+                .env("KVS_INGEST_FORGED_PACKETS", FORGED.to_string()),
+        );
+        if let Err(error) = result {
+            say!("FAILED   {error:#}");
+            failed += 1;
         }
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -166,6 +166,14 @@ impl Metrics {
         count("packets_discarded", "Packets dropped because they were not taken in time", |now| {
             now.totals.packets_discarded
         });
+        count(
+            "datagrams_of_strangers",
+            "Datagrams that did not prove to be the master's, and were dropped",
+            |now| now.totals.datagrams_of_strangers,
+        );
+        count("candidates_refused", "Candidates of masters that were not used: too many, or denied", |now| {
+            now.totals.candidates_refused
+        });
         count("peer_connections", "Peer connections that a master answered", |now| now.totals.peers);
         Self {
             inner: Mutex::new(Inner {

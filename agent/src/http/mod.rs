@@ -45,12 +45,14 @@ pub fn router(context: Context) -> Router {
 
 async fn livez(Extract(context): Extract<Arc<Context>>) -> Response {
     let idle = context.state.snapshot().idle;
-    if idle < HANGS {
-        (StatusCode::OK, "ok\n").into_response()
+    let hangs = if idle >= HANGS {
+        format!("the session has not moved for {} s\n", idle.as_secs())
+    } else if context.outputs.is_stuck() {
+        "media arrives and nothing is stored, whichever pipeline it goes through\n".to_owned()
     } else {
-        let text = format!("the session has not moved for {} s\n", idle.as_secs());
-        (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
-    }
+        return (StatusCode::OK, "ok\n").into_response();
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, hangs).into_response()
 }
 
 async fn readyz(Extract(context): Extract<Arc<Context>>) -> Response {

@@ -8,6 +8,14 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(8);
 /// A pipeline that has run for so long is whole again, whatever its output tells of what it delivered.
 const WHOLE: Duration = Duration::from_secs(30);
+/// Media flows, nothing of it arrives, and nothing is known to be in its way: whatever stands still in between has had so
+/// long. A fragment of 2 s is persisted within some seconds, one of a camera with a key frame every 20 s not much later, and a
+/// connection on which KVS says nothing is an obstacle after a minute.
+const STALL: Duration = Duration::from_secs(90);
+/// A pause of the media that is longer is none of the pipeline's.
+const PAUSE: Duration = Duration::from_secs(10);
+/// Pipelines that are put in another's place for that; if nothing arrives then, the process is begun anew.
+const REPLACEMENTS: u32 = 2;
 /// A worse obstacle that was not heard of for so long is not what is in the way now.
 const STALE: Duration = Duration::from_secs(60);
 
@@ -70,27 +78,98 @@ struct Trouble {
     reopened: Option<Instant>,
 }
 
+/// Media that was put into a pipeline, and of which nothing has been heard.
+#[derive(Clone, Copy, Debug)]
+struct Unheard {
+    since: Instant,
+    /// When media was last put in.
+    fed: Instant,
+}
+
+/// What is seen of media that goes in and does not come out.
+#[derive(Debug, Default)]
+struct Watch {
+    unheard: Option<Unheard>,
+    /// Something was known to be in the way then.
+    obstructed: Option<Instant>,
+    /// How often in a row nothing came out for [`STALL`].
+    stalls: u32,
+}
+
 /// Whether one output takes its media. The output and the pipelines report to it.
 #[derive(Debug)]
 pub struct Delivery {
     words: Words,
     trouble: Mutex<Option<Trouble>>,
+    /// `None`: the output does not tell what arrives.
+    watch: Option<Mutex<Watch>>,
 }
 
 impl Delivery {
     /// Of an output of which nothing bad is known.
     pub fn new(words: Words) -> Self {
-        Self { words, trouble: Mutex::default() }
+        Self { words, trouble: Mutex::default(), watch: None }
+    }
+
+    /// Of one that says [`Delivery::delivered`] of all that arrives: when it says nothing, something stands still.
+    pub fn watched(words: Words) -> Self {
+        Self { watch: Some(Mutex::default()), ..Self::new(words) }
     }
 
     /// Media has arrived where it was sent.
     pub fn delivered(&self) {
         *self.trouble.lock() = None;
+        if let Some(watch) = &self.watch {
+            *watch.lock() = Watch::default();
+        }
     }
 
     /// Something is in the way of media.
     pub fn obstructed(&self, obstacle: Obstacle, message: String, now: Instant) {
         self.trouble(obstacle.into(), message, now);
+        // That is why nothing arrives. What heals it is not another pipeline, which would have less of a buffer.
+        if let Some(watch) = &self.watch {
+            let mut watch = watch.lock();
+            (watch.unheard, watch.obstructed) = (None, Some(now));
+        }
+    }
+
+    /// Media was put into the pipeline, or is there for one.
+    pub(super) fn fed(&self, now: Instant) {
+        let Some(watch) = &self.watch else { return };
+        let mut watch = watch.lock();
+        match &mut watch.unheard {
+            Some(unheard) if now.saturating_duration_since(unheard.fed) < PAUSE => unheard.fed = now,
+            unheard => *unheard = Some(Unheard { since: now, fed: now }),
+        }
+    }
+
+    /// Whether nothing arrives of what is put in, although nothing is known to be in the way: then for how long. It is
+    /// counted, and not said again before as long has passed.
+    pub(super) fn stalled(&self, now: Instant) -> Option<Duration> {
+        let mut watch = self.watch.as_ref()?.lock();
+        // An outage is not heard of every minute.
+        if watch.obstructed.is_some_and(|at| now.saturating_duration_since(at) < 2 * STALL) {
+            return None;
+        }
+        let unheard = watch.unheard?;
+        let waited = unheard.fed.saturating_duration_since(unheard.since);
+        if waited < STALL || now.saturating_duration_since(unheard.fed) >= PAUSE {
+            return None;
+        }
+        watch.unheard = None;
+        watch.stalls += 1;
+        Some(waited)
+    }
+
+    /// Other pipelines did not help either.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.lock().stalls > REPLACEMENTS)
+    }
+
+    /// A pipeline stood still, and no other has delivered anything since.
+    fn has_stalled(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.lock().stalls > 0)
     }
 
     /// The pipeline broke.
@@ -128,9 +207,11 @@ impl Delivery {
 
     /// What is in the way of media that flows, and lasts: phase, reason and message.
     fn standing(&self, now: Instant) -> Option<(Severity, Phase, Reason, String)> {
+        let has_stalled = self.has_stalled();
         let mut trouble = self.trouble.lock();
         trouble.take_if(|trouble| {
             trouble.severity == Severity::Pipeline
+                && !has_stalled
                 && trouble.reopened.is_some_and(|at| now.saturating_duration_since(at) >= WHOLE)
         });
         let found = trouble.as_ref().filter(|it| now.saturating_duration_since(it.since) >= PATIENCE)?;
@@ -236,6 +317,76 @@ mod tests {
         assert_eq!(told(start + PATIENCE), "LiveRefused");
         one.delivered();
         assert_eq!(told(start + PATIENCE), "LiveInterrupted");
+    }
+
+    const NEVER: [u64; 0] = [];
+
+    /// What is fed every second for so many, and when it is said to stand still.
+    fn stalls(delivery: &Delivery, start: Instant, seconds: std::ops::Range<u64>) -> Vec<u64> {
+        let mut stalls = Vec::new();
+        for second in seconds {
+            let now = start + Duration::from_secs(second);
+            delivery.fed(now);
+            stalls.extend(delivery.stalled(now).map(|_| second));
+        }
+        stalls
+    }
+
+    #[test]
+    fn media_of_which_nothing_is_heard_stands_still_and_in_the_end_the_process_is_stuck() {
+        let (delivery, start) = (Delivery::watched(WORDS), Instant::now());
+        assert_eq!(stalls(&delivery, start, 0..182), [90, 181]);
+        assert!(!delivery.is_stuck());
+        assert_eq!(stalls(&delivery, start, 182..280), [272]);
+        assert!(delivery.is_stuck());
+        delivery.delivered();
+        assert!(!delivery.is_stuck());
+        assert_eq!(stalls(&delivery, start, 280..310), NEVER);
+    }
+
+    #[test]
+    fn what_is_delivered_obstructed_or_paused_does_not_stand_still() {
+        let start = Instant::now();
+        let at = |second| start + Duration::from_secs(second);
+        for known in [
+            |delivery: &Delivery, _| delivery.delivered(),
+            |delivery: &Delivery, now| {
+                delivery.obstructed(Obstacle::Interrupted, "error 503".to_owned(), now);
+            },
+        ] {
+            let delivery = Delivery::watched(WORDS);
+            for round in 0..20_u64 {
+                assert_eq!(stalls(&delivery, start, round * 50..(round + 1) * 50), NEVER);
+                known(&delivery, at((round + 1) * 50));
+            }
+        }
+        // An outage that is heard of seldom, and ends in silence.
+        let delivery = Delivery::watched(WORDS);
+        delivery.obstructed(Obstacle::Interrupted, "error 503".to_owned(), start);
+        assert_eq!(stalls(&delivery, start, 0..170), NEVER);
+        delivery.obstructed(Obstacle::Interrupted, "error 503".to_owned(), at(170));
+        assert_eq!(stalls(&delivery, start, 170..351), [350]);
+        let delivery = Delivery::watched(WORDS);
+        // A camera that is on for half a minute at a time; nothing is fed, and nothing stands still, in between.
+        for round in 0..20_u64 {
+            assert_eq!(stalls(&delivery, start, round * 60..round * 60 + 30), NEVER);
+            assert_eq!(delivery.stalled(at(round * 60 + 45)), None);
+        }
+        let unwatched = Delivery::new(WORDS);
+        assert_eq!(stalls(&unwatched, start, 0..1_000), NEVER);
+        assert!(!unwatched.is_stuck());
+    }
+
+    #[test]
+    fn a_pipeline_that_stood_still_is_not_forgiven_before_another_delivers() {
+        let (delivery, start) = (Delivery::watched(WORDS), Instant::now());
+        let at = |second| start + Duration::from_secs(second);
+        assert_eq!(stalls(&delivery, start, 0..91), [90]);
+        delivery.pipeline_broken("nothing arrives", at(90));
+        delivery.pipeline_opened(at(91));
+        assert_eq!(said(&delivery, at(140)).reason.as_str(), "PipelineFailed");
+        delivery.delivered();
+        assert_eq!(said(&delivery, at(140)).reason.as_str(), "Streaming");
     }
 
     #[test]

@@ -38,7 +38,8 @@ pub trait Output: Send + Sync {
         false
     }
 
-    /// Whether it takes what it is given.
+    /// Whether it takes what it is given. One that is [`Delivery::watched`] has its pipeline replaced, and in the end its
+    /// process, when it is given media and says neither that some was delivered nor what is in the way.
     fn delivery(&self) -> &Delivery;
 
     /// Writes its part of `/status`.

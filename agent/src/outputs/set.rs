@@ -4,7 +4,7 @@ use super::delivery::{self, Delivery};
 use super::output::Output;
 use crate::session::View;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// All outputs, which are what they are for the life of the process.
 #[derive(Clone, Default)]
@@ -35,6 +35,23 @@ impl Outputs {
     /// A pipeline runs.
     pub fn pipeline_opened(&self, now: Instant) {
         self.deliveries().for_each(|delivery| delivery.pipeline_opened(now));
+    }
+
+    /// Media was put into the pipeline, or is there for one.
+    pub fn fed(&self, now: Instant) {
+        self.deliveries().for_each(|delivery| delivery.fed(now));
+    }
+
+    /// For how long nothing has arrived of what is put in, if that is too long and nothing is known to be in the way: the
+    /// pipeline stands still then.
+    pub fn stalled(&self, now: Instant) -> Option<Duration> {
+        // Each counts for itself.
+        self.deliveries().filter_map(|delivery| delivery.stalled(now)).collect::<Vec<_>>().into_iter().max()
+    }
+
+    /// Other pipelines did not help either: only a new process may.
+    pub fn is_stuck(&self) -> bool {
+        self.deliveries().any(Delivery::is_stuck)
     }
 
     /// What to say, when the session says `view`.

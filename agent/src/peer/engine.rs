@@ -7,7 +7,7 @@ use super::{
     MediaEvent, Negotiated, Peer, PeerConfig, PeerError, PeerEvent, PeerStats, SelectedPair, Unbound, servers,
 };
 use async_trait::async_trait;
-use kvs_peer::{Event, Receiver, ReceiverError, Stage, sdp};
+use kvs_peer::{Event, MAX_REMOTE_CANDIDATES, Receiver, ReceiverError, Stage, sdp};
 use mio::{Events, Interest, Poll, Token, Waker};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -17,9 +17,6 @@ use std::sync::Arc;
 use std::sync::mpsc as sync;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
-
-/// Remote candidates kept before the answer; a master that sends more is not trusted with memory.
-const MAX_EARLY_CANDIDATES: usize = 100;
 
 /// Candidates and state changes of one connection. When it is full the event is dropped with a warning; a connection
 /// makes a few dozen of them in its life.
@@ -82,6 +79,7 @@ impl UdpPeer {
                 ice_servers,
                 sockets: sockets.iter().map(|socket| socket.local).collect(),
                 receive_buffer,
+                destinations: config.destinations,
             },
             Instant::now(),
         )
@@ -109,6 +107,7 @@ impl UdpPeer {
             backlog_bytes: 0,
             answered: false,
             early: Vec::new(),
+            early_refused: 0,
             commands: command_receiver,
             events,
             media,
@@ -190,7 +189,9 @@ struct Engine {
     backlog: VecDeque<Datagram>,
     backlog_bytes: usize,
     answered: bool,
+    /// Remote candidates that came before the answer, at most [`MAX_REMOTE_CANDIDATES`].
     early: Vec<(String, usize)>,
+    early_refused: u64,
     commands: sync::Receiver<Command>,
     events: mpsc::Sender<PeerEvent>,
     media: MediaSender,
@@ -317,8 +318,9 @@ impl Engine {
         if self.answered {
             return Ok(self.receiver.add_remote_candidate(&text, section, Instant::now())?);
         }
-        if self.early.len() >= MAX_EARLY_CANDIDATES {
-            let reason = format!("more than {MAX_EARLY_CANDIDATES} before the answer");
+        if self.early.len() >= MAX_REMOTE_CANDIDATES {
+            self.early_refused += 1;
+            let reason = format!("more than {MAX_REMOTE_CANDIDATES} before the answer");
             return Err(PeerError::Candidate { candidate: text, reason });
         }
         self.early.push((text, section));
@@ -392,6 +394,8 @@ impl Engine {
         stats.round_trip_time = figures.round_trip_time;
         stats.packets_discarded = self.media.discarded() + figures.early_dropped;
         stats.unbound = Unbound { by_payload_type: figures.unbound, undecryptable: figures.undecryptable };
+        stats.strangers = figures.strangers;
+        stats.candidates_refused = figures.candidates_refused + self.early_refused;
         if let Some(dropped) = dropped {
             stats.socket_drops = dropped;
         }

@@ -19,6 +19,7 @@ use thiserror::Error;
 
 pub use answer::Negotiated;
 pub use engine::UdpPeer;
+pub use kvs_peer::Destinations;
 pub use kvs_peer::sdp::AnswerError;
 pub use queue::MediaQueue;
 
@@ -41,6 +42,8 @@ pub struct PeerConfig {
     pub bind: Vec<String>,
     /// Bytes of `SO_RCVBUF` that are asked for, for each socket.
     pub receive_buffer: usize,
+    /// Where the master may have datagrams sent.
+    pub destinations: Destinations,
 }
 
 /// `SO_RCVBUF` that is asked for unless a flag says otherwise.
@@ -128,6 +131,10 @@ pub struct PeerStats {
     pub receive_buffer: usize,
     /// Packets that belong to no track.
     pub unbound: Unbound,
+    /// Datagrams of others than the master, of which nothing was kept.
+    pub strangers: u64,
+    /// Remote candidates that are not used: too many, or of an address that gets nothing.
+    pub candidates_refused: u64,
 }
 
 /// Packets that arrived and belong to no track.
@@ -183,7 +190,8 @@ pub trait Peer: Send + Sync {
     /// Applies the master's answer, then the candidates that came before it.
     async fn accept_answer(&self, sdp: &str) -> Result<Negotiated, PeerError>;
 
-    /// Adds a remote candidate of a media section of the offer; before the answer it is kept (at most 100, then refused).
+    /// Adds a remote candidate of a media section of the offer; before the answer it is kept. There may be 64 of them, then
+    /// and later.
     /// `Ok(false)` means it was ignored on purpose: empty, TCP, or an mDNS name.
     async fn add_remote_candidate(&self, candidate: &str, section: usize) -> Result<bool, PeerError>;
 

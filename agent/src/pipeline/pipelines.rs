@@ -11,9 +11,11 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// Pictures and sounds kept while it is undecided which tracks there are (a second at most). When
-/// it is full the oldest go, up to the next IDR.
+/// Pictures and sounds kept while it is undecided which tracks there are (a second), or until a pipeline that broke is
+/// tried again (15 s at most), and their bytes. When it is full the oldest go, up to the next IDR; one that is larger by
+/// itself stays.
 const MAX_PENDING: usize = 1024;
+const MAX_PENDING_BYTES: usize = 16 << 20;
 
 /// Beyond whatever is waited for.
 const FOREVER: Duration = Duration::from_secs(3600);
@@ -73,6 +75,14 @@ impl Item {
     fn is_video(&self) -> bool {
         matches!(self, Self::AccessUnit(_))
     }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::AccessUnit(unit) => unit.data.len(),
+            Self::AudioPacket(packet) => packet.data.len(),
+            Self::AudioGap { .. } => 0,
+        }
+    }
 }
 
 /// The pipelines of one peer connection.
@@ -81,6 +91,10 @@ pub struct Pipelines {
     aac_bitrate: i32,
     gate: Gate,
     pending: VecDeque<Item>,
+    /// Of `pending`.
+    pending_bytes: usize,
+    /// Media has come for a pipeline, whether or not it took it, since that was asked for.
+    fed: bool,
     graph: Option<Graph>,
     bus: Option<mpsc::Receiver<GraphEvent>>,
     /// Pipelines whose input ended, writing out what they have.
@@ -102,6 +116,8 @@ impl Pipelines {
             aac_bitrate,
             gate: Gate::new(expected),
             pending: VecDeque::new(),
+            pending_bytes: 0,
+            fed: false,
             graph: None,
             bus: None,
             retiring: JoinSet::new(),
@@ -210,6 +226,19 @@ impl Pipelines {
         events
     }
 
+    /// Whether media has come for a pipeline since this was asked last.
+    pub fn take_fed(&mut self) -> bool {
+        std::mem::take(&mut self.fed)
+    }
+
+    /// Nothing comes out of the running pipeline, and nothing says why: another takes its place.
+    pub fn replace(&mut self, why: String, now: Instant) -> Vec<PipelineEvent> {
+        let mut events = Vec::new();
+        self.retire();
+        self.broken(why, now, &mut events);
+        events
+    }
+
     /// What was counted so far.
     pub fn figures(&self) -> PipelineFigures {
         let mut figures = self.figures;
@@ -233,8 +262,11 @@ impl Pipelines {
     }
 
     fn keep(&mut self, item: Item) {
+        self.pending_bytes += item.bytes();
         self.pending.push_back(item);
-        if self.pending.len() > MAX_PENDING {
+        while self.pending.len() > MAX_PENDING
+            || self.pending_bytes > MAX_PENDING_BYTES && self.pending.len() > 1
+        {
             self.drop_oldest();
         }
     }
@@ -248,6 +280,7 @@ impl Pipelines {
             }
             first = false;
             if let Some(item) = self.pending.pop_front() {
+                self.pending_bytes -= item.bytes();
                 self.figures.dropped(&item);
             }
         }
@@ -260,6 +293,7 @@ impl Pipelines {
                 return;
             };
             if self.retry_at.is_some_and(|at| now < at) {
+                self.fed |= !self.pending.is_empty();
                 return;
             }
             // From here on it waits for media, and not for time.
@@ -289,6 +323,8 @@ impl Pipelines {
         let Some(graph) = &mut self.graph else {
             return;
         };
+        self.fed |= !self.pending.is_empty();
+        self.pending_bytes = 0;
         for item in self.pending.drain(..) {
             match item {
                 Item::AccessUnit(unit) => {
@@ -314,6 +350,7 @@ impl Pipelines {
     fn begin_with_idr(&mut self, tracks: Tracks) -> bool {
         if tracks.video.is_none() {
             self.pending.retain(|item| !item.is_video());
+            self.count_pending();
             return !self.pending.is_empty();
         }
         let idr = self.pending.iter().position(Item::is_idr);
@@ -341,10 +378,16 @@ impl Pipelines {
             }
             keep
         });
+        self.count_pending();
         true
     }
 
+    fn count_pending(&mut self) {
+        self.pending_bytes = self.pending.iter().map(Item::bytes).sum();
+    }
+
     fn drop_all(&mut self) {
+        self.pending_bytes = 0;
         for item in self.pending.drain(..) {
             self.figures.dropped(&item);
         }
@@ -388,5 +431,53 @@ impl Drop for Pipelines {
         self.retire();
         // Let them finish: dropping the set would abort them half-way.
         self.retiring.detach_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kvs_media::{AudioCodec, VideoCodec, VideoFormat, VideoParameters};
+
+    fn picture(bytes: usize, idr: bool, capture_time: SystemTime) -> AccessUnit {
+        let format = VideoFormat {
+            codec: VideoCodec::H264,
+            profile_idc: 66,
+            constraint_flags: 0,
+            level_idc: 31,
+            width: 320,
+            height: 180,
+        };
+        let parameters = VideoParameters { format, configuration_record: vec![1, 66, 0, 31, 0xff].into() };
+        AccessUnit {
+            data: vec![0; bytes].into(),
+            capture_time,
+            rtp_timestamp: 0,
+            parameters: idr.then_some(parameters),
+        }
+    }
+
+    #[test]
+    fn what_waits_for_a_pipeline_is_bounded_in_bytes_and_begins_with_a_key_frame() {
+        let expected =
+            Tracks { video: Some(VideoCodec::H264), audio: Some(AudioCodec::Opus), ..Tracks::default() };
+        let mut pipelines = Pipelines::new(expected, Outputs::default(), 64_000, Duration::ZERO);
+        let (start, begun) = (Instant::now(), SystemTime::now());
+        // Half a megabyte each, 100 MB in all, in less time than it takes to know that no sound comes.
+        for number in 0..200_u64 {
+            let since = Duration::from_millis(number * 4);
+            pipelines.access_unit(picture(1 << 19, number % 10 == 0, begun + since), start + since);
+            let held: usize = pipelines.pending.iter().map(Item::bytes).sum();
+            assert_eq!(pipelines.pending_bytes, held);
+            assert!(held <= MAX_PENDING_BYTES, "{held}");
+            assert!(pipelines.pending.front().is_some_and(Item::is_idr));
+        }
+        assert!(pipelines.figures().pictures_dropped >= 160);
+        // One that is larger by itself stays.
+        pipelines
+            .access_unit(picture(MAX_PENDING_BYTES + 1, true, begun), start + Duration::from_millis(810));
+        assert_eq!((pipelines.pending.len(), pipelines.pending_bytes), (1, MAX_PENDING_BYTES + 1));
+        pipelines.drop_all();
+        assert_eq!((pipelines.pending.len(), pipelines.pending_bytes), (0, 0));
     }
 }

@@ -4,7 +4,7 @@
 use super::graph::GraphEvent;
 use super::*;
 use crate::elements::{PipelineError, make, request_pad};
-use crate::outputs::{Delivery, Inlets, NotReady, Output, Words};
+use crate::outputs::{Delivery, Inlets, NotReady, Output, Outputs, Words};
 use crate::tracks::Tracks;
 use async_trait::async_trait;
 use gst::prelude::*;
@@ -13,13 +13,15 @@ use kvs_media::{AccessUnit, AudioCodec, AudioPacket, VideoCodec, VideoFormat, Vi
 use prometheus_client::encoding::DescriptorEncoder;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Every pipeline writes a file of its own.
 struct Files {
     folder: PathBuf,
     next: AtomicU32,
+    /// The first pipeline takes nothing.
+    first_is_stuck: AtomicBool,
     delivery: Delivery,
 }
 
@@ -31,7 +33,12 @@ impl Files {
             missing: "FileNotFound",
             receiver: "the disk",
         };
-        Arc::new(Self { folder: folder.to_owned(), next: AtomicU32::new(0), delivery: Delivery::new(words) })
+        Arc::new(Self {
+            folder: folder.to_owned(),
+            next: AtomicU32::new(0),
+            first_is_stuck: AtomicBool::new(false),
+            delivery: Delivery::watched(words),
+        })
     }
 
     fn file(&self, number: u32) -> PathBuf {
@@ -57,7 +64,13 @@ impl Output for Files {
             let queue = make("queue")?;
             pipeline.add(&queue)?;
             queue.static_pad("src").unwrap().link(&request_pad(&mux, template)?).unwrap();
-            Ok(queue.static_pad("sink").unwrap())
+            let inlet = queue.static_pad("sink").unwrap();
+            if self.first_is_stuck.swap(false, Ordering::SeqCst) {
+                inlet.add_probe(gst::PadProbeType::BLOCK | gst::PadProbeType::BUFFER, |_, _| {
+                    gst::PadProbeReturn::Ok
+                });
+            }
+            Ok(inlet)
         };
         Ok(Inlets {
             video: tracks.video.map(|_| inlet("video_%u")).transpose()?,
@@ -339,6 +352,35 @@ async fn a_broken_pipeline_is_reported_and_rebuilt_with_an_idr() {
     assert!(events.iter().any(|event| event.contains("Opened")), "{events:?}");
     pipelines.finish().await;
     // What came during the half second of waiting was kept.
+    assert_eq!(frames(&bench.files.file(1), "v:0"), 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_that_takes_nothing_is_noticed_and_another_stores_what_follows() {
+    let bench = Bench::new();
+    bench.files.first_is_stuck.store(true, Ordering::SeqCst);
+    let outputs: Outputs = [Arc::clone(&bench.files) as Arc<dyn Output>].into_iter().collect();
+    let mut pipelines = bench.pipelines(VIDEO);
+    let video = pictures(320);
+    assert!(!pipelines.take_fed(), "nothing has come");
+    let mut stalled = None;
+    for second in 0..120 {
+        bench.feed(&mut pipelines, second * 1000, &video, &[]);
+        let now = bench.now + Duration::from_millis((second + 1) * 1000);
+        assert!(pipelines.take_fed() && !pipelines.take_fed());
+        outputs.fed(now);
+        stalled = outputs.stalled(now).map(|_| (second, now));
+        if stalled.is_some() {
+            break;
+        }
+    }
+    let (second, now) = stalled.unwrap();
+    assert_eq!(second, 90);
+    let events = pipelines.replace("nothing comes out".to_owned(), now);
+    assert!(matches!(&events[..], [PipelineEvent::Broken { .. }]), "{events:?}");
+    let events = bench.feed(&mut pipelines, (second + 1) * 1000, &video, &[]);
+    assert!(events.iter().any(|event| event.contains("Opened")), "{events:?}");
+    pipelines.finish().await;
     assert_eq!(frames(&bench.files.file(1), "v:0"), 30);
 }
 

@@ -37,6 +37,9 @@ pub struct AgentConfig {
     /// How much is logged.
     #[serde(default)]
     pub log_level: LogLevel,
+    /// How long it has from SIGTERM to SIGKILL, unless that is the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub termination_grace_period_seconds: Option<u32>,
 }
 
 /// The stream, resolved.
@@ -88,8 +91,19 @@ impl AgentConfig {
     /// The rules of the spec, under the names that the fields have here.
     fn validate(&self) -> Result<(), Vec<FieldError>> {
         // Without `..`: a new field must not be forgotten here.
-        let Self { name: _, region, channel_arn, stream, media, ice, buffering, spool_dir, role, log_level } =
-            self;
+        let Self {
+            name: _,
+            region,
+            channel_arn,
+            stream,
+            media,
+            ice,
+            buffering,
+            spool_dir,
+            role,
+            log_level,
+            termination_grace_period_seconds,
+        } = self;
         let spec = KvsIngestSpec {
             region: region.clone(),
             channel: ChannelSpec { arn: Some(channel_arn.clone()), ..ChannelSpec::default() },
@@ -100,6 +114,7 @@ impl AgentConfig {
             role_arn: role.as_ref().map(|role| role.arn.clone()),
             external_id: role.as_ref().and_then(|role| role.external_id.clone()),
             log_level: *log_level,
+            termination_grace_period_seconds: *termination_grace_period_seconds,
             ..KvsIngestSpec::default()
         };
         let mut errors = spec.validate().err().unwrap_or_default();
@@ -152,6 +167,7 @@ mod tests {
             spool_dir: Some("/spool".to_owned()),
             role: Some(RoleConfig { arn: "arn:aws:iam::111122223333:role/r".to_owned(), external_id: None }),
             log_level: LogLevel::Debug,
+            termination_grace_period_seconds: Some(60),
         };
         let json = config.to_json();
         assert_eq!(AgentConfig::from_json(&json).unwrap(), config);
@@ -169,6 +185,7 @@ mod tests {
             ),
             (r#""name":"s""#, r#""name":"t""#, r#"stream.name: "t" is not the name in stream.arn"#),
             ("role/r", "r", "role.arn: "),
+            (r#"Seconds":60"#, r#"Seconds":1"#, "terminationGracePeriodSeconds: 1 is not between"),
             (r#""memoryMiB":64"#, r#""memoryMiB":1"#, "buffering.memoryMiB: 1 is not between"),
             (r#""sizeMiB":512"#, r#""sizeMiB":1"#, "buffering.spool.sizeMiB: 1 is not between"),
             (r#""spoolDir":"/spool","#, "", "spoolDir: it goes with buffering.spool"),

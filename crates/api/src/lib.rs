@@ -14,7 +14,6 @@ mod pod_rules;
 mod pod_schema;
 #[cfg(feature = "crd")]
 mod policy;
-#[cfg(feature = "crd")]
 mod quantity;
 #[allow(clippy::duplicated_attributes, reason = "print columns repeat `type_` and `priority`")]
 mod spec;

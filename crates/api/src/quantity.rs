@@ -13,6 +13,13 @@ pub(crate) struct NoQuantity;
 const BILLION: i128 = 1_000_000_000;
 
 impl Quantity {
+    pub(crate) fn of_mebibytes(mebibytes: u32) -> Self {
+        Self(i128::from(mebibytes) * (1 << 20) * BILLION)
+    }
+}
+
+#[cfg(feature = "crd")]
+impl Quantity {
     pub(crate) fn is_negative(self) -> bool {
         self.0 < 0
     }
@@ -115,9 +122,15 @@ mod tests {
             assert_eq!(quantity(one), quantity(other), "{one} {other}");
         }
         assert!(quantity("257Mi") > quantity("256Mi") && quantity("1G") < quantity("1Gi"));
+        assert_eq!(quantity("3Mi"), Quantity::of_mebibytes(3));
+        assert_eq!(quantity("1e400"), quantity(&"9".repeat(60)), "as large as can be");
+    }
+
+    #[cfg(feature = "crd")]
+    #[test]
+    fn a_sign_and_a_fraction_are_seen() {
         assert!(quantity("-1").is_negative() && !quantity("0").is_negative());
         assert!(quantity("2").is_whole() && !quantity("1500m").is_whole());
-        assert_eq!(quantity("1e400"), quantity(&"9".repeat(60)), "as large as can be");
     }
 
     #[test]

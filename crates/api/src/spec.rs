@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::pod::{ImagePullPolicy, LocalObjectReference, PodSpec, ResourceRequirements};
+use crate::quantity::Quantity;
 
 /// What a user wants: the media of one signaling channel in one stream.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -71,6 +73,15 @@ use crate::pod::{ImagePullPolicy, LocalObjectReference, PodSpec, ResourceRequire
             "rule": "!has(self.externalId) || has(self.roleArn)",
             "message": "externalId is used with roleArn only, which is not set",
             "fieldPath": ".externalId",
+        },
+        {
+            "rule": "!has(self.resources) || !has(self.resources.limits) || !('memory' in self.resources.limits) || \
+                     !isQuantity(string(self.resources.limits['memory'])) || \
+                     quantity(string(self.resources.limits['memory'])).compareTo(\
+                     quantity(string(self.buffering.memoryMiB + 128) + 'Mi')) >= 0",
+            "message": "the memory limit holds buffering.memoryMiB and 128Mi for everything else: raise \
+                        resources.limits.memory, or lower buffering.memoryMiB",
+            "fieldPath": ".resources",
         },
     ]))
 )]
@@ -147,7 +158,8 @@ pub struct KvsIngestSpec {
     /// How much the agent logs.
     #[serde(default)]
     pub log_level: LogLevel,
-    /// How long the agent has to deliver its last fragment when it is stopped. Default: 30.
+    /// How long the agent has when it is stopped: half of it, 15 s at most, to deliver its last fragments, and ten seconds to
+    /// write into the spool, if there is one, what was not delivered. Default: 30.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "crd", schemars(range(min = 5, max = 3600)))]
     pub termination_grace_period_seconds: Option<u32>,
@@ -278,6 +290,11 @@ pub struct StreamSpec {
         }]))
     )]
     pub tags: BTreeMap<String, String>,
+}
+
+impl KvsIngestSpec {
+    /// [`KvsIngestSpec::termination_grace_period_seconds`] unless it is set.
+    pub const TERMINATION_GRACE_PERIOD_SECONDS: u32 = 30;
 }
 
 impl StreamSpec {
@@ -443,6 +460,42 @@ pub enum AudioCodec {
 pub struct IceSpec {
     /// Which candidates may be used.
     pub transport_policy: IceTransportPolicy,
+    /// Networks in which no master is, `10.96.0.0/12`: the agent sends nothing to a candidate in them, also not through a
+    /// TURN server. The pods and Services of the cluster, say. Link-local addresses, this machine and the metadata services
+    /// of clouds are always denied.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(max = 64),
+            inner(length(max = 43)),
+            extend("x-kubernetes-validations" = [{
+                "rule": "self.all(network, isCIDR(network))",
+                "message": "each is a network such as 10.96.0.0/12 or fd00:10:96::/108",
+            }])
+        )
+    )]
+    pub deny_cidrs: Vec<String>,
+}
+
+impl IceSpec {
+    /// [`IceSpec::deny_cidrs`], read. `Err` is the first that is none.
+    ///
+    /// # Errors
+    /// Its place in the list, and what is wrong with it.
+    pub fn denied(&self) -> Result<Vec<IpNet>, (usize, String)> {
+        let read = |(index, text): (usize, &String)| {
+            let wrong = |what: &str| (index, format!("{text:?} {what}"));
+            let network: IpNet = text
+                .parse()
+                .map_err(|_| wrong("is not a network such as 10.96.0.0/12 or fd00:10:96::/108"))?;
+            if matches!(network, IpNet::V6(v6) if v6.addr().to_ipv4_mapped().is_some()) {
+                return Err(wrong("is a network of IPv4: write it as one, 10.96.0.0/12"));
+            }
+            Ok(network.trunc())
+        };
+        self.deny_cidrs.iter().enumerate().map(read).collect()
+    }
 }
 
 /// `RTCIceTransportPolicy`.
@@ -469,6 +522,25 @@ pub struct BufferingSpec {
     /// agent's container, and ends with its pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spool: Option<SpoolSpec>,
+}
+
+impl BufferingSpec {
+    /// What the agent needs beside [`BufferingSpec::memory_mib`], MiB: itself, GStreamer, what is on its way from the network
+    /// and into the pipeline. All of these are bounded.
+    pub const MARGIN_MIB: u32 = 128;
+
+    /// The least memory limit that an agent can live with, MiB.
+    #[must_use]
+    pub fn needed_mib(&self) -> u32 {
+        self.memory_mib.saturating_add(Self::MARGIN_MIB)
+    }
+
+    /// Whether a container whose memory is limited to `limit`, a quantity of Kubernetes, can hold it. What is no quantity is
+    /// not judged.
+    #[must_use]
+    pub fn fits(&self, limit: &str) -> bool {
+        limit.parse::<Quantity>().map_or(true, |limit| limit >= Quantity::of_mebibytes(self.needed_mib()))
+    }
 }
 
 impl Default for BufferingSpec {

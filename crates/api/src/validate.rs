@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::pod::{EnvVar, PodSpec};
+use crate::pod::{EnvVar, PodSpec, ResourceRequirements};
 use crate::pod_rules;
 use crate::spec::{
     AudioSpec, BufferingSpec, CaBundleRef, ChannelSpec, CredentialsSecretRef, KvsIngestSpec, MediaSpec,
@@ -36,6 +36,8 @@ pub(crate) fn list(errors: &[FieldError]) -> String {
 
 /// The most that a stream keeps: ten years.
 const MAX_RETENTION_HOURS: u32 = 87_600;
+/// Networks that are denied: each is looked at for each candidate.
+const MAX_DENIED: usize = 64;
 /// A stream has at most 50, some of which are the operator's.
 const MAX_TAGS: usize = 40;
 /// What starts with this is the operator's own.
@@ -69,7 +71,7 @@ impl KvsIngestSpec {
             stream,
             deletion_policy: _,
             media,
-            ice: _,
+            ice,
             buffering,
             suspend: _,
             service_account_name,
@@ -119,6 +121,14 @@ impl KvsIngestSpec {
         errors.within("spec.buffering.memoryMiB", *memory_mib, 16, 10_240);
         if let Some(SpoolSpec { size_mib }) = spool {
             errors.within("spec.buffering.spool.sizeMiB", *size_mib, 16, 1_048_576);
+        }
+        errors.memory(resources.as_ref(), buffering);
+        if ice.deny_cidrs.len() > MAX_DENIED {
+            let count = ice.deny_cidrs.len();
+            errors.add("spec.ice.denyCidrs", format!("{count} networks are more than {MAX_DENIED}"));
+        }
+        if let Err((index, wrong)) = ice.denied() {
+            errors.add(format!("spec.ice.denyCidrs[{index}]"), wrong);
         }
         match role_arn {
             Some(arn) if !is_role(arn) => {
@@ -206,6 +216,27 @@ impl Errors {
             } else if key.starts_with("aws:") || key.starts_with(OWN) {
                 self.add(path, format!("keys of aws: are AWS's, those of {OWN} the operator's"));
             }
+        }
+    }
+
+    /// A buffer that the container's limit does not hold ends it in the outage that the buffer is for.
+    fn memory(&mut self, resources: Option<&ResourceRequirements>, buffering: &BufferingSpec) {
+        let limit = resources.and_then(|resources| {
+            // Whether these are Kubernetes' types or plain JSON.
+            let limit = serde_json::to_value(resources).ok()?.pointer("/limits/memory").cloned()?;
+            Some(limit.as_str().map_or_else(|| limit.to_string(), str::to_owned))
+        });
+        let needed = buffering.needed_mib();
+        if let Some(text) = limit.filter(|limit| !buffering.fits(limit)) {
+            self.add(
+                "spec.resources.limits.memory",
+                format!(
+                    "{text} does not hold spec.buffering.memoryMiB ({}) and {} MiB for everything else: raise it to at \
+                     least {needed}Mi, or lower memoryMiB",
+                    buffering.memory_mib,
+                    BufferingSpec::MARGIN_MIB
+                ),
+            );
         }
     }
 
@@ -368,6 +399,23 @@ spec:
             ("  channel:", "  buffering: {memoryMiB: 1}\n  channel:", "spec.buffering.memoryMiB"),
             ("  channel:", "  buffering: {spool: {sizeMiB: 1}}\n  channel:", "spec.buffering.spool.sizeMiB"),
             ("  channel:", "  buffering: {spool: {}}\n  channel:", "spec.buffering.spool.sizeMiB"),
+            ("  channel:", "  ice: {denyCidrs: [10.0.0.0/8, cluster]}\n  channel:", "spec.ice.denyCidrs[1]"),
+            (
+                "  channel:",
+                "  ice: {denyCidrs: ['::ffff:10.0.0.0/104']}\n  channel:",
+                "spec.ice.denyCidrs[0]",
+            ),
+            ("  channel:", "  ice: {denyCidrs: [10.0.0.1]}\n  channel:", "spec.ice.denyCidrs[0]"),
+            (
+                "  channel:",
+                "  buffering: {memoryMiB: 512}\n  resources: {limits: {memory: 639Mi}}\n  channel:",
+                "spec.resources.limits.memory",
+            ),
+            (
+                "  channel:",
+                "  resources: {limits: {memory: 100000000}}\n  channel:",
+                "spec.resources.limits.memory",
+            ),
             ("  channel:", "  roleArn: admin\n  channel:", "spec.roleArn"),
             ("  channel:", "  externalId: xyz\n  channel:", "spec.externalId"),
             (
@@ -432,6 +480,21 @@ spec:
                 panic!("{text}")
             };
             assert_eq!(errors.iter().map(|error| error.path.as_str()).collect::<Vec<_>>(), [path], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_limit_that_holds_the_buffer_is_fine() {
+        for more in [
+            "buffering: {memoryMiB: 512}\n  resources: {limits: {memory: 640Mi}}",
+            "buffering: {memoryMiB: 512}\n  resources: {limits: {memory: 1G}}",
+            "buffering: {memoryMiB: 512}\n  resources: {requests: {memory: 1Mi}}",
+            "buffering: {memoryMiB: 512}",
+            "resources: {limits: {memory: 256Mi, cpu: '1'}}",
+            "ice: {denyCidrs: [10.96.0.0/12, 'fd00::/8', 10.1.2.3/8]}",
+        ] {
+            let text = GOOD.replace("channel:", &format!("{more}\n  channel:"));
+            KvsIngestManifest::from_yaml(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
         }
     }
 }

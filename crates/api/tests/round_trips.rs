@@ -85,27 +85,34 @@ fn spec() -> impl Strategy<Value = KvsIngestSpec> {
             of((Just("arn:aws:iam::123456789012:role/kvs".to_owned()), of("[a-zA-Z0-9_+=,.@:/-]{2,64}")));
         let level = prop::sample::select(vec![LogLevel::Error, LogLevel::Info, LogLevel::Trace]);
         let policy = prop::sample::select(vec![IceTransportPolicy::All, IceTransportPolicy::Relay]);
+        let denied =
+            prop::collection::vec(prop::sample::select(vec!["10.96.0.0/12", "fd00::/8", "0.0.0.0/0"]), 0..3);
+        let ice = (policy, denied).prop_map(|(transport_policy, denied)| IceSpec {
+            transport_policy,
+            deny_cidrs: denied.into_iter().map(str::to_owned).collect(),
+        });
+        let grace = of(5u32..=3600);
         let buffering = (16u32..=10_240, of(16u32..=1_048_576)).prop_map(|(memory_mib, size)| {
             let spool = size.map(|size_mib| SpoolSpec { size_mib });
             BufferingSpec { memory_mib, spool }
         });
-        (channel(region.clone()), stream(region.clone()), media(), policy, role, buffering, level).prop_map(
-            move |(channel, stream, media, transport_policy, role, buffering, log_level)| {
+        (channel(region.clone()), stream(region.clone()), media(), ice, role, buffering, level, grace)
+            .prop_map(move |(channel, stream, media, ice, role, buffering, log_level, grace)| {
                 let (role_arn, external_id) = role.map_or((None, None), |(arn, id)| (Some(arn), id));
                 KvsIngestSpec {
                     region: region.clone(),
                     channel,
                     stream,
                     media,
-                    ice: IceSpec { transport_policy },
+                    ice,
                     buffering,
                     role_arn,
                     external_id,
                     log_level,
+                    termination_grace_period_seconds: grace,
                     ..KvsIngestSpec::default()
                 }
-            },
-        )
+            })
     })
 }
 
@@ -138,6 +145,7 @@ proptest! {
             spool_dir: spec.buffering.spool.as_ref().map(|_| "/spool".to_owned()),
             role: spec.role_arn.clone().map(|arn| RoleConfig { arn, external_id: spec.external_id.clone() }),
             log_level: spec.log_level,
+            termination_grace_period_seconds: spec.termination_grace_period_seconds,
         };
         let json = config.to_json();
         let again = AgentConfig::from_json(&json).map_err(|error| TestCaseError::fail(format!("{error}\n{json}")))?;

@@ -1,8 +1,13 @@
-//! The one way to a host for what is not the SDK's: TCP, and TLS over it. A proxy would be asked for here.
+//! [`Dialer`]: the one way to a host, for the SDK's calls too: TCP or a tunnel through a proxy, and TLS over it.
 
 use std::io;
 use std::sync::Arc;
 
+use http::{HeaderValue, Request, StatusCode, header};
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -11,6 +16,7 @@ use tokio_rustls::TlsConnector;
 use url::Url;
 
 use crate::class::ErrorClass;
+use crate::proxy::{Proxies, Proxy, authority};
 
 /// Bytes to and from a host.
 pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -46,6 +52,54 @@ pub enum ConnectError {
         /// What rustls says.
         source: io::Error,
     },
+    /// Name resolution or TCP failed on the way to the proxy.
+    #[error("cannot reach the proxy {proxy} ({variable}), which is to be asked for {host}: {source}")]
+    ProxyUnreachable {
+        /// Its URL, without user and password.
+        proxy: String,
+        /// The variable that names it.
+        variable: &'static str,
+        /// `HOST:PORT` of the target.
+        host: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// An `https` proxy was reached, and TLS failed.
+    #[error("no TLS with the proxy {proxy} ({variable}): {source}")]
+    ProxyTls {
+        /// Its URL, without user and password.
+        proxy: String,
+        /// The variable that names it.
+        variable: &'static str,
+        /// What rustls says.
+        source: io::Error,
+    },
+    /// The proxy opens no tunnel.
+    #[error("the proxy {proxy} ({variable}) answered {status} to CONNECT {host}{remedy}")]
+    ProxyRefused {
+        /// Its URL, without user and password.
+        proxy: String,
+        /// The variable that names it.
+        variable: &'static str,
+        /// What it answered.
+        status: StatusCode,
+        /// `HOST:PORT` of the target.
+        host: String,
+        /// What to do about it, if that is known.
+        remedy: &'static str,
+    },
+    /// The proxy speaks no HTTP, or hung up.
+    #[error("the proxy {proxy} ({variable}) gave no answer to CONNECT {host}: {source}")]
+    ProxyBroken {
+        /// Its URL, without user and password.
+        proxy: String,
+        /// The variable that names it.
+        variable: &'static str,
+        /// `HOST:PORT` of the target.
+        host: String,
+        /// What was wrong with it.
+        source: hyper::Error,
+    },
 }
 
 impl ConnectError {
@@ -54,44 +108,132 @@ impl ConnectError {
     pub fn class(&self) -> ErrorClass {
         match self {
             ConnectError::Endpoint { .. } => ErrorClass::InvalidRequest,
-            ConnectError::Unreachable { .. } | ConnectError::Tls { .. } => ErrorClass::Network,
+            ConnectError::Unreachable { .. }
+            | ConnectError::Tls { .. }
+            | ConnectError::ProxyUnreachable { .. }
+            | ConnectError::ProxyTls { .. }
+            | ConnectError::ProxyRefused { .. }
+            | ConnectError::ProxyBroken { .. } => ErrorClass::Network,
         }
     }
 }
 
-/// Connects to the host of `url`: with `tls` for `https` and `wss`, without for `http` and `ws`.
-pub(crate) async fn connect(url: &Url, tls: &Arc<ClientConfig>) -> Result<Connection, ConnectError> {
-    let refuse = |reason| {
-        let host = url.host_str().unwrap_or_default();
-        ConnectError::Endpoint { endpoint: format!("{}://{host}", url.scheme()), reason }
-    };
-    let secure = match url.scheme() {
-        "https" | "wss" => true,
-        "http" | "ws" => false,
-        _ => return Err(refuse("is none of https, wss, http and ws")),
-    };
-    let name = url.host_str().ok_or_else(|| refuse("has no host"))?;
-    // The url crate keeps the brackets of an IPv6 address.
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    let port = url.port_or_known_default().unwrap_or(if secure { 443 } else { 80 });
-    let server = match secure {
-        true => Some(
-            ServerName::try_from(name.to_owned())
-                .map_err(|_| refuse("has a host that no certificate can name"))?,
-        ),
-        false => None,
-    };
-    let host = || format!("{name}:{port}");
-    let stream = TcpStream::connect((name, port))
-        .await
-        .map_err(|source| ConnectError::Unreachable { host: host(), source })?;
+/// Proxies, and the TLS of targets. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Dialer {
+    pub(crate) proxies: Arc<Proxies>,
+    pub(crate) tls: Arc<ClientConfig>,
+}
+
+impl Dialer {
+    /// Connects to the host of `url`: with TLS for `https` and `wss`, without for `http` and `ws`.
+    pub(crate) async fn connect(&self, url: &Url) -> Result<Connection, ConnectError> {
+        let refuse = |reason| {
+            let host = url.host_str().unwrap_or_default();
+            ConnectError::Endpoint { endpoint: format!("{}://{host}", url.scheme()), reason }
+        };
+        let secure = match url.scheme() {
+            "https" | "wss" => true,
+            "http" | "ws" => false,
+            _ => return Err(refuse("is none of https, wss, http and ws")),
+        };
+        let name = url.host_str().ok_or_else(|| refuse("has no host"))?;
+        // The url crate keeps the brackets of an IPv6 address.
+        let name = name.trim_start_matches('[').trim_end_matches(']');
+        let port = url.port_or_known_default().unwrap_or(if secure { 443 } else { 80 });
+        let server = match secure {
+            true => Some(
+                ServerName::try_from(name.to_owned())
+                    .map_err(|_| refuse("has a host that no certificate can name"))?,
+            ),
+            false => None,
+        };
+        let host = authority(name, port);
+        match self.proxies.of(secure, name, port) {
+            None => match tcp(name, port).await {
+                Ok(stream) => self.secure(stream, server, host).await,
+                Err(source) => Err(ConnectError::Unreachable { host, source }),
+            },
+            Some(proxy) => {
+                let stream = tunnel(proxy, &host).await?;
+                self.secure(stream, server, host).await
+            }
+        }
+    }
+
+    async fn secure(
+        &self,
+        stream: impl ByteStream + 'static,
+        server: Option<ServerName<'static>>,
+        host: String,
+    ) -> Result<Connection, ConnectError> {
+        let Some(server) = server else { return Ok(Box::new(stream)) };
+        match TlsConnector::from(Arc::clone(&self.tls)).connect(server, stream).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(source) => Err(ConnectError::Tls { host, source }),
+        }
+    }
+}
+
+async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((host, port)).await?;
     // Candidates and the frames of live media are small, and each counts.
     let _ = stream.set_nodelay(true);
-    let Some(server) = server else { return Ok(Box::new(stream)) };
-    let connector = TlsConnector::from(Arc::clone(tls));
-    let stream = connector
-        .connect(server, stream)
-        .await
-        .map_err(|source| ConnectError::Tls { host: host(), source })?;
-    Ok(Box::new(stream))
+    Ok(stream)
+}
+
+/// A tunnel to `host` (RFC 9110 section 9.3.6).
+async fn tunnel(proxy: &Proxy, host: &str) -> Result<TokioIo<Upgraded>, ConnectError> {
+    let (name, variable) = (|| proxy.to_string(), proxy.variable);
+    let stream = tcp(&proxy.host, proxy.port).await.map_err(|source| ConnectError::ProxyUnreachable {
+        proxy: name(),
+        variable,
+        host: host.to_owned(),
+        source,
+    })?;
+    let stream: Connection = match &proxy.tls {
+        None => Box::new(stream),
+        Some((server, tls)) => {
+            let connected = TlsConnector::from(Arc::clone(tls)).connect(server.clone(), stream).await;
+            let refused = |source| ConnectError::ProxyTls { proxy: name(), variable, source };
+            Box::new(connected.map_err(refused)?)
+        }
+    };
+    let broken =
+        |source| ConnectError::ProxyBroken { proxy: name(), variable, host: host.to_owned(), source };
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    // It ends with the tunnel, or when nobody waits for the answer any more.
+    tokio::spawn(connection.with_upgrades());
+    let mut request = Request::connect(host).header(header::HOST, host);
+    if let Some(authorization) = &proxy.authorization {
+        request = request.header(header::PROXY_AUTHORIZATION, authorization);
+    }
+    let request = request.body(Empty::<Bytes>::new()).map_err(|_| ConnectError::Endpoint {
+        endpoint: host.to_owned(),
+        reason: "has a host that no proxy can be asked for",
+    })?;
+    let answer = sender.send_request(request).await.map_err(broken)?;
+    let status = answer.status();
+    if !status.is_success() {
+        return Err(ConnectError::ProxyRefused {
+            proxy: name(),
+            variable,
+            status,
+            host: host.to_owned(),
+            remedy: remedy(status, proxy.authorization.as_ref()),
+        });
+    }
+    Ok(TokioIo::new(hyper::upgrade::on(answer).await.map_err(broken)?))
+}
+
+/// What to do about a refusal, as the end of a sentence.
+fn remedy(status: StatusCode, authorization: Option<&HeaderValue>) -> &'static str {
+    match (status.as_u16(), authorization) {
+        (407, None) => ": it wants a user and a password, as in http://USER:PASSWORD@HOST:PORT",
+        (407, Some(_)) => ": it does not take the user and password that the variable gives",
+        (403 | 405, _) => ": it must allow CONNECT to this host and port, or NO_PROXY must name the host",
+        (502..=504, _) => ": it does not reach the host",
+        _ => "",
+    }
 }

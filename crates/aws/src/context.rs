@@ -18,13 +18,11 @@ use url::Url;
 use crate::causes::causes;
 use crate::class::{ErrorClass, classify_credentials};
 use crate::clock::Clock;
-use crate::connect::{self, ConnectError, Connection};
+use crate::connect::{ConnectError, Connection, Dialer};
 use crate::credentials::{AssumeRole, Cached, Chain};
+use crate::proxy::{Proxies, ProxyError};
 use crate::sign::{self, SERVICE, Scope, SignError};
 use crate::tls::{Roots, TlsError};
-
-/// Names a CA bundle that is trusted beside the system's roots. The SDK for Rust does not read it; this crate does.
-pub const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 
 /// Why there is no context.
 #[derive(Debug, thiserror::Error)]
@@ -35,9 +33,9 @@ pub enum ContextError {
     /// The CA bundle cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The HTTP client could not be made.
-    #[error("cannot set up TLS: {0}")]
-    Http(String),
+    /// `HTTPS_PROXY` or `HTTP_PROXY` names no proxy.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     /// An endpoint is no URL.
     #[error("the endpoint {url:?} of {origin} is no http or https URL")]
     Endpoint {
@@ -88,7 +86,7 @@ struct Inner {
     http: SharedHttpClient,
     config: SdkConfig,
     credentials: Cached,
-    tls: Arc<rustls::ClientConfig>,
+    dialer: Dialer,
     clock: Clock,
     custom_endpoint: bool,
     signaling_endpoint: Option<Url>,
@@ -175,16 +173,14 @@ impl AwsContextBuilder {
     /// # Errors
     /// [`ContextError`]: no region, an unusable CA bundle or endpoint.
     pub async fn build(self) -> Result<AwsContext, ContextError> {
-        let (http, tls, clock) = match &self.sharing {
-            Some(AwsContext { inner }) => (inner.http.clone(), inner.tls.clone(), inner.clock.clone()),
+        let (http, dialer, clock) = match &self.sharing {
+            Some(AwsContext { inner }) => (inner.http.clone(), inner.dialer.clone(), inner.clock.clone()),
             None => {
-                let bundle = self.ca_bundle.or_else(|| {
-                    std::env::var_os(CA_BUNDLE).filter(|path| !path.is_empty()).map(PathBuf::from)
-                });
-                let roots = Roots::load(bundle.as_deref())?;
+                let tls = Roots::of_environment(self.ca_bundle)?.client_config()?;
+                let proxies = Arc::new(Proxies::from_env(|| Ok(tls.clone()))?);
+                let dialer = Dialer { proxies, tls };
                 let clock = Clock::default();
-                let http = crate::http::client(&roots, clock.clone()).map_err(ContextError::Http)?;
-                (http, roots.client_config()?, clock)
+                (crate::http::client(dialer.clone(), clock.clone()), dialer, clock)
             }
         };
         if let Some(url) = &self.endpoint_url {
@@ -241,7 +237,7 @@ impl AwsContextBuilder {
                 http,
                 config,
                 credentials,
-                tls,
+                dialer,
                 clock,
                 custom_endpoint,
                 signaling_endpoint,
@@ -289,13 +285,14 @@ impl AwsContext {
         self.inner.signaling_endpoint.as_ref()
     }
 
-    /// A connection that is not the SDK's, for WebSocket or PutMedia: TCP to the host of `url`, and TLS with this
-    /// context's roots for `https` and `wss`. There is no time limit: that is the caller's.
+    /// A connection that is not the SDK's, for WebSocket or PutMedia: TCP to the host of `url`, through a proxy where
+    /// `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say so, and TLS with this context's roots for `https` and `wss`. There is
+    /// no time limit: that is the caller's.
     ///
     /// # Errors
-    /// [`ConnectError`] names the host.
+    /// [`ConnectError`] names the host, and the proxy if it is the proxy that fails.
     pub async fn connect(&self, url: &Url) -> Result<Connection, ConnectError> {
-        connect::connect(url, &self.inner.tls).await
+        self.inner.dialer.connect(url).await
     }
 
     /// AWS's time: this machine's, corrected by what answers of AWS said.
@@ -403,7 +400,7 @@ mod tests {
         let first = AwsContext::builder().region("eu-central-1").build().await.unwrap();
         let second = AwsContext::builder().region("us-east-1").sharing(&first).build().await.unwrap();
         assert_eq!((first.region(), second.region()), ("eu-central-1", "us-east-1"));
-        assert!(Arc::ptr_eq(&first.inner.tls, &second.inner.tls));
+        assert!(Arc::ptr_eq(&first.inner.dialer.tls, &second.inner.dialer.tls));
         // What one learns of AWS's time, the other knows.
         first.observe_date("Fri, 01 Jan 2049 00:00:00 GMT");
         assert_eq!(second.skew_ms(), first.skew_ms());

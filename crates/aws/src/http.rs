@@ -1,65 +1,211 @@
-//! The SDK's HTTP client, with an eye on the clock.
+//! The SDK's HTTP client: hyper over our own [`Dialer`], with an eye on the clock. The SDK's own would keep a second set of
+//! roots, and says neither which proxy refused nor why.
 
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::connection::{CaptureSmithyConnection, ConnectionMetadata};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
     SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::retry::ErrorKind;
+use http::Uri;
+use hyper_util::client::legacy::connect::{CaptureConnection, Connected, capture_connection};
+use hyper_util::client::legacy::{self, Client};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::time::timeout;
+use url::Url;
 
 use crate::clock::Clock;
-use crate::tls::Roots;
+use crate::connect::{ByteStream, Connection, Dialer};
 
-/// An HTTP client that trusts `roots` and teaches `clock` what AWS's time is.
-pub(crate) fn client(roots: &Roots, clock: Clock) -> Result<SharedHttpClient, String> {
-    // Not `with_native_roots`: the SDK insists on finding some, and a container image may have none.
-    let mut store = TrustStore::empty();
-    for pem in roots.pem() {
-        store.add_pem_certificate(pem);
-    }
-    let context = TlsContext::builder().with_trust_store(store).build().map_err(|error| error.to_string())?;
-    let inner = aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(context)
-        .build_https();
-    Ok(SharedHttpClient::new(Observing { inner, clock }))
+/// An HTTP client that connects by `dialer` and teaches `clock` what AWS's time is.
+pub(crate) fn client(dialer: Dialer, clock: Clock) -> SharedHttpClient {
+    SharedHttpClient::new(Clients { dialer, clock, by_limit: Mutex::default() })
 }
 
-#[derive(Debug)]
-struct Observing<T> {
-    inner: T,
+/// A pool of connections for each time limit of connecting, of which the SDK has two or three.
+struct Clients {
+    dialer: Dialer,
     clock: Clock,
+    by_limit: Mutex<HashMap<Option<Duration>, Client<Connector, SdkBody>>>,
 }
 
-impl HttpClient for Observing<SharedHttpClient> {
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clients")
+    }
+}
+
+impl HttpClient for Clients {
     fn http_connector(
         &self,
         settings: &HttpConnectorSettings,
-        components: &RuntimeComponents,
+        _components: &RuntimeComponents,
     ) -> SharedHttpConnector {
-        let inner = self.inner.http_connector(settings, components);
-        SharedHttpConnector::new(Observing { inner, clock: self.clock.clone() })
+        let limit = settings.connect_timeout();
+        let mut clients = self.by_limit.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let client = clients.entry(limit).or_insert_with(|| {
+            Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .build(Connector { dialer: self.dialer.clone(), limit })
+        });
+        SharedHttpConnector::new(Requests {
+            client: client.clone(),
+            limit: settings.read_timeout(),
+            clock: self.clock.clone(),
+        })
     }
 }
 
-impl HttpConnector for Observing<SharedHttpConnector> {
+/// Opens connections for a pool.
+#[derive(Clone)]
+struct Connector {
+    dialer: Dialer,
+    limit: Option<Duration>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("no connection with {host} within {limit:?}")]
+struct TooSlow {
+    host: String,
+    limit: Duration,
+}
+
+impl tower::Service<Uri> for Connector {
+    type Response = TokioIo<Connection>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let Self { dialer, limit } = self.clone();
+        Box::pin(async move {
+            let url = Url::parse(&uri.to_string())?;
+            let connecting = dialer.connect(&url);
+            let connection = match limit {
+                None => connecting.await?,
+                Some(limit) => timeout(limit, connecting).await.map_err(|_| TooSlow {
+                    host: uri.authority().map(ToString::to_string).unwrap_or_default(),
+                    limit,
+                })??,
+            };
+            Ok(TokioIo::new(connection))
+        })
+    }
+}
+
+impl legacy::connect::Connection for Box<dyn ByteStream> {
+    fn connected(&self) -> Connected {
+        // through a tunnel too: the request is written as to the host itself
+        Connected::new()
+    }
+}
+
+/// Sends requests over a pool.
+struct Requests {
+    client: Client<Connector, SdkBody>,
+    /// Of an answer's head.
+    limit: Option<Duration>,
+    clock: Clock,
+}
+
+impl fmt::Debug for Requests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Requests")
+    }
+}
+
+impl HttpConnector for Requests {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         // Only what is signed goes to AWS itself; the clock of a metadata endpoint is that of this machine, and its
         // Authorization header holds some other token.
         let signed = request.headers().get("authorization").is_some_and(|value| value.starts_with("AWS4-"));
-        let answer = self.inner.call(request);
-        if !signed {
-            return answer;
+        let mut request = match request.try_into_http1x() {
+            Ok(request) => request,
+            Err(error) => return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into()))),
+        };
+        // The SDK takes a connection out of the pool when what came over it was a failure of the service.
+        let captured = capture_connection(&mut request);
+        if let Some(wanted) = request.extensions().get::<CaptureSmithyConnection>() {
+            wanted.set_connection_retriever(move || metadata(&captured));
         }
-        let clock = self.clock.clone();
+        let (answer, limit, clock) = (self.client.request(request), self.limit, self.clock.clone());
         HttpConnectorFuture::new(async move {
-            let answer = answer.await?;
-            observe(&clock, &answer);
+            let answer = match limit {
+                None => answer.await,
+                Some(limit) => {
+                    timeout(limit, answer).await.map_err(|error| ConnectorError::timeout(error.into()))?
+                }
+            };
+            let answer = answer.map_err(connector_error)?;
+            let answer = HttpResponse::try_from(answer.map(SdkBody::from_body_1_x))
+                .map_err(|error| ConnectorError::other(error.into(), None))?;
+            if signed {
+                observe(&clock, &answer);
+            }
             Ok(answer)
         })
     }
+}
+
+fn metadata(captured: &CaptureConnection) -> Option<ConnectionMetadata> {
+    captured.connection_metadata().as_ref()?;
+    let captured = captured.clone();
+    let poison = move || {
+        if let Some(connection) = captured.connection_metadata().as_ref() {
+            connection.poison();
+        }
+    };
+    Some(ConnectionMetadata::builder().proxied(false).poison_fn(poison).build())
+}
+
+/// Sorts an error for the SDK, which repeats what may be better the next time.
+fn connector_error(error: legacy::Error) -> ConnectorError {
+    let sort: fn(BoxError) -> ConnectorError = if cause::<TooSlow>(&error).is_some() {
+        ConnectorError::timeout
+    } else if error.is_connect() {
+        ConnectorError::io
+    } else {
+        match cause::<hyper::Error>(&error) {
+            Some(cause) if cause.is_timeout() => ConnectorError::timeout,
+            Some(cause) if cause.is_user() => ConnectorError::user,
+            Some(cause) if cause.is_closed() || cause.is_canceled() => ConnectorError::io,
+            Some(cause) if cause.is_incomplete_message() => {
+                |error| ConnectorError::other(error, Some(ErrorKind::TransientError))
+            }
+            _ if cause::<std::io::Error>(&error).is_some() => ConnectorError::io,
+            _ => |error| ConnectorError::other(error, None),
+        }
+    };
+    sort(error.into())
+}
+
+/// The error of this type among an error and what caused it.
+fn cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 fn observe(clock: &Clock, answer: &HttpResponse) {

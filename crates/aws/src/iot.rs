@@ -23,7 +23,9 @@ use time::format_description::well_known::Rfc3339;
 use tokio::time::timeout;
 use url::Url;
 
-use crate::connect::{ConnectError, connect};
+use crate::connect::{ConnectError, Dialer};
+use crate::proxy::{Proxies, ProxyError};
+use crate::tls::Roots;
 
 /// No answer is longer.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -60,6 +62,8 @@ enum IotError {
     ThingName(String),
     #[error("the device certificate is of no use: {0}")]
     Certificate(rustls::Error),
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     #[error("cannot ask {endpoint}: {source}")]
     Network { endpoint: String, source: ConnectorError },
     #[error("{endpoint} answered {status}: {message}")]
@@ -131,7 +135,10 @@ impl IotCertificate {
 
     async fn fetch(&self) -> Result<Credentials, IotError> {
         let (url, tls) = (self.url()?, self.tls()?);
-        let stream = timeout(self.connect_timeout, connect(&url, &tls))
+        // The device's certificate and its CA are for the endpoint; an https proxy is trusted as everything else is.
+        let proxies = Proxies::from_env(|| Roots::of_environment(None)?.client_config())?;
+        let dialer = Dialer { proxies: Arc::new(proxies), tls };
+        let stream = timeout(self.connect_timeout, dialer.connect(&url))
             .await
             .map_err(|error| self.network(ConnectorError::timeout(error.into())))?
             .map_err(|error| match error {

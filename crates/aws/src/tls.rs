@@ -7,6 +7,9 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+/// Names a CA bundle that is trusted beside the system's roots. The SDK for Rust does not read it; this crate does.
+pub const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
+
 /// Why a CA bundle cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -31,25 +34,30 @@ pub enum TlsError {
     Rustls(#[from] rustls::Error),
 }
 
-/// What is trusted, once for everything: rustls has accepted each of the certificates.
+/// What is trusted, once for everything.
 pub(crate) struct Roots {
     store: RootCertStore,
-    certificates: Vec<CertificateDer<'static>>,
 }
 
 impl Roots {
+    /// The system's roots, and those of `bundle`, or without one of `AWS_CA_BUNDLE`.
+    pub(crate) fn of_environment(bundle: Option<PathBuf>) -> Result<Self, TlsError> {
+        let named = || std::env::var_os(CA_BUNDLE).filter(|path| !path.is_empty()).map(PathBuf::from);
+        Self::load(bundle.or_else(named).as_deref())
+    }
+
     /// The system's roots, and those of `bundle`.
-    pub(crate) fn load(bundle: Option<&Path>) -> Result<Self, TlsError> {
-        let mut roots = Self { store: RootCertStore::empty(), certificates: Vec::new() };
+    fn load(bundle: Option<&Path>) -> Result<Self, TlsError> {
+        let mut roots = Self { store: RootCertStore::empty() };
         let native = rustls_native_certs::load_native_certs();
         for certificate in native.certs {
             // A root that the system holds and rustls cannot read is the system's business.
-            let _ = roots.add(certificate);
+            let _ = roots.store.add(certificate);
         }
         if let Some(path) = bundle {
             roots.add_bundle(path)?;
         }
-        if roots.certificates.is_empty() {
+        if roots.store.is_empty() {
             // Enough for plain http to an emulator; https will say UnknownIssuer.
             tracing::warn!(
                 errors = ?native.errors,
@@ -59,41 +67,27 @@ impl Roots {
         Ok(roots)
     }
 
-    fn add(&mut self, certificate: CertificateDer<'static>) -> Result<(), rustls::Error> {
-        self.store.add(certificate.clone())?;
-        self.certificates.push(certificate);
-        Ok(())
-    }
-
     fn add_bundle(&mut self, path: &Path) -> Result<(), TlsError> {
         let pem = std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })?;
         let wrong = |reason: String| TlsError::NoCertificate { path: path.to_owned(), reason };
-        let before = self.certificates.len();
+        let before = self.store.len();
         for certificate in CertificateDer::pem_slice_iter(&pem) {
             let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-            self.add(certificate).map_err(|error| wrong(error.to_string()))?;
+            self.store.add(certificate).map_err(|error| wrong(error.to_string()))?;
         }
-        if self.certificates.len() == before {
+        if self.store.len() == before {
             return Err(wrong("no certificate in it".to_owned()));
         }
         Ok(())
     }
 
-    /// What connections that are not the SDK's are made with.
-    pub(crate) fn client_config(&self) -> Result<Arc<ClientConfig>, TlsError> {
+    /// What connections are made with.
+    pub(crate) fn client_config(self) -> Result<Arc<ClientConfig>, TlsError> {
         let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(self.store.clone())
+            .with_root_certificates(self.store)
             .with_no_client_auth();
         Ok(Arc::new(config))
-    }
-
-    /// For the SDK, which takes nothing but PEM (RFC 7468; its reader does not mind the one long line).
-    pub(crate) fn pem(&self) -> impl Iterator<Item = Vec<u8>> {
-        self.certificates.iter().map(|certificate| {
-            let body = aws_smithy_types::base64::encode(certificate);
-            format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n").into_bytes()
-        })
     }
 }
 
@@ -114,19 +108,5 @@ mod tests {
             let error = Roots::load(Some(&path)).err().unwrap().to_string();
             assert!(error.contains("ca.pem") && error.contains(reason), "{error}");
         }
-    }
-
-    #[test]
-    fn the_sdk_gets_the_same_roots() {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let authority =
-            rcgen::CertificateParams::new(vec!["x".to_owned()]).unwrap().self_signed(&key).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ca.pem");
-        std::fs::write(&path, authority.pem()).unwrap();
-        let roots = Roots::load(Some(&path)).unwrap();
-        let last = roots.pem().last().unwrap();
-        assert_eq!(CertificateDer::from_pem_slice(&last).unwrap(), *authority.der());
-        assert_eq!(roots.pem().count(), roots.store.len());
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     page_token::PageTokens,
     putmedia::Sessions,
     signaling::Signaling,
+    snapshot::Snapshot,
 };
 
 /// The shared state of the server.
@@ -34,6 +35,8 @@ pub struct App {
     pub faults: Arc<Faults>,
     /// The signaling hub and its sockets.
     pub signaling: Signaling,
+    /// What all who watch are shown.
+    pub(crate) snapshot: Snapshot,
     /// Makes and checks `NextToken`s.
     pub tokens: PageTokens,
     /// Makes and checks TURN credentials.

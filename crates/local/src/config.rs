@@ -3,10 +3,11 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
+    str::FromStr,
     time::Duration,
 };
 
-use crate::auth::AccessKey;
+use crate::{auth::AccessKey, origin::Origin};
 
 /// How to run KVS on localhost.
 #[derive(Debug, Clone)]
@@ -23,6 +24,10 @@ pub struct Config {
     pub auth: bool,
     /// The keys that callers may sign with.
     pub access_keys: Vec<AccessKey>,
+    /// Pages that may call where no secret keeps them out: without `auth`, or with the keys of the documentation.
+    pub allow_origins: Vec<Origin>,
+    /// Whether `/_kvs/` answers to others than this machine: whoever reads it can make every call.
+    pub console_public: bool,
     /// Folder of the built web page.
     pub web: Option<PathBuf>,
     /// Region of callers that do not say theirs (`auth` off), and of the web page.
@@ -33,12 +38,16 @@ pub struct Config {
     /// server on every address (of `[::]` for callers over IPv6), the host that the client called us by, and for relays the
     /// address of the default route. An unspecified one, or one of another family than `turn_listen`'s, is refused.
     pub turn_advertise: Option<IpAddr>,
+    /// The ports of relays; any that is free without.
+    pub turn_relay_ports: Option<RelayPorts>,
     /// Lifetime of TURN credentials. The service uses 300 s; its model allows 30 s to 24 h.
     pub ice_ttl: Duration,
     /// Times and numbers of the signaling service.
     pub signaling: SignalingLimits,
     /// Times and numbers of PutMedia.
     pub put_media: PutMediaLimits,
+    /// How long channels and streams are between two states; `POST /_kvs/states` changes it.
+    pub states: StateTimes,
 }
 
 impl Config {
@@ -52,13 +61,62 @@ impl Config {
             tls_names: Vec::new(),
             auth: true,
             access_keys: Vec::new(),
+            allow_origins: Vec::new(),
+            console_public: false,
             web: None,
             region: "us-east-1".to_owned(),
             turn_listen: loopback,
             turn_advertise: None,
+            turn_relay_ports: None,
             ice_ttl: Duration::from_secs(300),
             signaling: SignalingLimits::default(),
             put_media: PutMediaLimits::default(),
+            states: StateTimes::default(),
+        }
+    }
+}
+
+/// How long a channel or a stream is CREATING, UPDATING and DELETING; by default no time at all. The service takes seconds,
+/// and promises nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StateTimes {
+    /// From its creation on.
+    pub creating: Duration,
+    /// From a change of its settings on.
+    pub updating: Duration,
+    /// From its deletion on, until it is gone and its name is free.
+    pub deleting: Duration,
+}
+
+/// A range of UDP ports, from 1 on, as `FIRST-LAST`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RelayPorts {
+    first: u16,
+    last: u16,
+}
+
+impl RelayPorts {
+    /// How many they are, at least one.
+    pub(crate) fn count(self) -> u32 {
+        u32::from(self.last - self.first) + 1
+    }
+
+    /// All of them, from the one with this index on and around.
+    pub(crate) fn from(self, start: u32) -> impl Iterator<Item = u16> {
+        let (first, count) = (u32::from(self.first), self.count());
+        (0..count).filter_map(move |index| u16::try_from(first + (start + index) % count).ok())
+    }
+}
+
+impl FromStr for RelayPorts {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
+        let ports = text.split_once('-').and_then(|(first, last)| Some((port(first)?, port(last)?)));
+        match ports {
+            Some((first, last)) if first <= last => Ok(Self { first, last }),
+            _ => Err("must be a range of ports, like 49160-49200"),
         }
     }
 }

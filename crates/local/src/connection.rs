@@ -23,6 +23,11 @@ impl Default for Connection {
 }
 
 impl Connection {
+    /// Whether the caller is on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        self.peer.ip().to_canonical().is_loopback()
+    }
+
     /// The port that a URL of this scheme does not spell out.
     pub fn default_port(&self) -> u16 {
         if self.secure { 443 } else { 80 }

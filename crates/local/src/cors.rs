@@ -1,16 +1,33 @@
-//! Cross-origin access to the AWS operations, so that a page from anywhere can use the AWS SDK for JavaScript against
-//! this server. `/_kvs/` has none: it hands out the page's keys.
+//! Cross-origin access to the AWS operations, so that a page can use the AWS SDK for JavaScript against this server.
+//! `/_kvs/` has none: it hands out the page's keys.
+
+use std::sync::Arc;
 
 use axum::{
-    extract::Request,
+    extract::{Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+
+use crate::{
+    App, Config, Connection,
+    error::{ErrorKind, ServiceError},
+    origin::{host, is_of_this_machine, is_own},
+};
+
+/// Secrets that our documentation and examples print: everybody knows them.
+const PRINTED: [&str; 1] = ["local-secret"];
 
 const EXPOSED: &str = "x-amzn-errortype,x-amz-errortype,x-amzn-requestid,date";
 
-pub(crate) async fn allow_browsers(request: Request, next: Next) -> Response {
+pub(crate) async fn allow_browsers(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let connection = request.extensions().get::<Connection>().copied().unwrap_or_default();
+    // also the handshake of signaling, to which browsers do not apply this protocol
+    let origin = match grant(&app.config, request.headers(), &connection) {
+        Ok(origin) => origin,
+        Err(refused) => return refused.into_response(),
+    };
     let mut response = if request.method() == Method::OPTIONS {
         let mut response = StatusCode::OK.into_response();
         let headers = response.headers_mut();
@@ -25,7 +42,10 @@ pub(crate) async fn allow_browsers(request: Request, next: Next) -> Response {
         next.run(request).await
     };
     let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    if origin != "*" {
+        headers.append(header::VARY, HeaderValue::from_static("origin"));
+    }
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     response
 }
@@ -38,4 +58,98 @@ fn allowed_of(wanted: &HeaderValue) -> String {
             || ["x-amz-", "amz-sdk-", "x-amzn-"].iter().any(|prefix| name.starts_with(prefix))
     };
     wanted.split(',').map(str::trim).filter(known).collect::<Vec<_>>().join(",")
+}
+
+/// What `Access-Control-Allow-Origin` says to an AWS call of a page, or of a caller that is none.
+///
+/// As the service does, every page is answered whose script knows a secret. Where none is needed, or everybody knows it, only
+/// pages of this machine and those of `--allow-origin` are: any page that its user opens could otherwise read and delete.
+///
+/// # Errors
+/// `AccessDeniedException` that names the remedy.
+fn grant(config: &Config, headers: &HeaderMap, connection: &Connection) -> Result<HeaderValue, ServiceError> {
+    let any = HeaderValue::from_static("*");
+    let why = if !config.auth {
+        "no signatures are asked for (--no-auth)"
+    } else if config.access_keys.iter().any(|key| PRINTED.contains(&key.secret())) {
+        "the secret of its access key is that of the documentation"
+    } else {
+        return Ok(any);
+    };
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(any) };
+    let text = origin.to_str().unwrap_or("");
+    let named = || config.allow_origins.iter().any(|allowed| allowed.as_str() == text);
+    if is_own(text, host(headers), connection) || is_of_this_machine(text) || named() {
+        return Ok(origin.clone());
+    }
+    Err(ServiceError::new(
+        ErrorKind::AccessDenied,
+        format!(
+            "A page of {text:.200} called this kvs-local, of which {why}. Start it with a secret of your own \
+             (--access-key AKID:SECRET), or with --allow-origin and that origin if the page is yours."
+        ),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::AccessKey;
+
+    fn config(secret: Option<&str>, allowed: &[&str]) -> Config {
+        let mut config = Config::new("x");
+        config.auth = secret.is_some();
+        config.access_keys = secret.map(|secret| AccessKey::new("AKID", secret)).into_iter().collect();
+        config.allow_origins = allowed.iter().map(|origin| origin.parse().unwrap()).collect();
+        config
+    }
+
+    fn granted(config: &Config, host: &str, origin: Option<&str>, secure: bool) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
+        origin.map(|origin| headers.insert(header::ORIGIN, HeaderValue::from_str(origin).unwrap()));
+        let connection = Connection { secure, ..Connection::default() };
+        grant(config, &headers, &connection).ok().map(|value| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_secret_opens_and_without_one_pages_must_be_from_here() {
+        let host = "127.0.0.1:8440";
+        for (config, known) in [
+            (config(Some("0c4f"), &[]), false),
+            (config(Some("local-secret"), &[]), true),
+            (config(None, &[]), true),
+        ] {
+            for (origin, own) in [
+                (None, true),
+                (Some("http://127.0.0.1:8440"), true),
+                (Some("http://localhost:5173"), true),
+                (Some("https://app.localhost"), true),
+                (Some("http://[::1]:3000"), true),
+                (Some("http://127.9.9.9"), true),
+                (Some("https://evil.example"), false),
+                (Some("http://localhost.evil.example"), false),
+                (Some("http://127.0.0.1.evil.example"), false),
+                (Some("http://203.0.113.9"), false),
+                (Some("null"), false),
+                (Some("file://"), false),
+                (Some(""), false),
+            ] {
+                let granted = granted(&config, host, origin, false);
+                assert_eq!(granted.is_some(), own || !known, "{origin:?}");
+                assert_eq!(granted.as_deref() == Some("*"), !known || origin.is_none(), "{origin:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_that_somebody_pointed_here_is_no_origin_of_ours() {
+        let open = config(None, &[]);
+        assert_eq!(granted(&open, "evil.example:8440", Some("http://evil.example:8440"), false), None);
+        // the certificate is for this name
+        assert!(granted(&open, "kvs.test:8443", Some("https://kvs.test:8443"), true).is_some());
+        let named = config(None, &["HTTP://Evil.example:8440"]);
+        let origin = Some("http://evil.example:8440");
+        assert_eq!(granted(&named, "evil.example:8440", origin, false).as_deref(), origin);
+    }
 }

@@ -40,6 +40,8 @@ pub enum ErrorKind {
     NoDataRetention,
     /// The media call is not authorized.
     NotAuthorized,
+    /// The body took too long.
+    RequestTimeout,
     /// A name is taken, or the resource is busy.
     ResourceInUse,
     /// No such channel, stream, fragment.
@@ -74,6 +76,7 @@ impl ErrorKind {
             Self::MissingAuthenticationToken => "MissingAuthenticationTokenException",
             Self::NoDataRetention => "NoDataRetentionException",
             Self::NotAuthorized => "NotAuthorizedException",
+            Self::RequestTimeout => "RequestTimeoutException",
             Self::ResourceInUse => "ResourceInUseException",
             Self::ResourceNotFound => "ResourceNotFoundException",
             Self::Serialization => "SerializationException",
@@ -96,6 +99,7 @@ impl ErrorKind {
             | Self::UnrecognizedClient => StatusCode::FORBIDDEN,
             Self::NotAuthorized => StatusCode::UNAUTHORIZED,
             Self::ResourceNotFound | Self::UnknownOperation => StatusCode::NOT_FOUND,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::InternalFailure => StatusCode::INTERNAL_SERVER_ERROR,
             Self::AccountChannelLimitExceeded
             | Self::AccountStreamLimitExceeded

@@ -17,6 +17,9 @@ pub(crate) async fn expire(app: Arc<App>, stop: CancellationToken) {
         }
         let app = app.clone();
         let swept = tokio::task::spawn_blocking(move || {
+            if let Err(error) = app.control.sweep() {
+                tracing::error!(%error, "what was deleted could not be taken out of the index");
+            }
             // In this order: a stream that is created in between is in the second list, if it is in the first.
             let stored = app.archive.streams();
             let streams = app.control.streams();

@@ -1,7 +1,9 @@
 //! [`Listener`]: accepts connections and serves HTTP on them.
 
 use std::{
+    future::Future,
     io,
+    net::{Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -104,6 +106,28 @@ impl<S: Socket> AsyncWrite for Resettable<S> {
     }
 }
 
+/// Binds an address; where there is no IPv6, `[::]` is every address of IPv4. (Elsewhere it is both families, by Linux's
+/// default.)
+pub(crate) async fn with_fallback<T, F: Future<Output = io::Result<T>>>(
+    address: SocketAddr,
+    bind: impl Fn(SocketAddr) -> F,
+) -> io::Result<T> {
+    match bind(address).await {
+        Err(error) if address.is_ipv6() && address.ip().is_unspecified() && has_no_ipv6(&error) => {
+            let every = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+            tracing::warn!(asked = %address, "this machine has no IPv6: listening on every address of IPv4");
+            bind(every).await
+        }
+        bound => bound,
+    }
+}
+
+/// The kernel has no such family (EAFNOSUPPORT), or it is switched off.
+fn has_no_ipv6(error: &io::Error) -> bool {
+    const EAFNOSUPPORT: i32 = 97;
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
+}
+
 /// Serves the connections of all listening sockets. Clones share one limit of connections.
 #[derive(Clone)]
 pub(crate) struct Listener {
@@ -185,5 +209,29 @@ impl Listener {
         if let Err(error) = result {
             tracing::debug!(peer = %connection.peer, %error, "connection ended");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn without_ipv6_every_address_is_every_address_of_ipv4() {
+        let refusing = |error: fn() -> io::Error| {
+            move |address: SocketAddr| {
+                std::future::ready(if address.is_ipv6() { Err(error()) } else { Ok(address) })
+            }
+        };
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        for missing in
+            [|| io::Error::from_raw_os_error(97), || io::Error::from(io::ErrorKind::AddrNotAvailable)]
+        {
+            assert_eq!(with_fallback(at("[::]:8440"), refusing(missing)).await.unwrap(), at("0.0.0.0:8440"));
+            // who asks for one address of IPv6 does not get all of IPv4
+            assert!(with_fallback(at("[::1]:8440"), refusing(missing)).await.is_err());
+        }
+        let taken = || io::Error::from(io::ErrorKind::AddrInUse);
+        assert!(with_fallback(at("[::]:8440"), refusing(taken)).await.is_err());
     }
 }

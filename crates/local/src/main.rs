@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context;
 use clap::Parser;
-use kvs_local::{AccessKey, Config, Server};
+use kvs_local::{AccessKey, Config, Origin, RelayPorts, Server, StateTimes};
 
 /// Amazon Kinesis Video Streams on localhost: control plane, signaling, TURN and media ingest in one process.
 #[derive(Parser)]
@@ -37,6 +37,12 @@ struct Options {
     /// A signaling channel that exists from the start (repeatable)
     #[arg(long, value_name = "NAME")]
     create_channel: Vec<String>,
+    /// A page that may call although anybody could: with --no-auth, or the keys of the documentation (repeatable)
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<Origin>,
+    /// Let everyone who reaches the listeners use /_kvs/, which gives keys and all that is stored away
+    #[arg(long)]
+    console_public: bool,
     /// Folder of the built web page
     #[arg(long, value_name = "DIR")]
     web: Option<PathBuf>,
@@ -47,8 +53,11 @@ struct Options {
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDR:PORT")]
     turn_listen: SocketAddr,
     /// The IP by which clients reach the TURN server and peers its relays, where it is another than --turn-listen's
-    #[arg(long, value_name = "IP")]
+    #[arg(long, value_name = "IP", visible_alias = "turn-external-ip")]
     turn_advertise: Option<IpAddr>,
+    /// UDP ports of the TURN server's relays; default: any that is free
+    #[arg(long, value_name = "FIRST-LAST")]
+    turn_relay_ports: Option<RelayPorts>,
     /// Lifetime of TURN credentials in seconds
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     ice_ttl: u64,
@@ -67,6 +76,15 @@ struct Options {
     /// Seconds that a PutMedia session lives
     #[arg(long, default_value_t = 2700, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     put_media_lifetime: u64,
+    /// Seconds that a new channel or stream is CREATING, and serves nothing
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=86_400))]
+    creating_seconds: u64,
+    /// Seconds that a changed channel or stream is UPDATING, and takes no other change
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=86_400))]
+    updating_seconds: u64,
+    /// Seconds that a deleted channel or stream is DELETING, and its name is taken
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=86_400))]
+    deleting_seconds: u64,
 }
 
 #[tokio::main]
@@ -99,10 +117,13 @@ async fn main() -> anyhow::Result<()> {
     config.tls_names = options.tls_name;
     config.auth = !options.no_auth;
     config.access_keys = access_keys;
+    config.allow_origins = options.allow_origin;
+    config.console_public = options.console_public;
     config.web = options.web;
     config.region = options.region;
     config.turn_listen = options.turn_listen;
     config.turn_advertise = options.turn_advertise;
+    config.turn_relay_ports = options.turn_relay_ports;
     config.ice_ttl = Duration::from_secs(options.ice_ttl);
     config.signaling.idle = Duration::from_secs(options.signaling_idle);
     config.signaling.connection = Duration::from_secs(options.signaling_lifetime);
@@ -112,6 +133,11 @@ async fn main() -> anyhow::Result<()> {
     };
     config.put_media.connections = usize::from(options.put_media_connections);
     config.put_media.lifetime = Duration::from_secs(options.put_media_lifetime);
+    config.states = StateTimes {
+        creating: Duration::from_secs(options.creating_seconds),
+        updating: Duration::from_secs(options.updating_seconds),
+        deleting: Duration::from_secs(options.deleting_seconds),
+    };
 
     let server = Server::start(config).await?;
     for name in &options.create_channel {

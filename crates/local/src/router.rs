@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request, State},
+    extract::{Request, State},
     middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -47,11 +47,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/get-ice-server-config", post(ice::get_ice_server_config))
         .route("/", get(root))
         .route_layer(middleware::from_fn_with_state(app.faults.clone(), faults::replace_answers));
-    let aws = aws.fallback(unknown).layer(middleware::from_fn(cors::allow_browsers));
+    let aws = aws.fallback(unknown).layer(middleware::from_fn_with_state(app.clone(), cors::allow_browsers));
     Router::new()
-        .nest("/_kvs", console::routes())
+        .nest("/_kvs", console::routes(app.clone()))
         .merge(aws)
-        .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(request_log::log))
         .with_state(app)
 }

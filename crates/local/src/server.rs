@@ -6,9 +6,22 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    App, Config, StartError, archive::Archive, auth::KeyRing, control::ControlPlane, error::ServiceError,
-    expiry::expire, faults::Faults, ice, listener::Listener, page_token::PageTokens, putmedia::Sessions,
-    router, signaling::Signaling, tls,
+    App, Config, StartError,
+    archive::Archive,
+    auth::KeyRing,
+    control::ControlPlane,
+    error::ServiceError,
+    expiry::expire,
+    faults::Faults,
+    ice,
+    listener::{Listener, with_fallback},
+    page_token::PageTokens,
+    private,
+    putmedia::Sessions,
+    router,
+    signaling::Signaling,
+    snapshot::Snapshot,
+    tls,
 };
 
 /// How long all connections together may take to end when the server does.
@@ -39,21 +52,24 @@ impl Server {
     /// [`StartError`] says what is in the way and which option changes it.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let data = config.data.clone();
-        fs::create_dir_all(&data).map_err(|error| StartError::Data(data.clone(), error))?;
+        private::folder(&data).map_err(|error| StartError::Data(data.clone(), error))?;
         let lock = lock(&data)?;
         let index = data.join("index.redb");
+        // redb would make it for everyone to read, and takes an empty one for a new one
+        private::file(&index).map_err(|error| StartError::Data(data.clone(), error))?;
         let db =
             redb::Database::create(&index).map_err(|e| StartError::Index(index.clone(), e.to_string()))?;
         let db = Arc::new(db);
-        let control = ControlPlane::open(db.clone())
+        let control = ControlPlane::open(db.clone(), config.states)
             .map_err(|error| StartError::Index(index.clone(), error.to_string()))?;
         let archive =
             Archive::open(&data, db.clone()).map_err(|error| StartError::Index(index, error.to_string()))?;
         let archive = Arc::new(archive);
 
         let bind = |flag, address| async move {
-            let bound =
-                TcpListener::bind(address).await.and_then(|socket| Ok((socket.local_addr()?, socket)));
+            let bound = with_fallback(address, TcpListener::bind)
+                .await
+                .and_then(|socket| Ok((socket.local_addr()?, socket)));
             bound.map_err(|error| StartError::Listen { flag, address, error })
         };
         let (local, socket) = bind("--listen", config.listen).await?;
@@ -66,8 +82,17 @@ impl Server {
                 Some((address, socket, acceptor))
             }
         };
-        let (turn, credentials) =
-            ice::TurnServer::start(config.turn_listen, config.turn_advertise, config.ice_ttl).await?;
+        let (turn, credentials) = ice::TurnServer::start(
+            config.turn_listen,
+            config.turn_advertise,
+            config.turn_relay_ports,
+            config.ice_ttl,
+        )
+        .await?;
+
+        for address in [Some(local), secure.as_ref().map(|(address, ..)| *address)].into_iter().flatten() {
+            warn_of_others(address, &config);
+        }
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -78,6 +103,7 @@ impl Server {
             tasks: tasks.clone(),
             keys: KeyRing::new(&config.access_keys),
             signaling: Signaling::new(config.signaling.clone(), stop.clone(), tasks.clone()),
+            snapshot: Snapshot::default(),
             tokens: PageTokens::default(),
             turn: credentials,
             turn_address: turn.address(),
@@ -140,11 +166,33 @@ impl Server {
     }
 }
 
+/// Says who else can do what, where others than this machine reach a listener.
+fn warn_of_others(address: SocketAddr, config: &Config) {
+    if address.ip().to_canonical().is_loopback() {
+        return;
+    }
+    match (config.auth, config.console_public) {
+        (false, _) => tracing::warn!(
+            %address,
+            "whoever reaches this address can make every call and delete what is stored: no signatures are asked for \
+             (--no-auth)"
+        ),
+        (true, true) => tracing::warn!(
+            %address,
+            "whoever reaches this address can read what is stored, and a key to make every call with (--console-public)"
+        ),
+        (true, false) => tracing::warn!(
+            %address,
+            "others than this machine may reach this address: they need an access key, and get nothing of /_kvs/ \
+             (--console-public would change that)"
+        ),
+    }
+}
+
 /// Holds the folder for this process. The lock goes with the process, however it ends.
 fn lock(data: &std::path::Path) -> Result<fs::File, StartError> {
     let path = data.join("lock");
-    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|error| StartError::Data(data.to_owned(), error))?;
+    let file = private::file(&path).map_err(|error| StartError::Data(data.to_owned(), error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(StartError::DataInUse(data.to_owned())),

@@ -1,13 +1,15 @@
 //! The TLS listener's certificates: a CA made once per data folder (`ca.pem`, for `AWS_CA_BUNDLE`), and a server
 //! certificate made at each start.
 
-use std::{fs, net::IpAddr, path::Path, sync::Arc};
+use std::{fs, io::Write, net::IpAddr, path::Path, sync::Arc};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
 use rustls_pki_types::PrivateKeyDer;
+
+use crate::private;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -49,16 +51,7 @@ fn authority(data: &Path) -> Result<Issuer<'static, KeyPair>, Error> {
         return Ok(Issuer::new(params, pair));
     }
     let pair = KeyPair::generate()?;
-    write_private(&key, &pair.serialize_pem())?;
+    private::empty_file(&key)?.write_all(pair.serialize_pem().as_bytes())?;
     fs::write(&certificate, params.self_signed(&pair)?.pem())?;
     Ok(Issuer::new(params, pair))
-}
-
-fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
-    use std::io::Write;
-    let mut options = fs::OpenOptions::new();
-    options.create(true).truncate(true).write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)?.write_all(text.as_bytes())
 }

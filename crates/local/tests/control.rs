@@ -15,6 +15,24 @@ async fn describe_stream(server: &Server, name: &str) -> Value {
     call(server, "/describeStream", json!({ "StreamName": name })).await["StreamInfo"].clone()
 }
 
+fn refused(reply: &Reply, kind: &str) {
+    assert_eq!(
+        reply.header("x-amzn-errortype"),
+        Some(kind),
+        "{} {}",
+        reply.status,
+        String::from_utf8_lossy(&reply.body)
+    );
+}
+
+/// Sets how long states last. A day stands for "until it is changed": no test waits for a clock.
+async fn states(server: &Server, times: Value) {
+    let reply = console(server, "POST", "states", &times.to_string()).await;
+    assert_eq!(reply.status, 200, "{}", String::from_utf8_lossy(&reply.body));
+}
+
+const DAY: u32 = 86_400_000;
+
 /// A stream that keeps nothing; its ARN.
 async fn stream(server: &Server, name: &str) -> String {
     let created = call(server, "/createStream", json!({ "StreamName": name })).await;
@@ -602,4 +620,157 @@ async fn a_body_without_end_is_refused() {
     let reply =
         raw(&address, &signed(&address, KEY, REGION, 0, "/listStreams", &" ".repeat(300 * 1024))).await;
     assert_eq!(reply.header("x-amzn-errortype"), Some("InvalidArgumentException"));
+}
+
+#[tokio::test]
+async fn what_is_creating_is_described_and_listed_and_takes_no_order() {
+    let kvs = start(|_| ()).await;
+    let s = &kvs.server;
+    states(s, json!({ "creatingMs": DAY })).await;
+    let channel_arn = channel(s, "camera").await;
+    let stream_arn = stream(s, "door").await;
+
+    let info = describe_channel(s, &channel_arn).await;
+    assert_eq!(info["ChannelStatus"], "CREATING");
+    let stream_info = describe_stream(s, "door").await;
+    assert_eq!(stream_info["Status"], "CREATING");
+    let listed = call(s, "/listSignalingChannels", json!({})).await;
+    assert_eq!(listed["ChannelInfoList"][0]["ChannelStatus"], "CREATING");
+    let listed = call(s, "/listStreams", json!({})).await;
+    assert_eq!(listed["StreamInfoList"][0]["Status"], "CREATING");
+    // whose it is can be read, and changed, at once
+    let tags = json!([{ "Key": "owner", "Value": "me" }]);
+    call(s, "/TagResource", json!({ "ResourceARN": channel_arn, "Tags": tags })).await;
+    let tags = call(s, "/ListTagsForResource", json!({ "ResourceARN": channel_arn })).await;
+    assert_eq!(tags["Tags"], json!({ "owner": "me" }));
+
+    let version = &describe_channel(s, &channel_arn).await["Version"];
+    let stream_version = &stream_info["Version"];
+    let ttl = json!({ "MessageTtlSeconds": 5 });
+    let storage = json!({ "Status": "DISABLED", "StreamARN": stream_arn });
+    for (path, body, kind) in [
+        ("/createSignalingChannel", json!({ "ChannelName": "camera" }), "ResourceInUseException"),
+        ("/createStream", json!({ "StreamName": "door" }), "ResourceInUseException"),
+        (
+            "/updateSignalingChannel",
+            json!({ "ChannelARN": channel_arn, "CurrentVersion": version, "SingleMasterConfiguration": ttl }),
+            "ResourceInUseException",
+        ),
+        ("/deleteSignalingChannel", json!({ "ChannelARN": channel_arn }), "ResourceInUseException"),
+        (
+            "/updateMediaStorageConfiguration",
+            json!({ "ChannelARN": channel_arn, "MediaStorageConfiguration": storage }),
+            "ResourceInUseException",
+        ),
+        (
+            "/updateStream",
+            json!({ "StreamName": "door", "CurrentVersion": stream_version, "DeviceName": "d" }),
+            "ResourceInUseException",
+        ),
+        (
+            "/updateDataRetention",
+            retention(&stream_arn, stream_version, "INCREASE_DATA_RETENTION", 1),
+            "ResourceInUseException",
+        ),
+        ("/deleteStream", json!({ "StreamARN": stream_arn }), "ResourceInUseException"),
+        ("/getSignalingChannelEndpoint", json!({ "ChannelARN": channel_arn }), "ResourceNotFoundException"),
+        ("/v1/get-ice-server-config", json!({ "ChannelARN": channel_arn }), "ResourceNotFoundException"),
+        (
+            "/getDataEndpoint",
+            json!({ "StreamName": "door", "APIName": "PUT_MEDIA" }),
+            "ResourceNotFoundException",
+        ),
+        ("/listFragments", json!({ "StreamName": "door" }), "ResourceNotFoundException"),
+    ] {
+        refused(&try_call(s, path, body).await, kind);
+    }
+    let (status, kind, _) = refusal(join(s, &channel_arn, None).await);
+    assert_eq!((status, kind.as_str()), (404, "ResourceNotFoundException"));
+
+    // the time that is set now counts for what is under way
+    states(s, json!({ "creatingMs": 0 })).await;
+    assert_eq!(describe_channel(s, &channel_arn).await["ChannelStatus"], "ACTIVE");
+    assert_eq!(describe_stream(s, "door").await["Status"], "ACTIVE");
+    call(s, "/getDataEndpoint", json!({ "StreamName": "door", "APIName": "PUT_MEDIA" })).await;
+    call(s, "/deleteStream", json!({ "StreamARN": stream_arn })).await;
+}
+
+#[tokio::test]
+async fn what_is_updating_serves_and_takes_no_other_change() {
+    let kvs = start(|_| ()).await;
+    let s = &kvs.server;
+    states(s, json!({ "updatingMs": DAY })).await;
+    let arn = stream(s, "door").await;
+    let version = describe_stream(s, "door").await["Version"].clone();
+    call(s, "/updateDataRetention", retention(&arn, &version, "INCREASE_DATA_RETENTION", 24)).await;
+    let info = describe_stream(s, "door").await;
+    assert_eq!((&info["Status"], &info["DataRetentionInHours"]), (&json!("UPDATING"), &json!(24)));
+    let more = retention(&arn, &info["Version"], "INCREASE_DATA_RETENTION", 24);
+    refused(&try_call(s, "/updateDataRetention", more.clone()).await, "ResourceInUseException");
+    refused(&try_call(s, "/deleteStream", json!({ "StreamARN": arn })).await, "ResourceInUseException");
+    call(s, "/getDataEndpoint", json!({ "StreamName": "door", "APIName": "PUT_MEDIA" })).await;
+    states(s, json!({ "updatingMs": 0 })).await;
+    call(s, "/updateDataRetention", more).await;
+    assert_eq!(describe_stream(s, "door").await["DataRetentionInHours"], 48);
+}
+
+#[tokio::test]
+async fn what_is_deleting_serves_nothing_and_keeps_its_name_until_it_is_gone() {
+    let kvs = start(|_| ()).await;
+    let s = &kvs.server;
+    states(s, json!({ "deletingMs": DAY })).await;
+    let channel_arn = channel(s, "camera").await;
+    let stream_arn = stream(s, "door").await;
+    call(s, "/deleteSignalingChannel", json!({ "ChannelARN": channel_arn })).await;
+    call(s, "/deleteStream", json!({ "StreamARN": stream_arn })).await;
+
+    assert_eq!(describe_channel(s, &channel_arn).await["ChannelStatus"], "DELETING");
+    assert_eq!(describe_stream(s, "door").await["Status"], "DELETING");
+    assert_eq!(call(s, "/listStreams", json!({})).await["StreamInfoList"][0]["Status"], "DELETING");
+    let tags = json!({ "StreamARN": stream_arn, "Tags": { "a": "b" } });
+    for (path, body, kind) in [
+        ("/createSignalingChannel", json!({ "ChannelName": "camera" }), "ResourceInUseException"),
+        ("/createStream", json!({ "StreamName": "door" }), "ResourceInUseException"),
+        ("/deleteSignalingChannel", json!({ "ChannelARN": channel_arn }), "ResourceInUseException"),
+        ("/deleteStream", json!({ "StreamARN": stream_arn }), "ResourceInUseException"),
+        ("/tagStream", tags, "ResourceNotFoundException"),
+        ("/getSignalingChannelEndpoint", json!({ "ChannelARN": channel_arn }), "ResourceNotFoundException"),
+        ("/listFragments", json!({ "StreamName": "door" }), "ResourceNotFoundException"),
+    ] {
+        refused(&try_call(s, path, body).await, kind);
+    }
+    states(s, json!({ "deletingMs": 0 })).await;
+    refused(
+        &try_call(s, "/describeStream", json!({ "StreamARN": stream_arn })).await,
+        "ResourceNotFoundException",
+    );
+    assert_eq!(call(s, "/listSignalingChannels", json!({})).await["ChannelInfoList"], json!([]));
+    assert_ne!(channel(s, "camera").await, channel_arn);
+    stream(s, "door").await;
+}
+
+#[tokio::test]
+async fn a_state_outlives_the_server() {
+    let data = tempfile::tempdir().unwrap();
+    let mut config = config(&data);
+    config.states.creating = std::time::Duration::from_secs(86_400);
+    config.states.deleting = config.states.creating;
+    let server = Server::start(config.clone()).await.unwrap();
+    channel(&server, "new").await;
+    states(&server, json!({ "creatingMs": 0 })).await;
+    let old = channel(&server, "old").await;
+    call(&server, "/deleteSignalingChannel", json!({ "ChannelARN": old })).await;
+    server.shutdown().await;
+    let server = Server::start(config).await.unwrap();
+    let listed = call(&server, "/listSignalingChannels", json!({})).await;
+    let status = |index: usize| listed["ChannelInfoList"][index]["ChannelStatus"].clone();
+    assert_eq!((status(0), status(1)), (json!("CREATING"), json!("DELETING")));
+}
+
+#[tokio::test]
+async fn a_time_that_cannot_be_names_its_member() {
+    let kvs = start(|_| ()).await;
+    let reply = console(&kvs.server, "POST", "states", r#"{"creatingMs": -1}"#).await;
+    refused(&reply, "InvalidArgumentException");
+    assert!(reply.json()["Message"].as_str().unwrap().starts_with("creatingMs"));
 }

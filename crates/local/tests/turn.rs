@@ -131,3 +131,52 @@ async fn a_wrong_password_is_refused() {
     let client = client(&server, "wrong").await;
     assert!(timeout(DEADLINE, client.allocate()).await.unwrap().is_err());
 }
+
+/// Who has no credential leaves nothing behind, however often he asks: all are challenged with the same nonce.
+#[tokio::test]
+async fn requests_without_a_credential_share_a_nonce() {
+    use stun::{
+        attributes::{ATTR_NONCE, ATTR_REALM, ATTR_USERNAME},
+        error_code::{CODE_UNAUTHORIZED, ErrorCodeAttribute},
+        integrity::MessageIntegrity,
+        message::{
+            CLASS_REQUEST, Getter, METHOD_ALLOCATE, METHOD_CHANNEL_BIND, METHOD_CREATE_PERMISSION,
+            METHOD_REFRESH, Message, MessageType, Setter,
+        },
+        textattrs::TextAttribute,
+    };
+    let kvs = start(|_| ()).await;
+    let arn = channel(&kvs.server, "c").await;
+    let server = ice_server(&kvs, &arn).await;
+    let username = server["Username"].as_str().unwrap();
+    let mut nonces = std::collections::HashSet::new();
+    for number in 0..200 {
+        let method =
+            [METHOD_ALLOCATE, METHOD_REFRESH, METHOD_CREATE_PERMISSION, METHOD_CHANNEL_BIND][number % 4];
+        let mut request = Message::new();
+        request.new_transaction_id().unwrap();
+        let mut attributes: Vec<Box<dyn Setter>> =
+            vec![Box::new(request.transaction_id), Box::new(MessageType::new(method, CLASS_REQUEST))];
+        if number % 3 > 0 {
+            // signed with anything, for a user who exists or does not
+            let user = if number % 3 == 1 { username } else { "9999999999:nobody" };
+            attributes.push(Box::new(TextAttribute::new(ATTR_USERNAME, user.to_owned())));
+            attributes.push(Box::new(TextAttribute::new(ATTR_REALM, "kvs-local".to_owned())));
+            attributes.push(Box::new(TextAttribute::new(ATTR_NONCE, format!("made up {number}"))));
+            attributes.push(Box::new(MessageIntegrity(b"guessed".to_vec())));
+        }
+        request.build(&attributes).unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.send_to(&request.raw, kvs.server.turn_address()).await.unwrap();
+        let mut answer = Message { raw: receive(&socket).await, ..Message::default() };
+        answer.decode().unwrap();
+        assert_eq!(answer.transaction_id, request.transaction_id);
+        let mut code = ErrorCodeAttribute::default();
+        code.get_from(&answer).unwrap();
+        assert!(code.code == CODE_UNAUTHORIZED, "{number}: {code}");
+        let mut nonce = TextAttribute::new(ATTR_NONCE, String::new());
+        nonce.get_from(&answer).unwrap();
+        nonces.insert(nonce.text);
+    }
+    assert_eq!(nonces.len(), 1);
+}

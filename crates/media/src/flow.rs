@@ -14,7 +14,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Why packets or pictures are not handed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Withheld {
-    /// An IDR refers to an SPS or a PPS that came neither with the stream nor from [`crate::VideoConfig::parameter_sets`].
+    /// An IDR refers to an SPS or a PPS that came neither with the stream nor from [`crate::VideoConfig::payload_types`].
     NoParameterSets,
     /// A picture that is complete, and no IDR was in front of it: decoding can begin nowhere.
     NoKeyFrame,

@@ -51,7 +51,8 @@ pub struct ReorderConfig {
     pub max_tries: u32,
     /// Packets held back.
     pub max_packets: usize,
-    /// Payload bytes held back.
+    /// Payload bytes held back. In memory a packet has at most twice as many and a few hundred more
+    /// ([`RtpPacket::parse`]).
     pub max_bytes: usize,
     /// Missing packets that are asked for and waited for at the same time.
     pub max_missing: usize,

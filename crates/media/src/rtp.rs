@@ -65,8 +65,13 @@ pub enum RtpError {
 
 const FIXED_HEADER: usize = 12;
 
+/// Bytes around a payload that may be kept in memory with it, beside as many as it has itself: more is somebody's attempt
+/// to have much kept for little.
+const AROUND: usize = 256;
+
 impl RtpPacket {
-    /// Parses a whole RTP packet as it comes from SRTP. The payload shares the memory of `packet`.
+    /// Parses a whole RTP packet as it comes from SRTP. The payload shares the memory of `packet`, unless that is much larger:
+    /// whoever keeps it keeps at most twice its bytes and 256 more.
     pub fn parse(packet: &Bytes) -> Result<Self, RtpError> {
         let length = packet.len();
         let need = |what, needed| {
@@ -99,6 +104,11 @@ impl RtpPacket {
             }
             end -= usize::from(padding);
         }
+        let payload = if length > 2 * (end - start) + AROUND {
+            Bytes::copy_from_slice(&packet[start..end])
+        } else {
+            packet.slice(start..end)
+        };
         Ok(Self {
             ssrc,
             payload_type: packet[1] & 0x7f,
@@ -106,7 +116,7 @@ impl RtpPacket {
             timestamp,
             marker: packet[1] & 0x80 != 0,
             padding,
-            payload: packet.slice(start..end),
+            payload,
         })
     }
 }
@@ -122,6 +132,24 @@ mod tests {
 
     fn parse(bytes: Vec<u8>) -> Result<RtpPacket, RtpError> {
         RtpPacket::parse(&Bytes::from(bytes))
+    }
+
+    /// A header extension of 60 KB in front of one byte must not be kept with it.
+    #[test]
+    fn a_payload_keeps_little_beside_itself() {
+        for (words, payload, shares) in
+            [(15_000, 1, false), (3, 1, true), (20, 1_100, true), (400, 1_100, false)]
+        {
+            let mut bytes = header(0x90);
+            bytes.extend([0xbe, 0xde]);
+            bytes.extend(u16::try_from(words).unwrap().to_be_bytes());
+            bytes.extend(vec![0; 4 * words + payload]);
+            let packet = Bytes::from(bytes);
+            let parsed = RtpPacket::parse(&packet).unwrap();
+            assert_eq!(parsed.payload.len(), payload);
+            let within = packet.as_ptr_range().contains(&parsed.payload.as_ptr());
+            assert_eq!(within, shares, "{words} words, {payload} bytes");
+        }
     }
 
     #[test]

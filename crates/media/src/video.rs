@@ -1,6 +1,6 @@
 //! One video track.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -29,10 +29,11 @@ pub struct VideoConfig {
     /// How often key frames are asked for.
     pub key_frames: KeyFrameConfig,
     /// The payload types that are of this codec; others of the same SSRC are skipped. Empty: all are.
-    pub payload_types: Vec<u8>,
-    /// SPS and PPS that the sender told beforehand (`sprop-parameter-sets`, RFC 6184 section 8.1), NAL units without start
-    /// codes: for a stream that has none of its own. Those that the stream sends take their place.
-    pub parameter_sets: Vec<Bytes>,
+    ///
+    /// Each with the SPS and PPS that the sender told for it beforehand (`sprop-parameter-sets`, RFC 6184 section 8.1), NAL
+    /// units without start codes: for a stream that has none of its own. Those that the stream sends take their place, until
+    /// its payload type changes.
+    pub payload_types: BTreeMap<u8, Vec<Bytes>>,
 }
 
 impl Default for VideoConfig {
@@ -41,8 +42,7 @@ impl Default for VideoConfig {
             codec: VideoCodec::H264,
             reorder: ReorderConfig::video(),
             key_frames: KeyFrameConfig::default(),
-            payload_types: Vec::new(),
-            parameter_sets: Vec::new(),
+            payload_types: BTreeMap::new(),
         }
     }
 }
@@ -68,9 +68,9 @@ impl VideoReceiver {
                 MediaKind::Video,
                 config.codec.clock_rate(),
                 config.reorder,
-                config.payload_types,
+                config.payload_types.keys().copied().collect(),
             ),
-            stream: VideoStream::new(config.codec, &config.parameter_sets),
+            stream: VideoStream::new(config.codec, config.payload_types),
             gate: KeyFrameGate::new(config.key_frames),
             format: None,
             arrived: None,

@@ -1,5 +1,6 @@
 //! What a connection is to be like.
 
+use crate::destinations::Destinations;
 use kvs_media::{AudioCodec, VideoCodec};
 use std::fmt;
 use std::net::SocketAddr;
@@ -23,6 +24,8 @@ pub struct Config {
     /// What the kernel holds for a socket, bytes as it counts them. What is asked for again comes in one burst: no more is
     /// asked for at once than has room.
     pub receive_buffer: usize,
+    /// Where a master may have datagrams sent.
+    pub destinations: Destinations,
 }
 
 /// A STUN or TURN server.

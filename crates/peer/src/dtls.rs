@@ -1,6 +1,7 @@
 //! DTLS 1.2 over the path that ICE found, and the SRTP keys that come of it (RFC 5763, RFC 5764).
 
 use crate::sdp::{Fingerprint, HashAlgorithm, Setup};
+use crate::srtp::{Inbound, MasterKeys};
 use bytes::BytesMut;
 use parking_lot::Mutex;
 use rtc_crypto::RTCCryptoProvider;
@@ -13,16 +14,12 @@ use rtc_shared::error::Error;
 use rtc_shared::{TransportContext, TransportProtocol};
 use rtc_srtp::config::{Config, LABEL_EXTRACTOR_DTLS_SRTP};
 use rtc_srtp::context::Context;
-use rtc_srtp::option::{srtcp_replay_protection, srtp_replay_protection};
 use rtc_srtp::protection_profile::ProtectionProfile;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Packets: a burst of retransmissions comes late, and is no replay.
-const REPLAY_WINDOW: usize = 4096;
 
 /// Records and bytes of one association, alerts apart. A handshake has some thirty of a few kilobytes, and nothing follows
 /// it: more is an attack on who reassembles it.
@@ -42,10 +39,8 @@ const PROFILES: [(SrtpProtectionProfile, ProtectionProfile); 4] = [
 
 /// The keys of both directions.
 pub(crate) struct Keys {
-    pub(crate) inbound: Context,
+    pub(crate) inbound: Inbound,
     pub(crate) outbound: Context,
-    /// SRTCP has a tag of its own behind the cipher (RFC 3711), rather than being AEAD.
-    pub(crate) is_aes_cm: bool,
 }
 
 /// What came of a datagram.
@@ -296,30 +291,12 @@ fn keys(state: &State, provider: &Arc<dyn RTCCryptoProvider>) -> Result<Keys, St
         let material =
             state.export_keying_material(LABEL_EXTRACTOR_DTLS_SRTP, &[], config.keying_material_len())?;
         config.set_session_keys_from_keying_material(material.as_ref(), state.is_client())?;
-        let crypto = provider.crypto();
         let keys = &config.keys;
-        Ok(Keys {
-            inbound: Context::new(
-                &keys.remote_master_key,
-                &keys.remote_master_salt,
-                profile,
-                Some(srtp_replay_protection(REPLAY_WINDOW)),
-                Some(srtcp_replay_protection(REPLAY_WINDOW)),
-                crypto,
-            )?,
-            is_aes_cm: matches!(
-                profile,
-                ProtectionProfile::Aes128CmHmacSha1_80 | ProtectionProfile::Aes128CmHmacSha1_32
-            ),
-            outbound: Context::new(
-                &keys.local_master_key,
-                &keys.local_master_salt,
-                profile,
-                None,
-                None,
-                crypto,
-            )?,
-        })
+        let (key, salt) = (keys.remote_master_key.to_vec(), keys.remote_master_salt.to_vec());
+        let remote = MasterKeys { key, salt, profile };
+        let (key, salt) = (keys.local_master_key.to_vec(), keys.local_master_salt.to_vec());
+        let local = MasterKeys { key, salt, profile };
+        Ok(Keys { inbound: Inbound::new(remote, provider)?, outbound: local.context(provider)? })
     };
     let mut derive = derive;
     derive().map_err(|error| format!("the SRTP keys cannot be derived: {error}"))

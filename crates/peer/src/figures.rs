@@ -26,4 +26,9 @@ pub struct Figures {
     pub undecryptable: u64,
     /// Packets that came before there were keys and could not be kept.
     pub early_dropped: u64,
+    /// Datagrams of strangers: STUN that does not prove to be the master's, anything else from an address that has not, and
+    /// whatever comes from where nothing is sent. Nothing is kept of them.
+    pub strangers: u64,
+    /// Remote candidates that are not used: too many, unreadable, or of an address that gets nothing.
+    pub candidates_refused: u64,
 }

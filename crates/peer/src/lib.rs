@@ -9,6 +9,7 @@
 
 mod config;
 mod demux;
+mod destinations;
 mod dtls;
 mod event;
 mod figures;
@@ -20,13 +21,15 @@ mod rtcp;
 mod rtp;
 pub mod sdp;
 mod sources;
+mod srtp;
 mod statistics;
 mod transmit;
 mod twcc;
 
 pub use config::{Config, IceServer};
+pub use destinations::Destinations;
 pub use event::{Event, Stage};
 pub use figures::{Figures, Side};
 pub use kvs_media::MediaKind;
-pub use receiver::{Receiver, ReceiverError};
+pub use receiver::{MAX_REMOTE_CANDIDATES, Receiver, ReceiverError};
 pub use transmit::Transmit;

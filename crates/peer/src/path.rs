@@ -5,8 +5,9 @@ use crate::event::Stage;
 use crate::figures::Side;
 use crate::gather::Found;
 use crate::sdp::RemoteTransport;
+use crate::srtp::Opened;
 use crate::transmit::Transmit;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use rtc_crypto::RTCCryptoProvider;
 use rtc_dtls::crypto::Certificate;
 use rtc_ice::agent::agent_config::AgentConfig;
@@ -21,9 +22,9 @@ use rtc_shared::error::Error;
 use rtc_shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use rtc_stun::attributes::ATTR_USERNAME;
 use rtc_stun::integrity::MessageIntegrity;
-use rtc_stun::message::{CLASS_REQUEST, Message};
+use rtc_stun::message::{CLASS_REQUEST, CLASS_SUCCESS_RESPONSE, Message};
 use sansio::Protocol;
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,12 +34,6 @@ const MAX_EARLY: usize = 4 << 20;
 
 /// What a kept packet costs beside its bytes.
 const EARLY: usize = 64;
-
-/// Sources whose packets are opened; a master has a handful.
-const MAX_SOURCES: usize = 1024;
-
-/// Remote candidates of a path, with those that are found by their checks: each is checked from every socket.
-const MAX_REMOTE: usize = 40;
 
 /// How often ICE is told that media arrive, which counts as a sign of life.
 const SIGN_OF_LIFE: Duration = Duration::from_millis(200);
@@ -63,12 +58,6 @@ pub(crate) enum PathEvent {
     Failed { stage: Stage, reason: String },
 }
 
-/// What was opened of a datagram.
-pub(crate) enum Opened {
-    Rtp(Bytes),
-    Rtcp(BytesMut),
-}
-
 /// ICE's names for this side.
 #[derive(Clone)]
 pub(crate) struct Credentials {
@@ -86,13 +75,17 @@ pub(crate) struct Path {
     route: Option<(SocketAddr, SocketAddr)>,
     /// Where the handshake came from before a pair was selected.
     heard: Option<(SocketAddr, SocketAddr)>,
-    alive_at: Option<Instant>,
+    /// Pairs (ours, the master's) over which STUN came that the master alone can have written: at most one for each of its
+    /// candidates and each of our sockets and relays. What comes over any other is not looked at.
+    checked: BTreeSet<(SocketAddr, SocketAddr)>,
+    /// Remote candidates that ICE was given, told and found, over the life of the path.
+    pub(crate) remotes: usize,
+    /// The pair that ICE was last told of, and when.
+    alive: Option<((SocketAddr, SocketAddr), Instant)>,
     early: VecDeque<Vec<u8>>,
     early_bytes: usize,
     pub(crate) early_dropped: u64,
     pub(crate) undecryptable: u64,
-    /// Sources that packets named, before they were opened: each costs memory.
-    sources: HashSet<u32>,
     over: bool,
     disconnected: bool,
     events: VecDeque<PathEvent>,
@@ -132,12 +125,13 @@ impl Path {
             keys: None,
             route: None,
             heard: None,
-            alive_at: None,
+            checked: BTreeSet::new(),
+            remotes: 0,
+            alive: None,
             early: VecDeque::new(),
             early_bytes: 0,
             early_dropped: 0,
             undecryptable: 0,
-            sources: HashSet::new(),
             over: false,
             disconnected: false,
             events: VecDeque::new(),
@@ -164,10 +158,9 @@ impl Path {
     }
 
     pub(crate) fn add_remote(&mut self, text: &str) -> Result<(), String> {
-        if self.agent.get_remote_candidates().len() >= MAX_REMOTE {
-            return Err(format!("more than {MAX_REMOTE} candidates"));
+        if self.agent.add_remote_candidate(parse(text)?).map_err(|error| error.to_string())? {
+            self.remotes += 1;
         }
-        self.agent.add_remote_candidate(parse(text)?).map_err(|error| error.to_string())?;
         Ok(())
     }
 
@@ -202,55 +195,77 @@ impl Path {
         self.agent.start_connectivity_checks(now, true, remote.ice_ufrag.clone(), remote.ice_pwd.clone())
     }
 
-    /// Whether a STUN message is for this transport; it is taken then.
-    pub(crate) fn stun(&mut self, local: SocketAddr, remote: SocketAddr, data: &[u8], now: Instant) -> bool {
+    /// Whether a STUN message is for this transport; it is taken then. `may_add`: it may come from an address that is no
+    /// candidate yet.
+    pub(crate) fn stun(
+        &mut self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        data: &[u8],
+        may_add: bool,
+        now: Instant,
+    ) -> bool {
         if self.over || !self.is_from_the_master(data) {
             return false;
         }
-        if !self.has_candidate(remote) && self.agent.get_remote_candidates().len() >= MAX_REMOTE {
+        let is_new = !self.has_candidate(remote);
+        if is_new && !may_add {
             return false;
         }
         let message =
             TaggedBytesMut { now, transport: context(local, remote), message: BytesMut::from(data) };
         let taken = self.agent.handle_read(message).is_ok();
+        if self.has_candidate(remote) {
+            self.remotes += usize::from(is_new);
+            if taken {
+                self.checked.insert((local, remote));
+            }
+        }
         self.ice_events(now);
         taken
     }
 
-    /// Checks of the master prove that they are its own before they are looked into: `rtc-ice` settles conflicts of roles
-    /// first, and anybody could turn ours (RFC 8445, section 7.3).
+    /// What the master sends for ICE proves that it is its own before it is looked into: `rtc-ice` settles conflicts of
+    /// roles, makes candidates and takes note of signs of life first, and anybody could cause them (RFC 8445, section 7.3).
     fn is_from_the_master(&self, data: &[u8]) -> bool {
         let mut message = Message { raw: data.to_vec(), ..Message::default() };
         if message.decode().is_err() {
             return false;
         }
-        if message.typ.class != CLASS_REQUEST {
-            return true;
-        }
         let own = self.credentials();
         let Some(remote) = self.agent.get_remote_credentials() else {
             return false;
         };
-        let expected = format!("{}:{}", own.ufrag, remote.ufrag);
-        let named = message.get(ATTR_USERNAME).is_ok_and(|name| name == expected.as_bytes());
-        named && MessageIntegrity::check(&mut message, own.pwd.as_bytes(), self.provider.crypto()).is_ok()
+        let password = match message.typ.class {
+            CLASS_REQUEST => {
+                let expected = format!("{}:{}", own.ufrag, remote.ufrag);
+                if message.get(ATTR_USERNAME).is_ok_and(|name| name == expected.as_bytes()) {
+                    own.pwd.as_bytes()
+                } else {
+                    return false;
+                }
+            }
+            CLASS_SUCCESS_RESPONSE => remote.pwd.as_bytes(),
+            // Indications are not authenticated, and of errors nothing follows.
+            _ => return false,
+        };
+        MessageIntegrity::check(&mut message, password, self.provider.crypto()).is_ok()
     }
 
-    /// Whether what comes from there over this transport is to be believed.
-    pub(crate) fn knows(&mut self, local: SocketAddr, remote: SocketAddr, now: Instant) -> bool {
-        if self.over {
-            return false;
+    /// Whether what comes from there over this transport is looked at. It may be forged all the same: addresses are.
+    pub(crate) fn knows(&self, local: SocketAddr, remote: SocketAddr) -> bool {
+        !self.over && self.checked.contains(&(local, remote))
+    }
+
+    /// Tells ICE that something authentic came, now and then.
+    fn sign_of_life(&mut self, local: SocketAddr, remote: SocketAddr, now: Instant) {
+        let pair = (local, remote);
+        let is_told = self
+            .alive
+            .is_some_and(|(known, at)| known == pair && now.saturating_duration_since(at) < SIGN_OF_LIFE);
+        if !is_told && self.agent.is_valid_non_stun_traffic(now, context(local, remote)) {
+            self.alive = Some((pair, now));
         }
-        if self.route == Some((local, remote))
-            && self.alive_at.is_some_and(|at| now.saturating_duration_since(at) < SIGN_OF_LIFE)
-        {
-            return true;
-        }
-        let known = self.agent.is_valid_non_stun_traffic(now, context(local, remote));
-        if known && self.route == Some((local, remote)) {
-            self.alive_at = Some(now);
-        }
-        known
     }
 
     /// Takes a DTLS record from a known address; what was kept for want of keys comes out.
@@ -272,7 +287,7 @@ impl Path {
                     self.keys = Some(keys);
                     self.events.push_back(PathEvent::Connected);
                     for packet in std::mem::take(&mut self.early) {
-                        opened.extend(self.media(&packet));
+                        opened.extend(self.open(&packet));
                     }
                 }
                 if outcome.closed {
@@ -287,7 +302,19 @@ impl Path {
     }
 
     /// Opens a packet of SRTP or SRTCP from a known address.
-    pub(crate) fn media(&mut self, data: &[u8]) -> Option<Opened> {
+    pub(crate) fn media(
+        &mut self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        data: &[u8],
+        now: Instant,
+    ) -> Option<Opened> {
+        let opened = self.open(data)?;
+        self.sign_of_life(local, remote, now);
+        Some(opened)
+    }
+
+    fn open(&mut self, data: &[u8]) -> Option<Opened> {
         let Some(keys) = &mut self.keys else {
             if self.early_bytes + data.len() + EARLY <= MAX_EARLY {
                 self.early_bytes += data.len() + EARLY;
@@ -297,31 +324,7 @@ impl Path {
             }
             return None;
         };
-        let is_rtcp = matches!(data.get(1), Some(192..=223));
-        let ssrc = data.get(if is_rtcp { 4..8 } else { 8..12 }).map(<[u8; 4]>::try_from);
-        if let Some(Ok(ssrc)) = ssrc {
-            let ssrc = u32::from_be_bytes(ssrc);
-            if self.sources.len() >= MAX_SOURCES && !self.sources.contains(&ssrc) {
-                self.undecryptable += 1;
-                return None;
-            }
-            self.sources.insert(ssrc);
-        }
-        // What says that it is not encrypted is not authenticated either by rtc-srtp (RFC 3711, section 3.4 wants it);
-        // masters always encrypt. The flag is in front of the index, behind which is the tag of ten bytes.
-        let encrypted =
-            data.len().checked_sub(14).and_then(|at| data.get(at)).is_some_and(|byte| byte & 0x80 != 0);
-        if is_rtcp && keys.is_aes_cm && !encrypted {
-            self.undecryptable += 1;
-            return None;
-        }
-        // RFC 5761, section 4: packet types of RTCP are 192 to 223 in the second byte.
-        let opened = if is_rtcp {
-            keys.inbound.decrypt_rtcp(data).map(Opened::Rtcp)
-        } else {
-            keys.inbound.decrypt_rtp(data).map(|packet| Opened::Rtp(packet.freeze()))
-        };
-        match opened {
+        match keys.inbound.open(data) {
             Ok(opened) => Some(opened),
             // A retransmission of what came after all, or the network's copy.
             Err(Error::ErrDuplicated | Error::SrtpSsrcDuplicated(..) | Error::SrtcpSsrcDuplicated(..)) => {
@@ -434,7 +437,7 @@ impl Path {
             match event.event {
                 IceEvent::SelectedCandidatePairChange(local, remote) => {
                     let first = self.route.replace((local.base_addr(), remote.addr())).is_none();
-                    self.alive_at = None;
+                    self.alive = None;
                     if first {
                         self.events.push_back(PathEvent::Found);
                         if let Some(dtls) = &mut self.dtls

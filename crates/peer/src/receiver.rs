@@ -2,17 +2,19 @@
 
 use crate::config::Config;
 use crate::demux::{Demux, Route};
+use crate::destinations::Destinations;
 use crate::dtls;
 use crate::event::{Event, Stage};
 use crate::figures::Figures;
 use crate::gather::{Found, Gatherer, Relayed};
 use crate::nack::NackPacer;
-use crate::path::{self, Credentials, Opened, Path, PathEvent};
+use crate::path::{self, Credentials, Path, PathEvent};
 use crate::rtcp::{self, Inbound};
 use crate::rtp::Extensions;
 use crate::sdp::offer::{self, Identity};
 use crate::sdp::{Answer, AnswerError, HashAlgorithm, OfferedSection, read_answer};
 use crate::sources::Sources;
+use crate::srtp::Opened;
 use crate::transmit::Transmit;
 use crate::twcc::Twcc;
 use bytes::Bytes;
@@ -25,6 +27,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
+
+/// Remote candidates of a connection over its life, with those that are found by their checks: each is checked from every
+/// socket and relay.
+pub const MAX_REMOTE_CANDIDATES: usize = 64;
 
 /// Between receiver reports while media arrive.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -68,6 +74,7 @@ pub struct Receiver {
     offered: Vec<OfferedSection>,
     offer: String,
     relay_only: bool,
+    destinations: Destinations,
     credentials: Credentials,
     gatherer: Gatherer,
     /// Kept for the paths of an answer without BUNDLE.
@@ -120,6 +127,7 @@ impl Receiver {
             offered,
             offer,
             relay_only: config.relay_only,
+            destinations: config.destinations.clone(),
             credentials,
             gatherer,
             local: Vec::new(),
@@ -212,11 +220,23 @@ impl Receiver {
             .map_err(|reason| ReceiverError::Candidate { candidate: candidate.to_owned(), reason })
     }
 
-    /// A master that bundles without saying so has the same candidates in every section: they are one path's.
     fn add_candidate(&mut self, path: usize, candidate: &str, now: Instant) -> Result<(), String> {
+        let added = self.try_candidate(path, candidate, now);
+        if added.is_err() {
+            self.figures.candidates_refused += 1;
+        }
+        added
+    }
+
+    fn try_candidate(&mut self, path: usize, candidate: &str, now: Instant) -> Result<(), String> {
         let address = path::address(candidate)?;
+        // A master that bundles without saying so has the same candidates in every section: they are one path's.
         if self.paths.iter().any(|path| path.has_candidate(address)) {
             return Ok(());
+        }
+        self.destinations.check(address).map_err(|why| format!("nothing is sent to {address}: {why}"))?;
+        if self.is_full() {
+            return Err(format!("more than {MAX_REMOTE_CANDIDATES} candidates"));
         }
         let Some(path) = self.paths.get_mut(path) else {
             return Ok(());
@@ -224,6 +244,11 @@ impl Receiver {
         path.add_remote(candidate)?;
         self.gatherer.permit_all(address, now);
         Ok(())
+    }
+
+    /// There may be no more remote candidates.
+    fn is_full(&self) -> bool {
+        self.paths.iter().map(|path| path.remotes).sum::<usize>() >= MAX_REMOTE_CANDIDATES
     }
 
     /// Takes a datagram that arrived at the socket `local`.
@@ -236,6 +261,9 @@ impl Receiver {
                 self.peer_datagram(to, peer, &data, now);
             }
             self.take_gathered();
+        } else if self.relay_only {
+            // What knows the socket behind a relay has no business with it.
+            self.figures.strangers += 1;
         } else {
             self.peer_datagram(local, remote, data, now);
         }
@@ -405,41 +433,49 @@ impl Receiver {
     }
 
     fn peer_datagram(&mut self, local: SocketAddr, remote: SocketAddr, data: &[u8], now: Instant) {
+        if !self.take_datagram(local, remote, data, now) {
+            self.figures.strangers += 1;
+        }
+        self.path_events();
+    }
+
+    /// `false`: it is a stranger's, and nothing came of it.
+    fn take_datagram(&mut self, local: SocketAddr, remote: SocketAddr, data: &[u8], now: Instant) -> bool {
         match data.first() {
             // RFC 7983.
             Some(0..=3) => {
+                // It would be answered there.
+                if self.destinations.check(remote).is_err() {
+                    return false;
+                }
+                let may_add = !self.is_full();
                 // Without BUNDLE several transports may go by the same credentials: then the address tells.
                 let mut order: Vec<_> = self.paths.iter_mut().collect();
                 order.sort_by_key(|path| (!path.has_candidate(remote), path.has_route()));
-                if !order.into_iter().any(|path| path.stun(local, remote, data, now)) {
-                    tracing::trace!(%remote, "STUN message of nobody's");
-                }
+                order.into_iter().any(|path| path.stun(local, remote, data, may_add, now))
             }
             Some(20..=63) => {
-                let opened = self
-                    .paths
-                    .iter_mut()
-                    .find_map(|path| path.knows(local, remote, now).then_some(path))
-                    .map(|path| path.dtls(local, remote, data, now));
+                let Some(path) = self.paths.iter_mut().find(|path| path.knows(local, remote)) else {
+                    return false;
+                };
+                let opened = path.dtls(local, remote, data, now);
                 self.path_events();
-                for opened in opened.unwrap_or_default() {
+                for opened in opened {
                     self.opened(opened, now);
                 }
+                true
             }
             Some(128..=191) => {
-                let opened = self
-                    .paths
-                    .iter_mut()
-                    .find_map(|path| path.knows(local, remote, now).then_some(path))
-                    .and_then(|path| path.media(data));
-                if let Some(opened) = opened {
+                let Some(path) = self.paths.iter_mut().find(|path| path.knows(local, remote)) else {
+                    return false;
+                };
+                if let Some(opened) = path.media(local, remote, data, now) {
                     self.opened(opened, now);
                 }
-                return;
+                true
             }
-            _ => {}
+            _ => false,
         }
-        self.path_events();
     }
 
     fn opened(&mut self, opened: Opened, now: Instant) {

@@ -6,12 +6,17 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use kvs_media::{AudioCodec, MediaKind, VideoCodec};
-use kvs_peer::{Config, Event, Receiver, Stage};
+use kvs_peer::{Config, Destinations, Event, MAX_REMOTE_CANDIDATES, Receiver, Stage};
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use rtc_stun::attributes::{ATTR_ICE_CONTROLLING, ATTR_PRIORITY, ATTR_USERNAME};
-use rtc_stun::message::{BINDING_REQUEST, Message};
+use rtc_stun::attributes::{ATTR_ICE_CONTROLLED, ATTR_ICE_CONTROLLING, ATTR_PRIORITY, ATTR_USERNAME};
+use rtc_stun::fingerprint::FINGERPRINT;
+use rtc_stun::integrity::MessageIntegrity;
+use rtc_stun::message::{
+    BINDING_ERROR, BINDING_REQUEST, BINDING_SUCCESS, CLASS_INDICATION, METHOD_BINDING, Message, MessageType,
+    Setter,
+};
 use str0m::change::SdpOffer;
 use str0m::media::{Mid, Pt};
 use str0m::net::{Protocol, Receive};
@@ -52,6 +57,10 @@ struct World {
     events: Vec<Event>,
     master_connected: bool,
     key_frames_asked: usize,
+    /// User name and password of a check of the master's.
+    credentials: (String, String),
+    /// Where datagrams were sent.
+    sent_to: BTreeSet<SocketAddr>,
 }
 
 /// Rewrites an answer.
@@ -70,6 +79,7 @@ impl World {
             ice_servers: Vec::new(),
             sockets: vec![ours],
             receive_buffer: 4 << 20,
+            destinations: Destinations { loopback: false, denied: vec!["10.0.0.0/8".parse().unwrap()] },
         };
         let mut receiver = Receiver::new(&config, now).unwrap();
         let mut master = RtcConfig::new()
@@ -84,6 +94,15 @@ impl World {
         let answer = master.sdp_api().accept_offer(offer).unwrap().to_sdp_string();
         let answer = edit(&answer);
         receiver.accept_answer(&answer, now).unwrap_or_else(|error| panic!("{error}\n{answer}"));
+        let credentials = {
+            let value = |sdp: &str, name: &str| {
+                let line = sdp.lines().find_map(|line| line.strip_prefix(name));
+                line.unwrap().trim().to_owned()
+            };
+            let offer = receiver.offer();
+            let user = format!("{}:{}", value(offer, "a=ice-ufrag:"), value(&answer, "a=ice-ufrag:"));
+            (user, value(offer, "a=ice-pwd:"))
+        };
         let candidate = format!("candidate:1 1 udp 2130706431 {} {} typ host", theirs.ip(), theirs.port());
         receiver.add_remote_candidate(&candidate, 0, now).unwrap();
         Self {
@@ -100,6 +119,8 @@ impl World {
             events: Vec::new(),
             master_connected: false,
             key_frames_asked: 0,
+            credentials,
+            sent_to: BTreeSet::new(),
         }
     }
 
@@ -145,6 +166,7 @@ impl World {
             }
             while let Some(transmit) = self.receiver.poll_transmit(self.now) {
                 assert_eq!(transmit.local, self.ours);
+                self.sent_to.insert(transmit.remote);
                 if transmit.remote == self.theirs {
                     self.throw(true, transmit.data.to_vec());
                 }
@@ -405,29 +427,162 @@ fn packets_that_belong_to_nobody_are_counted_by_their_type() {
     assert_eq!(figures.unbound.get(&H264), Some(&10), "{figures:?} {:?}", world.receiver.answer());
 }
 
-/// A check that claims the controlling role with the highest number there is, and proves nothing.
-fn forged_check() -> Vec<u8> {
+fn stun(kind: MessageType, more: impl FnOnce(&mut Message)) -> Vec<u8> {
     let mut message = Message::new();
-    message.set_type(BINDING_REQUEST);
+    message.set_type(kind);
     message.new_transaction_id().unwrap();
     message.write_header();
-    message.add(ATTR_USERNAME, b"any:body");
-    message.add(ATTR_ICE_CONTROLLING, &u64::MAX.to_be_bytes());
-    message.add(ATTR_PRIORITY, &1_u32.to_be_bytes());
+    more(&mut message);
     message.raw.to_vec()
+}
+
+/// A check that claims the controlling role with the highest number there is, and proves nothing.
+fn forged_check(user: &str) -> Vec<u8> {
+    stun(BINDING_REQUEST, |message| {
+        message.add(ATTR_USERNAME, user.as_bytes());
+        message.add(ATTR_ICE_CONTROLLING, &u64::MAX.to_be_bytes());
+        message.add(ATTR_PRIORITY, &1_u32.to_be_bytes());
+    })
+}
+
+/// A check of the master's.
+fn check((user, password): &(String, String)) -> Vec<u8> {
+    let provider = rtc_crypto::default_provider().unwrap();
+    stun(BINDING_REQUEST, |message| {
+        message.add(ATTR_USERNAME, user.as_bytes());
+        message.add(ATTR_ICE_CONTROLLED, &7_u64.to_be_bytes());
+        message.add(ATTR_PRIORITY, &1_u32.to_be_bytes());
+        let password = password.clone();
+        MessageIntegrity::new_short_term_integrity_with_provider(password, provider.crypto())
+            .add_to(message)
+            .unwrap();
+        FINGERPRINT.add_to(message).unwrap();
+    })
 }
 
 #[test]
 fn nobody_turns_its_role() {
     let mut world = World::new(PLAIN, 9, as_is);
-    for port in 1..200 {
-        let stranger = SocketAddr::new("203.0.113.9".parse().unwrap(), port);
-        world.receiver.handle_datagram(world.ours, stranger, &forged_check(), world.now);
+    for user in ["any:body".to_owned(), world.credentials.0.clone()] {
+        for port in 1..200 {
+            let stranger = SocketAddr::new("203.0.113.9".parse().unwrap(), port);
+            world.receiver.handle_datagram(world.ours, stranger, &forged_check(&user), world.now);
+            world.receiver.handle_datagram(world.ours, world.theirs, &forged_check(&user), world.now);
+        }
     }
+    assert_eq!(world.receiver.figures(world.now).strangers, 4 * 199);
     world.connect();
+    assert_eq!(world.sent_to, [world.theirs].into(), "nobody is answered");
     world.send(MediaKind::Video, H264, 0, &numbered(0));
     world.run(Duration::from_millis(200));
     assert_eq!(world.got(MediaKind::Video), [0]);
+}
+
+#[test]
+fn a_master_whose_address_changes_is_heard_and_one_that_may_not_be_answered_is_not() {
+    let mut world = World::new(PLAIN, 11, as_is);
+    world.connect();
+    let behind_a_nat: SocketAddr = "203.0.113.9:4000".parse().unwrap();
+    // Before it has proven anything nothing is kept of it, whatever it is.
+    let rtp = [&[0x80, H264, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1][..], &[1; 40]].concat();
+    let before = world.receiver.figures(world.now);
+    world.receiver.handle_datagram(world.ours, behind_a_nat, &rtp, world.now);
+    let after = world.receiver.figures(world.now);
+    assert_eq!((after.strangers, after.undecryptable), (before.strangers + 1, 0));
+    let check = check(&world.credentials);
+    for hidden in ["127.0.0.1:4000", "169.254.169.254:80", "10.96.0.1:53", "[::1]:4000", "[fd00:ec2::254]:80"]
+    {
+        let hidden: SocketAddr = hidden.parse().unwrap();
+        world.receiver.handle_datagram(world.ours, hidden, &check, world.now);
+    }
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.sent_to, [world.theirs].into());
+    world.receiver.handle_datagram(world.ours, behind_a_nat, &check, world.now);
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.sent_to, [world.theirs, behind_a_nat].into());
+    world.receiver.handle_datagram(world.ours, behind_a_nat, &rtp, world.now);
+    assert_eq!(world.receiver.figures(world.now).undecryptable, 1, "it is looked at, and is not authentic");
+}
+
+#[test]
+fn a_master_with_candidates_without_end_has_a_few_checked_and_none_where_it_may_not() {
+    let mut world = World::new(PLAIN, 12, as_is);
+    let mut taken = 1;
+    for number in 0..100_000_u32 {
+        // Public ones, every other at a place where nothing is sent.
+        let [_, b, c, d] = number.to_be_bytes();
+        let net = [203, 127, 192, 169][number as usize % 4];
+        let address = if net == 169 { format!("169.254.{c}.{d}") } else { format!("{net}.{b}.{c}.{d}") };
+        let text = format!("candidate:1 1 udp {number} {address} 4000 typ host");
+        taken += usize::from(world.receiver.add_remote_candidate(&text, 0, world.now).is_ok());
+    }
+    assert_eq!(taken, MAX_REMOTE_CANDIDATES);
+    // Checks of the master's own make none either.
+    for port in 1..1_000 {
+        let from = SocketAddr::new("198.51.100.7".parse().unwrap(), port);
+        world.receiver.handle_datagram(world.ours, from, &check(&world.credentials), world.now);
+    }
+    let refused = world.receiver.figures(world.now).candidates_refused;
+    assert_eq!(refused, 100_000 - (MAX_REMOTE_CANDIDATES as u64 - 1));
+    world.connect();
+    assert!(world.sent_to.len() <= MAX_REMOTE_CANDIDATES, "{:?}", world.sent_to);
+    let may = |address: &SocketAddr| !address.ip().is_loopback() && !address.to_string().starts_with("169.");
+    assert!(world.sent_to.iter().all(may), "{:?}", world.sent_to);
+    world.send(MediaKind::Video, H264, 0, &numbered(0));
+    world.run(Duration::from_millis(200));
+    assert_eq!(world.got(MediaKind::Video), [0]);
+}
+
+#[test]
+fn packets_forged_from_the_masters_address_keep_no_source_of_its_own_out() {
+    let mut world = World::new(PLAIN, 13, as_is);
+    world.connect();
+    for ssrc in 0..50_000_u32 {
+        let mut rtp = vec![0x80, H264, 0, 1, 0, 0, 0, 0];
+        rtp.extend(ssrc.to_be_bytes());
+        rtp.extend([0; 48]);
+        world.receiver.handle_datagram(world.ours, world.theirs, &rtp, world.now);
+        let mut rtcp = vec![0x80, 200, 0, 6];
+        rtcp.extend(ssrc.to_be_bytes());
+        rtcp.extend([0x80; 48]);
+        world.receiver.handle_datagram(world.ours, world.theirs, &rtcp, world.now);
+    }
+    assert_eq!(world.receiver.figures(world.now).undecryptable, 100_000);
+    let mid = world.mid(MediaKind::Video);
+    for round in 0..3 {
+        for number in 0..10_u32 {
+            world.send(MediaKind::Video, H264, u64::from(number), &numbered(round * 10 + number));
+            world.run(Duration::from_millis(33));
+        }
+        let mut api = world.master.direct_api();
+        let (ssrc, rtx) = (api.new_ssrc(), api.new_ssrc());
+        api.reset_stream_tx(mid, None, ssrc, Some(rtx)).unwrap();
+    }
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.got(MediaKind::Video), (0..30).collect::<Vec<_>>());
+}
+
+#[test]
+fn nothing_forged_is_a_sign_of_life() {
+    let mut world = World::new(PLAIN, 14, as_is);
+    world.connect();
+    world.cut = true;
+    let indication = MessageType { method: METHOD_BINDING, class: CLASS_INDICATION };
+    let rtp = [&[0x80, H264, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1][..], &[1; 40]].concat();
+    for _ in 0..80 {
+        for forged in [
+            stun(indication, |_| {}),
+            stun(BINDING_SUCCESS, |_| {}),
+            stun(BINDING_ERROR, |_| {}),
+            forged_check(&world.credentials.0),
+            rtp.clone(),
+            vec![23, 254, 253, 0, 1, 0, 0, 0, 0, 0, 9, 0, 1, 0],
+        ] {
+            world.receiver.handle_datagram(world.ours, world.theirs, &forged, world.now);
+        }
+        world.run(Duration::from_millis(100));
+    }
+    assert!(world.events.contains(&Event::Disconnected), "{:?}", world.events);
 }
 
 #[test]
@@ -508,22 +663,52 @@ proptest! {
         prop_assert_eq!(world.receiver.figures(world.now).undecryptable, 0);
     }
 
-    /// Datagrams of anybody change nothing.
+    /// Datagrams of anybody change nothing, whichever protocol they pretend to be and wherever they come from, before there
+    /// is a connection and while media flow.
     #[test]
-    fn any_datagrams(datagrams in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..120), 0..40), seed in any::<u64>()) {
+    fn any_datagrams(
+        datagrams in proptest::collection::vec(
+            (
+                prop_oneof![Just(0_u8), Just(1), Just(20), Just(22), Just(0x80), Just(0x90), any::<u8>()],
+                prop_oneof![Just(1_u8), Just(254), Just(H264), Just(200), any::<u8>()],
+                proptest::collection::vec(any::<u8>(), 0..120),
+                0..6_usize,
+            ),
+            0..60,
+        ),
+        seed in any::<u64>(),
+    ) {
         let mut world = World::new(PLAIN, seed, as_is);
-        world.connect();
-        let stranger: SocketAddr = "203.0.113.9:9".parse().unwrap();
-        for datagram in &datagrams {
-            for from in [world.theirs, stranger] {
-                world.receiver.handle_datagram(world.ours, from, datagram, world.now);
-            }
+        let from: [SocketAddr; 6] = [
+            world.theirs,
+            "203.0.113.9:9".parse().unwrap(),
+            "198.51.100.7:6001".parse().unwrap(),
+            "127.0.0.1:6000".parse().unwrap(),
+            "[2001:db8::1]:6000".parse().unwrap(),
+            world.ours,
+        ];
+        let noise: Vec<_> = datagrams
+            .into_iter()
+            .map(|(first, second, rest, from_index)| ([&[first, second][..], &rest].concat(), from[from_index]))
+            .collect();
+        // Also what is from the master's own address, which has not proven anything yet.
+        for (datagram, from) in &noise {
+            world.receiver.handle_datagram(world.ours, *from, datagram, world.now);
         }
+        world.connect();
         for number in 0..10 {
+            for (datagram, from) in &noise {
+                world.receiver.handle_datagram(world.ours, *from, datagram, world.now);
+            }
             world.send(MediaKind::Video, H264, number, &numbered(number as u32));
             world.run(Duration::from_millis(33));
         }
         world.run(Duration::from_millis(200));
         prop_assert_eq!(world.got(MediaKind::Video), (0..10).collect::<Vec<_>>());
+        prop_assert_eq!(&world.sent_to, &[world.theirs].into());
+        let figures = world.receiver.figures(world.now);
+        prop_assert_eq!(figures.pair.map(|(_, theirs)| theirs.address), Some(world.theirs));
+        let strangers = noise.iter().filter(|(_, from)| *from != world.theirs).count() as u64;
+        prop_assert!(figures.strangers >= 11 * strangers, "each is counted");
     }
 }

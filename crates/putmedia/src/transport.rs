@@ -141,6 +141,11 @@ async fn exchange(
     events: &mpsc::Sender<SessionEvent>,
 ) -> Result<CloseReason, CloseReason> {
     let (url, headers) = head(target, start)?;
+    if url.scheme() != "https" && !context.has_custom_endpoint() {
+        return Err(lost(format!(
+            "AWS named {url} for media: what is signed and private does not go over plain HTTP"
+        )));
+    }
     // Before the signature: what that is made with ends no sooner.
     if let Some(end) = context.credentials().await.map_err(lost)?.expiry() {
         let left = end.duration_since(context.now()).unwrap_or_default();

@@ -182,6 +182,30 @@ fn damaged_files_are_named_and_set_aside() {
     assert_eq!(names, [aside(0), aside(1), aside(2), name(3), "README".to_owned(), "lock".to_owned()]);
 }
 
+/// They take room that the spool's size does not count.
+#[test]
+fn of_many_damaged_files_the_newest_eight_are_kept_also_while_it_runs() {
+    let root = tempfile::tempdir().unwrap();
+    let opened = open(root.path());
+    let folder = opened.directory.folder().to_owned();
+    let fragments = spooled(1, 10, 20);
+    for (key, fragment) in &fragments {
+        opened.directory.write(*key, fragment).unwrap();
+        fs::write(folder.join(key.file().to_string()), "half").unwrap();
+    }
+    for (key, _) in &fragments {
+        assert!(opened.directory.read(*key).is_err());
+    }
+    let mut names: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "lock")
+        .collect();
+    names.sort();
+    let newest: Vec<_> = fragments[12..].iter().map(|(key, _)| format!("{}.damaged", key.file())).collect();
+    assert_eq!(names, newest);
+}
+
 #[test]
 fn what_another_version_wrote_stays() {
     let root = tempfile::tempdir().unwrap();

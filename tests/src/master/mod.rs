@@ -23,6 +23,9 @@ pub use self::session::{Beep, Farewell, Sent, SentFrame};
 use self::session::{Command, Media, Session};
 pub use self::settings::{Answering, Defect, Settings};
 
+/// Between candidates: the service takes twenty a second.
+const CANDIDATE_PACE: Duration = Duration::from_millis(55);
+
 /// A master on a channel; gone when dropped.
 pub struct Master {
     sessions: Arc<Mutex<Vec<Arc<Mutex<Sent>>>>>,
@@ -203,6 +206,10 @@ impl Server {
         self.sessions.lock().expect("not poisoned").push(sent.clone());
         channel.answer(viewer, &session.answer).await?;
         channel.candidate(viewer, &session.candidate).await?;
+        for candidate in &self.settings.candidates {
+            sleep(CANDIDATE_PACE).await;
+            channel.candidate(viewer, candidate).await?;
+        }
         // Full when the session is stuck: then nothing more is read from the channel, which shows in the test.
         let (commands, receiver) = mpsc::channel(64);
         let viewer = viewer.to_owned();

@@ -69,6 +69,8 @@ pub struct Settings {
     pub time: Time,
     /// Its one host candidate.
     pub address: IpAddr,
+    /// More candidates that it sends behind its own, as fast as the service takes them.
+    pub candidates: Vec<String>,
     /// Of either direction.
     pub impairment: Impairment,
     pub seed: u64,
@@ -89,6 +91,7 @@ impl Default for Settings {
             sound: Sound::Tone,
             time: Time::default(),
             address: Ipv4Addr::LOCALHOST.into(),
+            candidates: Vec::new(),
             impairment: Impairment::default(),
             seed: 1,
         }

@@ -18,15 +18,16 @@ const TOGETHER: usize = 4;
 
 pub fn e2e(suite: &mut Run<'_>) -> Result<()> {
     suite.binaries()?;
-    // Each of these tests is a whole system, and waits more than half of the time. But one asks what the machine can take.
-    let alone = "bursts";
-    let others =
-        ["browser", "chart", "chart_install", "delivery", "operator", "pods", "strangers", "time", alone];
-    let names = tests()?.into_iter().filter(|test| !others.contains(&test.as_str()));
+    // Each of these tests is a whole system, and waits more than half of the time. But some ask what the machine can take.
+    let alone = ["bursts", "hostile"];
+    let others = ["browser", "chart", "chart_install", "delivery", "operator", "pods", "strangers", "time"];
+    let names = tests()?
+        .into_iter()
+        .filter(|test| !others.contains(&test.as_str()) && !alone.contains(&test.as_str()));
     let tests = names.chain([compile::LIBRARY.to_owned()]).map(|name| suite.end_to_end(&name));
     let tests: Vec<_> = tests.collect::<Result<_>>()?;
     let together = suite.each_test(&tests, env::var_os(CPP).is_some(), TOGETHER);
-    together.and(suite.test(alone, &["--test-threads=1"], |_| {}))
+    alone.iter().fold(together, |before, test| before.and(suite.test(test, &["--test-threads=1"], |_| {})))
 }
 
 pub fn time(suite: &mut Run<'_>) -> Result<()> {

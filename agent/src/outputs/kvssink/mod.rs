@@ -51,7 +51,11 @@ impl Kvssink {
     ///
     /// The element is not installed or not able, or GStreamer refuses ours.
     pub fn new(settings: Settings, aws: &AwsContext) -> anyhow::Result<Self> {
-        let delivery = Arc::new(Delivery::new(WORDS));
+        let delivery = Arc::new(match settings.origin {
+            Origin::Builtin => Delivery::watched(WORDS),
+            // It tells nothing of acknowledgements.
+            Origin::Plugin => Delivery::new(WORDS),
+        });
         let element = match settings.origin {
             Origin::Builtin => Element::Builtin(Builtin::new(aws.clone(), Arc::clone(&delivery))?),
             Origin::Plugin if settings.spool.is_some() => {

@@ -109,13 +109,14 @@ pub fn date(seconds: i64) -> String {
     (time::OffsetDateTime::now_utc() + time::Duration::seconds(seconds)).format(format).unwrap()
 }
 
-/// Runs the ignored test `name` of this binary in a process of its own whose environment holds nothing of AWS's but
-/// `variables`: a test may not change its own environment, for others run beside it.
+/// Runs the ignored test `name` of this binary in a process of its own whose environment holds nothing of AWS's and of
+/// proxies but `variables`: a test may not change its own environment, for others run beside it.
 pub async fn in_environment(name: &str, variables: &[(&str, &str)]) {
     let mut command = tokio::process::Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", name, "--ignored", "--nocapture"]);
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("AWS_") {
+        let text = name.to_string_lossy();
+        if text.starts_with("AWS_") || text.to_ascii_lowercase().ends_with("_proxy") {
             command.env_remove(name);
         }
     }

@@ -1,9 +1,11 @@
 //! The element's GObject side: pads, properties, state changes.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -338,14 +340,20 @@ impl Imp {
                     Some(context) => Ok(context),
                     None => settings::own_context(&properties).await,
                 };
-                match context {
-                    Ok(context) => uploader::run(shared, context, upload).await,
-                    Err(message) => {
-                        shared.fail();
-                        if let Some(sink) = weak.upgrade() {
-                            gst::element_error!(sink, gst::ResourceError::Settings, ["{message}"]);
+                let (error, message) = match context {
+                    Ok(context) => {
+                        let upload = AssertUnwindSafe(uploader::run(Arc::clone(&shared), context, upload));
+                        // Without it nothing is stored any more, and nobody else would notice.
+                        match upload.catch_unwind().await {
+                            Ok(()) => return,
+                            Err(panic) => (gst::ResourceError::Failed, uploader::panicked(panic.as_ref())),
                         }
                     }
+                    Err(message) => (gst::ResourceError::Settings, message),
+                };
+                shared.fail();
+                if let Some(sink) = weak.upgrade() {
+                    gst::element_error!(sink, error, ["{message}"]);
                 }
             }
         });

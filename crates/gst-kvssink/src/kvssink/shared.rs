@@ -17,7 +17,7 @@ use super::event::{Handler, SinkEvent};
 /// and has been on its way.
 const SAME_TIME_MS: i64 = 3_000;
 
-/// How long the end waits for the disk.
+/// How long the end waits for the disk, all in all: with `stop-stream-timeout` that is how long an element takes to stop.
 const SAVE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes that are worth being sent at once: four TLS records.
@@ -101,6 +101,8 @@ pub(super) struct Inner {
     pub(super) follows_clock: bool,
     /// That clock, until AWS's is known.
     pub(super) host_clock: Option<HostClock>,
+    /// Until then the end waits for the disk, once it does.
+    saved_by: Option<Instant>,
 }
 
 impl Inner {
@@ -131,7 +133,12 @@ impl Inner {
     pub(super) fn begin(&mut self) {
         if let Stage::Ended(_) = self.stage {
             self.stage = Stage::Recording;
+            self.saved_by = None;
         }
+    }
+
+    fn saved_by(&mut self) -> Instant {
+        *self.saved_by.get_or_insert_with(|| Instant::now() + SAVE_PATIENCE)
     }
 
     /// The input has ended.
@@ -159,6 +166,7 @@ impl Shared {
             wall: WallClock::default(),
             follows_clock: false,
             host_clock: None,
+            saved_by: None,
         };
         Self {
             inner: Mutex::new(inner),
@@ -286,8 +294,8 @@ impl Shared {
 
     /// Writes what is not acknowledged into the spool, and waits for the disk.
     pub(super) fn save_rest(&self) {
-        let deadline = Instant::now() + SAVE_PATIENCE;
         let mut inner = self.lock();
+        let deadline = inner.saved_by();
         inner.producer.spill_rest(Instant::now());
         self.wake();
         while inner.producer.is_spilling() && inner.stage != Stage::Over {
@@ -306,7 +314,8 @@ impl Shared {
     pub(super) fn wait_spool(&self) {
         if let Some(ended) = self.spool_ended.lock().take() {
             // Nothing is ever sent: it hears of the end, or gives up.
-            let _ = ended.recv_timeout(SAVE_PATIENCE);
+            let deadline = self.lock().saved_by();
+            let _ = ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         }
     }
 }
@@ -379,6 +388,23 @@ mod tests {
         assert!(!shared.lock().stage.has_failed());
         // A fatal error meanwhile.
         assert!(shared.fail() && shared.lock().stage.has_failed());
+    }
+
+    /// The end of the input may have waited for the disk before the element is stopped.
+    #[test]
+    fn an_end_waits_for_the_disk_once() {
+        let shared = inner(true);
+        shared.lock().end();
+        let first = shared.lock().saved_by();
+        shared.stop();
+        assert_eq!(shared.lock().saved_by(), first);
+        let again = inner(true);
+        again.lock().end();
+        let before = again.lock().saved_by();
+        again.lock().begin();
+        again.lock().end();
+        assert!(again.lock().saved_by() >= before);
+        assert!(again.lock().saved_by() <= Instant::now() + SAVE_PATIENCE);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The task that moves bytes between the sans-IO producer and the network. The streaming threads only lock the producer,
 //! put a frame in, and wake this task: no state change and no buffer ever waits for the network.
 
+use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -76,6 +77,12 @@ pub(super) async fn run(shared: Arc<Shared>, context: AwsContext, settings: Uplo
         spool,
     };
     upload.run().await;
+}
+
+/// What to say when [`run`] has panicked.
+pub(super) fn panicked(panic: &(dyn Any + Send)) -> String {
+    let words = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+    format!("the upload has panicked, and nothing is stored any more: {}", words.unwrap_or("no message"))
 }
 
 type Resolved = Result<Option<StreamTarget>, ControlError>;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
-use gstkvssink::abi;
+use gstkvssink::{KvsSink, SinkEvent, abi};
 use kvs_local::faults::{Call, Fault, Order};
 use kvs_local::mkv::{Item, Parser};
 use kvs_local::model::ErrorId;
@@ -36,6 +36,34 @@ fn collect<T: Send + 'static>(
         }
     });
     found
+}
+
+/// The application hears of events on the upload task: what it does wrong there must not end in silence.
+#[test]
+fn an_upload_that_panics_is_an_error_of_the_element() {
+    let local = Local::new();
+    let sink = local.sink();
+    let bus = gst::Bus::new();
+    sink.set_bus(Some(&bus));
+    sink.downcast_ref::<KvsSink>().unwrap().set_event_handler(|event| {
+        assert!(!matches!(event, SinkEvent::StreamReady { .. }), "a mistake of the application's");
+    });
+    let video = Feed::new(&sink, "video_%u");
+    sink.set_state(gst::State::Playing).unwrap();
+    assert!(video.begin(H264));
+    for n in 0..20 {
+        // Once the upload has ended nothing more is taken.
+        if video.push(n * 100, n % 20 == 0).is_err() {
+            break;
+        }
+    }
+    let message = wait_for("an error", || bus.pop_filtered(&[gst::MessageType::Error]));
+    let gst::MessageView::Error(error) = message.view() else { panic!("{message:?}") };
+    let text = error.error().to_string();
+    assert!(text.contains("panicked") && text.contains("a mistake of the application's"), "{text}");
+    let stopping = std::time::Instant::now();
+    sink.set_state(gst::State::Null).unwrap();
+    assert!(stopping.elapsed().as_secs() < 15, "nobody acknowledges anything any more: it is not waited for");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! `archive/STREAM/headers/HASH.mkv` holds each header once, `archive/STREAM/fragments/NUMBER.mkv` a fragment as it
 //! came. To store is, in this order: write a file under a name of its own, sync it, rename it, sync its folder, commit
 //! its row (which syncs the index). A fragment counts from there on, and survives a killed process and a lost power
-//! supply. A file without a row (the process was killed in between) is never read and goes at the next start.
+//! supply. A file without a row (the process was killed in between) is never read and goes at the next start; with a row
+//! that this version cannot read there is no start, because the row's file would seem to have none.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -21,7 +22,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use super::index::FragmentInfo;
-use crate::{clock::now_ms, model::Fragment};
+use crate::{clock::now_ms, model::Fragment, private};
 
 /// Stream key and fragment number to JSON.
 const FRAGMENTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("archive.fragments");
@@ -36,6 +37,19 @@ pub enum StoreError {
         path: PathBuf,
         /// What the operating system says.
         source: io::Error,
+    },
+    /// A row of a newer version, or a broken one.
+    #[error(
+        "its row of fragment {number} of {stream} cannot be read ({reason}); if a newer kvs-local wrote it, start that one, \
+         or give this one another folder with --data. Nothing was changed"
+    )]
+    Row {
+        /// Key of the stream.
+        stream: String,
+        /// Number of the fragment.
+        number: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The index cannot be read or written.
     #[error("the index: {0}")]
@@ -129,6 +143,9 @@ pub struct Archive {
     folder: PathBuf,
     db: Arc<Database>,
     streams: Mutex<HashMap<String, StreamState>>,
+    /// Headers that this process has synced, with their names: one that is just being written by another session is there,
+    /// and may still be lost with the power.
+    headers: Mutex<HashSet<PathBuf>>,
     changed: watch::Sender<u64>,
 }
 
@@ -156,12 +173,13 @@ impl Archive {
             for row in table.iter()? {
                 let (key, value) = row?;
                 let (stream, number) = key.value();
-                match serde_json::from_slice::<FragmentInfo>(value.value()) {
-                    Ok(info) => streams.entry(stream.to_owned()).or_default().insert(info),
-                    Err(error) => {
-                        tracing::error!(stream, number, %error, "a row of the index cannot be read")
-                    }
-                }
+                let info: FragmentInfo =
+                    serde_json::from_slice(value.value()).map_err(|error| StoreError::Row {
+                        stream: stream.to_owned(),
+                        number: number.to_owned(),
+                        reason: error.to_string(),
+                    })?;
+                streams.entry(stream.to_owned()).or_default().insert(info);
             }
         }
         write.commit()?;
@@ -170,7 +188,13 @@ impl Archive {
                 state.fragments.last_key_value().and_then(|(number, _)| number.get(NUMBER_PREFIX.len()..));
             state.last_number = number.and_then(|digits| digits.parse().ok()).unwrap_or(0);
         }
-        let archive = Self { folder, db, streams: Mutex::new(streams), changed: watch::channel(0).0 };
+        let archive = Self {
+            folder,
+            db,
+            streams: Mutex::new(streams),
+            headers: Mutex::default(),
+            changed: watch::channel(0).0,
+        };
         archive.remove_strays()?;
         Ok(archive)
     }
@@ -224,8 +248,10 @@ impl Archive {
     ) -> Result<FragmentInfo, StoreError> {
         let header = format!("{}.mkv", hex::encode(&Sha256::digest(&fragment.header)[..16]));
         let header_path = self.header_path(stream, &header);
-        if !header_path.exists() {
+        let synced = self.headers.lock().contains(&header_path);
+        if !synced {
             write_synced(&header_path, number, &fragment.header)?;
+            self.headers.lock().insert(header_path);
         }
         write_synced(&self.fragment_path(stream, number), number, &fragment.raw)?;
         let mut info = FragmentInfo::of(fragment, number.to_owned(), producer_ms, server_ms, header);
@@ -362,6 +388,7 @@ impl Archive {
         self.expire(stream, u64::MAX)?;
         self.streams.lock().remove(stream);
         let path = self.folder.join(stream);
+        self.headers.lock().retain(|header| !header.starts_with(&path));
         match fs::remove_dir_all(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StoreError::File { path, source }),
             _ => {
@@ -381,7 +408,7 @@ impl Archive {
 }
 
 fn create(folder: &Path) -> Result<(), StoreError> {
-    fs::create_dir_all(folder).map_err(|source| StoreError::File { path: folder.to_owned(), source })
+    private::folder(folder).map_err(|source| StoreError::File { path: folder.to_owned(), source })
 }
 
 fn list(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
@@ -401,13 +428,13 @@ fn read(path: &Path) -> Result<Bytes, StoreError> {
 fn write_synced(path: &Path, owner: &str, data: &[u8]) -> Result<(), StoreError> {
     let write = |folder: &Path| {
         if !folder.exists() {
-            fs::create_dir_all(folder)?;
+            private::folder(folder)?;
             for parent in folder.ancestors().skip(1).take(2) {
                 sync_folder(parent)?;
             }
         }
         let part = path.with_extension(format!("{owner}.part"));
-        let mut file = File::create(&part)?;
+        let mut file = private::empty_file(&part)?;
         file.write_all(data)?;
         file.sync_data()?;
         fs::rename(&part, path)?;
@@ -471,6 +498,37 @@ mod tests {
             (Bytes::from_static(b"header"), Bytes::from_static(b"fragment 1000"))
         );
         assert!(archive.next_number("s") > all[1].number);
+    }
+
+    /// Downgrading must not cost what was recorded meanwhile.
+    #[test]
+    fn a_row_of_another_version_keeps_everything_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let info = put(&open(folder.path()), 1_000);
+        let db = Arc::new(Database::create(folder.path().join("index.redb")).unwrap());
+        let write = db.begin_write().unwrap();
+        write
+            .open_table(FRAGMENTS)
+            .unwrap()
+            .insert(("s", info.number.as_str()), &br#"{"version":2}"#[..])
+            .unwrap();
+        write.commit().unwrap();
+        let error = Archive::open(folder.path(), db).unwrap_err().to_string();
+        assert!(error.contains(&info.number) && error.contains("--data"), "{error}");
+        assert!(folder.path().join(format!("archive/s/fragments/{}.mkv", info.number)).exists());
+    }
+
+    #[test]
+    fn what_is_stored_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let info = put(&open(folder.path()), 1_000);
+        let mode = |path: &str| fs::metadata(folder.path().join(path)).unwrap().permissions().mode() & 0o777;
+        for path in ["archive", "archive/s", "archive/s/fragments", "archive/s/headers"] {
+            assert_eq!(mode(path), 0o700, "{path}");
+        }
+        assert_eq!(mode(&format!("archive/s/fragments/{}.mkv", info.number)), 0o600);
+        assert_eq!(mode(&format!("archive/s/headers/{}", info.header)), 0o600);
     }
 
     #[test]

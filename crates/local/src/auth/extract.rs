@@ -3,19 +3,10 @@
 use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use axum::extract::{FromRequest, Request as HttpRequest};
-use bytes::Bytes;
 use http::request::Parts;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::{PayloadHash, Request, verify};
-use crate::{
-    App, Connection,
-    error::{ErrorKind, ServiceError},
-    members::Members,
-};
-
-/// The longest JSON body that is read. The service's own limits are far below.
-const MAX_BODY: usize = 256 * 1024;
+use crate::{App, Connection, body, error::ServiceError, members::Members};
 
 /// The authenticated caller of a request and where it reached us.
 #[derive(Debug, Clone)]
@@ -118,21 +109,7 @@ impl FromRequest<Arc<App>> for Signed {
 
     async fn from_request(request: HttpRequest, app: &Arc<App>) -> Result<Self, ServiceError> {
         let (parts, body) = request.into_parts();
-        let body: Bytes = match Limited::new(body, MAX_BODY).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => {
-                return Err(ServiceError::new(
-                    ErrorKind::InvalidArgument,
-                    format!("The request body is longer than {MAX_BODY} bytes."),
-                ));
-            }
-            Err(error) => {
-                return Err(ServiceError::new(
-                    ErrorKind::Serialization,
-                    format!("The request body could not be read: {error}"),
-                ));
-            }
-        };
+        let body = body::read(body).await?;
         let caller = authorize(app, &parts, PayloadHash::Body(&body))?;
         Ok(Self { caller, members: Members::parse(&body)? })
     }

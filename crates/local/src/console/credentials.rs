@@ -5,17 +5,14 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
-    extract::{Extension, Query, State},
+    extract::{Query, State},
     response::{IntoResponse, Response},
 };
 use http::header;
 use serde_json::json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::{
-    App, Connection,
-    error::{ErrorKind, ServiceError},
-};
+use crate::{App, error::ServiceError};
 
 /// The longest life of a role's session.
 const MAX_SECONDS: u64 = 43_200;
@@ -34,15 +31,8 @@ impl Default for Life {
 
 pub(super) async fn credentials(
     State(app): State<Arc<App>>,
-    Extension(connection): Extension<Connection>,
     Query(life): Query<Life>,
 ) -> Result<Response, ServiceError> {
-    if !connection.peer.ip().is_loopback() {
-        return Err(ServiceError::new(
-            ErrorKind::AccessDenied,
-            "Credentials are given to this machine only.",
-        ));
-    }
     if !(1..=MAX_SECONDS).contains(&life.seconds) {
         return Err(ServiceError::invalid("seconds", format!("must be from 1 to {MAX_SECONDS}")));
     }

@@ -3,8 +3,9 @@
 mod credentials;
 mod faults;
 mod state;
+mod states;
 
-use std::{convert::Infallible, path::Path, sync::Arc};
+use std::{convert::Infallible, path::Path, sync::Arc, time::Instant};
 
 use axum::{
     Router,
@@ -17,49 +18,61 @@ use axum::{
     },
     routing::{get, post},
 };
-use futures::StreamExt;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
-use tokio_stream::wrappers::WatchStream;
 
 use crate::{
     App, Connection, archive,
     error::{ErrorKind, ServiceError},
+    origin,
+    snapshot::Snapshot,
 };
 
-pub(crate) fn routes() -> Router<Arc<App>> {
+pub(crate) fn routes(app: Arc<App>) -> Router<Arc<App>> {
+    let for_this_machine = Router::new()
+        .route("/faults", post(faults::faults))
+        .route("/states", post(states::states))
+        .route("/credentials", get(credentials::credentials))
+        .layer(middleware::from_fn(from_this_machine));
     Router::new()
         .route("/config", get(config))
         .route("/state", get(state))
         .route("/events", get(events))
-        .route("/faults", post(faults::faults))
-        .route("/credentials", get(credentials::credentials))
         .route("/streams/{name}/fragments", get(fragments))
         .route("/streams/{name}/media.mkv", get(media))
-        .layer(middleware::from_fn(same_host))
+        .merge(for_this_machine)
+        .layer(middleware::from_fn_with_state(app, admit))
 }
 
-/// Lets `localhost` and plain addresses through. Another site may have a DNS name that points here, and would otherwise
-/// read the page's keys through its visitors' browsers. Over TLS the certificate has settled the name.
-async fn same_host(request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
-    let secure = request.extensions().get::<Connection>().is_some_and(|connection| connection.secure);
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>().is_ok();
+/// Lets this machine through, and others if they were invited; and no page but our own. Who reads the page's keys can call.
+async fn admit(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let connection = request.extensions().get::<Connection>().copied().unwrap_or_default();
+    let refuse = |why: &str| ServiceError::new(ErrorKind::AccessDenied, why).into_response();
+    if !connection.is_local() && !app.config.console_public {
+        return refuse(
+            "/_kvs/ answers to this machine only. Who reads it can make every call and read all that is stored; if all \
+             who reach this address may, start kvs-local with --console-public.",
+        );
+    }
+    let host = origin::host(request.headers());
     // a browser says from where a page posts, and only our own page may
-    let origin = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
-    let foreign = origin.is_some_and(|origin| origin.split_once("://").is_none_or(|(_, from)| from != host));
-    if !foreign && (secure || address || name.eq_ignore_ascii_case("localhost")) {
+    let page = request.headers().get(header::ORIGIN).map(|page| page.to_str().unwrap_or(""));
+    if !origin::is_trusted_host(host, &connection)
+        || page.is_some_and(|page| !origin::is_own(page, host, &connection))
+    {
+        return refuse("/_kvs/ answers to localhost and to addresses only, and to no other origin.");
+    }
+    next.run(request).await
+}
+
+/// What breaks things on purpose, and what gives keys away, is for this machine, whoever else was invited. Before the body is
+/// read.
+async fn from_this_machine(request: Request, next: Next) -> Response {
+    if request.extensions().get::<Connection>().is_some_and(Connection::is_local) {
         return next.run(request).await;
     }
-    ServiceError::new(
-        ErrorKind::AccessDenied,
-        "/_kvs/ answers to localhost and to addresses only, and to no other origin.",
-    )
-    .into_response()
+    let path = request.uri().path();
+    ServiceError::new(ErrorKind::AccessDenied, format!("{path} is for this machine only.")).into_response()
 }
 
 /// What the page needs to call the AWS operations: a key pair of its own, made at start. The user's keys stay here.
@@ -78,14 +91,26 @@ async fn state(State(app): State<Arc<App>>) -> axum::Json<Value> {
     axum::Json(state::state(&app))
 }
 
-/// Server-sent events: the state, now and after every change.
+/// Server-sent events: the state, now and after changes.
 async fn events(State(app): State<Arc<App>>) -> impl IntoResponse {
-    let signaling = WatchStream::new(app.signaling.changes()).map(|_| ());
-    let archive = WatchStream::from_changes(app.archive.changes()).map(|_| ());
-    let changes = futures::stream::select(signaling, archive);
-    let events = changes.map(move |()| {
-        let data = state::state(&app).to_string();
-        Ok::<_, Infallible>(Event::default().event("state").data(data))
+    let (signaling, archive) = (app.signaling.changes(), app.archive.changes());
+    let events = futures::stream::unfold((app, signaling, archive, true), |watched| async move {
+        let (app, mut signaling, mut archive, first) = watched;
+        if !first {
+            let changed = tokio::select! {
+                changed = signaling.changed() => changed,
+                changed = archive.changed() => changed,
+            };
+            changed.ok()?;
+            tokio::time::sleep(Snapshot::FRESH).await;
+        }
+        signaling.mark_unchanged();
+        archive.mark_unchanged();
+        let make = || state::state(&app).to_string();
+        // who has just come has missed the changes since the shared text was made
+        let text = if first { make().into() } else { app.snapshot.get(Instant::now(), make) };
+        let event = Ok::<_, Infallible>(Event::default().event("state").data(text));
+        Some((event, (app, signaling, archive, false)))
     });
     Sse::new(events).keep_alive(KeepAlive::default())
 }

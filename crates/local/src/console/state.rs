@@ -15,6 +15,7 @@ pub(super) fn state(app: &App) -> Value {
                 "name": channel.name,
                 "arn": channel.arn,
                 "region": channel.region,
+                "status": channel.status().name(),
                 "master": view.master,
                 "viewers": view.viewers,
             })
@@ -31,6 +32,7 @@ pub(super) fn state(app: &App) -> Value {
                 "name": stream.name,
                 "arn": stream.arn,
                 "region": stream.region,
+                "status": stream.status().name(),
                 "retentionHours": stream.retention_hours,
                 "fragments": summary.fragments,
                 "duplicates": summary.duplicates,

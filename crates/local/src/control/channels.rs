@@ -26,7 +26,7 @@ impl Channel {
             "ChannelName": self.name,
             "ChannelARN": self.arn,
             "ChannelType": self.channel_type,
-            "ChannelStatus": "ACTIVE",
+            "ChannelStatus": self.status().name(),
             "CreationTime": seconds(self.created_ms),
             "SingleMasterConfiguration": {"MessageTtlSeconds": self.message_ttl_seconds},
             "Version": self.version,
@@ -69,6 +69,7 @@ impl App {
             tags,
             storage_stream_arn: None,
             storage_enabled: false,
+            transition: None,
         };
         let taken = format!("The channel {name} already exists.");
         self.control.insert(channel.clone(), &taken, ErrorKind::AccountChannelLimitExceeded)?;
@@ -127,7 +128,7 @@ pub(super) async fn update(State(app): State<Arc<App>>, Signed { members, .. }: 
     let channel = find_by_arn(&app, &members)?;
     let version = members.required("CurrentVersion", rules::version(&members, "CurrentVersion")?)?;
     let ttl = ttl(&members)?;
-    app.control.change(&channel.arn, |channel: &mut Channel| {
+    app.control.update(&channel.arn, |channel: &mut Channel| {
         rules::check_version(Some(version), &channel.version)?;
         channel.message_ttl_seconds = ttl.unwrap_or(channel.message_ttl_seconds);
         Ok(())
@@ -137,8 +138,8 @@ pub(super) async fn update(State(app): State<Arc<App>>, Signed { members, .. }: 
 
 pub(super) async fn delete(State(app): State<Arc<App>>, Signed { members, .. }: Signed) -> Answer {
     let channel = find_by_arn(&app, &members)?;
-    rules::check_version(rules::version(&members, "CurrentVersion")?, &channel.version)?;
-    app.control.remove(&channel)?;
+    let version = rules::version(&members, "CurrentVersion")?;
+    app.control.delete(&channel.arn, |channel: &Channel| rules::check_version(version, &channel.version))?;
     app.signaling.forget(&channel.arn);
     Ok(Json(json!({})))
 }

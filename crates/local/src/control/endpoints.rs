@@ -18,7 +18,7 @@ pub(super) async fn signaling(
     State(app): State<Arc<App>>,
     Signed { caller, members }: Signed,
 ) -> AnswerAbout {
-    let channel = channels::find_by_arn(&app, &members)?;
+    let channel = channels::find_by_arn(&app, &members)?.serving()?;
     let configuration = members.structure("SingleMasterChannelEndpointConfiguration")?.unwrap_or_default();
     configuration.one_of("Role", &["MASTER", "VIEWER"])?;
     let protocols = configuration.strings("Protocols", 5)?.unwrap_or_else(|| vec!["WSS"]);
@@ -58,7 +58,7 @@ const APIS: [(&str, bool); 8] = [
 /// GetDataEndpoint: the same address for every API that is here.
 pub(super) async fn data(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> AnswerAbout {
     let api = members.required("APIName", members.one_of("APIName", &APIS.map(|(name, _)| name))?)?;
-    let stream = streams::find(&app, &caller.region, &members)?;
+    let stream = streams::find(&app, &caller.region, &members)?.serving()?;
     if APIS.contains(&(api, false)) {
         return Err(
             members.invalid("APIName", format_args!("{api} is an operation that kvs-local does not have"))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use serde_json::json;
 
-use super::{channels, rules, streams};
+use super::{channels, rules, store::Resource, streams};
 use crate::{
     App,
     answer::{Answer, Json},
@@ -32,7 +32,11 @@ pub(super) async fn update(State(app): State<Arc<App>>, Signed { members, .. }: 
     let status = wanted.required("Status", wanted.one_of("Status", &["ENABLED", "DISABLED"])?)?;
     let enabled = status == "ENABLED";
     let stream = match rules::arn(&wanted, "StreamARN", ArnKind::Stream)? {
-        Some(arn) => Some(app.control.stream_by_arn(&arn)?),
+        Some(arn) => {
+            let stream = app.control.stream_by_arn(&arn)?;
+            stream.check_active()?;
+            Some(stream)
+        }
         None => None,
     };
     if enabled {
@@ -50,7 +54,7 @@ pub(super) async fn update(State(app): State<Arc<App>>, Signed { members, .. }: 
             return taken(format!("The stream is mapped to another channel: {}.", other.arn));
         }
     }
-    app.control.change(&channel.arn, |channel: &mut Channel| {
+    app.control.update(&channel.arn, |channel: &mut Channel| {
         channel.storage_enabled = enabled;
         if let Some(stream) = stream {
             channel.storage_stream_arn = Some(stream.arn);

@@ -8,9 +8,10 @@ use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    StateTimes,
     clock::now_ms,
     error::{ErrorKind, ServiceError},
-    model::{ACCOUNT, Arn, ArnKind, Channel, Stream},
+    model::{ACCOUNT, Arn, ArnKind, Channel, Status, Stream, Transition},
 };
 
 /// `region/name` to JSON.
@@ -25,7 +26,30 @@ pub(super) trait Resource: Clone + Serialize + DeserializeOwned {
     fn missing() -> ServiceError;
     fn arn(&self) -> &str;
     fn key(&self) -> Key;
-    fn touch(&mut self);
+    fn version(&mut self) -> &mut String;
+    fn transition(&mut self) -> &mut Option<Transition>;
+    fn status(&self) -> Status;
+
+    /// As it is at this time; `None`: its deletion is over.
+    fn at(mut self, now_ms: u64, times: &StateTimes) -> Option<Self> {
+        let over = self.transition().take_if(|transition| transition.is_over(now_ms, times));
+        over.is_none_or(|over| over.status != Status::Deleting).then_some(self)
+    }
+
+    /// Complains unless it is active: what is on its way from one state to another takes no order.
+    fn check_active(&self) -> Result<(), ServiceError> {
+        match self.status() {
+            Status::Active => Ok(()),
+            other => Err(ServiceError::new(
+                ErrorKind::ResourceInUse,
+                format!(
+                    "{} is {}; it can be changed and deleted when it is ACTIVE.",
+                    self.arn(),
+                    other.name()
+                ),
+            )),
+        }
+    }
 }
 
 type Key = (String, String);
@@ -44,8 +68,14 @@ impl Resource for Channel {
     fn key(&self) -> Key {
         (self.region.clone(), self.name.clone())
     }
-    fn touch(&mut self) {
-        self.version = new_version();
+    fn version(&mut self) -> &mut String {
+        &mut self.version
+    }
+    fn transition(&mut self) -> &mut Option<Transition> {
+        &mut self.transition
+    }
+    fn status(&self) -> Status {
+        self.status()
     }
 }
 
@@ -63,15 +93,23 @@ impl Resource for Stream {
     fn key(&self) -> Key {
         (self.region.clone(), self.name.clone())
     }
-    fn touch(&mut self) {
-        self.version = new_version();
+    fn version(&mut self) -> &mut String {
+        &mut self.version
+    }
+    fn transition(&mut self) -> &mut Option<Transition> {
+        &mut self.transition
+    }
+    fn status(&self) -> Status {
+        self.status()
     }
 }
 
 #[derive(Default)]
 pub(super) struct State {
+    /// Also those whose deletion is over, until somebody looks or it is swept.
     channels: BTreeMap<Key, Channel>,
     streams: BTreeMap<Key, Stream>,
+    times: StateTimes,
 }
 
 /// The control plane's state. Calls write to disk before they answer; they are rare and short enough to be made from
@@ -82,8 +120,8 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    pub(crate) fn open(db: Arc<redb::Database>) -> Result<Self, ServiceError> {
-        let mut state = State::default();
+    pub(crate) fn open(db: Arc<redb::Database>, times: StateTimes) -> Result<Self, ServiceError> {
+        let mut state = State { times, ..State::default() };
         let write = db.begin_write()?;
         write.open_table(CHANNELS)?;
         write.open_table(STREAMS)?;
@@ -99,6 +137,17 @@ impl ControlPlane {
         }
         drop(read);
         Ok(Self { db, state: Mutex::new(state) })
+    }
+
+    /// How long resources are between two states.
+    #[must_use]
+    pub fn times(&self) -> StateTimes {
+        self.state.lock().times
+    }
+
+    /// Sets how long resources are between two states, also those that are.
+    pub fn set_times(&self, times: StateTimes) {
+        self.state.lock().times = times;
     }
 
     /// The channel with this name in this region.
@@ -153,12 +202,12 @@ impl ControlPlane {
         }
     }
 
-    /// This stream as it is now.
+    /// This stream as it is now, if media can go in and out.
     ///
     /// # Errors
     /// `ResourceNotFoundException` when it was deleted, also when a namesake is there.
     pub fn current(&self, stream: &Stream) -> Result<Stream, ServiceError> {
-        let found = self.stream(&stream.region, &stream.name)?;
+        let found = self.stream(&stream.region, &stream.name)?.serving()?;
         if found.arn == stream.arn { Ok(found) } else { Err(ServiceError::stream_not_found()) }
     }
 
@@ -173,12 +222,39 @@ impl ControlPlane {
     }
 
     pub(super) fn all<R: Resource>(&self) -> Vec<R> {
-        R::map(&mut self.state.lock()).values().cloned().collect()
+        let mut state = self.state.lock();
+        let (times, now) = (state.times, now_ms());
+        R::map(&mut state).values().filter_map(|resource| resource.clone().at(now, &times)).collect()
     }
 
     pub(super) fn get<R: Resource>(&self, region: &str, name: &str) -> Result<R, ServiceError> {
+        let key = (region.to_owned(), name.to_owned());
+        self.look(&mut self.state.lock(), &key)?.ok_or_else(R::missing)
+    }
+
+    /// What has this name now. One whose deletion is over is taken out.
+    fn look<R: Resource>(&self, state: &mut State, key: &Key) -> Result<Option<R>, ServiceError> {
+        let times = state.times;
+        let Some(kept) = R::map(state).get(key) else { return Ok(None) };
+        let now = kept.clone().at(now_ms(), &times);
+        if now.is_none() {
+            self.write::<R>(key, None)?;
+            R::map(state).remove(key);
+        }
+        Ok(now)
+    }
+
+    /// Takes out everything whose deletion is over.
+    pub(crate) fn sweep(&self) -> Result<(), ServiceError> {
         let mut state = self.state.lock();
-        R::map(&mut state).get(&(region.to_owned(), name.to_owned())).cloned().ok_or_else(R::missing)
+        self.sweep_kind::<Channel>(&mut state)?;
+        self.sweep_kind::<Stream>(&mut state)
+    }
+
+    fn sweep_kind<R: Resource>(&self, state: &mut State) -> Result<(), ServiceError> {
+        let deleting = |resource: &&R| resource.status() == Status::Deleting;
+        let keys: Vec<Key> = R::map(state).values().filter(deleting).map(R::key).collect();
+        keys.iter().try_for_each(|key| self.look::<R>(state, key).map(drop))
     }
 
     pub(super) fn get_by_arn<R: Resource>(&self, arn: &Arn) -> Result<R, ServiceError> {
@@ -186,47 +262,93 @@ impl ControlPlane {
         if found.arn() == arn.to_string() { Ok(found) } else { Err(R::missing()) }
     }
 
-    /// Puts a new resource in, unless its name is taken.
+    /// Puts a new resource in, unless its name is taken; it is creating from now on.
     pub(super) fn insert<R: Resource>(
         &self,
-        resource: R,
+        mut resource: R,
         taken: &str,
         full: ErrorKind,
     ) -> Result<(), ServiceError> {
         let mut state = self.state.lock();
-        let map = R::map(&mut state);
-        if map.contains_key(&resource.key()) {
+        let key = resource.key();
+        if let Some(namesake) = self.look::<R>(&mut state, &key)? {
+            let taken = format!("{taken} It is {}.", namesake.status().name());
             return Err(ServiceError::new(ErrorKind::ResourceInUse, taken));
         }
-        if map.len() >= LIMIT {
+        if R::map(&mut state).len() >= LIMIT {
+            self.sweep_kind::<R>(&mut state)?;
+        }
+        if R::map(&mut state).len() >= LIMIT {
             return Err(ServiceError::new(full, format!("The limit of {LIMIT} is reached.")));
         }
-        self.write(&resource.key(), Some(&resource))?;
-        map.insert(resource.key(), resource);
-        Ok(())
+        *resource.transition() = Transition::begin(Status::Creating, now_ms(), &state.times);
+        self.put(&mut state, resource)
     }
 
-    /// Changes a resource and gives it a new version; nothing changes when `change` refuses.
-    pub(super) fn change<R: Resource>(
+    /// Changes the settings of an active resource, which is updating from now on and has a new version. Nothing changes
+    /// when `change` refuses.
+    pub(super) fn update<R: Resource>(
         &self,
         arn: &str,
         change: impl FnOnce(&mut R) -> Result<(), ServiceError>,
-    ) -> Result<R, ServiceError> {
+    ) -> Result<(), ServiceError> {
         let mut state = self.state.lock();
-        let map = R::map(&mut state);
-        let current = map.values_mut().find(|resource| resource.arn() == arn).ok_or_else(R::missing)?;
-        let mut changed = current.clone();
-        change(&mut changed)?;
-        changed.touch();
-        self.write(&changed.key(), Some(&changed))?;
-        *current = changed.clone();
-        Ok(changed)
+        let mut resource = self.look_by_arn::<R>(&mut state, arn)?;
+        resource.check_active()?;
+        change(&mut resource)?;
+        *resource.version() = new_version();
+        *resource.transition() = Transition::begin(Status::Updating, now_ms(), &state.times);
+        self.put(&mut state, resource)
     }
 
-    pub(super) fn remove<R: Resource>(&self, resource: &R) -> Result<(), ServiceError> {
+    /// Changes the tags of a resource, which has a new version then. Only one that is deleting has none to change: the
+    /// service's TagResource and TagStream know no `ResourceInUseException`.
+    pub(super) fn retag<R: Resource>(
+        &self,
+        arn: &str,
+        change: impl FnOnce(&mut R) -> Result<(), ServiceError>,
+    ) -> Result<(), ServiceError> {
         let mut state = self.state.lock();
-        self.write::<R>(&resource.key(), None)?;
-        R::map(&mut state).remove(&resource.key());
+        let mut resource = self.look_by_arn::<R>(&mut state, arn)?;
+        if resource.status() == Status::Deleting {
+            return Err(R::missing());
+        }
+        change(&mut resource)?;
+        *resource.version() = new_version();
+        self.put(&mut state, resource)
+    }
+
+    /// Deletes an active resource if `check` agrees: it is deleting from now on, and goes by itself.
+    pub(super) fn delete<R: Resource>(
+        &self,
+        arn: &str,
+        check: impl FnOnce(&R) -> Result<(), ServiceError>,
+    ) -> Result<(), ServiceError> {
+        let mut state = self.state.lock();
+        let mut resource = self.look_by_arn::<R>(&mut state, arn)?;
+        resource.check_active()?;
+        check(&resource)?;
+        let deleting = Transition::begin(Status::Deleting, now_ms(), &state.times);
+        if deleting.is_some() {
+            *resource.transition() = deleting;
+            return self.put(&mut state, resource);
+        }
+        let key = resource.key();
+        self.write::<R>(&key, None)?;
+        R::map(&mut state).remove(&key);
+        Ok(())
+    }
+
+    fn look_by_arn<R: Resource>(&self, state: &mut State, arn: &str) -> Result<R, ServiceError> {
+        let key = R::map(state).values().find(|resource| resource.arn() == arn).map(R::key);
+        let found = key.map(|key| self.look(state, &key)).transpose()?.flatten();
+        found.ok_or_else(R::missing)
+    }
+
+    fn put<R: Resource>(&self, state: &mut State, resource: R) -> Result<(), ServiceError> {
+        let key = resource.key();
+        self.write(&key, Some(&resource))?;
+        R::map(state).insert(key, resource);
         Ok(())
     }
 

@@ -29,7 +29,7 @@ impl Stream {
             "MediaType": self.media_type,
             "KmsKeyId": self.kms_key_id,
             "Version": self.version,
-            "Status": "ACTIVE",
+            "Status": self.status().name(),
             "CreationTime": seconds(self.created_ms),
             "DataRetentionInHours": self.retention_hours,
         })
@@ -82,6 +82,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, Signed { caller, members
         version: new_version(),
         created_ms,
         tags,
+        transition: None,
     };
     let taken = format!("The stream {name} already exists.");
     app.control.insert(stream, &taken, ErrorKind::AccountStreamLimitExceeded)?;
@@ -118,7 +119,7 @@ pub(super) async fn update(State(app): State<Arc<App>>, Signed { caller, members
     let stream = find(&app, &caller.region, &members)?;
     let version = members.required("CurrentVersion", rules::version(&members, "CurrentVersion")?)?;
     let (device, media) = (rules::device_name(&members)?, media_type(&members)?);
-    app.control.change(&stream.arn, |stream: &mut Stream| {
+    app.control.update(&stream.arn, |stream: &mut Stream| {
         rules::check_version(Some(version), &stream.version)?;
         if let Some(device) = device {
             stream.device_name = Some(device.to_owned());
@@ -141,7 +142,7 @@ pub(super) async fn update_retention(
     let operation = members.required("Operation", members.one_of("Operation", &words)?)?;
     let member = "DataRetentionChangeInHours";
     let hours = members.required(member, members.integer(member, 1..=MAX_RETENTION_HOURS)?)?;
-    app.control.change(&stream.arn, |stream: &mut Stream| {
+    app.control.update(&stream.arn, |stream: &mut Stream| {
         rules::check_version(Some(version), &stream.version)?;
         let now = i64::from(stream.retention_hours);
         let then = if operation == words[0] { now + hours } else { now - hours };
@@ -157,9 +158,9 @@ pub(super) async fn update_retention(
 pub(super) async fn delete(State(app): State<Arc<App>>, Signed { members, .. }: Signed) -> Answer {
     let arn = members.required("StreamARN", rules::arn(&members, "StreamARN", ArnKind::Stream)?)?;
     let stream = app.control.stream_by_arn(&arn)?;
-    rules::check_version(rules::version(&members, "CurrentVersion")?, &stream.version)?;
-    app.control.remove(&stream)?;
-    // its media goes with it; nothing is stored for a stream that is not there
+    let version = rules::version(&members, "CurrentVersion")?;
+    app.control.delete(&stream.arn, |stream: &Stream| rules::check_version(version, &stream.version))?;
+    // "makes the data in the stream inaccessible immediately": it goes while the stream is still deleting
     let removed = tokio::task::spawn_blocking(move || app.archive.remove(&stream.folder())).await;
     removed.map_err(ServiceError::internal)?.map_err(ServiceError::internal)?;
     Ok(Json(json!({})))

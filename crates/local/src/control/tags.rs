@@ -25,10 +25,8 @@ fn change(
 ) -> Result<(), ServiceError> {
     let text = arn.to_string();
     match arn.kind {
-        ArnKind::Channel => {
-            app.control.change(&text, |found: &mut Channel| change(&mut found.tags)).map(drop)
-        }
-        ArnKind::Stream => app.control.change(&text, |found: &mut Stream| change(&mut found.tags)).map(drop),
+        ArnKind::Channel => app.control.retag(&text, |found: &mut Channel| change(&mut found.tags)),
+        ArnKind::Stream => app.control.retag(&text, |found: &mut Stream| change(&mut found.tags)),
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) async fn get_ice_server_config(
     members.text("ClientId", 1..=256, name_char, NAME_PATTERN)?;
     members.text("Username", 1..=256, name_char, NAME_PATTERN)?;
     members.one_of("Service", &["TURN"])?;
-    let channel = find_channel_by_arn(&app, &members)?;
+    let channel = find_channel_by_arn(&app, &members)?.serving()?;
     let credential = app.turn.issue(&channel.arn, SystemTime::now());
     Ok(Json(json!({
         "IceServerList": [{

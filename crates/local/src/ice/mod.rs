@@ -3,7 +3,9 @@
 //! Unlike the real one, this TURN server lets peers be on loopback and private addresses: everything here is.
 
 mod api;
+mod challenge;
 mod credentials;
+mod relay;
 mod turn_server;
 
 pub(crate) use self::api::get_ice_server_config;

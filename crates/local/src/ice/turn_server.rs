@@ -7,21 +7,18 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::net::UdpSocket;
 use turn::{
     auth::{AuthHandler, generate_auth_key},
-    relay::RelayAddressGenerator,
     server::{
         Server,
         config::{ConnConfig, ServerConfig},
     },
 };
-use webrtc_util::Conn;
 
-use super::TurnCredentials;
-use crate::StartError;
+use super::{TurnCredentials, challenge::Challenging, relay::Relay};
+use crate::{RelayPorts, StartError, listener::with_fallback};
 
 const REALM: &str = "kvs-local";
 /// Clients whose credentials were good once. When full, all are forgotten: their allocations then end with their
@@ -110,10 +107,11 @@ impl TurnServer {
     pub(crate) async fn start(
         listen: SocketAddr,
         advertise: Option<IpAddr>,
+        ports: Option<RelayPorts>,
         ttl: Duration,
     ) -> Result<(Self, TurnCredentials), StartError> {
         advertise.map_or(Ok(()), |advertise| check_advertise(listen, advertise))?;
-        let socket = UdpSocket::bind(listen).await.map_err(|error| StartError::Listen {
+        let socket = with_fallback(listen, UdpSocket::bind).await.map_err(|error| StartError::Listen {
             flag: "--turn-listen",
             address: listen,
             error,
@@ -124,13 +122,14 @@ impl TurnServer {
         // A socket on every address has none of its own that it could be reached by.
         let ip = address.ip();
         let own = advertise.unwrap_or_else(|| if ip.is_unspecified() { external_address(ip) } else { ip });
+        let auth = Arc::new(Auth { credentials: credentials.clone(), seen: Mutex::default() });
         let config = ServerConfig {
             conn_configs: vec![ConnConfig {
-                conn: Arc::new(socket),
-                relay_addr_generator: Box::new(Relay { listen: ip, advertise: own }),
+                conn: Arc::new(Challenging::new(socket, REALM, auth.clone())),
+                relay_addr_generator: Box::new(Relay { listen: ip, advertise: own, ports }),
             }],
             realm: REALM.to_owned(),
-            auth_handler: Arc::new(Auth { credentials: credentials.clone(), seen: Mutex::default() }),
+            auth_handler: auth,
             channel_bind_timeout: Duration::ZERO,
             alloc_close_notify: None,
         };
@@ -177,30 +176,6 @@ impl AuthHandler for Auth {
     }
 }
 
-/// Relays listen where the server does, and are known by the address that others see.
-struct Relay {
-    listen: IpAddr,
-    advertise: IpAddr,
-}
-
-#[async_trait]
-impl RelayAddressGenerator for Relay {
-    fn validate(&self) -> Result<(), turn::Error> {
-        Ok(())
-    }
-
-    async fn allocate_conn(
-        &self,
-        _use_ipv4: bool,
-        requested_port: u16,
-    ) -> Result<(Arc<dyn Conn + Send + Sync>, SocketAddr), turn::Error> {
-        let refused = |error: std::io::Error| turn::Error::Other(error.to_string());
-        let socket = UdpSocket::bind((self.listen, requested_port)).await.map_err(refused)?;
-        let port = socket.local_addr().map_err(refused)?.port();
-        Ok((Arc::new(socket), SocketAddr::new(self.advertise, port)))
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -242,7 +217,7 @@ mod tests {
             ("127.0.0.1:0", "203.0.113.7", None),
         ] {
             let (listen, advertise) = (listen.parse().unwrap(), advertise.parse().unwrap());
-            let started = TurnServer::start(listen, Some(advertise), Duration::from_secs(300)).await;
+            let started = TurnServer::start(listen, Some(advertise), None, Duration::from_secs(300)).await;
             match (started.map(drop), words) {
                 (Ok(()), None) => {}
                 (Err(error), Some(words)) => {

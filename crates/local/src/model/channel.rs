@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Status, Transition};
+use crate::error::ServiceError;
+
 /// A signaling channel.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Channel {
@@ -27,4 +30,26 @@ pub struct Channel {
     pub storage_stream_arn: Option<String>,
     /// Whether media storage is enabled.
     pub storage_enabled: bool,
+    /// What it is in the middle of; `None`: it is active.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transition: Option<Transition>,
+}
+
+impl Channel {
+    /// Creating, active, updating or deleting; of a resource that was asked of the control plane, when it was.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.transition.map_or(Status::Active, |transition| transition.status)
+    }
+
+    /// Itself, if calls other than those of the control plane are served of it.
+    ///
+    /// # Errors
+    /// `ResourceNotFoundException` while it is creating or deleting.
+    pub(crate) fn serving(self) -> Result<Self, ServiceError> {
+        match self.status() {
+            Status::Active | Status::Updating => Ok(self),
+            Status::Creating | Status::Deleting => Err(ServiceError::channel_not_found()),
+        }
+    }
 }

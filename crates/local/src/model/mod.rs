@@ -4,10 +4,12 @@ mod arn;
 mod channel;
 mod error_id;
 mod fragment;
+mod status;
 mod stream;
 
 pub use self::arn::{ACCOUNT, Arn, ArnKind};
 pub use self::channel::Channel;
 pub use self::error_id::ErrorId;
 pub use self::fragment::Fragment;
+pub use self::status::{Status, Transition};
 pub use self::stream::Stream;

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::{Status, Transition};
+use crate::error::ServiceError;
+
 /// A stream of media.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stream {
@@ -30,9 +33,29 @@ pub struct Stream {
     pub created_ms: u64,
     /// At most 50 keys with their values.
     pub tags: BTreeMap<String, String>,
+    /// What it is in the middle of; `None`: it is active.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transition: Option<Transition>,
 }
 
 impl Stream {
+    /// Creating, active, updating or deleting; of a resource that was asked of the control plane, when it was.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.transition.map_or(Status::Active, |transition| transition.status)
+    }
+
+    /// Itself, if calls other than those of the control plane are served of it.
+    ///
+    /// # Errors
+    /// `ResourceNotFoundException` while it is creating or deleting.
+    pub(crate) fn serving(self) -> Result<Self, ServiceError> {
+        match self.status() {
+            Status::Active | Status::Updating => Ok(self),
+            Status::Creating | Status::Deleting => Err(ServiceError::stream_not_found()),
+        }
+    }
+
     /// `name-created`, unique for ever: where its fragments are kept.
     #[must_use]
     pub fn folder(&self) -> String {

@@ -39,7 +39,7 @@ impl Head {
         if arn.as_ref().is_some_and(|arn| arn.kind != ArnKind::Stream) {
             return Err(ServiceError::invalid(ARN, "must be a stream's ARN"));
         }
-        let stream = app.control.find_stream(region, name, arn)?;
+        let stream = app.control.find_stream(region, name, arn)?.serving()?;
         let (base_ms, acks) = times(headers)?;
         Ok(Self { stream, base_ms, acks })
     }

@@ -13,6 +13,10 @@ use crate::{
 /// The tag that completes a fragment before the next cluster comes.
 const END_OF_FRAGMENT: &str = "AWS_KINESISVIDEO_END_OF_FRAGMENT";
 
+/// Bytes of all `Tags` in front of a cluster, for elements may also be there without any tag in them. Ten tags, the most that
+/// a fragment may have, take 4 KB.
+const MAX_TAGS_RAW: usize = 64 * 1024;
+
 /// The last millisecond of the year 9999. A timecode behind it is no time.
 const LAST_MS: u64 = 253_402_300_799_999;
 
@@ -151,6 +155,10 @@ impl Ingest {
                 }
                 self.tags.extend(tags);
                 self.tags_raw.extend_from_slice(&raw);
+                if self.tags_raw.len() > MAX_TAGS_RAW {
+                    let reason = format!("more than {MAX_TAGS_RAW} bytes of Tags before a cluster");
+                    return Err((ErrorId::FragmentMetadataLimitReached, reason));
+                }
                 if self.tags.len() > self.limits.tags {
                     let reason = format!("{} tags, and {} are allowed", self.tags.len(), self.limits.tags);
                     return Err((ErrorId::FragmentMetadataLimitReached, reason));
@@ -360,6 +368,11 @@ mod tests {
             ErrorId::FragmentMetadataLimitReached
         );
         assert_eq!(refusal(&[b"no matroska at all".to_vec()]), ErrorId::InvalidMkvData);
+        let hollow = element(&[0x12, 0x54, 0xC3, 0x67], &element(&[0xEC], &[0; 40_000]));
+        assert_eq!(
+            refusal(&[header(2), good.clone(), hollow.clone(), hollow]),
+            ErrorId::FragmentMetadataLimitReached
+        );
         let tags: Vec<_> = (0..11).map(|_| mkv::tags(&[("a", "b")]).to_vec()).collect();
         assert_eq!(refusal(&[vec![header(2), good], tags].concat()), ErrorId::FragmentMetadataLimitReached);
     }

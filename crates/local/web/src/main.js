@@ -59,7 +59,9 @@ async function start() {
   const stream = await navigator.mediaDevices.getUserMedia({ video, audio });
   element('preview').srcObject = stream;
   status('', 'Connecting…');
-  const config = await (await fetch('/_kvs/config')).json();
+  const answer = await fetch('/_kvs/config');
+  const config = await answer.json();
+  if (!answer.ok) throw new Error(config.Message);
   master = new Master(config, channel, stream);
   master.addEventListener('status', ({ detail }) => status(detail.kind, detail.text));
   master.addEventListener('viewers', showViewers);

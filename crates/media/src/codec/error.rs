@@ -8,7 +8,7 @@ pub enum PayloadError {
     /// H.264.
     #[error(transparent)]
     H264(#[from] H264Error),
-    /// Opus: so many bytes are not a packet of RFC 6716, section 3.4.
+    /// Opus: so many bytes are not a packet by the rules of RFC 6716, section 3.4.
     #[error("{0} bytes are not an Opus packet")]
     Opus(usize),
 }

@@ -1,5 +1,7 @@
 //! A video stream of any codec: a depacketizer and an assembler of access units for each.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use super::error::PayloadError;
@@ -16,10 +18,10 @@ pub(crate) enum VideoStream {
 }
 
 impl VideoStream {
-    /// `parameter_sets`: those that were told before the stream has sent any, without start codes.
-    pub(crate) fn new(codec: VideoCodec, parameter_sets: &[Bytes]) -> Self {
+    /// `told`: parameter sets that were told before the stream has sent any, without start codes, by payload type.
+    pub(crate) fn new(codec: VideoCodec, told: BTreeMap<u8, Vec<Bytes>>) -> Self {
         match codec {
-            VideoCodec::H264 => Self::H264(H264Stream::new(parameter_sets)),
+            VideoCodec::H264 => Self::H264(H264Stream::new(told)),
         }
     }
 

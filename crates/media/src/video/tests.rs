@@ -363,7 +363,7 @@ fn a_new_ssrc_takes_over_once_it_is_proved() {
 
 #[test]
 fn a_foreign_payload_type_is_no_gap_and_no_video() {
-    let config = VideoConfig { payload_types: vec![102], ..VideoConfig::default() };
+    let config = VideoConfig { payload_types: [(102, Vec::new())].into(), ..VideoConfig::default() };
     let (mut bench, mut encoder) = (Bench::with(config), Encoder::new());
     assert_eq!(bench.frames(encoder.frame(true), ms(0)), [0]);
     let foreign = RtpPacket { payload_type: 96, ..encoder.packet(vec![0x61; 20], true) };
@@ -591,7 +591,7 @@ fn what_is_received_and_not_handed_on_has_a_name() {
         (Sends::Vp8(0x10), Withheld::NotTheCodec),
         (Sends::OtherPayloadType, Withheld::PayloadType),
     ] {
-        let config = VideoConfig { payload_types: vec![102], ..VideoConfig::default() };
+        let config = VideoConfig { payload_types: [(102, Vec::new())].into(), ..VideoConfig::default() };
         let (mut bench, mut encoder) = (Bench::with(config), Encoder::new());
         assert_eq!(bench.receiver.flow(bench.start), Flow::Nothing);
         assert_eq!(play(&mut bench, &mut encoder, sends, 0, 60), [0; 0], "{sends:?}");
@@ -644,7 +644,7 @@ fn half_a_picture_at_the_end_is_not_stored_before_any_ended_without_a_marker() {
 #[test]
 fn parameter_sets_that_were_told_beforehand_serve_a_stream_without_and_give_way_to_its_own() {
     let parameter_sets = vec![Bytes::from(sps(80, 45)), Bytes::from(pps()), Bytes::from_static(&[0x67, 1])];
-    let config = VideoConfig { parameter_sets, ..VideoConfig::default() };
+    let config = VideoConfig { payload_types: [(102, parameter_sets)].into(), ..VideoConfig::default() };
     let (mut bench, mut encoder) = (Bench::with(config), Encoder::new());
     let found = play(&mut bench, &mut encoder, Sends::NoParameterSets, 0, 60);
     assert_eq!(found, (0..found.len() as u64).collect::<Vec<_>>());
@@ -656,6 +656,36 @@ fn parameter_sets_that_were_told_beforehand_serve_a_stream_without_and_give_way_
     let outputs = bench.outputs(ms(2_015));
     let parameters = units(&outputs).find_map(|unit| unit.parameters.as_ref()).unwrap();
     assert_eq!(parameters.configuration_record, record(&sps(40, 23), &pps()));
+}
+
+#[test]
+fn parameter_sets_of_two_payload_types_are_told_apart() {
+    let told = |columns, rows| vec![Bytes::from(sps(columns, rows)), Bytes::from(pps())];
+    // Either is SPS 0.
+    let payload_types = [(102, told(80, 45)), (104, told(40, 23)), (106, Vec::new())].into();
+    let config = VideoConfig { payload_types, ..VideoConfig::default() };
+    let (mut bench, mut encoder) = (Bench::with(config), Encoder::new());
+    let mut records = Vec::new();
+    let sent =
+        [(102, false), (102, false), (104, false), (102, false), (102, true), (102, false), (106, false)];
+    for (frame, (payload_type, with_own)) in sent.into_iter().enumerate() {
+        encoder.size = (60, 34);
+        let mut packets = encoder.frame(true);
+        if !with_own {
+            // The aggregate in front; nothing was lost.
+            packets.remove(0);
+            packets.iter_mut().for_each(|packet| packet.sequence = packet.sequence.wrapping_sub(1));
+            encoder.sequence = encoder.sequence.wrapping_sub(1);
+        }
+        packets.iter_mut().for_each(|packet| packet.payload_type = payload_type);
+        let at = ms(33 * frame as u64);
+        packets.into_iter().for_each(|packet| bench.send(packet, at));
+        for unit in units(&bench.outputs(at + ms(15))) {
+            records.push(unit.parameters.as_ref().unwrap().configuration_record.clone());
+        }
+    }
+    let sizes = [(80, 45), (80, 45), (40, 23), (80, 45), (60, 34), (60, 34), (60, 34)];
+    assert_eq!(records, sizes.map(|(columns, rows)| Bytes::from(record(&sps(columns, rows), &pps()))));
 }
 
 #[test]
@@ -706,7 +736,7 @@ proptest! {
         let kinds = [
             Sends::Well, Sends::NoIdr, Sends::NoParameterSets, Sends::Vp8(0x90), Sends::OtherPayloadType, Sends::Nothing,
         ];
-        let config = VideoConfig { payload_types: vec![102], ..VideoConfig::default() };
+        let config = VideoConfig { payload_types: [(102, Vec::new())].into(), ..VideoConfig::default() };
         let (mut bench, mut encoder) = (Bench::with(config), Encoder::new());
         let (mut at, mut handed_on, mut came, mut paused) = (0, None, None, 0);
         for (kind, seconds) in stretches {

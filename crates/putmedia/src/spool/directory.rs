@@ -23,6 +23,8 @@ use super::record::{Damage, PREFIX, Prefix, SpooledFragment};
 /// Damaged files that are kept; of more, the oldest go.
 const MAX_DAMAGED: usize = 8;
 
+const DAMAGED: &str = ".damaged";
+
 /// Why the spool cannot be used, or a fragment in it.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
@@ -97,7 +99,17 @@ impl Directory {
         builder.recursive(true);
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        // What is in a folder outlives the power only when its own name does.
+        let missing = |path: &Path| !fs::exists(path).unwrap_or(true);
+        let unsynced = [missing(root).then(|| root.parent()).flatten(), missing(&folder).then_some(root)];
         builder.create(&folder).map_err(at(&folder))?;
+        for parent in unsynced.into_iter().flatten().filter(|parent| !parent.as_os_str().is_empty()) {
+            match sync(parent) {
+                // A folder that one may write to and not read.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                result => result.map_err(at(parent))?,
+            }
+        }
         let lock = lock(&folder, stream)?;
         let (mut names, mut damaged_names) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(&folder).map_err(at(&folder))? {
@@ -106,22 +118,18 @@ impl Directory {
             if name.ends_with(".tmp") {
                 // Its fragment was never said to be there.
                 let _ = fs::remove_file(entry.path());
-            } else if name.ends_with(".damaged") {
+            } else if name.ends_with(DAMAGED) {
                 damaged_names.push(name);
             } else if let Some(name) = FileName::parse(&name) {
                 names.push(name);
             }
         }
         names.sort_unstable();
-        damaged_names.sort_unstable();
-        let too_many = damaged_names.len().saturating_sub(MAX_DAMAGED);
-        for name in &damaged_names[..too_many] {
-            let _ = fs::remove_file(folder.join(name));
-        }
         // Higher than all before, so that what is written from now on sorts behind.
-        let aside = damaged_names.iter().filter_map(|name| FileName::parse(name.strip_suffix(".damaged")?));
+        let aside = damaged_names.iter().filter_map(|name| FileName::parse(name.strip_suffix(DAMAGED)?));
         let run = names.iter().copied().chain(aside).map(|name| name.run).max().map_or(1, |last| last + 1);
         let directory = Self { folder, run, _lock: lock };
+        directory.tidy();
         let (mut found, mut damaged) = (Vec::new(), Vec::new());
         for file in names {
             match directory.look(file) {
@@ -182,9 +190,26 @@ impl Directory {
         if let Damage::Version(_) = damage {
             return SpoolError::OtherVersion { path, damage };
         }
-        match fs::rename(&path, path.with_extension("damaged")) {
-            Ok(()) => SpoolError::Damaged { path, damage },
+        match fs::rename(&path, path.with_extension(&DAMAGED[1..])) {
+            Ok(()) => {
+                self.tidy();
+                SpoolError::Damaged { path, damage }
+            }
             Err(error) => at(&path)(error),
+        }
+    }
+
+    /// Lets the oldest damaged files go where there are too many: they take room that nobody counts.
+    fn tidy(&self) {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        let mut damaged: Vec<_> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.to_string_lossy().ends_with(DAMAGED))
+            .collect();
+        damaged.sort_unstable();
+        let too_many = damaged.len().saturating_sub(MAX_DAMAGED);
+        for path in &damaged[..too_many] {
+            let _ = fs::remove_file(path);
         }
     }
 
@@ -197,7 +222,7 @@ impl Directory {
         let part = path.with_extension("tmp");
         let result = write_part(&part, fragment)
             .and_then(|()| fs::rename(&part, &path))
-            .and_then(|()| File::open(&self.folder)?.sync_all());
+            .and_then(|()| sync(&self.folder));
         result.map_err(|error| {
             let _ = fs::remove_file(&part);
             let _ = fs::remove_file(&path);
@@ -226,6 +251,11 @@ impl Directory {
             _ => Ok(()),
         }
     }
+}
+
+/// Has the names in a folder outlive the power.
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 fn write_part(part: &Path, fragment: &SpooledFragment) -> io::Result<()> {

@@ -10,7 +10,8 @@ use crate::codec::unit::{AccessUnitError, Completed, UntimedAccessUnit};
 
 /// More is not believed: the largest picture of level 5.2 is a few MB.
 const MAX_BYTES: usize = 16 << 20;
-const MAX_UNITS: usize = 4096;
+/// NAL units of a picture: the standard allows as many slices as macroblocks, but no encoder makes more than some dozens.
+pub(super) const MAX_UNITS: usize = 4096;
 /// `frame_num` has at least 4 bits, so fewer lost packets than this cannot hide a whole turn of it.
 const FRAME_NUM_TURN: u64 = 16;
 
@@ -64,14 +65,12 @@ impl Default for Assembler {
 }
 
 impl Assembler {
-    /// One that knows parameter sets before the stream has sent any. Those that cannot be read are left out: an IDR that
-    /// refers to them has none.
-    pub(crate) fn knowing(parameter_sets: &[Bytes]) -> Self {
-        let mut assembler = Self::default();
+    /// Parameter sets that are not of the stream itself, for what follows. Those that cannot be read are left out: an IDR
+    /// that refers to them has none.
+    pub(crate) fn tell(&mut self, parameter_sets: &[Bytes]) {
         for unit in parameter_sets.iter().filter(|unit| matches!(nal::kind(unit), nal::SPS | nal::PPS)) {
-            let _ = assembler.parameters.update(unit);
+            let _ = self.parameters.update(unit);
         }
-        assembler
     }
 
     /// Packets were lost here.

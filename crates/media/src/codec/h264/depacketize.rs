@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::assemble::MAX_UNITS;
 use super::nal;
 use super::parameters::ParameterError;
 
@@ -48,6 +49,9 @@ pub enum H264Error {
     /// A fragmented NAL unit longer than 8 MiB.
     #[error("FU-A NAL unit of more than {MAX_NAL} bytes")]
     TooLong,
+    /// A packet, or a fragmented NAL unit, that holds more NAL units than a picture has.
+    #[error("more than {MAX_UNITS} NAL units in one packet or fragmented unit")]
+    TooMany,
     /// An SPS or PPS that cannot be used.
     #[error(transparent)]
     Parameters(#[from] ParameterError),
@@ -227,6 +231,11 @@ fn split(unit: &Bytes, nals: &mut Vec<Bytes>) -> Result<(), H264Error> {
             nals.truncate(before);
             return Err(wrong);
         }
+        // While it is split: eight megabytes may hold two million units.
+        if nals.len() >= MAX_UNITS {
+            nals.truncate(before);
+            return Err(H264Error::TooMany);
+        }
         nals.push(unit.slice(range));
     }
     Ok(())
@@ -249,6 +258,30 @@ mod tests {
     #[test]
     fn single_nal_unit() {
         assert_eq!(push_all(&[&[0x65, 1, 2]]), (vec![vec![0x65, 1, 2]], vec![]));
+    }
+
+    #[test]
+    fn units_without_end_are_not_even_split() {
+        // An FU-A of eight megabytes of start codes, and a STAP-A of all that a datagram holds.
+        let codes: Vec<u8> = [0, 0, 1, 0x41].repeat(15_000);
+        let mut depacketizer = H264Depacketizer::default();
+        let mut nals = Vec::new();
+        for part in 0..130_u8 {
+            let fu = if part == 0 {
+                0x81
+            } else if part == 129 {
+                0x41
+            } else {
+                1
+            };
+            let payload = Bytes::from([&[0x5c, fu][..], &codes].concat());
+            let result = depacketizer.push(&payload, 7, &mut nals);
+            assert_eq!(result, if part == 129 { Err(H264Error::TooMany) } else { Ok(()) });
+        }
+        assert!(nals.is_empty() && nals.capacity() <= 2 * MAX_UNITS);
+        let stap = Bytes::from([&[0x78][..], &[0, 1, 0x41].repeat(20_000)].concat());
+        assert_eq!(depacketizer.push(&stap, 7, &mut nals), Err(H264Error::TooMany));
+        assert!(nals.is_empty() && nals.capacity() <= 2 * MAX_UNITS);
     }
 
     #[test]

@@ -11,6 +11,9 @@ use super::sps::{Sps, SpsError};
 /// Real parameter sets have tens of bytes. With 32 SPS and 256 PPS the store is bounded by 1.2 MB.
 const MAX_LENGTH: usize = 4096;
 
+/// Baseline, main and extended: their configuration record ends with the PPS (ISO/IEC 14496-15, section 5.3.3.1.2).
+const WITHOUT_EXTENSION: [u8; 3] = [66, 77, 88];
+
 /// Why a parameter set was not taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParameterError {
@@ -69,7 +72,7 @@ impl ParameterSets {
 
     /// The AVCDecoderConfigurationRecord (ISO/IEC 14496-15, section 5.3.3.1) of an SPS and every PPS that refers to it.
     pub(crate) fn configuration_record(&self, sps_id: u8) -> Option<Bytes> {
-        let (sps, _) = self.sps.get(&sps_id)?;
+        let (sps, fields) = self.sps.get(&sps_id)?;
         let pps = || self.pps.values().filter(|(_, of)| *of == sps_id).map(|(unit, _)| unit).take(255);
         let mut record = BytesMut::new();
         // Version; profile, constraints and level as the SPS has them; lengths of four bytes; one SPS.
@@ -80,6 +83,14 @@ impl ParameterSets {
         record.put_u8(u8::try_from(pps().count()).unwrap_or(u8::MAX));
         for unit in pps() {
             put_set(&mut record, unit);
+        }
+        // Every other profile has chroma format and bit depths behind its PPS, with the reserved bits in front of each set,
+        // and no SPS extension: those of type 13 stay with their pictures.
+        if !WITHOUT_EXTENSION.contains(&fields.format.profile_idc) {
+            record.put_u8(0xfc | fields.chroma_format_idc);
+            record.put_u8(0xf8 | fields.bit_depth_luma_minus8);
+            record.put_u8(0xf8 | fields.bit_depth_chroma_minus8);
+            record.put_u8(0);
         }
         Some(record.freeze())
     }
@@ -102,6 +113,7 @@ fn pps_ids(unit: &[u8]) -> Option<(u8, u8)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::h264::bits::Writer;
     use proptest::prelude::*;
 
     #[test]
@@ -123,6 +135,50 @@ mod tests {
         assert_eq!(sets.update(&Bytes::from_static(&[0x68, 0xc0])), Ok(false));
         assert_eq!(sets.update(&Bytes::from_static(&[0x68, 0xc1])), Ok(true));
         assert!(sets.sps_of(0).is_none() && sets.sps_of(300).is_none());
+    }
+
+    fn record(profile: u8, sps: Writer, pps: u8) -> Bytes {
+        let sps = [vec![0x67, profile, 0, 40], sps.finish()].concat();
+        let mut sets = ParameterSets::default();
+        assert_eq!(sets.update(&Bytes::from(sps)), Ok(true));
+        for id in 0..u32::from(pps) {
+            // PPS `id` of SPS 0, and one of an SPS that is not here.
+            let of = |sps: u32| [vec![0x68], Writer::default().ue(2 * id + sps).ue(sps).finish()].concat();
+            assert_eq!(sets.update(&Bytes::from(of(0))), Ok(true));
+            assert_eq!(sets.update(&Bytes::from(of(1))), Ok(true));
+        }
+        sets.configuration_record(0).unwrap()
+    }
+
+    #[test]
+    fn the_record_of_a_high_profile_says_chroma_and_bit_depths() {
+        // SPS 0 of 320 × 180 or so: frame_num, POC type 2, one reference, size, frames only, nothing cropped, no VUI.
+        let rest = |writer: Writer| {
+            writer.ue(0).ue(2).ue(1).bits(0, 1).ue(19).ue(11).bits(1, 1).bits(1, 1).bits(0, 1).bits(0, 1)
+        };
+        let plain = || rest(Writer::default().ue(0));
+        let high = |chroma: u32, luma: u32, depth: u32| {
+            let writer = Writer::default().ue(0).ue(chroma);
+            let writer = if chroma == 3 { writer.bits(0, 1) } else { writer };
+            rest(writer.ue(luma).ue(depth).bits(0, 1).bits(0, 1))
+        };
+        for profile in [66, 77, 88] {
+            let record = record(profile, plain(), 2);
+            assert_eq!(record[..6], [1, profile, 0, 40, 0xff, 0xe1]);
+            // Behind the second PPS, of two bytes, nothing.
+            assert_eq!(record[record.len() - 9..], [2, 0, 2, 0x68, 0xe0, 0, 2, 0x68, 0x78]);
+        }
+        for (profile, chroma, luma, depth) in [(100, 1, 0, 0), (110, 1, 2, 2), (122, 2, 2, 1), (244, 3, 6, 6)]
+        {
+            let record = record(profile, high(chroma, luma, depth), 1);
+            let [head @ .., a, b, c, d] = &record[..] else { panic!("{record:?}") };
+            assert_eq!(
+                [*a, *b, *c, *d],
+                [0xfc | chroma as u8, 0xf8 | luma as u8, 0xf8 | depth as u8, 0],
+                "profile {profile}"
+            );
+            assert_eq!(head[head.len() - 5..], [1, 0, 2, 0x68, 0xe0]);
+        }
     }
 
     proptest! {

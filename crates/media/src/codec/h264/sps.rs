@@ -30,6 +30,12 @@ pub struct Sps {
     pub id: u8,
     /// What the pictures look like.
     pub format: VideoFormat,
+    /// `chroma_format_idc`: 0 monochrome, 1 4:2:0, 2 4:2:2, 3 4:4:4. Profiles without this field are 4:2:0.
+    pub chroma_format_idc: u8,
+    /// `bit_depth_luma_minus8`, 0–6.
+    pub bit_depth_luma_minus8: u8,
+    /// `bit_depth_chroma_minus8`, 0–6.
+    pub bit_depth_chroma_minus8: u8,
     /// Bits of `frame_num` in a slice header.
     pub frame_num_bits: u32,
     /// `separate_colour_plane_flag`: slice headers have two bits more.
@@ -72,14 +78,15 @@ impl Sps {
         }
         let id = at_most!("seq_parameter_set_id", 31, reader.ue()?) as u8;
         let mut chroma_format = 1;
+        let (mut depth_luma, mut depth_chroma) = (0, 0);
         let mut separate_colour_planes = false;
         if HIGH_PROFILES.contains(&profile_idc) {
             chroma_format = at_most!("chroma_format_idc", 3, reader.ue()?);
             if chroma_format == 3 {
                 separate_colour_planes = reader.flag()?;
             }
-            at_most!("bit_depth_luma_minus8", 6, reader.ue()?);
-            at_most!("bit_depth_chroma_minus8", 6, reader.ue()?);
+            depth_luma = at_most!("bit_depth_luma_minus8", 6, reader.ue()?);
+            depth_chroma = at_most!("bit_depth_chroma_minus8", 6, reader.ue()?);
             let _qpprime_y_zero_transform_bypass = reader.flag()?;
             if reader.flag()? {
                 for list in 0..if chroma_format == 3 { 12 } else { 8 } {
@@ -142,6 +149,10 @@ impl Sps {
                 width,
                 height,
             },
+            // At most 3, 6 and 6.
+            chroma_format_idc: chroma_format as u8,
+            bit_depth_luma_minus8: depth_luma as u8,
+            bit_depth_chroma_minus8: depth_chroma as u8,
             frame_num_bits,
             separate_colour_planes,
             frame_num_gaps_allowed,
@@ -201,6 +212,10 @@ mod tests {
             height: 1080,
         };
         assert_eq!((sps.id, sps.format), (0, expected));
+        assert_eq!(
+            (sps.chroma_format_idc, sps.bit_depth_luma_minus8, sps.bit_depth_chroma_minus8),
+            (1, 0, 0)
+        );
     }
 
     #[test]
@@ -218,7 +233,12 @@ mod tests {
             .bits(0, 1)
             .bits(0, 1)
             .nal(66, 0xc0, 32);
-        let format = Sps::parse(&nal).unwrap().format;
+        let sps = Sps::parse(&nal).unwrap();
+        assert_eq!(
+            (sps.chroma_format_idc, sps.bit_depth_luma_minus8, sps.bit_depth_chroma_minus8),
+            (1, 0, 0)
+        );
+        let format = sps.format;
         let expected = VideoFormat {
             codec: VideoCodec::H264,
             profile_idc: 66,
@@ -232,7 +252,7 @@ mod tests {
 
     #[test]
     fn high_profile_with_scaling_lists_interlaced_and_4_2_2() {
-        let mut writer = Writer::default().ue(3).ue(2).ue(2).ue(2).bits(0, 1).bits(1, 1);
+        let mut writer = Writer::default().ue(3).ue(2).ue(1).ue(2).bits(0, 1).bits(1, 1);
         for list in 0..8 {
             writer = writer.bits(1, 1);
             if list < 6 {
@@ -270,6 +290,10 @@ mod tests {
         let sps = Sps::parse(&nal).unwrap();
         assert_eq!((sps.id, sps.frame_num_bits, sps.frame_num_gaps_allowed), (3, 8, true));
         assert_eq!((sps.format.width, sps.format.height), (1918, 1080));
+        assert_eq!(
+            (sps.chroma_format_idc, sps.bit_depth_luma_minus8, sps.bit_depth_chroma_minus8),
+            (2, 1, 2)
+        );
     }
 
     #[test]

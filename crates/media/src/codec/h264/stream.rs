@@ -1,5 +1,7 @@
 //! One H.264 stream: depacketizer and assembler together.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use super::assemble::Assembler;
@@ -12,11 +14,20 @@ use crate::rtp::RtpPacket;
 pub(crate) struct H264Stream {
     depacketizer: H264Depacketizer,
     assembler: Assembler,
+    /// Parameter sets by the payload type that they were told for.
+    told: BTreeMap<u8, Vec<Bytes>>,
+    /// That of the last packet.
+    payload_type: Option<u8>,
 }
 
 impl H264Stream {
-    pub(crate) fn new(parameter_sets: &[Bytes]) -> Self {
-        Self { depacketizer: H264Depacketizer::default(), assembler: Assembler::knowing(parameter_sets) }
+    pub(crate) fn new(told: BTreeMap<u8, Vec<Bytes>>) -> Self {
+        Self {
+            depacketizer: H264Depacketizer::default(),
+            assembler: Assembler::default(),
+            told,
+            payload_type: None,
+        }
     }
 
     pub(crate) fn lost(&mut self, count: u64) {
@@ -38,6 +49,14 @@ impl H264Stream {
         packet: &RtpPacket,
         mut malformed: impl FnMut(H264Error),
     ) -> Option<Completed> {
+        // Two payload types may have parameter sets of the same number: those of the one that is sent count. Where it changes,
+        // the sender has changed its encoder.
+        if self.payload_type != Some(packet.payload_type)
+            && let Some(parameter_sets) = self.told.get(&packet.payload_type)
+        {
+            self.payload_type = Some(packet.payload_type);
+            self.assembler.tell(parameter_sets);
+        }
         let mut units = Vec::new();
         match self.depacketizer.push(&packet.payload, packet.timestamp, &mut units) {
             Ok(()) => {}
