@@ -56,6 +56,13 @@ impl CachedIngest {
         Ok(KvsIngest { metadata: self.metadata.clone(), spec, status: body.status })
     }
 
+    /// Of an object that cannot be read: does it say that no agent is to run?
+    #[must_use]
+    pub fn is_suspended(&self) -> bool {
+        let body = decompress::<Body<Value>>(&self.body);
+        body.is_ok_and(|body| body.spec.is_some_and(|spec| spec["suspend"] == true))
+    }
+
     /// Of an object that cannot be read: its status as it came.
     ///
     /// # Errors

@@ -206,15 +206,15 @@ impl Reason {
     /// The agent says so of a channel or stream that may not be there any more, or not as it was.
     #[must_use]
     pub fn doubts_aws(&self) -> bool {
-        match self {
+        matches!(
+            self,
             Self::ChannelNotFound
-            | Self::StreamNotFound
-            | Self::StorageInterrupted
-            | Self::StorageRefused
-            | Self::MediaStorageEnabled
-            | Self::AccessDenied => true,
-            _ => false,
-        }
+                | Self::StreamNotFound
+                | Self::StorageInterrupted
+                | Self::StorageRefused
+                | Self::MediaStorageEnabled
+                | Self::AccessDenied
+        )
     }
 
     /// Of a channel or stream that is not created before the other one is found.

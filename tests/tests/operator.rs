@@ -303,7 +303,9 @@ async fn the_api_server_refuses_what_breaks_a_rule() {
 fn deployment_of(spec: &Value) -> Value {
     let pod = &spec["pod"];
     let mut labels = json!({"app": "x"});
-    merge(&mut labels, pod["labels"].clone());
+    if pod["labels"].is_object() {
+        merge(&mut labels, pod["labels"].clone());
+    }
     let mut template =
         json!({"containers": [{"name": "agent", "image": "agent:1", "resources": spec["resources"]}]});
     for field in ["tolerations", "topologySpreadConstraints", "affinity", "nodeSelector", "priorityClassName"]
@@ -338,6 +340,8 @@ async fn what_a_deployment_would_be_refused_for_is_refused_of_the_object() {
         constraint
     };
     let dry = PostParams { dry_run: true, ..PostParams::default() };
+    let plain = serde_json::from_value(deployment_of(&json!({}))).unwrap();
+    world.deployments().create(&dry, &plain).await.expect("the rest of it is right");
     for refused in [
         json!({"serviceAccountName": "Cameras"}),
         json!({"resources": {"limits": {"memory": "1GB"}}}),

@@ -61,6 +61,17 @@ async fn a_first_object_is_stored_and_a_camera_may_come_later() {
     room.end().await.unwrap();
 }
 
+/// What only the kubelet knows, and says in events alone.
+#[tokio::test]
+async fn a_missing_secret_is_told() {
+    let room = Room::new("pods-secret").await.unwrap();
+    room.ingest(NAME, json!({"credentialsSecretRef": {"name": "no-such"}})).await.unwrap();
+    let found = room.says(NAME, "Ready", "False", "ContainerConfigError").await.unwrap();
+    let message = condition(&found, "Ready").unwrap()["message"].as_str().unwrap();
+    assert!(message.contains("no-such") && message.contains("spec.credentialsSecretRef"), "{message}");
+    room.end().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_killed_and_an_evicted_pod_come_back() {
     let room = Room::new("pods-killed").await.unwrap();

@@ -146,7 +146,9 @@ mod typed {
         for (resource, Text(text)) in list.into_iter().flatten() {
             let path = format!("{path}[{resource}]");
             let own = matches!(resource.as_str(), "cpu" | "memory" | "ephemeral-storage");
-            if !own && !resource.starts_with("hugepages-") && !(resource.contains('/') && is_key(resource)) {
+            let known =
+                own || resource.starts_with("hugepages-") || resource.contains('/') && is_key(resource);
+            if !known {
                 errors.add(
                     path,
                     "is no resource: cpu, memory, ephemeral-storage, hugepages-SIZE or DOMAIN/NAME",

@@ -289,14 +289,13 @@ impl Resource for ResolvedChannel {
         let storage = region.control.media_storage(&info.arn);
         let operation = "DescribeMediaStorageConfiguration";
         match region.call(Quota::MediaStorage, operation, storage).await {
-            Ok(MediaStorage::Enabled { stream_arn }) => {
+            // Into which stream is not told: it may be somebody else's.
+            Ok(MediaStorage::Enabled { stream_arn: _ }) => {
                 let message = format!(
-                    "media storage is enabled on channel {} (stored by AWS in {}): its viewers get no media peer to \
+                    "media storage is enabled on channel {}: its viewers get no media peer to \
                      peer. Disable it with `aws kinesisvideo update-media-storage-configuration --channel-arn {} \
                      --media-storage-configuration Status=DISABLED`",
-                    info.name,
-                    stream_arn.as_deref().unwrap_or("a stream"),
-                    info.arn
+                    info.name, info.arn
                 );
                 Err(ConditionUpdate::stalled(Reason::MediaStorageEnabled, message))
             }

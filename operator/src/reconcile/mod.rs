@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
-use kvs_ingest_api::KvsIngest;
+use kvs_ingest_api::{KvsIngest, KvsIngestSpec};
 use rand::Rng;
 use tracing::field::{Empty, display};
 use tracing::{Instrument, instrument};
@@ -31,7 +31,7 @@ use crate::report::{AgentView, Observed, report};
 use crate::resolve::resolve;
 use crate::rollout::{Contest, roll_out, stop};
 use crate::tenancy::Verdict;
-use crate::validate::{Refusal, Valid, validate};
+use crate::validate::{Refusal, Valid, is_paused, validate};
 use crate::workload::{DeploymentLite, availability};
 
 /// Between looks at something that is being created.
@@ -196,11 +196,17 @@ async fn reconcile_unreadable(
         ),
     };
     context.metrics.stalled();
+    // Who it is does for that.
+    let ingest = KvsIngest { metadata: cached.meta().clone(), spec: KvsIngestSpec::default(), status: None };
+    let object = Object::new(context, caches, cached, &ingest, tick(context).now);
+    let stopped = if cached.is_suspended() && !is_paused(&ingest) { stop(&object).await } else { Ok(()) };
+    object.state.lock().ready = Some((why.status.as_str(), why.reason.label()));
     let before = cached.raw_status().unwrap_or_default();
     let after = report_unreadable(before.as_ref(), &why, cached.meta().generation, &wall_clock());
     if before.as_ref() != Some(&after) {
         context.applier.apply_status(cached, &after).await?;
     }
+    stopped?;
     Ok(None)
 }
 

@@ -285,6 +285,23 @@ async fn suspend_stops_the_agent_whatever_else_is_refused() {
     }
 }
 
+/// A newer operator's object: that much of it is read.
+#[tokio::test]
+async fn suspend_stops_the_agent_of_an_object_that_cannot_be_read() {
+    for (annotations, expected) in
+        [(json!({}), vec![SCALE, STATUS]), (json!({"kvs-ingest.dev/paused": "true"}), vec![STATUS])]
+    {
+        let scaled = (200, json!({"metadata": {"name": "door-agent"}, "spec": {"replicas": 0}}));
+        let mut answers = vec![scaled, (200, json!({}))];
+        let server = server(true, answers.split_off(2 - expected.len()));
+        let mut object = ingest(annotations, &streaming());
+        object["spec"]["suspend"] = json!(true);
+        object["spec"]["region"] = json!(7);
+        reconciled(&server, object, Some(deployment("u-1"))).await;
+        assert_eq!(asked(&server), expected);
+    }
+}
+
 #[tokio::test]
 async fn only_an_agent_of_this_object_that_is_to_run_is_stopped() {
     for (annotations, owner, replicas) in

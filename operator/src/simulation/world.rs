@@ -82,18 +82,6 @@ impl World {
         Caches { objects, deployments, deployment_filter: Arc::default() }
     }
 
-    /// What wakes the operator up when it changes: as `controller.rs` compares.
-    fn seen(&self, object: &Value) -> String {
-        let meta = &object["metadata"];
-        let name = meta["name"].as_str().unwrap();
-        let deployments = self.api_server.deployments();
-        let deployment =
-            deployments.iter().find(|found| found["metadata"]["name"] == names::deployment(name));
-        let fields = ["uid", "generation", "deletionTimestamp", "annotations", "finalizers"];
-        let fields: Vec<_> = fields.iter().map(|field| meta[*field].to_string()).collect();
-        format!("{fields:?} {:?}", deployment.map(|found| &found["metadata"]["resourceVersion"]))
-    }
-
     /// Everything that is due now, once. A new operator where there is none.
     pub(super) async fn step(&mut self) {
         if self.operator.is_none() {
@@ -107,12 +95,15 @@ impl World {
             }
             operator.version = version;
         }
+        // As of the beginning of the step: what it changes is seen in the next.
+        let (caches, deployments) = (self.caches(), self.api_server.deployments());
+        if let Some(operator) = &mut self.operator {
+            operator.context.caches.lock().insert(None, caches);
+        }
         for object in self.api_server.ingests() {
             let name = object["metadata"]["name"].as_str().unwrap().to_owned();
-            let caches = self.caches();
-            let seen = self.seen(&object);
+            let seen = seen(&object, &deployments);
             let Some(operator) = &mut self.operator else { return };
-            operator.context.caches.lock().insert(None, caches);
             let now = Instant::now();
             // As the watches would tell.
             if operator
@@ -191,6 +182,16 @@ impl World {
             }
         }
     }
+}
+
+/// What wakes the operator up when it changes: as `controller.rs` compares.
+fn seen(object: &Value, deployments: &[Value]) -> String {
+    let meta = &object["metadata"];
+    let name = names::deployment(meta["name"].as_str().unwrap());
+    let deployment = deployments.iter().find(|found| found["metadata"]["name"] == name);
+    let fields = ["uid", "generation", "deletionTimestamp", "annotations", "finalizers"];
+    let fields: Vec<_> = fields.iter().map(|field| meta[*field].to_string()).collect();
+    format!("{fields:?} {:?}", deployment.map(|found| &found["metadata"]["resourceVersion"]))
 }
 
 /// A spec whose channel and stream have these names.
