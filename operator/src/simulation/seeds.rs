@@ -149,6 +149,10 @@ fn wrong(world: &World, past: &Past) -> Vec<String> {
     );
     for deployment in &deployments {
         let owner = &deployment["metadata"]["ownerReferences"][0]["uid"];
+        if owner.is_null() {
+            // Somebody took its owner away and deleted the object before the operator saw it, as `--cascade=orphan` does.
+            continue;
+        }
         if !objects.iter().any(|object| object["metadata"]["uid"] == *owner) {
             wrong.push(format!("{} is nobody's", deployment["metadata"]["name"]));
         }
