@@ -38,7 +38,7 @@ pub(crate) async fn withdraw(object: &Object<'_>) -> Result<(), ApplyError> {
             context.wake_up(&other);
         }
     }
-    let deployment = object.deployment.as_deref().filter(|found| found.belongs_to(&object.uid));
+    let deployment = object.deployment.as_deref().filter(|found| found.is_of(&object.uid));
     match deployment.filter(|found| found.metadata.deletion_timestamp.is_none()) {
         Some(deployment) => context.applier.delete_deployment(deployment).await,
         None => Ok(()),

@@ -7,6 +7,7 @@ use aws_sdk_kinesisvideo::types::{MediaStorageConfiguration, MediaStorageConfigu
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kvs::{ChannelId, ControlPlane, NewStream, StreamId, Tags};
 use kvs_aws::{AwsContext, ErrorClass};
+use kvs_ingest_tests::http::post_json;
 use kvs_ingest_tests::kubernetes::{REGION, World, condition, merge, says};
 use kvs_ingest_tests::master::channel::Access;
 use kvs_ingest_tests::master::{Master, Settings};
@@ -737,6 +738,10 @@ async fn only_what_the_operator_created_is_deleted() {
 async fn operators_that_end_at_each_write_leave_nothing_behind() {
     let mut world = World::new("walk").await.unwrap();
     world.tripwire().await.unwrap();
+    // As the service does, it takes its time.
+    let times = json!({"creatingMs": 1500, "deletingMs": 1000});
+    let (code, answer) = post_json(&format!("{}/_kvs/states", world.local.url()), &times).await.unwrap();
+    assert_eq!(code, 200, "{answer}");
     let aws = aws(&world).await;
     world.create(world.manifest("mortal", json!({"deletionPolicy": "Delete"}))).await.unwrap();
     let made = walk(&world, |found| {
@@ -981,16 +986,6 @@ async fn conditions_follow_a_master_that_comes_and_goes() {
     let master = Master::start(&access, "door", Settings::default()).await.unwrap();
     let found = world.says("door", "MediaFlowing", "True", "Streaming").await.unwrap();
     assert!(says(&found, "Ready", "True", "Streaming"));
-    // The stream is deleted meanwhile: the agent says so, and the operator makes it again.
-    let aws = aws(&world).await;
-    let before = found["status"]["stream"]["arn"].clone();
-    let stream = aws.describe_stream(&StreamId::Name("door".parse().unwrap())).await.unwrap();
-    aws.delete_stream(&stream).await.unwrap();
-    let anew = |found: &Value| {
-        found["status"]["stream"]["arn"] != before && says(found, "StreamResolved", "True", "Created")
-    };
-    world.until(&world.ingests(), "door", "another stream", anew).await.unwrap();
-    world.says("door", "MediaFlowing", "True", "Streaming").await.unwrap();
     master.stop().await;
     let gone =
         |found: &Value| condition(found, "MediaFlowing").is_some_and(|media| media["status"] == "False");
@@ -1003,6 +998,18 @@ async fn conditions_follow_a_master_that_comes_and_goes() {
     let events =
         world.cluster.kubectl(&["get", "events", "-n", &world.namespace, "-o", "name"]).await.unwrap();
     assert!(events.lines().count() >= 2, "{events}");
+    // The stream is deleted while media flows: the agent says so, and the operator makes it again.
+    let master = Master::start(&access, "door", Settings::default()).await.unwrap();
+    let found = world.says("door", "MediaFlowing", "True", "Streaming").await.unwrap();
+    let aws = aws(&world).await;
+    let before = found["status"]["stream"]["arn"].clone();
+    let stream = aws.describe_stream(&StreamId::Name("door".parse().unwrap())).await.unwrap();
+    aws.delete_stream(&stream).await.unwrap();
+    let anew = |found: &Value| {
+        found["status"]["stream"]["arn"] != before && says(found, "StreamResolved", "True", "Created")
+    };
+    world.until(&world.ingests(), "door", "another stream", anew).await.unwrap();
+    master.stop().await;
     drop(agent);
     world.end().await.unwrap();
 }
