@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::combinators::BoxBody;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -20,7 +20,7 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-type Body = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Both ways of one operator.
 pub struct Tripwire {
@@ -99,7 +99,7 @@ where
                 async move {
                     Ok::<_, Infallible>(answer.await.unwrap_or_else(|error| {
                         let text = Full::new(Bytes::from(format!("{error:#}")));
-                        let mut response = Response::new(text.map_err(|never| match never {}).boxed());
+                        let mut response = Response::new(text.map_err(|never| match never {}).boxed_unsync());
                         *response.status_mut() = StatusCode::BAD_GATEWAY;
                         response
                     }))
@@ -138,7 +138,7 @@ async fn to_api_server(
     if trips {
         return end(&shared).await;
     }
-    Ok(response.map(|body| body.map_err(Into::into).boxed()))
+    Ok(response.map(|body| body.map_err(Into::into).boxed_unsync()))
 }
 
 async fn to_kvs(request: Request<Incoming>, kvs: String, shared: Arc<Shared>) -> Result<Response<Body>> {
@@ -153,5 +153,5 @@ async fn to_kvs(request: Request<Incoming>, kvs: String, shared: Arc<Shared>) ->
     if trips {
         return end(&shared).await;
     }
-    Ok(response.map(|body| body.map_err(Into::into).boxed()))
+    Ok(response.map(|body| body.map_err(Into::into).boxed_unsync()))
 }

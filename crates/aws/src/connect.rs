@@ -1,7 +1,10 @@
 //! [`Dialer`]: the one way to a host, for the SDK's calls too: TCP or a tunnel through a proxy, and TLS over it.
 
+use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::Empty;
@@ -11,7 +14,9 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tokio_rustls::TlsConnector;
 use url::Url;
 
@@ -175,11 +180,56 @@ impl Dialer {
     }
 }
 
+/// So long an address may be silent before the next one is tried beside it (RFC 8305 section 8).
+const STAGGER: Duration = Duration::from_millis(250);
+
 async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect((host, port)).await?;
+    let addresses = alternating(lookup_host((host, port)).await?.collect());
+    let stream = race(addresses, TcpStream::connect).await?;
     // Candidates and the frames of live media are small, and each counts.
     let _ = stream.set_nodelay(true);
     Ok(stream)
+}
+
+/// Addresses of both families in turn, each family in its order (RFC 8305 section 4).
+fn alternating(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == first_is_ipv6);
+    let (mut second, mut turns) = (second.into_iter(), Vec::new());
+    for address in first {
+        turns.push(address);
+        turns.extend(second.next());
+    }
+    turns.extend(second);
+    turns
+}
+
+/// The first connection that stands. A network may advertise a family that leads nowhere: an address that does not answer must
+/// not keep the others from it.
+async fn race<T: Send + 'static, F: Future<Output = io::Result<T>> + Send + 'static>(
+    addresses: Vec<SocketAddr>,
+    connect: impl Fn(SocketAddr) -> F,
+) -> io::Result<T> {
+    let mut waiting = addresses.into_iter().peekable();
+    // what is still under way at the end is dropped with it
+    let mut attempts = JoinSet::new();
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    loop {
+        match waiting.next() {
+            Some(address) => drop(attempts.spawn(connect(address))),
+            None if attempts.is_empty() => return Err(failed),
+            None => {}
+        }
+        tokio::select! {
+            Some(attempt) = attempts.join_next() => match attempt {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(error)) => failed = error,
+                Err(error) => failed = io::Error::other(error),
+            },
+            () = sleep(STAGGER), if waiting.peek().is_some() => {}
+        }
+    }
 }
 
 /// A tunnel to `host` (RFC 9110 section 9.3.6).
@@ -230,10 +280,60 @@ async fn tunnel(proxy: &Proxy, host: &str) -> Result<TokioIo<Upgraded>, ConnectE
 /// What to do about a refusal, as the end of a sentence.
 fn remedy(status: StatusCode, authorization: Option<&HeaderValue>) -> &'static str {
     match (status.as_u16(), authorization) {
-        (407, None) => ": it wants a user and a password, as in http://USER:PASSWORD@HOST:PORT",
-        (407, Some(_)) => ": it does not take the user and password that the variable gives",
+        // 401 is what tinyproxy says to a password that is wrong, and what only a host behind the tunnel could mean
+        (401 | 407, None) => ": it wants a user and a password, as in http://USER:PASSWORD@HOST:PORT",
+        (401 | 407, Some(_)) => ": it does not take the user and password that the variable gives",
         (403 | 405, _) => ": it must allow CONNECT to this host and port, or NO_PROXY must name the host",
         (502..=504, _) => ": it does not reach the host",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    fn addresses(all: &[&str]) -> Vec<SocketAddr> {
+        all.iter().map(|address| address.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let given = addresses(&["[2001:db8::1]:1", "[2001:db8::2]:1", "[2001:db8::3]:1", "192.0.2.1:1"]);
+        let turns = addresses(&["[2001:db8::1]:1", "192.0.2.1:1", "[2001:db8::2]:1", "[2001:db8::3]:1"]);
+        assert_eq!(alternating(given), turns);
+        let given = addresses(&["192.0.2.1:1", "[2001:db8::1]:1", "[2001:db8::2]:1"]);
+        assert_eq!(alternating(given.clone()), given);
+        assert_eq!(alternating(Vec::new()), Vec::new());
+    }
+
+    /// IPv6 is silent, another address refuses, and what is left is reached.
+    #[tokio::test]
+    async fn an_address_that_leads_nowhere_keeps_nobody_from_the_others() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let all = addresses(&["[2001:db8::1]:1", "192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1"]);
+        let reached = race(all.clone(), |address| {
+            asked.lock().unwrap().push(address);
+            async move {
+                match address.to_string().as_str() {
+                    "[2001:db8::1]:1" => std::future::pending().await,
+                    "192.0.2.1:1" => Err(io::Error::from(io::ErrorKind::ConnectionRefused)),
+                    _ => Ok(address),
+                }
+            }
+        });
+        assert_eq!(reached.await.unwrap(), all[2]);
+        assert_eq!(*asked.lock().unwrap(), all[..3]);
+    }
+
+    #[tokio::test]
+    async fn the_last_refusal_is_told_when_all_refuse() {
+        let refused = |_| std::future::ready(Err::<(), _>(io::Error::from(io::ErrorKind::ConnectionRefused)));
+        let error = race(addresses(&["192.0.2.1:1", "192.0.2.2:1"]), refused).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        let error = race(Vec::new(), refused).await.unwrap_err();
+        assert_eq!(error.to_string(), "the name has no address");
     }
 }

@@ -230,6 +230,8 @@ async fn child_wrong_certificate() {
 
 #[tokio::test]
 async fn a_proxy_that_refuses_is_named_with_its_answer_and_without_its_password() {
+    // the SDK tries three times, and waits in between: all at once
+    let mut cases = tokio::task::JoinSet::new();
     for (refusal, user, said) in [
         (
             "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 3\r\n\r\nno!",
@@ -257,7 +259,12 @@ async fn a_proxy_that_refuses_is_named_with_its_answer_and_without_its_password(
         let (port, _) = proxy(None, refusal, None).await;
         let url = format!("http://{user}127.0.0.1:{port}");
         let said = format!("the proxy http://127.0.0.1:{port} (HTTPS_PROXY) {said}");
-        with_web_identity("child_refused", &[("HTTPS_PROXY", &url), ("EXPECTED", &said)]).await;
+        cases.spawn(async move {
+            with_web_identity("child_refused", &[("HTTPS_PROXY", &url), ("EXPECTED", &said)]).await;
+        });
+    }
+    while let Some(case) = cases.join_next().await {
+        case.unwrap();
     }
 }
 

@@ -59,7 +59,7 @@ fn an_upload_that_panics_is_an_error_of_the_element() {
     }
     let message = wait_for("an error", || bus.pop_filtered(&[gst::MessageType::Error]));
     let gst::MessageView::Error(error) = message.view() else { panic!("{message:?}") };
-    let text = error.error().to_string();
+    let text = error.debug().unwrap();
     assert!(text.contains("panicked") && text.contains("a mistake of the application's"), "{text}");
     let stopping = std::time::Instant::now();
     sink.set_state(gst::State::Null).unwrap();
