@@ -8,7 +8,8 @@ from repository import ROOT, read
 def sources(folder):
     """The Rust files of a crate, without the tests beside them."""
     files = [path for path in sorted((ROOT / folder).rglob("*.rs")) if path.name != "tests.rs"]
-    return "\n".join(path.read_text().split("#[cfg(test)]")[0] for path in files)
+    # Their module is at the end; a single item of tests may be anywhere.
+    return "\n".join(re.split(r"#\[cfg\(test\)\]\n(?:#\[.*\n)*mod ", path.read_text())[0] for path in files)
 
 
 def action(method):

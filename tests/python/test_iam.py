@@ -15,8 +15,9 @@ import aws_calls
 from repository import ROOT, read
 
 TEMPLATE = "deploy/aws/iam.yaml"
-# What AWS asks for beside the call itself: a create that carries tags, and a customer's key.
-ASKED_BESIDE = {"kinesisvideo:TagResource", "kinesisvideo:TagStream", "kms:DescribeKey"}
+# What AWS asks for beside the call itself: a customer's key. (A create that carries tags asks for the right to tag, which
+# adopting takes as well.)
+ASKED_BESIDE = {"kms:DescribeKey"}
 # Of the agent: the key, and spec.roleArn, which the AWS SDK assumes.
 ASKED_BESIDE_AGENT = {"kms:GenerateDataKey", "sts:AssumeRole", "sts:TagSession"}
 
