@@ -117,12 +117,20 @@ impl<'a> Run<'a> {
     }
 
     /// Runs each test of some executables in a process of its own, so many at a time: for tests that mostly wait. All of
-    /// them, whatever becomes of the others; what one says is printed when it failed. `ignored`: the ignored ones, too.
-    pub fn each_test(&mut self, executables: &[Test], ignored: bool, at_once: usize) -> Result<()> {
+    /// them but those whose names begin with `except`, whatever becomes of the others; what one says is printed when it
+    /// failed. `ignored`: the ignored ones, too.
+    pub fn each_test(
+        &mut self,
+        executables: &[Test],
+        except: &str,
+        ignored: bool,
+        at_once: usize,
+    ) -> Result<()> {
         let mut tests = Vec::new();
         for executable in executables {
             let names = output(executable.command().args(["--list", "--format", "terse"]))?;
             let names = names.lines().filter_map(|line| line.strip_suffix(": test"));
+            let names = names.filter(|name| !name.starts_with(except));
             tests.extend(names.map(|name| (executable, name.to_owned())));
         }
         let next = AtomicUsize::new(0);
