@@ -20,7 +20,9 @@ use rtc_ice::mdns::MulticastDnsMode;
 use rtc_ice::state::ConnectionState;
 use rtc_shared::error::Error;
 use rtc_shared::{TaggedBytesMut, TransportContext, TransportProtocol};
-use rtc_stun::attributes::ATTR_USERNAME;
+use rtc_stun::attributes::{
+    ATTR_FINGERPRINT, ATTR_MESSAGE_INTEGRITY, ATTR_MESSAGE_INTEGRITY_SHA256, ATTR_USERNAME,
+};
 use rtc_stun::integrity::MessageIntegrity;
 use rtc_stun::message::{CLASS_REQUEST, CLASS_SUCCESS_RESPONSE, Message};
 use sansio::Protocol;
@@ -249,6 +251,13 @@ impl Path {
             // Indications are not authenticated, and of errors nothing follows.
             _ => return false,
         };
+        // The proof is about what is before it. `rtc-ice` would read what is behind it, too, and that anybody can have
+        // appended to a message that he saw (RFC 8489, section 14.5: it is ignored).
+        let attributes = message.attributes.0.iter();
+        let mut behind = attributes.skip_while(|attribute| attribute.typ != ATTR_MESSAGE_INTEGRITY).skip(1);
+        if behind.any(|a| a.typ != ATTR_FINGERPRINT && a.typ != ATTR_MESSAGE_INTEGRITY_SHA256) {
+            return false;
+        }
         MessageIntegrity::check(&mut message, password, self.provider.crypto()).is_ok()
     }
 
@@ -342,7 +351,9 @@ impl Path {
 
     /// Sends RTCP, if there are keys and a path.
     pub(crate) fn send_rtcp(&mut self, packet: &[u8]) -> Result<(), String> {
-        let (Some(keys), Some((local, remote))) = (&mut self.keys, self.route.or(self.heard)) else {
+        // Where the master's media comes from: when his address changes, ICE goes on with the pair that it has selected.
+        let from = self.alive.map(|(pair, _)| pair);
+        let (Some(keys), Some((local, remote))) = (&mut self.keys, from.or(self.route).or(self.heard)) else {
             return Err("there is no connection".to_owned());
         };
         let data = keys.outbound.encrypt_rtcp(packet).map_err(|error| error.to_string())?;
@@ -453,6 +464,10 @@ impl Path {
                         self.disconnected = false;
                         self.events.push_back(PathEvent::Recovered);
                     }
+                    // It will not select another pair, and a new connection gets all of it.
+                    ConnectionState::Disconnected if self.has_moved(now) => {
+                        self.fail(Stage::Ice, "the master's address has changed".to_owned());
+                    }
                     ConnectionState::Disconnected => {
                         self.disconnected = true;
                         self.events.push_back(PathEvent::Disconnected);
@@ -470,6 +485,13 @@ impl Path {
                 _ => {}
             }
         }
+    }
+
+    /// Media comes over another pair than the selected one.
+    fn has_moved(&self, now: Instant) -> bool {
+        self.alive.is_some_and(|(pair, at)| {
+            Some(pair) != self.route && now.saturating_duration_since(at) < DISCONNECTED / 2
+        })
     }
 
     fn fail(&mut self, stage: Stage, reason: String) {

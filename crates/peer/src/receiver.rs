@@ -31,6 +31,10 @@ use thiserror::Error;
 /// Remote candidates of a connection over its life, with those that are found by their checks: each is checked from every
 /// socket and relay.
 pub const MAX_REMOTE_CANDIDATES: usize = 64;
+/// Pairs of candidates, where there are several of ours (RFC 8445, section 6.1.2.5, recommends 100 at most).
+const MAX_PAIRS: usize = 256;
+/// But so many candidates of the master's are taken on the largest host.
+const FEWEST_REMOTES: usize = 16;
 
 /// Between receiver reports while media arrive.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -236,7 +240,7 @@ impl Receiver {
         }
         self.destinations.check(address).map_err(|why| format!("nothing is sent to {address}: {why}"))?;
         if self.is_full() {
-            return Err(format!("more than {MAX_REMOTE_CANDIDATES} candidates"));
+            return Err("too many candidates".to_owned());
         }
         let Some(path) = self.paths.get_mut(path) else {
             return Ok(());
@@ -246,9 +250,10 @@ impl Receiver {
         Ok(())
     }
 
-    /// There may be no more remote candidates.
+    /// There may be no more remote candidates: each is paired with each of ours, and each pair is checked ten times a second.
     fn is_full(&self) -> bool {
-        self.paths.iter().map(|path| path.remotes).sum::<usize>() >= MAX_REMOTE_CANDIDATES
+        let most = (MAX_PAIRS / self.local.len().max(1)).clamp(FEWEST_REMOTES, MAX_REMOTE_CANDIDATES);
+        self.paths.iter().map(|path| path.remotes).sum::<usize>() >= most
     }
 
     /// Takes a datagram that arrived at the socket `local`.
@@ -452,7 +457,9 @@ impl Receiver {
                 // Without BUNDLE several transports may go by the same credentials: then the address tells.
                 let mut order: Vec<_> = self.paths.iter_mut().collect();
                 order.sort_by_key(|path| (!path.has_candidate(remote), path.has_route()));
-                order.into_iter().any(|path| path.stun(local, remote, data, may_add, now))
+                let taken = order.into_iter().any(|path| path.stun(local, remote, data, may_add, now));
+                // A keepalive that is an indication, say: of it nothing follows, and yet it is no stranger's.
+                taken || self.paths.iter().any(|path| path.knows(local, remote))
             }
             Some(20..=63) => {
                 let Some(path) = self.paths.iter_mut().find(|path| path.knows(local, remote)) else {

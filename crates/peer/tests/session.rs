@@ -495,6 +495,12 @@ fn a_master_whose_address_changes_is_heard_and_one_that_may_not_be_answered_is_n
         let hidden: SocketAddr = hidden.parse().unwrap();
         world.receiver.handle_datagram(world.ours, hidden, &check, world.now);
     }
+    // Nor is what somebody has appended to a message of the master's that he saw: ICE-CONTROLLING, the largest number.
+    let mut appended = check.clone();
+    appended.extend([0x80, 0x2a, 0, 8].into_iter().chain([0xff; 8]));
+    let length = u16::try_from(appended.len() - 20).unwrap();
+    appended[2..4].copy_from_slice(&length.to_be_bytes());
+    world.receiver.handle_datagram(world.ours, behind_a_nat, &appended, world.now);
     world.run(Duration::from_secs(1));
     assert_eq!(world.sent_to, [world.theirs].into());
     world.receiver.handle_datagram(world.ours, behind_a_nat, &check, world.now);

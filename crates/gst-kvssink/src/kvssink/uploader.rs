@@ -26,6 +26,8 @@ const HOLD: Duration = Duration::from_millis(250);
 
 /// Credentials that were refused are not fetched anew sooner after the last time.
 const RENEW_AGAIN: Duration = Duration::from_secs(15);
+/// For so long a spool may be read before media goes on without it: a disk may be slow, and hold tens of thousands of fragments.
+const SPOOL_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How the producer's stream is reached.
 #[derive(Clone)]
@@ -74,6 +76,7 @@ pub(super) async fn run(shared: Arc<Shared>, context: AwsContext, settings: Uplo
         renewal: Renewal::default(),
         session: None,
         hold_until: None,
+        spool_by: spool.is_some().then(|| Instant::now() + SPOOL_PATIENCE),
         spool,
     };
     upload.run().await;
@@ -105,6 +108,8 @@ struct Upload {
     session: Option<Session>,
     /// The task looks again then, and is not woken for each frame before.
     hold_until: Option<Instant>,
+    /// Until then media waits for what the spool held from an earlier run, which is older.
+    spool_by: Option<Instant>,
     spool: Option<Spool>,
 }
 
@@ -197,7 +202,8 @@ impl Upload {
             Lookup::Again(at) => Some(at),
             Lookup::Idle | Lookup::Running(_) => None,
         };
-        let due = [producer, self.stuck_at(), again, self.hold_until].into_iter().flatten().min();
+        let due =
+            [producer, self.stuck_at(), again, self.hold_until, self.spool_by].into_iter().flatten().min();
         tokio::select! {
             () = self.shared.woken() => Next::Woken,
             () = at(due) => Next::Due,
@@ -212,6 +218,13 @@ impl Upload {
         self.shared.lock().producer.handle_timeout(now);
         if self.hold_until.is_some_and(|until| now >= until) {
             self.hold_until = None;
+        }
+        if self.spool_by.take_if(|by| now >= *by).is_some() {
+            // It is taken when it has been read, all the same.
+            self.shared.lock().producer.spool_unavailable(
+                format!("it is not read after {} s: media does not wait for it", SPOOL_PATIENCE.as_secs()),
+                now,
+            );
         }
         if matches!(self.lookup, Lookup::Again(at) if now >= at) {
             self.lookup = Lookup::Idle;
