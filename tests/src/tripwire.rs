@@ -4,8 +4,8 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -33,12 +33,20 @@ pub struct Tripwire {
 struct Shared {
     armed: AtomicBool,
     tripped: Notify,
+    /// The last write at which an operator ended: path and body.
+    last: Mutex<(String, Bytes)>,
 }
 
 impl Shared {
-    /// Has the operator to end at this write?
-    fn trips(&self) -> bool {
-        self.armed.swap(false, Ordering::SeqCst)
+    /// Has the operator to end at this write? Not if the one before has ended at the very same: it had not written down yet
+    /// that this was done, nor would the next one ever.
+    fn trips(&self, path: &str, body: &Bytes) -> bool {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last == (path.to_owned(), body.clone()) || !self.armed.swap(false, Ordering::SeqCst) {
+            return false;
+        }
+        *last = (path.to_owned(), body.clone());
+        true
     }
 }
 
@@ -127,8 +135,8 @@ async fn to_api_server(
     let (mut parts, body) = request.into_parts();
     // The lease is no part of anybody's life.
     let of_an_object = ["/kvsingests/", "/deployments/"].iter().any(|part| parts.uri.path().contains(part));
-    let trips = of_an_object && parts.method != Method::GET && shared.trips();
     let body = body.collect().await?.to_bytes();
+    let trips = of_an_object && parts.method != Method::GET && shared.trips(parts.uri.path(), &body);
     parts.uri = parts.uri.path_and_query().context("a path")?.as_str().parse()?;
     for header in [http::header::HOST, http::header::AUTHORIZATION, http::header::CONNECTION] {
         parts.headers.remove(header);
@@ -144,8 +152,10 @@ async fn to_api_server(
 async fn to_kvs(request: Request<Incoming>, kvs: String, shared: Arc<Shared>) -> Result<Response<Body>> {
     let (parts, body) = request.into_parts();
     let changes = ["/create", "/delete", "/update", "/tag", "/TagResource"];
-    let trips = changes.iter().any(|change| parts.uri.path().starts_with(change)) && shared.trips();
-    let body = Full::new(body.collect().await?.to_bytes());
+    let body = body.collect().await?.to_bytes();
+    let path = parts.uri.path();
+    let trips = changes.iter().any(|change| path.starts_with(change)) && shared.trips(path, &body);
+    let body = Full::new(body);
     let socket = TcpStream::connect(&kvs).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
     tokio::spawn(connection);
