@@ -113,7 +113,7 @@ class Workflows(unittest.TestCase):
         # Those of the build go into the image, those of the other job are its tags.
         self.assertEqual(labels[0], labels[1])
         self.assertEqual(labels[0]["context"], "git")
-        self.assertTrue(all("value=${{ inputs.version }}" in tag for tag in labels[0]["tags"].split()))
+        self.assertTrue(all("value=${{ inputs.version }}" in tag for tag in labels[0]["tags"].splitlines()))
 
     def test_images_are_built_on_what_has_a_digest(self):
         images = read(".github/workflows/images.yml")
