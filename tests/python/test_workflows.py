@@ -107,6 +107,14 @@ class Workflows(unittest.TestCase):
             jobs = yaml.safe_load(read(f".github/workflows/{file}"))["jobs"]
             self.assertEqual(jobs["test"]["with"]["ref"], jobs["images"]["with"]["ref"], file)
 
+    def test_images_are_labelled_with_what_they_were_built_of(self):
+        labels = [step["with"] for _, step in steps() if "metadata-action" in step.get("uses", "")]
+        self.assertEqual(len(labels), 2)
+        # Those of the build go into the image, those of the other job are its tags.
+        self.assertEqual(labels[0], labels[1])
+        self.assertEqual(labels[0]["context"], "git")
+        self.assertTrue(all("value=${{ inputs.version }}" in tag for tag in labels[0]["tags"].splitlines()))
+
     def test_images_are_built_on_what_has_a_digest(self):
         images = read(".github/workflows/images.yml")
         arguments = set()
