@@ -52,7 +52,8 @@ impl KvsIngestSpec {
     #[must_use]
     pub fn too_little_memory(&self) -> Option<FieldError> {
         // Whether these are Kubernetes' types or plain JSON.
-        let limit = serde_json::to_value(self.resources.as_ref()?).ok()?.pointer("/limits/memory").cloned()?;
+        let limit =
+            serde_json::to_value(self.resources.as_ref()?).ok()?.pointer("/limits/memory").cloned()?;
         let text = limit.as_str().map_or_else(|| limit.to_string(), str::to_owned);
         let buffering = &self.buffering;
         (!buffering.fits(&text)).then(|| FieldError {

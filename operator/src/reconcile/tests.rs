@@ -144,9 +144,11 @@ async fn a_memory_limit_that_is_too_small_is_told_and_refused_of_what_never_ran(
         object
     };
     let applied = json!({"metadata": {"name": "door-agent", "generation": 2}});
-    for (status, there) in
-        [(resolved(Some(1)), Some(deployment("u-1"))), (resolved(None), Some(deployment("u-1"))), (resolved(Some(1)), None)]
-    {
+    for (status, there) in [
+        (resolved(Some(1)), Some(deployment("u-1"))),
+        (resolved(None), Some(deployment("u-1"))),
+        (resolved(Some(1)), None),
+    ] {
         let server = server(true, vec![(200, applied.clone()), (200, json!({}))]);
         reconciled(&server, little(&status), there).await;
         assert_eq!(asked(&server), [DEPLOYMENT, STATUS]);
