@@ -67,7 +67,7 @@ struct Cli {
     /// Names that channels and streams may have, comma-separated: patterns with * and ${namespace}. None: any
     #[arg(long, env = "KVS_INGEST_ALLOWED_NAMES", value_name = "PATTERN", value_delimiter = ',')]
     allowed_names: Vec<Pattern>,
-    /// Images that spec.image may name beside --agent-image, comma-separated patterns
+    /// Images that spec.image may name beside that of --agent-image with any tag or digest, comma-separated patterns
     #[arg(long, env = "KVS_INGEST_ALLOWED_IMAGES", value_name = "PATTERN", value_delimiter = ',')]
     allowed_images: Vec<Pattern>,
     /// What spec.externalId may be beside kvs-ingest/CLUSTER/NAMESPACE, comma-separated patterns

@@ -130,6 +130,16 @@ class Template(unittest.TestCase):
                 [(kind, names)] = statement["Resource"]["Sub"][1].items()
                 self.assertEqual(names["If"], [f"{kind}Named", {"Ref": f"{kind[:-1]}Names"}, default], statement["Sid"])
 
+    def test_every_namespace_takes_names(self):
+        rule = template()["Rules"]["EveryNamespace"]
+        self.assertEqual(rule["RuleCondition"], {"Equals": [{"Ref": "AgentNamespace"}, "*"]})
+        said = [assertion["Assert"] for assertion in rule["Assertions"]]
+        self.assertEqual(said, [{"Not": [{"Equals": [{"Ref": f"{kind}Names"}, ""]}]} for kind in ("Channel", "Stream")])
+        # What else holds a star begins with what confines it.
+        allowed = re.compile(template()["Parameters"]["AgentNamespace"]["AllowedPattern"])
+        for namespace, is_allowed in ("cameras", True), ("*", True), ("team-*", True), ("**", False), ("*-cameras", False):
+            self.assertEqual(bool(allowed.fullmatch(namespace)), is_allowed, namespace)
+
     def test_agents_touch_what_bears_their_namespace(self):
         tag = re.search(r'TAG_NAMESPACE: &str = "(.+)"', read("operator/src/names.rs"))[1]
         equal = {"StringEquals": {f"aws:ResourceTag/{tag}": "${aws:PrincipalTag/kubernetes-namespace}"}}

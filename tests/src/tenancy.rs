@@ -24,6 +24,7 @@ pub fn policy(name: &str, selector: &Value) -> Value {
         "roleArns": ["arn:aws:iam::111122223333:role/kvs-${namespace}-*"],
         "serviceAccounts": ["kvs-ingest-agent"],
         "credentialsSecrets": ["kvs-*"],
+        "caBundles": ["kvs-*"],
         "images": [],
         "imagePullSecrets": ["pull"],
         "priorityClasses": [],
@@ -64,6 +65,7 @@ pub fn also_permitted(namespace: &str) -> Vec<Value> {
             "externalId": format!("kvs-ingest/test/{namespace}"),
         }),
         json!({"credentialsSecretRef": {"name": "kvs-aws"}, "imagePullSecrets": [{"name": "pull"}]}),
+        json!({"caBundleRef": {"name": "kvs-ca"}}),
         json!({"pod": {
             "labels": {"team": "doors"},
             "annotations": {"example.test/a": "b"},
@@ -117,13 +119,15 @@ pub fn abuses(namespace: &str) -> Vec<(&'static str, Value)> {
         ("spec.externalId", json!({"roleArn": role, "externalId": format!("kvs-ingest/other/{namespace}")})),
         // The pod: any image, service account, Secret; the node's.
         ("spec.image", json!({"image": "attacker.example/agent:1"})),
-        ("spec.image", json!({"image": "test.local/agent:1.evil"})),
+        ("spec.image", json!({"image": "test.local/agent.evil:1"})),
         ("spec.serviceAccountName", json!({"serviceAccountName": "payments"})),
         ("spec.serviceAccountName", json!({"serviceAccountName": null})),
         (
             "spec.credentialsSecretRef.name",
             json!({"credentialsSecretRef": {"name": "db-prod", "key": "password"}}),
         ),
+        // With a proxy of his own choice it would let somebody in between.
+        ("spec.caBundleRef.name", json!({"caBundleRef": {"name": "own-ca"}})),
         ("spec.imagePullSecrets", json!({"imagePullSecrets": [{"name": "pull"}, {"name": "others"}]})),
         ("spec.pod.priorityClassName", json!({"pod": {"priorityClassName": "system-cluster-critical"}})),
         ("spec.pod.tolerations", json!({"pod": {"tolerations": [{"operator": "Exists"}]}})),

@@ -409,6 +409,7 @@ fn a_tenant_gets_what_the_administrator_permits() -> Result<()> {
     let role = "arn:aws:iam::111122223333:role/r";
     let by_release = [
         ("image", others, json!({"image": "attacker.example/agent:1"}), "spec.image: "),
+        ("path", others, json!({"image": "test.local/agent/evil:1"}), "spec.image: "),
         (
             "id",
             others,
@@ -426,14 +427,21 @@ fn a_tenant_gets_what_the_administrator_permits() -> Result<()> {
     }
     let fine = [
         tenancy::object("image", others, json!({"image": tenancy::AGENT})),
+        tenancy::object("tag", others, json!({"image": "test.local/agent:0.9@sha256:0123"})),
         tenancy::object("id", others, json!({"roleArn": role, "externalId": "kvs-ingest/test/free"})),
         tenancy::object("account", others, json!({"serviceAccountName": "kvs-operator"})),
     ];
     dry(&list(fine.into()))?;
 
     // An object that was there before the policy.
-    let old =
-        tenancy::object("old", tenants, json!({"channel": {"name": "old"}, "pod": {"labels": {"app": "x"}}}));
+    let old = tenancy::object(
+        "old",
+        tenants,
+        json!({
+            "channel": {"name": "old"},
+            "pod": {"labels": {"app": "x"}, "nodeSelector": {"disk": "ssd"}},
+        }),
+    );
     as_tenant(&["create"], &old)?;
     let selector = json!({"namespaceSelector": {"matchExpressions": [
         {"key": "kvs-ingest.dev/tenant", "operator": "In", "values": ["true"]},
@@ -495,6 +503,12 @@ fn a_tenant_gets_what_the_administrator_permits() -> Result<()> {
     assert!(error.contains("spec.pod.labels: \"other\" is not permitted"), "{error}");
     let error = patch(json!({"spec": {"image": "attacker.example/agent:1"}})).unwrap_err().to_string();
     assert!(error.contains("spec.image: "), "{error}");
+    let error = patch(json!({"spec": {"pod": {"nodeSelector": {"disk": null, "role": "x"}}}}))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("spec.pod.nodeSelector: "), "{error}");
+    // One of two is mended.
+    patch(json!({"spec": {"pod": {"labels": null}}}))?;
 
     // He writes no policy, no label that chooses one, and no status.
     let may = |arguments: &[&str]| -> Result<bool> {

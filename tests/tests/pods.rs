@@ -114,9 +114,14 @@ async fn a_killed_and_an_evicted_pod_come_back() {
 #[tokio::test]
 async fn an_agent_out_of_memory_and_an_image_that_is_not_there_are_told() {
     let room = Room::new("pods-broken").await.unwrap();
-    // Hardly enough to wait for a master, and not enough for its media: 8 MiB would do.
+    // Hardly enough to wait for a master, and not enough for its media: 8 MiB would do. An object that is new and runs is
+    // refused so little, one that is suspended is not, and then it is not new any more.
     let little = json!({"resources": {"requests": {"memory": "4Mi"}, "limits": {"memory": "4Mi"}}});
     room.ingest("small", little).await.unwrap();
+    room.says("small", "Ready", "False", "InvalidSpec").await.unwrap();
+    room.patch("small", json!({"spec": {"suspend": true}})).await.unwrap();
+    room.says("small", "Ready", "True", "Suspended").await.unwrap();
+    room.patch("small", json!({"spec": {"suspend": false}})).await.unwrap();
     let master = room.master("small").await.unwrap();
     let absent = json!({"image": "localhost/kvs-ingest-agent:no-such-tag"});
     room.ingest("absent", absent).await.unwrap();

@@ -44,6 +44,14 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 {{- end -}}
 
+{{/* An image without tag and digest. */}}
+{{- define "kvs-ingest.repository" -}}
+{{- $root := index . 0 -}}
+{{- $image := index . 1 -}}
+{{- with $root.Values.imageRegistry }}{{ trimSuffix "/" . }}/{{ end -}}
+{{- $image.repository -}}
+{{- end -}}
+
 {{/* The reference of an image: a list of the root and the image's values. Where these name neither tag nor digest it is the
      image of the release: by its version, and in a chart that a workflow has published by its digest as well. */}}
 {{- define "kvs-ingest.image" -}}
@@ -55,8 +63,7 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- $tag = $root.Chart.AppVersion -}}
 {{- $digest = index (default dict $root.Chart.Annotations) (printf "kvs-ingest.dev/digest.%s" $image.repository) -}}
 {{- end -}}
-{{- with $root.Values.imageRegistry }}{{ trimSuffix "/" . }}/{{ end -}}
-{{- $image.repository -}}
+{{- include "kvs-ingest.repository" . -}}
 {{- with $tag }}:{{ . }}{{ end -}}
 {{- with $digest }}@{{ . }}{{ end -}}
 {{- end -}}

@@ -20,6 +20,7 @@ Null is as good as nothing in an object, hence the filters.
 - {name: roleArns, field: spec.roleArn, values: "[OBJ.spec.?roleArn.orValue(null)].filter(v, v != null)"}
 - {name: serviceAccounts, field: spec.serviceAccountName, values: "[OBJ.spec.?serviceAccountName.orValue(null)].map(v, v == null ? 'default' : v)"}
 - {name: credentialsSecrets, field: spec.credentialsSecretRef.name, values: "[OBJ.spec.?credentialsSecretRef.orValue(null)].filter(v, v != null).map(v, v.name)"}
+- {name: caBundles, field: spec.caBundleRef.name, values: "[OBJ.spec.?caBundleRef.orValue(null)].filter(v, v != null).map(v, v.name)"}
 - {name: images, field: spec.image, values: "[OBJ.spec.?image.orValue(null)].filter(v, v != null)"}
 - {name: imagePullSecrets, field: spec.imagePullSecrets, values: "OBJ.spec.?imagePullSecrets.orValue([]).map(v, v.?name.orValue(''))"}
 - {name: priorityClasses, field: spec.pod.priorityClassName, values: "[OBJ.spec.?pod.?priorityClassName.orValue(null)].filter(v, v != null)"}
@@ -46,13 +47,13 @@ Null is as good as nothing in an object, hence the filters.
   field: spec.pod
   values: "(size(OBJ.spec.?pod.?nodeSelector.orValue({})) > 0 ? ['spec.pod.nodeSelector'] : []) + (OBJ.spec.?pod.?affinity.orValue(null) != null ? ['spec.pod.affinity'] : [])"
   permitted: params.spec.nodeSelection
-  unchanged: object.spec.?pod == oldObject.spec.?pod
+  unchanged: "(v == 'spec.pod.affinity' ? object.spec.?pod.?affinity == oldObject.spec.?pod.?affinity : object.spec.?pod.?nodeSelector == oldObject.spec.?pod.?nodeSelector)"
   message: "v + ': to choose nodes is not permitted by KvsIngestPolicy ' + params.metadata.name"
 {{- end -}}
 
 {{/* The same of a release, with its values in it. */}}
 {{- define "kvs-ingest.tenancy.releaseRules" -}}
-{{- $image := include "kvs-ingest.image" (list . .Values.agent.image) -}}
+{{- $repository := include "kvs-ingest.repository" (list . .Values.agent.image) -}}
 {{- $own := printf "'kvs-ingest/%s/' + variables.place" (.Values.clusterName | replace "=" "=3d" | replace " " "=20") -}}
 {{- $account := include "kvs-ingest.serviceAccountName" . -}}
 {{- with .Values.tenancy.names }}
@@ -67,8 +68,8 @@ Null is as good as nothing in an object, hence the filters.
 - name: images
   field: spec.image
   values: "[OBJ.spec.?image.orValue(null)].filter(v, v != null)"
-  permitted: {{ include "kvs-ingest.tenancy.orInList" (list (printf "v == '%s'" $image) .Values.tenancy.images) | toJson }}
-  message: {{ printf "'spec.image: \"' + v + '\" is not permitted: this release permits %s (tenancy.images)'" (prepend .Values.tenancy.images $image | join ", ") | toJson }}
+  permitted: {{ include "kvs-ingest.tenancy.orInList" (list (printf "v.matches(r'^%s([:@][^/]*)?$')" ($repository | regexQuoteMeta)) .Values.tenancy.images) | toJson }}
+  message: {{ printf "'spec.image: \"' + v + '\" is not permitted: this release permits %s, with any tag or digest%s (tenancy.images)'" $repository (concat (list "") .Values.tenancy.images | join ", ") | toJson }}
 - name: externalIds
   field: spec.externalId
   values: "[OBJ.spec.?externalId.orValue(null)].filter(v, v != null)"

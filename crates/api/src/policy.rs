@@ -85,6 +85,11 @@ pub struct KvsIngestPolicySpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "patterns")]
     pub credentials_secrets: Option<Vec<String>>,
+    /// ConfigMaps with certificate authorities (spec.caBundleRef), by name. Who sets a proxy (environment) and whom an agent
+    /// trusts can read what it sends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "patterns")]
+    pub ca_bundles: Option<Vec<String>>,
     /// Images (spec.image), of those that the operator's release permits.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "patterns")]

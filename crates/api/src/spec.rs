@@ -74,17 +74,6 @@ use crate::quantity::Quantity;
             "message": "externalId is used with roleArn only, which is not set",
             "fieldPath": ".externalId",
         },
-        {
-            // Without string(): the API server would take its result for as long as can be, and refuse the rule.
-            "rule": "!has(self.resources) || !has(self.resources.limits) || !('memory' in self.resources.limits) || \
-                     type(self.resources.limits['memory']) != string || \
-                     !isQuantity(self.resources.limits['memory']) || \
-                     quantity(self.resources.limits['memory']).asApproximateFloat() >= \
-                     double(((has(self.buffering.memoryMiB) ? self.buffering.memoryMiB : 64) + 128) * 1048576)",
-            "message": "the memory limit holds buffering.memoryMiB and 128Mi for everything else: raise \
-                        resources.limits.memory, or lower buffering.memoryMiB",
-            "fieldPath": ".resources",
-        },
     ]))
 )]
 pub struct KvsIngestSpec {

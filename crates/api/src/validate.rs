@@ -5,7 +5,7 @@ use std::fmt;
 
 pub use crate::errors::FieldError;
 pub(crate) use crate::errors::{Errors, list};
-use crate::pod::{EnvVar, PodSpec, ResourceRequirements};
+use crate::pod::{EnvVar, PodSpec};
 use crate::pod_rules;
 use crate::spec::{
     AudioSpec, BufferingSpec, CaBundleRef, ChannelSpec, CredentialsSecretRef, KvsIngestSpec, MediaSpec,
@@ -42,6 +42,37 @@ impl KvsIngestSpec {
     /// # Errors
     /// All fields that break one.
     pub fn validate(&self) -> Result<(), Vec<FieldError>> {
+        let mut errors = self.validate_but_memory().err().unwrap_or_default();
+        errors.extend(self.too_little_memory());
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    /// The rule that is younger than objects which break it: a memory limit that does not hold the buffer ends the container
+    /// in the very outage that the buffer is for. It works until then, so it is for who checks to decide what follows.
+    #[must_use]
+    pub fn too_little_memory(&self) -> Option<FieldError> {
+        // Whether these are Kubernetes' types or plain JSON.
+        let limit =
+            serde_json::to_value(self.resources.as_ref()?).ok()?.pointer("/limits/memory").cloned()?;
+        let text = limit.as_str().map_or_else(|| limit.to_string(), str::to_owned);
+        let buffering = &self.buffering;
+        (!buffering.fits(&text)).then(|| FieldError {
+            path: "spec.resources.limits.memory".to_owned(),
+            message: format!(
+                "{text} does not hold spec.buffering.memoryMiB ({}) and {} MiB for everything else: raise it to at least \
+                 {}Mi, or lower memoryMiB",
+                buffering.memory_mib,
+                BufferingSpec::MARGIN_MIB,
+                buffering.needed_mib()
+            ),
+        })
+    }
+
+    /// Checks every rule but that of [`Self::too_little_memory`].
+    ///
+    /// # Errors
+    /// All fields that break one.
+    pub fn validate_but_memory(&self) -> Result<(), Vec<FieldError>> {
         // Without `..`: a new field must not be forgotten here.
         let KvsIngestSpec {
             region,
@@ -100,7 +131,6 @@ impl KvsIngestSpec {
         if let Some(SpoolSpec { size_mib }) = spool {
             errors.within("spec.buffering.spool.sizeMiB", *size_mib, 16, 1_048_576);
         }
-        errors.memory(resources.as_ref(), buffering);
         if ice.deny_cidrs.len() > MAX_DENIED {
             let count = ice.deny_cidrs.len();
             errors.add("spec.ice.denyCidrs", format!("{count} networks are more than {MAX_DENIED}"));
@@ -188,27 +218,6 @@ impl Errors {
             } else if key.starts_with("aws:") || key.starts_with(OWN) {
                 self.add(path, format!("keys of aws: are AWS's, those of {OWN} the operator's"));
             }
-        }
-    }
-
-    /// A buffer that the container's limit does not hold ends it in the outage that the buffer is for.
-    fn memory(&mut self, resources: Option<&ResourceRequirements>, buffering: &BufferingSpec) {
-        let limit = resources.and_then(|resources| {
-            // Whether these are Kubernetes' types or plain JSON.
-            let limit = serde_json::to_value(resources).ok()?.pointer("/limits/memory").cloned()?;
-            Some(limit.as_str().map_or_else(|| limit.to_string(), str::to_owned))
-        });
-        let needed = buffering.needed_mib();
-        if let Some(text) = limit.filter(|limit| !buffering.fits(limit)) {
-            self.add(
-                "spec.resources.limits.memory",
-                format!(
-                    "{text} does not hold spec.buffering.memoryMiB ({}) and {} MiB for everything else: raise it to at \
-                     least {needed}Mi, or lower memoryMiB",
-                    buffering.memory_mib,
-                    BufferingSpec::MARGIN_MIB
-                ),
-            );
         }
     }
 

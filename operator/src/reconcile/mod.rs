@@ -153,7 +153,8 @@ async fn reconcile_cached(
         }
         Verdict::Unknown => return Ok(Some(NAMESPACE)),
     }
-    let verdict = validate(&ingest);
+    let had_agent = object.before.as_ref().is_some_and(|status| status.deployment_generation.is_some());
+    let verdict = validate(&ingest, had_agent || object.deployment.is_some());
     let stopped = match verdict {
         Err(Refusal::Paused) => Ok(()),
         _ if ingest.spec.suspend => stop(&object).await,
@@ -284,13 +285,17 @@ async fn converge(object: &Object<'_>, valid: &Valid<'_>, mut observed: Observed
 
     let (Observation { workload, agent, next }, failure) = look(object, &rollout.deployment, run).await;
     let contested = rollout.contest.as_ref().map(|contest| contest.next);
-    observed.workload = Some(match rollout.contest {
+    let mut workload = match rollout.contest {
         // Its agent may well run all the same.
         Some(Contest { message, .. }) => {
             ConditionUpdate { reason: Reason::DeploymentContested, message, next: Next::Person, ..workload }
         }
         None => workload,
-    });
+    };
+    if let Some(flaw) = &valid.flaw {
+        workload.message = format!("{}; {flaw}", workload.message);
+    }
+    observed.workload = Some(workload);
     observed.agent = agent;
     Converged { observed, next: earliest([retry, next, contested]), unanswered, failure }
 }

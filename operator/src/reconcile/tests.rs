@@ -135,6 +135,34 @@ async fn what_is_resolved_and_not_there_is_applied_and_reported() {
     assert_eq!((status.deployment_generation, status.image.as_deref()), (Some(1), Some("agent:1")));
 }
 
+/// The rule came after the object: what ran goes on, and is told; what is new is refused.
+#[tokio::test]
+async fn a_memory_limit_that_is_too_small_is_told_and_refused_of_what_never_ran() {
+    let little = |status: &KvsIngestStatus| {
+        let mut object = ingest(json!({}), status);
+        object["spec"]["resources"] = json!({"limits": {"memory": "128Mi"}});
+        object
+    };
+    let applied = json!({"metadata": {"name": "door-agent", "generation": 2}});
+    for (status, there) in [
+        (resolved(Some(1)), Some(deployment("u-1"))),
+        (resolved(None), Some(deployment("u-1"))),
+        (resolved(Some(1)), None),
+    ] {
+        let server = server(true, vec![(200, applied.clone()), (200, json!({}))]);
+        reconciled(&server, little(&status), there).await;
+        assert_eq!(asked(&server), [DEPLOYMENT, STATUS]);
+        let status = written(&server, 1);
+        let agent = find(&status, condition::AGENT_AVAILABLE).unwrap();
+        assert_eq!(agent.reason, "AgentStarting");
+        assert!(agent.message.contains("spec.resources.limits.memory: 128Mi"), "{}", agent.message);
+    }
+    let server = server(true, vec![(200, json!({}))]);
+    reconciled(&server, little(&resolved(None)), None).await;
+    assert_eq!(asked(&server), [STATUS]);
+    assert_eq!(reason(&written(&server, 0), condition::READY), "InvalidSpec");
+}
+
 #[tokio::test]
 async fn a_deployment_of_somebody_else_is_a_conflict() {
     let server = server(true, vec![(200, json!({}))]);

@@ -3,7 +3,8 @@
 
 use kvs_ingest_api::pod::PodSpec;
 use kvs_ingest_api::{
-    ChannelSpec, CredentialsSecretRef, DeletionPolicy, KvsIngestPolicySpec, KvsIngestSpec, StreamSpec,
+    CaBundleRef, ChannelSpec, CredentialsSecretRef, DeletionPolicy, KvsIngestPolicySpec, KvsIngestSpec,
+    StreamSpec,
 };
 
 /// A list of a policy.
@@ -18,6 +19,7 @@ pub(super) enum List {
     RoleArns,
     ServiceAccounts,
     CredentialsSecrets,
+    CaBundles,
     Images,
     ImagePullSecrets,
     PriorityClasses,
@@ -40,6 +42,7 @@ impl List {
             Self::RoleArns => "roleArns",
             Self::ServiceAccounts => "serviceAccounts",
             Self::CredentialsSecrets => "credentialsSecrets",
+            Self::CaBundles => "caBundles",
             Self::Images => "images",
             Self::ImagePullSecrets => "imagePullSecrets",
             Self::PriorityClasses => "priorityClasses",
@@ -62,6 +65,7 @@ impl List {
             Self::RoleArns => &policy.role_arns,
             Self::ServiceAccounts => &policy.service_accounts,
             Self::CredentialsSecrets => &policy.credentials_secrets,
+            Self::CaBundles => &policy.ca_bundles,
             Self::Images => &policy.images,
             Self::ImagePullSecrets => &policy.image_pull_secrets,
             Self::PriorityClasses => &policy.priority_classes,
@@ -98,8 +102,7 @@ pub(super) fn asked(spec: &KvsIngestSpec) -> Vec<Asked<'_>> {
         suspend: _,
         service_account_name,
         credentials_secret_ref,
-        // Whom the agent trusts beside the usual authorities.
-        ca_bundle_ref: _,
+        ca_bundle_ref,
         role_arn,
         // The release's rules are about it.
         external_id: _,
@@ -151,6 +154,9 @@ pub(super) fn asked(spec: &KvsIngestSpec) -> Vec<Asked<'_>> {
     ask("spec.serviceAccountName", service_account(service_account_name.as_deref()), List::ServiceAccounts);
     if let Some(CredentialsSecretRef { name, key: _ }) = credentials_secret_ref {
         ask("spec.credentialsSecretRef.name", name, List::CredentialsSecrets);
+    }
+    if let Some(CaBundleRef { name, key: _ }) = ca_bundle_ref {
+        ask("spec.caBundleRef.name", name, List::CaBundles);
     }
     for secret in image_pull_secrets {
         ask("spec.imagePullSecrets", &secret.name, List::ImagePullSecrets);

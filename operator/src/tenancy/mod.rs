@@ -24,7 +24,7 @@ use crate::names;
 pub struct ReleaseRules {
     /// Names of channels and streams; empty: any.
     pub names: Vec<Pattern>,
-    /// Images beside the release's own.
+    /// Images beside the release's own, whatever its tag.
     pub images: Vec<Pattern>,
     /// External ids beside that of the object's namespace.
     pub external_ids: Vec<Pattern>,
@@ -79,14 +79,15 @@ pub(crate) fn forbidden_by_release(
             );
         }
     }
-    if let Some(image) =
-        spec.image.as_deref().filter(|image| *image != agent_image && !permits(images, image))
-    {
+    let ours = repository(agent_image);
+    let forbidden = |image: &&str| !is_of_repository(image, ours) && !permits(images, image);
+    if let Some(image) = spec.image.as_deref().filter(forbidden) {
         let beside = if images.is_empty() { String::new() } else { format!(" and {}", listed(images)) };
         forbid(
             "spec.image",
             format!(
-                "{image:?} is not permitted: the operator permits {agent_image}{beside} (--allowed-images)"
+                "{image:?} is not permitted: the operator permits {ours}, with any tag or digest,{beside} \
+                 (--allowed-images)"
             ),
         );
     }
@@ -129,6 +130,7 @@ pub(crate) fn forbidden_by_policy(
         role_arns: _,
         service_accounts: _,
         credentials_secrets: _,
+        ca_bundles: _,
         images: _,
         image_pull_secrets: _,
         priority_classes: _,
@@ -182,6 +184,23 @@ pub(crate) fn forbidden_by_policy(
         }
     }
     errors
+}
+
+/// An image without tag and digest.
+fn repository(image: &str) -> &str {
+    let image = image.split('@').next().unwrap_or(image);
+    match image.rsplit_once(':') {
+        // Otherwise the port of a registry.
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => image,
+    }
+}
+
+/// Whatever its tag and digest: who pins the release's image keeps it when the release is upgraded.
+fn is_of_repository(image: &str, repository: &str) -> bool {
+    let rest = image.strip_prefix(repository);
+    // `agent:5000/x` is of another registry, and not of `agent`.
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '@']) && !rest.contains('/'))
 }
 
 fn any(patterns: &[String], namespace: &str, value: &str) -> bool {

@@ -36,27 +36,51 @@ impl<T> Default for Watched<T> {
     }
 }
 
+/// What an event brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    None,
+    /// Something came, or went; all that was there and is there is as it was.
+    Another,
+    /// Something that was there is not what it was.
+    Changed,
+}
+
 impl<T: PartialEq> Watched<T> {
-    /// Takes an event: did anything change by it?
-    fn take<K: ResourceExt>(&mut self, event: Event<K>, of: impl Fn(K) -> T) -> bool {
+    fn take<K: ResourceExt>(&mut self, event: Event<K>, of: impl Fn(K) -> T) -> News {
         match event {
             Event::Init => {
                 self.coming.clear();
-                false
+                News::None
             }
             Event::InitApply(object) => {
                 self.coming.insert(object.name_any(), Arc::new(of(object)));
-                false
+                News::None
             }
             Event::InitDone => {
                 let before = std::mem::replace(&mut self.now, std::mem::take(&mut self.coming));
-                !std::mem::replace(&mut self.listed, true) || before != self.now
+                let was_listed = std::mem::replace(&mut self.listed, true);
+                let differs = |(name, value)| self.now.get(name).is_some_and(|now| now != value);
+                if before.iter().any(differs) {
+                    News::Changed
+                } else if !was_listed || before != self.now {
+                    News::Another
+                } else {
+                    News::None
+                }
             }
             Event::Apply(object) => {
                 let (name, value) = (object.name_any(), Arc::new(of(object)));
-                self.now.insert(name, value.clone()).is_none_or(|before| before != value)
+                match self.now.insert(name, value.clone()) {
+                    None => News::Another,
+                    Some(before) if before != value => News::Changed,
+                    Some(_) => News::None,
+                }
             }
-            Event::Delete(object) => self.now.remove(&object.name_any()).is_some(),
+            Event::Delete(object) => match self.now.remove(&object.name_any()) {
+                Some(_) => News::Another,
+                None => News::None,
+            },
         }
     }
 }
@@ -107,19 +131,22 @@ impl Policies {
 
     pub(crate) fn take_policy(&self, event: Event<KvsIngestPolicy>) {
         let mut known = self.known.write();
-        let changed = known.policies.take(event, |policy| policy.spec);
+        let news = known.policies.take(event, |policy| policy.spec);
         self.completed(&known);
-        if changed {
+        if news != News::None {
             self.changes.send_modify(|count| *count += 1);
         }
     }
 
     pub(crate) fn take_namespace(&self, event: Event<NamespaceLite>) {
         let mut known = self.known.write();
-        let changed = known.namespaces.take(event, |namespace| namespace.metadata.labels.unwrap_or_default());
+        let news = known.namespaces.take(event, |namespace| namespace.metadata.labels.unwrap_or_default());
         self.completed(&known);
-        // Who waits for a namespace that is new asks again by himself.
-        if changed && known.policies.now.values().any(|policy| policy.namespace_selector.is_some()) {
+        // Who waits for a namespace that is new asks again by himself, and in one that is gone there is nobody: where
+        // namespaces come and go all day, nobody else has to be looked at for that.
+        if news == News::Changed
+            && known.policies.now.values().any(|policy| policy.namespace_selector.is_some())
+        {
             self.changes.send_modify(|count| *count += 1);
         }
     }

@@ -82,6 +82,11 @@ fn rows() -> Vec<(&'static str, Value, Value)> {
             json!({"credentialsSecretRef": {"name": "kvs-aws"}}),
             json!({"credentialsSecrets": ["kvs-*"]}),
         ),
+        (
+            "spec.caBundleRef.name",
+            json!({"caBundleRef": {"name": "kvs-ca"}}),
+            json!({"caBundles": ["kvs-*"]}),
+        ),
         ("spec.image", json!({"image": "r.test/agent:2"}), json!({"images": ["r.test/*"]})),
         (
             "spec.imagePullSecrets",
@@ -179,6 +184,31 @@ fn what_is_no_list_is_forbidden_too() {
     let permitted = policy(json!({"create": true, "nodeSelection": true}));
     let object = ingest(json!({"channel": {"createIfMissing": true}, "pod": {"nodeSelector": {"a": "b"}}}));
     assert_eq!(forbidden_by_policy("p", &permitted, &object), []);
+}
+
+#[test]
+fn any_tag_and_digest_of_the_releases_repository_is_its_own_image() {
+    const SHA: &str = "sha256:0123";
+    for (agent, ours) in [
+        ("agent:1", "agent"),
+        ("agent", "agent"),
+        ("registry.example:5000/video/agent", "registry.example:5000/video/agent"),
+        ("registry.example:5000/video/agent:1@sha256:0123", "registry.example:5000/video/agent"),
+        ("registry.example/agent@sha256:0123", "registry.example/agent"),
+    ] {
+        let forbidden = |image: &str| {
+            let object = ingest(json!({"image": image}));
+            fields(&forbidden_by_release(&ReleaseRules::default(), agent, "east", &object)) == ["spec.image"]
+        };
+        for own in [agent, ours, &format!("{ours}:0.9"), &format!("{ours}@{SHA}"), &format!("{ours}:2@{SHA}")]
+        {
+            assert!(!forbidden(own), "{agent} {own}");
+        }
+        for other in ["x", "/x", "-x:1", ":5000/x", ":5000/x:1", "/x@sha256:0123", "@x/y"] {
+            assert!(forbidden(&format!("{ours}{other}")), "{agent} {other}");
+        }
+        assert!(forbidden(&format!("evil.example/{ours}:1")), "{agent}");
+    }
 }
 
 #[test]
@@ -318,6 +348,19 @@ fn a_change_is_one_that_says_something_new() {
     assert_eq!(count(), before, "a relist");
     known.take_namespace(Event::Apply(labelled("cameras", json!({"a": "c"}))));
     assert_eq!(count(), before + 1);
+    known.take_namespace(Event::Apply(labelled("doors", json!({"a": "b"}))));
+    known.take_namespace(Event::Delete(labelled("doors", json!({"a": "b"}))));
+    let relist = |namespaces: Vec<NamespaceLite>| {
+        known.take_namespace(Event::Init);
+        namespaces.into_iter().for_each(|namespace| known.take_namespace(Event::InitApply(namespace)));
+        known.take_namespace(Event::InitDone);
+    };
+    relist(vec![labelled("cameras", json!({"a": "c"})), labelled("gates", json!({}))]);
+    relist(vec![labelled("cameras", json!({"a": "c"}))]);
+    assert_eq!(count(), before + 1, "namespaces come and go");
+    relist(vec![labelled("cameras", json!({"a": "e"}))]);
+    assert_eq!(count(), before + 2, "a label that changed meanwhile");
+    let before = before + 1;
     known.take_policy(Event::Delete(policies().remove(0)));
     assert_eq!(count(), before + 2);
     known.take_namespace(Event::Apply(labelled("cameras", json!({"a": "d"}))));
