@@ -403,6 +403,8 @@ async fn finish(object: &Object<'_>, converged: Converged) -> Result<Option<Dura
         tell(object, observed, &failure).await;
         return Err(failure);
     }
+    // A look that is due stays due as long as there was none, or AWS did not answer: then the backoff alone says when.
+    let looked = observed.channel_condition.is_some() && !unanswered;
     let now = wall_clock();
     publish(object, report(object.before.as_ref(), observed, &now), &now).await?;
     if outlook.needs_a_person {
@@ -419,7 +421,7 @@ async fn finish(object: &Object<'_>, converged: Converged) -> Result<Option<Dura
             None
         }
     };
-    let resync = object.state.lock().resync.next();
+    let resync = looked.then(|| object.state.lock().resync.next()).flatten();
     let next = match outlook.retry {
         // Nothing happens before the object changes.
         Retry::Never => None,

@@ -361,3 +361,32 @@ fn an_invalid_spec_and_a_paused_object_wait_for_a_change() {
     let paused = Observed { paused: true, ..Observed::unobserved(Some(1)) };
     assert_eq!(Outlook::of(&paused), Outlook { retry: Retry::Never, needs_a_person: false });
 }
+
+/// One that is due and cannot be done is no reason to come back at once, again and again.
+#[tokio::test]
+async fn a_look_at_aws_that_is_due_and_not_had_does_not_make_haste() {
+    let unanswered = || Converged {
+        unanswered: true,
+        ..Observed {
+            channel_condition: Some(ConditionUpdate::met(Reason::Found, "arn:c")),
+            stream_condition: Some(ConditionUpdate::met(Reason::Found, "arn:s")),
+            ..Observed::unobserved(Some(1))
+        }
+        .into()
+    };
+    let not_permitted =
+        || Observed { not_permitted: Some("not here".into()), ..Observed::unobserved(Some(1)) }.into();
+    for converged in [&unanswered as &dyn Fn() -> Converged, &not_permitted] {
+        let server = server(true, vec![(200, json!({})), (200, json!({}))]);
+        let (context, cached) = operator(&server, ingest(json!({}), &streaming()), None);
+        let (caches, ingest) = (context.caches("cameras").unwrap(), cached.read().unwrap());
+        let mut waits = Vec::new();
+        for _ in 0..6 {
+            let Tick { now, random } = tick(&context);
+            let object = Object::new(&context, &caches, &cached, &ingest, now);
+            object.state.lock().resync.doubt(now, random);
+            waits.push(finish(&object, converged()).await.unwrap().unwrap());
+        }
+        assert!(waits[0] > SOONEST && waits[5] > Duration::from_secs(10), "{waits:?}");
+    }
+}
