@@ -30,6 +30,10 @@ const OVERDUE: Duration = Duration::from_secs(60);
 const DELETING: Duration = Duration::from_secs(2);
 /// What was created may be unknown for so long. An operator before this one may have created it and said nothing.
 const UNKNOWN: Duration = Duration::from_secs(5);
+/// An error that is over before so many attempts failed is nobody's business.
+const LASTS: u32 = 3;
+/// What helps, whatever is in the way.
+const OR_RETAIN: &str = "; or set spec.deletionPolicy: Retain, to let the object go and keep the rest";
 
 /// What is in the way of the end.
 struct Waits {
@@ -56,23 +60,51 @@ pub(crate) async fn delete(
     }
     let waits = match object.ingest.spec.deletion_policy {
         DeletionPolicy::Retain => None,
-        DeletionPolicy::Delete => match end_agent(object, now).await? {
-            Some(waits) => Some(waits),
-            None => delete_own(object, tick).await,
+        DeletionPolicy::Delete => match end_agent(object, now).await {
+            Ok(Some(waits)) => Some(waits),
+            Ok(None) => delete_own(object, tick).await,
+            Err(error) => Some(in_the_way(object, error, "end the agent", OR_RETAIN, now).await?),
         },
     };
-    let Some(Waits { why, again_in }) = waits else {
-        return match object.context.applier.set_finalizer(object.ingest, false).await {
-            Err(error) if error.is_gone() => Ok(None),
-            done => done.map(|()| None),
-        };
+    let waits = match waits {
+        Some(waits) => waits,
+        None => match object.context.applier.set_finalizer(object.ingest, false).await {
+            Ok(()) => return Ok(None),
+            Err(error) if error.is_gone() => return Ok(None),
+            Err(error) => in_the_way(object, error, "take the finalizer away", "", now).await?,
+        },
     };
+    let Waits { why, again_in } = waits;
     if why.next == Next::Person {
         object.context.metrics.stalled();
     }
     publish(object, report_deletion(object.before.as_ref(), &why, generation, now), now).await?;
     let backoff = || object.context.backoff.next(&object.uid, generation, tick.random);
     Ok(Some(again_in.unwrap_or_else(backoff)))
+}
+
+/// What the API server did not do, and refuses to: a person has to see that. Of an error that lasts is told as well.
+async fn in_the_way(
+    object: &Object<'_>,
+    error: ApplyError,
+    what: &str,
+    remedy: &str,
+    now: &Time,
+) -> Result<Waits, ApplyError> {
+    if let Some(words) = error.refusal() {
+        let message = format!("the API server refuses to {what}: {words}{remedy}");
+        return Ok(Waits { why: ConditionUpdate::stalled(Reason::DeletionBlocked, message), again_in: None });
+    }
+    let untold = error.is_gone() || matches!(error, ApplyError::NotLeading(_));
+    if !untold && object.context.backoff.failures(&object.uid) >= LASTS {
+        let why = ConditionUpdate::waiting(Reason::Deleting, format!("to {what} failed: {error}"));
+        let generation = object.ingest.metadata.generation;
+        let status = report_deletion(object.before.as_ref(), &why, generation, now);
+        if let Err(error) = publish(object, status, now).await {
+            tracing::debug!(%error, "the status was not written");
+        }
+    }
+    Err(error)
 }
 
 /// `None`: there is no agent.
@@ -144,9 +176,7 @@ async fn delete_own(object: &Object<'_>, tick: Tick) -> Option<Waits> {
             }
             Removal::Blocked(ConditionUpdate { message, next, .. }) => Waits {
                 why: ConditionUpdate {
-                    message: format!(
-                        "{message}; or set spec.deletionPolicy: Retain, to let the object go and keep the rest"
-                    ),
+                    message: format!("{message}{OR_RETAIN}"),
                     ..ConditionUpdate::waiting(Reason::DeletionBlocked, "").with_next(next)
                 },
                 again_in: None,

@@ -375,6 +375,10 @@ impl Aws {
     pub(crate) async fn delete_own(&self, subject: Subject<'_>, neighbours: &dyn Neighbours) -> [Removal; 2] {
         let region = match self.regions.enter_any(&subject.spec.region).await {
             Ok(region) => region,
+            // Nobody was ever let in there: a name that is mistyped must not hold the object.
+            Err(condition) if condition.reason == Reason::RegionUnknown && !was_there(subject) => {
+                return [Removal::Gone, Removal::Gone];
+            }
             Err(condition) => return [Removal::Blocked(condition), Removal::Gone],
         };
         let channel = Box::pin(self.delete::<ResolvedChannel>(&region, subject, neighbours)).await;
@@ -453,6 +457,16 @@ impl Aws {
             (names::TAG_NAMESPACE.to_owned(), subject.namespace.to_owned()),
         ])
     }
+}
+
+/// Has AWS told of channel or stream, or did the operator make or take one? An ARN that is declared is known without AWS.
+fn was_there(subject: Subject<'_>) -> bool {
+    fn of<R: Resource>(subject: Subject<'_>) -> bool {
+        let declared = R::declared(subject.spec).arn.is_some();
+        let known = subject.status.and_then(R::known);
+        known.is_some_and(|known| known.is_created() || known.was_seen() && !declared)
+    }
+    of::<ResolvedChannel>(subject) || of::<ResolvedStream>(subject)
 }
 
 fn being_created<R: Resource>() -> ConditionUpdate {

@@ -390,3 +390,46 @@ async fn a_look_at_aws_that_is_due_and_not_had_does_not_make_haste() {
         assert!(waits[0] > SOONEST && waits[5] > Duration::from_secs(10), "{waits:?}");
     }
 }
+
+/// `door`, which is being deleted.
+fn deleted(policy: &str) -> Value {
+    let mut object = ingest(json!({}), &streaming());
+    object["spec"]["deletionPolicy"] = json!(policy);
+    object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    object["metadata"]["finalizers"] = json!([names::FINALIZER]);
+    object
+}
+
+const OBJECT: &str = "PATCH /apis/kvs-ingest.dev/v1alpha1/namespaces/cameras/kvsingests/door";
+
+#[tokio::test]
+async fn a_deletion_that_the_api_server_refuses_says_so() {
+    let words = "admission webhook \"x.example\" denied the request: not now";
+    for (policy, request, remedy) in [("Delete", DELETE, true), ("Retain", OBJECT, false)] {
+        let server = server(true, vec![refused(403, words), (200, json!({}))]);
+        let next = reconciled(&server, deleted(policy), Some(deployment("u-1"))).await;
+        assert_eq!(asked(&server), [request, STATUS]);
+        let status = written(&server, 1);
+        let ready = find(&status, condition::READY).unwrap();
+        assert_eq!((&*ready.status, &*ready.reason), ("False", "DeletionBlocked"));
+        assert!(ready.message.contains(words), "{}", ready.message);
+        assert_eq!(ready.message.contains("spec.deletionPolicy: Retain"), remedy, "{}", ready.message);
+        assert_eq!(reason(&status, condition::STALLED), "DeletionBlocked");
+        assert_ne!(next, Action::await_change(), "it is tried again");
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_that_fails_for_a_while_says_so_in_the_end() {
+    let away = || refused(503, "the server is currently unable to handle the request");
+    let server = server(true, vec![away(), away(), (200, json!({}))]);
+    let (context, object) = operator(&server, deleted("Delete"), Some(deployment("u-1")));
+    reconcile(&object, &context).await.unwrap_err();
+    assert_eq!(asked(&server), [DELETE]);
+    for _ in 0..LASTS {
+        context.backoff.next("u-1", Some(1), 0.5);
+    }
+    reconcile(&object, &context).await.unwrap_err();
+    assert_eq!(asked(&server), [DELETE, DELETE, STATUS]);
+    assert_eq!(reason(&written(&server, 2), condition::READY), "Deleting");
+}

@@ -328,3 +328,17 @@ async fn an_object_that_cannot_be_read_keeps_what_is_known_and_can_be_deleted() 
     world.rest(QUIET).await;
     assert_eq!((world.api_server.ingests().len(), world.cloud.all().len()), (0, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_region_that_does_not_exist_does_not_hold_an_object() {
+    let mut world = World::new(0);
+    let mut mistyped = spec("c", "s", "Delete");
+    mistyped["region"] = json!("eu-central-7");
+    world.api_server.create("door", &mistyped);
+    world.pass(Duration::from_secs(10)).await;
+    let door = world.api_server.ingest("door").unwrap();
+    assert_eq!(says(&door, "Ready"), "False RegionUnknown", "{:#}", door["status"]);
+    world.api_server.delete("door");
+    world.rest(QUIET).await;
+    assert_eq!(world.api_server.ingests().len(), 0);
+}
