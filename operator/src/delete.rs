@@ -49,11 +49,16 @@ pub(crate) async fn delete(
     tick: Tick,
     now: &Time,
 ) -> Result<Option<Duration>, ApplyError> {
+    let paused = is_paused(&object.ingest.metadata);
+    if !paused && !object.has_agent() {
+        // Whatever else it waits for: it writes nothing any more. Two that are deleted must not wait for each other, either.
+        object.release_claims();
+    }
     if !object.has_finalizer() {
         return Ok(None);
     }
     let generation = object.ingest.metadata.generation;
-    if is_paused(object.ingest) {
+    if paused {
         let paused = Observed { paused: true, ..Observed::unobserved(generation) };
         publish(object, report(object.before.as_ref(), paused, now), now).await?;
         return Ok(None);
@@ -111,9 +116,7 @@ async fn in_the_way(
 async fn end_agent(object: &Object<'_>, now: &Time) -> Result<Option<Waits>, ApplyError> {
     let deployment = object.deployment.as_deref();
     let Some(deployment) = deployment.filter(|found| found.is_of(&object.uid)) else {
-        // What this process has applied, and the cache does not show yet, is there.
-        let applied = deployment.is_none() && object.state.lock().applied.is_some();
-        return Ok(applied.then(|| Waits { why: ends(), again_in: Some(CACHE_LAG) }));
+        return Ok(object.has_agent().then(|| Waits { why: ends(), again_in: Some(CACHE_LAG) }));
     };
     if deployment.metadata.deletion_timestamp.is_none() {
         object.context.applier.delete_deployment(deployment).await?;

@@ -88,9 +88,9 @@ impl Owners {
         self.claims.lock().remove(uid)
     }
 
-    /// The oldest other object that uses it, in whatever way.
-    pub fn other_user(&self, arn: &str, uid: &str) -> Option<Claim> {
-        self.claims.lock().all(arn).find(|claim| claim.uid != uid).cloned()
+    /// The other objects that use it, in whatever way, the oldest first.
+    pub fn other_users(&self, arn: &str, uid: &str) -> Vec<Claim> {
+        self.claims.lock().all(arn).filter(|claim| claim.uid != uid).cloned().collect()
     }
 
     /// Forgets all claims for these.
@@ -189,10 +189,10 @@ mod tests {
         owners.claim("s", old.clone(), Use::Writes);
         assert_eq!(owners.claim("s", young.clone(), Use::Writes), owned(&old, &[]));
         assert_eq!(owners.claim("s", old.clone(), Use::Keeps), owned(&young, &[&young]), "the heir is told");
-        assert_eq!(owners.other_user("s", "b"), Some(old.clone()));
+        assert_eq!(owners.other_users("s", "b"), std::slice::from_ref(&old));
         assert_eq!(owners.claim("s", old.clone(), Use::Writes), owned(&old, &[&young]));
         owners.release("b");
-        assert_eq!(owners.other_user("s", "a"), None);
+        assert_eq!(owners.other_users("s", "a"), []);
         assert_eq!(owners.claim("s", old, Use::Keeps).owner, None);
     }
 

@@ -13,7 +13,7 @@ use crate::neighbours::NeighboursOf;
 use crate::object::{Object, Tick};
 use crate::owners::{Claim, Use};
 use crate::reason::Reason;
-use crate::validate::Valid;
+use crate::validate::{Valid, is_paused};
 use crate::workload::DeploymentLite;
 
 #[derive(Debug)]
@@ -190,6 +190,11 @@ pub(crate) fn claims_of(
 ) -> (Option<String>, Option<(String, Use)>) {
     let Some(status) = &ingest.status else { return (None, None) };
     let uid = ingest.metadata.uid.as_deref().unwrap_or_default();
+    // As `delete` lets go of them.
+    let ends = ingest.metadata.deletion_timestamp.is_some() && !is_paused(&ingest.metadata);
+    if ends && !deployment.is_some_and(|deployment| deployment.is_of(uid)) {
+        return (None, None);
+    }
     let agent = deployment.filter(|deployment| deployment.belongs_to(uid));
     let channel = channel_of(Some(status)).and_then(|channel| channel.resource.arn);
     // Who lost the stream to an older object may inherit it.
@@ -311,11 +316,15 @@ mod tests {
             serde_json::from_value(serde_json::json!({"metadata": {"ownerReferences": [
             {"apiVersion": "x", "kind": "KvsIngest", "name": "door", "uid": "u", "controller": true}]}}))
             .unwrap();
-        assert_eq!(
-            claims_of(&denied, Some(&agent)).1,
-            Some(("arn:s".into(), Use::Writes)),
-            "its agent writes"
-        );
+        let written = Some(("arn:s".into(), Use::Writes));
+        assert_eq!(claims_of(&denied, Some(&agent)).1, written, "its agent writes");
+        // What is being deleted has it as long as its agent is there, or as it is paused.
+        let mut ends = stream("", found());
+        ends.metadata.deletion_timestamp = Some(Time("2026-01-01T00:00:00Z".parse().unwrap()));
+        assert_eq!(claims(&ends), None);
+        assert_eq!(claims_of(&ends, Some(&agent)).1, written);
+        ends.metadata.annotations = Some([("kvs-ingest.dev/paused".into(), "true".into())].into());
+        assert_eq!(claims(&ends), written);
     }
 
     #[test]

@@ -53,8 +53,17 @@ pub(crate) trait Neighbours: Send + Sync {
     /// Why that cannot be told.
     async fn lives(&self, namespace: &str, name: &str, uid: &str) -> Result<bool, String>;
 
-    /// Another object that uses the channel or stream of this ARN, as `NAMESPACE/NAME`.
-    fn uses(&self, arn: &str) -> Option<String>;
+    /// Another object that uses the channel or stream of this ARN: one that stays, if there is one.
+    fn uses(&self, arn: &str) -> Option<User>;
+}
+
+/// Who uses a channel or stream beside its owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct User {
+    /// `NAMESPACE/NAME`
+    pub(crate) name: String,
+    /// It is being deleted, and leaves it soon.
+    pub(crate) ends: bool,
 }
 
 /// What became of a channel or stream when its object was deleted.
@@ -432,8 +441,15 @@ impl Aws {
         if !Owner::of(Some(&tags), &self.cluster, subject).is_this() {
             return Ok(Removal::Gone);
         }
-        if let Some(other) = neighbours.uses(&R::arn(&info)) {
-            return Ok(Removal::Kept(other));
+        match neighbours.uses(&R::arn(&info)) {
+            None => {}
+            Some(User { name, ends: false }) => return Ok(Removal::Kept(name)),
+            // It does not delete what is not its own: who owns it stays until then.
+            Some(User { name, ends: true }) => {
+                let message =
+                    format!("the {} is deleted once {name}, which is being deleted, has ended", R::KIND);
+                return Ok(Removal::Going(message));
+            }
         }
         match region.change(R::DELETE, R::delete(control, &info)).await {
             Ok(()) => {}

@@ -199,7 +199,8 @@ async fn reconcile_unreadable(
     // Who it is does for that.
     let ingest = KvsIngest { metadata: cached.meta().clone(), spec: KvsIngestSpec::default(), status: None };
     let object = Object::new(context, caches, cached, &ingest, tick(context).now);
-    let stopped = if cached.is_suspended() && !is_paused(&ingest) { stop(&object).await } else { Ok(()) };
+    let stopped =
+        if cached.is_suspended() && !is_paused(&ingest.metadata) { stop(&object).await } else { Ok(()) };
     object.state.lock().ready = Some((why.status.as_str(), why.reason.label()));
     let before = cached.raw_status().unwrap_or_default();
     let after = report_unreadable(before.as_ref(), &why, cached.meta().generation, &wall_clock());

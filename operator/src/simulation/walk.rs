@@ -342,3 +342,61 @@ async fn a_region_that_does_not_exist_does_not_hold_an_object() {
     world.rest(QUIET).await;
     assert_eq!(world.api_server.ingests().len(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_two_share_goes_with_the_last_of_them() {
+    for (policy, kill) in [("Delete", false), ("Delete", true), ("Retain", false), ("Retain", true)] {
+        let mut world = World::new(0);
+        world.api_server.create("old", &spec("c", "s", "Delete"));
+        world.rest(QUIET).await;
+        world.api_server.create("young", &spec("c", "t", policy));
+        world.rest(QUIET).await;
+        if policy == "Retain" {
+            // As with `--cascade=foreground`: it is there until its Deployment has gone.
+            let hold = |young: &mut Value| young["metadata"]["finalizers"] = json!(["foregroundDeletion"]);
+            world.api_server.edit("young", hold);
+        }
+        if kill {
+            world.kill();
+        }
+        world.api_server.delete("old");
+        world.api_server.delete("young");
+        world.pass(Duration::from_secs(10)).await;
+        if policy == "Retain" {
+            let old = world.api_server.ingest("old").expect("young has an agent on the channel");
+            assert!(old["status"].to_string().contains("once cameras/young"), "{:#}", old["status"]);
+            world.api_server.edit("young", |young| young["metadata"]["finalizers"] = json!([]));
+            world.api_server.delete("young");
+        }
+        world.rest(QUIET).await;
+        assert_eq!(world.api_server.ingests().len(), 0);
+        let left: Vec<_> = world.cloud.all().into_iter().map(|(_, name, _)| name).collect();
+        assert_eq!(left, if policy == "Retain" { vec!["t"] } else { vec![] }, "{kill}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_waits_for_aws_does_not_keep_the_stream() {
+    let mut world = World::new(0);
+    world.api_server.create("old", &spec("c", "s", "Delete"));
+    world.rest(QUIET).await;
+    world.api_server.create("young", &spec("d", "s", "Retain"));
+    world.rest(QUIET).await;
+    let young = world.api_server.ingest("young").unwrap();
+    assert_eq!(says(&young, "StreamResolved"), "False StreamInUse");
+    // Somebody else's finalizer, too.
+    world.api_server.edit("old", |old| {
+        let finalizers = &mut old["metadata"]["finalizers"];
+        finalizers.as_array_mut().unwrap().push(json!("example.com/theirs"));
+    });
+    for restart in [false, true] {
+        if restart {
+            world.kill();
+        }
+        world.api_server.delete("old");
+        world.rest(Duration::from_secs(360)).await;
+        assert!(world.api_server.ingest("old").is_some());
+        let young = world.api_server.ingest("young").unwrap();
+        assert_eq!(says(&young, "Ready"), "True AgentAvailable", "{:#}", young["status"]);
+    }
+}
