@@ -28,7 +28,7 @@ use crate::publish::{publish, publish_resources};
 use crate::reason::Reason;
 use crate::refusal::refusal;
 use crate::report::{AgentView, Observed, report};
-use crate::resolve::resolve;
+use crate::resolve::{hold_what_was_made, resolve};
 use crate::rollout::{Contest, roll_out, stop};
 use crate::tenancy::Verdict;
 use crate::validate::{Refusal, Valid, is_paused, validate};
@@ -139,15 +139,16 @@ async fn reconcile_cached(
     match permit(&object) {
         Verdict::Permitted => {}
         Verdict::Refused(message) => {
-            let failure = withdraw(&object).await.err().map(Into::into);
-            let workload =
-                ConditionUpdate::stalled(Reason::NotPermitted, "no agent runs for what is not permitted");
+            let (workload, failure) = withdraw(&object).await;
+            let paused = is_paused(&ingest.metadata);
+            let held = if paused { Ok(()) } else { hold_what_was_made(&object).await };
             let observed = Observed {
                 not_permitted: Some(message),
                 workload: Some(workload),
                 agent: AgentView::Absent,
                 ..unobserved
             };
+            let failure = failure.or(held.err()).map(Into::into);
             let converged = Converged { failure, ..observed.into() };
             return finish(&object, converged).await;
         }
@@ -163,7 +164,10 @@ async fn reconcile_cached(
         Ok(valid) => Box::pin(converge(&object, &valid, unobserved)).await,
         Err(Refusal::Paused) => Observed { paused: true, ..unobserved }.into(),
         Err(Refusal::Invalid(message)) => {
-            Observed { invalid: Some(message), workload: suspension(&object), ..unobserved }.into()
+            let held = hold_what_was_made(&object).await;
+            let workload = suspension(&object);
+            let observed = Observed { invalid: Some(message), workload, ..unobserved };
+            Converged { failure: held.err().map(Into::into), ..observed.into() }
         }
     };
     converged.failure = converged.failure.or(stopped.err().map(Into::into));

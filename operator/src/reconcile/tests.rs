@@ -433,3 +433,69 @@ async fn a_deletion_that_fails_for_a_while_says_so_in_the_end() {
     assert_eq!(asked(&server), [DELETE, DELETE, STATUS]);
     assert_eq!(reason(&written(&server, 2), condition::READY), "Deleting");
 }
+
+/// An operator that permits names of the namespace alone, and the object is not named so.
+fn forbidding(server: &ScriptedServer, object: Value, deployment: Option<Value>) -> (Context, CachedIngest) {
+    let (mut context, object) = operator(server, object, deployment);
+    context.settings.tenancy.names = vec!["theirs-*".parse().unwrap()];
+    (context, object)
+}
+
+#[tokio::test]
+async fn what_is_not_permitted_keeps_its_stream_until_its_agent_is_gone() {
+    let claimed = |context: &Context| context.owners.other_users("arn:s", "another").len();
+    // Its agent is ended first.
+    let answers = vec![(200, deployment("u-1")), (200, json!({}))];
+    let server = crate::scripted::server(true, answers);
+    let (context, object) = forbidding(&server, ingest(json!({}), &streaming()), Some(deployment("u-1")));
+    reconcile(&object, &context).await.unwrap();
+    assert_eq!(asked(&server), [DELETE, STATUS]);
+    let agent = |status: &KvsIngestStatus| find(status, condition::AGENT_AVAILABLE).unwrap().message.clone();
+    assert!(agent(&written(&server, 1)).ends_with("ends"), "{}", agent(&written(&server, 1)));
+    assert_eq!(claimed(&context), 1, "it still writes");
+    // That is refused, and told in the end.
+    let words = "admission webhook \"x.example\" denied the request: not now";
+    let server = crate::scripted::server(true, vec![refused(403, words), (200, json!({}))]);
+    let (context, object) = forbidding(&server, ingest(json!({}), &streaming()), Some(deployment("u-1")));
+    for _ in 0..LASTS {
+        context.backoff.next("u-1", Some(1), 0.5);
+    }
+    reconcile(&object, &context).await.unwrap_err();
+    assert_eq!(asked(&server), [DELETE, STATUS]);
+    assert!(agent(&written(&server, 1)).contains(words), "{}", agent(&written(&server, 1)));
+    assert_eq!(claimed(&context), 1, "it still writes");
+    // And when it is gone.
+    let server = crate::scripted::server(true, vec![(200, json!({}))]);
+    let (context, object) = forbidding(&server, ingest(json!({}), &streaming()), None);
+    assert_eq!(claimed(&context), 1);
+    reconcile(&object, &context).await.unwrap();
+    assert_eq!(asked(&server), [STATUS]);
+    assert!(agent(&written(&server, 0)).starts_with("no agent runs"));
+    assert_eq!(claimed(&context), 0);
+}
+
+/// It was made while the policy was `Retain`, and is to be deleted with the object now.
+#[tokio::test]
+async fn what_was_made_holds_an_object_that_is_not_resolved() {
+    for (annotations, permitted, expected) in [
+        (json!({}), true, vec![OBJECT, STATUS]),
+        (json!({}), false, vec![OBJECT, STATUS]),
+        (json!({"kvs-ingest.dev/paused": "true"}), false, vec![STATUS]),
+    ] {
+        let mut status = resolved(None);
+        status.stream.as_mut().unwrap().created = true;
+        let mut object = ingest(annotations, &status);
+        object["spec"]["deletionPolicy"] = json!("Delete");
+        if permitted {
+            object["spec"]["channel"] = json!({});
+        }
+        let server = server(true, vec![(200, json!({})); expected.len()]);
+        let (context, object) =
+            if permitted { operator(&server, object, None) } else { forbidding(&server, object, None) };
+        reconcile(&object, &context).await.unwrap();
+        assert_eq!(asked(&server), expected, "{permitted}");
+        if expected.len() == 2 {
+            assert_eq!(server.requests()[0].2["metadata"]["finalizers"], json!([names::FINALIZER]));
+        }
+    }
+}
