@@ -14,6 +14,7 @@ use crate::conditions::{ConditionUpdate, Next};
 use crate::deletion_report::report_deletion;
 use crate::neighbours::NeighboursOf;
 use crate::object::{Object, Tick};
+use crate::pace::jittered;
 use crate::publish::publish;
 use crate::reason::Reason;
 use crate::report::{Observed, report};
@@ -32,6 +33,10 @@ const DELETING: Duration = Duration::from_secs(2);
 const UNKNOWN: Duration = Duration::from_secs(5);
 /// An error that is over before so many attempts failed is nobody's business.
 const LASTS: u32 = 3;
+/// Trouble with AWS that is not over by so many attempts, about half a minute, is in the way.
+const STAYS: u32 = 5;
+/// Until somebody who left room for others comes back.
+const PUT_OFF: Duration = Duration::from_secs(1);
 /// What helps, whatever is in the way.
 const OR_RETAIN: &str = "; or set spec.deletionPolicy: Retain, to let the object go and keep the rest";
 
@@ -80,6 +85,10 @@ pub(crate) async fn delete(
         },
     };
     let Waits { why, again_in } = waits;
+    if why.reason == Reason::AwsBusy {
+        // Others ask AWS just now: it has nothing to say yet.
+        return Ok(again_in);
+    }
     if why.next == Next::Person {
         object.context.metrics.stalled();
     }
@@ -154,6 +163,8 @@ async fn delete_own(object: &Object<'_>, tick: Tick) -> Option<Waits> {
     let removals = aws.delete_own(object.subject(), &NeighboursOf(object)).await;
     let unseen = removals.contains(&Removal::Unseen);
     let since = if unseen { Some(object.state.lock().unseen_since(tick.now)) } else { None };
+    // What AWS throttles, many at once, passes; nobody is to be frightened before.
+    let stays = object.context.backoff.failures(&object.uid) >= STAYS;
     let mut waits = None;
     for removal in removals {
         let this = match removal {
@@ -176,6 +187,12 @@ async fn delete_own(object: &Object<'_>, tick: Tick) -> Option<Waits> {
             }
             Removal::Going(message) => {
                 Waits { why: ConditionUpdate::waiting(Reason::Deleting, message), again_in: Some(DELETING) }
+            }
+            Removal::Blocked(why) if why.reason == Reason::AwsBusy => {
+                Waits { why, again_in: Some(jittered(PUT_OFF, tick.random)) }
+            }
+            Removal::Blocked(ConditionUpdate { message, next: Next::Waiting, .. }) if !stays => {
+                Waits { why: ConditionUpdate::waiting(Reason::Deleting, message), again_in: None }
             }
             Removal::Blocked(ConditionUpdate { message, next, .. }) => Waits {
                 why: ConditionUpdate {

@@ -191,11 +191,23 @@ fn claim_stream(object: &Object<'_>, stream: &Resolution<ResolvedStream>) -> Opt
     ))
 }
 
+/// A suspended object lets others write its stream when its agent has ended, also while nothing else of it can be looked at.
+pub(crate) fn keep_stream(object: &Object<'_>) {
+    let agent = object.deployment.as_deref().filter(|deployment| deployment.belongs_to(&object.uid));
+    if !writes(agent) {
+        for heir in object.context.owners.keep(&object.uid) {
+            object.context.wake_up(&heir);
+        }
+    }
+}
+
 /// An agent that ends still writes.
+fn writes(agent: Option<&DeploymentLite>) -> bool {
+    agent.is_some_and(|agent| agent.status.as_ref().is_some_and(|status| status.replicas.unwrap_or(0) > 0))
+}
+
 fn usage(ingest: &KvsIngest, agent: Option<&DeploymentLite>) -> Use {
-    let ends = agent
-        .is_some_and(|agent| agent.status.as_ref().is_some_and(|status| status.replicas.unwrap_or(0) > 0));
-    if ingest.spec.suspend && !ends { Use::Keeps } else { Use::Writes }
+    if ingest.spec.suspend && !writes(agent) { Use::Keeps } else { Use::Writes }
 }
 
 /// What an object claimed when it was last looked at, by its status: its channel, and its stream with what for.

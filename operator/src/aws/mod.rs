@@ -21,7 +21,7 @@ use self::region::{Quota, Region};
 pub use self::regions::Regions;
 use self::resource::Resource;
 pub use self::resource::Subject;
-use crate::conditions::ConditionUpdate;
+use crate::conditions::{ConditionStatus, ConditionUpdate};
 use crate::names;
 use crate::reason::Reason;
 
@@ -261,7 +261,7 @@ impl Aws {
         region: &Region,
         resource: &mut R,
         mut info: R::Info,
-        tags: Option<Tags>,
+        mut tags: Option<Tags>,
         subject: Subject<'_>,
         neighbours: &dyn Neighbours,
     ) -> Result<ConditionUpdate, ConditionUpdate> {
@@ -276,6 +276,7 @@ impl Aws {
             refused = self.adopt::<R>(region, &info, &owner, subject, neighbours).await?;
             if refused.is_none() {
                 owner = Owner::This { adopted: true };
+                tags.get_or_insert_default().extend(self.tags(subject));
                 resource.set_created(true);
                 // Its tags are part of its version.
                 let described = region
@@ -289,6 +290,19 @@ impl Aws {
         if !R::is_active(&info) {
             return Err(being_created::<R>());
         }
+        let mut notes = Vec::new();
+        let incomplete = tags.as_ref().is_some_and(|tags| !tags.contains_key(names::TAG_NAMESPACE));
+        if owner.is_this() && incomplete {
+            match self.tag_namespace::<R>(region, &info, subject).await? {
+                None => {
+                    let described = region
+                        .call(Quota::Describe, R::DESCRIBE, R::describe(&*region.control, &R::id(&info)))
+                        .await;
+                    info = described.map_err(|error| R::failed(&error, subject, true))?;
+                }
+                refused => notes.extend(refused),
+            }
+        }
         let arn = R::arn(&info);
         let mut message = match &owner {
             Owner::This { adopted: false } => format!("the operator created {arn}"),
@@ -296,7 +310,6 @@ impl Aws {
             _ => arn.clone(),
         };
         let field = R::FIELD;
-        let mut notes = Vec::new();
         match &owner {
             Owner::OtherCluster { cluster, ingest, same_uid: false } if R::ONE_WRITER => {
                 let message = format!(
@@ -328,6 +341,25 @@ impl Aws {
             _ => Reason::Found,
         };
         Ok(ConditionUpdate::met(reason, message))
+    }
+
+    /// What an earlier release made is told from what others have by its namespace, too, to which IAM may hold its agent: to
+    /// why not, if AWS refuses that. The agent has done without so far.
+    async fn tag_namespace<R: Resource>(
+        &self,
+        region: &Region,
+        info: &R::Info,
+        subject: Subject<'_>,
+    ) -> Result<Option<String>, ConditionUpdate> {
+        let tags = Tags::from([(names::TAG_NAMESPACE.to_owned(), subject.namespace.to_owned())]);
+        let Err(error) = region.change(R::TAG, R::tag(&*region.control, info, &tags)).await else {
+            return Ok(None);
+        };
+        let failed = R::failed(&error, subject, true);
+        if failed.status == ConditionStatus::Unknown {
+            return Err(failed);
+        }
+        Ok(Some(format!("its tag {} cannot be written: {}", names::TAG_NAMESPACE, error.message)))
     }
 
     /// Tags it as this object's, unless it is somebody's who lives, or may: then to why not.
@@ -422,6 +454,12 @@ impl Aws {
         let control = &*region.control;
         let describe = || region.call(Quota::Describe, R::DESCRIBE, R::describe(control, &id));
         let failed = |error: kvs::Error| R::failed(&error, subject, true);
+        // Neither made nor taken, as far as anybody knows, and not to be looked at: another account's, say, which its agent
+        // alone can see. What it asked to adopt there it never had.
+        let not_its_own = |error: &kvs::Error| {
+            error.class == ErrorClass::AccessDenied
+                && (!may_be_own || !created && R::failed(error, subject, true).is_met())
+        };
         let going = |words: &str| Removal::Going(format!("the {} is being deleted{words}", R::KIND));
         let info = match describe().await {
             Ok(info) => info,
@@ -430,12 +468,11 @@ impl Aws {
                 let seen = known.is_some_and(R::was_seen);
                 return Ok(if declared.create_if_missing && !seen { Removal::Unseen } else { Removal::Gone });
             }
-            // Neither made nor taken, as far as anybody knows, and not to be looked at.
-            Err(error) if error.class == ErrorClass::AccessDenied && !may_be_own => return Ok(Removal::Gone),
+            Err(error) if not_its_own(&error) => return Ok(Removal::Gone),
             Err(error) => return Err(failed(error)),
         };
         let tags = match region.call(Quota::Change, R::LIST_TAGS, R::tags(control, &info)).await {
-            Err(error) if error.class == ErrorClass::AccessDenied && !may_be_own => return Ok(Removal::Gone),
+            Err(error) if not_its_own(&error) => return Ok(Removal::Gone),
             tags => tags.map_err(failed)?,
         };
         if !Owner::of(Some(&tags), &self.cluster, subject).is_this() {

@@ -28,7 +28,7 @@ use crate::publish::{publish, publish_resources};
 use crate::reason::Reason;
 use crate::refusal::refusal;
 use crate::report::{AgentView, Observed, report};
-use crate::resolve::{hold_what_was_made, resolve};
+use crate::resolve::{hold_what_was_made, keep_stream, resolve};
 use crate::rollout::{Contest, roll_out, stop};
 use crate::tenancy::Verdict;
 use crate::validate::{Refusal, Valid, is_paused, validate};
@@ -165,6 +165,9 @@ async fn reconcile_cached(
         Err(Refusal::Paused) => Observed { paused: true, ..unobserved }.into(),
         Err(Refusal::Invalid(message)) => {
             let held = hold_what_was_made(&object).await;
+            if ingest.spec.suspend {
+                keep_stream(&object);
+            }
             let workload = suspension(&object);
             let observed = Observed { invalid: Some(message), workload, ..unobserved };
             Converged { failure: held.err().map(Into::into), ..observed.into() }
@@ -203,8 +206,11 @@ async fn reconcile_unreadable(
     // Who it is does for that.
     let ingest = KvsIngest { metadata: cached.meta().clone(), spec: KvsIngestSpec::default(), status: None };
     let object = Object::new(context, caches, cached, &ingest, tick(context).now);
-    let stopped =
-        if cached.is_suspended() && !is_paused(&ingest.metadata) { stop(&object).await } else { Ok(()) };
+    let mut stopped = Ok(());
+    if cached.is_suspended() && !is_paused(&ingest.metadata) {
+        stopped = stop(&object).await;
+        keep_stream(&object);
+    }
     object.state.lock().ready = Some((why.status.as_str(), why.reason.label()));
     let before = cached.raw_status().unwrap_or_default();
     let after = report_unreadable(before.as_ref(), &why, cached.meta().generation, &wall_clock());

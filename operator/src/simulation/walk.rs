@@ -400,3 +400,52 @@ async fn a_deletion_that_waits_for_aws_does_not_keep_the_stream() {
         assert_eq!(says(&young, "Ready"), "True AgentAvailable", "{:#}", young["status"]);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_is_suspended_lets_others_write_although_it_is_wrong_otherwise() {
+    for (field, value) in [("channel", json!({})), ("logLevel", json!("whisper"))] {
+        for kill in [false, true] {
+            let mut world = World::new(0);
+            world.api_server.create("old", &spec("c", "s", "Retain"));
+            world.rest(QUIET).await;
+            world.api_server.create("young", &spec("d", "s", "Retain"));
+            world.rest(QUIET).await;
+            world.api_server.edit("old", |old| {
+                old["spec"]["suspend"] = json!(true);
+                old["spec"][field] = value.clone();
+            });
+            if kill {
+                world.kill();
+            }
+            world.rest(Duration::from_secs(360)).await;
+            assert_eq!(says(&world.api_server.ingest("old").unwrap(), "Ready"), "False InvalidSpec");
+            let young = world.api_server.ingest("young").unwrap();
+            assert_eq!(says(&young, "Ready"), "True AgentAvailable", "{field} {kill}: {:#}", young["status"]);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_release_made_gets_the_tag_of_its_namespace() {
+    let mut world = World::new(0);
+    let uid = world.api_server.create("door", &spec("c", "s", "Delete"));
+    for (kind, name) in [(Kind::Channel, "c"), (Kind::Stream, "s")] {
+        world.cloud.found(kind, name, &tags(&uid, "door"));
+    }
+    world.rest(QUIET).await;
+    for (kind, name, thing) in world.cloud.all() {
+        let namespace = thing.tags.get(crate::names::TAG_NAMESPACE).map(String::as_str);
+        assert_eq!(namespace, Some("cameras"), "{kind:?} {name}");
+    }
+    let door = world.api_server.ingest("door").unwrap();
+    assert_eq!(says(&door, "Ready"), "True AgentAvailable", "{:#}", door["status"]);
+    let writes = world.chaos.writes();
+    let tagged = |writes: &[String]| writes.iter().filter(|write| write.starts_with("Tag")).count();
+    assert_eq!(tagged(&writes), 2, "{writes:#?}");
+    // It is looked at again, and nothing is missing.
+    world.api_server.edit("door", |door| {
+        door["metadata"]["annotations"] = json!({"kvs-ingest.dev/reconcile-requested-at": "now"});
+    });
+    world.rest(QUIET).await;
+    assert_eq!(tagged(&world.chaos.writes()), 2);
+}
