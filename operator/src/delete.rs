@@ -185,6 +185,9 @@ async fn delete_own(object: &Object<'_>, tick: Tick) -> Option<Waits> {
                 tracing::info!(by, "another object uses it: it stays");
                 continue;
             }
+            Removal::Used(message) => {
+                Waits { why: ConditionUpdate::waiting(Reason::Deleting, message), again_in: None }
+            }
             Removal::Going(message) => {
                 Waits { why: ConditionUpdate::waiting(Reason::Deleting, message), again_in: Some(DELETING) }
             }

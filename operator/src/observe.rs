@@ -143,8 +143,8 @@ async fn ask(
         problem = if look {
             within("list events", stuck(&context.client, &object.namespace, pod)).await?
         } else {
-            // Its turn comes: until then what was found last still holds.
-            problem.or_else(|| known_problem(object, deployment))
+            // Its turn comes: until then what was found last still holds, but that it has no node.
+            known_problem(object, deployment).filter(|known| known.reason != Reason::Unschedulable)
         };
     }
     object.state.lock().pods = Some(PodFinding { problem: problem.clone().map(Box::new) });

@@ -75,6 +75,8 @@ pub(crate) enum Removal {
     Unseen,
     /// It is this object's own, and stays: this other object uses it.
     Kept(String),
+    /// It is this object's own, and goes when this other object, which is being deleted, uses it no more.
+    Used(String),
     /// AWS is at it.
     Going(String),
     Blocked(ConditionUpdate),
@@ -481,11 +483,11 @@ impl Aws {
         match neighbours.uses(&R::arn(&info)) {
             None => {}
             Some(User { name, ends: false }) => return Ok(Removal::Kept(name)),
-            // It does not delete what is not its own: who owns it stays until then.
+            // That one does not delete what is not its own: who owns it stays until then.
             Some(User { name, ends: true }) => {
                 let message =
                     format!("the {} is deleted once {name}, which is being deleted, has ended", R::KIND);
-                return Ok(Removal::Going(message));
+                return Ok(Removal::Used(message));
             }
         }
         match region.change(R::DELETE, R::delete(control, &info)).await {

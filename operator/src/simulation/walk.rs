@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kvs_aws::ErrorClass;
 use serde_json::{Value, json};
 
 use super::chaos::Fate;
@@ -448,4 +449,51 @@ async fn what_an_earlier_release_made_gets_the_tag_of_its_namespace() {
     });
     world.rest(QUIET).await;
     assert_eq!(tagged(&world.chaos.writes()), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_aws_throttles_is_blocked_only_when_that_lasts() {
+    let mut world = World::new(0);
+    world.api_server.create("door", &spec("c", "s", "Delete"));
+    world.rest(QUIET).await;
+    world.cloud.refuse(Some(ErrorClass::Throttled));
+    world.api_server.delete("door");
+    world.pass(Duration::from_secs(6)).await;
+    let door = world.api_server.ingest("door").unwrap();
+    assert_eq!(says(&door, "Ready"), "False Deleting", "{:#}", door["status"]);
+    let status = door["status"].to_string();
+    assert!(status.contains("throttles") && !status.contains("Retain"), "{status}");
+    world.pass(Duration::from_secs(120)).await;
+    let door = world.api_server.ingest("door").unwrap();
+    assert_eq!(says(&door, "Ready"), "False DeletionBlocked", "{:#}", door["status"]);
+    world.cloud.refuse(None);
+    world.rest(Duration::from_secs(120)).await;
+    assert_eq!((world.api_server.ingests().len(), world.cloud.all().len()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_operator_was_never_let_see_does_not_hold_an_object() {
+    let mut world = World::new(0);
+    for (kind, name) in [(Kind::Channel, "c"), (Kind::Stream, "s")] {
+        world.cloud.found(kind, name, &kvs::Tags::new());
+    }
+    world.cloud.refuse(Some(ErrorClass::AccessDenied));
+    let mut theirs = spec("c", "s", "Delete");
+    for (kind, half, name) in [(Kind::Channel, "channel", "c"), (Kind::Stream, "stream", "s")] {
+        let arn = world.cloud.get(kind, name).unwrap().arn;
+        theirs[half] = json!({"arn": arn, "adopt": true});
+    }
+    // Without a role it is of the operator's own account: a person has to look.
+    for (role, held) in [(json!("arn:aws:iam::123456789012:role/cameras"), false), (Value::Null, true)] {
+        theirs["roleArn"] = role;
+        world.api_server.create("door", &theirs);
+        world.pass(Duration::from_secs(30)).await;
+        let door = world.api_server.ingest("door").unwrap();
+        let said = if held { "False AccessDenied" } else { "True NotVerified" };
+        assert_eq!(says(&door, "StreamResolved"), said, "{:#}", door["status"]);
+        world.api_server.delete("door");
+        world.pass(Duration::from_secs(60)).await;
+        assert_eq!(world.api_server.ingest("door").is_some(), held);
+    }
+    assert_eq!(world.cloud.all().len(), 2);
 }
