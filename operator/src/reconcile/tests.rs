@@ -499,3 +499,35 @@ async fn what_was_made_holds_an_object_that_is_not_resolved() {
         }
     }
 }
+
+/// Why a pod does not start is in the namespace's events, which are listed only so often.
+#[tokio::test(start_paused = true)]
+async fn what_was_found_of_a_pod_holds_until_its_events_may_be_listed_again() {
+    let owner = |kind: &str, uid: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": "x", "uid": uid, "controller": true}]);
+    let pod = json!({"metadata": {"name": "p", "uid": "p-1", "ownerReferences": owner("ReplicaSet", "r-1")},
+        "spec": {"containers": [], "nodeName": "node-1"}, "status": {"phase": "Pending"}});
+    let set = json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+        "metadata": {"name": "x", "uid": "r-1", "ownerReferences": owner("Deployment", "d-1")}});
+    let server = server(true, vec![(200, json!({"metadata": {}, "items": [pod]})), (200, set)]);
+    let observed = Observed {
+        channel: resolved(None).channel,
+        channel_condition: Some(ConditionUpdate::met(Reason::Found, "arn:c")),
+        stream: resolved(None).stream,
+        stream_condition: Some(ConditionUpdate::met(Reason::Found, "arn:s")),
+        workload: Some(ConditionUpdate::stalled(Reason::ContainerConfigError, "no such Secret")),
+        deployment_generation: Some(4),
+        image: Some("agent:1".to_owned()),
+        ..Observed::unobserved(Some(1))
+    };
+    let status = report(None, observed, &wall_clock());
+    let mut starting = deployment("u-1");
+    starting["status"]["availableReplicas"] = json!(0);
+    let (context, object) = operator(&server, ingest(json!({}), &status), Some(starting));
+    *context.event_looks.lock() = crate::pace::Bucket::new(0.001, 0.0, Instant::now());
+    reconcile(&object, &context).await.unwrap();
+    assert_eq!(asked(&server), Vec::<String>::new(), "the status says why");
+    tokio::time::advance(Duration::from_secs(20)).await;
+    reconcile(&object, &context).await.unwrap();
+    let requests = asked(&server);
+    assert_eq!(requests.len(), 2, "its pod and the ReplicaSet of that, and no status: {requests:?}");
+}
