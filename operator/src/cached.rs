@@ -72,7 +72,7 @@ impl CachedIngest {
     }
 
     /// Of an object that cannot be read, what its deletion has to know: policy, region, and the names of channel and
-    /// stream.
+    /// stream; and whether it is suspended.
     ///
     /// # Errors
     /// Which of these cannot be read.
@@ -99,6 +99,7 @@ impl CachedIngest {
         let mut known: KvsIngestSpec =
             serde_json::from_value(known).map_err(|error| format!("spec: {error}"))?;
         known.deletion_policy = policy;
+        known.suspend = spec["suspend"] == true;
         // What it says of channel and stream is a help, not more: AWS's tags decide.
         let status = body.status.and_then(|status| serde_json::from_value(status).ok());
         Ok(KvsIngest { metadata: self.metadata.clone(), spec: known, status })
@@ -193,11 +194,12 @@ mod tests {
         let mut newer = object();
         newer["spec"]["media"] = json!("of another kind");
         newer["spec"]["deletionPolicy"] = json!("Delete");
+        newer["spec"]["suspend"] = json!(true);
         newer["status"]["shards"] = json!(4);
         let cached: CachedIngest = serde_json::from_value(newer.clone()).unwrap();
         cached.read().unwrap_err();
         let read = cached.read_for_deletion().unwrap();
-        assert_eq!(read.spec.deletion_policy, DeletionPolicy::Delete);
+        assert_eq!((read.spec.deletion_policy, read.spec.suspend), (DeletionPolicy::Delete, true));
         assert_eq!(
             (read.spec.region.as_str(), read.spec.stream.name.as_deref()),
             ("eu-central-1", Some("s"))

@@ -14,6 +14,7 @@ use crate::conditions::{ConditionUpdate, Next};
 use crate::deletion_report::report_deletion;
 use crate::neighbours::NeighboursOf;
 use crate::object::{Object, Tick};
+use crate::pace::jittered;
 use crate::publish::publish;
 use crate::reason::Reason;
 use crate::report::{Observed, report};
@@ -30,6 +31,14 @@ const OVERDUE: Duration = Duration::from_secs(60);
 const DELETING: Duration = Duration::from_secs(2);
 /// What was created may be unknown for so long. An operator before this one may have created it and said nothing.
 const UNKNOWN: Duration = Duration::from_secs(5);
+/// An error that is over before so many attempts failed is nobody's business.
+const LASTS: u32 = 3;
+/// Trouble with AWS that is not over by so many attempts, about half a minute, is in the way.
+const STAYS: u32 = 5;
+/// Until somebody who left room for others comes back.
+const PUT_OFF: Duration = Duration::from_secs(1);
+/// What helps, whatever is in the way.
+const OR_RETAIN: &str = "; or set spec.deletionPolicy: Retain, to let the object go and keep the rest";
 
 /// What is in the way of the end.
 struct Waits {
@@ -45,28 +54,41 @@ pub(crate) async fn delete(
     tick: Tick,
     now: &Time,
 ) -> Result<Option<Duration>, ApplyError> {
+    let paused = is_paused(&object.ingest.metadata);
+    if !paused && !object.has_agent() {
+        // Whatever else it waits for: it writes nothing any more. Two that are deleted must not wait for each other, either.
+        object.release_claims();
+    }
     if !object.has_finalizer() {
         return Ok(None);
     }
     let generation = object.ingest.metadata.generation;
-    if is_paused(object.ingest) {
+    if paused {
         let paused = Observed { paused: true, ..Observed::unobserved(generation) };
         publish(object, report(object.before.as_ref(), paused, now), now).await?;
         return Ok(None);
     }
     let waits = match object.ingest.spec.deletion_policy {
         DeletionPolicy::Retain => None,
-        DeletionPolicy::Delete => match end_agent(object, now).await? {
-            Some(waits) => Some(waits),
-            None => delete_own(object, tick).await,
+        DeletionPolicy::Delete => match end_agent(object, now).await {
+            Ok(Some(waits)) => Some(waits),
+            Ok(None) => delete_own(object, tick).await,
+            Err(error) => Some(in_the_way(object, error, "end the agent", OR_RETAIN, now).await?),
         },
     };
-    let Some(Waits { why, again_in }) = waits else {
-        return match object.context.applier.set_finalizer(object.ingest, false).await {
-            Err(error) if error.is_gone() => Ok(None),
-            done => done.map(|()| None),
-        };
+    let waits = match waits {
+        Some(waits) => waits,
+        None => match object.context.applier.set_finalizer(object.ingest, false).await {
+            Ok(()) => return Ok(None),
+            Err(error) if error.is_gone() => return Ok(None),
+            Err(error) => in_the_way(object, error, "take the finalizer away", "", now).await?,
+        },
     };
+    let Waits { why, again_in } = waits;
+    if why.reason == Reason::AwsBusy {
+        // Others ask AWS just now: it has nothing to say yet.
+        return Ok(again_in);
+    }
     if why.next == Next::Person {
         object.context.metrics.stalled();
     }
@@ -75,13 +97,35 @@ pub(crate) async fn delete(
     Ok(Some(again_in.unwrap_or_else(backoff)))
 }
 
+/// What the API server did not do, and refuses to: a person has to see that. Of an error that lasts is told as well.
+async fn in_the_way(
+    object: &Object<'_>,
+    error: ApplyError,
+    what: &str,
+    remedy: &str,
+    now: &Time,
+) -> Result<Waits, ApplyError> {
+    if let Some(words) = error.refusal() {
+        let message = format!("the API server refuses to {what}: {words}{remedy}");
+        return Ok(Waits { why: ConditionUpdate::stalled(Reason::DeletionBlocked, message), again_in: None });
+    }
+    let untold = error.is_gone() || matches!(error, ApplyError::NotLeading(_));
+    if !untold && object.context.backoff.failures(&object.uid) >= LASTS {
+        let why = ConditionUpdate::waiting(Reason::Deleting, format!("to {what} failed: {error}"));
+        let generation = object.ingest.metadata.generation;
+        let status = report_deletion(object.before.as_ref(), &why, generation, now);
+        if let Err(error) = publish(object, status, now).await {
+            tracing::debug!(%error, "the status was not written");
+        }
+    }
+    Err(error)
+}
+
 /// `None`: there is no agent.
 async fn end_agent(object: &Object<'_>, now: &Time) -> Result<Option<Waits>, ApplyError> {
     let deployment = object.deployment.as_deref();
     let Some(deployment) = deployment.filter(|found| found.is_of(&object.uid)) else {
-        // What this process has applied, and the cache does not show yet, is there.
-        let applied = deployment.is_none() && object.state.lock().applied.is_some();
-        return Ok(applied.then(|| Waits { why: ends(), again_in: Some(CACHE_LAG) }));
+        return Ok(object.has_agent().then(|| Waits { why: ends(), again_in: Some(CACHE_LAG) }));
     };
     if deployment.metadata.deletion_timestamp.is_none() {
         object.context.applier.delete_deployment(deployment).await?;
@@ -119,6 +163,8 @@ async fn delete_own(object: &Object<'_>, tick: Tick) -> Option<Waits> {
     let removals = aws.delete_own(object.subject(), &NeighboursOf(object)).await;
     let unseen = removals.contains(&Removal::Unseen);
     let since = if unseen { Some(object.state.lock().unseen_since(tick.now)) } else { None };
+    // What AWS throttles, many at once, passes; nobody is to be frightened before.
+    let stays = object.context.backoff.failures(&object.uid) >= STAYS;
     let mut waits = None;
     for removal in removals {
         let this = match removal {
@@ -139,14 +185,21 @@ async fn delete_own(object: &Object<'_>, tick: Tick) -> Option<Waits> {
                 tracing::info!(by, "another object uses it: it stays");
                 continue;
             }
+            Removal::Used(message) => {
+                Waits { why: ConditionUpdate::waiting(Reason::Deleting, message), again_in: None }
+            }
             Removal::Going(message) => {
                 Waits { why: ConditionUpdate::waiting(Reason::Deleting, message), again_in: Some(DELETING) }
             }
+            Removal::Blocked(why) if why.reason == Reason::AwsBusy => {
+                Waits { why, again_in: Some(jittered(PUT_OFF, tick.random)) }
+            }
+            Removal::Blocked(ConditionUpdate { message, next: Next::Waiting, .. }) if !stays => {
+                Waits { why: ConditionUpdate::waiting(Reason::Deleting, message), again_in: None }
+            }
             Removal::Blocked(ConditionUpdate { message, next, .. }) => Waits {
                 why: ConditionUpdate {
-                    message: format!(
-                        "{message}; or set spec.deletionPolicy: Retain, to let the object go and keep the rest"
-                    ),
+                    message: format!("{message}{OR_RETAIN}"),
                     ..ConditionUpdate::waiting(Reason::DeletionBlocked, "").with_next(next)
                 },
                 again_in: None,

@@ -1,12 +1,16 @@
 //! The other objects of the cluster, as far as they matter to what one has in AWS.
 
 use async_trait::async_trait;
-use kube::Api;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, Resource};
 
 use crate::apply::within;
-use crate::aws::Neighbours;
+use crate::aws::{Neighbours, User};
 use crate::cached::CachedIngest;
+use crate::context::Context;
 use crate::object::Object;
+use crate::owners::Claim;
+use crate::validate::is_paused;
 
 /// Of this object.
 pub(crate) struct NeighboursOf<'a>(pub(crate) &'a Object<'a>);
@@ -33,10 +37,23 @@ impl Neighbours for NeighboursOf<'_> {
         Ok(found.is_some_and(|found| found.metadata.uid.as_deref() == Some(uid)))
     }
 
-    fn uses(&self, arn: &str) -> Option<String> {
+    fn uses(&self, arn: &str) -> Option<User> {
         let Object { context, uid, .. } = self.0;
-        let user =
-            context.owners.other_user(arn, uid).or_else(|| context.channel_users.other_user(arn, uid))?;
-        Some(format!("{}/{}", user.namespace, user.name))
+        let mut users = context.owners.other_users(arn, uid);
+        users.extend(context.channel_users.other_users(arn, uid));
+        let users = users.iter().filter_map(|claim| user(context, claim));
+        // Who stays goes before who ends.
+        users.min_by_key(|user| user.ends)
     }
+}
+
+/// `None`: it is gone, which this operator has not been told yet.
+fn user(context: &Context, claim: &Claim) -> Option<User> {
+    let Claim { namespace, name, uid, .. } = claim;
+    let caches = context.caches(namespace)?;
+    let found = caches.objects.get(&ObjectRef::new(name).within(namespace))?;
+    let meta = found.meta();
+    // One that is paused stays, for nobody knows how long.
+    let ends = meta.deletion_timestamp.is_some() && !is_paused(meta);
+    (meta.uid.as_ref() == Some(uid)).then(|| User { name: format!("{namespace}/{name}"), ends })
 }

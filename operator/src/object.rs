@@ -64,6 +64,24 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// Is there an agent of it, as far as is known?
+    pub(crate) fn has_agent(&self) -> bool {
+        match self.deployment.as_deref() {
+            Some(found) => found.is_of(&self.uid),
+            // What this process has applied, and the cache does not show yet, is there.
+            None => self.state.lock().applied.is_some(),
+        }
+    }
+
+    /// It uses neither channel nor stream any more: others may have them.
+    pub(crate) fn release_claims(&self) {
+        for owners in [&self.context.owners, &self.context.channel_users] {
+            for heir in owners.release(&self.uid) {
+                self.context.wake_up(&heir);
+            }
+        }
+    }
+
     /// Its end waits for ours.
     pub(crate) fn has_finalizer(&self) -> bool {
         self.ingest.finalizers().iter().any(|name| name == names::FINALIZER)

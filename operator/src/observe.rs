@@ -138,10 +138,14 @@ async fn ask(
     let pod = newest_pod(&context.client, &object.namespace, &object.name, uid);
     let pod = within("list pods", pod).await?;
     let mut problem = pod.as_ref().and_then(|pod| pod.problem.clone()).filter(|_| unexplained);
-    if let Some(pod) = pod.as_ref().and_then(|pod| pod.preparing.as_deref()).filter(|_| unexplained)
-        && context.event_looks.lock().take(Instant::now())
-    {
-        problem = within("list events", stuck(&context.client, &object.namespace, pod)).await?;
+    if let Some(pod) = pod.as_ref().and_then(|pod| pod.preparing.as_deref()).filter(|_| unexplained) {
+        let look = context.event_looks.lock().take(Instant::now());
+        problem = if look {
+            within("list events", stuck(&context.client, &object.namespace, pod)).await?
+        } else {
+            // Its turn comes: until then what was found last still holds, but that it has no node.
+            known_problem(object, deployment).filter(|known| known.reason != Reason::Unschedulable)
+        };
     }
     object.state.lock().pods = Some(PodFinding { problem: problem.clone().map(Box::new) });
     let agent = match pod.and_then(|pod| pod.address) {

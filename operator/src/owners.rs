@@ -88,9 +88,24 @@ impl Owners {
         self.claims.lock().remove(uid)
     }
 
-    /// The oldest other object that uses it, in whatever way.
-    pub fn other_user(&self, arn: &str, uid: &str) -> Option<Claim> {
-        self.claims.lock().all(arn).find(|claim| claim.uid != uid).cloned()
+    /// Of an object that has a claim: it writes no more, and what it has is to stay. Who has to be looked at because of that.
+    pub fn keep(&self, uid: &str) -> Vec<Claim> {
+        let mut claims = self.claims.lock();
+        let Some(arn) = claims.arn_of.get(uid).cloned() else { return Vec::new() };
+        let before = claims.owner(&arn).cloned();
+        let list = claims.by_arn.get_mut(&arn).into_iter().flatten();
+        for (_, usage) in list.filter(|(claim, _)| claim.uid == uid) {
+            *usage = Use::Keeps;
+        }
+        if claims.owner(&arn) == before.as_ref() {
+            return Vec::new();
+        }
+        claims.all(&arn).filter(|other| other.uid != uid).cloned().collect()
+    }
+
+    /// The other objects that use it, in whatever way, the oldest first.
+    pub fn other_users(&self, arn: &str, uid: &str) -> Vec<Claim> {
+        self.claims.lock().all(arn).filter(|claim| claim.uid != uid).cloned().collect()
     }
 
     /// Forgets all claims for these.
@@ -189,11 +204,24 @@ mod tests {
         owners.claim("s", old.clone(), Use::Writes);
         assert_eq!(owners.claim("s", young.clone(), Use::Writes), owned(&old, &[]));
         assert_eq!(owners.claim("s", old.clone(), Use::Keeps), owned(&young, &[&young]), "the heir is told");
-        assert_eq!(owners.other_user("s", "b"), Some(old.clone()));
+        assert_eq!(owners.other_users("s", "b"), std::slice::from_ref(&old));
         assert_eq!(owners.claim("s", old.clone(), Use::Writes), owned(&old, &[&young]));
         owners.release("b");
-        assert_eq!(owners.other_user("s", "a"), None);
+        assert_eq!(owners.other_users("s", "a"), []);
         assert_eq!(owners.claim("s", old, Use::Keeps).owner, None);
+    }
+
+    #[test]
+    fn who_is_suspended_lets_others_write_whatever_else_is_wrong_with_it() {
+        let owners = Owners::default();
+        let (old, young) = (claim("1", "a"), claim("2", "b"));
+        assert_eq!(owners.keep("a"), [], "it has no claim");
+        owners.claim("s", old.clone(), Use::Writes);
+        owners.claim("s", young.clone(), Use::Writes);
+        assert_eq!(owners.keep("a"), std::slice::from_ref(&young));
+        assert_eq!(owners.keep("a"), [], "they know");
+        assert_eq!(owners.claim("s", young, Use::Writes).owner.unwrap().uid, "b");
+        assert_eq!(owners.other_users("s", "b"), [old], "it uses it all the same");
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use kvs_ingest_api::KvsIngest;
 
 use crate::apply::ApplyError;
+use crate::conditions::ConditionUpdate;
 use crate::object::Object;
+use crate::reason::Reason;
 use crate::tenancy::{Verdict, forbidden_by_release, is_beyond};
 
 /// What the release and the policies of the cluster say.
@@ -30,17 +32,20 @@ fn is_too_young(object: &Object<'_>, ingest: &KvsIngest, most: u32) -> bool {
 
 /// The agent of an object that is not permitted ends, also one that ran before the policy came: what it may not have it must
 /// not go on having. It stores its last fragment first, as always. Its Deployment goes as a whole, because what is not
-/// permitted stands in it.
-pub(crate) async fn withdraw(object: &Object<'_>) -> Result<(), ApplyError> {
-    let context = object.context;
-    for owners in [&context.owners, &context.channel_users] {
-        for other in owners.release(&object.uid) {
-            context.wake_up(&other);
-        }
-    }
+/// permitted stands in it. Its stream is another's when it is gone, which is an event of the watch.
+pub(crate) async fn withdraw(object: &Object<'_>) -> (ConditionUpdate, Option<ApplyError>) {
+    let stalled = |words: &str| ConditionUpdate::stalled(Reason::NotPermitted, words);
     let deployment = object.deployment.as_deref().filter(|found| found.is_of(&object.uid));
-    match deployment.filter(|found| found.metadata.deletion_timestamp.is_none()) {
-        Some(deployment) => context.applier.delete_deployment(deployment).await,
-        None => Ok(()),
+    if let Some(running) = deployment.filter(|found| found.metadata.deletion_timestamp.is_none()) {
+        if let Err(error) = object.context.applier.delete_deployment(running).await {
+            let words = format!("the agent of what is not permitted cannot be ended: {error}");
+            return (stalled(&words), Some(error));
+        }
+        object.state.lock().applied = None;
     }
+    if object.has_agent() {
+        return (stalled("the agent of what is not permitted ends"), None);
+    }
+    object.release_claims();
+    (stalled("no agent runs for what is not permitted"), None)
 }

@@ -13,7 +13,7 @@ use crate::neighbours::NeighboursOf;
 use crate::object::{Object, Tick};
 use crate::owners::{Claim, Use};
 use crate::reason::Reason;
-use crate::validate::Valid;
+use crate::validate::{Valid, is_paused};
 use crate::workload::DeploymentLite;
 
 #[derive(Debug)]
@@ -70,11 +70,24 @@ impl Resolved {
 pub(crate) fn needs_finalizer(spec: &KvsIngestSpec, before: Option<&KvsIngestStatus>, held: bool) -> bool {
     let KvsIngestSpec { channel, stream, .. } = spec;
     let may_be_made = channel.create_if_missing || channel.adopt || stream.create_if_missing || stream.adopt;
-    let made = before.is_some_and(|status| {
+    spec.deletion_policy == DeletionPolicy::Delete && (held || may_be_made || was_made(before))
+}
+
+fn was_made(before: Option<&KvsIngestStatus>) -> bool {
+    before.is_some_and(|status| {
         status.channel.as_ref().is_some_and(|channel| channel.created)
             || status.stream.as_ref().is_some_and(|stream| stream.created)
-    });
-    spec.deletion_policy == DeletionPolicy::Delete && (held || may_be_made || made)
+    })
+}
+
+/// Nothing is made for an object that is not resolved. What was made before has to be deleted all the same, if it says so
+/// only now.
+pub(crate) async fn hold_what_was_made(object: &Object<'_>) -> Result<(), ApplyError> {
+    let deletes = object.ingest.spec.deletion_policy == DeletionPolicy::Delete;
+    if !deletes || object.has_finalizer() || !was_made(object.before.as_ref()) {
+        return Ok(());
+    }
+    object.context.applier.set_finalizer(object.ingest, true).await
 }
 
 #[instrument(name = "resolve", level = "debug", skip_all)]
@@ -143,9 +156,11 @@ fn or_as_before<T>(now: Resolution<T>, before: Option<Resolution<T>>) -> (Resolu
     }
 }
 
-/// Several agents may be on a channel; who is, keeps it from being deleted with another object.
+/// Several agents may be on a channel; who is, keeps it from being deleted with another object, also when it is not found as
+/// it should be just now.
 fn claim_channel(object: &Object<'_>, channel: &Resolution<ResolvedChannel>) {
-    if let Some(arn) = channel.resource.arn.as_deref().filter(|_| channel.condition.is_met()) {
+    let agent = object.deployment.as_deref().is_some_and(|deployment| deployment.belongs_to(&object.uid));
+    if let Some(arn) = channel.resource.arn.as_deref().filter(|_| channel.condition.is_met() || agent) {
         object.context.channel_users.claim(arn, Claim::of(object.ingest), Use::Keeps);
     }
 }
@@ -176,11 +191,23 @@ fn claim_stream(object: &Object<'_>, stream: &Resolution<ResolvedStream>) -> Opt
     ))
 }
 
+/// A suspended object lets others write its stream when its agent has ended, also while nothing else of it can be looked at.
+pub(crate) fn keep_stream(object: &Object<'_>) {
+    let agent = object.deployment.as_deref().filter(|deployment| deployment.belongs_to(&object.uid));
+    if !writes(agent) {
+        for heir in object.context.owners.keep(&object.uid) {
+            object.context.wake_up(&heir);
+        }
+    }
+}
+
 /// An agent that ends still writes.
+fn writes(agent: Option<&DeploymentLite>) -> bool {
+    agent.is_some_and(|agent| agent.status.as_ref().is_some_and(|status| status.replicas.unwrap_or(0) > 0))
+}
+
 fn usage(ingest: &KvsIngest, agent: Option<&DeploymentLite>) -> Use {
-    let ends = agent
-        .is_some_and(|agent| agent.status.as_ref().is_some_and(|status| status.replicas.unwrap_or(0) > 0));
-    if ingest.spec.suspend && !ends { Use::Keeps } else { Use::Writes }
+    if ingest.spec.suspend && !writes(agent) { Use::Keeps } else { Use::Writes }
 }
 
 /// What an object claimed when it was last looked at, by its status: its channel, and its stream with what for.
@@ -190,8 +217,15 @@ pub(crate) fn claims_of(
 ) -> (Option<String>, Option<(String, Use)>) {
     let Some(status) = &ingest.status else { return (None, None) };
     let uid = ingest.metadata.uid.as_deref().unwrap_or_default();
+    // As `delete` lets go of them.
+    let ends = ingest.metadata.deletion_timestamp.is_some() && !is_paused(&ingest.metadata);
+    if ends && !deployment.is_some_and(|deployment| deployment.is_of(uid)) {
+        return (None, None);
+    }
     let agent = deployment.filter(|deployment| deployment.belongs_to(uid));
-    let channel = channel_of(Some(status)).and_then(|channel| channel.resource.arn);
+    let resolved = channel_of(Some(status)).is_some();
+    let channel = status.channel.as_ref().and_then(|channel| channel.arn.clone());
+    let channel = channel.filter(|_| resolved || agent.is_some());
     // Who lost the stream to an older object may inherit it.
     let found = find(status, condition::STREAM_RESOLVED).is_some_and(|found| {
         ConditionStatus::of(found) == ConditionStatus::True
@@ -311,11 +345,30 @@ mod tests {
             serde_json::from_value(serde_json::json!({"metadata": {"ownerReferences": [
             {"apiVersion": "x", "kind": "KvsIngest", "name": "door", "uid": "u", "controller": true}]}}))
             .unwrap();
-        assert_eq!(
-            claims_of(&denied, Some(&agent)).1,
-            Some(("arn:s".into(), Use::Writes)),
-            "its agent writes"
-        );
+        let written = Some(("arn:s".into(), Use::Writes));
+        assert_eq!(claims_of(&denied, Some(&agent)).1, written, "its agent writes");
+        // What is being deleted has it as long as its agent is there, or as it is paused.
+        let mut ends = stream("", found());
+        ends.metadata.deletion_timestamp = Some(Time("2026-01-01T00:00:00Z".parse().unwrap()));
+        assert_eq!(claims(&ends), None);
+        assert_eq!(claims_of(&ends, Some(&agent)).1, written);
+        ends.metadata.annotations = Some([("kvs-ingest.dev/paused".into(), "true".into())].into());
+        assert_eq!(claims(&ends), written);
+    }
+
+    #[test]
+    fn an_agent_keeps_the_channel_that_it_is_on() {
+        let mut ingest = ingest(serde_json::json!({}));
+        let claims = |ingest: &KvsIngest, agent| claims_of(ingest, agent).0;
+        ingest.status = Some(status(found()));
+        assert_eq!(claims(&ingest, None).as_deref(), Some("arn:c"));
+        ingest.status = Some(status(ConditionUpdate::stalled(Reason::MediaStorageEnabled, "disable it")));
+        assert_eq!(claims(&ingest, None), None);
+        let agent: DeploymentLite =
+            serde_json::from_value(serde_json::json!({"metadata": {"ownerReferences": [
+            {"apiVersion": "x", "kind": "KvsIngest", "name": "door", "uid": "u", "controller": true}]}}))
+            .unwrap();
+        assert_eq!(claims(&ingest, Some(&agent)).as_deref(), Some("arn:c"));
     }
 
     #[test]

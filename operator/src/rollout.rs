@@ -158,9 +158,16 @@ async fn contested(
     cached: &DeploymentLite,
     tick: Tick,
 ) -> Result<Option<Contest>, ApplyError> {
-    let before = object.state.lock().rivalry.take().map(|rivalry| *rivalry);
-    let mut rivalry = Rivalry::undone(before, cached.metadata.generation, tick.now, tick.random);
-    if rivalry.is_fight() && rivalry.rival().is_none() {
+    let (fight, next, unknown) = {
+        let mut state = object.state.lock();
+        let before = state.rivalry.take().map(|rivalry| *rivalry);
+        let rivalry = Rivalry::undone(before, cached.metadata.generation, tick.now, tick.random);
+        let unknown = rivalry.is_fight() && rivalry.rival().is_none();
+        // Before anybody is asked: what was counted is not lost when nobody answers.
+        let rivalry = state.rivalry.insert(Box::new(rivalry));
+        (rivalry.is_fight(), rivalry.next(), unknown)
+    };
+    if unknown {
         let rival = object.context.applier.rival(cached).await?;
         let rival = rival.map_or_else(|| "who does is not told".to_owned(), |rival| rival.to_string());
         tracing::warn!(
@@ -169,11 +176,10 @@ async fn contested(
             rival,
             "the Deployment is fought about"
         );
-        rivalry.set_rival(rival);
+        if let Some(rivalry) = &mut object.state.lock().rivalry {
+            rivalry.set_rival(rival);
+        }
     }
-    let next = rivalry.next();
-    let fight = rivalry.is_fight();
-    object.state.lock().rivalry = Some(Box::new(rivalry));
     let words = contest(object, tick).map(|contest| contest.message).unwrap_or_default();
     Ok(fight.then_some(Contest { message: words, next }))
 }

@@ -1,6 +1,7 @@
 //! Validate: may the operator act on the object, and does its spec keep the rules? Pure.
 
 use kube::ResourceExt;
+use kube::api::ObjectMeta;
 use kvs_ingest_api::{FieldError, KvsIngest, KvsIngestSpec, annotations};
 
 /// An object that can be acted on.
@@ -22,13 +23,14 @@ pub(crate) enum Refusal {
 }
 
 /// The operator leaves it alone, also when it is being deleted.
-pub(crate) fn is_paused(ingest: &KvsIngest) -> bool {
-    ingest.annotations().get(annotations::PAUSED).is_some_and(|value| value == "true")
+pub(crate) fn is_paused(meta: &ObjectMeta) -> bool {
+    let annotation = meta.annotations.as_ref().and_then(|all| all.get(annotations::PAUSED));
+    annotation.is_some_and(|value| value == "true")
 }
 
 /// `has_agent`: it has, or had, an agent.
 pub(crate) fn validate(ingest: &KvsIngest, has_agent: bool) -> Result<Valid<'_>, Refusal> {
-    if is_paused(ingest) {
+    if is_paused(&ingest.metadata) {
         return Err(Refusal::Paused);
     }
     let spec = &ingest.spec;

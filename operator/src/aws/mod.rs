@@ -21,7 +21,7 @@ use self::region::{Quota, Region};
 pub use self::regions::Regions;
 use self::resource::Resource;
 pub use self::resource::Subject;
-use crate::conditions::ConditionUpdate;
+use crate::conditions::{ConditionStatus, ConditionUpdate};
 use crate::names;
 use crate::reason::Reason;
 
@@ -53,8 +53,17 @@ pub(crate) trait Neighbours: Send + Sync {
     /// Why that cannot be told.
     async fn lives(&self, namespace: &str, name: &str, uid: &str) -> Result<bool, String>;
 
-    /// Another object that uses the channel or stream of this ARN, as `NAMESPACE/NAME`.
-    fn uses(&self, arn: &str) -> Option<String>;
+    /// Another object that uses the channel or stream of this ARN: one that stays, if there is one.
+    fn uses(&self, arn: &str) -> Option<User>;
+}
+
+/// Who uses a channel or stream beside its owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct User {
+    /// `NAMESPACE/NAME`
+    pub(crate) name: String,
+    /// It is being deleted, and leaves it soon.
+    pub(crate) ends: bool,
 }
 
 /// What became of a channel or stream when its object was deleted.
@@ -66,6 +75,8 @@ pub(crate) enum Removal {
     Unseen,
     /// It is this object's own, and stays: this other object uses it.
     Kept(String),
+    /// It is this object's own, and goes when this other object, which is being deleted, uses it no more.
+    Used(String),
     /// AWS is at it.
     Going(String),
     Blocked(ConditionUpdate),
@@ -252,7 +263,7 @@ impl Aws {
         region: &Region,
         resource: &mut R,
         mut info: R::Info,
-        tags: Option<Tags>,
+        mut tags: Option<Tags>,
         subject: Subject<'_>,
         neighbours: &dyn Neighbours,
     ) -> Result<ConditionUpdate, ConditionUpdate> {
@@ -267,6 +278,7 @@ impl Aws {
             refused = self.adopt::<R>(region, &info, &owner, subject, neighbours).await?;
             if refused.is_none() {
                 owner = Owner::This { adopted: true };
+                tags.get_or_insert_default().extend(self.tags(subject));
                 resource.set_created(true);
                 // Its tags are part of its version.
                 let described = region
@@ -280,6 +292,19 @@ impl Aws {
         if !R::is_active(&info) {
             return Err(being_created::<R>());
         }
+        let mut notes = Vec::new();
+        let incomplete = tags.as_ref().is_some_and(|tags| !tags.contains_key(names::TAG_NAMESPACE));
+        if owner.is_this() && incomplete {
+            match self.tag_namespace::<R>(region, &info, subject).await? {
+                None => {
+                    let described = region
+                        .call(Quota::Describe, R::DESCRIBE, R::describe(&*region.control, &R::id(&info)))
+                        .await;
+                    info = described.map_err(|error| R::failed(&error, subject, true))?;
+                }
+                refused => notes.extend(refused),
+            }
+        }
         let arn = R::arn(&info);
         let mut message = match &owner {
             Owner::This { adopted: false } => format!("the operator created {arn}"),
@@ -287,7 +312,6 @@ impl Aws {
             _ => arn.clone(),
         };
         let field = R::FIELD;
-        let mut notes = Vec::new();
         match &owner {
             Owner::OtherCluster { cluster, ingest, same_uid: false } if R::ONE_WRITER => {
                 let message = format!(
@@ -319,6 +343,26 @@ impl Aws {
             _ => Reason::Found,
         };
         Ok(ConditionUpdate::met(reason, message))
+    }
+
+    /// What an earlier release made is told from what others have by its namespace, too, to which IAM may hold its agent: to
+    /// why not, if AWS refuses that. The agent has done without so far.
+    async fn tag_namespace<R: Resource>(
+        &self,
+        region: &Region,
+        info: &R::Info,
+        subject: Subject<'_>,
+    ) -> Result<Option<String>, ConditionUpdate> {
+        // All of them: policies of IAM look for the cluster's in the request.
+        let tags = self.tags(subject);
+        let Err(error) = region.change(R::TAG, R::tag(&*region.control, info, &tags)).await else {
+            return Ok(None);
+        };
+        let failed = R::failed(&error, subject, true);
+        if failed.status == ConditionStatus::Unknown {
+            return Err(failed);
+        }
+        Ok(Some(format!("its tag {} cannot be written: {}", names::TAG_NAMESPACE, error.message)))
     }
 
     /// Tags it as this object's, unless it is somebody's who lives, or may: then to why not.
@@ -375,6 +419,10 @@ impl Aws {
     pub(crate) async fn delete_own(&self, subject: Subject<'_>, neighbours: &dyn Neighbours) -> [Removal; 2] {
         let region = match self.regions.enter_any(&subject.spec.region).await {
             Ok(region) => region,
+            // Nobody was ever let in there: a name that is mistyped must not hold the object.
+            Err(condition) if condition.reason == Reason::RegionUnknown && !was_there(subject) => {
+                return [Removal::Gone, Removal::Gone];
+            }
             Err(condition) => return [Removal::Blocked(condition), Removal::Gone],
         };
         let channel = Box::pin(self.delete::<ResolvedChannel>(&region, subject, neighbours)).await;
@@ -409,6 +457,12 @@ impl Aws {
         let control = &*region.control;
         let describe = || region.call(Quota::Describe, R::DESCRIBE, R::describe(control, &id));
         let failed = |error: kvs::Error| R::failed(&error, subject, true);
+        // Neither made nor taken, as far as anybody knows, and not to be looked at: another account's, say, which its agent
+        // alone can see. What it asked to adopt there it never had.
+        let not_its_own = |error: &kvs::Error| {
+            error.class == ErrorClass::AccessDenied
+                && (!may_be_own || !created && R::failed(error, subject, true).is_met())
+        };
         let going = |words: &str| Removal::Going(format!("the {} is being deleted{words}", R::KIND));
         let info = match describe().await {
             Ok(info) => info,
@@ -417,19 +471,25 @@ impl Aws {
                 let seen = known.is_some_and(R::was_seen);
                 return Ok(if declared.create_if_missing && !seen { Removal::Unseen } else { Removal::Gone });
             }
-            // Neither made nor taken, as far as anybody knows, and not to be looked at.
-            Err(error) if error.class == ErrorClass::AccessDenied && !may_be_own => return Ok(Removal::Gone),
+            Err(error) if not_its_own(&error) => return Ok(Removal::Gone),
             Err(error) => return Err(failed(error)),
         };
         let tags = match region.call(Quota::Change, R::LIST_TAGS, R::tags(control, &info)).await {
-            Err(error) if error.class == ErrorClass::AccessDenied && !may_be_own => return Ok(Removal::Gone),
+            Err(error) if not_its_own(&error) => return Ok(Removal::Gone),
             tags => tags.map_err(failed)?,
         };
         if !Owner::of(Some(&tags), &self.cluster, subject).is_this() {
             return Ok(Removal::Gone);
         }
-        if let Some(other) = neighbours.uses(&R::arn(&info)) {
-            return Ok(Removal::Kept(other));
+        match neighbours.uses(&R::arn(&info)) {
+            None => {}
+            Some(User { name, ends: false }) => return Ok(Removal::Kept(name)),
+            // That one does not delete what is not its own: who owns it stays until then.
+            Some(User { name, ends: true }) => {
+                let message =
+                    format!("the {} is deleted once {name}, which is being deleted, has ended", R::KIND);
+                return Ok(Removal::Used(message));
+            }
         }
         match region.change(R::DELETE, R::delete(control, &info)).await {
             Ok(()) => {}
@@ -453,6 +513,16 @@ impl Aws {
             (names::TAG_NAMESPACE.to_owned(), subject.namespace.to_owned()),
         ])
     }
+}
+
+/// Has AWS told of channel or stream, or did the operator make or take one? An ARN that is declared is known without AWS.
+fn was_there(subject: Subject<'_>) -> bool {
+    fn of<R: Resource>(subject: Subject<'_>) -> bool {
+        let declared = R::declared(subject.spec).arn.is_some();
+        let known = subject.status.and_then(R::known);
+        known.is_some_and(|known| known.is_created() || known.was_seen() && !declared)
+    }
+    of::<ResolvedChannel>(subject) || of::<ResolvedStream>(subject)
 }
 
 fn being_created<R: Resource>() -> ConditionUpdate {

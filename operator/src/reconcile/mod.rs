@@ -28,7 +28,7 @@ use crate::publish::{publish, publish_resources};
 use crate::reason::Reason;
 use crate::refusal::refusal;
 use crate::report::{AgentView, Observed, report};
-use crate::resolve::resolve;
+use crate::resolve::{hold_what_was_made, keep_stream, resolve};
 use crate::rollout::{Contest, roll_out, stop};
 use crate::tenancy::Verdict;
 use crate::validate::{Refusal, Valid, is_paused, validate};
@@ -139,15 +139,16 @@ async fn reconcile_cached(
     match permit(&object) {
         Verdict::Permitted => {}
         Verdict::Refused(message) => {
-            let failure = withdraw(&object).await.err().map(Into::into);
-            let workload =
-                ConditionUpdate::stalled(Reason::NotPermitted, "no agent runs for what is not permitted");
+            let (workload, failure) = withdraw(&object).await;
+            let paused = is_paused(&ingest.metadata);
+            let held = if paused { Ok(()) } else { hold_what_was_made(&object).await };
             let observed = Observed {
                 not_permitted: Some(message),
                 workload: Some(workload),
                 agent: AgentView::Absent,
                 ..unobserved
             };
+            let failure = failure.or(held.err()).map(Into::into);
             let converged = Converged { failure, ..observed.into() };
             return finish(&object, converged).await;
         }
@@ -164,7 +165,13 @@ async fn reconcile_cached(
         Ok(valid) => Box::pin(converge(&object, &valid, unobserved)).await,
         Err(Refusal::Paused) => Observed { paused: true, ..unobserved }.into(),
         Err(Refusal::Invalid(message)) => {
-            Observed { invalid: Some(message), workload: suspension(&object), ..unobserved }.into()
+            let held = hold_what_was_made(&object).await;
+            if ingest.spec.suspend {
+                keep_stream(&object);
+            }
+            let workload = suspension(&object);
+            let observed = Observed { invalid: Some(message), workload, ..unobserved };
+            Converged { failure: held.err().map(Into::into), ..observed.into() }
         }
     };
     converged.failure = converged.failure.or(stopped.err().map(Into::into));
@@ -200,7 +207,11 @@ async fn reconcile_unreadable(
     // Who it is does for that.
     let ingest = KvsIngest { metadata: cached.meta().clone(), spec: KvsIngestSpec::default(), status: None };
     let object = Object::new(context, caches, cached, &ingest, tick(context).now);
-    let stopped = if cached.is_suspended() && !is_paused(&ingest) { stop(&object).await } else { Ok(()) };
+    let mut stopped = Ok(());
+    if cached.is_suspended() && !is_paused(&ingest.metadata) {
+        stopped = stop(&object).await;
+        keep_stream(&object);
+    }
     object.state.lock().ready = Some((why.status.as_str(), why.reason.label()));
     let before = cached.raw_status().unwrap_or_default();
     let after = report_unreadable(before.as_ref(), &why, cached.meta().generation, &wall_clock());
@@ -408,6 +419,8 @@ async fn finish(object: &Object<'_>, converged: Converged) -> Result<Option<Dura
         tell(object, observed, &failure).await;
         return Err(failure);
     }
+    // A look that is due stays due as long as there was none, or AWS did not answer: then the backoff alone says when.
+    let looked = observed.channel_condition.is_some() && !unanswered;
     let now = wall_clock();
     publish(object, report(object.before.as_ref(), observed, &now), &now).await?;
     if outlook.needs_a_person {
@@ -424,7 +437,7 @@ async fn finish(object: &Object<'_>, converged: Converged) -> Result<Option<Dura
             None
         }
     };
-    let resync = object.state.lock().resync.next();
+    let resync = looked.then(|| object.state.lock().resync.next()).flatten();
     let next = match outlook.retry {
         // Nothing happens before the object changes.
         Retry::Never => None,

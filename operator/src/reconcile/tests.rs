@@ -389,3 +389,173 @@ fn an_invalid_spec_and_a_paused_object_wait_for_a_change() {
     let paused = Observed { paused: true, ..Observed::unobserved(Some(1)) };
     assert_eq!(Outlook::of(&paused), Outlook { retry: Retry::Never, needs_a_person: false });
 }
+
+/// One that is due and cannot be done is no reason to come back at once, again and again.
+#[tokio::test]
+async fn a_look_at_aws_that_is_due_and_not_had_does_not_make_haste() {
+    let unanswered = || Converged {
+        unanswered: true,
+        ..Observed {
+            channel_condition: Some(ConditionUpdate::met(Reason::Found, "arn:c")),
+            stream_condition: Some(ConditionUpdate::met(Reason::Found, "arn:s")),
+            ..Observed::unobserved(Some(1))
+        }
+        .into()
+    };
+    let not_permitted =
+        || Observed { not_permitted: Some("not here".into()), ..Observed::unobserved(Some(1)) }.into();
+    for converged in [&unanswered as &dyn Fn() -> Converged, &not_permitted] {
+        let server = server(true, vec![(200, json!({})), (200, json!({}))]);
+        let (context, cached) = operator(&server, ingest(json!({}), &streaming()), None);
+        let (caches, ingest) = (context.caches("cameras").unwrap(), cached.read().unwrap());
+        let mut waits = Vec::new();
+        for _ in 0..6 {
+            let Tick { now, random } = tick(&context);
+            let object = Object::new(&context, &caches, &cached, &ingest, now);
+            object.state.lock().resync.doubt(now, random);
+            waits.push(finish(&object, converged()).await.unwrap().unwrap());
+        }
+        assert!(waits[0] > SOONEST && waits[5] > Duration::from_secs(10), "{waits:?}");
+    }
+}
+
+/// `door`, which is being deleted.
+fn deleted(policy: &str) -> Value {
+    let mut object = ingest(json!({}), &streaming());
+    object["spec"]["deletionPolicy"] = json!(policy);
+    object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    object["metadata"]["finalizers"] = json!([names::FINALIZER]);
+    object
+}
+
+const OBJECT: &str = "PATCH /apis/kvs-ingest.dev/v1alpha1/namespaces/cameras/kvsingests/door";
+
+#[tokio::test]
+async fn a_deletion_that_the_api_server_refuses_says_so() {
+    let words = "admission webhook \"x.example\" denied the request: not now";
+    for (policy, request, remedy) in [("Delete", DELETE, true), ("Retain", OBJECT, false)] {
+        let server = server(true, vec![refused(403, words), (200, json!({}))]);
+        let next = reconciled(&server, deleted(policy), Some(deployment("u-1"))).await;
+        assert_eq!(asked(&server), [request, STATUS]);
+        let status = written(&server, 1);
+        let ready = find(&status, condition::READY).unwrap();
+        assert_eq!((&*ready.status, &*ready.reason), ("False", "DeletionBlocked"));
+        assert!(ready.message.contains(words), "{}", ready.message);
+        assert_eq!(ready.message.contains("spec.deletionPolicy: Retain"), remedy, "{}", ready.message);
+        assert_eq!(reason(&status, condition::STALLED), "DeletionBlocked");
+        assert_ne!(next, Action::await_change(), "it is tried again");
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_that_fails_for_a_while_says_so_in_the_end() {
+    let away = || refused(503, "the server is currently unable to handle the request");
+    let server = server(true, vec![away(), away(), (200, json!({}))]);
+    let (context, object) = operator(&server, deleted("Delete"), Some(deployment("u-1")));
+    reconcile(&object, &context).await.unwrap_err();
+    assert_eq!(asked(&server), [DELETE]);
+    for _ in 0..LASTS {
+        context.backoff.next("u-1", Some(1), 0.5);
+    }
+    reconcile(&object, &context).await.unwrap_err();
+    assert_eq!(asked(&server), [DELETE, DELETE, STATUS]);
+    assert_eq!(reason(&written(&server, 2), condition::READY), "Deleting");
+}
+
+/// An operator that permits names of the namespace alone, and the object is not named so.
+fn forbidding(server: &ScriptedServer, object: Value, deployment: Option<Value>) -> (Context, CachedIngest) {
+    let (mut context, object) = operator(server, object, deployment);
+    context.settings.tenancy.names = vec!["theirs-*".parse().unwrap()];
+    (context, object)
+}
+
+#[tokio::test]
+async fn what_is_not_permitted_keeps_its_stream_until_its_agent_is_gone() {
+    let claimed = |context: &Context| context.owners.other_users("arn:s", "another").len();
+    // Its agent is ended first.
+    let answers = vec![(200, deployment("u-1")), (200, json!({}))];
+    let server = crate::scripted::server(true, answers);
+    let (context, object) = forbidding(&server, ingest(json!({}), &streaming()), Some(deployment("u-1")));
+    reconcile(&object, &context).await.unwrap();
+    assert_eq!(asked(&server), [DELETE, STATUS]);
+    let agent = |status: &KvsIngestStatus| find(status, condition::AGENT_AVAILABLE).unwrap().message.clone();
+    assert!(agent(&written(&server, 1)).ends_with("ends"), "{}", agent(&written(&server, 1)));
+    assert_eq!(claimed(&context), 1, "it still writes");
+    // That is refused, and told in the end.
+    let words = "admission webhook \"x.example\" denied the request: not now";
+    let server = crate::scripted::server(true, vec![refused(403, words), (200, json!({}))]);
+    let (context, object) = forbidding(&server, ingest(json!({}), &streaming()), Some(deployment("u-1")));
+    for _ in 0..LASTS {
+        context.backoff.next("u-1", Some(1), 0.5);
+    }
+    reconcile(&object, &context).await.unwrap_err();
+    assert_eq!(asked(&server), [DELETE, STATUS]);
+    assert!(agent(&written(&server, 1)).contains(words), "{}", agent(&written(&server, 1)));
+    assert_eq!(claimed(&context), 1, "it still writes");
+    // And when it is gone.
+    let server = crate::scripted::server(true, vec![(200, json!({}))]);
+    let (context, object) = forbidding(&server, ingest(json!({}), &streaming()), None);
+    assert_eq!(claimed(&context), 1);
+    reconcile(&object, &context).await.unwrap();
+    assert_eq!(asked(&server), [STATUS]);
+    assert!(agent(&written(&server, 0)).starts_with("no agent runs"));
+    assert_eq!(claimed(&context), 0);
+}
+
+/// It was made while the policy was `Retain`, and is to be deleted with the object now.
+#[tokio::test]
+async fn what_was_made_holds_an_object_that_is_not_resolved() {
+    for (annotations, permitted, expected) in [
+        (json!({}), true, vec![OBJECT, STATUS]),
+        (json!({}), false, vec![OBJECT, STATUS]),
+        (json!({"kvs-ingest.dev/paused": "true"}), false, vec![STATUS]),
+    ] {
+        let mut status = resolved(None);
+        status.stream.as_mut().unwrap().created = true;
+        let mut object = ingest(annotations, &status);
+        object["spec"]["deletionPolicy"] = json!("Delete");
+        if permitted {
+            object["spec"]["channel"] = json!({});
+        }
+        let server = server(true, vec![(200, json!({})); expected.len()]);
+        let (context, object) =
+            if permitted { operator(&server, object, None) } else { forbidding(&server, object, None) };
+        reconcile(&object, &context).await.unwrap();
+        assert_eq!(asked(&server), expected, "{permitted}");
+        if expected.len() == 2 {
+            assert_eq!(server.requests()[0].2["metadata"]["finalizers"], json!([names::FINALIZER]));
+        }
+    }
+}
+
+/// Why a pod does not start is in the namespace's events, which are listed only so often.
+#[tokio::test(start_paused = true)]
+async fn what_was_found_of_a_pod_holds_until_its_events_may_be_listed_again() {
+    let owner = |kind: &str, uid: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": "x", "uid": uid, "controller": true}]);
+    let pod = json!({"metadata": {"name": "p", "uid": "p-1", "ownerReferences": owner("ReplicaSet", "r-1")},
+        "spec": {"containers": [], "nodeName": "node-1"}, "status": {"phase": "Pending"}});
+    let set = json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+        "metadata": {"name": "x", "uid": "r-1", "ownerReferences": owner("Deployment", "d-1")}});
+    let server = server(true, vec![(200, json!({"metadata": {}, "items": [pod]})), (200, set)]);
+    let observed = Observed {
+        channel: resolved(None).channel,
+        channel_condition: Some(ConditionUpdate::met(Reason::Found, "arn:c")),
+        stream: resolved(None).stream,
+        stream_condition: Some(ConditionUpdate::met(Reason::Found, "arn:s")),
+        workload: Some(ConditionUpdate::stalled(Reason::ContainerConfigError, "no such Secret")),
+        deployment_generation: Some(4),
+        image: Some("agent:1".to_owned()),
+        ..Observed::unobserved(Some(1))
+    };
+    let status = report(None, observed, &wall_clock());
+    let mut starting = deployment("u-1");
+    starting["status"]["availableReplicas"] = json!(0);
+    let (context, object) = operator(&server, ingest(json!({}), &status), Some(starting));
+    *context.event_looks.lock() = crate::pace::Bucket::new(0.001, 0.0, Instant::now());
+    reconcile(&object, &context).await.unwrap();
+    assert_eq!(asked(&server), Vec::<String>::new(), "the status says why");
+    tokio::time::advance(Duration::from_secs(20)).await;
+    reconcile(&object, &context).await.unwrap();
+    let requests = asked(&server);
+    assert_eq!(requests.len(), 2, "its pod and the ReplicaSet of that, and no status: {requests:?}");
+}

@@ -85,6 +85,8 @@ impl Things {
 pub(super) struct Cloud {
     things: Arc<Mutex<Things>>,
     chaos: Chaos,
+    /// To whatever is asked.
+    refusal: Arc<Mutex<Option<ErrorClass>>>,
 }
 
 fn error(operation: &'static str, resource: &str, class: ErrorClass) -> Error {
@@ -100,12 +102,17 @@ fn error(operation: &'static str, resource: &str, class: ErrorClass) -> Error {
 
 impl Cloud {
     pub(super) fn new(chaos: Chaos) -> Self {
-        Self { things: Arc::default(), chaos }
+        Self { things: Arc::default(), chaos, refusal: Arc::default() }
     }
 
     /// Somebody else makes one, which is there at once.
     pub(super) fn found(&self, kind: Kind, name: &str, tags: &Tags) {
         self.things.lock().create(kind, name, tags, 24, Instant::now() - CREATING);
+    }
+
+    /// Every look is refused like this from now on.
+    pub(super) fn refuse(&self, class: Option<ErrorClass>) {
+        *self.refusal.lock() = class;
     }
 
     /// Somebody else deletes it.
@@ -138,6 +145,9 @@ impl Cloud {
     }
 
     fn read(&self, operation: &'static str, kind: Kind, name: &str) -> Result<Thing, Error> {
+        if let Some(class) = *self.refusal.lock() {
+            return Err(error(operation, name, class));
+        }
         if self.chaos.read(Side::Aws) == Fate::Refused {
             return Err(error(operation, name, self.class()));
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kvs_aws::ErrorClass;
 use serde_json::{Value, json};
 
 use super::chaos::Fate;
@@ -327,4 +328,172 @@ async fn an_object_that_cannot_be_read_keeps_what_is_known_and_can_be_deleted() 
     world.api_server.delete("door");
     world.rest(QUIET).await;
     assert_eq!((world.api_server.ingests().len(), world.cloud.all().len()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_region_that_does_not_exist_does_not_hold_an_object() {
+    let mut world = World::new(0);
+    let mut mistyped = spec("c", "s", "Delete");
+    mistyped["region"] = json!("eu-central-7");
+    world.api_server.create("door", &mistyped);
+    world.pass(Duration::from_secs(10)).await;
+    let door = world.api_server.ingest("door").unwrap();
+    assert_eq!(says(&door, "Ready"), "False RegionUnknown", "{:#}", door["status"]);
+    world.api_server.delete("door");
+    world.rest(QUIET).await;
+    assert_eq!(world.api_server.ingests().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_two_share_goes_with_the_last_of_them() {
+    for (policy, kill) in [("Delete", false), ("Delete", true), ("Retain", false), ("Retain", true)] {
+        let mut world = World::new(0);
+        world.api_server.create("old", &spec("c", "s", "Delete"));
+        world.rest(QUIET).await;
+        world.api_server.create("young", &spec("c", "t", policy));
+        world.rest(QUIET).await;
+        if policy == "Retain" {
+            // As with `--cascade=foreground`: it is there until its Deployment has gone.
+            let hold = |young: &mut Value| young["metadata"]["finalizers"] = json!(["foregroundDeletion"]);
+            world.api_server.edit("young", hold);
+        }
+        if kill {
+            world.kill();
+        }
+        world.api_server.delete("old");
+        world.api_server.delete("young");
+        world.pass(Duration::from_secs(10)).await;
+        if policy == "Retain" {
+            let old = world.api_server.ingest("old").expect("young has an agent on the channel");
+            assert!(old["status"].to_string().contains("once cameras/young"), "{:#}", old["status"]);
+            world.api_server.edit("young", |young| young["metadata"]["finalizers"] = json!([]));
+            world.api_server.delete("young");
+        }
+        world.rest(QUIET).await;
+        assert_eq!(world.api_server.ingests().len(), 0);
+        let left: Vec<_> = world.cloud.all().into_iter().map(|(_, name, _)| name).collect();
+        assert_eq!(left, if policy == "Retain" { vec!["t"] } else { vec![] }, "{kill}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_waits_for_aws_does_not_keep_the_stream() {
+    let mut world = World::new(0);
+    world.api_server.create("old", &spec("c", "s", "Delete"));
+    world.rest(QUIET).await;
+    world.api_server.create("young", &spec("d", "s", "Retain"));
+    world.rest(QUIET).await;
+    let young = world.api_server.ingest("young").unwrap();
+    assert_eq!(says(&young, "StreamResolved"), "False StreamInUse");
+    // Somebody else's finalizer, too.
+    world.api_server.edit("old", |old| {
+        let finalizers = &mut old["metadata"]["finalizers"];
+        finalizers.as_array_mut().unwrap().push(json!("example.com/theirs"));
+    });
+    for restart in [false, true] {
+        if restart {
+            world.kill();
+        }
+        world.api_server.delete("old");
+        world.rest(Duration::from_secs(360)).await;
+        assert!(world.api_server.ingest("old").is_some());
+        let young = world.api_server.ingest("young").unwrap();
+        assert_eq!(says(&young, "Ready"), "True AgentAvailable", "{:#}", young["status"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_suspended_lets_others_write_although_it_is_wrong_otherwise() {
+    for (field, value) in [("channel", json!({})), ("logLevel", json!("whisper"))] {
+        for kill in [false, true] {
+            let mut world = World::new(0);
+            world.api_server.create("old", &spec("c", "s", "Retain"));
+            world.rest(QUIET).await;
+            world.api_server.create("young", &spec("d", "s", "Retain"));
+            world.rest(QUIET).await;
+            world.api_server.edit("old", |old| {
+                old["spec"]["suspend"] = json!(true);
+                old["spec"][field] = value.clone();
+            });
+            if kill {
+                world.kill();
+            }
+            world.rest(Duration::from_secs(360)).await;
+            assert_eq!(says(&world.api_server.ingest("old").unwrap(), "Ready"), "False InvalidSpec");
+            let young = world.api_server.ingest("young").unwrap();
+            assert_eq!(says(&young, "Ready"), "True AgentAvailable", "{field} {kill}: {:#}", young["status"]);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_release_made_gets_the_tag_of_its_namespace() {
+    let mut world = World::new(0);
+    let uid = world.api_server.create("door", &spec("c", "s", "Delete"));
+    for (kind, name) in [(Kind::Channel, "c"), (Kind::Stream, "s")] {
+        world.cloud.found(kind, name, &tags(&uid, "door"));
+    }
+    world.rest(QUIET).await;
+    for (kind, name, thing) in world.cloud.all() {
+        let namespace = thing.tags.get(crate::names::TAG_NAMESPACE).map(String::as_str);
+        assert_eq!(namespace, Some("cameras"), "{kind:?} {name}");
+    }
+    let door = world.api_server.ingest("door").unwrap();
+    assert_eq!(says(&door, "Ready"), "True AgentAvailable", "{:#}", door["status"]);
+    let writes = world.chaos.writes();
+    let tagged = |writes: &[String]| writes.iter().filter(|write| write.starts_with("Tag")).count();
+    assert_eq!(tagged(&writes), 2, "{writes:#?}");
+    // It is looked at again, and nothing is missing.
+    world.api_server.edit("door", |door| {
+        door["metadata"]["annotations"] = json!({"kvs-ingest.dev/reconcile-requested-at": "now"});
+    });
+    world.rest(QUIET).await;
+    assert_eq!(tagged(&world.chaos.writes()), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_aws_throttles_is_blocked_only_when_that_lasts() {
+    let mut world = World::new(0);
+    world.api_server.create("door", &spec("c", "s", "Delete"));
+    world.rest(QUIET).await;
+    world.cloud.refuse(Some(ErrorClass::Throttled));
+    world.api_server.delete("door");
+    world.pass(Duration::from_secs(6)).await;
+    let door = world.api_server.ingest("door").unwrap();
+    assert_eq!(says(&door, "Ready"), "False Deleting", "{:#}", door["status"]);
+    let status = door["status"].to_string();
+    assert!(status.contains("throttles") && !status.contains("Retain"), "{status}");
+    world.pass(Duration::from_secs(120)).await;
+    let door = world.api_server.ingest("door").unwrap();
+    assert_eq!(says(&door, "Ready"), "False DeletionBlocked", "{:#}", door["status"]);
+    world.cloud.refuse(None);
+    world.rest(Duration::from_secs(120)).await;
+    assert_eq!((world.api_server.ingests().len(), world.cloud.all().len()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_operator_was_never_let_see_does_not_hold_an_object() {
+    let mut world = World::new(0);
+    for (kind, name) in [(Kind::Channel, "c"), (Kind::Stream, "s")] {
+        world.cloud.found(kind, name, &kvs::Tags::new());
+    }
+    world.cloud.refuse(Some(ErrorClass::AccessDenied));
+    let mut theirs = spec("c", "s", "Delete");
+    for (kind, half, name) in [(Kind::Channel, "channel", "c"), (Kind::Stream, "stream", "s")] {
+        let arn = world.cloud.get(kind, name).unwrap().arn;
+        theirs[half] = json!({"arn": arn, "adopt": true});
+    }
+    // Without a role it is of the operator's own account: a person has to look.
+    for (role, held) in [(json!("arn:aws:iam::123456789012:role/cameras"), false), (Value::Null, true)] {
+        theirs["roleArn"] = role;
+        world.api_server.create("door", &theirs);
+        world.pass(Duration::from_secs(30)).await;
+        let door = world.api_server.ingest("door").unwrap();
+        let said = if held { "False AccessDenied" } else { "True NotVerified" };
+        assert_eq!(says(&door, "StreamResolved"), said, "{:#}", door["status"]);
+        world.api_server.delete("door");
+        world.pass(Duration::from_secs(60)).await;
+        assert_eq!(world.api_server.ingest("door").is_some(), held);
+    }
+    assert_eq!(world.cloud.all().len(), 2);
 }
