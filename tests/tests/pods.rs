@@ -67,7 +67,7 @@ async fn a_first_object_is_stored_and_a_camera_may_come_later() {
 /// What only the kubelet knows, and says in events alone.
 #[tokio::test]
 async fn a_missing_secret_is_told() {
-    let room = Room::new("pods-secret").await.unwrap();
+    let room = Room::new("pods-missing").await.unwrap();
     room.ingest(NAME, json!({"credentialsSecretRef": {"name": "no-such"}})).await.unwrap();
     let found = room.says(NAME, "Ready", "False", "ContainerConfigError").await.unwrap();
     let message = condition(&found, "Ready").unwrap()["message"].as_str().unwrap();
