@@ -221,16 +221,7 @@ fn it_is_installed_upgraded_and_uninstalled() -> Result<()> {
     let argument = &mut deployment["spec"]["template"]["spec"]["containers"][0]["args"][0];
     assert!(argument.as_str().unwrap().starts_with("--agent-image=registry.test/video/kvs-ingest-agent:"));
     *argument = json!("--agent-image=registry.test/video/kvs-ingest-agent:next");
-    let name = |object: &Value| object["metadata"]["name"] == "kvs-ingest-release";
-    let policy = |object: &&mut Value| object["kind"] == "ValidatingAdmissionPolicy" && name(object);
-    let policy = expected.iter_mut().find(policy).unwrap();
-    let image = format!("registry.test/video/kvs-ingest-agent:{}", env!("CARGO_PKG_VERSION"));
-    assert!(policy.to_string().contains(&image), "{policy:#}");
-    *policy = serde_json::from_str(
-        &policy.to_string().replace(&image, "registry.test/video/kvs-ingest-agent:next"),
-    )?;
-    let generation = policy["metadata"]["generation"].as_u64().unwrap();
-    policy["metadata"]["generation"] = json!(generation + 1);
+    // The policies stay as they are: an object may name any tag of the release's image.
     let mut upgraded = settled()?;
     for objects in [&mut expected, &mut upgraded] {
         for object in objects {
