@@ -39,7 +39,7 @@ impl Channel {
     /// Creating, active, updating or deleting; of a resource that was asked of the control plane, when it was.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.transition.map_or(Status::Active, |transition| transition.status)
+        Status::of(self.transition)
     }
 
     /// Itself, if calls other than those of the control plane are served of it.
@@ -47,9 +47,6 @@ impl Channel {
     /// # Errors
     /// `ResourceNotFoundException` while it is creating or deleting.
     pub(crate) fn serving(self) -> Result<Self, ServiceError> {
-        match self.status() {
-            Status::Active | Status::Updating => Ok(self),
-            Status::Creating | Status::Deleting => Err(ServiceError::channel_not_found()),
-        }
+        if self.status().serves() { Ok(self) } else { Err(ServiceError::channel_not_found()) }
     }
 }

@@ -19,6 +19,19 @@ pub enum Status {
 }
 
 impl Status {
+    /// Of what is in the middle of this, if of anything.
+    pub(super) fn of(transition: Option<Transition>) -> Self {
+        transition.map_or(Self::Active, |transition| transition.status)
+    }
+
+    /// Calls other than those of the control plane are served.
+    pub(super) fn serves(self) -> bool {
+        match self {
+            Self::Active | Self::Updating => true,
+            Self::Creating | Self::Deleting => false,
+        }
+    }
+
     /// As the service spells it.
     #[must_use]
     pub fn name(self) -> &'static str {

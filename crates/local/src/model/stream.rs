@@ -42,7 +42,7 @@ impl Stream {
     /// Creating, active, updating or deleting; of a resource that was asked of the control plane, when it was.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.transition.map_or(Status::Active, |transition| transition.status)
+        Status::of(self.transition)
     }
 
     /// Itself, if calls other than those of the control plane are served of it.
@@ -50,10 +50,7 @@ impl Stream {
     /// # Errors
     /// `ResourceNotFoundException` while it is creating or deleting.
     pub(crate) fn serving(self) -> Result<Self, ServiceError> {
-        match self.status() {
-            Status::Active | Status::Updating => Ok(self),
-            Status::Creating | Status::Deleting => Err(ServiceError::stream_not_found()),
-        }
+        if self.status().serves() { Ok(self) } else { Err(ServiceError::stream_not_found()) }
     }
 
     /// `name-created`, unique for ever: where its fragments are kept.
