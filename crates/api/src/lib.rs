@@ -9,6 +9,8 @@ pub mod listen;
 mod manifest;
 #[cfg(feature = "crd")]
 mod object;
+#[cfg(feature = "crd")]
+mod pattern;
 pub mod pod;
 mod pod_rules;
 #[cfg(feature = "crd")]

@@ -99,7 +99,7 @@ pub struct PodSpec {
         feature = "crd",
         schemars(
             length(min = 1, max = 253),
-            regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+            regex(pattern = crate::pattern::NAME)
         )
     )]
     pub priority_class_name: Option<String>,

@@ -106,7 +106,7 @@ pub struct KvsIngestSpec {
         feature = "crd",
         schemars(
             length(min = 1, max = 253),
-            regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+            regex(pattern = crate::pattern::NAME)
         )
     )]
     pub service_account_name: Option<String>,
@@ -317,7 +317,7 @@ pub struct CredentialsSecretRef {
         feature = "crd",
         schemars(
             length(min = 1, max = 253),
-            regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+            regex(pattern = crate::pattern::NAME)
         )
     )]
     pub name: String,
@@ -327,7 +327,7 @@ pub struct CredentialsSecretRef {
         feature = "crd",
         schemars(
             length(min = 1, max = 253),
-            regex(pattern = r"^([-_a-zA-Z0-9]|\.[-_a-zA-Z0-9])[-._a-zA-Z0-9]*$")
+            regex(pattern = crate::pattern::DATA_KEY)
         )
     )]
     pub key: String,
@@ -347,7 +347,7 @@ pub struct CaBundleRef {
         feature = "crd",
         schemars(
             length(min = 1, max = 253),
-            regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+            regex(pattern = crate::pattern::NAME)
         )
     )]
     pub name: String,
@@ -357,7 +357,7 @@ pub struct CaBundleRef {
         feature = "crd",
         schemars(
             length(min = 1, max = 253),
-            regex(pattern = r"^([-_a-zA-Z0-9]|\.[-_a-zA-Z0-9])[-._a-zA-Z0-9]*$")
+            regex(pattern = crate::pattern::DATA_KEY)
         )
     )]
     pub key: String,
