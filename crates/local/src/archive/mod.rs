@@ -6,9 +6,11 @@ mod read;
 mod select;
 mod start;
 mod store;
+mod timeline;
 
 pub(crate) use self::api::routes;
 pub use self::index::{FragmentInfo, SessionInfo};
 pub use self::read::{part_body, parts};
 pub use self::select::{Page, Position, Selector, TimestampKind, select};
 pub use self::store::{Archive, StoreError, StreamSummary};
+pub use self::timeline::{Span, Spans};
