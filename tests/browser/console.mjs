@@ -7,6 +7,7 @@ import path from 'node:path';
 import { chromium } from 'playwright-core';
 import { channels } from './console/channels.mjs';
 import { live } from './console/live.mjs';
+import { playback } from './console/playback.mjs';
 import { streams } from './console/streams.mjs';
 import { views } from './console/views.mjs';
 
@@ -91,8 +92,8 @@ async function api(path, order) {
 }
 
 const kit = { open, step, accessible, until, equal, api, folder, recorded: recorded.split(','), context };
-await channels(kit);
-await live(kit);
-await streams(kit);
-await views(kit);
+const only = process.env.ONLY?.split(',');
+for (const [name, part] of Object.entries({ channels, live, streams, playback, views })) {
+  if (!only || only.includes(name)) await part(kit);
+}
 await browser.close();

@@ -6,11 +6,6 @@ import {
   KinesisVideoArchivedMediaClient,
 } from '@aws-sdk/client-kinesis-video-archived-media';
 
-/** Images that one call gives at most. */
-export const MOST_IMAGES = 100;
-/** Images are no closer to each other. */
-const LEAST_INTERVAL_MS = 200;
-
 const range = (from, to) => ({ StartTimestamp: new Date(from), EndTimestamp: new Date(to) });
 
 export class Playback {
@@ -66,24 +61,20 @@ export class Playback {
     return new Blob([await answer.Payload.transformToByteArray()], { type: answer.ContentType ?? 'video/mp4' });
   }
 
-  /** One picture for each step from `from` on: `[{ms, url?}]`, without an address where nothing is stored. */
-  async images(from, to, step, width) {
+  /** The picture of a moment as an address, or nothing where there is none. Its width follows from the height. */
+  async image(ms, height) {
     const client = await this.#client('GET_IMAGES');
     const command = {
       StreamARN: this.stream.arn,
       ImageSelectorType: 'PRODUCER_TIMESTAMP',
-      StartTimestamp: new Date(from),
-      EndTimestamp: new Date(to),
-      SamplingInterval: Math.max(LEAST_INTERVAL_MS, Math.round(step)),
+      StartTimestamp: new Date(Math.ceil(ms)),
+      EndTimestamp: new Date(Math.ceil(ms)),
       Format: 'JPEG',
       FormatConfig: { JPEGQuality: '70' },
-      WidthPixels: width,
-      MaxResults: MOST_IMAGES,
+      HeightPixels: height,
     };
     const { Images = [] } = await client.send(new GetImagesCommand(command));
-    return Images.map(({ TimeStamp, ImageContent }) => ({
-      ms: TimeStamp?.getTime(),
-      url: ImageContent ? `data:image/jpeg;base64,${ImageContent}` : null,
-    }));
+    const content = Images.find(image => image.ImageContent)?.ImageContent;
+    return content ? `data:image/jpeg;base64,${content}` : null;
   }
 }

@@ -1,5 +1,5 @@
 // Plays a stream, live or from a moment on, by hls.js over the HLS that any client gets.
-import Hls from 'hls.js/light';
+import Hls from 'hls.js';
 import { covers, mediaTime, momentOf } from './clock.js';
 
 /** What one session of the past holds: so much before the moment that is asked for, and so much after. */

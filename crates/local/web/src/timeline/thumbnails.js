@@ -1,57 +1,81 @@
 // Pictures along the line, as the service cuts them. Where it gives none there is no row of them.
 import { h } from '../lib/dom.js';
 
-const WIDTH = 160;
-/** Nothing is asked for while the line moves, nor more often than this. */
-const QUIET_MS = 400;
+/** The least pixels between two, and the height that they are asked for. */
+const ROOM = 128;
+const HEIGHT = 144;
+/** Nothing is asked for while the line moves. */
+const QUIET_MS = 300;
+/** Pictures that are kept; those not shown for longest go. */
+const KEPT = 300;
 
 export class Thumbnails {
-  /** @param {import('./scale.js').Scale} scale  @param {import('../kvs/playback.js').Playback} playback */
-  constructor(scale, playback) {
-    this.scale = scale;
+  /** @param {import('./timeline.js').Timeline} timeline  @param {import('../kvs/playback.js').Playback} playback */
+  constructor(timeline, playback) {
+    this.timeline = timeline;
     this.playback = playback;
-    this.element = h('div', { class: 'thumbnails', 'aria-hidden': 'true', hidden: true });
-    this.load = 0;
-    this.moved = () => this.refresh();
-    scale.addEventListener('change', this.moved);
-    this.refresh();
+    this.element = h('div', { class: 'thumbnails', 'aria-hidden': 'true' });
+    /** By `STEP/INDEX`: an image, or nothing where there is none. */
+    this.cache = new Map();
+    this.drawn = () => this.#place();
+    timeline.addEventListener('drawn', this.drawn);
   }
 
-  refresh() {
-    if (this.closed) return;
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.#show(), QUIET_MS);
-  }
-
-  async #show() {
-    const width = this.element.clientWidth || this.element.parentElement?.clientWidth;
-    if (!width) return;
-    const load = ++this.load;
-    const { from, length } = this.scale;
-    const number = Math.max(1, Math.floor(width / WIDTH));
-    const step = length / number;
-    try {
-      const pictures = await this.playback.images(from, from + length, step, WIDTH * 2);
-      if (load !== this.load || this.closed) return;
-      const frames = Array.from({ length: number }, (_, index) => {
-        const begin = from + index * step;
-        const picture = pictures.find(({ ms, url }) => url && ms >= begin && ms < begin + step);
-        return picture ? h('img', { src: picture.url, alt: '' }) : h('span', {});
-      });
-      this.element.replaceChildren(...frames);
-      this.element.hidden = !pictures.some(picture => picture.url);
-    } catch (error) {
-      // Of a time of which nothing is stored, or of a server that has no images.
-      console.info('no thumbnails', error.name);
-      if (load !== this.load) return;
-      this.element.hidden = true;
-      if (error.name === 'UnknownOperationException' || error.name === 'InvalidArgumentException') this.close();
+  /** Puts what is there where it belongs, and asks for the rest when the line has come to rest. */
+  #place() {
+    const { scale, width } = this.timeline;
+    const { step } = scale.ticks(width, ROOM);
+    const shown = [];
+    const missing = [];
+    for (let index = Math.floor(scale.from / step); index * step < scale.to; index++) {
+      const stored = this.timeline.stored(index * step, (index + 1) * step);
+      if (stored === undefined) continue;
+      const name = `${step}/${index}`;
+      if (!this.cache.has(name)) missing.push({ name, stored });
+      const image = this.cache.get(name);
+      if (!image) continue;
+      this.cache.delete(name);
+      this.cache.set(name, image);
+      const left = Math.max(0, scale.x(Math.max(stored, index * step), width));
+      const right = Math.min(width, scale.x((index + 1) * step, width));
+      image.style.transform = `translateX(${left}px)`;
+      image.style.width = `${Math.max(0, right - left - 2)}px`;
+      shown.push(image);
     }
+    const now = [...this.element.children];
+    if (now.length !== shown.length || now.some((image, index) => image !== shown[index])) this.element.replaceChildren(...shown);
+    this.missing = missing;
+    clearTimeout(this.timer);
+    if (missing.length && !this.closed) this.timer = setTimeout(() => this.#load(), QUIET_MS);
+  }
+
+  /** One after the other: each is a decoder's work. */
+  async #load() {
+    if (this.loading) return;
+    this.loading = true;
+    while (!this.closed && this.missing.length) {
+      const { name, stored } = this.missing.shift();
+      try {
+        const url = await this.playback.image(stored, HEIGHT);
+        this.cache.set(name, url ? h('img', { src: url, alt: '' }) : null);
+        for (const old of this.cache.keys()) {
+          if (this.cache.size <= KEPT) break;
+          this.cache.delete(old);
+        }
+      } catch (error) {
+        // A server without images, or without a decoder: there are none.
+        console.info('no thumbnails', error.message);
+        this.element.hidden = true;
+        this.close();
+      }
+      this.#place();
+    }
+    this.loading = false;
   }
 
   close() {
     this.closed = true;
     clearTimeout(this.timer);
-    this.scale.removeEventListener('change', this.moved);
+    this.timeline.removeEventListener('drawn', this.drawn);
   }
 }

@@ -10,7 +10,7 @@ const CLICK = 4;
 /** What a notch of the wheel makes of the stretch. */
 const WHEEL = 1.0016;
 
-/** Events: `seek` (detail: ms), `select` (detail: `{from, to}`), `hover` (detail: words, or nothing). */
+/** Events: `drawn` after each drawing, `seek` (detail: ms), `select` (detail: `{from, to}`), `hover` (detail: words, or nothing). */
 export class Timeline extends EventTarget {
   /**
    * @param {import('./scale.js').Scale} scale shared with others
@@ -115,6 +115,7 @@ export class Timeline extends EventTarget {
     const { lane, at: playhead, hover, selection, colour } = this;
     draw(context, { scale, spans: this.shown, width, height, lane, now: Date.now(), playhead, hover, selection, colour });
     this.#place(this.head, this.at ?? this.last);
+    this.dispatchEvent(new Event('drawn'));
     if (this.selection) {
       this.#place(this.start, this.selection.from);
       this.#place(this.end, this.selection.to);
@@ -270,6 +271,12 @@ export class Timeline extends EventTarget {
     this.hover = ms;
     this.#dirty();
     this.dispatchEvent(new CustomEvent('hover', { detail: ms === undefined ? '' : this.describe(ms) }));
+  }
+
+  /** The first moment between two of which something is stored; nothing if none is. */
+  stored(from, to) {
+    const span = (this.shown ?? []).find(span => span.toMs > from && span.fromMs < to);
+    return span && Math.max(from, span.fromMs);
   }
 
   /** What is stored at a moment, in words. */

@@ -58,7 +58,7 @@ function opened(server, first) {
   const load = (from, to, resolution) => server.timeline(stream, from, to, resolution);
   const playback = new Playback(server, stream);
   const timeline = new Timeline(scale, load, { name });
-  const thumbnails = new Thumbnails(scale, playback);
+  const thumbnails = new Thumbnails(timeline, playback);
   const video = h('video', { id: 'player', playsinline: true, 'aria-label': `Recording of ${name}` });
   video.muted = true;
   const player = new Player(playback, video);
@@ -175,10 +175,8 @@ function opened(server, first) {
     update(now) {
       // One that was deleted and made again is another.
       if (now.firstMs !== stream.firstMs) timeline.tiles.clear();
-      const grown = endOf(now) !== endOf(stream);
       stream = now;
       timeline.extent(now.firstMs ?? endOf(now), endOf(now));
-      if (grown) thumbnails.refresh();
       text.refresh();
       status.update(now.status);
       facts.update({

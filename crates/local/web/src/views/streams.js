@@ -4,7 +4,12 @@ import { field, form, NAME } from '../lib/dialog.js';
 import { ago, bytes, count, duration } from '../lib/format.js';
 import { beside, download, edit, plus, trash } from '../lib/icons.js';
 import { to } from '../lib/router.js';
+import { Playback } from '../kvs/playback.js';
 import { dot, empty, figures, heading, pill } from './common.js';
+
+/** The last picture of a stream is asked for again after this, while it receives. */
+const POSTER_MS = 10_000;
+const POSTER_HEIGHT = 360;
 
 const HOURS = value =>
   field(
@@ -44,12 +49,31 @@ function card(server, stream, chosen, choose) {
   const facts = figures([['length', 'Length'], ['size', 'Size'], ['picture', 'Picture'], ['codecs', 'Codecs'], ['last', 'Last fragment'], ['kept', 'Kept for']]);
   const check = h('input', { type: 'checkbox', id: `choose-${name}`, onchange: () => (check.checked ? chosen.add(name) : chosen.delete(name), choose()) });
   const save = h('a', { class: 'button', href: `/_kvs/streams/${encodeURIComponent(name)}/media.mkv?region=${encodeURIComponent(region)}` }, icon(download), 'Download MKV');
+  const poster = h('img', { alt: '', hidden: true });
+  const playback = new Playback(server, stream);
+  let asked = 0;
+  let pictured = null;
+  /** What the last fragment shows. Without it the place stays dark. */
+  async function picture({ lastFragment }) {
+    if (!lastFragment || lastFragment.number === pictured || Date.now() - asked < POSTER_MS) return;
+    asked = Date.now();
+    pictured = lastFragment.number;
+    try {
+      const url = await playback.image(lastFragment.producerMs, POSTER_HEIGHT);
+      if (!url) return;
+      poster.src = url;
+      poster.hidden = false;
+    } catch (error) {
+      console.info('no picture', error.message);
+    }
+  }
   let now = stream;
   const change = h('button', { class: 'quiet round', type: 'button', 'aria-label': `Edit ${name}`, title: 'Edit', onclick: () => editStream(server, now) }, icon(edit));
   const remove = h('button', { class: 'quiet round', type: 'button', 'aria-label': `Delete ${name}`, title: 'Delete', onclick: () => deleteStream(server, name, arn) }, icon(trash));
   const element = h(
     'li',
     { class: 'card' },
+    h('a', { class: 'poster', href: to('streams', name), tabindex: '-1', 'aria-hidden': 'true' }, poster),
     h('div', { class: 'top' }, h('h2', {}, h('a', { href: to('streams', name), text: name })), status.element, h('div', { class: 'tools' }, change, remove)),
     h('div', { class: 'presence' }, receives),
     facts.element,
@@ -59,6 +83,7 @@ function card(server, stream, chosen, choose) {
     element,
     update(stream) {
       now = stream;
+      picture(stream);
       status.update(stream.status);
       dot(receives, stream.putMedia.open > 0, stream.putMedia.open ? `Receives, ${count(stream.putMedia.open, 'session')}` : 'Receives nothing');
       facts.update({
