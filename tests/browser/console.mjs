@@ -1,5 +1,6 @@
 // Does everything that the page of kvs-local is for, by mouse and by keyboard, in one headless Chromium, and has axe look at
-// each view in both themes. `console.mjs URL STREAMS [FOLDER]`: STREAMS (comma-separated) are recorded already; pictures go into FOLDER.
+// each view in both themes. `console.mjs URL STREAMS [FOLDER [PARTS]]`: STREAMS (comma-separated) are what agents record of the
+// channel `studio`; pictures go into FOLDER; PARTS (comma-separated) leaves out the others.
 // Prints a line for each step, and ends with 1 at the first that fails.
 import { createRequire } from 'node:module';
 import { readFile } from 'node:fs/promises';
@@ -11,7 +12,8 @@ import { playback } from './console/playback.mjs';
 import { streams } from './console/streams.mjs';
 import { views } from './console/views.mjs';
 
-const [url, recorded, folder] = process.argv.slice(2);
+const [url, recorded, folder, only] = process.argv.slice(2);
+const parts = only?.split(',');
 const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 const browser = await chromium.launch({
@@ -92,8 +94,7 @@ async function api(path, order) {
 }
 
 const kit = { open, step, accessible, until, equal, api, folder, recorded: recorded.split(','), context };
-const only = process.env.ONLY?.split(',');
-for (const [name, part] of Object.entries({ channels, live, streams, playback, views })) {
-  if (!only || only.includes(name)) await part(kit);
+for (const part of [channels, live, streams, playback, views]) {
+  if (!parts || parts.includes(part.name)) await part(kit);
 }
 await browser.close();

@@ -2,7 +2,7 @@
 
 const time = video => video.evaluate(element => element.currentTime);
 
-export async function live({ open, step, until, equal, api }) {
+export async function live({ open, step, until, equal, api, recorded }) {
   const page = await open('?channel=studio#/live');
   const status = page.locator('#status');
   let watcher;
@@ -34,7 +34,9 @@ export async function live({ open, step, until, equal, api }) {
     await until('the picture', async () => (await time(video)) > 0.5);
     await watcher.locator('#status').filter({ hasText: 'Live.' }).waitFor();
     await watcher.locator('dl.figures').getByText('H264').waitFor();
-    await page.locator('#viewers').getByText('connected').waitFor();
+    const [channel] = (await api('state')).channels;
+    const id = channel.viewers.find(id => id.startsWith('kvs-local-page-'));
+    await page.locator('#viewers li', { hasText: id }).getByText('connected').waitFor();
     await watcher.getByRole('button', { name: 'Sound is off' }).click();
     equal(await video.evaluate(element => element.muted), false, 'muted');
     await watcher.getByRole('button', { name: 'Sound is on' }).focus();
@@ -42,11 +44,19 @@ export async function live({ open, step, until, equal, api }) {
     equal(await video.evaluate(element => element.muted), true, 'muted');
   });
 
+  await step('who records, and that it receives, is shown', async () => {
+    const recordings = page.getByRole('list', { name: 'Recordings' });
+    for (const name of recorded) {
+      await recordings.locator('li', { hasText: name }).filter({ hasText: 'receives' }).waitFor();
+    }
+  });
+
   await step('another resolution goes on without a new connection', async () => {
+    const viewers = await page.evaluate(() => window.kvsLocal.viewers);
     await page.getByLabel('Resolution').selectOption('640x360');
     const video = watcher.locator('#watched');
     await until('the smaller picture', async () => (await video.evaluate(element => element.videoHeight)) === 360);
-    equal((await page.evaluate(() => window.kvsLocal.viewers)).length, 1, 'viewers');
+    equal(await page.evaluate(() => window.kvsLocal.viewers), viewers, 'the viewers');
   });
 
   await step('a device that is unplugged is said, and another takes its place', async () => {
@@ -62,6 +72,22 @@ export async function live({ open, step, until, equal, api }) {
     const video = watcher.locator('#watched');
     const before = await time(video);
     await until('the picture goes on', async () => (await time(video)) > before + 0.5);
+  });
+
+  await step('a recording is played live', async () => {
+    const [name] = recorded;
+    const player = await open(`#/streams/${name}`);
+    await until('ten seconds are stored', async () => (await api('state')).streams.find(stream => stream.name === name).durationMs > 10_000);
+    await player.getByRole('button', { name: 'Live' }).click();
+    const video = player.locator('#player');
+    await until('the picture', async () => (await time(video)) > 0.5 && !(await video.evaluate(element => element.seeking)));
+    const before = await time(video);
+    await until('it goes on', async () => (await time(video)) > before + 1);
+    await player.locator('.stage .badge.live').waitFor();
+    const shown = Number(await player.getByRole('slider', { name: `Playhead of ${name}` }).getAttribute('aria-valuenow'));
+    const late = Date.now() - shown;
+    if (late < 0 || late > 20_000) throw new Error(`live is ${late} ms late`);
+    await player.close();
   });
 
   await step('sharing goes on while another view is open, and ends with a click', async () => {

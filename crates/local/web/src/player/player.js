@@ -44,17 +44,22 @@ export class Player extends EventTarget {
 
   live() {
     this.wanted = undefined;
+    this.plays = true;
     return this.#open('live', null);
   }
 
-  /** Plays from a moment on; `first` and `last` are the ends of what is stored. */
-  async seek(ms, first, last) {
+  /**
+   * Shows a moment; `first` and `last` are the ends of what is stored. Without `play` what stands stays standing.
+   */
+  async seek(ms, first, last, play = true) {
     this.wanted = ms;
+    this.plays = play || (this.mode !== 'idle' && !this.video.paused);
     this.extent = { first, last };
     if (this.mode === 'past' && this.between && ms >= this.between.from && ms < this.between.to) {
       const at = mediaTime(this.segments, ms);
       if (at !== undefined) {
         this.video.currentTime = at;
+        if (this.plays) this.play();
         this.changed();
         return;
       }
@@ -116,7 +121,8 @@ export class Player extends EventTarget {
     });
     hls.loadSource(url);
     hls.attachMedia(this.video);
-    this.play();
+    if (this.plays) this.play();
+    else this.video.pause();
   }
 
   play() {
@@ -126,7 +132,8 @@ export class Player extends EventTarget {
 
   toggle() {
     if (this.mode === 'idle') return;
-    if (this.video.paused) this.play();
+    this.plays = this.video.paused;
+    if (this.plays) this.play();
     else this.video.pause();
   }
 

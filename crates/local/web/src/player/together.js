@@ -43,7 +43,7 @@ export class Clock extends EventTarget {
   #open(player, index) {
     const { first, last } = this.extents()[index];
     const now = this.now;
-    if (now >= first && now < last) player.seek(now, first, last);
+    if (now >= first && now < last) player.seek(now, first, last, this.playing);
     else player.video.pause();
   }
 

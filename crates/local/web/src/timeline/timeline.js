@@ -10,7 +10,8 @@ const CLICK = 4;
 /** What a notch of the wheel makes of the stretch. */
 const WHEEL = 1.0016;
 
-/** Events: `drawn` after each drawing, `seek` (detail: ms), `select` (detail: `{from, to}`), `hover` (detail: words, or nothing). */
+/** Events: `drawn` after each drawing, `seek` (detail: `{moment, play}`: a click plays, keys and the dragged playhead
+ * leave what stands standing), `select` (detail: `{from, to}`), `hover` (detail: words, or nothing). */
 export class Timeline extends EventTarget {
   /**
    * @param {import('./scale.js').Scale} scale shared with others
@@ -132,8 +133,9 @@ export class Timeline extends EventTarget {
     set(slider, 'aria-valuetext', moment(ms, 1));
   }
 
-  #seek(ms) {
-    this.dispatchEvent(new CustomEvent('seek', { detail: Math.min(Math.max(ms, this.first), this.last) }));
+  #seek(ms, play) {
+    const moment = Math.min(Math.max(ms, this.first), this.last);
+    this.dispatchEvent(new CustomEvent('seek', { detail: { moment, play } }));
   }
 
   /** How far an arrow goes: a hundredth of what is shown, and with Shift a tenth of that. */
@@ -183,7 +185,7 @@ export class Timeline extends EventTarget {
     const to = Math.min(Math.max(moved, this.first), this.last);
     this.scale.reveal(to);
     this.playhead = to;
-    this.#seek(to);
+    this.#seek(to, false);
   }
 
   #handleKey(event, side) {
@@ -261,9 +263,9 @@ export class Timeline extends EventTarget {
     this.pointers.delete(event.pointerId);
     if (!pointer || cancelled) return;
     if (pointer.grabbed === 'head') {
-      if (pointer.moved) this.#seek(this.#ms(event));
+      if (pointer.moved) this.#seek(this.#ms(event), false);
     } else if (!pointer.moved && !pointer.grabbed) {
-      this.#seek(this.#ms(event));
+      this.#seek(this.#ms(event), true);
     }
   }
 

@@ -73,9 +73,9 @@ function opened(server, first) {
   const mute = h('button', { type: 'button', class: 'round', onclick: () => ((video.muted = !video.muted), controls()) });
   const large = h('button', { type: 'button', class: 'round', 'aria-label': 'Full screen', title: 'Full screen', onclick: () => stage.requestFullscreen?.() }, icon(full));
 
-  function from(ms) {
+  function from(ms, play = true) {
     if (ms === null || ms === undefined) return;
-    player.seek(ms, stream.firstMs ?? ms, endOf(stream));
+    player.seek(ms, stream.firstMs ?? ms, endOf(stream), play);
   }
   function controls() {
     const playing = player.mode !== 'idle' && !video.paused;
@@ -101,7 +101,7 @@ function opened(server, first) {
   function follow(at) {
     if (at > scale.to - scale.length / 10) scale.show(at - scale.length * 0.6, at + scale.length * 0.4);
   }
-  timeline.addEventListener('seek', ({ detail }) => from(detail));
+  timeline.addEventListener('seek', ({ detail: { moment, play } }) => from(moment, play));
 
   const text = caption(timeline, () => (stream.fragments ? `${count(stream.fragments, 'fragment')}, ${duration(stream.durationMs)}, since ${moment(stream.firstMs)}` : 'Nothing is stored yet.'));
   const zooms = [

@@ -61,7 +61,7 @@ function wall(server, streams) {
     const player = new Player(new Playback(server, stream), video);
     const tile = { stream, player, note, overlay };
     tile.timeline = new Timeline(scale, (a, b, resolution) => server.timeline(tile.stream, a, b, resolution), { name: stream.name, lane: true });
-    tile.timeline.addEventListener('seek', ({ detail }) => clock.seek(detail));
+    tile.timeline.addEventListener('seek', ({ detail }) => clock.seek(detail.moment));
     tile.element = h('div', { class: 'tile' }, h('div', { class: 'stage' }, video, overlay), h('h2', {}, h('a', { href: to('streams', stream.name), text: stream.name })));
     tile.lane = h('div', { class: 'lane-row' }, h('span', { class: 'name', text: stream.name }), tile.timeline.element);
     return tile;
