@@ -13,6 +13,7 @@ use super::{
     request,
     respond::{answer, blocking},
     session::{read_configs, read_samples},
+    timeline::GAP_MS,
 };
 use crate::{
     App,
@@ -40,7 +41,7 @@ fn prepare(archive: &Archive, key: &str, selector: Selector) -> Result<(Bytes, R
     let tracks = read_configs(archive, key, first)??;
     check_tracks(&tracks)?;
     let mut clip = Clip::new(tracks.into_iter().map(ClipTrack::new).collect());
-    let (mut rest, mut header) = (Vec::new(), first.header.clone());
+    let (mut rest, mut header, mut end_ms) = (Rest::new(), first.header.clone(), 0);
     for info in fragments {
         if clip.size() + info.size > BYTES && !rest.is_empty() {
             break;
@@ -50,7 +51,11 @@ fn prepare(archive: &Archive, key: &str, selector: Selector) -> Result<(Bytes, R
             check_change(clip.tracks(), &now).map_err(|error| error.of_fragment(&info.number))?;
             header = info.header.clone();
         }
-        let start_ms = selector.kind.of(&info);
+        // What was sent in a burst overlaps by the server's clock: it follows what precedes it then. (Sound reaches over the end
+        // of the pictures into the next fragment, which is no overlap.)
+        let at_ms = selector.kind.of(&info);
+        let start_ms = if at_ms + GAP_MS < end_ms { end_ms } else { at_ms };
+        end_ms = start_ms.saturating_add(info.duration_ms);
         clip.push(&read_samples(archive, key, &info, start_ms)?);
         rest.push((info, start_ms));
     }

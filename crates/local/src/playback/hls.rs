@@ -83,7 +83,8 @@ impl Media<'_> {
     pub(super) fn write(&self, view: &View) -> String {
         let Self { token, track, .. } = self;
         let version = if self.container == Container::FragmentedMp4 { 7 } else { 3 };
-        let target = view.longest_ms.div_ceil(1_000).max(1);
+        // To the nearest second, as section 4.3.3.1 compares durations with it: players stay three of it behind the edge.
+        let target = ((view.longest_ms + 500) / 1_000).max(1);
         let mut out = format!("#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-TARGETDURATION:{target}\n");
         if let Some(first) = view.shown.first() {
             let _ = writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{}", first.sequence);

@@ -16,7 +16,7 @@ pub(super) enum DiscontinuityMode {
 }
 
 /// The gap or overlap from which on media do not go on (`DiscontinuityMode` in the service model).
-const GAP_MS: u64 = 50;
+pub(super) const GAP_MS: u64 = 50;
 
 /// A stretch of media without a gap.
 #[derive(Debug, PartialEq, Eq)]
