@@ -93,7 +93,17 @@ async function api(path, order) {
   return answer.json();
 }
 
-const kit = { open, step, accessible, until, equal, api, folder, recorded: recorded.split(','), context };
+/** A picture for the documentation, as the page is now. */
+async function picture(page, name) {
+  if (!folder) return;
+  const size = page.viewportSize();
+  await page.setViewportSize({ width: 1280, height: 900 });
+  await page.evaluate(() => scrollTo(0, 0));
+  await page.screenshot({ path: path.join(folder, `console-${name}.png`), fullPage: true });
+  await page.setViewportSize(size);
+}
+
+const kit = { open, step, accessible, until, equal, api, picture, folder, recorded: recorded.split(','), context };
 for (const part of [channels, live, streams, playback, views]) {
   if (!parts || parts.includes(part.name)) await part(kit);
 }

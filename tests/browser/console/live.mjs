@@ -2,7 +2,7 @@
 
 const time = video => video.evaluate(element => element.currentTime);
 
-export async function live({ open, step, until, equal, api, recorded }) {
+export async function live({ open, step, until, equal, api, picture, recorded }) {
   const page = await open('?channel=studio#/live');
   const status = page.locator('#status');
   let watcher;
@@ -49,6 +49,7 @@ export async function live({ open, step, until, equal, api, recorded }) {
     for (const name of recorded) {
       await recordings.locator('li', { hasText: name }).filter({ hasText: 'receives' }).waitFor();
     }
+    await picture(page, 'live');
   });
 
   await step('another resolution goes on without a new connection', async () => {

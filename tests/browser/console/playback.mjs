@@ -1,7 +1,7 @@
 // What was recorded is watched: played, jumped through, cut, seen small along the line, and beside another.
 import { readFile } from 'node:fs/promises';
 
-export async function playback({ open, step, until, equal, api, recorded }) {
+export async function playback({ open, step, until, equal, api, picture, recorded }) {
   const [first] = recorded;
   const stored = async name => (await api('state')).streams.find(stream => stream.name === name);
   const page = await open(`#/streams/${first}`);
@@ -28,6 +28,17 @@ export async function playback({ open, step, until, equal, api, recorded }) {
     const off = (await at()) - (from + length * 0.1);
     if (off < -1000 || off > 8000) throw new Error(`played ${off} ms from where the click was`);
     await page.locator('#clock').filter({ hasText: /\d\d:\d\d:\d\d/ }).waitFor();
+  });
+
+  await step('the picture stands and goes on', async () => {
+    await page.mouse.move(0, 0);
+    await page.locator('#play').click();
+    await picture(page, 'stream');
+    await page.emulateMedia({ colorScheme: 'dark' });
+    await picture(page, 'stream-dark');
+    await page.emulateMedia({ colorScheme: 'light' });
+    await page.locator('#play').click();
+    await timeline.scrollIntoViewIfNeeded();
   });
 
   await step('pause, play and jump by keyboard', async () => {
@@ -105,6 +116,7 @@ export async function playback({ open, step, until, equal, api, recorded }) {
       const before = await time(videos.nth(n));
       await until(`picture ${n} goes on`, async () => (await time(videos.nth(n))) > before + 0.3);
     }
+    await picture(wall, 'together');
     await wall.getByRole('button', { name: 'Pause' }).click();
     await until('all stand', () => videos.evaluateAll(all => all.every(element => element.paused)));
     await wall.close();

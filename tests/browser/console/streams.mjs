@@ -50,7 +50,8 @@ export async function streams({ open, step, until, equal, api, recorded }) {
     await page.mouse.move(middle.x - 200, middle.y, { steps: 4 });
     await page.mouse.up();
     await until('it moved', async () => (await shown()).from > nearer.from + nearer.length / 10);
-    equal((await shown()).length, nearer.length, 'the length after a drag');
+    const stretched = Math.abs((await shown()).length - nearer.length);
+    if (stretched > 2) throw new Error(`a drag changed the length by ${stretched} ms`);
   });
 
   await step('a fragment is described under the pointer', async () => {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::index::FragmentInfo;
 
-/// Fragments whose beginnings lie within one step of the resolution.
+/// Fragments of the same tracks and picture whose beginnings lie within one step of the resolution.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Span {
@@ -23,18 +23,18 @@ pub struct Span {
     pub bytes: u64,
     /// Video frames of all.
     pub video_frames: u64,
-    /// Pixels of the first fragment's picture.
+    /// Pixels of the picture.
     pub width: Option<u32>,
-    /// Pixels of the first fragment's picture.
+    /// Pixels of the picture.
     pub height: Option<u32>,
-    /// Codecs of the first fragment.
+    /// Codecs of the tracks.
     pub codecs: Vec<String>,
     /// When the first fragment's PutMedia session began, milliseconds since 1970; 0 where that is not known.
     pub session_ms: u64,
 }
 
 /// Takes fragments in the order of their producer times. A stretch of time gives at most one span for each step of the
-/// resolution, and one more.
+/// resolution, one more, and one for each change of tracks or picture: a player has to know where one is.
 #[derive(Debug)]
 pub struct Spans {
     resolution_ms: u64,
@@ -52,7 +52,11 @@ impl Spans {
     pub fn add(&mut self, info: &FragmentInfo) {
         let end_ms = info.end_ms();
         match self.done.last_mut() {
-            Some(span) if info.producer_ms.saturating_sub(span.from_ms) < self.resolution_ms => {
+            Some(span)
+                if info.producer_ms.saturating_sub(span.from_ms) < self.resolution_ms
+                    && (span.width, span.height) == (info.session.width, info.session.height)
+                    && span.codecs == info.session.codecs =>
+            {
                 let new_from = span.to_ms.max(info.producer_ms);
                 span.covered_ms += end_ms.saturating_sub(new_from);
                 span.to_ms = span.to_ms.max(end_ms);
@@ -139,6 +143,25 @@ mod tests {
                 prop_assert_eq!(span.number.is_some(), span.fragments == 1);
             }
         }
+    }
+
+    #[test]
+    fn a_change_of_tracks_or_picture_is_never_within_a_span() {
+        let mut spans = Spans::new(60_000);
+        for (at, width, codecs) in [
+            (0, Some(640), &["H.264", "AAC"][..]),
+            (1_000, Some(640), &["H.264", "AAC"]),
+            (2_000, Some(1280), &["H.264", "AAC"]),
+            (3_000, None, &["AAC"]),
+        ] {
+            let mut info = fragment(at, 1_000);
+            info.session.width = width;
+            info.session.codecs = codecs.iter().map(|&codec| codec.to_owned()).collect();
+            spans.add(&info);
+        }
+        let found: Vec<_> =
+            spans.finish().iter().map(|span| (span.from_ms, span.to_ms, span.width)).collect();
+        assert_eq!(found, [(0, 2_000, Some(640)), (2_000, 3_000, Some(1280)), (3_000, 4_000, None)]);
     }
 
     #[test]

@@ -7,19 +7,27 @@ const BEFORE_MS = 10 * 60_000;
 const AFTER_MS = 50 * 60_000;
 /** A session never ends sooner after its beginning: the service refuses an empty range. */
 const LEAST_MS = 1000;
-/** Fatal errors of a session that are mended by a new one, one after another. */
-const TRIES = 5;
+/** So many sessions are mended or opened anew within this time; then it is said that there is none. */
+const TRIES = 4;
+const WITHIN_MS = 60_000;
+/** Steps of time that the server tells apart in one answer. */
+const STEPS = 8000;
 
 /** Events: `change` when mode, message or position are others. */
 export class Player extends EventTarget {
-  /** @param {import('../kvs/playback.js').Playback} playback  @param {HTMLVideoElement} video */
-  constructor(playback, video) {
+  /**
+   * @param {import('../kvs/playback.js').Playback} playback
+   * @param {HTMLVideoElement} video
+   * @param {(from: number, to: number, resolution: number) => Promise<{spans: object[]}>} stored what is stored
+   */
+  constructor(playback, video, stored) {
     super();
+    this.stored = stored;
     this.playback = playback;
     this.video = video;
     this.mode = 'idle';
     this.message = '';
-    this.failed = 0;
+    this.failures = [];
     this.load = 0;
     this.changed = () => this.dispatchEvent(new Event('change'));
     for (const type of ['timeupdate', 'playing', 'pause', 'seeked', 'waiting']) video.addEventListener(type, this.changed);
@@ -45,7 +53,7 @@ export class Player extends EventTarget {
   live() {
     this.wanted = undefined;
     this.plays = true;
-    return this.#open('live', null);
+    return this.#open('live');
   }
 
   /**
@@ -66,13 +74,27 @@ export class Player extends EventTarget {
     }
     const from = Math.max(first, ms - BEFORE_MS);
     const to = Math.max(from + LEAST_MS, Math.min(last, ms + AFTER_MS));
-    await this.#open('past', { from: Math.floor(from), to: Math.ceil(to) });
+    await this.#open('past', () => this.#stretch(ms, Math.floor(from), Math.ceil(to)));
+  }
+
+  /**
+   * Of the time from `from` to `to` what has the same tracks as the moment: the service ends a session where they change.
+   * Fragments belong to a session by their beginning.
+   */
+  async #stretch(ms, from, to) {
+    const { spans } = await this.stored(from, to, Math.ceil((to - from) / STEPS));
+    const at = spans.findIndex(span => span.toMs > ms);
+    if (at < 0) return { from, to };
+    const same = span => String(span.codecs) === String(spans[at].codecs);
+    const before = spans.slice(0, at).findLast(span => !same(span));
+    const after = spans.slice(at).find(span => !same(span));
+    return { from: before ? spans[spans.indexOf(before) + 1].fromMs : Math.min(from, spans[0].fromMs), to: after ? after.fromMs - 1 : to };
   }
 
   /** What was recorded after the session was opened. */
   #further() {
     const { between, extent } = this;
-    if (this.mode === 'past' && extent && between.to < extent.last - LEAST_MS) {
+    if (this.mode === 'past' && extent && between && between.to < extent.last - LEAST_MS) {
       this.seek(between.to + 1, extent.first, extent.last);
     }
   }
@@ -80,10 +102,13 @@ export class Player extends EventTarget {
   async #open(mode, between) {
     const load = ++this.load;
     this.mode = mode;
-    this.between = between;
+    this.between = null;
     this.#say('Loading…');
     try {
-      const url = await this.playback.hls(between);
+      const found = await between?.();
+      if (load !== this.load) return;
+      this.between = found;
+      const url = await this.playback.hls(found);
       if (load !== this.load) return;
       this.#attach(url);
     } catch (error) {
@@ -110,14 +135,20 @@ export class Player extends EventTarget {
       this.placed = hls;
       this.changed();
     });
-    hls.on(Hls.Events.FRAG_BUFFERED, () => {
-      this.failed = 0;
-      this.#say('');
-    });
-    hls.on(Hls.Events.ERROR, (_, { fatal, type, details, error, response }) => {
+    hls.on(Hls.Events.FRAG_BUFFERED, () => this.#say(''));
+    hls.on(Hls.Events.ERROR, (_, { fatal, type, details, error, networkDetails }) => {
       if (!fatal) return;
-      if (type === Hls.ErrorTypes.MEDIA_ERROR && this.failed++ < TRIES) return hls.recoverMediaError();
-      this.#fail(response?.text || error?.message || details);
+      const now = Date.now();
+      this.failures = this.failures.filter(at => now - at < WITHIN_MS);
+      if (this.failures.push(now) > TRIES) return this.#fail(reason(networkDetails) ?? error?.message ?? details);
+      if (type === Hls.ErrorTypes.MEDIA_ERROR) return hls.recoverMediaError();
+      // Live, the tracks have changed, or the session has expired: another one begins with what is now.
+      if (this.mode === 'live') this.live();
+      else if (this.between) {
+        const { from, to } = this.between;
+        this.wanted = this.moment;
+        this.#open('past', () => this.#stretch(this.wanted, from, to));
+      }
     });
     hls.loadSource(url);
     hls.attachMedia(this.video);
@@ -138,6 +169,7 @@ export class Player extends EventTarget {
   }
 
   #fail(text) {
+    this.load++;
     this.hls?.destroy();
     this.hls = null;
     this.mode = 'idle';
@@ -153,5 +185,17 @@ export class Player extends EventTarget {
     this.load++;
     this.hls?.destroy();
     this.hls = null;
+  }
+}
+
+/** What the server said of a segment or playlist that it did not give. */
+function reason(networkDetails) {
+  const { response } = networkDetails ?? {};
+  try {
+    const text = response instanceof ArrayBuffer ? new TextDecoder().decode(response) : String(response ?? '');
+    const { Message, message } = JSON.parse(text);
+    return Message ?? message;
+  } catch {
+    return undefined;
   }
 }

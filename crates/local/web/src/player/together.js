@@ -75,7 +75,7 @@ export class Clock extends EventTarget {
       // It waits at its end, or for its next beginning.
       if (!video.paused) video.pause();
       const { first, last } = this.extents()[index];
-      if (this.playing && now >= first && now < last && now > player.between.to) this.#open(player, index);
+      if (this.playing && now >= first && now < last && player.between && now > player.between.to) this.#open(player, index);
       return;
     }
     const off = now - (player.moment ?? now);

@@ -61,7 +61,7 @@ function opened(server, first) {
   const thumbnails = new Thumbnails(timeline, playback);
   const video = h('video', { id: 'player', playsinline: true, 'aria-label': `Recording of ${name}` });
   video.muted = true;
-  const player = new Player(playback, video);
+  const player = new Player(playback, video, load);
 
   const message = h('p', {});
   const overlay = h('div', { class: 'stage-idle' }, message);
@@ -125,7 +125,7 @@ function opened(server, first) {
   const nearer = h('button', { type: 'button', class: 'round', 'aria-label': 'Zoom in', title: 'Zoom in', onclick: () => scale.zoom(0.5, timeline.playhead ?? undefined) }, icon(plus));
   const farther = h('button', { type: 'button', class: 'round', 'aria-label': 'Zoom out', title: 'Zoom out', onclick: () => scale.zoom(2, timeline.playhead ?? undefined) }, icon(minus));
 
-  const clip = cutter({ timeline, playback, name, extent: () => [stream.firstMs, endOf(stream)] });
+  const clip = cutter({ timeline, playback, name, load, extent: () => [stream.firstMs, endOf(stream)] });
   const uploads = figures([
     ['open', 'Sessions now'],
     ['sessions', 'Sessions in all'],
@@ -213,11 +213,11 @@ function opened(server, first) {
 }
 
 /** Cutting a clip by two handles. */
-function cutter({ timeline, playback, name, extent }) {
+function cutter({ timeline, playback, name, load, extent }) {
   const words = h('p', { class: 'hint', role: 'status' });
   const begin = h('button', { type: 'button', onclick: () => (timeline.selection ? done() : open()) }, icon(scissors), h('span', { text: 'Cut a clip' }));
   const save = h('button', { type: 'button', class: 'primary', hidden: true, onclick: () => get() }, icon(download), 'Download MP4');
-  const describe = ({ from, to }) => say(words, `${moment(from, 1)} to ${moment(to, 1)}, ${duration(to - from)}. Drag the handles, or move them with the arrow keys.`);
+  const describe = ({ from, to }) => say(words, `${moment(from, 1)} to ${moment(to, 1)}, ${duration(to - from)}. Whole fragments are cut. Drag the handles, or move them with the arrow keys.`);
   timeline.addEventListener('select', ({ detail }) => describe(detail));
   function open() {
     const [first, last] = extent();
@@ -241,7 +241,10 @@ function cutter({ timeline, playback, name, extent }) {
     save.disabled = true;
     say(words, 'Cutting…');
     try {
-      const url = URL.createObjectURL(await playback.clip(Math.floor(from), Math.ceil(to)));
+      // The service takes fragments that begin within the range: the one that is shown at its start begins before.
+      const { spans } = await load(Math.floor(from), Math.floor(from) + 1, 1);
+      const begin = spans[0]?.fromMs ?? Math.floor(from);
+      const url = URL.createObjectURL(await playback.clip(begin, Math.ceil(to)));
       const file = `${name}-${new Date(from).toISOString().replace(/[:.]/g, '-')}.mp4`;
       h('a', { href: url, download: file }).click();
       // The download has begun, and holds what it needs.

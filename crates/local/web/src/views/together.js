@@ -58,9 +58,10 @@ function wall(server, streams) {
     video.muted = true;
     const note = h('p', {});
     const overlay = h('div', { class: 'stage-idle' }, note);
-    const player = new Player(new Playback(server, stream), video);
+    const load = (a, b, resolution) => server.timeline(stream, a, b, resolution);
+    const player = new Player(new Playback(server, stream), video, load);
     const tile = { stream, player, note, overlay };
-    tile.timeline = new Timeline(scale, (a, b, resolution) => server.timeline(tile.stream, a, b, resolution), { name: stream.name, lane: true });
+    tile.timeline = new Timeline(scale, load, { name: stream.name, lane: true });
     tile.timeline.addEventListener('seek', ({ detail }) => clock.seek(detail.moment));
     tile.element = h('div', { class: 'tile' }, h('div', { class: 'stage' }, video, overlay), h('h2', {}, h('a', { href: to('streams', stream.name), text: stream.name })));
     tile.lane = h('div', { class: 'lane-row' }, h('span', { class: 'name', text: stream.name }), tile.timeline.element);
