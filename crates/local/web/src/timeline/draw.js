@@ -74,7 +74,8 @@ function axis(context, scale, width, height, colour) {
     const date = new Date(ms);
     const midnight = !date.getHours() && !date.getMinutes() && !date.getSeconds() && !date.getMilliseconds();
     context.fillStyle = midnight ? colour.ink : colour.soft;
-    context.fillText(midnight || step >= DAY ? day(ms) : timeOfDay(ms, step), x + 5, AXIS / 2);
+    const label = midnight || step >= DAY ? day(ms) : timeOfDay(ms, step);
+    if (x + 5 + context.measureText(label).width < width) context.fillText(label, x + 5, AXIS / 2);
   }
 }
 

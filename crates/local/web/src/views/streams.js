@@ -2,7 +2,7 @@
 import { h, icon, list, say, set } from '../lib/dom.js';
 import { field, form, NAME } from '../lib/dialog.js';
 import { ago, bytes, count, duration } from '../lib/format.js';
-import { beside, download, edit, plus, trash } from '../lib/icons.js';
+import { beside, download, edit, film, plus, trash } from '../lib/icons.js';
 import { to } from '../lib/router.js';
 import { Playback } from '../kvs/playback.js';
 import { dot, empty, figures, heading, pill } from './common.js';
@@ -73,7 +73,7 @@ function card(server, stream, chosen, choose) {
   const element = h(
     'li',
     { class: 'card' },
-    h('a', { class: 'poster', href: to('streams', name), tabindex: '-1', 'aria-hidden': 'true' }, poster),
+    h('a', { class: 'poster', href: to('streams', name), tabindex: '-1', 'aria-hidden': 'true' }, icon(film), poster),
     h('div', { class: 'top' }, h('h2', {}, h('a', { href: to('streams', name), text: name })), status.element, h('div', { class: 'tools' }, change, remove)),
     h('div', { class: 'presence' }, receives),
     facts.element,
