@@ -22,8 +22,8 @@ use clap::Args;
 
 use self::prepare::images_in_background;
 use self::requirements::{
-    no_browser, no_chart_in_pods, no_ffmpeg, no_helm, no_kubernetes, no_node, no_players, no_pods, no_policies,
-    no_python, no_strangers, nothing_missing,
+    no_browser, no_chart_in_pods, no_ffmpeg, no_helm, no_kubernetes, no_node, no_players, no_pods,
+    no_policies, no_python, no_strangers, nothing_missing,
 };
 use self::run::{Common, Run};
 use crate::packages::{self, Group};
