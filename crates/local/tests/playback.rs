@@ -479,3 +479,28 @@ async fn a_manifest_has_a_period_for_each_stretch() {
     let segment = fetch(&kvs, &format!("/dash/v1/{media}")).await;
     assert_eq!((segment.status, segment.header("content-type")), (200, Some("audio/mp4")));
 }
+
+/// Frames that no decoder takes cost their own images. Where there is no decoder, that is said.
+#[tokio::test]
+async fn pictures_that_cannot_be_decoded_take_nothing_down() {
+    let kvs = start(|_| ()).await;
+    stream(&kvs.server, "door", 1).await;
+    let at = past();
+    upload(&kvs, &video(SMALL), &[cluster(at, 1), cluster(at + 2_000, 1)]).await;
+    let members = json!({
+        "StreamName": "door", "ImageSelectorType": "PRODUCER_TIMESTAMP", "Format": "PNG", "SamplingInterval": 2_000,
+        "StartTimestamp": at as f64 / 1e3 - 2.0, "EndTimestamp": at as f64 / 1e3 + 4.0,
+    });
+    let reply = try_call(&kvs.server, "/getImages", members).await;
+    if reply.status == 200 {
+        let answer = reply.json();
+        let errors: Vec<_> =
+            answer["Images"].as_array().unwrap().iter().map(|image| &image["Error"]).collect();
+        assert_eq!(errors, ["NO_MEDIA", "MEDIA_ERROR", "MEDIA_ERROR", "NO_MEDIA"]);
+    } else {
+        assert_eq!(reply.header("x-amzn-errortype"), Some("UnknownOperationException"));
+        assert!(reply.json()["Message"].as_str().unwrap().contains("ffmpeg"));
+    }
+    let list = call(&kvs.server, "/listFragments", json!({ "StreamName": "door" })).await;
+    assert_eq!(list["Fragments"].as_array().unwrap().len(), 2);
+}

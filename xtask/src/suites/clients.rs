@@ -101,7 +101,10 @@ pub fn players(suite: &mut Run<'_>) -> Result<()> {
         format!("audiotestsrc num-buffers=370 ! {AAC}"),
         "audiotestsrc num-buffers=400 samplesperbuffer=160 ! audio/x-raw,rate=8000,channels=1 ! alawenc ! k.audio_0".to_owned(),
     ];
-    let h264 = format!("{} ! x264enc key-int-max=60 scenecut=0 bframes=2 ! {H264}", pictures("filesrc"));
+    let h264 = format!(
+        "{} ! x264enc key-int-max=60 option-string=scenecut=0 bframes=2 ! {H264}",
+        pictures("filesrc")
+    );
     let h265 = format!(
         "{} ! x265enc speed-preset=ultrafast key-int-max=60 option-string=scenecut=0 ! h265parse \
          ! video/x-h265,stream-format=hvc1,alignment=au ! k.video_0",

@@ -17,22 +17,24 @@ pub(super) struct Master<'a> {
     pub(super) token: &'a str,
 }
 
-/// Bits a second of the fragment that has most of them, and frames a second of all.
-fn rates<'a>(shown: impl Iterator<Item = &'a FragmentInfo>) -> (u64, f64) {
-    let (mut peak, mut frames, mut ms) = (1, 0, 0);
+/// Bits a second, of the fragment that has most of them and on average, and frames a second.
+fn rates<'a>(shown: impl Iterator<Item = &'a FragmentInfo>) -> (u64, u64, f64) {
+    let (mut peak, mut bits, mut frames, mut ms) = (1, 0_u64, 0, 0_u64);
     for info in shown {
         peak = peak.max(info.size.saturating_mul(8_000) / info.duration_ms.max(1));
+        bits = bits.saturating_add(info.size.saturating_mul(8));
         frames += info.video_frames;
         ms += info.duration_ms;
     }
-    (peak, frames as f64 * 1_000.0 / ms.max(1) as f64)
+    let ms = ms.max(1);
+    (peak, (bits.saturating_mul(1_000) / ms).max(1), frames as f64 * 1_000.0 / ms as f64)
 }
 
 impl Master<'_> {
     /// RFC 8216 section 4.3.4.
     pub(super) fn write(&self, view: &View) -> String {
         let Self { tracks, container, token } = self;
-        let (bandwidth, frame_rate) = rates(view.shown.iter().map(|entry| &*entry.info));
+        let (peak, average, frame_rate) = rates(view.shown.iter().map(|entry| &*entry.info));
         let codecs: Vec<_> = tracks.iter().map(Config::name).collect();
         let mut out = String::from("#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-INDEPENDENT-SEGMENTS\n");
         // In MPEG-TS one playlist has both tracks.
@@ -44,7 +46,11 @@ impl Master<'_> {
                 media_playlist(token, 2, *container)
             );
         }
-        let _ = write!(out, "#EXT-X-STREAM-INF:BANDWIDTH={bandwidth},CODECS=\"{}\"", codecs.join(","));
+        let _ = write!(
+            out,
+            "#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average},CODECS=\"{}\"",
+            codecs.join(",")
+        );
         if let Some(Config::Video(video)) = tracks.first() {
             if video.width > 0 && video.height > 0 {
                 let _ = write!(out, ",RESOLUTION={}x{}", video.width, video.height);

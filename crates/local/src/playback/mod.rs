@@ -14,6 +14,8 @@ mod sessions;
 mod text;
 mod timeline;
 mod ts;
+#[cfg(test)]
+mod untrusted;
 
 pub(crate) use self::http::{player_routes, routes};
 pub(crate) use self::sessions::Playback;

@@ -371,3 +371,114 @@ fn not_read(error: &StoreError) -> ServiceError {
         other => ServiceError::internal(other),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::media::stored::{SPS, avcc, cluster, header, slice};
+    use super::*;
+    use crate::model::Fragment;
+
+    fn archive(folder: &Path) -> Archive {
+        let db = Arc::new(redb::Database::create(folder.join("index.redb")).unwrap());
+        Archive::open(folder, db).unwrap()
+    }
+
+    fn stream() -> Stream {
+        Stream {
+            arn: "arn:aws:kinesisvideo:us-east-1:000000000000:stream/door/1".to_owned(),
+            name: "door".to_owned(),
+            region: "us-east-1".to_owned(),
+            device_name: None,
+            media_type: None,
+            kms_key_id: String::new(),
+            retention_hours: 1,
+            storage_tier: "HOT".to_owned(),
+            version: String::new(),
+            created_ms: 1,
+            tags: std::collections::BTreeMap::new(),
+            transition: None,
+        }
+    }
+
+    /// Stores a picture that is there for two seconds.
+    fn store(archive: &Archive, producer_ms: u64) {
+        let fragment = Fragment {
+            timecode: producer_ms,
+            timecode_ms: producer_ms,
+            duration_ms: 2_000,
+            header: header(&[("V_MPEG4/ISO/AVC", &avcc(SPS))]),
+            raw: cluster(producer_ms, &[(1, 0, true, slice(true, 9))]),
+            tags: Vec::new(),
+            video_frames: 1,
+            audio_frames: 0,
+            tracks: Vec::new(),
+            timecode_scale: 1_000_000,
+        };
+        let key = stream().folder();
+        let number = archive.next_number(&key);
+        archive.store(&key, &number, producer_ms, producer_ms, &fragment).unwrap();
+    }
+
+    fn options(mode: Mode) -> Options {
+        Options {
+            protocol: Protocol::Hls { container: Container::FragmentedMp4 },
+            mode,
+            kind: TimestampKind::Producer,
+            discontinuities: DiscontinuityMode::OnDiscontinuity,
+            timestamps: false,
+            most: 2,
+            expires_s: 300,
+        }
+    }
+
+    /// First and last time that a playlist shows, and whether it has ended.
+    fn shown(session: &Session, archive: &Archive, now_ms: u64) -> (u64, u64, bool) {
+        let view = session.view(archive, now_ms).unwrap();
+        let times: Vec<u64> = view.shown.iter().map(|entry| entry.start_ms).collect();
+        (times[0], times[times.len() - 1], view.complete)
+    }
+
+    #[test]
+    fn live_replay_goes_on_at_the_pace_of_the_media_and_ends_with_its_range() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = archive(folder.path());
+        [10_000, 12_000, 14_000, 16_000, 18_000].map(|at| store(&archive, at));
+        let mode = Mode::LiveReplay { from_ms: 11_000, to_ms: 17_000 };
+        let now = 1_000_000;
+        let session = Session::open(&archive, stream(), options(mode), now).unwrap();
+        assert_eq!(shown(&session, &archive, now), (12_000, 14_000, false));
+        assert_eq!(shown(&session, &archive, now + 1_999), (12_000, 14_000, false));
+        assert_eq!(shown(&session, &archive, now + 2_000), (14_000, 16_000, true));
+        assert_eq!(shown(&session, &archive, now + 60_000), (14_000, 16_000, true));
+    }
+
+    #[test]
+    fn live_replay_waits_for_what_has_not_come_yet() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = archive(folder.path());
+        [10_000, 12_000].map(|at| store(&archive, at));
+        let mode = Mode::LiveReplay { from_ms: 10_000, to_ms: u64::MAX };
+        let now = 20_000;
+        let session = Session::open(&archive, stream(), options(mode), now).unwrap();
+        assert_eq!(shown(&session, &archive, now + 30_000), (10_000, 12_000, false));
+        [14_000, 16_000].map(|at| store(&archive, at));
+        assert_eq!(shown(&session, &archive, now + 31_000), (12_000, 14_000, false));
+        assert_eq!(shown(&session, &archive, now + 32_999), (12_000, 14_000, false));
+        assert_eq!(shown(&session, &archive, now + 33_000), (14_000, 16_000, false));
+    }
+
+    #[test]
+    fn live_begins_with_media_of_the_last_half_minute_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = archive(folder.path());
+        store(&archive, 10_000);
+        let persisted = archive.newest(&stream().folder(), TimestampKind::Producer, 1)[0].persisted_ms;
+        let open = |now| Session::open(&archive, stream(), options(Mode::Live), now);
+        assert_eq!(open(persisted + 30_001).unwrap_err().kind, ErrorKind::ResourceNotFound);
+        let session = open(persisted + 30_000).unwrap();
+        let view = session.view(&archive, persisted + 30_000).unwrap();
+        assert_eq!(view.zero_ms, persisted - 2_000, "its last moment is there when it was persisted");
+    }
+}

@@ -20,15 +20,19 @@ const SESSIONS: usize = 10;
 /// when all are taken waits.
 const AT_ONCE: usize = 4;
 
+/// Decoders that run at the same time, of GetImages; who comes when all are taken waits.
+const DECODERS: usize = 2;
+
 /// The streaming sessions. They end with the process: a player asks for another then, as it does when one has expired.
 pub(crate) struct Playback {
     sessions: Mutex<HashMap<String, Arc<Session>>>,
     work: Semaphore,
+    decoders: Semaphore,
 }
 
 impl Default for Playback {
     fn default() -> Self {
-        Self { sessions: Mutex::default(), work: Semaphore::new(AT_ONCE) }
+        Self { sessions: Mutex::default(), work: Semaphore::new(AT_ONCE), decoders: Semaphore::new(DECODERS) }
     }
 }
 
@@ -70,8 +74,13 @@ impl Playback {
         })
     }
 
-    /// Waits for its turn.
+    /// Waits for its turn to read a fragment.
     pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, ServiceError> {
         self.work.acquire().await.map_err(ServiceError::internal)
+    }
+
+    /// Waits for its turn to decode one.
+    pub(super) async fn decoder(&self) -> Result<SemaphorePermit<'_>, ServiceError> {
+        self.decoders.acquire().await.map_err(ServiceError::internal)
     }
 }

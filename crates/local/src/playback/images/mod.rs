@@ -36,8 +36,9 @@ const RANGE_MS: u64 = 300_000;
 const INTERVAL_MS: i64 = 3_000;
 /// Characters of an image in Base64, of the service model.
 const IMAGE: usize = 6_291_456;
-/// Characters of all images of a page; one that has reached it ends there. 100 MB is the service's limit of an answer.
-const ANSWER: usize = 90_000_000;
+/// Characters of all images of a page, which is in memory as a whole; one that has reached them ends there, and has a token for
+/// the rest. The service's own limit is 100 MB.
+const ANSWER: usize = 24_000_000;
 /// The most fragments that such a range has, at five a second, and more.
 const FRAGMENTS: usize = 5_000;
 
@@ -200,7 +201,7 @@ async fn of_fragment(
     times_ms: &[u64],
     wanted: &Wanted,
 ) -> Result<Vec<Result<Bytes, &'static str>>, ServiceError> {
-    let _turn = app.playback.turn().await?;
+    let _decoder = app.playback.decoder().await?;
     let start_ms = wanted.kind.of(info);
     let (archive, owned_key, owned_info) = (app.archive.clone(), key.to_owned(), info.clone());
     let times: Vec<u64> = times_ms.iter().map(|time| time - start_ms.min(*time)).collect();

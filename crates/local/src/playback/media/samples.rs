@@ -186,8 +186,6 @@ fn clamp(offset: i64) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::super::stored::{AAC, SPS, avcc, cluster, g711, header, hvcc, slice};
     use super::*;
 
@@ -275,31 +273,6 @@ mod tests {
         for (private, name) in [("2b8a0800", "mp4a.40.5"), ("119056e500", "mp4a.40.2")] {
             let private = hex::decode(private).unwrap();
             assert_eq!(super::configs(&header(&[("A_AAC", &private)])).unwrap()[0].name(), name);
-        }
-    }
-
-    fn blocks() -> impl Strategy<Value = Vec<(u8, i16, bool, Vec<u8>)>> {
-        let good = (any::<bool>(), 1..60_usize).prop_map(|(key, length)| slice(key, length));
-        let frame = prop_oneof![4 => good, 1 => prop::collection::vec(any::<u8>(), 0..40)];
-        prop::collection::vec((1..3_u8, any::<i16>(), any::<bool>(), frame), 0..40)
-    }
-
-    proptest! {
-        /// Whatever a fragment holds that PutMedia has stored, it is samples in order, or an error with a name.
-        #[test]
-        fn every_fragment_is_samples_or_a_named_error(
-            blocks in blocks(), timecode in any::<u64>(), at in 0..=253_402_300_799_999_u64,
-            private in prop::collection::vec(any::<u8>(), 0..40), given in any::<bool>(),
-        ) {
-            let header = if given { both() } else { header(&[("V_MPEG4/ISO/AVC", &private), ("A_AAC", &private)]) };
-            let Ok(tracks) = read(&header, &cluster(timecode, &blocks), at) else { return Ok(()) };
-            for track in tracks {
-                for pair in track.samples.windows(2) {
-                    prop_assert!(pair[0].decode < pair[1].decode);
-                    prop_assert_eq!(pair[0].decode + i64::from(pair[0].duration), pair[1].decode);
-                }
-                prop_assert!(track.samples.iter().all(|sample| sample.decode >= 0 && sample.duration > 0));
-            }
         }
     }
 }
