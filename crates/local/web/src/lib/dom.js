@@ -27,7 +27,7 @@ export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** A picture of `icons.svg`'s kind, drawn by a path in a box of 24; what it means, the words beside it say. */
+/** A picture of `icons.js`, a path in a box of 24; what it means, the words beside it say. */
 export function icon(path) {
   const space = 'http://www.w3.org/2000/svg';
   const svg = document.createElementNS(space, 'svg');

@@ -10,6 +10,8 @@ const LEAST_MS = 1000;
 /** So many sessions are mended or opened anew within this time; then it is said that there is none. */
 const TRIES = 4;
 const WITHIN_MS = 60_000;
+/** Before a session is opened in the place of one that failed: what it lacked may be stored then. */
+const AGAIN_MS = 1000;
 /** Steps of time that the server tells apart in one answer. */
 const STEPS = 8000;
 
@@ -99,6 +101,14 @@ export class Player extends EventTarget {
     }
   }
 
+  /** Another session from where this one is, or from what is now. */
+  #again() {
+    if (this.mode === 'live') return this.live();
+    const { from, to } = this.between;
+    this.wanted = this.moment;
+    return this.#open('past', () => this.#stretch(this.wanted, from, to));
+  }
+
   async #open(mode, between) {
     const load = ++this.load;
     this.mode = mode;
@@ -142,13 +152,10 @@ export class Player extends EventTarget {
       this.failures = this.failures.filter(at => now - at < WITHIN_MS);
       if (this.failures.push(now) > TRIES) return this.#fail(reason(networkDetails) ?? error?.message ?? details);
       if (type === Hls.ErrorTypes.MEDIA_ERROR) return hls.recoverMediaError();
-      // Live, the tracks have changed, or the session has expired: another one begins with what is now.
-      if (this.mode === 'live') this.live();
-      else if (this.between) {
-        const { from, to } = this.between;
-        this.wanted = this.moment;
-        this.#open('past', () => this.#stretch(this.wanted, from, to));
-      }
+      // The tracks have changed, or the session has expired.
+      hls.stopLoad();
+      const { load } = this;
+      setTimeout(() => load === this.load && this.#again(), AGAIN_MS);
     });
     hls.loadSource(url);
     hls.attachMedia(this.video);
