@@ -60,10 +60,18 @@ fn h265_is_taken_under_any_number_and_with_any_parameters_that_leave_it_in_order
     let rows = [
         (127, "a=rtpmap:127 H265/90000\na=fmtp:127 level-id=93;profile-id=1", vec![(127, h265(93, &[]))]),
         (127, "a=rtpmap:127 H265/90000", vec![(127, h265(93, &[]))]),
-        (127, "a=rtpmap:127 h265/90000\na=fmtp:127 level-id=180;tx-mode=SRST;sprop-max-don-diff=0", vec![(127, h265(180, &[]))]),
+        (
+            127,
+            "a=rtpmap:127 h265/90000\na=fmtp:127 level-id=180;tx-mode=SRST;sprop-max-don-diff=0",
+            vec![(127, h265(180, &[]))],
+        ),
         (127, &format!("a=rtpmap:127 H265/90000\na=fmtp:127 {sets}"), vec![(127, h265(93, told))]),
         // It sends with its own number, or with that of the offer (RFC 3264, 6.1).
-        (98, "a=rtpmap:98 H265/90000\na=fmtp:98 level-id=120", vec![(98, h265(120, &[])), (127, h265(180, &[]))]),
+        (
+            98,
+            "a=rtpmap:98 H265/90000\na=fmtp:98 level-id=120",
+            vec![(98, h265(120, &[])), (127, h265(180, &[]))],
+        ),
     ];
     for (payload_type, lines, expected) in rows {
         let (formats, left_out) = read(MediaKind::Video, &c_sdk("video", payload_type, lines));
@@ -105,7 +113,11 @@ fn g711_needs_no_rtpmap() {
 
 #[test]
 fn the_first_of_several_is_what_is_sent() {
-    let sdp = c_sdk("video", 127, "a=rtpmap:127 H265/90000\na=rtpmap:102 H264/90000\na=fmtp:102 packetization-mode=1");
+    let sdp = c_sdk(
+        "video",
+        127,
+        "a=rtpmap:127 H265/90000\na=rtpmap:102 H264/90000\na=fmtp:102 packetization-mode=1",
+    );
     let sdp = sdp.replace("SAVPF 127", "SAVPF 127 102");
     let answer = read_answer(&offer(), &sdp).unwrap();
     let section = answer.section(MediaKind::Video).unwrap();

@@ -1,7 +1,7 @@
 //! How sound is decoded and encoded here: what is different from codec to codec, and the delays.
 
-use crate::elements::{self, PipelineError, set};
 use super::g711::{G711Decoder, Law};
+use crate::elements::{self, PipelineError, set};
 use kvs_media::AudioCodec;
 use std::time::Duration;
 

@@ -312,10 +312,8 @@ fn a_malformed_packet_is_named_and_costs_its_picture() {
     let sequence = bad.sequence;
     bench.send(bad, ms(33));
     let outputs = bench.outputs(ms(48));
-    let error = PayloadError::Nal {
-        codec: VideoCodec::H264,
-        error: NalError::Aggregate { unit: 99, available: 1 },
-    };
+    let error =
+        PayloadError::Nal { codec: VideoCodec::H264, error: NalError::Aggregate { unit: 99, available: 1 } };
     let malformed = MalformedPacket { ssrc: 0xcafe, sequence, error };
     assert!(outputs.contains(&VideoOutput::Malformed(malformed)), "{outputs:?}");
     assert_eq!(

@@ -55,7 +55,9 @@ impl NalCodec for H265 {
             return Role::Other;
         }
         match kinds::of(unit) {
-            kinds::DELIMITER | kinds::END_OF_SEQUENCE | kinds::END_OF_BITSTREAM | kinds::FILLER => Role::Skipped,
+            kinds::DELIMITER | kinds::END_OF_SEQUENCE | kinds::END_OF_BITSTREAM | kinds::FILLER => {
+                Role::Skipped
+            }
             kinds::SPS => Role::SequenceParameters,
             kinds::VPS | kinds::PPS => Role::Parameters,
             kind if kinds::SLICES.contains(&kind) => Role::Slice,

@@ -128,7 +128,10 @@ mod tests {
         let parameters = sets.of(1).unwrap();
         assert_eq!((parameters.format.width, parameters.format.codec), (640, crate::VideoCodec::H265));
         let record = &parameters.configuration_record;
-        assert_eq!(record[..23], [1, 1, 0x60, 0, 0, 0, 0x90, 0, 0, 0, 0, 0, 93, 0xf0, 0, 0xfc, 0xfd, 0xf8, 0xf8, 0, 0, 0x0f, 3]);
+        assert_eq!(
+            record[..23],
+            [1, 1, 0x60, 0, 0, 0, 0x90, 0, 0, 0, 0, 0, 93, 0xf0, 0, 0xfc, 0xfd, 0xf8, 0xf8, 0, 0, 0x0f, 3]
+        );
         let arrays: Vec<u8> = [(0xa0, VPS), (0xa1, &sps[..]), (0xa2, &pps(1, 0)[..])]
             .into_iter()
             .flat_map(|(kind, unit)| [&[kind, 0, 1, 0, unit.len() as u8][..], unit].concat())

@@ -79,8 +79,7 @@ impl H265Sps {
             let left = u64::from(size).checked_sub((u64::from(one) + u64::from(other)) * unit)?;
             u32::try_from(left).ok().filter(|left| *left > 0)
         };
-        let (Some(width), Some(height)) =
-            (cut(width, unit_x, left, right), cut(height, unit_y, top, bottom))
+        let (Some(width), Some(height)) = (cut(width, unit_x, left, right), cut(height, unit_y, top, bottom))
         else {
             let value = i64::from(left.max(right).max(top).max(bottom));
             return Ok(Err(SpsError::Field { field: "conf_win_offset", value }));
@@ -165,7 +164,10 @@ pub(super) mod tests {
             unit.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
         let sps = H265Sps::parse(&unit).unwrap();
         assert_eq!((sps.format.width, sps.format.height), (1280, 720));
-        assert_eq!((sps.format.profile_idc, sps.format.level_idc, sps.format.constraint_flags), (1, 93, 0x90));
+        assert_eq!(
+            (sps.format.profile_idc, sps.format.level_idc, sps.format.constraint_flags),
+            (1, 93, 0x90)
+        );
         assert_eq!((sps.id, sps.vps_id, sps.chroma_format_idc, sps.temporal_layers), (0, 0, 1, 1));
         assert_eq!(sps.profile_tier_level, [1, 0x60, 0, 0, 0, 0x90, 0, 0, 0, 0, 0, 93]);
         assert!(sps.temporal_id_nesting);
@@ -182,11 +184,18 @@ pub(super) mod tests {
         let sps = H265Sps::parse(&escape(&[&[0x42, 1][..], &rest.finish()].concat())).unwrap();
         assert_eq!((sps.format.width, sps.format.height), (1916, 1080));
         assert_eq!((sps.id, sps.vps_id, sps.temporal_layers, sps.chroma_format_idc), (3, 5, 3, 2));
-        assert_eq!((sps.format.profile_idc, sps.bit_depth_luma_minus8, sps.bit_depth_chroma_minus8), (2, 2, 2));
+        assert_eq!(
+            (sps.format.profile_idc, sps.bit_depth_luma_minus8, sps.bit_depth_chroma_minus8),
+            (2, 2, 2)
+        );
         let rest = Writer::default().bits(1, 8).bits(4, 8).bits(0, 32).bits(0, 32).bits(0, 16).bits(93, 8);
         let rest = rest.ue(0).ue(3).bits(1, 1).ue(100).ue(100).bits(1, 1).ue(1).ue(1).ue(1).ue(1).ue(0).ue(0);
         let sps = H265Sps::parse(&escape(&[&[0x42, 1][..], &rest.finish()].concat())).unwrap();
-        assert_eq!((sps.format.width, sps.format.height), (98, 98), "planes of their own are cropped by samples");
+        assert_eq!(
+            (sps.format.width, sps.format.height),
+            (98, 98),
+            "planes of their own are cropped by samples"
+        );
     }
 
     #[test]

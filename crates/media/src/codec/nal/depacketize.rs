@@ -398,9 +398,8 @@ mod tests {
         let push_all = |payloads: &[&[u8]]| {
             let mut depacketizer = Depacketizer::<H265>::default();
             let mut nals = Vec::new();
-            let push = |payload: &&[u8]| {
-                depacketizer.push(&Bytes::copy_from_slice(payload), 7, &mut nals).err()
-            };
+            let push =
+                |payload: &&[u8]| depacketizer.push(&Bytes::copy_from_slice(payload), 7, &mut nals).err();
             let errors: Vec<_> = payloads.iter().filter_map(push).collect();
             (nals.iter().map(|nal| nal.to_vec()).collect::<Vec<_>>(), errors)
         };

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::NalCodec;
 use super::assemble::Assembler;
 use super::depacketize::{Depacketizer, NalError};
-use super::NalCodec;
 use crate::codec::unit::{AccessUnitError, Completed};
 use crate::rtp::RtpPacket;
 
