@@ -444,7 +444,7 @@ mod tests {
     fn live_replay_goes_on_at_the_pace_of_the_media_and_ends_with_its_range() {
         let folder = tempfile::tempdir().unwrap();
         let archive = archive(folder.path());
-        [10_000, 12_000, 14_000, 16_000, 18_000].map(|at| store(&archive, at));
+        [10_000, 12_000, 14_000, 16_000, 18_000].into_iter().for_each(|at| store(&archive, at));
         let mode = Mode::LiveReplay { from_ms: 11_000, to_ms: 17_000 };
         let now = 1_000_000;
         let session = Session::open(&archive, stream(), options(mode), now).unwrap();
@@ -458,12 +458,12 @@ mod tests {
     fn live_replay_waits_for_what_has_not_come_yet() {
         let folder = tempfile::tempdir().unwrap();
         let archive = archive(folder.path());
-        [10_000, 12_000].map(|at| store(&archive, at));
+        [10_000, 12_000].into_iter().for_each(|at| store(&archive, at));
         let mode = Mode::LiveReplay { from_ms: 10_000, to_ms: u64::MAX };
         let now = 20_000;
         let session = Session::open(&archive, stream(), options(mode), now).unwrap();
         assert_eq!(shown(&session, &archive, now + 30_000), (10_000, 12_000, false));
-        [14_000, 16_000].map(|at| store(&archive, at));
+        [14_000, 16_000].into_iter().for_each(|at| store(&archive, at));
         assert_eq!(shown(&session, &archive, now + 31_000), (12_000, 14_000, false));
         assert_eq!(shown(&session, &archive, now + 32_999), (12_000, 14_000, false));
         assert_eq!(shown(&session, &archive, now + 33_000), (14_000, 16_000, false));

@@ -13,12 +13,13 @@ use crate::mkv::{Item, Parser, Track};
 /// A frame, timed in units of its track's timescale.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Sample {
-    /// When it is decoded. Strictly rising within a track. It is the n-th smallest time at which a frame is shown, so that a
-    /// fragment is decoded when it is shown and fragments join without a gap.
+    /// When it is decoded. Strictly rising within a track, and never behind the time at which it, or one that follows, is shown:
+    /// as late as that allows. So fragments join, whatever their B frames are like, and no picture has to be moved.
     pub(crate) decode: i64,
-    /// Until the next one.
+    /// Until the next one. The last one's reaches to the end of the last picture, so that all of them together are the fragment's
+    /// length.
     pub(crate) duration: u32,
-    /// When it is shown, less `decode`: not 0 where there are B frames, and then also negative.
+    /// When it is shown, less `decode`: not 0 where pictures are out of order.
     pub(crate) offset: i32,
     /// Whether decoding can begin with it.
     pub(crate) sync: bool,
@@ -123,19 +124,36 @@ type Timed = (i64, bool, Bytes);
 
 fn video(config: &Config, track: &Track, frames: Vec<Timed>) -> Result<Vec<Sample>, MediaError> {
     let Config::Video(video) = config else { return Ok(Vec::new()) };
-    let mut shown: Vec<i64> = frames.iter().map(|(time, ..)| *time).collect();
-    shown.sort_unstable();
+    let shown: Vec<i64> = frames.iter().map(|(time, ..)| *time).collect();
     let mut samples = Vec::with_capacity(frames.len());
-    let mut last: Option<i64> = None;
-    for ((time, key, data), shown) in frames.into_iter().zip(shown) {
+    for ((time, key, data), decode) in frames.into_iter().zip(decoding_times(&shown)) {
         let units = nal::units(&data, video.length_size)?;
-        let decode = last.map_or(shown, |last| shown.max(last + 1));
-        last = Some(decode);
         let sync = key || nal::is_random_access(video, &units);
         samples.push(Sample { decode, duration: 0, offset: clamp(time - decode), sync, data });
     }
+    let (first, last) = (shown.iter().min().copied().unwrap_or(0), shown.iter().max().copied().unwrap_or(0));
     let stated = track.default_duration_ns.map(|ns| i64::try_from(u128::from(ns) * 9 / 100_000).unwrap_or(0));
-    Ok(with_durations(samples, stated.filter(|ticks| *ticks > 0)))
+    let frame = stated.filter(|ticks| *ticks > 0).unwrap_or(match shown.len() {
+        // A picture alone: a thirtieth of a second.
+        0 | 1 => 3_000,
+        count => (last - first) / (count as i64 - 1),
+    });
+    Ok(with_durations(samples, last.saturating_add(frame)))
+}
+
+/// The latest times, strictly rising, that are not behind those at which the frames are shown.
+fn decoding_times(shown: &[i64]) -> Vec<i64> {
+    let mut times = shown.to_vec();
+    for index in (1..times.len()).rev() {
+        times[index - 1] = times[index - 1].min(times[index] - 1);
+    }
+    // Frames that are shown at once in the first moment of 1970 have no room before them.
+    let mut earliest = 0;
+    for time in &mut times {
+        *time = (*time).max(earliest);
+        earliest = *time + 1;
+    }
+    times
 }
 
 fn audio(config: &Config, clock: &Clock, frames: Vec<Timed>) -> Result<Vec<Sample>, MediaError> {
@@ -147,7 +165,6 @@ fn audio(config: &Config, clock: &Clock, frames: Vec<Timed>) -> Result<Vec<Sampl
     let slack = clock.slack(audio.rate);
     let mut samples: Vec<Sample> = Vec::with_capacity(frames.len());
     let mut expected: Option<i64> = None;
-    let mut last_length = 1;
     for (time, _, data) in frames {
         if data.is_empty() {
             return Err(MediaError::InvalidFrame("an empty frame of audio.".to_owned()));
@@ -158,24 +175,17 @@ fn audio(config: &Config, clock: &Clock, frames: Vec<Timed>) -> Result<Vec<Sampl
             (_, Some(last)) => time.max(last.decode + 1),
             (_, None) => time,
         };
-        last_length = length(&data).max(1);
-        expected = Some(decode + last_length);
+        expected = Some(decode + length(&data).max(1));
         samples.push(Sample { decode, duration: 0, offset: 0, sync: true, data });
     }
-    Ok(with_durations(samples, Some(last_length)))
+    Ok(with_durations(samples, expected.unwrap_or(0)))
 }
 
-/// Each sample lasts until the next one; the last as long as is `stated`, or as the others do on average.
-fn with_durations(mut samples: Vec<Sample>, stated: Option<i64>) -> Vec<Sample> {
-    let decodes: Vec<i64> = samples.iter().map(|sample| sample.decode).collect();
-    let average = match (decodes.first(), decodes.last()) {
-        (Some(first), Some(last)) if decodes.len() > 1 => (last - first) / (decodes.len() as i64 - 1),
-        // A picture alone: a thirtieth of a second in units of 90 kHz.
-        _ => 3_000,
-    };
-    let until_next = decodes.windows(2).map(|pair| pair[1] - pair[0]).chain([stated.unwrap_or(average)]);
-    for (sample, duration) in samples.iter_mut().zip(until_next) {
-        sample.duration = u32::try_from(duration.max(1)).unwrap_or(u32::MAX);
+/// Each sample lasts until the next one, the last until `end`.
+fn with_durations(mut samples: Vec<Sample>, end: i64) -> Vec<Sample> {
+    let next: Vec<i64> = samples.iter().skip(1).map(|sample| sample.decode).chain([end]).collect();
+    for (sample, next) in samples.iter_mut().zip(next) {
+        sample.duration = u32::try_from((next - sample.decode).max(1)).unwrap_or(u32::MAX);
     }
     samples
 }
@@ -211,10 +221,10 @@ mod tests {
         assert_eq!(
             seen,
             [
-                (0, 3_600, 0, true),
-                (3_600, 3_600, 7_200, false),
-                (7_200, 3_600, -3_600, false),
-                (10_800, 3_600, -3_600, false)
+                (0, 3_599, 0, true),
+                (3_599, 1, 7_201, false),
+                (3_600, 3_600, 0, false),
+                (7_200, 7_200, 0, false)
             ]
         );
     }

@@ -67,18 +67,15 @@ struct Frame<'a> {
     sample: &'a Sample,
 }
 
-/// The frames of all tracks by the time of their decoding, which here must not be behind that at which they are shown.
+/// The frames of all tracks by the time of their decoding.
 fn in_order(tracks: &[TrackSamples]) -> Vec<Frame<'_>> {
     let mut frames = Vec::new();
     for (place, track) in tracks.iter().enumerate() {
         let timescale = i128::from(track.config.timescale());
         let ticks = |time: i64| i64::try_from(i128::from(time) * 90_000 / timescale).unwrap_or(0);
-        let early = track.samples.iter().map(|sample| i64::from(sample.offset).min(0)).min().unwrap_or(0);
-        frames.extend(track.samples.iter().map(|sample| Frame {
-            place,
-            decode: ticks(sample.decode.saturating_add(early)),
-            shown: ticks(sample.decode.saturating_add(i64::from(sample.offset))),
-            sample,
+        frames.extend(track.samples.iter().map(|sample| {
+            let shown = ticks(sample.decode.saturating_add(i64::from(sample.offset)));
+            Frame { place, decode: ticks(sample.decode).min(shown), shown, sample }
         }));
     }
     frames.sort_by_key(|frame| frame.decode);
