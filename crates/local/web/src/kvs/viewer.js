@@ -4,6 +4,9 @@ import { Candidates, Signaling } from './signaling.js';
 /** A master that takes longer has not got the offer, or has gone. */
 const ANSWER_MS = 10_000;
 
+/** By then the server has said whether the master is still there. */
+const LEFT_MS = 2000;
+
 /** Events: `status` (detail: `{kind, text}`), `stream` when media is there. */
 export class Viewer extends EventTarget {
   /** @param {import('./server.js').Server} server  @param {string} arn */
@@ -44,6 +47,13 @@ export class Viewer extends EventTarget {
     else if (came && this.signaling.connected) this.#offer();
   }
 
+  /** An offer to a master that has gone would wait for the next one, which would answer it beside a newer one. */
+  #left() {
+    this.#drop();
+    this.#tell('', 'The master has ended the connection.');
+    setTimeout(() => this.connection || this.#offer(), LEFT_MS);
+  }
+
   #drop() {
     clearTimeout(this.waiting);
     this.connection?.close();
@@ -67,7 +77,7 @@ export class Viewer extends EventTarget {
       this.stream.addTrack(track);
       // A master that says goodbye closes DTLS, long before ICE misses it.
       receiver.transport?.addEventListener('statechange', () => {
-        if (this.connection === connection && receiver.transport.state === 'closed') this.#offer();
+        if (this.connection === connection && receiver.transport.state === 'closed') this.#left();
       });
       this.dispatchEvent(new Event('stream'));
     });
