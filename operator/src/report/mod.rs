@@ -386,7 +386,7 @@ fn word_of_agent(
                 settled(ConditionStatus::of(old), Reason::from(&*old.reason), &old.message)
             }
             (None, Some(agent)) if agent.is_met() => {
-                settled(ConditionStatus::Unknown, Reason::AgentSilent, "the agent has not been asked yet")
+                settled(ConditionStatus::Unknown, Reason::AgentUnavailable, "the agent has not been asked yet")
             }
             _ => no_agent(),
         },
