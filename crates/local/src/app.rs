@@ -12,6 +12,7 @@ use crate::{
     faults::Faults,
     ice::{TurnAddress, TurnCredentials},
     page_token::PageTokens,
+    playback::Playback,
     putmedia::Sessions,
     signaling::Signaling,
     snapshot::Snapshot,
@@ -37,6 +38,8 @@ pub struct App {
     pub signaling: Signaling,
     /// What all who watch are shown.
     pub(crate) snapshot: Snapshot,
+    /// Streaming sessions of players.
+    pub(crate) playback: Playback,
     /// Makes and checks `NextToken`s.
     pub tokens: PageTokens,
     /// Makes and checks TURN credentials.

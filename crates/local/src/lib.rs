@@ -24,6 +24,7 @@ pub mod model;
 mod names;
 mod origin;
 pub mod page_token;
+mod playback;
 mod private;
 pub mod putmedia;
 mod request_log;

@@ -14,20 +14,16 @@ use http::{Method, Uri, header};
 use crate::{
     App, archive, console, control, cors,
     error::{ErrorKind, ServiceError},
-    faults, ice, putmedia, request_log, signaling,
+    faults, ice, playback, putmedia, request_log, signaling,
 };
 
 /// The operations of the service that are not here. `docs/kvs-local.md` names them for people; tests keep the two the same.
-const MISSING: [(&str, &str); 17] = [
+const MISSING: [(&str, &str); 13] = [
     ("/deleteEdgeConfiguration", "DeleteEdgeConfiguration"),
     ("/describeEdgeConfiguration", "DescribeEdgeConfiguration"),
     ("/describeImageGenerationConfiguration", "DescribeImageGenerationConfiguration"),
     ("/describeNotificationConfiguration", "DescribeNotificationConfiguration"),
     ("/describeStreamStorageConfiguration", "DescribeStreamStorageConfiguration"),
-    ("/getClip", "GetClip"),
-    ("/getDASHStreamingSessionURL", "GetDASHStreamingSessionURL"),
-    ("/getHLSStreamingSessionURL", "GetHLSStreamingSessionURL"),
-    ("/getImages", "GetImages"),
     ("/joinStorageSession", "JoinStorageSession"),
     ("/joinStorageSessionAsViewer", "JoinStorageSessionAsViewer"),
     ("/listEdgeAgentConfigurations", "ListEdgeAgentConfigurations"),
@@ -43,6 +39,7 @@ pub fn router(app: Arc<App>) -> Router {
     let aws = Router::new()
         .merge(control::routes())
         .merge(archive::routes())
+        .merge(playback::routes())
         .merge(putmedia::routes())
         .route("/v1/get-ice-server-config", post(ice::get_ice_server_config))
         .route("/", get(root))
@@ -50,6 +47,7 @@ pub fn router(app: Arc<App>) -> Router {
     let aws = aws.fallback(unknown).layer(middleware::from_fn_with_state(app.clone(), cors::allow_browsers));
     Router::new()
         .nest("/_kvs", console::routes(app.clone()))
+        .merge(playback::player_routes())
         .merge(aws)
         .layer(middleware::from_fn(request_log::log))
         .with_state(app)

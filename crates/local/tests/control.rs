@@ -345,16 +345,6 @@ async fn bad_members_are_named() {
 }
 
 #[tokio::test]
-async fn an_endpoint_of_an_operation_that_is_not_here_names_it() {
-    let kvs = start(|_| ()).await;
-    let s = &kvs.server;
-    stream(s, "door").await;
-    let clip = try_call(s, "/getDataEndpoint", json!({ "StreamName": "door", "APIName": "GET_CLIP" })).await;
-    let message = clip.json()["Message"].as_str().unwrap().to_owned();
-    assert!(message.contains("GET_CLIP") && message.contains("kvs-local"), "{message}");
-}
-
-#[tokio::test]
 async fn a_path_without_an_operation_is_not_found() {
     let kvs = start(|_| ()).await;
     let nowhere = try_call(&kvs.server, "/nowhere", json!({})).await;

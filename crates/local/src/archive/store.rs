@@ -10,6 +10,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fs::{self, File},
     io::{self, Write},
+    ops::Bound,
     path::{Path, PathBuf},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -21,7 +22,10 @@ use redb::{Database, ReadableTable, TableDefinition};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
-use super::index::FragmentInfo;
+use super::{
+    index::FragmentInfo,
+    select::{Selector, TimestampKind},
+};
 use crate::{clock::now_ms, model::Fragment, private};
 
 /// Stream key and fragment number to JSON.
@@ -295,7 +299,7 @@ impl Archive {
         match number {
             None => fragments.values().next().cloned(),
             Some(number) => {
-                let after = (std::ops::Bound::Excluded(number.to_owned()), std::ops::Bound::Unbounded);
+                let after = (Bound::Excluded(number.to_owned()), Bound::Unbounded);
                 fragments.range(after).next().map(|(_, info)| info.clone())
             }
         }
@@ -309,6 +313,59 @@ impl Archive {
         fragments.values().take_while(|info| !wanted(info)).last().map(|info| info.number.clone())
     }
 
+    /// What a player is given of a selection: at most `most` fragments that come after `after`. By the producer's time each
+    /// time is there once, with its largest number; by the server's, all are there in the order of arrival.
+    #[must_use]
+    pub fn selected(
+        &self,
+        stream: &str,
+        selector: Selector,
+        after: Option<&FragmentInfo>,
+        most: usize,
+    ) -> Vec<Arc<FragmentInfo>> {
+        let streams = self.streams.lock();
+        let Some(state) = streams.get(stream) else { return Vec::new() };
+        match selector.kind {
+            TimestampKind::Producer => {
+                let from = after.map_or(0, |after| after.producer_ms.saturating_add(1)).max(selector.from_ms);
+                if from > selector.to_ms {
+                    return Vec::new();
+                }
+                state
+                    .by_producer
+                    .range(from..=selector.to_ms)
+                    .map(|(_, info)| info.clone())
+                    .take(most)
+                    .collect()
+            }
+            TimestampKind::Server => {
+                let after = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.number.clone()));
+                let rest = state.fragments.range((after, Bound::Unbounded)).map(|(_, info)| info);
+                rest.filter(|info| selector.takes(info)).take(most).cloned().collect()
+            }
+        }
+    }
+
+    /// The newest fragments by arrival, at most `most`, in that order. One whose time is not before that of those that came
+    /// after it is left out: it was sent again, or late.
+    #[must_use]
+    pub fn newest(&self, stream: &str, kind: TimestampKind, most: usize) -> Vec<Arc<FragmentInfo>> {
+        let streams = self.streams.lock();
+        let Some(state) = streams.get(stream) else { return Vec::new() };
+        let (mut found, mut before) = (Vec::new(), u64::MAX);
+        for info in state.fragments.values().rev() {
+            if found.len() == most {
+                break;
+            }
+            if kind.of(info) < before {
+                before = kind.of(info);
+                found.push(info.clone());
+            }
+        }
+        found.reverse();
+        found
+    }
+
     /// One fragment by its number, replaced ones included.
     #[must_use]
     pub fn fragment(&self, stream: &str, number: &str) -> Option<Arc<FragmentInfo>> {
@@ -320,7 +377,15 @@ impl Archive {
     /// # Errors
     /// The disk.
     pub fn read(&self, stream: &str, info: &FragmentInfo) -> Result<(Bytes, Bytes), StoreError> {
-        Ok((read(&self.header_path(stream, &info.header))?, read(&self.fragment_path(stream, &info.number))?))
+        Ok((self.read_header(stream, info)?, read(&self.fragment_path(stream, &info.number))?))
+    }
+
+    /// Header of a fragment's session, as it came.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn read_header(&self, stream: &str, info: &FragmentInfo) -> Result<Bytes, StoreError> {
+        read(&self.header_path(stream, &info.header))
     }
 
     /// Figures of a stream.
