@@ -48,6 +48,8 @@ pub enum ErrorKind {
     ResourceNotFound,
     /// The body is not a JSON object.
     Serialization,
+    /// The stream has no edge configuration.
+    StreamEdgeConfigurationNotFound,
     /// More than 50 tags on one resource.
     TagsPerResourceExceededLimit,
     /// The access key is not known here.
@@ -80,6 +82,7 @@ impl ErrorKind {
             Self::ResourceInUse => "ResourceInUseException",
             Self::ResourceNotFound => "ResourceNotFoundException",
             Self::Serialization => "SerializationException",
+            Self::StreamEdgeConfigurationNotFound => "StreamEdgeConfigurationNotFoundException",
             Self::TagsPerResourceExceededLimit => "TagsPerResourceExceededLimitException",
             Self::UnrecognizedClient => "UnrecognizedClientException",
             Self::UnknownOperation => "UnknownOperationException",
@@ -98,7 +101,9 @@ impl ErrorKind {
             | Self::MissingAuthenticationToken
             | Self::UnrecognizedClient => StatusCode::FORBIDDEN,
             Self::NotAuthorized => StatusCode::UNAUTHORIZED,
-            Self::ResourceNotFound | Self::UnknownOperation => StatusCode::NOT_FOUND,
+            Self::ResourceNotFound | Self::StreamEdgeConfigurationNotFound | Self::UnknownOperation => {
+                StatusCode::NOT_FOUND
+            }
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::InternalFailure => StatusCode::INTERNAL_SERVER_ERROR,
             Self::AccountChannelLimitExceeded
@@ -175,17 +180,6 @@ impl From<redb::Error> for ServiceError {
         Self::internal(error)
     }
 }
-
-macro_rules! from_redb {
-    ($($kind:ident),*) => {$(
-        impl From<redb::$kind> for ServiceError {
-            fn from(error: redb::$kind) -> Self {
-                Self::internal(error)
-            }
-        }
-    )*};
-}
-from_redb!(TransactionError, TableError, StorageError, CommitError);
 
 impl IntoResponse for ServiceError {
     fn into_response(self) -> Response {
