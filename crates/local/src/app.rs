@@ -13,6 +13,7 @@ use crate::{
     ice::{TurnAddress, TurnCredentials, TurnFigures},
     page_token::PageTokens,
     putmedia::Sessions,
+    quotas::Quotas,
     requests::Requests,
     signaling::Signaling,
     snapshot::Snapshot,
@@ -44,6 +45,8 @@ pub struct App {
     pub turn_address: TurnAddress,
     /// What the TURN server counts.
     pub(crate) turn_figures: TurnFigures,
+    /// How often the control plane was called in the last second.
+    pub(crate) quotas: Quotas,
     /// Requests that were answered.
     pub(crate) requests: Requests,
     /// Cancelled when the server ends: what streams without end stops then.

@@ -29,6 +29,8 @@ mod origin;
 pub mod page_token;
 mod private;
 pub mod putmedia;
+mod quotas;
+mod rate;
 mod request_log;
 mod requests;
 mod router;

@@ -59,6 +59,11 @@ pub(crate) fn name_of(path: &str) -> Option<&'static str> {
 }
 
 #[cfg(test)]
+pub(crate) fn is_one(name: &str) -> bool {
+    ALL.iter().any(|(_, operation)| *operation == name)
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -7,14 +7,12 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{
-    message::{Action, Inbound},
-    rate::Rate,
-};
+use super::message::{Action, Inbound};
 use crate::{
     SignalingLimits,
     error::{ErrorKind, ServiceError},
     names::is_name,
+    rate::Rate,
 };
 
 /// Undelivered messages per channel. When full, the oldest goes: it is the one nearest to its end anyway.

@@ -4,7 +4,6 @@ mod alexa;
 mod handshake;
 mod hub;
 mod message;
-mod rate;
 mod service;
 
 pub(crate) use self::alexa::send_alexa_offer_to_master;
