@@ -1,5 +1,5 @@
-//! TURN as coturn's own client uses it, over UDP, TCP and TLS: pairs of ports, permissions, channels, and data from one relay
-//! to another.
+//! TURN as coturn's own client uses it, over UDP, TCP and TLS: pairs of ports, permissions, channels, Send indications, and data from
+//! one relay to another.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -38,22 +38,9 @@ async fn relayed(flags: &[&str]) {
     );
 }
 
+/// At the same time: the client mostly waits.
 #[tokio::test]
-async fn udp() {
-    relayed(&[]).await;
-}
-
-#[tokio::test]
-async fn udp_with_send_indications() {
-    relayed(&["-s"]).await;
-}
-
-#[tokio::test]
-async fn tcp() {
-    relayed(&["-t"]).await;
-}
-
-#[tokio::test]
-async fn tls() {
-    relayed(&["-t", "-S"]).await;
+async fn every_transport_relays() {
+    let flags: [&[&str]; 4] = [&[], &["-s"], &["-t"], &["-t", "-S"]];
+    futures::future::join_all(flags.map(relayed)).await;
 }
