@@ -7,6 +7,7 @@ mod select;
 mod start;
 mod store;
 mod timeline;
+mod trailer;
 
 pub(crate) use self::api::routes;
 pub use self::index::{FragmentInfo, SessionInfo};
