@@ -22,7 +22,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::proxy;
 
-const USER: &str = "1900000000:camera";
+/// KVS's has a colon in it, which ends a name on coturn's command line.
+const USER: &str = "camera";
 const PASSWORD: &str = "p-ss";
 
 /// A running coturn; killed when dropped.
