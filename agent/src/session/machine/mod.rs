@@ -5,13 +5,13 @@ mod replace;
 
 use super::answer::Answer;
 use super::ids::ClientIds;
+use super::leaving::Leaving;
 use super::patience::Patience;
 use super::{Action, Failure, FailureKind, Input, Missing, Reason, Timing, View};
 use kvs_aws::Backoff;
 use kvs_ingest_api::Phase;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use replace::Leaving;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 

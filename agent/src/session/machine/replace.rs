@@ -1,24 +1,10 @@
 //! Make before break: a connection that still brings media and will not last is recorded from until another one brings some.
 //! There is no ICE restart in KVS that all masters know, so the other one is a new viewer to the master.
 
+use super::super::leaving::Leaving;
 use super::super::{Action, Failure, FailureKind};
 use super::{Peer, Session};
-use std::time::{Duration, Instant};
-
-/// From the first frame of the new connection to the end of the old one: what the master sent before that frame may still be
-/// on its way.
-const LINGER: Duration = Duration::from_millis(2500);
-
-/// The connection that is being replaced.
-#[derive(Debug)]
-pub(super) struct Leaving {
-    pub(super) generation: u64,
-    /// Why, in words.
-    pub(super) reason: String,
-    last_media: Instant,
-    /// When it ends, once the new one brings frames.
-    ends_at: Option<Instant>,
-}
+use std::time::Instant;
 
 impl Session {
     /// Makes another connection beside the current one, if that brings frames; in its place, if it does not.
@@ -34,7 +20,7 @@ impl Session {
             FailureKind::RelayEnds,
             format!("{reason}; another connection to the master is made before this one ends"),
         )));
-        self.leaving = Some(Leaving { generation, reason, last_media, ends_at: None });
+        self.leaving = Some(Leaving::new(generation, reason, last_media));
         self.peer = Peer::Idle { retry_at: now };
     }
 
@@ -52,15 +38,13 @@ impl Session {
     /// The new connection brings frames.
     pub(super) fn replaced(&mut self, now: Instant) {
         if let Some(leaving) = &mut self.leaving {
-            leaving.ends_at.get_or_insert(now + LINGER);
+            leaving.replaced(now);
         }
     }
 
     /// When the connection that is being left ends.
     pub(super) fn leaving_deadline(&self) -> Option<Instant> {
-        let leaving = self.leaving.as_ref()?;
-        let silent_at = leaving.last_media + self.timing.media_timeout;
-        Some(leaving.ends_at.map_or(silent_at, |at| at.min(silent_at)))
+        Some(self.leaving.as_ref()?.deadline(self.timing.media_timeout))
     }
 
     /// It is over: replaced, or broken before it was.
@@ -70,7 +54,7 @@ impl Session {
         };
         actions.push(Action::ClosePeer { generation: leaving.generation });
         if let Peer::Idle { retry_at } = &mut self.peer
-            && leaving.ends_at.is_none()
+            && !leaving.is_replaced()
         {
             // A new id was waited for, which there was time for.
             *retry_at = (*retry_at).min(now);
