@@ -9,6 +9,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+use crate::connect::ConnectError;
+
 /// What an error of AWS, or of the way to it, means for the one who asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
@@ -153,6 +155,9 @@ fn classify_connector(error: &ConnectorError) -> ErrorClass {
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<CredentialsError>() {
             return classify_credentials(error);
+        }
+        if let Some(error) = error.downcast_ref::<ConnectError>() {
+            return error.class();
         }
         cause = error.source();
     }
