@@ -9,8 +9,6 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use crate::connect::ConnectError;
-
 /// What an error of AWS, or of the way to it, means for the one who asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
@@ -156,12 +154,16 @@ fn classify_connector(error: &ConnectorError) -> ErrorClass {
         if let Some(error) = error.downcast_ref::<CredentialsError>() {
             return classify_credentials(error);
         }
-        if let Some(error) = error.downcast_ref::<ConnectError>() {
-            return error.class();
-        }
         cause = error.source();
     }
-    if error.is_timeout() { ErrorClass::Timeout } else { ErrorClass::Network }
+    if error.is_timeout() {
+        ErrorClass::Timeout
+    } else if error.is_user() {
+        // A variable that names no proxy, say: it is no use to ask again.
+        ErrorClass::InvalidRequest
+    } else {
+        ErrorClass::Network
+    }
 }
 
 /// Sorts what a chain of credential sources says: when one asked the network, the network's answer decides.
