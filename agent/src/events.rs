@@ -8,6 +8,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Warns of what a peer may repeat thousands of times a second: the first, second, fourth, eighth … time, so that a
@@ -119,6 +120,10 @@ pub enum Event {
         what: &'static str,
         reason: String,
     },
+    /// Somebody had more connections with this agent's HTTP server than he gets: the newest was closed at once.
+    HttpConnectionClosed {
+        from: IpAddr,
+    },
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -161,6 +166,7 @@ pub struct Events {
     media_task_panics: Counter,
     signaling_malformed: Counter,
     pipeline_warnings: Counter,
+    http_connections_closed: Counter,
 }
 
 impl Events {
@@ -224,6 +230,11 @@ impl Events {
             "pipeline_warnings",
             "Warnings of GStreamer elements, after which the pipeline went on",
             self.pipeline_warnings.clone(),
+        );
+        registry.register(
+            "http_connections_closed",
+            "Connections with the HTTP server that were closed at once, because one address, or all, had too many",
+            self.http_connections_closed.clone(),
         );
     }
 
@@ -361,6 +372,10 @@ impl Events {
                 );
             }
             Event::SignalingNotSent { what, reason } => tracing::warn!(what, reason, "message not sent"),
+            Event::HttpConnectionClosed { from } => {
+                let before = self.http_connections_closed.inc();
+                warn_seldom!(before, %from, "too many connections with the HTTP server: one more was closed at once");
+            }
         }
     }
 }

@@ -4,8 +4,6 @@
 
 mod config;
 mod errors;
-#[cfg(feature = "listen")]
-pub mod listen;
 mod manifest;
 #[cfg(feature = "crd")]
 mod object;
