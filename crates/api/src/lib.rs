@@ -42,7 +42,7 @@ pub use self::references::{CaBundleRef, CredentialsSecretRef, SecretKeyRef};
 pub use self::spec::KvsIngest;
 pub use self::spec::{
     AudioCodec, AudioSpec, BufferingSpec, ChannelSpec, DeletionPolicy, IceSpec, IceTransportPolicy,
-    KvsIngestSpec, LogLevel, MediaSpec, SpoolSpec, StreamSpec, VideoCodec, VideoSpec,
+    KvsIngestSpec, LogLevel, MediaSpec, PortRange, SpoolSpec, StreamSpec, VideoCodec, VideoSpec,
 };
 pub use self::status::{
     AgentStatus, AudioStatus, OutputState, OutputStatus, Phase, StreamStatus, TimeStatus, TrackState,
