@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::output::OutputSpec;
 use crate::pod::{ImagePullPolicy, LocalObjectReference, PodSpec, ResourceRequirements};
 use crate::quantity::Quantity;
+use crate::references::{CaBundleRef, CredentialsSecretRef};
 
 /// What a user wants: the media of one signaling channel in one stream, or sent live elsewhere, or both.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -356,66 +357,6 @@ pub enum DeletionPolicy {
     Retain,
     /// They are deleted, with all media in them.
     Delete,
-}
-
-/// AWS credentials in a Secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
-pub struct CredentialsSecretRef {
-    /// Name of the Secret.
-    #[cfg_attr(
-        feature = "crd",
-        schemars(
-            length(min = 1, max = 253),
-            regex(pattern = crate::pattern::NAME)
-        )
-    )]
-    pub name: String,
-    /// The key that holds them, in the format of AWS's shared credentials file, profile `default`.
-    #[serde(default = "credentials_key")]
-    #[cfg_attr(
-        feature = "crd",
-        schemars(
-            length(min = 1, max = 253),
-            regex(pattern = crate::pattern::DATA_KEY)
-        )
-    )]
-    pub key: String,
-}
-
-fn credentials_key() -> String {
-    "credentials".to_owned()
-}
-
-/// Certificate authorities in a ConfigMap.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
-pub struct CaBundleRef {
-    /// Name of the ConfigMap.
-    #[cfg_attr(
-        feature = "crd",
-        schemars(
-            length(min = 1, max = 253),
-            regex(pattern = crate::pattern::NAME)
-        )
-    )]
-    pub name: String,
-    /// The key that holds them, in PEM.
-    #[serde(default = "ca_bundle_key")]
-    #[cfg_attr(
-        feature = "crd",
-        schemars(
-            length(min = 1, max = 253),
-            regex(pattern = crate::pattern::DATA_KEY)
-        )
-    )]
-    pub key: String,
-}
-
-fn ca_bundle_key() -> String {
-    "ca.crt".to_owned()
 }
 
 /// Which media.

@@ -8,9 +8,10 @@ pub(crate) use crate::errors::{Errors, list};
 use crate::output_rules;
 use crate::pod::{EnvVar, PodSpec};
 use crate::pod_rules;
+use crate::references::{CaBundleRef, CredentialsSecretRef};
 use crate::spec::{
-    AudioSpec, BufferingSpec, CaBundleRef, ChannelSpec, CredentialsSecretRef, KvsIngestSpec, MediaSpec,
-    PortRange, SpoolSpec, StreamSpec, VideoSpec,
+    AudioSpec, BufferingSpec, ChannelSpec, KvsIngestSpec, MediaSpec, PortRange, SpoolSpec, StreamSpec,
+    VideoSpec,
 };
 
 /// The most that a stream keeps: ten years.
