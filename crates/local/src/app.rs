@@ -10,10 +10,12 @@ use crate::{
     auth::KeyRing,
     control::ControlPlane,
     faults::Faults,
-    ice::{TurnAddress, TurnCredentials},
+    ice::{TurnAddress, TurnCredentials, TurnFigures},
     page_token::PageTokens,
     playback::Playback,
     putmedia::Sessions,
+    quotas::Quotas,
+    requests::Requests,
     signaling::Signaling,
     snapshot::Snapshot,
 };
@@ -24,8 +26,6 @@ pub struct App {
     pub config: Config,
     /// The keys that may call.
     pub keys: KeyRing,
-    /// The index in the data folder; each module has its own tables.
-    pub db: Arc<redb::Database>,
     /// Channels, streams and tags.
     pub control: ControlPlane,
     /// Fragments on disk and their index.
@@ -46,6 +46,12 @@ pub struct App {
     pub turn: TurnCredentials,
     /// Where the TURN server is reached.
     pub turn_address: TurnAddress,
+    /// What the TURN server counts.
+    pub(crate) turn_figures: TurnFigures,
+    /// How often the control plane was called in the last second.
+    pub(crate) quotas: Quotas,
+    /// Requests that were answered.
+    pub(crate) requests: Requests,
     /// Cancelled when the server ends: what streams without end stops then.
     pub stop: CancellationToken,
     /// What the end of the server waits for.

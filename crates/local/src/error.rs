@@ -56,6 +56,8 @@ pub enum ErrorKind {
     Serialization,
     /// The token of a streaming session is unknown, or its time is over.
     SessionExpired,
+    /// The stream has no edge configuration.
+    StreamEdgeConfigurationNotFound,
     /// More than 50 tags on one resource.
     TagsPerResourceExceededLimit,
     /// The access key is not known here.
@@ -94,6 +96,7 @@ impl ErrorKind {
             Self::ResourceInUse => "ResourceInUseException",
             Self::ResourceNotFound => "ResourceNotFoundException",
             Self::Serialization => "SerializationException",
+            Self::StreamEdgeConfigurationNotFound => "StreamEdgeConfigurationNotFoundException",
             Self::TagsPerResourceExceededLimit => "TagsPerResourceExceededLimitException",
             Self::UnrecognizedClient => "UnrecognizedClientException",
             Self::UnknownOperation => "UnknownOperationException",
@@ -114,7 +117,9 @@ impl ErrorKind {
             | Self::SessionExpired
             | Self::UnrecognizedClient => StatusCode::FORBIDDEN,
             Self::NotAuthorized => StatusCode::UNAUTHORIZED,
-            Self::ResourceNotFound | Self::UnknownOperation => StatusCode::NOT_FOUND,
+            Self::ResourceNotFound | Self::StreamEdgeConfigurationNotFound | Self::UnknownOperation => {
+                StatusCode::NOT_FOUND
+            }
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::InternalFailure => StatusCode::INTERNAL_SERVER_ERROR,
             Self::AccountChannelLimitExceeded
@@ -195,17 +200,6 @@ impl From<redb::Error> for ServiceError {
         Self::internal(error)
     }
 }
-
-macro_rules! from_redb {
-    ($($kind:ident),*) => {$(
-        impl From<redb::$kind> for ServiceError {
-            fn from(error: redb::$kind) -> Self {
-                Self::internal(error)
-            }
-        }
-    )*};
-}
-from_redb!(TransactionError, TableError, StorageError, CommitError);
 
 impl IntoResponse for ServiceError {
     fn into_response(self) -> Response {
