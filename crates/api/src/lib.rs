@@ -40,8 +40,8 @@ pub use self::policy::{KvsIngestPolicy, KvsIngestPolicySpec, policy_definition};
 pub use self::spec::KvsIngest;
 pub use self::spec::{
     AudioCodec, AudioSpec, BufferingSpec, CaBundleRef, ChannelSpec, CredentialsSecretRef, DeletionPolicy,
-    IceSpec, IceTransportPolicy, KvsIngestSpec, LogLevel, MediaSpec, SpoolSpec, StreamSpec, VideoCodec,
-    VideoSpec,
+    IceSpec, IceTransportPolicy, KvsIngestSpec, LogLevel, MediaSpec, PortRange, SpoolSpec, StreamSpec,
+    VideoCodec, VideoSpec,
 };
 pub use self::status::{
     AgentStatus, AudioStatus, OutputState, OutputStatus, Phase, StreamStatus, TimeStatus, TrackState,

@@ -378,11 +378,11 @@ mod tests {
 
     use super::super::media::stored::{SPS, avcc, cluster, header, slice};
     use super::*;
-    use crate::{index::Index, model::Fragment};
+    use crate::model::Fragment;
 
     fn archive(folder: &Path) -> Archive {
-        let index = Arc::new(Index::open(&folder.join("index.redb")).unwrap());
-        Archive::open(folder, index).unwrap().0
+        let index = crate::index::Index::open(&folder.join("index.redb")).unwrap();
+        Archive::open(folder, Arc::new(index)).unwrap().0
     }
 
     fn stream() -> Stream {
@@ -398,10 +398,10 @@ mod tests {
             version: String::new(),
             created_ms: 1,
             tags: std::collections::BTreeMap::new(),
-            transition: None,
-            edge: None,
             images: None,
             notifications: None,
+            edge: None,
+            transition: None,
         }
     }
 
