@@ -6,7 +6,7 @@ use clap::Parser;
 use kvs_aws::AwsContext;
 use kvs_ingest_agent::cli::Cli;
 use kvs_ingest_agent::driver::{Driver, DriverConfig};
-use kvs_ingest_agent::events::Events;
+use kvs_ingest_agent::events::{Event, Events};
 use kvs_ingest_agent::outputs::{OutputConfig, Outputs, kvssink};
 use kvs_ingest_agent::peer::{Destinations, PeerConfig};
 use kvs_ingest_agent::receive::ReceiveConfig;
@@ -70,7 +70,7 @@ async fn run(cli: Cli) -> Result<()> {
 
     let state = Arc::new(State::new());
     let events = Arc::new(Events::default());
-    let listening = kvs_ingest_api::listen::listen(cli.listen)
+    let listening = kvs_ingest_serve::listen(cli.listen)
         .with_context(|| format!("cannot listen on {} (--listen chooses another address)", cli.listen))?;
     if listening.without_ipv6 {
         tracing::warn!(asked = %cli.listen, "this machine has no IPv6: listening on every address of IPv4");
@@ -85,7 +85,11 @@ async fn run(cli: Cli) -> Result<()> {
         kvs::ChannelId::Arn(arn) => arn.to_string(),
     };
     let context = http::Context::new(Arc::clone(&state), outputs.clone(), &events, channel);
-    let server = tokio::spawn(async move { axum::serve(listener, http::router(context)).await });
+    let server = tokio::spawn({
+        let events = Arc::clone(&events);
+        let closed = move |from| events.emit(Event::HttpConnectionClosed { from });
+        kvs_ingest_serve::serve(listener, http::router(context), closed)
+    });
 
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
@@ -140,6 +144,7 @@ fn driver_config(cli: &Cli, settings: &Settings, aws: &AwsContext, outputs: Outp
             relay_only: settings.relay_only,
             ice_servers: Vec::new(),
             bind: bind::addresses(&cli.ice_bind, aws.has_custom_endpoint()),
+            ports: settings.ports.map(|ports| ports.min..=ports.max),
             receive_buffer: cli.receive_buffer,
             destinations: Destinations {
                 // The master of an emulator may be on this machine.

@@ -4,12 +4,16 @@ use kube::Resource;
 use kube::api::ObjectMeta;
 use kvs_ingest_api::{DeletionPolicy, KvsIngest, KvsIngestSpec, KvsIngestStatus, annotations};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use serde_path_to_error::{Path, Segment};
 
 use crate::lz4::{compress, decompress};
 
 /// Annotations that somebody reads.
 const READ: [&str; 3] = [annotations::PAUSED, annotations::RESTARTED_AT, annotations::RECONCILE_REQUESTED_AT];
+
+/// So many values of a spec may be of another kind; with more, nothing of it counts as read.
+const FAULTS: usize = 64;
 
 /// Metadata, and spec and status as they came, compressed to a third. One that this operator cannot read is an error of
 /// its own reconcile, not of the watch.
@@ -105,10 +109,65 @@ impl CachedIngest {
         Ok(KvsIngest { metadata: self.metadata.clone(), spec: known, status })
     }
 
+    /// Of an object that cannot be read, what can be: without the values that it fails at. Region, channel and stream are there
+    /// in any case, empty where they are of another kind.
+    #[must_use]
+    pub fn read_in_part(&self) -> KvsIngest {
+        let body = decompress::<Body<Value>>(&self.body);
+        let (spec, status) = body.map(|body| (body.spec, body.status)).unwrap_or_default();
+        let mut known = match spec {
+            Some(Value::Object(spec)) => spec,
+            _ => Map::new(),
+        };
+        let mut read = KvsIngestSpec::default();
+        for _ in 0..FAULTS {
+            for (field, empty) in [("region", json!("")), ("channel", json!({})), ("stream", json!({}))] {
+                known.entry(field).or_insert(empty);
+            }
+            let mut spec = Value::Object(known);
+            match serde_path_to_error::deserialize(&spec) {
+                Ok(whole) => {
+                    read = whole;
+                    break;
+                }
+                Err(error) => take_out(&mut spec, error.path()),
+            }
+            let Value::Object(rest) = spec else { break };
+            known = rest;
+        }
+        let status = status.and_then(|status| serde_json::from_value(status).ok());
+        KvsIngest { metadata: self.metadata.clone(), spec: read, status }
+    }
+
     /// Leaves who it is, for a queue that asks for no more.
     pub fn drop_body(&mut self) {
         self.body = Box::default();
     }
+}
+
+/// Takes out what is at `path`, or the nearest that can be taken out around it.
+fn take_out(spec: &mut Value, path: &Path) {
+    let mut path: Vec<_> = path.iter().collect();
+    while let Some(last) = path.pop() {
+        let parent = path.iter().try_fold(&mut *spec, |value, segment| match segment {
+            Segment::Seq { index } => value.get_mut(index),
+            Segment::Map { key } => value.get_mut(key),
+            Segment::Enum { .. } | Segment::Unknown => Some(value),
+        });
+        match (last, parent) {
+            (Segment::Seq { index }, Some(Value::Array(all))) if *index < all.len() => {
+                all.remove(*index);
+                return;
+            }
+            (Segment::Map { key }, Some(Value::Object(all))) if all.contains_key(key) => {
+                all.remove(key);
+                return;
+            }
+            _ => {}
+        }
+    }
+    // All of it is at fault.
+    *spec = Value::Null;
 }
 
 /// Leaves of the metadata what is read: maps of strings are most of an object's memory.
@@ -187,6 +246,33 @@ mod tests {
         let cached: CachedIngest = serde_json::from_value(newer).unwrap();
         assert_eq!(cached.metadata.name.as_deref(), Some("door"));
         assert!(cached.read().unwrap_err().contains("expected a string"));
+    }
+
+    #[test]
+    fn of_what_cannot_be_read_the_rest_is() {
+        let part = |spec: Value| {
+            let mut newer = object();
+            newer["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+            let cached: CachedIngest = serde_json::from_value(newer).unwrap();
+            cached.read().unwrap_err();
+            let read = cached.read_in_part();
+            assert_eq!(read.metadata.uid.as_deref(), Some("u"));
+            read.spec
+        };
+        let read = part(json!({"region": 7, "image": "x:1", "deletionPolicy": "Archive",
+            "stream": {"name": "s", "retentionHours": "long", "kmsKeyId": "k"},
+            "pod": {"env": [{"name": 1}, {"name": "A", "value": "b"}], "labels": {"a": 1, "b": "c"}}}));
+        assert_eq!((&*read.region, read.image.as_deref()), ("", Some("x:1")));
+        assert_eq!((read.channel.name.as_deref(), read.stream.name.as_deref()), (Some("c"), Some("s")));
+        assert_eq!((read.stream.kms_key_id.as_deref(), read.stream.retention_hours), (Some("k"), None));
+        let env: Vec<_> = read.pod.env.iter().map(|variable| variable.name.as_str()).collect();
+        assert_eq!((env, read.pod.labels.keys().map(String::as_str).collect()), (vec!["A"], vec!["b"]));
+        // Not even their kinds are known.
+        let read = part(json!({"region": {}, "channel": "c", "stream": 7, "pod": 7}));
+        assert_eq!((read.channel.name, read.stream.name), (None, None));
+        // Of a spec that is all faults nothing is read, and it takes no time.
+        let many: Vec<_> = (0..10_000).map(|index| json!({"name": index})).collect();
+        assert_eq!(part(json!({"pod": {"env": many}, "image": "x:1"})).image, None);
     }
 
     #[test]

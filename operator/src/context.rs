@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kube::Client;
+use kube::api::ObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, watch};
@@ -21,11 +22,12 @@ use crate::change_filter::ChangeFilter;
 use crate::events::Events;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
+use crate::names;
 use crate::owners::{Claim, Owners};
 use crate::pace::{Backoff, Bucket, RolloutBudget};
 use crate::poll::PollIntervals;
 use crate::state::ObjectStates;
-use crate::tenancy::{Policies, ReleaseRules};
+use crate::tenancy::{Places, Policies, ReleaseRules};
 use crate::workload::DeploymentLite;
 
 /// What a person sets for the operator.
@@ -84,12 +86,32 @@ pub struct Caches {
     pub(crate) deployments: Store<DeploymentLite>,
     /// Of the events of Deployments, those that a reconcile has to look at.
     pub(crate) deployment_filter: Arc<ChangeFilter>,
+    /// Which objects come before which, where a policy counts them.
+    pub(crate) places: Arc<RwLock<Places>>,
 }
 
 impl Caches {
     pub(crate) fn deployment(&self, namespace: &str, name: &str) -> Option<Arc<DeploymentLite>> {
         self.deployments.get(&ObjectRef::new(name).within(namespace))
     }
+
+    /// Is there an agent of this object, as far as is known?
+    fn has_agent(&self, states: &ObjectStates, namespace: &str, name: &str, uid: &str) -> bool {
+        let deployment = self.deployment(namespace, &names::deployment(name));
+        let applied = || states.find(uid).is_some_and(|state| state.lock().applied.is_some());
+        has_agent(deployment.as_deref(), uid, applied)
+    }
+}
+
+/// Is there an agent of the object with this `uid`? `deployment` is that of its name in the cache; `applied`: this process has
+/// applied one.
+pub(crate) fn has_agent(
+    deployment: Option<&DeploymentLite>,
+    uid: &str,
+    applied: impl FnOnce() -> bool,
+) -> bool {
+    // What this process has applied, and the cache does not show yet, is there.
+    deployment.map_or_else(applied, |found| found.is_of(uid))
 }
 
 /// Everything a reconcile needs.
@@ -188,6 +210,27 @@ impl Context {
         self.channel_users.release(uid);
         for heir in self.owners.release(uid) {
             self.wake_up(&heir);
+        }
+    }
+
+    /// Does an object come after the `most` oldest of its namespace?
+    pub(crate) fn is_beyond(&self, caches: &Caches, object: &ObjectMeta, most: u32) -> bool {
+        let namespace = object.namespace.as_deref().unwrap_or_default();
+        let has_agent = |name: &str, uid: &str| caches.has_agent(&self.states, namespace, name, uid);
+        caches.places.read().is_beyond(object, most, has_agent)
+    }
+
+    /// An object has no agent any more, and gets none: where their number is limited, another may have its place.
+    pub(crate) fn leave_place(&self, caches: &Caches, object: &ObjectMeta) {
+        let namespace = object.namespace.as_deref().unwrap_or_default();
+        if !caches.places.write().leave(object) {
+            return;
+        }
+        let Some(most) = self.policies.max_objects(namespace) else { return };
+        let has_agent = |name: &str, uid: &str| caches.has_agent(&self.states, namespace, name, uid);
+        let last = caches.places.read().last(namespace, most, has_agent).map(str::to_owned);
+        if let Some(name) = last {
+            self.wake_up_named(namespace, &name);
         }
     }
 

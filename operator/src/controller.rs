@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
-use kube::api::ObjectMeta;
 use kube::runtime::controller::{Action, Config};
-use kube::runtime::reflector::{ObjectRef, Store, store};
+use kube::runtime::reflector::{ObjectRef, store};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{Controller, WatchStreamExt, reflector};
 use kube::{Api, Resource, ResourceExt};
@@ -25,7 +24,7 @@ use crate::metrics::Metrics;
 use crate::names;
 use crate::office::take_office;
 use crate::reconcile::{ReconcileError, reconcile, tell_panic};
-use crate::tenancy::{NamespaceLite, last_permitted};
+use crate::tenancy::NamespaceLite;
 use crate::watches::{once_cached, watches};
 use crate::workload::DeploymentLite;
 
@@ -175,16 +174,21 @@ async fn run_scope(
     let (objects, objects_writer) = store();
     let (deployments, deployments_writer) = store();
     let (object_filter, deployment_filter) = (Arc::<ChangeFilter>::default(), Arc::<ChangeFilter>::default());
-    let caches =
-        Caches { objects: objects.clone(), deployments, deployment_filter: deployment_filter.clone() };
-    context.caches.lock().insert(scope, caches);
+    let caches = Caches {
+        objects: objects.clone(),
+        deployments,
+        deployment_filter: deployment_filter.clone(),
+        places: Arc::default(),
+    };
+    context.caches.lock().insert(scope, caches.clone());
 
-    let (ctx, filter, there) = (context.clone(), object_filter.clone(), objects.clone());
+    let (ctx, filter) = (context.clone(), object_filter.clone());
     let (mut known, mut listed) = (HashSet::new(), HashSet::new());
     let objects_stream = reflector(
         objects_writer,
         count_failures(watches(objects_api, selected), context.clone(), "KvsIngest").inspect_ok(
             move |event| {
+                caches.places.write().take(event);
                 match event {
                     Event::Init => listed.clear(),
                     Event::InitApply(object) => listed.extend(object.uid()),
@@ -202,7 +206,7 @@ async fn run_scope(
                             ctx.forget(&uid);
                         }
                         filter.forget(object);
-                        make_room(&ctx, &there, object.meta());
+                        ctx.leave_place(&caches, object.meta());
                     }
                 }
             },
@@ -266,17 +270,6 @@ async fn run_scope(
             }
         })
         .await;
-}
-
-/// An object is gone: where their number is limited, another may have its place.
-fn make_room(context: &Context, objects: &Store<CachedIngest>, gone: &ObjectMeta) {
-    let Some(namespace) = gone.namespace.as_deref() else { return };
-    let Some(most) = context.policies.max_objects(namespace) else { return };
-    let objects = objects.state();
-    let last = last_permitted(objects.iter().map(|object| &object.metadata), gone, most);
-    if let Some(name) = last.and_then(|last| last.name.as_deref()) {
-        context.wake_up_named(namespace, name);
-    }
 }
 
 /// Counts and logs what a watch failed of; it begins anew after a while.

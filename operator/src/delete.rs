@@ -47,6 +47,13 @@ struct Waits {
     again_in: Option<Duration>,
 }
 
+/// Does the deletion end the agent before anything else?
+pub(crate) fn ends_agent(object: &Object<'_>) -> bool {
+    object.has_finalizer()
+        && !is_paused(&object.ingest.metadata)
+        && object.ingest.spec.deletion_policy == DeletionPolicy::Delete
+}
+
 /// To when it is to be looked at again, if nothing changes before.
 #[instrument(level = "debug", skip_all)]
 pub(crate) async fn delete(
@@ -55,9 +62,13 @@ pub(crate) async fn delete(
     now: &Time,
 ) -> Result<Option<Duration>, ApplyError> {
     let paused = is_paused(&object.ingest.metadata);
-    if !paused && !object.has_agent() {
-        // Whatever else it waits for: it writes nothing any more. Two that are deleted must not wait for each other, either.
-        object.release_claims();
+    if !object.has_agent() {
+        // Whatever else it waits for: it writes nothing any more.
+        object.context.leave_place(object.caches, &object.ingest.metadata);
+        // Two that are deleted must not wait for each other, either.
+        if !paused {
+            object.release_claims();
+        }
     }
     if !object.has_finalizer() {
         return Ok(None);

@@ -45,6 +45,7 @@ pub(crate) fn report_deletion(
 pub(crate) fn report_unreadable(
     before: Option<&Value>,
     why: &ConditionUpdate,
+    agent: Option<&ConditionUpdate>,
     generation: Option<i64>,
     now: &Time,
 ) -> Value {
@@ -55,9 +56,13 @@ pub(crate) fn report_unreadable(
     let mut conditions = status["conditions"].as_array().cloned().unwrap_or_default();
     let known = conditions.clone();
     let old = |kind: &str| known.iter().find(|found| found["type"] == kind);
-    conditions.retain(|found| found["type"] != condition::RECONCILING);
+    // Of media nobody tells any more when the agent was ended.
+    let untold =
+        |kind: &Value| kind == condition::RECONCILING || agent.is_some() && kind == condition::MEDIA_FLOWING;
+    conditions.retain(|found| !untold(&found["type"]));
     let stalled = ConditionUpdate { status: ConditionStatus::True, ..why.clone() };
-    for (kind, update) in [(condition::READY, why), (condition::STALLED, &stalled)] {
+    let agent = agent.map(|agent| (condition::AGENT_AVAILABLE, agent));
+    for (kind, update) in [(condition::READY, why), (condition::STALLED, &stalled)].into_iter().chain(agent) {
         let same = old(kind).filter(|old| old["status"] == update.status.as_str());
         let since = same.map_or_else(|| json!(now), |old| old["lastTransitionTime"].clone());
         let new = json!({
@@ -123,7 +128,7 @@ mod tests {
             {"type": "Ready", "status": "True", "reason": "Streaming", "message": "m", "lastTransitionTime": "2026-01-01T00:00:00Z"},
             {"type": "StreamResolved", "status": "True", "reason": "Created", "message": "m"},
             {"type": "Sharded", "status": "True", "reason": "New", "message": "m"}]});
-        let status = report_unreadable(Some(&before), &why, Some(4), &at("2026-01-02T00:00:00Z"));
+        let status = report_unreadable(Some(&before), &why, None, Some(4), &at("2026-01-02T00:00:00Z"));
         assert_eq!((&status["stream"], &status["observedGeneration"]), (&before["stream"], &json!(3)));
         let reasons: Vec<_> = status["conditions"]
             .as_array()
@@ -132,10 +137,10 @@ mod tests {
             .map(|found| found["reason"].as_str().unwrap())
             .collect();
         assert_eq!(reasons, ["InvalidSpec", "Created", "New", "InvalidSpec"]);
-        let again = report_unreadable(Some(&status), &why, Some(4), &at("2026-01-03T00:00:00Z"));
+        let again = report_unreadable(Some(&status), &why, None, Some(4), &at("2026-01-03T00:00:00Z"));
         assert_eq!(again, status, "nothing new: nothing is written");
         assert_eq!(
-            report_unreadable(None, &why, Some(4), &at("2026-01-03T00:00:00Z"))["observedGeneration"],
+            report_unreadable(None, &why, None, Some(4), &at("2026-01-03T00:00:00Z"))["observedGeneration"],
             4
         );
     }

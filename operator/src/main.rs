@@ -222,15 +222,14 @@ async fn operate(cli: &Cli, identity: String) -> Result<ExitCode> {
     let (context, woken) = Context::new(client, settings, metrics, leads);
     let context = Arc::new(context);
 
-    let listening = kvs_ingest_api::listen::listen(cli.listen)
+    let listening = kvs_ingest_serve::listen(cli.listen)
         .with_context(|| format!("cannot listen on {} (--listen chooses another address)", cli.listen))?;
     if listening.without_ipv6 {
         tracing::warn!(asked = %cli.listen, "this machine has no IPv6: listening on every address of IPv4");
     }
     let listener = tokio::net::TcpListener::from_std(listening.socket)?;
     tracing::info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "started");
-    let router = admin::router(context.clone());
-    tokio::spawn(admin::serve(listener, router));
+    tokio::spawn(admin::serve(listener, context.clone()));
 
     let lease = LeaseConfig::new(&cli.lease_namespace, &cli.lease_name, identity);
     // The lease is given back when the last write is done, not before.

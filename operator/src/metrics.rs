@@ -49,6 +49,7 @@ pub struct Metrics {
     /// What `objects` has been of so far: as many as there are words. What is gone is 0.
     seen: Mutex<HashSet<(&'static str, &'static str)>>,
     put_off: Family<Labels<1>, Counter>,
+    connections_closed: Counter,
 }
 
 fn label(name: &'static str, value: &str) -> Labels<1> {
@@ -78,6 +79,7 @@ impl Default for Metrics {
             objects: Family::default(),
             seen: Mutex::default(),
             put_off: Family::default(),
+            connections_closed: Counter::default(),
         };
         metrics.registered()
     }
@@ -135,6 +137,11 @@ impl Metrics {
             "kvsingest_put_off",
             "Reconciles that left room for others: of other namespaces, or of other regions",
             self.put_off.clone(),
+        );
+        r.register(
+            "kvsingest_http_connections_closed",
+            "Connections with the HTTP server that were closed at once, because one address, or all, had too many",
+            self.connections_closed.clone(),
         );
         // There from the start: a rate of what is absent is none, and no alert sees the first one.
         for counter in [&self.errors, &self.terminal, &self.panics] {
@@ -232,6 +239,11 @@ impl Metrics {
     /// A reconcile left room for others: `namespace` or `region`.
     pub fn put_off(&self, by: &str) {
         self.put_off.get_or_create(&label("by", by)).inc();
+    }
+
+    /// A connection was too much.
+    pub fn connection_closed(&self) {
+        self.connections_closed.inc();
     }
 
     /// As OpenMetrics text.

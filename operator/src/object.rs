@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::aws::Subject;
 use crate::cached::CachedIngest;
-use crate::context::{Caches, Context};
+use crate::context::{Caches, Context, has_agent};
 use crate::names;
 use crate::state::ObjectState;
 use crate::workload::DeploymentLite;
@@ -66,11 +66,7 @@ impl<'a> Object<'a> {
 
     /// Is there an agent of it, as far as is known?
     pub(crate) fn has_agent(&self) -> bool {
-        match self.deployment.as_deref() {
-            Some(found) => found.is_of(&self.uid),
-            // What this process has applied, and the cache does not show yet, is there.
-            None => self.state.lock().applied.is_some(),
-        }
+        has_agent(self.deployment.as_deref(), &self.uid, || self.state.lock().applied.is_some())
     }
 
     /// It uses neither channel nor stream any more: others may have them.

@@ -1,12 +1,10 @@
 //! Permit: may its author have what the object asks for? One that may not has no agent, and no claim on a stream.
 
-use kvs_ingest_api::KvsIngest;
-
 use crate::apply::ApplyError;
 use crate::conditions::ConditionUpdate;
 use crate::object::Object;
 use crate::reason::Reason;
-use crate::tenancy::{Verdict, forbidden_by_release, is_beyond};
+use crate::tenancy::{Verdict, forbidden_by_release};
 
 /// What the release and the policies of the cluster say.
 pub(crate) fn permit(object: &Object<'_>) -> Verdict {
@@ -14,7 +12,8 @@ pub(crate) fn permit(object: &Object<'_>) -> Verdict {
     let settings = &context.settings;
     let by_release =
         forbidden_by_release(&settings.tenancy, &settings.agents.image, &settings.cluster, ingest);
-    let by_policies = context.policies.verdict(ingest, |most| is_too_young(object, ingest, most));
+    let is_beyond = |most| context.is_beyond(object.caches, &ingest.metadata, most);
+    let by_policies = context.policies.verdict(ingest, is_beyond);
     if by_release.is_empty() {
         return by_policies;
     }
@@ -23,11 +22,6 @@ pub(crate) fn permit(object: &Object<'_>) -> Verdict {
         all.push(more);
     }
     Verdict::Refused(all.join("; "))
-}
-
-fn is_too_young(object: &Object<'_>, ingest: &KvsIngest, most: u32) -> bool {
-    let objects = object.caches.objects.state();
-    is_beyond(objects.iter().map(|object| &object.metadata), &ingest.metadata, most)
 }
 
 /// The agent of an object that is not permitted ends, also one that ran before the policy came: what it may not have it must

@@ -19,6 +19,8 @@ pub(crate) struct Rivalry {
     generation: Option<i64>,
     /// When we may apply again.
     next: Instant,
+    /// We did, since it was counted last: what the rival does until then undoes nothing, however often he does it.
+    answered: bool,
     delays: kvs_aws::Backoff,
     /// Who is in the way, as far as the Deployment tells.
     rival: Option<String>,
@@ -32,13 +34,15 @@ impl Rivalry {
             times: 0,
             generation: None,
             next: now,
+            answered: true,
             delays: kvs_aws::Backoff::new(SHORTEST, LONGEST),
             rival: None,
         });
-        if rivalry.generation == generation && rivalry.times > 0 {
+        if !rivalry.answered || rivalry.generation == generation && rivalry.times > 0 {
             // It is looked at again.
             return rivalry;
         }
+        rivalry.answered = false;
         rivalry.times = rivalry.times.saturating_add(1);
         rivalry.generation = generation;
         rivalry.next = now;
@@ -46,6 +50,11 @@ impl Rivalry {
             rivalry.next += rivalry.delays.next_delay(0.5 + 0.5 * random.clamp(0.0, 1.0));
         }
         rivalry
+    }
+
+    /// We apply again what was undone.
+    pub(crate) fn answer(&mut self) {
+        self.answered = true;
     }
 
     pub(crate) fn is_fight(&self) -> bool {
@@ -90,8 +99,9 @@ mod tests {
         let mut rivalry = None;
         for number in 0..20 {
             let now = at(start, number * 121);
-            let undone = Rivalry::undone(rivalry, Some(number.try_into().unwrap()), now, 0.5);
+            let mut undone = Rivalry::undone(rivalry, Some(number.try_into().unwrap()), now, 0.5);
             assert!(!undone.is_fight() && undone.next() == now, "it is repaired at once");
+            undone.answer();
             rivalry = Some(undone);
         }
     }
@@ -103,9 +113,10 @@ mod tests {
         // The other side answers within a second, for an hour.
         while now < at(start, 3600) {
             attempts += 1;
-            let undone = Rivalry::undone(rivalry, Some(attempts), now, 1.0);
+            let mut undone = Rivalry::undone(rivalry, Some(attempts), now, 1.0);
             assert_eq!(undone.is_fight(), attempts >= 4);
             now = undone.next() + Duration::from_secs(1);
+            undone.answer();
             rivalry = Some(undone);
         }
         assert!((14..30).contains(&attempts), "{attempts} in an hour");
@@ -115,6 +126,21 @@ mod tests {
         assert!(rivalry.is_over(end) && !rivalry.is_over(rivalry.next()));
         let anew = Rivalry::undone(Some(rivalry), Some(1000), end, 1.0);
         assert!(!anew.is_fight() && anew.rival().is_none());
+    }
+
+    /// Who never rests keeps nobody from his turn.
+    #[test]
+    fn what_is_changed_before_it_is_answered_undoes_nothing() {
+        let (start, mut rivalry, mut answers) = (Instant::now(), None, 0);
+        for second in 0..3600 {
+            let mut undone = Rivalry::undone(rivalry, i64::try_from(second).ok(), at(start, second), 1.0);
+            if at(start, second) >= undone.next() {
+                undone.answer();
+                answers += 1;
+            }
+            rivalry = Some(undone);
+        }
+        assert!((14..30).contains(&answers), "{answers} in an hour");
     }
 
     #[test]

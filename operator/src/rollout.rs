@@ -8,7 +8,9 @@ use tracing::instrument;
 
 use crate::apply::ApplyError;
 use crate::build::Built;
+use crate::conditions::{ConditionUpdate, Next};
 use crate::object::{Object, Tick};
+use crate::reason::Reason;
 use crate::rivalry::Rivalry;
 use crate::state::AppliedDeployment;
 use crate::workload::DeploymentLite;
@@ -31,6 +33,14 @@ pub(crate) struct Contest {
     pub(crate) message: String,
     /// When to look again.
     pub(crate) next: Instant,
+}
+
+impl Contest {
+    /// What is said of the Deployment, whose agent may well run all the same.
+    pub(crate) fn shown_by(self, workload: ConditionUpdate) -> ConditionUpdate {
+        let (reason, message, next) = (Reason::DeploymentContested, self.message, Next::Person);
+        ConditionUpdate { reason, message, next, ..workload }
+    }
 }
 
 /// What is known before something is applied.
@@ -146,7 +156,15 @@ pub(crate) async fn roll_out(
     let deployment = context.applier.apply_deployment(built, cached.is_some(), &object.uid).await?;
     let generation = deployment.metadata.generation;
     object.caches.deployment_filter.record_written(&deployment);
-    object.state.lock().applied = Some(AppliedDeployment { hash: built.hash.clone(), generation });
+    {
+        let mut state = object.state.lock();
+        state.applied = Some(AppliedDeployment { hash: built.hash.clone(), generation });
+        state.answer_rival();
+        if run {
+            // It is ours to run again.
+            state.stopped = None;
+        }
+    }
     let drift = cached.is_some_and(|cached| cached.hash() == Some(&built.hash));
     tracing::info!(generation, drift, "Deployment applied");
     Ok(Rollout { deployment, generation, queued: false, contest: contest(object, tick) })
@@ -197,19 +215,35 @@ fn contest(object: &Object<'_>, tick: Tick) -> Option<Contest> {
 }
 
 /// Ends the agent of an object that is to have none, before and whatever else is decided about it: a camera that should
-/// be off is off.
+/// be off is off. Where somebody starts it again and again, both get their way for a while, and it is said: that is what is
+/// returned.
 #[instrument(level = "debug", skip_all)]
-pub(crate) async fn stop(object: &Object<'_>) -> Result<(), ApplyError> {
-    let Some(found) = object.deployment.as_deref() else { return Ok(()) };
+pub(crate) async fn stop(object: &Object<'_>, tick: Tick) -> Result<Option<Contest>, ApplyError> {
+    let Some(found) = object.deployment.as_deref() else { return Ok(None) };
+    let generation = found.metadata.generation;
+    let (applied, stopped) = {
+        let state = object.state.lock();
+        (state.applied.as_ref().and_then(|applied| applied.generation), state.stopped)
+    };
     // What was applied since, the cache will show; then it is looked at again.
-    let applied = object.state.lock().applied.as_ref().and_then(|applied| applied.generation);
-    let shown = found.metadata.generation >= applied;
+    let shown = generation >= applied;
     let ours = found.is_of(&object.uid) && found.metadata.deletion_timestamp.is_none();
-    if ours && shown && found.is_to_run() {
-        object.context.applier.stop_deployment(found).await?;
-        tracing::info!("the agent is stopped");
+    if !(ours && shown && found.is_to_run()) {
+        return Ok(None);
     }
-    Ok(())
+    let undone = stopped.is_some() && generation > stopped;
+    let contest = if undone { contested(object, found, tick).await? } else { contest(object, tick) };
+    if undone && contest.as_ref().is_some_and(|contest| tick.now < contest.next) {
+        return Ok(contest);
+    }
+    object.context.applier.stop_deployment(found).await?;
+    {
+        let mut state = object.state.lock();
+        state.stopped = generation;
+        state.answer_rival();
+    }
+    tracing::info!("the agent is stopped");
+    Ok(contest)
 }
 
 #[cfg(test)]

@@ -21,6 +21,9 @@ const CACHE_LAG: Duration = Duration::from_secs(10);
 pub(crate) struct ObjectState {
     /// The last apply, until the cache shows it.
     pub(crate) applied: Option<AppliedDeployment>,
+    /// The generation of the Deployment whose agent was stopped last. One that is to run in a later generation was started by
+    /// somebody else.
+    pub(crate) stopped: Option<i64>,
     written: Option<Box<WrittenStatus>>,
     pub(crate) poller: AgentPoller,
     /// What was found when this process last looked at the pods; `None` before that.
@@ -71,6 +74,13 @@ impl ObjectState {
     pub(crate) fn record_ready(&mut self, status: &KvsIngestStatus) {
         self.ready = find(status, condition::READY)
             .map(|ready| (ConditionStatus::of(ready).as_str(), Reason::from(&*ready.reason).label()));
+    }
+
+    /// What others undid was done again.
+    pub(crate) fn answer_rival(&mut self) {
+        if let Some(rivalry) = &mut self.rivalry {
+            rivalry.answer();
+        }
     }
 
     /// Gives back the memory of what the cache shows by now.

@@ -9,18 +9,27 @@ use anyhow::{Context, Result, bail};
 use crate::workspace::{members, root};
 
 /// What each package may depend on. That of the end-to-end tests may depend on all.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     (
         "kvs-ingest-agent",
-        &["gst-plugin-kvssink", "kvs", "kvs-aws", "kvs-ingest-api", "kvs-media", "kvs-peer"],
+        &[
+            "gst-plugin-kvssink",
+            "kvs",
+            "kvs-aws",
+            "kvs-ingest-api",
+            "kvs-ingest-serve",
+            "kvs-media",
+            "kvs-peer",
+        ],
     ),
-    ("kvs-ingest-operator", &["kvs", "kvs-aws", "kvs-ingest-api"]),
+    ("kvs-ingest-operator", &["kvs", "kvs-aws", "kvs-ingest-api", "kvs-ingest-serve"]),
     ("gst-plugin-kvssink", &["kvs", "kvs-aws", "kvs-putmedia"]),
     ("kvs", &["kvs-aws"]),
     ("kvs-peer", &["kvs-media"]),
     ("kvs-putmedia", &["kvs-aws"]),
     ("kvs-aws", &[]),
     ("kvs-ingest-api", &[]),
+    ("kvs-ingest-serve", &[]),
     ("kvs-local", &[]),
     ("kvs-media", &[]),
     ("xtask", &[]),

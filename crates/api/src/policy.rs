@@ -133,7 +133,8 @@ pub struct KvsIngestPolicySpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "patterns")]
     pub environment: Option<Vec<String>>,
-    /// How many objects a namespace may have; the oldest count. Enforced by the operator, not at admission.
+    /// How many objects a namespace may have; the oldest count, and of those that are being deleted the ones that still have an
+    /// agent. Enforced by the operator, not at admission.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32")]
     pub max_objects: Option<u32>,

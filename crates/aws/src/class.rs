@@ -156,7 +156,14 @@ fn classify_connector(error: &ConnectorError) -> ErrorClass {
         }
         cause = error.source();
     }
-    if error.is_timeout() { ErrorClass::Timeout } else { ErrorClass::Network }
+    if error.is_timeout() {
+        ErrorClass::Timeout
+    } else if error.is_user() {
+        // A variable that names no proxy, say: it is no use to ask again.
+        ErrorClass::InvalidRequest
+    } else {
+        ErrorClass::Network
+    }
 }
 
 /// Sorts what a chain of credential sources says: when one asked the network, the network's answer decides.

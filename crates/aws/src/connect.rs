@@ -16,12 +16,12 @@ use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_rustls::TlsConnector;
 use url::Url;
 
 use crate::class::ErrorClass;
-use crate::proxy::{Proxies, Proxy, authority};
+use crate::proxy::{Proxies, Proxy, ProxyError, authority};
 
 /// Bytes to and from a host.
 pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -41,7 +41,15 @@ pub enum ConnectError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// Name resolution or TCP failed.
+    /// The variable that goes for this host names no proxy.
+    #[error("{host} cannot be reached: {source}")]
+    Proxy {
+        /// `HOST:PORT`
+        host: String,
+        /// Which variable, and why.
+        source: Arc<ProxyError>,
+    },
+    /// Name resolution or TCP failed, or took too long.
     #[error("cannot reach {host}: {source}")]
     Unreachable {
         /// `HOST:PORT`
@@ -49,7 +57,7 @@ pub enum ConnectError {
         /// What the system says.
         source: io::Error,
     },
-    /// The host was reached, and TLS failed.
+    /// The host was reached, and TLS failed, or took too long.
     #[error("no TLS with {host}: {source}")]
     Tls {
         /// `HOST:PORT`
@@ -57,7 +65,7 @@ pub enum ConnectError {
         /// What rustls says.
         source: io::Error,
     },
-    /// Name resolution or TCP failed on the way to the proxy.
+    /// Name resolution or TCP failed on the way to the proxy, or took too long.
     #[error("cannot reach the proxy {proxy} ({variable}), which is to be asked for {host}: {source}")]
     ProxyUnreachable {
         /// Its URL, without user and password.
@@ -69,7 +77,7 @@ pub enum ConnectError {
         /// What the system says.
         source: io::Error,
     },
-    /// An `https` proxy was reached, and TLS failed.
+    /// An `https` proxy was reached, and TLS failed, or took too long.
     #[error("no TLS with the proxy {proxy} ({variable}): {source}")]
     ProxyTls {
         /// Its URL, without user and password.
@@ -105,6 +113,22 @@ pub enum ConnectError {
         /// What was wrong with it.
         source: hyper::Error,
     },
+    /// The proxy takes connections, and does not say whether it has reached the host.
+    #[error(
+        "the proxy {proxy} ({variable}) was silent for {} s after CONNECT {host}: it does not reach the host, or has nobody who \
+         serves it; it must be allowed to, or NO_PROXY must name the host",
+        limit.as_secs_f32()
+    )]
+    ProxySilent {
+        /// Its URL, without user and password.
+        proxy: String,
+        /// The variable that names it.
+        variable: &'static str,
+        /// `HOST:PORT` of the target.
+        host: String,
+        /// So long it had for an answer.
+        limit: Duration,
+    },
 }
 
 impl ConnectError {
@@ -112,15 +136,85 @@ impl ConnectError {
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {
-            ConnectError::Endpoint { .. } => ErrorClass::InvalidRequest,
+            ConnectError::Endpoint { .. } | ConnectError::Proxy { .. } => ErrorClass::InvalidRequest,
+            late if late.is_timeout() => ErrorClass::Timeout,
             ConnectError::Unreachable { .. }
             | ConnectError::Tls { .. }
             | ConnectError::ProxyUnreachable { .. }
             | ConnectError::ProxyTls { .. }
             | ConnectError::ProxyRefused { .. }
-            | ConnectError::ProxyBroken { .. } => ErrorClass::Network,
+            | ConnectError::ProxyBroken { .. }
+            | ConnectError::ProxySilent { .. } => ErrorClass::Network,
         }
     }
+
+    /// Did somebody take too long?
+    pub(crate) fn is_timeout(&self) -> bool {
+        match self {
+            ConnectError::ProxySilent { .. } => true,
+            ConnectError::Unreachable { source, .. }
+            | ConnectError::Tls { source, .. }
+            | ConnectError::ProxyUnreachable { source, .. }
+            | ConnectError::ProxyTls { source, .. } => source.kind() == io::ErrorKind::TimedOut,
+            ConnectError::Endpoint { .. }
+            | ConnectError::Proxy { .. }
+            | ConnectError::ProxyRefused { .. }
+            | ConnectError::ProxyBroken { .. } => false,
+        }
+    }
+}
+
+/// Until when a stretch of the way must be done, and how long it had for that.
+#[derive(Clone, Copy)]
+struct Deadline {
+    at: Instant,
+    limit: Duration,
+}
+
+impl Deadline {
+    fn after(limit: Duration) -> Self {
+        // Longer than that is no limit, and past the end of an `Instant`.
+        let limit = limit.min(Duration::from_secs(24 * 3600));
+        Self { at: Instant::now() + limit, limit }
+    }
+
+    /// `work`, or [`io::ErrorKind::TimedOut`].
+    async fn io<T>(self, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        let late = |_| {
+            let words = format!("not done within {} s", self.limit.as_secs_f32());
+            io::Error::new(io::ErrorKind::TimedOut, words)
+        };
+        timeout_at(self.at, work).await.map_err(late)?
+    }
+}
+
+/// Whom a URL names.
+struct Target<'a> {
+    /// TLS comes first.
+    secure: bool,
+    /// Name or address, without brackets.
+    name: &'a str,
+    port: u16,
+}
+
+impl<'a> Target<'a> {
+    fn of(url: &'a Url) -> Result<Self, ConnectError> {
+        let secure = match url.scheme() {
+            "https" | "wss" => true,
+            "http" | "ws" => false,
+            _ => return Err(refused(url, "is none of https, wss, http and ws")),
+        };
+        let name = url.host_str().ok_or_else(|| refused(url, "has no host"))?;
+        // The url crate keeps the brackets of an IPv6 address.
+        let name = name.trim_start_matches('[').trim_end_matches(']');
+        let port = url.port_or_known_default().unwrap_or(if secure { 443 } else { 80 });
+        Ok(Self { secure, name, port })
+    }
+}
+
+fn refused(url: &Url, reason: &'static str) -> ConnectError {
+    let host = url.host_str().unwrap_or_default();
+    ConnectError::Endpoint { endpoint: format!("{}://{host}", url.scheme()), reason }
 }
 
 /// Proxies, and the TLS of targets. Cheap to clone.
@@ -131,38 +225,44 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
-    /// Connects to the host of `url`: with TLS for `https` and `wss`, without for `http` and `ws`.
-    pub(crate) async fn connect(&self, url: &Url) -> Result<Connection, ConnectError> {
-        let refuse = |reason| {
-            let host = url.host_str().unwrap_or_default();
-            ConnectError::Endpoint { endpoint: format!("{}://{host}", url.scheme()), reason }
-        };
-        let secure = match url.scheme() {
-            "https" | "wss" => true,
-            "http" | "ws" => false,
-            _ => return Err(refuse("is none of https, wss, http and ws")),
-        };
-        let name = url.host_str().ok_or_else(|| refuse("has no host"))?;
-        // The url crate keeps the brackets of an IPv6 address.
-        let name = name.trim_start_matches('[').trim_end_matches(']');
-        let port = url.port_or_known_default().unwrap_or(if secure { 443 } else { 80 });
+    /// Connects to the host of `url`: with TLS for `https` and `wss`, without for `http` and `ws`. Within `limit`; through a
+    /// proxy both the way to it, and that from it to the host, have as long. It has to reach the host as we would, and where
+    /// all had to be done within one limit, nobody could tell which of the two takes so long.
+    pub(crate) async fn connect(&self, url: &Url, limit: Duration) -> Result<Connection, ConnectError> {
+        let Target { secure, name, port } = Target::of(url)?;
         let server = match secure {
             true => Some(
                 ServerName::try_from(name.to_owned())
-                    .map_err(|_| refuse("has a host that no certificate can name"))?,
+                    .map_err(|_| refused(url, "has a host that no certificate can name"))?,
             ),
             false => None,
         };
         let host = authority(name, port);
-        match self.proxies.of(secure, name, port) {
-            None => match tcp(name, port).await {
-                Ok(stream) => self.secure(stream, server, host).await,
+        let proxy = match self.proxies.of(secure, name, port) {
+            Ok(proxy) => proxy,
+            Err(source) => return Err(ConnectError::Proxy { host, source }),
+        };
+        let first = Deadline::after(limit);
+        match proxy {
+            None => match first.io(tcp(name, port)).await {
+                Ok(stream) => self.secure(stream, server, host, first).await,
                 Err(source) => Err(ConnectError::Unreachable { host, source }),
             },
             Some(proxy) => {
-                let stream = tunnel(proxy, &host).await?;
-                self.secure(stream, server, host).await
+                let stream = to_proxy(proxy, &host, first).await?;
+                let second = Deadline::after(limit);
+                let stream = tunnel(stream, proxy, &host, second).await?;
+                self.secure(stream, server, host, second).await
             }
+        }
+    }
+
+    /// The proxy that is asked for the host of `url`.
+    pub(crate) fn proxy_of(&self, url: &Url) -> Result<Option<&Proxy>, Arc<ProxyError>> {
+        match Target::of(url) {
+            Ok(Target { secure, name, port }) => self.proxies.of(secure, name, port),
+            // Nobody connects there.
+            Err(_) => Ok(None),
         }
     }
 
@@ -171,9 +271,10 @@ impl Dialer {
         stream: impl ByteStream + 'static,
         server: Option<ServerName<'static>>,
         host: String,
+        deadline: Deadline,
     ) -> Result<Connection, ConnectError> {
         let Some(server) = server else { return Ok(Box::new(stream)) };
-        match TlsConnector::from(Arc::clone(&self.tls)).connect(server, stream).await {
+        match deadline.io(TlsConnector::from(Arc::clone(&self.tls)).connect(server, stream)).await {
             Ok(stream) => Ok(Box::new(stream)),
             Err(source) => Err(ConnectError::Tls { host, source }),
         }
@@ -232,29 +333,29 @@ async fn race<T: Send + 'static, F: Future<Output = io::Result<T>> + Send + 'sta
     }
 }
 
-/// A tunnel to `host` (RFC 9110 section 9.3.6).
-async fn tunnel(proxy: &Proxy, host: &str) -> Result<TokioIo<Upgraded>, ConnectError> {
+/// A connection with a proxy, which is to be asked for `host`.
+async fn to_proxy(proxy: &Proxy, host: &str, deadline: Deadline) -> Result<Connection, ConnectError> {
     let (name, variable) = (|| proxy.to_string(), proxy.variable);
-    let stream = tcp(&proxy.host, proxy.port).await.map_err(|source| ConnectError::ProxyUnreachable {
-        proxy: name(),
-        variable,
-        host: host.to_owned(),
-        source,
+    let stream = deadline.io(tcp(&proxy.host, proxy.port)).await.map_err(|source| {
+        ConnectError::ProxyUnreachable { proxy: name(), variable, host: host.to_owned(), source }
     })?;
-    let stream: Connection = match &proxy.tls {
-        None => Box::new(stream),
-        Some((server, tls)) => {
-            let connected = TlsConnector::from(Arc::clone(tls)).connect(server.clone(), stream).await;
-            let refused = |source| ConnectError::ProxyTls { proxy: name(), variable, source };
-            Box::new(connected.map_err(refused)?)
-        }
-    };
+    let Some((server, tls)) = &proxy.tls else { return Ok(Box::new(stream)) };
+    match deadline.io(TlsConnector::from(Arc::clone(tls)).connect(server.clone(), stream)).await {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(source) => Err(ConnectError::ProxyTls { proxy: name(), variable, source }),
+    }
+}
+
+/// A tunnel to `host` (RFC 9110 section 9.3.6), over a connection with its proxy.
+async fn tunnel(
+    stream: Connection,
+    proxy: &Proxy,
+    host: &str,
+    deadline: Deadline,
+) -> Result<TokioIo<Upgraded>, ConnectError> {
+    let (name, variable) = (|| proxy.to_string(), proxy.variable);
     let broken =
         |source| ConnectError::ProxyBroken { proxy: name(), variable, host: host.to_owned(), source };
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    // It ends with the tunnel, or when nobody waits for the answer any more.
-    tokio::spawn(connection.with_upgrades());
     let mut request = Request::connect(host).header(header::HOST, host);
     if let Some(authorization) = &proxy.authorization {
         request = request.header(header::PROXY_AUTHORIZATION, authorization);
@@ -263,7 +364,19 @@ async fn tunnel(proxy: &Proxy, host: &str) -> Result<TokioIo<Upgraded>, ConnectE
         endpoint: host.to_owned(),
         reason: "has a host that no proxy can be asked for",
     })?;
-    let answer = sender.send_request(request).await.map_err(broken)?;
+    let asked = async {
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        // It ends with the tunnel, or when nobody waits for the answer any more.
+        tokio::spawn(connection.with_upgrades());
+        sender.send_request(request).await
+    };
+    let answer = match timeout_at(deadline.at, asked).await {
+        Ok(answer) => answer.map_err(broken)?,
+        Err(_) => {
+            let limit = deadline.limit;
+            return Err(ConnectError::ProxySilent { proxy: name(), variable, host: host.to_owned(), limit });
+        }
+    };
     let status = answer.status();
     if !status.is_success() {
         return Err(ConnectError::ProxyRefused {

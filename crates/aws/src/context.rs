@@ -33,9 +33,9 @@ pub enum ContextError {
     /// The CA bundle cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// `HTTPS_PROXY` or `HTTP_PROXY` names no proxy.
+    /// The variable that goes for the control plane names no proxy.
     #[error(transparent)]
-    Proxy(#[from] ProxyError),
+    Proxy(#[from] Arc<ProxyError>),
     /// An endpoint is no URL.
     #[error("the endpoint {url:?} of {origin} is no http or https URL")]
     Endpoint {
@@ -177,7 +177,7 @@ impl AwsContextBuilder {
             Some(AwsContext { inner }) => (inner.http.clone(), inner.dialer.clone(), inner.clock.clone()),
             None => {
                 let tls = Roots::of_environment(self.ca_bundle)?.client_config()?;
-                let proxies = Arc::new(Proxies::from_env(|| Ok(tls.clone()))?);
+                let proxies = Arc::new(Proxies::from_env(|| Ok(tls.clone())));
                 let dialer = Dialer { proxies, tls };
                 let clock = Clock::default();
                 (crate::http::client(dialer.clone(), clock.clone()), dialer, clock)
@@ -231,6 +231,11 @@ impl AwsContextBuilder {
         let signaling_endpoint =
             signaling.map(|url| endpoint("AWS_ENDPOINT_URL_KINESIS_VIDEO_SIGNALING", &url)).transpose()?;
         let custom_endpoint = config.endpoint_url().is_some() || control.is_some();
+        // Now, and not at the first call: nothing would ever come of this context. What else there is may go another way.
+        let control_plane = self.endpoint_url.or(control).or(general).or_else(|| control_plane(&config));
+        if let Some(url) = control_plane.and_then(|url| Url::parse(&url).ok()) {
+            dialer.proxy_of(&url)?;
+        }
         Ok(AwsContext {
             inner: Arc::new(Inner {
                 region,
@@ -244,6 +249,18 @@ impl AwsContextBuilder {
             }),
         })
     }
+}
+
+/// Where the SDK's resolver finds the control plane; `None` where its name is another, which `NO_PROXY` may know.
+fn control_plane(config: &SdkConfig) -> Option<String> {
+    let region = config.region()?.as_ref();
+    let suffix = match region.split('-').next()? {
+        "cn" => "amazonaws.com.cn",
+        _ if region.contains("-iso") => return None,
+        _ => "amazonaws.com",
+    };
+    let plain = config.use_fips() != Some(true) && config.use_dual_stack() != Some(true);
+    plain.then(|| format!("https://kinesisvideo.{region}.{suffix}"))
 }
 
 fn endpoint(origin: &'static str, url: &str) -> Result<Url, ContextError> {
@@ -286,13 +303,13 @@ impl AwsContext {
     }
 
     /// A connection that is not the SDK's, for WebSocket or PutMedia: TCP to the host of `url`, through a proxy where
-    /// `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say so, and TLS with this context's roots for `https` and `wss`. There is
-    /// no time limit: that is the caller's.
+    /// `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say so, and TLS with this context's roots for `https` and `wss`. All within
+    /// `limit`; where a proxy is asked, the way to it and that from it to the host have as long each.
     ///
     /// # Errors
     /// [`ConnectError`] names the host, and the proxy if it is the proxy that fails.
-    pub async fn connect(&self, url: &Url) -> Result<Connection, ConnectError> {
-        self.inner.dialer.connect(url).await
+    pub async fn connect(&self, url: &Url, limit: Duration) -> Result<Connection, ConnectError> {
+        self.inner.dialer.connect(url, limit).await
     }
 
     /// AWS's time: this machine's, corrected by what answers of AWS said.

@@ -29,18 +29,21 @@ use tokio::time::timeout;
 use url::Url;
 
 use crate::clock::Clock;
-use crate::connect::{ByteStream, Connection, Dialer};
+use crate::connect::{ByteStream, ConnectError, Connection, Dialer};
 
 /// An HTTP client that connects by `dialer` and teaches `clock` what AWS's time is.
 pub(crate) fn client(dialer: Dialer, clock: Clock) -> SharedHttpClient {
     SharedHttpClient::new(Clients { dialer, clock, by_limit: Mutex::default() })
 }
 
+/// For connecting where the SDK sets no limit, as none of its clients here does.
+const UNLIMITED: Duration = Duration::from_secs(60);
+
 /// A pool of connections for each time limit of connecting, of which the SDK has two or three.
 struct Clients {
     dialer: Dialer,
     clock: Clock,
-    by_limit: Mutex<HashMap<Option<Duration>, Client<Connector, SdkBody>>>,
+    by_limit: Mutex<HashMap<Duration, Client<Connector, SdkBody>>>,
 }
 
 impl fmt::Debug for Clients {
@@ -55,7 +58,7 @@ impl HttpClient for Clients {
         settings: &HttpConnectorSettings,
         _components: &RuntimeComponents,
     ) -> SharedHttpConnector {
-        let limit = settings.connect_timeout();
+        let limit = settings.connect_timeout().unwrap_or(UNLIMITED);
         let mut clients = self.by_limit.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let client = clients.entry(limit).or_insert_with(|| {
             Client::builder(TokioExecutor::new())
@@ -74,13 +77,6 @@ impl HttpClient for Clients {
 #[derive(Clone)]
 struct Connector {
     dialer: Dialer,
-    limit: Option<Duration>,
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("no connection with {host} within {limit:?}")]
-struct TooSlow {
-    host: String,
     limit: Duration,
 }
 
@@ -97,15 +93,7 @@ impl tower::Service<Uri> for Connector {
         let Self { dialer, limit } = self.clone();
         Box::pin(async move {
             let url = Url::parse(&uri.to_string())?;
-            let connecting = dialer.connect(&url);
-            let connection = match limit {
-                None => connecting.await?,
-                Some(limit) => timeout(limit, connecting).await.map_err(|_| TooSlow {
-                    host: uri.authority().map(ToString::to_string).unwrap_or_default(),
-                    limit,
-                })??,
-            };
-            Ok(TokioIo::new(connection))
+            Ok(TokioIo::new(dialer.connect(&url, limit).await?))
         })
     }
 }
@@ -177,8 +165,11 @@ fn metadata(captured: &CaptureConnection) -> Option<ConnectionMetadata> {
 
 /// Sorts an error for the SDK, which repeats what may be better the next time.
 fn connector_error(error: legacy::Error) -> ConnectorError {
-    let sort: fn(BoxError) -> ConnectorError = if cause::<TooSlow>(&error).is_some() {
+    let connecting = cause::<ConnectError>(&error);
+    let sort: fn(BoxError) -> ConnectorError = if connecting.is_some_and(ConnectError::is_timeout) {
         ConnectorError::timeout
+    } else if connecting.is_some_and(|error| !error.class().is_transient()) {
+        ConnectorError::user
     } else if error.is_connect() {
         ConnectorError::io
     } else {
@@ -214,5 +205,81 @@ fn observe(clock: &Clock, answer: &HttpResponse) {
         && let Some(date) = answer.headers().get("date")
     {
         clock.observe(date);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use aws_smithy_runtime_api::client::http::HttpConnectorSettings;
+    use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
+    use rustls::ClientConfig;
+    use tokio::net::TcpListener;
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::causes;
+    use crate::proxy::Proxies;
+
+    const LIMIT: Duration = Duration::from_secs(1);
+
+    fn dialer(https_proxy: &str) -> Dialer {
+        let ring = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(ring)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        let tls = Arc::new(tls);
+        let variable = |name: &str| (name == "HTTPS_PROXY").then(|| https_proxy.to_owned());
+        Dialer { proxies: Arc::new(Proxies::read(variable, || Ok(tls.clone()))), tls }
+    }
+
+    /// What becomes of a request of the SDK.
+    async fn request(dialer: Dialer, url: &str) -> ConnectorError {
+        let settings = HttpConnectorSettings::builder().connect_timeout(LIMIT).build();
+        let components = RuntimeComponentsBuilder::for_tests().build().unwrap();
+        let connector = client(dialer, Clock::default()).http_connector(&settings, &components);
+        let mut request = HttpRequest::new(SdkBody::empty());
+        request.set_uri(url).unwrap();
+        connector.call(request).await.unwrap_err()
+    }
+
+    /// Somebody took the connection, and said nothing: to the SDK's clients too it is said who.
+    #[tokio::test]
+    async fn who_is_silent_is_named() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let mut cases = JoinSet::new();
+        for (proxy, url, said) in [
+            (
+                format!("http://user:hunter2@{host}"),
+                "https://kvs.test".to_owned(),
+                format!(
+                    "the proxy http://{host} (HTTPS_PROXY) was silent for 1 s after CONNECT kvs.test:443: "
+                ),
+            ),
+            (
+                format!("https://user:hunter2@{host}"),
+                "https://kvs.test".to_owned(),
+                format!("no TLS with the proxy https://{host} (HTTPS_PROXY): not done within 1 s"),
+            ),
+            (String::new(), format!("https://{host}"), format!("no TLS with {host}: not done within 1 s")),
+        ] {
+            cases.spawn(async move {
+                let (dialer, target) = (dialer(&proxy), Url::parse(&url).unwrap());
+                let (direct, by_sdk) =
+                    tokio::join!(dialer.connect(&target, LIMIT), request(dialer.clone(), &url));
+                let direct = direct.err().unwrap();
+                assert!(direct.is_timeout() && by_sdk.is_timeout(), "{direct:?} {by_sdk:?}");
+                let (direct, by_sdk) = (causes(&direct), causes(&by_sdk));
+                assert!(direct.starts_with(&said), "{direct}");
+                assert!(by_sdk.contains(&said) && !by_sdk.contains("hunter2"), "{by_sdk}");
+            });
+        }
+        while let Some(case) = cases.join_next().await {
+            case.unwrap();
+        }
     }
 }

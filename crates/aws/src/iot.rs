@@ -46,7 +46,7 @@ pub struct IotCertificate {
     pub role_alias: String,
     /// The thing that the certificate is attached to.
     pub thing_name: String,
-    /// TCP and TLS must stand within this.
+    /// TCP and TLS must stand within this, and as much to reach a proxy before.
     pub connect_timeout: Duration,
     /// The answer must be there within this.
     pub completion_timeout: Duration,
@@ -63,7 +63,7 @@ enum IotError {
     #[error("the device certificate is of no use: {0}")]
     Certificate(rustls::Error),
     #[error(transparent)]
-    Proxy(#[from] ProxyError),
+    Proxy(Arc<ProxyError>),
     #[error("cannot ask {endpoint}: {source}")]
     Network { endpoint: String, source: ConnectorError },
     #[error("{endpoint} answered {status}: {message}")]
@@ -136,15 +136,14 @@ impl IotCertificate {
     async fn fetch(&self) -> Result<Credentials, IotError> {
         let (url, tls) = (self.url()?, self.tls()?);
         // The device's certificate and its CA are for the endpoint; an https proxy is trusted as everything else is.
-        let proxies = Proxies::from_env(|| Roots::of_environment(None)?.client_config())?;
+        let proxies = Proxies::from_env(|| Roots::of_environment(None)?.client_config());
         let dialer = Dialer { proxies: Arc::new(proxies), tls };
-        let stream = timeout(self.connect_timeout, dialer.connect(&url))
-            .await
-            .map_err(|error| self.network(ConnectorError::timeout(error.into())))?
-            .map_err(|error| match error {
-                ConnectError::Endpoint { .. } => IotError::Endpoint(self.endpoint.clone()),
-                error => self.network(ConnectorError::io(error.into())),
-            })?;
+        let stream = dialer.connect(&url, self.connect_timeout).await.map_err(|error| match error {
+            ConnectError::Endpoint { .. } => IotError::Endpoint(self.endpoint.clone()),
+            ConnectError::Proxy { source, .. } => IotError::Proxy(source),
+            error if error.is_timeout() => self.network(ConnectorError::timeout(error.into())),
+            error => self.network(ConnectorError::io(error.into())),
+        })?;
         let request = Request::get(url.path())
             .header(HOST, url.authority())
             .header(

@@ -85,10 +85,14 @@ pub(crate) fn authority(host: &str, port: u16) -> String {
 /// What the environment says of proxies.
 #[derive(Debug, Default)]
 pub(crate) struct Proxies {
-    https: Option<Arc<Proxy>>,
-    http: Option<Arc<Proxy>>,
+    https: Named,
+    http: Named,
     direct: Direct,
 }
+
+/// What a variable names, if it says anything. One that names no proxy is an error of what would go through it, and of nothing
+/// else: an `HTTP_PROXY` that the whole cluster has says nothing to a program that calls no `http` host.
+type Named = Option<Result<Arc<Proxy>, Arc<ProxyError>>>;
 
 /// An entry of `NO_PROXY`.
 #[derive(Debug, PartialEq, Eq)]
@@ -110,28 +114,34 @@ enum Hosts {
 
 impl Proxies {
     /// Reads the environment. `tls` makes what an `https` proxy is talked to with; without one it is not asked.
-    pub(crate) fn from_env(
-        tls: impl Fn() -> Result<Arc<ClientConfig>, TlsError>,
-    ) -> Result<Self, ProxyError> {
+    pub(crate) fn from_env(tls: impl Fn() -> Result<Arc<ClientConfig>, TlsError>) -> Self {
         Self::read(of_environment, tls)
     }
 
-    fn read(
+    /// As [`Self::from_env`], of other variables.
+    pub(crate) fn read(
         variable: impl Fn(&str) -> Option<String>,
         tls: impl Fn() -> Result<Arc<ClientConfig>, TlsError>,
-    ) -> Result<Self, ProxyError> {
-        let proxy = |names| {
-            let named =
-                first(names, &variable).map(|(name, value)| Proxy::parse(name, &value, &tls)).transpose();
-            named.map(|proxy| proxy.map(Arc::new))
+    ) -> Self {
+        let named = |names| {
+            let (name, value) = first(names, &variable)?;
+            Some(Proxy::parse(name, &value, &tls).map(Arc::new).map_err(Arc::new))
         };
-        Ok(Self { https: proxy(HTTPS)?, http: proxy(HTTP)?, direct: Direct::read(&variable) })
+        Self { https: named(HTTPS), http: named(HTTP), direct: Direct::read(&variable) }
     }
 
     /// The proxy for a connection to `host` (a name, or an address without brackets); `secure` if TLS follows.
-    pub(crate) fn of(&self, secure: bool, host: &str, port: u16) -> Option<&Arc<Proxy>> {
-        let proxy = if secure { &self.https } else { &self.http };
-        proxy.as_ref().filter(|_| !self.direct.holds(host, port))
+    ///
+    /// # Errors
+    /// The variable that goes for this connection names no proxy.
+    pub(crate) fn of(&self, secure: bool, host: &str, port: u16) -> Result<Option<&Proxy>, Arc<ProxyError>> {
+        let named = if secure { &self.https } else { &self.http };
+        match named {
+            Some(named) if !self.direct.holds(host, port) => {
+                named.as_ref().map(|proxy| Some(&**proxy)).map_err(Arc::clone)
+            }
+            _ => Ok(None),
+        }
     }
 }
 
@@ -328,7 +338,7 @@ mod tests {
         ))
     }
 
-    fn proxies(variables: &[(&str, &str)]) -> Result<Proxies, ProxyError> {
+    fn proxies(variables: &[(&str, &str)]) -> Proxies {
         let find = |name: &str| {
             let found = variables.iter().find(|(variable, _)| *variable == name);
             found.map(|(_, value)| (*value).to_owned())
@@ -337,26 +347,26 @@ mod tests {
     }
 
     fn shown(proxies: &Proxies, secure: bool, host: &str, port: u16) -> Option<String> {
-        proxies.of(secure, host, port).map(ToString::to_string)
+        proxies.of(secure, host, port).unwrap().map(ToString::to_string)
     }
 
     #[test]
     fn the_kind_of_target_chooses_the_variable_and_capitals_go_first() {
-        let none = proxies(&[("HTTPS_PROXY", ""), ("https_proxy", " ")]).unwrap();
+        let none = proxies(&[("HTTPS_PROXY", ""), ("https_proxy", " ")]);
         assert_eq!(shown(&none, true, "a.test", 443), None);
-        let both = proxies(&[("HTTPS_PROXY", "http://s:1"), ("https_proxy", "http://x:1")]).unwrap();
+        let both = proxies(&[("HTTPS_PROXY", "http://s:1"), ("https_proxy", "http://x:1")]);
         assert_eq!(shown(&both, true, "a.test", 443).as_deref(), Some("http://s:1"));
         assert_eq!(shown(&both, false, "a.test", 80), None);
-        let small = proxies(&[("HTTPS_PROXY", ""), ("https_proxy", "s"), ("http_proxy", "p:3128")]).unwrap();
+        let small = proxies(&[("HTTPS_PROXY", ""), ("https_proxy", "s"), ("http_proxy", "p:3128")]);
         assert_eq!(shown(&small, true, "a.test", 443).as_deref(), Some("http://s:80"));
         assert_eq!(shown(&small, false, "a.test", 80).as_deref(), Some("http://p:3128"));
-        let secure = proxies(&[("HTTPS_PROXY", "https://[2001:db8::1]/")]).unwrap();
+        let secure = proxies(&[("HTTPS_PROXY", "https://[2001:db8::1]/")]);
         assert_eq!(shown(&secure, true, "a.test", 443).as_deref(), Some("https://[2001:db8::1]:443"));
     }
 
     #[test]
     fn user_and_password_are_sent_and_never_shown() {
-        let with = |value: &str| proxies(&[("HTTPS_PROXY", value)]).unwrap();
+        let with = |value: &str| proxies(&[("HTTPS_PROXY", value)]);
         for (value, sent) in [
             ("http://u:p@h:1", "u:p"),
             ("u:p@h:1", "u:p"),
@@ -366,7 +376,7 @@ mod tests {
             ("http://u:a:b@h:1", "u:a:b"),
         ] {
             let proxies = with(value);
-            let proxy = proxies.of(true, "a.test", 443).unwrap();
+            let proxy = proxies.of(true, "a.test", 443).unwrap().unwrap();
             let header = proxy.authorization.as_ref().unwrap();
             assert!(header.is_sensitive());
             assert_eq!(header, &format!("Basic {}", STANDARD.encode(sent)), "{value}");
@@ -385,9 +395,13 @@ mod tests {
             "http://u:hunter2@h:1/x",
             "http://a%3Ab:hunter2@h",
         ] {
-            let error = proxies(&[("http_proxy", value)]).unwrap_err().to_string();
+            let proxies = proxies(&[("http_proxy", value), ("HTTPS_PROXY", "p:1")]);
+            let error = proxies.of(false, "a.test", 80).unwrap_err().to_string();
             assert!(error.starts_with("http_proxy ") && error.contains("http://HOST:PORT"), "{error}");
             assert!(!error.contains("hunter2"), "{error}");
+            // What does not go through it does not need it.
+            assert_eq!(shown(&proxies, true, "a.test", 443).as_deref(), Some("http://p:1"));
+            assert_eq!(shown(&proxies, false, "127.0.0.1", 80), None);
         }
     }
 
@@ -426,15 +440,15 @@ mod tests {
             ("", "a.test", 443, false),
             (",,", "a.test", 443, false),
         ] {
-            let proxies = proxies(&[("HTTPS_PROXY", "p:1"), ("no_proxy", rules)]).unwrap();
-            assert_eq!(proxies.of(true, host, port).is_none(), direct, "{rules:?} {host} {port}");
+            let proxies = proxies(&[("HTTPS_PROXY", "p:1"), ("no_proxy", rules)]);
+            assert_eq!(shown(&proxies, true, host, port).is_none(), direct, "{rules:?} {host} {port}");
         }
     }
 
     #[test]
     fn this_machine_and_where_it_gets_its_credentials_are_never_proxied() {
         let metadata = (METADATA, "http://imds.test:1338/x");
-        let proxies = proxies(&[("HTTP_PROXY", "p:1"), ("HTTPS_PROXY", "p:1"), metadata]).unwrap();
+        let proxies = proxies(&[("HTTP_PROXY", "p:1"), ("HTTPS_PROXY", "p:1"), metadata]);
         for host in [
             "localhost",
             "a.localhost",
@@ -451,10 +465,14 @@ mod tests {
             "fe80::1",
             "imds.test",
         ] {
-            assert!(proxies.of(false, host, 80).is_none() && proxies.of(true, host, 443).is_none(), "{host}");
+            assert_eq!(
+                (shown(&proxies, false, host, 80), shown(&proxies, true, host, 443)),
+                (None, None),
+                "{host}"
+            );
         }
         for host in ["localhost.test", "notlocalhost", "fd00:ec2::1", "10.0.0.1", "128.0.0.1"] {
-            assert!(proxies.of(true, host, 443).is_some(), "{host}");
+            assert!(shown(&proxies, true, host, 443).is_some(), "{host}");
         }
     }
 
@@ -473,8 +491,8 @@ mod tests {
         #[test]
         fn no_value_panics_or_is_told(value in "(https?://)?[a-z:@%\\[\\]/.0-9]{0,12}hunter2@[a-z:@%\\[\\]/.0-9 ]{0,16}", rules in "\\PC{0,40}") {
             let read = proxies(&[("HTTPS_PROXY", &value), ("NO_PROXY", &rules)]);
-            let shown = match &read {
-                Ok(proxies) => format!("{:?} {:?}", proxies.https, proxies.of(true, "a.test", 443)),
+            let shown = match read.of(true, "a.test", 443) {
+                Ok(proxy) => format!("{:?} {proxy:?}", read.https),
                 Err(error) => format!("{error} {error:?}"),
             };
             prop_assert!(!shown.contains("hunter2"), "{}", shown);

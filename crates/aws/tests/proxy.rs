@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kvs_aws::{AwsContext, ContextError, IotCertificate, ProvideCredentials};
+use kvs_aws::{AwsContext, ConnectError, ContextError, IotCertificate, ProvideCredentials};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls_pki_types::PrivateKeyDer;
 use support::{Answer, Server, in_environment, serve};
@@ -136,6 +136,9 @@ fn sts() -> String {
     )
 }
 
+/// Nobody here is that slow.
+const LIMIT: Duration = Duration::from_secs(60);
+
 const REGION: (&str, &str) = ("AWS_REGION", "eu-west-1");
 
 /// Runs a child whose credentials are an exchange with `https://sts.test`.
@@ -156,7 +159,7 @@ async fn with_web_identity(child: &str, variables: &[(&str, &str)]) {
 /// The answer to a `GET` over this connection.
 async fn get(context: &AwsContext, url: &str) -> String {
     let url = Url::parse(url).unwrap();
-    let mut connection = context.connect(&url).await.unwrap();
+    let mut connection = context.connect(&url, LIMIT).await.unwrap();
     connection.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut answer = Vec::new();
     // the server closes without TLS's own goodbye, or with it
@@ -224,7 +227,8 @@ async fn the_certificate_is_the_targets_and_no_proxy_can_be_another() {
 #[ignore = "runs in a process of its own"]
 async fn child_wrong_certificate() {
     let context = AwsContext::builder().build().await.unwrap();
-    let error = context.connect(&Url::parse("https://kvs.test").unwrap()).await.err().unwrap().to_string();
+    let error =
+        context.connect(&Url::parse("https://kvs.test").unwrap(), LIMIT).await.err().unwrap().to_string();
     assert!(error.starts_with("no TLS with kvs.test:443: "), "{error}");
 }
 
@@ -274,7 +278,7 @@ async fn a_proxy_that_refuses_is_named_with_its_answer_and_without_its_password(
 async fn child_refused() {
     let expected = std::env::var("EXPECTED").unwrap();
     let context = AwsContext::builder().build().await.unwrap();
-    let connect = context.connect(&Url::parse("https://sts.test").unwrap()).await.err().unwrap();
+    let connect = context.connect(&Url::parse("https://sts.test").unwrap(), LIMIT).await.err().unwrap();
     let credentials = context.credentials().await.unwrap_err();
     let folder = tempfile::tempdir().unwrap();
     let device = device(&folder, "sts.test");
@@ -318,14 +322,48 @@ fn device(folder: &tempfile::TempDir, endpoint: &str) -> IotCertificate {
 async fn a_proxy_that_is_not_there_or_cannot_be_is_named() {
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     in_environment("child_gone", &[REGION, ("https_proxy", &gone.to_string())]).await;
-    in_environment("child_socks", &[REGION, ("HTTPS_PROXY", "socks5://u:hunter2@proxy.test:1080")]).await;
+    let socks = |name| (name, "socks5://u:hunter2@proxy.test:1080");
+    in_environment("child_socks", &[REGION, socks("HTTPS_PROXY"), ("VARIABLE", "HTTPS_PROXY")]).await;
+    let custom = ("AWS_ENDPOINT_URL_KINESIS_VIDEO", "http://kvs.test");
+    in_environment("child_socks", &[REGION, socks("http_proxy"), custom, ("VARIABLE", "http_proxy")]).await;
+}
+
+/// Whoever set it for all programs of a machine does not stop those that call nobody by it.
+#[tokio::test]
+async fn a_variable_that_nothing_goes_by_may_say_what_it_likes() {
+    let socks = |name| (name, "socks5://u:hunter2@proxy.test:1080");
+    let no_proxy = ("NO_PROXY", "kvs.test,.amazonaws.com");
+    let custom = |url| ("AWS_ENDPOINT_URL_KINESIS_VIDEO", url);
+    for variables in [
+        vec![REGION, socks("HTTP_PROXY")],
+        vec![REGION, socks("HTTPS_PROXY"), no_proxy],
+        vec![REGION, socks("HTTPS_PROXY"), custom("http://127.0.0.1:1")],
+        vec![REGION, socks("HTTP_PROXY"), custom("http://kvs.test"), no_proxy],
+        vec![("AWS_REGION", "cn-north-1"), socks("HTTPS_PROXY"), ("NO_PROXY", ".amazonaws.com.cn")],
+    ] {
+        in_environment("child_another_way", &variables).await;
+    }
+}
+
+/// What would go by it says so.
+#[tokio::test]
+#[ignore = "runs in a process of its own"]
+async fn child_another_way() {
+    let context = AwsContext::builder().build().await.unwrap();
+    let scheme = if std::env::var_os("HTTP_PROXY").is_some() { "http" } else { "https" };
+    let url = Url::parse(&format!("{scheme}://elsewhere.test")).unwrap();
+    let error = context.connect(&url, LIMIT).await.err().unwrap();
+    assert!(matches!(error, ConnectError::Proxy { .. }), "{error:?}");
+    let error = format!("{error} {error:?}");
+    assert!(error.contains("_PROXY names no proxy: only http") && !error.contains("hunter2"), "{error}");
 }
 
 #[tokio::test]
 #[ignore = "runs in a process of its own"]
 async fn child_gone() {
     let context = AwsContext::builder().build().await.unwrap();
-    let error = context.connect(&Url::parse("https://kvs.test").unwrap()).await.err().unwrap().to_string();
+    let error =
+        context.connect(&Url::parse("https://kvs.test").unwrap(), LIMIT).await.err().unwrap().to_string();
     assert!(error.starts_with("cannot reach the proxy http://127.0.0.1:"), "{error}");
     assert!(error.contains("(https_proxy)") && error.contains("kvs.test:443"), "{error}");
 }
@@ -336,5 +374,6 @@ async fn child_socks() {
     let error = AwsContext::builder().build().await.unwrap_err();
     assert!(matches!(error, ContextError::Proxy(_)), "{error:?}");
     let error = format!("{error} {error:?}");
-    assert!(error.contains("HTTPS_PROXY") && !error.contains("hunter2"), "{error}");
+    let variable = std::env::var("VARIABLE").unwrap();
+    assert!(error.starts_with(&variable) && !error.contains("hunter2"), "{error}");
 }

@@ -6,6 +6,7 @@
 #[path = "../../aws/tests/support/mod.rs"]
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use kvs::signaling::{SignalingConfig, SignalingEvent, SignalingRole, connect};
@@ -212,7 +213,8 @@ async fn what_is_missing_is_created_once_and_found_by_the_other() {
         _ => ok(stream_info("ACTIVE")),
     })
     .await;
-    let control = control(&server.url).await;
+    let waits = Arc::<AtomicBool>::default();
+    let control = control(&server.url).await.waiting(waits.clone());
     let new = NewStream {
         media_type: Some("video/h264".to_owned()),
         device_name: Some("camera".to_owned()),
@@ -222,6 +224,7 @@ async fn what_is_missing_is_created_once_and_found_by_the_other() {
     let second = control.find_or_create_stream(&stream(), Some(&new)).await.unwrap();
     assert_eq!((first.created, second.created), (true, false));
     assert_eq!(first.info, second.info);
+    assert!(waits.load(Ordering::Relaxed), "it was CREATING");
     let third = control.find_or_create_stream(&stream(), Some(&new)).await.unwrap();
     assert!(!third.created);
     let paths: Vec<_> = server.requests().iter().map(|request| request.path.clone()).collect();

@@ -24,29 +24,40 @@ const EXPOSED: &str = "x-amzn-errortype,x-amz-errortype,x-amzn-requestid,date";
 pub(crate) async fn allow_browsers(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let connection = request.extensions().get::<Connection>().copied().unwrap_or_default();
     // also the handshake of signaling, to which browsers do not apply this protocol
-    let origin = match grant(&app.config, request.headers(), &connection) {
-        Ok(origin) => origin,
-        Err(refused) => return refused.into_response(),
+    let granted = grant(&app.config, request.headers(), &connection);
+    let origin = match &granted {
+        Ok(origin) => Some(origin.clone()),
+        Err(_) => request.headers().get(header::ORIGIN).cloned(),
     };
     let mut response = if request.method() == Method::OPTIONS {
-        let mut response = StatusCode::OK.into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,POST,OPTIONS"));
-        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-        let wanted = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS);
-        if let Some(allowed) = wanted.and_then(|wanted| HeaderValue::from_str(&allowed_of(wanted)).ok()) {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
-        }
-        response
+        // A page that is refused may ask, too: a browser shows it no answer to what it may not ask, and with that nobody the remedy.
+        preflight(request.headers())
     } else {
-        next.run(request).await
+        match granted {
+            Ok(_) => next.run(request).await,
+            Err(refused) => refused.into_response(),
+        }
     };
     let headers = response.headers_mut();
-    if origin != "*" {
-        headers.append(header::VARY, HeaderValue::from_static("origin"));
+    if let Some(origin) = origin {
+        if origin != "*" {
+            headers.append(header::VARY, HeaderValue::from_static("origin"));
+        }
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     }
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+    response
+}
+
+fn preflight(wanted: &HeaderMap) -> Response {
+    let mut response = StatusCode::OK.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,POST,OPTIONS"));
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    let wanted = wanted.get(header::ACCESS_CONTROL_REQUEST_HEADERS);
+    if let Some(allowed) = wanted.and_then(|wanted| HeaderValue::from_str(&allowed_of(wanted)).ok()) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+    }
     response
 }
 
@@ -171,5 +182,15 @@ mod tests {
         let named = config(None, &["HTTP://Evil.example:8440"]);
         let origin = Some("http://evil.example:8440");
         assert_eq!(granted(&named, "evil.example:8440", origin, false).as_deref(), origin);
+    }
+
+    #[test]
+    fn a_page_without_an_origin_of_its_own_is_let_in_by_name_alone() {
+        let [open, named] = [config(None, &[]), config(None, &["null", "app://player"])];
+        for origin in ["null", "app://player"] {
+            assert_eq!(granted(&open, "127.0.0.1:8440", Some(origin), false), None);
+            assert_eq!(granted(&named, "127.0.0.1:8440", Some(origin), false).as_deref(), Some(origin));
+        }
+        assert_eq!(granted(&named, "127.0.0.1:8440", Some("app://another"), false), None);
     }
 }

@@ -43,7 +43,8 @@ struct Options {
     /// A signaling channel that exists from the start (repeatable)
     #[arg(long, value_name = "NAME")]
     create_channel: Vec<String>,
-    /// A page that may call although anybody could: with --no-auth, or the keys of the documentation (repeatable)
+    /// A page that may call although anybody could: with --no-auth, or the keys of the documentation (repeatable). `null`: pages
+    /// of file: and of sandboxed frames, which any web site can make
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<Origin>,
     /// Let everyone who reaches the listeners use /_kvs/, which gives keys and all that is stored away

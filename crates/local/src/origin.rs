@@ -8,22 +8,37 @@ use url::{Host, Url};
 
 use crate::Connection;
 
-/// The origin of a web page (RFC 6454): scheme, host and port, as browsers write it.
+/// The origin of a web page (RFC 6454), as browsers write it: scheme, host and port, or `null`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin(String);
+
+/// What browsers say of a page that has no origin of its own: one from a file, of a sandboxed frame, or of a `data:` URL.
+const NO_ORIGIN: &str = "null";
 
 impl FromStr for Origin {
     type Err = &'static str;
 
-    /// From `https://HOST[:PORT]`.
+    /// From `https://HOST[:PORT]`, `app://HOST` of a web view, or `null`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const RULE: &str = "must be the origin of a page, like http://192.168.1.5:5173";
+        const RULE: &str = "must be the origin of a page, like http://192.168.1.5:5173, or null for pages that have none, such as \
+                            those of file:";
+        if text == NO_ORIGIN {
+            return Ok(Self(text.to_owned()));
+        }
         let url = Url::parse(text).map_err(|_| RULE)?;
-        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-        if !matches!(url.scheme(), "http" | "https") || !bare || !url.username().is_empty() {
+        let bare = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
+        if !bare || !url.username().is_empty() || url.password().is_some() {
             return Err(RULE);
         }
-        Ok(Self(url.origin().ascii_serialization()))
+        match (url.scheme(), url.host_str().filter(|host| !host.is_empty())) {
+            ("http" | "https", _) => Ok(Self(url.origin().ascii_serialization())),
+            // No page is of one of these. Of the others, which web views and extensions have, the standard knows no origin.
+            ("ftp" | "ws" | "wss" | "file", _) | (_, None) => Err(RULE),
+            (scheme, Some(host)) => {
+                let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+                Ok(Self(format!("{scheme}://{host}{port}")))
+            }
+        }
     }
 }
 
@@ -73,10 +88,30 @@ mod tests {
 
     #[test]
     fn an_origin_is_scheme_host_and_port() {
-        assert_eq!("https://a.test:443/".parse::<Origin>().unwrap().as_str(), "https://a.test");
-        for wrong in
-            ["a.test", "*", "null", "ftp://a.test", "http://a.test/page", "http://u@a.test", "http://"]
-        {
+        for (given, sent) in [
+            ("https://a.test:443/", "https://a.test"),
+            ("HTTP://A.test:8080", "http://a.test:8080"),
+            ("null", "null"),
+            ("capacitor://localhost", "capacitor://localhost"),
+            ("chrome-extension://abcdef/", "chrome-extension://abcdef"),
+            ("app://player:81", "app://player:81"),
+        ] {
+            assert_eq!(given.parse::<Origin>().unwrap().as_str(), sent);
+        }
+        for wrong in [
+            "a.test",
+            "*",
+            "Null",
+            "ftp://a.test",
+            "file:///x.html",
+            "file://",
+            "data:text/html,x",
+            "http://a.test/page",
+            "app://a/page",
+            "http://u@a.test",
+            "http://:p@a.test",
+            "http://",
+        ] {
             assert!(wrong.parse::<Origin>().is_err(), "{wrong}");
         }
     }

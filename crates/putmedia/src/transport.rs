@@ -152,10 +152,7 @@ async fn exchange(
         let _ = events.send(SessionEvent::Expires(Instant::now() + left)).await;
     }
     let signed = context.sign_headers(&Method::POST, &url, &headers, b"").await.map_err(lost)?;
-    let stream = timeout(target.connect_timeout, context.connect(&url))
-        .await
-        .map_err(|_| lost(format!("no connection to {url} within {} s", target.connect_timeout.as_secs())))?
-        .map_err(lost)?;
+    let stream = context.connect(&url, target.connect_timeout).await.map_err(lost)?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
     let driver = tokio::spawn(connection);

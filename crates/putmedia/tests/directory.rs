@@ -184,26 +184,36 @@ fn damaged_files_are_named_and_set_aside() {
 
 /// They take room that the spool's size does not count.
 #[test]
-fn of_many_damaged_files_the_newest_eight_are_kept_also_while_it_runs() {
+fn of_many_damaged_files_the_newest_eight_are_kept() {
     let root = tempfile::tempdir().unwrap();
     let opened = open(root.path());
-    let folder = opened.directory.folder().to_owned();
-    let fragments = spooled(1, 10, 20);
-    for (key, fragment) in &fragments {
-        opened.directory.write(*key, fragment).unwrap();
-        fs::write(folder.join(key.file().to_string()), "half").unwrap();
+    let (folder, mut opened) = (opened.directory.folder().to_owned(), Some(opened));
+    // The first are found damaged while it runs, the next at a start, the last while it runs after that.
+    for (run, at_start) in [(1, false), (2, true), (3, false)] {
+        let fragments = spooled(run, 10, 20);
+        let now = opened.take().unwrap_or_else(|| open(root.path()));
+        for (key, fragment) in &fragments {
+            now.directory.write(*key, fragment).unwrap();
+            fs::write(folder.join(key.file().to_string()), "half").unwrap();
+        }
+        if at_start {
+            drop(now);
+            assert_eq!(open(root.path()).damaged.len(), 20);
+        } else {
+            for (key, _) in &fragments {
+                assert!(now.directory.read(*key).is_err());
+            }
+        }
+        let mut names: Vec<_> = fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name != "lock")
+            .collect();
+        names.sort();
+        let newest: Vec<_> =
+            fragments[12..].iter().map(|(key, _)| format!("{}.damaged", key.file())).collect();
+        assert_eq!(names, newest, "{run}");
     }
-    for (key, _) in &fragments {
-        assert!(opened.directory.read(*key).is_err());
-    }
-    let mut names: Vec<_> = fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name != "lock")
-        .collect();
-    names.sort();
-    let newest: Vec<_> = fragments[12..].iter().map(|(key, _)| format!("{}.damaged", key.file())).collect();
-    assert_eq!(names, newest);
 }
 
 #[test]

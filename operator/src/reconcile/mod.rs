@@ -8,7 +8,6 @@ use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
-use kvs_ingest_api::{KvsIngest, KvsIngestSpec};
 use rand::Rng;
 use tracing::field::{Empty, display};
 use tracing::{Instrument, instrument};
@@ -18,7 +17,7 @@ use crate::build::build;
 use crate::cached::CachedIngest;
 use crate::conditions::{ConditionUpdate, Next};
 use crate::context::{Caches, Context};
-use crate::delete::delete;
+use crate::delete::{delete, ends_agent};
 use crate::deletion_report::report_unreadable;
 use crate::object::{Object, Tick};
 use crate::observe::{Observation, observe};
@@ -131,7 +130,7 @@ async fn reconcile_cached(
     };
     let object = Object::new(context, caches, cached, &ingest, tick(context).now);
     if ingest.metadata.deletion_timestamp.is_some() {
-        return Ok(Box::pin(delete(&object, tick(context), &wall_clock())).await?);
+        return reconcile_deleted(&object, &permit(&object)).await;
     }
     let unobserved = unobserved(&ingest);
     // Also of an object that is paused: its author pauses it, and another forbids.
@@ -156,9 +155,9 @@ async fn reconcile_cached(
     let had_agent = object.before.as_ref().is_some_and(|status| status.deployment_generation.is_some());
     let verdict = validate(&ingest, had_agent || object.deployment.is_some());
     let stopped = match verdict {
-        Err(Refusal::Paused) => Ok(()),
-        _ if ingest.spec.suspend => stop(&object).await,
-        _ => Ok(()),
+        Err(Refusal::Paused) => Ok(None),
+        _ if ingest.spec.suspend => stop(&object, tick(context)).await,
+        _ => Ok(None),
     };
     let mut converged = match verdict {
         Ok(valid) => Box::pin(converge(&object, &valid, unobserved)).await,
@@ -173,7 +172,11 @@ async fn reconcile_cached(
             Converged { failure: held.err().map(Into::into), ..observed.into() }
         }
     };
-    converged.failure = converged.failure.or(stopped.err().map(Into::into));
+    match stopped {
+        Ok(Some(contest)) => converged.is_contested(contest),
+        Ok(None) => {}
+        Err(error) => converged.failure = converged.failure.or(Some(error.into())),
+    }
     finish(&object, converged).await
 }
 
@@ -186,18 +189,37 @@ fn unobserved(ingest: &KvsIngest) -> Observed {
     }
 }
 
-/// A newer operator's object, say: what is known of it stays, and it can be deleted.
+/// An object that is being deleted. Who holds it with a finalizer, or pauses it, does so for as long as he likes: what it may
+/// not have it must not have until then.
+async fn reconcile_deleted(
+    object: &Object<'_>,
+    verdict: &Verdict,
+) -> Result<Option<Duration>, ReconcileError> {
+    let withdrawn = match verdict {
+        Verdict::Refused(_) if !ends_agent(object) => withdraw(object).await.1,
+        _ => None,
+    };
+    let next = Box::pin(delete(object, tick(object.context), &wall_clock())).await?;
+    match withdrawn {
+        Some(error) => Err(error.into()),
+        None => Ok(next),
+    }
+}
+
+/// A newer operator's object, say: what is known of it stays, unless it may not have what can be read of it, and it can be deleted.
 async fn reconcile_unreadable(
     cached: &CachedIngest,
     caches: &Caches,
     context: &Context,
     error: &str,
 ) -> Result<Option<Duration>, ReconcileError> {
-    let why = match (cached.meta().deletion_timestamp.is_some(), cached.read_for_deletion()) {
+    let ingest = cached.read_in_part();
+    let object = Object::new(context, caches, cached, &ingest, tick(context).now);
+    let verdict = permit(&object);
+    let mut why = match (cached.meta().deletion_timestamp.is_some(), cached.read_for_deletion()) {
         (true, Ok(ingest)) => {
-            let ingest: KvsIngest = ingest;
             let object = Object::new(context, caches, cached, &ingest, tick(context).now);
-            return Ok(Box::pin(delete(&object, tick(context), &wall_clock())).await?);
+            return reconcile_deleted(&object, &verdict).await;
         }
         (true, Err(error)) => ConditionUpdate::stalled(
             Reason::DeletionBlocked,
@@ -212,22 +234,44 @@ async fn reconcile_unreadable(
         ),
     };
     context.metrics.stalled();
-    // Who it is does for that.
-    let ingest = KvsIngest { metadata: cached.meta().clone(), spec: KvsIngestSpec::default(), status: None };
-    let object = Object::new(context, caches, cached, &ingest, tick(context).now);
-    let mut stopped = Ok(());
-    if cached.is_suspended() && !is_paused(&ingest.metadata) {
-        stopped = stop(&object).await;
-        keep_stream(&object);
+    let generation = cached.meta().generation;
+    // What is said of its agent; otherwise what was known of it stays.
+    let (mut agent, mut next, mut failure) = (None, None, None);
+    match verdict {
+        Verdict::Refused(message) => {
+            why = ConditionUpdate::stalled(Reason::NotPermitted, format!("{message}; and {}", why.message));
+            let withdrawn = withdraw(&object).await;
+            (agent, failure) = (Some(withdrawn.0), withdrawn.1);
+            // As with an object that can be read: another may have made room for it.
+            next = Some(context.backoff.next(&object.uid, generation, tick(context).random));
+        }
+        Verdict::Unknown => return Ok(Some(NAMESPACE)),
+        Verdict::Permitted if cached.is_suspended() && !is_paused(&ingest.metadata) => {
+            let none = DeploymentLite::default();
+            agent = Some(availability(object.deployment.as_deref().unwrap_or(&none), false).condition);
+            let tick = tick(context);
+            match stop(&object, tick).await {
+                Ok(None) => {}
+                Ok(Some(contest)) => {
+                    next = Some(contest.next.saturating_duration_since(tick.now).max(SOONEST));
+                    agent = agent.map(|agent| contest.shown_by(agent));
+                }
+                Err(error) => failure = Some(error),
+            }
+            keep_stream(&object);
+        }
+        Verdict::Permitted => {}
     }
     object.state.lock().ready = Some((why.status.as_str(), why.reason.label()));
     let before = cached.raw_status().unwrap_or_default();
-    let after = report_unreadable(before.as_ref(), &why, cached.meta().generation, &wall_clock());
+    let after = report_unreadable(before.as_ref(), &why, agent.as_ref(), generation, &wall_clock());
     if before.as_ref() != Some(&after) {
         context.applier.apply_status(cached, &after).await?;
     }
-    stopped?;
-    Ok(None)
+    match failure {
+        Some(error) => Err(error.into()),
+        None => Ok(next),
+    }
 }
 
 /// How far the world is what the object says.
@@ -248,6 +292,13 @@ impl From<Observed> for Converged {
 }
 
 impl Converged {
+    /// Somebody starts again and again what is stopped.
+    fn is_contested(&mut self, contest: Contest) {
+        self.next = earliest([self.next, Some(contest.next)]);
+        let workload = self.observed.workload.take();
+        self.observed.workload = workload.map(|workload| contest.shown_by(workload));
+    }
+
     /// It went no further than what was observed.
     fn failed(observed: Observed, failure: ReconcileError) -> Self {
         let observed = Observed { failed: Some(failure.to_string()), ..observed };
@@ -305,10 +356,7 @@ async fn converge(object: &Object<'_>, valid: &Valid<'_>, mut observed: Observed
     let (Observation { workload, agent, next }, failure) = look(object, &rollout.deployment, run).await;
     let contested = rollout.contest.as_ref().map(|contest| contest.next);
     let mut workload = match rollout.contest {
-        // Its agent may well run all the same.
-        Some(Contest { message, .. }) => {
-            ConditionUpdate { reason: Reason::DeploymentContested, message, next: Next::Person, ..workload }
-        }
+        Some(contest) => contest.shown_by(workload),
         None => workload,
     };
     if let Some(flaw) = &valid.flaw {
@@ -357,11 +405,23 @@ async fn not_rolled_out(
     let mut failure = None;
     let (workload, next) = match ours {
         Some(_) if !run => {
+            let workload = refusal(&error, "no agent runs");
             // An agent on another's stream, say, is stopped as a suspended one has been already.
-            if !object.ingest.spec.suspend {
-                failure = stop(object).await.err().map(ReconcileError::from);
+            let stopped = match object.ingest.spec.suspend {
+                true => Ok(None),
+                false => stop(object, tick(object.context)).await,
+            };
+            match stopped {
+                Ok(None) => (workload, None),
+                Ok(Some(contest)) => {
+                    let next = Some(contest.next);
+                    (contest.shown_by(workload), next)
+                }
+                Err(error) => {
+                    failure = Some(ReconcileError::from(error));
+                    (workload, None)
+                }
             }
-            (refusal(&error, "no agent runs"), None)
         }
         Some(deployment) => {
             let (observation, unseen) = look(object, deployment, run).await;
@@ -443,8 +503,8 @@ async fn finish(object: &Object<'_>, converged: Converged) -> Result<Option<Dura
     };
     let resync = looked.then(|| object.state.lock().resync.next()).flatten();
     let next = match outlook.retry {
-        // Nothing happens before the object changes.
-        Retry::Never => None,
+        // Nothing happens before the object changes, or somebody else is out of the way.
+        Retry::Never => next,
         _ => earliest([retry, next, resync]),
     };
     let next = next.map(|at| at.saturating_duration_since(now));

@@ -3,6 +3,7 @@
 use kube::runtime::reflector::store;
 use kube::runtime::watcher::Event;
 use kvs_ingest_api::{KvsIngestStatus, ResolvedChannel, ResolvedStream, StreamConfig, condition};
+use parking_lot::RwLock;
 use serde_json::{Value, json};
 
 use super::*;
@@ -13,6 +14,7 @@ use crate::names;
 use crate::office::take_office;
 use crate::report::AgentView;
 use crate::scripted::{ScriptedServer, server};
+use crate::tenancy::Places;
 
 /// The object `door`, generation 1, with this spec beside its names, and its status.
 fn ingest(annotations: Value, status: &KvsIngestStatus) -> Value {
@@ -75,17 +77,27 @@ fn operator(server: &ScriptedServer, object: Value, deployment: Option<Value>) -
     let settings = Settings::new("test", "agent:1");
     let (context, _woken) =
         Context::new(server.client.clone(), settings, Arc::default(), server.leading.subscribe());
-    let (objects, mut writer) = store();
     let object: CachedIngest = serde_json::from_value(object).unwrap();
-    writer.apply_watcher_event(&Event::Apply(object.clone()));
+    hold(&context, &object, deployment);
+    take_office(&context);
+    (context, object)
+}
+
+/// The caches show this now.
+fn hold(context: &Context, object: &CachedIngest, deployment: Option<Value>) {
+    let (objects, mut writer) = store();
+    let mut places = Places::default();
+    for event in [Event::Init, Event::InitApply(object.clone()), Event::InitDone] {
+        writer.apply_watcher_event(&event);
+        places.take(&event);
+    }
+    let places = Arc::new(RwLock::new(places));
     let (deployments, mut writer) = store();
     if let Some(deployment) = deployment {
         writer.apply_watcher_event(&Event::Apply(serde_json::from_value(deployment).unwrap()));
     }
-    let caches = Caches { objects, deployments, deployment_filter: Arc::default() };
+    let caches = Caches { objects, deployments, deployment_filter: Arc::default(), places };
     context.caches.lock().insert(None, caches);
-    take_office(&context);
-    (context, object)
 }
 
 /// As the API server refuses.
@@ -330,6 +342,74 @@ async fn suspend_stops_the_agent_of_an_object_that_cannot_be_read() {
     }
 }
 
+const RIVAL: &str = "GET /apis/apps/v1/namespaces/cameras/deployments/door-agent";
+
+/// What the API server answers to a request for its scale, and for who changed it.
+fn fight(request: &str) -> (u16, Value) {
+    match request {
+        SCALE => (200, json!({"metadata": {"name": "door-agent"}, "spec": {"replicas": 0}})),
+        RIVAL => {
+            (200, json!({"metadata": {"name": "door-agent", "managedFields": [{"manager": "autoscaler"}]}}))
+        }
+        _ => (200, json!({})),
+    }
+}
+
+/// Somebody starts the agent of a suspended object again and again: that is said, also of one about which nothing else is done.
+#[tokio::test]
+async fn who_starts_again_what_is_stopped_is_named() {
+    for (spec, expected) in [
+        (json!({"channel": {}}), vec![SCALE, STATUS, SCALE, SCALE, SCALE, RIVAL, STATUS]),
+        // Its status is taken from the cache, which does not show what was written.
+        (
+            json!({"region": 7}),
+            vec![SCALE, STATUS, SCALE, STATUS, SCALE, STATUS, SCALE, STATUS, RIVAL, STATUS],
+        ),
+    ] {
+        let server = server(true, expected.iter().map(|request| fight(request)).collect());
+        let mut object = ingest(json!({}), &streaming());
+        object["spec"]["suspend"] = json!(true);
+        object["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        let (context, object) = operator(&server, object, None);
+        let mut next = Action::await_change();
+        for generation in 5..10 {
+            let mut started = deployment("u-1");
+            started["metadata"]["generation"] = json!(generation);
+            hold(&context, &object, Some(started));
+            next = reconcile(&object, &context).await.unwrap();
+        }
+        assert_eq!(asked(&server), expected);
+        let status = written(&server, expected.len() - 1);
+        let agent = find(&status, condition::AGENT_AVAILABLE).unwrap();
+        assert_eq!((&*agent.status, &*agent.reason), ("False", "DeploymentContested"), "{agent:?}");
+        assert!(agent.message.contains("autoscaler"), "{}", agent.message);
+        assert_ne!(next, Action::await_change(), "it is stopped again some time later");
+    }
+}
+
+#[tokio::test]
+async fn who_starts_again_what_is_stopped_is_not_answered_each_time() {
+    let answers = [SCALE, SCALE, SCALE, SCALE, RIVAL].into_iter().chain([SCALE; 30]).map(fight);
+    let server = server(true, answers.collect());
+    let (context, cached) = operator(&server, ingest(json!({}), &streaming()), None);
+    let (ingest, start) = (cached.read().unwrap(), Instant::now());
+    let mut at_once = 0;
+    // Each second, for half an hour.
+    for second in 0..1800 {
+        let mut started = deployment("u-1");
+        started["metadata"]["generation"] = json!(5 + second);
+        hold(&context, &cached, Some(started));
+        let caches = context.caches("cameras").unwrap();
+        let now = start + Duration::from_secs(second);
+        let object = Object::new(&context, &caches, &cached, &ingest, now);
+        let contest = stop(&object, Tick { now, random: 1.0 }).await.unwrap();
+        at_once += usize::from(contest.is_none());
+    }
+    let stopped = asked(&server).iter().filter(|request| *request == SCALE).count();
+    assert_eq!(at_once, 4, "a person is answered at once");
+    assert!((8..20).contains(&stopped), "{stopped} times in half an hour");
+}
+
 #[tokio::test]
 async fn only_an_agent_of_this_object_that_is_to_run_is_stopped() {
     for (annotations, owner, replicas) in
@@ -500,6 +580,51 @@ async fn what_is_not_permitted_keeps_its_stream_until_its_agent_is_gone() {
     assert_eq!(asked(&server), [STATUS]);
     assert!(agent(&written(&server, 0)).starts_with("no agent runs"));
     assert_eq!(claimed(&context), 0);
+}
+
+/// Nor is it a way around policies to be of another kind, as far as it can be read.
+#[tokio::test]
+async fn what_cannot_be_read_and_is_not_permitted_has_no_agent() {
+    let server = server(true, vec![(200, deployment("u-1")), (200, json!({}))]);
+    let mut object = ingest(json!({"kvs-ingest.dev/paused": "true"}), &streaming());
+    object["spec"]["media"] = json!("of another kind");
+    let (context, object) = forbidding(&server, object, Some(deployment("u-1")));
+    let next = reconcile(&object, &context).await.unwrap();
+    assert_eq!(asked(&server), [DELETE, STATUS]);
+    let status = written(&server, 1);
+    for kind in [condition::READY, condition::AGENT_AVAILABLE] {
+        let found = find(&status, kind).unwrap();
+        assert_eq!((&*found.status, &*found.reason), ("False", "NotPermitted"), "{kind}");
+    }
+    let message = &find(&status, condition::READY).unwrap().message;
+    assert!(message.contains("spec.channel") && message.contains("cannot be read"), "{message}");
+    assert!(find(&status, condition::MEDIA_FLOWING).is_none());
+    assert_ne!(next, Action::await_change());
+}
+
+/// A finalizer of its author's holds it, for ever, or the annotation does.
+#[tokio::test]
+async fn what_is_not_permitted_and_held_in_its_deletion_has_no_agent() {
+    let (paused, plain) = (json!({"kvs-ingest.dev/paused": "true"}), json!({}));
+    for (annotations, policy, finalizer, permitted, expected) in [
+        (&plain, "Retain", "example.com/mine", true, vec![]),
+        (&plain, "Retain", "example.com/mine", false, vec![DELETE]),
+        (&paused, "Retain", "example.com/mine", false, vec![DELETE]),
+        (&paused, "Delete", names::FINALIZER, true, vec![STATUS]),
+        (&paused, "Delete", names::FINALIZER, false, vec![DELETE, STATUS]),
+        (&plain, "Delete", names::FINALIZER, false, vec![DELETE, STATUS]),
+    ] {
+        let answer = |request: &&str| if *request == DELETE { deployment("u-1") } else { json!({}) };
+        let server = server(true, expected.iter().map(|request| (200, answer(request))).collect());
+        let mut object = deleted(policy);
+        object["metadata"]["annotations"] = annotations.clone();
+        object["metadata"]["finalizers"] = json!([finalizer]);
+        let agent = Some(deployment("u-1"));
+        let (context, object) =
+            if permitted { operator(&server, object, agent) } else { forbidding(&server, object, agent) };
+        reconcile(&object, &context).await.unwrap();
+        assert_eq!(asked(&server), expected, "{annotations} {policy} {permitted}");
+    }
 }
 
 /// It was made while the policy was `Retain`, and is to be deleted with the object now.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kube::runtime::reflector::{ObjectRef, store};
 use kube::runtime::watcher::Event;
+use parking_lot::RwLock;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
@@ -20,6 +21,7 @@ use crate::context::{Caches, Context, Settings};
 use crate::names;
 use crate::office::take_office;
 use crate::reconcile::reconcile_once;
+use crate::tenancy::Places;
 use crate::workload::DeploymentLite;
 
 pub(super) const CLUSTER: &str = "test";
@@ -71,15 +73,20 @@ impl World {
 
     fn caches(&self) -> Caches {
         let (objects, mut writer) = store();
-        for object in self.api_server.ingests() {
-            writer.apply_watcher_event(&Event::Apply(serde_json::from_value(object).unwrap()));
+        let mut places = Places::default();
+        let listed = self.api_server.ingests().into_iter();
+        let listed = listed.map(|object| Event::InitApply(serde_json::from_value(object).unwrap()));
+        for event in [Event::Init].into_iter().chain(listed).chain([Event::InitDone]) {
+            writer.apply_watcher_event(&event);
+            places.take(&event);
         }
+        let places = Arc::new(RwLock::new(places));
         let (deployments, mut deployments_writer) = store();
         for deployment in self.api_server.deployments() {
             let lite: DeploymentLite = serde_json::from_value(deployment).unwrap();
             deployments_writer.apply_watcher_event(&Event::Apply(lite));
         }
-        Caches { objects, deployments, deployment_filter: Arc::default() }
+        Caches { objects, deployments, deployment_filter: Arc::default(), places }
     }
 
     /// Everything that is due now, once. A new operator where there is none.

@@ -4,6 +4,7 @@
 
 mod asked;
 mod pattern;
+mod places;
 mod policies;
 mod selector;
 
@@ -15,7 +16,8 @@ use kvs_ingest_api::{FieldError, KvsIngest, KvsIngestPolicySpec, StreamSpec};
 use self::asked::{Asked, asked, name_of, service_account};
 use self::pattern::matches;
 pub use self::pattern::{NoPattern, Pattern};
-pub(crate) use self::policies::{NamespaceLite, Policies, Verdict, is_beyond, last_permitted};
+pub(crate) use self::places::Places;
+pub(crate) use self::policies::{NamespaceLite, Policies, Verdict};
 use self::selector::{Unreadable, selects};
 use crate::names;
 
@@ -140,7 +142,7 @@ pub(crate) fn forbidden_by_policy(
         pod_labels: _,
         pod_annotations: _,
         environment: _,
-        // Takes more than the object: `Policies` counts.
+        // Takes more than the object: `Policies` and `Places` count.
         max_objects: _,
     } = policy;
     let (namespace, spec) = (ingest.namespace().unwrap_or_default(), &ingest.spec);

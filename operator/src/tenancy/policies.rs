@@ -214,30 +214,3 @@ impl Policies {
         Ok(found)
     }
 }
-
-/// Are there `most` objects in the namespace of `object` that are older? Of the same second the smaller uid is older.
-pub(crate) fn is_beyond<'a>(
-    objects: impl Iterator<Item = &'a ObjectMeta>,
-    object: &ObjectMeta,
-    most: u32,
-) -> bool {
-    let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let older = objects.filter(|other| other.namespace == object.namespace && age(other) < age(object));
-    older.take(most).count() == most
-}
-
-/// Which object of this namespace is the last one that is permitted, when `gone` is not there any more.
-pub(crate) fn last_permitted<'a>(
-    objects: impl Iterator<Item = &'a ObjectMeta>,
-    gone: &ObjectMeta,
-    most: u32,
-) -> Option<&'a ObjectMeta> {
-    let here = objects.filter(|other| other.namespace == gone.namespace && other.uid != gone.uid);
-    let mut here: Vec<_> = here.collect();
-    here.sort_by(|one, other| age(one).cmp(&age(other)));
-    here.get(usize::try_from(most).ok()?.checked_sub(1)?).copied()
-}
-
-fn age(object: &ObjectMeta) -> impl Ord + '_ {
-    (object.creation_timestamp.as_ref().map(|time| time.0), object.uid.as_deref())
-}

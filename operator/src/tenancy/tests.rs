@@ -1,9 +1,11 @@
+use kube::api::ObjectMeta;
 use kube::runtime::watcher::Event;
-use kvs_ingest_api::KvsIngestPolicy;
+use kvs_ingest_api::{KvsIngestPolicy, KvsIngestSpec};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::policies::{Policies, Verdict, is_beyond, last_permitted};
+use super::places::Places;
+use super::policies::{Policies, Verdict};
 use super::*;
 
 const AGENT: &str = "registry.example/video/kvs-ingest-agent:1";
@@ -463,30 +465,107 @@ fn meta(namespace: &str, created: i64, uid: &str) -> kube::api::ObjectMeta {
     .unwrap()
 }
 
+/// An object of namespace `a` or `b`, as the model has it.
+#[derive(Clone, Debug)]
+struct Resident {
+    meta: ObjectMeta,
+    has_agent: bool,
+}
+
+impl Resident {
+    fn counts(&self) -> bool {
+        self.has_agent || self.meta.deletion_timestamp.is_none()
+    }
+
+    fn age(&self) -> impl Ord + '_ {
+        (self.meta.creation_timestamp.as_ref().map(|time| time.0), self.meta.uid.as_deref())
+    }
+
+    fn object(&self) -> KvsIngest {
+        KvsIngest { metadata: self.meta.clone(), spec: KvsIngestSpec::default(), status: None }
+    }
+}
+
+/// Those of namespace `a` that have a place, by the words of the policy: the oldest.
+fn oldest(all: &[Resident], most: u32) -> Vec<String> {
+    let mut here: Vec<_> =
+        all.iter().filter(|one| one.meta.namespace.as_deref() == Some("a") && one.counts()).collect();
+    here.sort_by(|one, other| one.age().cmp(&other.age()));
+    here.iter().take(most as usize).map(|one| one.meta.uid.clone().unwrap()).collect()
+}
+
 proptest! {
-    /// Of any objects exactly the oldest are permitted, and when one of them goes the next that is permitted is woken.
+    /// Whatever comes, ends, loses its agent, goes and is listed anew: exactly the oldest are permitted, and when a place is left
+    /// whoever has it now is woken.
     #[test]
-    fn the_oldest_are_permitted(created in prop::collection::vec((0i64..4, 0usize..2), 1..12), most in 0u32..6) {
-        let objects: Vec<_> = created
-            .iter()
-            .enumerate()
-            .map(|(index, (at, place))| meta(["a", "b"][*place], *at, &format!("u{index:02}")))
-            .collect();
-        let permitted = |objects: &[kube::api::ObjectMeta]| -> Vec<String> {
-            let within = |object: &&kube::api::ObjectMeta| {
-                object.namespace.as_deref() == Some("a") && !is_beyond(objects.iter(), object, most)
+    fn the_oldest_are_permitted(
+        steps in prop::collection::vec((0u8..6, 0usize..12, 0i64..4, prop::bool::ANY), 1..60),
+        most in 0u32..6,
+    ) {
+        let (mut places, mut all) = (Places::default(), Vec::<Resident>::new());
+        for (number, (step, which, created, flag)) in steps.into_iter().enumerate() {
+            let before = oldest(&all, most);
+            let agents = |all: &[Resident]| -> BTreeMap<String, bool> {
+                all.iter().map(|one| (one.meta.uid.clone().unwrap(), one.has_agent)).collect()
             };
-            objects.iter().filter(within).map(|object| object.uid.clone().unwrap()).collect()
-        };
-        let before = permitted(&objects);
-        let there = objects.iter().filter(|object| object.namespace.as_deref() == Some("a")).count();
-        prop_assert_eq!(before.len(), there.min(most as usize));
-        for gone in objects.iter().filter(|object| object.namespace.as_deref() == Some("a")) {
-            let left: Vec<_> = objects.iter().filter(|object| object.uid != gone.uid).cloned().collect();
-            let new: Vec<_> = permitted(&left).into_iter().filter(|uid| !before.contains(uid)).collect();
-            // The cache may show it still.
-            let woken = last_permitted(objects.iter(), gone, most).and_then(|last| last.uid.clone());
-            prop_assert!(new.len() <= 1 && new.iter().all(|uid| Some(uid) == woken.as_ref()), "{new:?} {woken:?}");
+            let at = which % all.len().max(1);
+            match step {
+                0 | 1 => {
+                    let namespace = if which < 9 { "a" } else { "b" };
+                    // Uids are in no order.
+                    let meta = meta(namespace, created, &format!("u{:02}-{number}", number * 37 % 100));
+                    all.push(Resident { meta, has_agent: flag });
+                    places.take(&Event::Apply(all[all.len() - 1].object()));
+                }
+                _ if all.is_empty() => {}
+                2 => {
+                    let now = meta("a", 9, "x").creation_timestamp;
+                    let first = all[at].meta.deletion_timestamp.is_none();
+                    all[at].meta.deletion_timestamp = now;
+                    places.take(&Event::Apply(all[at].object()));
+                    // What is said again changes nothing.
+                    if !first || flag {
+                        places.take(&Event::Apply(all[at].object()));
+                    }
+                }
+                3 | 4 => {
+                    let gone = if step == 3 {
+                        Some(all.remove(at))
+                    } else if all[at].meta.deletion_timestamp.is_some() {
+                        all[at].has_agent = false;
+                        Some(all[at].clone())
+                    } else {
+                        None
+                    };
+                    if let Some(gone) = gone {
+                        places.leave(&gone.meta);
+                        let agents = agents(&all);
+                        let woken = places.last("a", most, |_, uid| agents[uid]);
+                        let mut new = oldest(&all, most);
+                        // Whoever is being deleted has nothing to do with his place.
+                        let stays = |uid: &String| {
+                            all.iter().any(|one| {
+                                one.meta.uid.as_ref() == Some(uid) && one.meta.deletion_timestamp.is_none()
+                            })
+                        };
+                        new.retain(|uid| !before.contains(uid) && stays(uid));
+                        // Names are uids here.
+                        prop_assert!(new.len() <= 1 && new.iter().all(|uid| Some(&**uid) == woken));
+                    }
+                }
+                _ => {
+                    places.take::<KvsIngest>(&Event::Init);
+                    for one in all.iter().rev() {
+                        places.take(&Event::InitApply(one.object()));
+                    }
+                    places.take::<KvsIngest>(&Event::InitDone);
+                }
+            }
+            let (agents, permitted) = (agents(&all), oldest(&all, most));
+            for one in all.iter().filter(|one| one.meta.namespace.as_deref() == Some("a") && one.counts()) {
+                let beyond = places.is_beyond(&one.meta, most, |_, uid| agents[uid]);
+                prop_assert_eq!(beyond, !permitted.contains(one.meta.uid.as_ref().unwrap()), "{:?}", one);
+            }
         }
     }
 }

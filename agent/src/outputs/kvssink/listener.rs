@@ -32,6 +32,14 @@ impl Listener {
             SinkEvent::StreamReady { retention_hours, .. } => {
                 return self.keeps_nothing.store(*retention_hours == 0, Ordering::Relaxed);
             }
+            SinkEvent::StreamAwaited { creating, waited, .. } => {
+                let why = match creating {
+                    true => "AWS has not finished making the stream",
+                    false => "AWS does not answer when asked where the stream is",
+                };
+                let message = format!("{why}, after {} s; it goes on by itself", waited.as_secs());
+                return self.delivery.obstructed(Obstacle::Interrupted, message, now);
+            }
             SinkEvent::Producer(event) => event,
         };
         match event {
@@ -72,6 +80,14 @@ fn log(event: SinkEvent) {
         SinkEvent::StreamReady { stream, retention_hours } => {
             tracing::info!(stream, retention_hours, "the stream is ready");
         }
+        SinkEvent::StreamAwaited { stream, creating, again: false, .. } => {
+            tracing::warn!(
+                stream,
+                creating,
+                "the stream is not ready, and waited for: media is kept meanwhile"
+            );
+        }
+        SinkEvent::StreamAwaited { .. } => {}
         SinkEvent::Producer(Event::SessionOpened(session)) => {
             tracing::info!(session = session.0, "PutMedia session opened");
         }
@@ -191,6 +207,31 @@ mod tests {
         let bench = Bench::new();
         bench.refuse(503, false, false);
         assert_eq!(bench.said(), (Phase::Streaming, "StorageInterrupted"));
+    }
+
+    /// A stream that AWS takes a minute to make: it is said, and no watchdog puts another pipeline in its place.
+    #[test]
+    fn a_stream_that_is_being_made_is_waited_for() {
+        let delivery = Arc::new(Delivery::watched(WORDS));
+        let (listener, start) = (Listener::new(Arc::clone(&delivery)), Instant::now());
+        for second in 0..84 {
+            let now = start + Duration::from_secs(second);
+            delivery.fed(now);
+            if second >= 5 && second % 5 == 0 {
+                let (waited, again) = (Duration::from_secs(second), second > 5);
+                let stream = "door".to_owned();
+                listener.handle(SinkEvent::StreamAwaited { stream, creating: true, waited, again }, now);
+            }
+            let view = delivery::view(View::streaming(), [&*delivery].into_iter(), now);
+            let told = if second < 13 { "Streaming" } else { "StorageInterrupted" };
+            assert_eq!((view.phase, view.reason.as_str()), (Phase::Streaming, told), "{second}");
+            assert!(second < 13 || view.message.contains("has not finished making the stream"), "{view:?}");
+        }
+        // The first fragment is stored within another while.
+        for second in 84..170 {
+            delivery.fed(start + Duration::from_secs(second));
+            assert_eq!(delivery.stalled(start + Duration::from_secs(second)), None, "{second}");
+        }
     }
 
     #[test]

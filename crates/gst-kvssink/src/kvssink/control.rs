@@ -1,5 +1,8 @@
 //! The stream and its endpoint: found, or created, before the first session.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use kvs::{ControlPlane, Error, NewStream, StreamId, StreamName, Tags};
 use kvs_aws::{AwsContext, ErrorClass};
 use url::Url;
@@ -69,11 +72,12 @@ impl From<Error> for ControlError {
 }
 
 /// Finds the stream, or creates it where that is allowed, and asks for its endpoint. `None` when it must be created and
-/// `media_type` is not known yet.
+/// `media_type` is not known yet. `waits` is set when it is there, and not active.
 pub(super) async fn resolve(
     context: &AwsContext,
     settings: &StreamSettings,
     media_type: Option<String>,
+    waits: Arc<AtomicBool>,
 ) -> Result<Option<StreamTarget>, ControlError> {
     let StreamSettings { name, kms_key_id, create, retention_hours, tags } = settings;
     let name: StreamName =
@@ -86,7 +90,7 @@ pub(super) async fn resolve(
         kms_key_id: kms_key_id.clone(),
         tags: tags.clone(),
     });
-    let control = ControlPlane::new(context);
+    let control = ControlPlane::new(context).waiting(waits);
     let found = match control.find_or_create_stream(&stream, new.as_ref()).await {
         Ok(found) => found,
         // Whoever deletes it may make it again.

@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use kvs_aws::AwsContext;
@@ -26,6 +27,8 @@ const HOLD: Duration = Duration::from_millis(250);
 
 /// Credentials that were refused are not fetched anew sooner after the last time.
 const RENEW_AGAIN: Duration = Duration::from_secs(15);
+/// A look-up that has taken so long, and so long again, is told of.
+const AWAITED: Duration = Duration::from_secs(5);
 /// For so long a spool may be read before media goes on without it: a disk may be slow, and hold tens of thousands of fragments.
 const SPOOL_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -116,9 +119,20 @@ struct Upload {
 /// The look-up of stream and endpoint.
 enum Lookup {
     Idle,
-    Running(AbortOnDropHandle<Resolved>),
+    Running(Running),
     /// It has failed, and begins again then.
     Again(Instant),
+}
+
+/// A look-up that has no outcome yet.
+struct Running {
+    task: AbortOnDropHandle<Resolved>,
+    since: Instant,
+    /// The stream is there, and not active.
+    creating: Arc<AtomicBool>,
+    /// When it is told that it still runs.
+    tell: Instant,
+    told: bool,
 }
 
 /// A session on its way.
@@ -198,9 +212,10 @@ impl Upload {
 
     async fn next(&mut self) -> Next {
         let producer = self.shared.lock().producer.poll_timeout();
-        let again = match self.lookup {
-            Lookup::Again(at) => Some(at),
-            Lookup::Idle | Lookup::Running(_) => None,
+        let again = match &self.lookup {
+            Lookup::Again(at) => Some(*at),
+            Lookup::Running(running) => Some(running.tell),
+            Lookup::Idle => None,
         };
         let due =
             [producer, self.stuck_at(), again, self.hold_until, self.spool_by].into_iter().flatten().min();
@@ -226,9 +241,22 @@ impl Upload {
                 now,
             );
         }
-        if matches!(self.lookup, Lookup::Again(at) if now >= at) {
-            self.lookup = Lookup::Idle;
-            self.resolve();
+        match &mut self.lookup {
+            Lookup::Again(at) if now >= *at => {
+                self.lookup = Lookup::Idle;
+                self.resolve();
+            }
+            Lookup::Running(running) if now >= running.tell => {
+                running.tell = now + AWAITED;
+                // Otherwise nobody misses it yet.
+                if self.pending.is_some() {
+                    let again = std::mem::replace(&mut running.told, true);
+                    let (creating, waited) = (running.creating.load(Ordering::Relaxed), now - running.since);
+                    let stream = self.settings.stream.name.clone();
+                    self.shared.emit(SinkEvent::StreamAwaited { stream, creating, waited, again });
+                }
+            }
+            Lookup::Idle | Lookup::Again(_) | Lookup::Running(_) => {}
         }
         // With acknowledgements the producer notices; without, nobody else does.
         if self.stuck_at().is_some_and(|at| now >= at)
@@ -418,8 +446,11 @@ impl Upload {
         }
         let (context, stream, media_type) =
             (self.context.clone(), self.settings.stream.clone(), self.media_type());
-        let task = tokio::spawn(async move { resolve(&context, &stream, media_type).await });
-        self.lookup = Lookup::Running(AbortOnDropHandle::new(task));
+        let creating = Arc::<AtomicBool>::default();
+        let waits = creating.clone();
+        let task = tokio::spawn(async move { resolve(&context, &stream, media_type, waits).await });
+        let (task, since) = (AbortOnDropHandle::new(task), Instant::now());
+        self.lookup = Lookup::Running(Running { task, since, creating, tell: since + AWAITED, told: false });
     }
 
     async fn resolved(&mut self, result: Resolved) {
@@ -522,7 +553,7 @@ async fn network(session: Option<&mut Session>) -> Next {
 
 async fn resolution(lookup: &mut Lookup) -> Resolved {
     match lookup {
-        Lookup::Running(task) => task.await.unwrap_or_else(|error| {
+        Lookup::Running(Running { task, .. }) => task.await.unwrap_or_else(|error| {
             let message = format!("looking the stream up has failed: {error}");
             Err(ControlError { message, code: 0, fatal: false, denied: false })
         }),

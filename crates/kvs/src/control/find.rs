@@ -2,6 +2,7 @@
 //! single steps of [`super::channel`] and [`super::stream`].
 
 use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kvs_aws::ErrorClass;
@@ -81,12 +82,12 @@ impl ControlPlane {
     async fn active_channel(&self, channel: &ChannelId) -> Result<ChannelInfo, Error> {
         let describe =
             || async { Ok(Some(self.describe_channel(channel).await?).filter(|info| info.active)) };
-        until_active(CREATE_CHANNEL, channel, describe).await
+        until_active(CREATE_CHANNEL, channel, &self.waits, describe).await
     }
 
     async fn active_stream(&self, stream: &StreamId) -> Result<StreamInfo, Error> {
         let describe = || async { Ok(Some(self.describe_stream(stream).await?).filter(|info| info.active)) };
-        until_active(CREATE_STREAM, stream, describe).await
+        until_active(CREATE_STREAM, stream, &self.waits, describe).await
     }
 }
 
@@ -95,12 +96,14 @@ impl ControlPlane {
 async fn until_active<T, F>(
     operation: &'static str,
     resource: &(dyn Display + Sync),
+    waits: &AtomicBool,
     describe: impl Fn() -> F,
 ) -> Result<T, Error>
 where
     F: Future<Output = Result<Option<T>, Error>>,
 {
     let deadline = Instant::now() + ACTIVE_WITHIN;
+    let mut told = false;
     loop {
         match describe().await {
             Ok(Some(active)) => return Ok(active),
@@ -109,7 +112,13 @@ where
                 let message = format!("it is not active after {} s", ACTIVE_WITHIN.as_secs());
                 return Err(Error::new(operation, resource, ErrorClass::Timeout, message));
             }
-            _ => sleep(DESCRIBE_EVERY).await,
+            _ => {
+                waits.store(true, Ordering::Relaxed);
+                if !std::mem::replace(&mut told, true) {
+                    tracing::info!(%resource, "it is not active yet, and waited for");
+                }
+                sleep(DESCRIBE_EVERY).await;
+            }
         }
     }
 }

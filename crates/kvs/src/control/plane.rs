@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use aws_sdk_kinesisvideo::Client;
 use kvs_aws::{AwsContext, ErrorClass};
@@ -17,13 +19,23 @@ pub type Tags = BTreeMap<String, String>;
 pub struct ControlPlane {
     pub(super) context: AwsContext,
     pub(super) client: Client,
+    /// True from the first look at which what is asked for was not active yet.
+    pub(super) waits: Arc<AtomicBool>,
 }
 
 impl ControlPlane {
     /// A client of the context's region or endpoint.
     #[must_use]
     pub fn new(context: &AwsContext) -> Self {
-        Self { context: context.clone(), client: Client::new(context.sdk_config()) }
+        let client = Client::new(context.sdk_config());
+        Self { context: context.clone(), client, waits: Arc::default() }
+    }
+
+    /// Sets `flag` when a channel or stream is found that is not active yet, and is waited for: that may take a minute, and
+    /// whoever asked may want to say why.
+    #[must_use]
+    pub fn waiting(self, flag: Arc<AtomicBool>) -> Self {
+        Self { waits: flag, ..self }
     }
 }
 

@@ -21,8 +21,10 @@ use crate::retry::should_retry;
 
 /// AWS's own browser clients ask for this; the URL is used at once.
 const URL_LIFETIME: Duration = Duration::from_secs(299);
-/// TCP, TLS and handshake together.
-const CONNECT_WITHIN: Duration = Duration::from_secs(15);
+/// TCP and TLS; through a proxy that much to it, and from it.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// WebSocket's own handshake.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// A frame on its way out. Longer, and the network takes nothing any more.
 const SEND_WITHIN: Duration = Duration::from_secs(10);
 /// The close handshake, which is a courtesy.
@@ -229,8 +231,8 @@ async fn handshake(context: &AwsContext, config: &SignalingConfig) -> Result<Soc
     let url = context.presign_websocket(&endpoint, &parameters, URL_LIFETIME).await?;
     let failed = |reason: String| SignalingError::Handshake { host: endpoint.authority().to_owned(), reason };
     let limits = WebSocketConfig::default().max_message_size(Some(MESSAGE)).max_frame_size(Some(MESSAGE));
-    let connected = timeout(CONNECT_WITHIN, async {
-        let (stream, reclaim) = Reclaimable::new(context.connect(&endpoint).await?);
+    let (stream, reclaim) = Reclaimable::new(context.connect(&endpoint, CONNECT_WITHIN).await?);
+    let connected = timeout(HANDSHAKE_WITHIN, async {
         match client_async_with_config(url.as_str(), stream, Some(limits)).await {
             Ok(connected) => Ok(connected),
             Err(tungstenite::Error::Http(response)) => {
@@ -243,7 +245,7 @@ async fn handshake(context: &AwsContext, config: &SignalingConfig) -> Result<Soc
     });
     let (socket, answer) = connected
         .await
-        .map_err(|_| failed(format!("no handshake within {} s", CONNECT_WITHIN.as_secs())))??;
+        .map_err(|_| failed(format!("no handshake within {} s", HANDSHAKE_WITHIN.as_secs())))??;
     if let Some(date) = answer.headers().get("date").and_then(|date| date.to_str().ok()) {
         context.observe_date(date);
     }

@@ -378,11 +378,12 @@ mod tests {
 
     use super::super::media::stored::{SPS, avcc, cluster, header, slice};
     use super::*;
+    use crate::index::Index;
     use crate::model::Fragment;
 
     fn archive(folder: &Path) -> Archive {
-        let db = Arc::new(redb::Database::create(folder.join("index.redb")).unwrap());
-        Archive::open(folder, db).unwrap()
+        let index = Arc::new(Index::open(&folder.join("index.redb")).unwrap());
+        Archive::open(folder, index).unwrap().0
     }
 
     fn stream() -> Stream {
@@ -398,6 +399,9 @@ mod tests {
             version: String::new(),
             created_ms: 1,
             tags: std::collections::BTreeMap::new(),
+            images: None,
+            notifications: None,
+            edge: None,
             transition: None,
         }
     }

@@ -11,6 +11,8 @@
 //! A file has its name only when all of it is on the disk (`fdatasync`, `rename`, `fsync` of the folder), so that it
 //! outlives not only the process but also the power.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -85,6 +87,9 @@ pub struct Opened {
 pub struct Directory {
     folder: PathBuf,
     run: u64,
+    /// The damaged files that are kept, at most [`MAX_DAMAGED`]: where a whole spool is damaged, nobody looks for them in the
+    /// folder once for each.
+    aside: RefCell<BTreeSet<FileName>>,
     _lock: File,
 }
 
@@ -111,25 +116,26 @@ impl Directory {
             }
         }
         let lock = lock(&folder, stream)?;
-        let (mut names, mut damaged_names) = (Vec::new(), Vec::new());
+        let (mut names, mut aside) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(&folder).map_err(at(&folder))? {
             let entry = entry.map_err(at(&folder))?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.ends_with(".tmp") {
                 // Its fragment was never said to be there.
                 let _ = fs::remove_file(entry.path());
-            } else if name.ends_with(DAMAGED) {
-                damaged_names.push(name);
+            } else if let Some(name) = name.strip_suffix(DAMAGED) {
+                aside.extend(FileName::parse(name));
             } else if let Some(name) = FileName::parse(&name) {
                 names.push(name);
             }
         }
         names.sort_unstable();
         // Higher than all before, so that what is written from now on sorts behind.
-        let aside = damaged_names.iter().filter_map(|name| FileName::parse(name.strip_suffix(DAMAGED)?));
-        let run = names.iter().copied().chain(aside).map(|name| name.run).max().map_or(1, |last| last + 1);
-        let directory = Self { folder, run, _lock: lock };
-        directory.tidy();
+        let run = names.iter().chain(&aside).map(|name| name.run).max().map_or(1, |last| last + 1);
+        let directory = Self { folder, run, aside: RefCell::default(), _lock: lock };
+        for name in aside {
+            directory.keep_aside(name);
+        }
         let (mut found, mut damaged) = (Vec::new(), Vec::new());
         for file in names {
             match directory.look(file) {
@@ -190,26 +196,27 @@ impl Directory {
         if let Damage::Version(_) = damage {
             return SpoolError::OtherVersion { path, damage };
         }
-        match fs::rename(&path, path.with_extension(&DAMAGED[1..])) {
+        match fs::rename(&path, self.path_aside(file)) {
             Ok(()) => {
-                self.tidy();
+                self.keep_aside(file);
                 SpoolError::Damaged { path, damage }
             }
             Err(error) => at(&path)(error),
         }
     }
 
-    /// Lets the oldest damaged files go where there are too many: they take room that nobody counts.
-    fn tidy(&self) {
-        let Ok(entries) = fs::read_dir(&self.folder) else { return };
-        let mut damaged: Vec<_> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.to_string_lossy().ends_with(DAMAGED))
-            .collect();
-        damaged.sort_unstable();
-        let too_many = damaged.len().saturating_sub(MAX_DAMAGED);
-        for path in &damaged[..too_many] {
-            let _ = fs::remove_file(path);
+    fn path_aside(&self, file: FileName) -> PathBuf {
+        self.folder.join(format!("{file}{DAMAGED}"))
+    }
+
+    /// Of too many damaged files the oldest go: they take room that nobody counts.
+    fn keep_aside(&self, file: FileName) {
+        let mut aside = self.aside.borrow_mut();
+        aside.insert(file);
+        while aside.len() > MAX_DAMAGED
+            && let Some(oldest) = aside.pop_first()
+        {
+            let _ = fs::remove_file(self.path_aside(oldest));
         }
     }
 
