@@ -46,7 +46,12 @@ impl Outputs {
     /// Which of them are ready, by their places: media goes to these.
     pub fn ready(&self) -> Vec<usize> {
         let of_each = self.readiness.of_each.lock();
-        of_each.iter().enumerate().filter(|(_, it)| matches!(it, Ready::Yes)).map(|(place, _)| place).collect()
+        of_each
+            .iter()
+            .enumerate()
+            .filter(|(_, it)| matches!(it, Ready::Yes))
+            .map(|(place, _)| place)
+            .collect()
     }
 
     /// That at this place.

@@ -294,17 +294,10 @@ async fn race<T: Send + 'static, F: Future<Output = io::Result<T>> + Send + 'sta
 }
 
 /// A tunnel to `host` (RFC 9110 section 9.3.6).
-async fn tunnel(
-    proxy: &Proxy,
-    host: &str,
-    unsent: Option<u32>,
-) -> Result<TokioIo<Upgraded>, ConnectError> {
+async fn tunnel(proxy: &Proxy, host: &str, unsent: Option<u32>) -> Result<TokioIo<Upgraded>, ConnectError> {
     let (name, variable) = (|| proxy.to_string(), proxy.variable);
-    let stream = tcp(&proxy.host, proxy.port, unsent).await.map_err(|source| ConnectError::ProxyUnreachable {
-        proxy: name(),
-        variable,
-        host: host.to_owned(),
-        source,
+    let stream = tcp(&proxy.host, proxy.port, unsent).await.map_err(|source| {
+        ConnectError::ProxyUnreachable { proxy: name(), variable, host: host.to_owned(), source }
     })?;
     let stream: Connection = match &proxy.tls {
         None => Box::new(stream),

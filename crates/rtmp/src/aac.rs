@@ -134,7 +134,9 @@ mod tests {
             let frame = bits(AacConfig::parse(&config).unwrap().silent_frame());
             let expected = expected.replace(' ', "");
             assert!(frame.starts_with(&expected), "{frame} is not {expected}");
-            assert!(frame[expected.len()..].bytes().all(|bit| bit == b'0') && frame.len() < expected.len() + 8);
+            assert!(
+                frame[expected.len()..].bytes().all(|bit| bit == b'0') && frame.len() < expected.len() + 8
+            );
         }
     }
 }

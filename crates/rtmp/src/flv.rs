@@ -122,7 +122,8 @@ mod tests {
         assert_eq!(sound(&[5, 6])[..], [0xaf, 1, 5, 6]);
         let text = metadata(Some(&record), Some(AacConfig::MONO));
         assert_eq!(text[..16], *b"\x02\x00\x0d@setDataFrame");
-        for word in ["onMetaData", "width", "height", "videocodecid", "audiosamplerate", "stereo", "encoder"] {
+        for word in ["onMetaData", "width", "height", "videocodecid", "audiosamplerate", "stereo", "encoder"]
+        {
             assert!(text.windows(word.len()).any(|it| it == word.as_bytes()), "no {word}");
         }
     }

@@ -62,7 +62,9 @@ pub fn complaints(destination: &Destination, observed: &Observed, silence: bool)
         }
         if let Some((profile, level)) = parameters.profile_and_level() {
             if !PROFILES.contains(&profile) {
-                all.push(format!("H.264 profile {profile} is neither baseline (66), main (77) nor high (100)"));
+                all.push(format!(
+                    "H.264 profile {profile} is neither baseline (66), main (77) nor high (100)"
+                ));
             }
             if level > LEVEL {
                 all.push(format!("H.264 level {}.{} is above 5.2", level / 10, level % 10));

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::time::{sleep_until, timeout};
 
 /// For name, TCP, proxy and TLS.
@@ -89,6 +89,11 @@ async fn broadcast(shared: &Shared, context: &AwsContext, latency: &Latency) -> 
     Attempt { shared, context, latency, publisher, marks, is_live, is_receiving }.run(connection).await
 }
 
+/// Writes some of `output` and says how much, or, where there is none, what TLS has kept of it.
+async fn push(writer: &mut WriteHalf<Connection>, output: &[u8]) -> std::io::Result<Option<usize>> {
+    if output.is_empty() { writer.flush().await.map(|()| None) } else { writer.write(output).await.map(Some) }
+}
+
 fn peer<'a>(shared: &'a Shared, destination: &'a Destination) -> Peer<'a> {
     let security = match (&shared.settings.ca_bundle, destination.is_secure()) {
         (_, false) => Security::Plain,
@@ -120,7 +125,8 @@ impl Attempt<'_> {
         loop {
             let now = Instant::now();
             self.fill(now)?;
-            let is_over = self.shared.is_stopping() || self.shared.with(|live| self.is_live && live.is_idle(now));
+            let is_over =
+                self.shared.is_stopping() || self.shared.with(|live| self.is_live && live.is_idle(now));
             if is_over && goodbye.is_none() {
                 self.publisher.close();
                 goodbye = Some(now + GOODBYE);
@@ -156,20 +162,15 @@ impl Attempt<'_> {
                     }
                     Err(error) => return Err(Failure::lost(&error)),
                 },
-                written = writer.write(self.publisher.output()), if !self.publisher.output().is_empty() => {
-                    match written {
-                        Ok(0) => return Err(Failure::lost(&std::io::ErrorKind::WriteZero.into())),
-                        Ok(count) => {
-                            self.publisher.advance(count);
-                            (progress, is_flushed) = (Instant::now(), false);
-                            self.written(count);
-                        }
-                        // Why it has closed may still be there to be read.
-                        Err(error) => return Err(self.last_words(&mut reader, &mut buffer, &error).await),
+                pushed = push(&mut writer, self.publisher.output()), if !is_written => match pushed {
+                    Ok(Some(0)) => return Err(Failure::lost(&std::io::ErrorKind::WriteZero.into())),
+                    Ok(Some(count)) => {
+                        self.publisher.advance(count);
+                        (progress, is_flushed) = (Instant::now(), false);
+                        self.written(count);
                     }
-                }
-                flushed = writer.flush(), if self.publisher.output().is_empty() && !is_flushed => match flushed {
-                    Ok(()) => (progress, is_flushed) = (Instant::now(), true),
+                    Ok(None) => (progress, is_flushed) = (Instant::now(), true),
+                    // Why it has closed may still be there to be read.
                     Err(error) => return Err(self.last_words(&mut reader, &mut buffer, &error).await),
                 },
                 () = self.shared.wake.notified() => {}

@@ -53,7 +53,8 @@ fn inlet(
     set(&element, "async", false)?;
     // Else the newest buffer is held for whoever asks.
     set(&element, "enable-last-sample", false)?;
-    let unfit = |reason: &str| PipelineError::Element { element: "appsink".to_owned(), reason: reason.to_owned() };
+    let unfit =
+        |reason: &str| PipelineError::Element { element: "appsink".to_owned(), reason: reason.to_owned() };
     let sink = element.downcast_ref::<gst_app::AppSink>().ok_or_else(|| unfit("it is another's"))?;
     sink.set_callbacks(
         gst_app::AppSinkCallbacks::builder()
@@ -101,7 +102,9 @@ impl<T> OfCaps<T> {
 fn video_parameters(caps: &gst::StructureRef) -> Result<Arc<VideoParameters>, String> {
     if caps.name() != "video/x-h264" {
         let codec = caps.name().as_str().trim_start_matches("video/x-").to_uppercase();
-        return Err(format!("the master sends {codec}, and RTMP takes H.264: name H264 alone in spec.media.video.codecs"));
+        return Err(format!(
+            "the master sends {codec}, and RTMP takes H.264: name H264 alone in spec.media.video.codecs"
+        ));
     }
     let pixels = |name| u32::try_from(caps.get::<i32>(name).unwrap_or(0)).unwrap_or(0);
     let record = codec_data(caps).ok_or("the pipeline gives no configuration record of H.264")?;

@@ -126,7 +126,11 @@ impl Shared {
         let mut connection = self.connection.lock();
         connection.standing.ended();
         connection.unacknowledged = None;
-        tracing::info!(output = self.settings.name, "the master has left: the broadcast to {} is over", target(&connection));
+        tracing::info!(
+            output = self.settings.name,
+            "the master has left: the broadcast to {} is over",
+            target(&connection)
+        );
     }
 
     /// It does not receive.
@@ -153,9 +157,11 @@ impl Shared {
             connection.left_out = (left_out, Some(now));
         }
         let recent = connection.left_out.1.is_some_and(|at| now.saturating_duration_since(at) < TOLD);
-        let asks = connection.destination.as_ref().filter(|it| ivs::is_ivs(it)).map(|destination| {
-            ivs::complaints(destination, &observed, self.settings.silence)
-        });
+        let asks = connection
+            .destination
+            .as_ref()
+            .filter(|it| ivs::is_ivs(it))
+            .map(|destination| ivs::complaints(destination, &observed, self.settings.silence));
         let notes = notes(recent.then_some((slow, late)), asks.unwrap_or_default());
         connection.standing.words(media, &target(&connection), notes)
     }

@@ -65,7 +65,9 @@ impl Standing {
     pub(super) fn words(&self, media: bool, target: &str, notes: Option<(&'static str, String)>) -> Words {
         let (state, reason, message) = match (&self.now, media) {
             (Now::Receiving, _) => match notes {
-                Some((reason, notes)) => (OutputState::Receiving, reason, format!("{target} receives: {notes}")),
+                Some((reason, notes)) => {
+                    (OutputState::Receiving, reason, format!("{target} receives: {notes}"))
+                }
                 None => (OutputState::Receiving, "Receiving", format!("{target} receives")),
             },
             (Now::Failed(failure), true) => {
@@ -120,9 +122,8 @@ mod tests {
     #[test]
     fn what_fails_again_and_again_is_logged_now_and_then() {
         let (mut standing, start) = (Standing::default(), Instant::now());
-        let mut fails = |reason, seconds| {
-            standing.failed(failure(reason, false), start + Duration::from_secs(seconds))
-        };
+        let mut fails =
+            |reason, seconds| standing.failed(failure(reason, false), start + Duration::from_secs(seconds));
         assert!(fails("A", 0) && !fails("A", 1) && fails("B", 2) && !fails("B", 100) && fails("B", 400));
     }
 }

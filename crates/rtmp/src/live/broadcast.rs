@@ -85,7 +85,11 @@ impl Broadcast {
             self.video = Some(Arc::clone(&picture.parameters));
             let audio = self.audio.or_else(|| next_sound(&live.queue, live.config.silence));
             self.announce(timestamp, audio);
-            self.heads.push_back(tag(TagKind::VideoConfig, timestamp, flv::video_config(&picture.parameters)));
+            self.heads.push_back(tag(
+                TagKind::VideoConfig,
+                timestamp,
+                flv::video_config(&picture.parameters),
+            ));
         }
         let kind = if picture.idr { TagKind::KeyFrame } else { TagKind::Video };
         let composition = u32::try_from(composition).unwrap_or(0);

@@ -1,9 +1,9 @@
 //! What the master sends, as it is measured.
 
 use super::timeline::{MS, Nanos};
+use crate::aac::AacConfig;
 use crate::ivs::Observed;
 use crate::media::VideoParameters;
-use crate::aac::AacConfig;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -25,9 +25,17 @@ pub(super) struct Measure {
 }
 
 impl Measure {
-    pub(super) fn picture(&mut self, time: Nanos, bytes: usize, idr: bool, parameters: &Arc<VideoParameters>) {
+    pub(super) fn picture(
+        &mut self,
+        time: Nanos,
+        bytes: usize,
+        idr: bool,
+        parameters: &Arc<VideoParameters>,
+    ) {
         self.pictures.push_back((time, bytes, idr));
-        while self.pictures.len() > MAX || self.pictures.front().is_some_and(|(first, ..)| time - first > WINDOW) {
+        while self.pictures.len() > MAX
+            || self.pictures.front().is_some_and(|(first, ..)| time - first > WINDOW)
+        {
             self.pictures.pop_front();
         }
         if idr {

@@ -148,7 +148,15 @@ impl Live {
         }
         self.broken = false;
         let time = self.decode_times.next(place, idr);
-        self.queue.push_picture(QueuedPicture { time, shown: place, at, idr, data, parameters, arrived: now });
+        self.queue.push_picture(QueuedPicture {
+            time,
+            shown: place,
+            at,
+            idr,
+            data,
+            parameters,
+            arrived: now,
+        });
         self.trim();
     }
 
@@ -183,7 +191,11 @@ impl Live {
     pub fn connected(&mut self, now: Instant) {
         self.begin_anew();
         // What has waited for the connection for too long is no beginning of a live broadcast.
-        if self.queue.first_picture().is_some_and(|it| now.saturating_duration_since(it.arrived) > self.config.max_delay) {
+        if self
+            .queue
+            .first_picture()
+            .is_some_and(|it| now.saturating_duration_since(it.arrived) > self.config.max_delay)
+        {
             self.drop_pictures(self.queue.pictures(), DropReason::Disconnected);
         }
         self.asked = None;
@@ -216,13 +228,12 @@ impl Live {
     #[must_use]
     pub fn timeout(&self, now: Instant) -> Option<Instant> {
         self.broadcast.as_ref()?;
-        let arrived = [
-            self.queue.first_picture().map(|it| it.arrived),
-            self.queue.first_sound().map(|it| it.arrived),
-        ];
+        let arrived =
+            [self.queue.first_picture().map(|it| it.arrived), self.queue.first_sound().map(|it| it.arrived)];
         let held = arrived.into_iter().flatten().map(|at| at + self.config.hold);
         let paused = [self.arrivals.video, self.arrivals.audio].into_iter().flatten().map(|at| at + PAUSE);
-        let asks = self.asks_for_key_frame(now).then(|| self.asked.map(|at| at + self.config.key_frame_retry));
+        let asks =
+            self.asks_for_key_frame(now).then(|| self.asked.map(|at| at + self.config.key_frame_retry));
         let idle = self.arrivals.media.map(|at| at + self.config.idle);
         let asks = asks.flatten();
         held.chain(paused).chain(asks).chain(idle).filter(|at| *at > now).min()

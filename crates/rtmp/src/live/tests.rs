@@ -480,7 +480,11 @@ fn check(bench: &Bench) -> Result<(), TestCaseError> {
                 if tag.kind == TagKind::KeyFrame {
                     prop_assert_eq!(number & 0xffff, 0);
                 } else {
-                    prop_assert_eq!(Some(number), before.map(|before| before + 1), "its reference is missing");
+                    prop_assert_eq!(
+                        Some(number),
+                        before.map(|before| before + 1),
+                        "its reference is missing"
+                    );
                 }
                 before = Some(number);
             }

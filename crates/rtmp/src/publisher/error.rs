@@ -37,7 +37,9 @@ impl fmt::Display for Step {
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// The first byte is not that of the handshake.
-    #[error("what answers there does not speak RTMP (its first byte is {first:#04x}): are scheme and port right?")]
+    #[error(
+        "what answers there does not speak RTMP (its first byte is {first:#04x}): are scheme and port right?"
+    )]
     NotRtmp {
         /// Instead of 3.
         first: u8,

@@ -137,12 +137,9 @@ fn a_refusal_is_told_with_its_reason_and_without_the_key() {
 
 #[test]
 fn a_server_that_closes_without_a_word_refuses_what_it_was_asked() {
-    for (step, refusal) in [
-        (Step::Connect, true),
-        (Step::CreateStream, true),
-        (Step::Publish, true),
-        (Step::Publishing, false),
-    ] {
+    for (step, refusal) in
+        [(Step::Connect, true), (Step::CreateStream, true), (Step::Publish, true), (Step::Publishing, false)]
+    {
         assert_eq!(until(step).closed().is_refusal(), refusal, "{step}");
     }
     assert!(!publisher().closed().is_refusal());
@@ -198,8 +195,11 @@ fn the_size_of_chunks_counts_for_what_comes_with_it() {
     let mut bytes = writer.write(&ProtocolControl::SetChunkSize(5000).try_to_message().unwrap()).unwrap();
     writer.set_chunk_size(5000);
     let status = information("status", "NetStream.Publish.Start", &"x".repeat(300));
-    let payload =
-        Command { name: "onStatus".to_owned(), transaction_id: 0.0, arguments: vec![Amf0Value::Null, status] };
+    let payload = Command {
+        name: "onStatus".to_owned(),
+        transaction_id: 0.0,
+        arguments: vec![Amf0Value::Null, status],
+    };
     bytes.extend(
         writer
             .write(&Message {
