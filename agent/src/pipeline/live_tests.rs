@@ -162,7 +162,7 @@ async fn a_connection_that_breaks_is_made_anew_from_the_next_key_frame_on() {
     let begun = Instant::now();
     let failed = loop {
         let said = status(&output);
-        if matches!(said.state, OutputState::Interrupted) {
+        if matches!(said.state, OutputState::Interrupted | OutputState::Failed) {
             break said;
         }
         assert!(begun.elapsed() < SOON, "{said:?}");
