@@ -5,8 +5,10 @@ use super::tests::{BOTH, Bench, frames, pictures, sounds};
 use super::*;
 use crate::outputs::Output;
 use crate::outputs::rtmp::{Rtmp, Settings};
+use crate::tracks::Tracks;
 use kvs_aws::AwsContext;
 use kvs_ingest_api::{AgentStatus, OutputConfig, OutputState, OutputStatus, RtmpConfig};
+use kvs_media::{VideoCodec, VideoParameters};
 use parking_lot::Mutex;
 use rtmp_runtime::server::{ServerConfig, ServerEvent, ServerSession};
 use std::sync::Arc;
@@ -179,4 +181,27 @@ async fn a_connection_that_breaks_is_made_anew_from_the_next_key_frame_on() {
     let file = folder.path().join("received.flv");
     std::fs::write(&file, &received[1].flv).unwrap();
     assert!(frames(&file, "v:0") >= 15);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_that_do_not_go_out_by_rtmp_are_refused_by_name() {
+    let (bench, server) = (Bench::new(), Server::start(None).await);
+    let output = output(server.port).await;
+    let video = pictures(320).into_iter().map(|(data, parameters)| {
+        let parameters = parameters.map(|it| {
+            let format = kvs_media::VideoFormat { codec: VideoCodec::H265, ..it.format };
+            VideoParameters { format, ..it }
+        });
+        (data, parameters)
+    });
+    let outputs = [Arc::clone(&output) as Arc<dyn Output>].into_iter().collect();
+    let expected = Tracks { video: Some(VideoCodec::H265), audio: None, ..BOTH };
+    let mut pipelines = Pipelines::new(expected, outputs, 64_000, Duration::from_secs(10));
+    bench.feed(&mut pipelines, 0, &video.collect::<Vec<_>>(), &[]);
+    pipelines.finish().await;
+    let said = status(&output);
+    assert_eq!((said.state, said.reason.as_str()), (OutputState::Failed, "CodecNotSupported"));
+    assert!(said.message.contains("the master sends H265"), "{}", said.message);
+    output.finish().await;
+    assert!(server.received.lock().is_empty());
 }

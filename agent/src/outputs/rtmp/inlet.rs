@@ -14,7 +14,9 @@ pub(super) fn video(pipeline: &gst::Pipeline, shared: &Arc<Shared>) -> Result<gs
     let shared = Arc::clone(shared);
     inlet(pipeline, move |sample| {
         let Some((at, data, buffer)) = taken(sample) else { return };
-        let Some(parameters) = parameters.of(sample, &shared).cloned() else { return };
+        let Some(parameters) = parameters.of(sample, &shared).cloned() else {
+            return shared.with(|live| live.heard(Instant::now()));
+        };
         let idr = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
         let picture = Picture { at, idr, data, parameters };
         shared.put(|live| live.picture(picture, Instant::now()));
@@ -27,7 +29,9 @@ pub(super) fn audio(pipeline: &gst::Pipeline, shared: &Arc<Shared>) -> Result<gs
     let shared = Arc::clone(shared);
     inlet(pipeline, move |sample| {
         let Some((at, data, _)) = taken(sample) else { return };
-        let Some(config) = config.of(sample, &shared).copied() else { return };
+        let Some(config) = config.of(sample, &shared).copied() else {
+            return shared.with(|live| live.heard(Instant::now()));
+        };
         let sound = Sound { at, data, config };
         shared.put(|live| live.sound(sound, Instant::now()));
     })
@@ -94,7 +98,7 @@ fn video_parameters(caps: &gst::StructureRef) -> Result<Arc<VideoParameters>, St
     if caps.name() != "video/x-h264" {
         let codec = caps.name().as_str().trim_start_matches("video/x-").to_uppercase();
         return Err(format!(
-            "the master sends {codec}, and RTMP takes H.264: name H264 alone in spec.media.video.codecs"
+            "the master sends {codec}, and only H264 goes out by RTMP: name H264 alone in spec.media.video.codecs"
         ));
     }
     let pixels = |name| u32::try_from(caps.get::<i32>(name).unwrap_or(0)).unwrap_or(0);

@@ -3,7 +3,7 @@
 use super::counts::DropReason;
 use super::queue::Queue;
 use super::timeline::{MS, Nanos, nanos};
-use super::waiting::Waiting;
+use super::waiting::{PAUSE, Waiting};
 use crate::aac::AacConfig;
 use crate::flv::{self, Tag, TagKind};
 use crate::media::VideoParameters;
@@ -28,6 +28,8 @@ struct Begun {
     picture: Option<Nanos>,
     /// Where the sound that was sent ends: the next is due then.
     sound_end: Nanos,
+    /// Where the newest that was received ends, and when it came.
+    heard: Option<(Nanos, Instant)>,
 }
 
 /// One broadcast.
@@ -102,6 +104,7 @@ impl Broadcast {
         let (Some(begun), Some(sound)) = (&mut self.begun, waiting.queue.pop_sound()) else { return };
         let time = sound.time.max(begun.last);
         (begun.last, begun.sound_end) = (time, sound.end());
+        begun.heard = Some((sound.end(), sound.arrived));
         let timestamp = milliseconds(time, begun.base);
         waiting.figures.sounds += 1;
         self.configure_sound(timestamp, sound.config);
@@ -170,7 +173,7 @@ fn begin(waiting: &mut Waiting, now: Instant) -> Option<Begun> {
         waiting.queue.pop_sound();
         waiting.figures.count(DropReason::NoKeyFrame).sounds += 1;
     }
-    Some(Begun { base, last: base, picture: None, sound_end: base })
+    Some(Begun { base, last: base, picture: None, sound_end: base, heard: None })
 }
 
 /// What is due; `None`: one track waits for the other, or nothing is there.
@@ -188,7 +191,12 @@ fn choose(begun: &mut Begun, waiting: &Waiting, now: Instant) -> Option<Choice> 
     }
     let silence = waiting.config.silence;
     match (picture, sound) {
-        (None, None) => None,
+        // Where pictures would say how far silence is to go, there are none: time itself says it.
+        (None, None) => {
+            let (end, arrived) = begun.heard.filter(|_| silence && !waiting.tracks.video)?;
+            let passed = now.saturating_duration_since(arrived).saturating_sub(PAUSE);
+            (begun.sound_end < end + nanos(passed)).then_some(Choice::Silence)
+        }
         (picture, Some(sound)) => {
             // Sound, or silence up to it.
             let hole = sound.time - begun.sound_end;

@@ -101,6 +101,11 @@ impl Live {
         self.trim();
     }
 
+    /// Something came that cannot be sent: the master is there all the same.
+    pub fn heard(&mut self, now: Instant) {
+        self.waiting.arrivals.media = Some(now);
+    }
+
     /// A frame of sound came.
     pub fn sound(&mut self, sound: Sound, now: Instant) {
         let Sound { at, data, config } = sound;

@@ -217,12 +217,18 @@ fn sound_alone_needs_no_picture() {
     bench.run(0, 2_000, false, Some(AacConfig::MONO), true);
     bench.rises();
     assert!(bench.count(TagKind::Audio) > 80 && bench.pictures().next().is_none());
+    // It pauses: silence follows a second behind.
+    for at in 2_000..6_000 {
+        bench.until(at, true);
+    }
+    let silences = bench.count(TagKind::Silence);
+    assert!(silences.abs_diff(142) < 5, "{silences}");
     // Pictures join.
     bench.live.set_tracks(Tracks { video: true, audio: true }, bench.now);
-    bench.run(2_010, 4_000, true, Some(AacConfig::MONO), true);
+    bench.run(6_010, 8_000, true, Some(AacConfig::MONO), true);
     bench.rises();
     assert_eq!(bench.count(TagKind::VideoConfig), 1);
-    assert_eq!(bench.numbers().first(), Some(&90), "{:?}", bench.numbers());
+    assert_eq!(bench.numbers().first(), Some(&210), "{:?}", bench.numbers());
 }
 
 #[test]
