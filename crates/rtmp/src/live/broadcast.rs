@@ -79,7 +79,9 @@ impl Broadcast {
 
     fn picture(&mut self, waiting: &mut Waiting) {
         let (Some(begun), Some(picture)) = (&mut self.begun, waiting.queue.pop_picture()) else { return };
-        let time = picture.time.max(begun.last);
+        // Of pictures that come late together each has a time of its own.
+        let after = begun.picture.map_or(begun.last, |newest| newest + MS);
+        let time = picture.time.max(begun.last).max(after);
         (begun.last, begun.picture) = (time, Some(time));
         let (timestamp, composition) = (milliseconds(time, begun.base), (picture.shown - time).max(0) / MS);
         waiting.figures.pictures += 1;

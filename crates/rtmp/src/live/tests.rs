@@ -472,7 +472,7 @@ proptest! {
 
 fn check(bench: &Bench) -> Result<(), TestCaseError> {
     let mut last = 0;
-    let (mut width, mut sound, mut before) = (false, false, None);
+    let (mut width, mut sound, mut before, mut newest) = (false, false, None, None);
     for (index, (_, tag)) in bench.sent.iter().enumerate() {
         prop_assert!(index > 0 || tag.timestamp == 0);
         prop_assert!(tag.timestamp >= last, "{} after {last}", tag.timestamp);
@@ -484,6 +484,8 @@ fn check(bench: &Bench) -> Result<(), TestCaseError> {
             TagKind::Audio | TagKind::Silence => prop_assert!(sound),
             TagKind::KeyFrame | TagKind::Video => {
                 prop_assert!(width);
+                prop_assert!(newest.is_none_or(|newest| tag.timestamp > newest), "two pictures at one time");
+                newest = Some(tag.timestamp);
                 let number = number(tag);
                 if tag.kind == TagKind::KeyFrame {
                     prop_assert_eq!(number & 0xffff, 0);
