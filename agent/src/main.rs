@@ -7,7 +7,7 @@ use kvs_aws::AwsContext;
 use kvs_ingest_agent::cli::Cli;
 use kvs_ingest_agent::driver::{Driver, DriverConfig};
 use kvs_ingest_agent::events::Events;
-use kvs_ingest_agent::outputs::{OutputConfig, Outputs, kvssink};
+use kvs_ingest_agent::outputs::{OutputConfig, Outputs, kvssink, rtmp};
 use kvs_ingest_agent::peer::{Destinations, PeerConfig};
 use kvs_ingest_agent::receive::ReceiveConfig;
 use kvs_ingest_agent::session::{Session, Timing};
@@ -49,8 +49,8 @@ fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<()> {
     let config = std::env::var(kvs_ingest_api::CONFIG_ENV).ok().filter(|text| !text.trim().is_empty());
-    let settings =
-        Settings::load(cli.ingest.as_deref(), config.as_deref())?.with_spool_dir(cli.spool_dir.as_deref())?;
+    let settings = Settings::load(cli.ingest.as_deref(), &cli.output_files, config.as_deref())?
+        .with_spool_dir(cli.spool_dir.as_deref())?;
     let level = cli
         .log_level
         .clone()
@@ -62,10 +62,7 @@ async fn run(cli: Cli) -> Result<()> {
     gst::init().context("GStreamer does not start")?;
     pipeline::check_installed(&settings.audio_codecs())?;
     let aws = settings.aws().await?;
-    let outputs = output_configs(&cli, &settings)
-        .into_iter()
-        .map(|config| config.open(&aws))
-        .collect::<Result<Outputs>>()?;
+    let outputs = OutputConfig::open(output_configs(&cli, &settings), &aws)?;
     let stop = stop_on_signal()?;
 
     let state = Arc::new(State::new());
@@ -91,25 +88,31 @@ async fn run(cli: Cli) -> Result<()> {
         () = stop.cancelled() => return Ok(()),
         () = prepare::prepare(&outputs, &state, &events) => {}
     }
-    let config = driver_config(&cli, &settings, &aws, outputs);
+    let config = driver_config(&cli, &settings, &aws, outputs.clone());
     Driver::new(config, aws, session(&settings), events, state).run(stop).await;
+    outputs.finish().await;
     server.abort();
     tracing::info!("stopped");
     Ok(())
 }
 
 fn output_configs(cli: &Cli, settings: &Settings) -> Vec<OutputConfig> {
-    vec![OutputConfig::Kvssink(kvssink::Settings {
-        origin: cli.kvssink,
-        region: settings.region.clone(),
-        stream: settings.stream.clone(),
-        resolved: settings.stream_name.clone(),
-        create: settings.create_stream.clone(),
-        memory_mib: settings.buffering.memory_mib,
-        spool: settings.spool_dir.clone().zip(settings.buffering.spool.as_ref().map(SpoolSpec::bytes)),
-        fragment: FRAGMENT,
-        deliver_within: settings.deliver_within(),
-    })]
+    let broadcasts =
+        settings.outputs.iter().map(|output| OutputConfig::Rtmp(rtmp::Settings::new(output.clone())));
+    let stream = settings.stream.iter().map(|stream| {
+        OutputConfig::Kvssink(kvssink::Settings {
+            origin: cli.kvssink,
+            region: settings.region.clone(),
+            stream: stream.id.clone(),
+            resolved: stream.resolved.clone(),
+            create: stream.create.clone(),
+            memory_mib: settings.buffering.memory_mib,
+            spool: settings.spool_dir.clone().zip(settings.buffering.spool.as_ref().map(SpoolSpec::bytes)),
+            fragment: FRAGMENT,
+            deliver_within: settings.deliver_within(),
+        })
+    });
+    stream.chain(broadcasts).collect()
 }
 
 fn session(settings: &Settings) -> Session {

@@ -1,45 +1,52 @@
 //! Sees to it that there is something to write to before media is asked for.
 
 use crate::events::{Event, Events};
-use crate::outputs::{NotReady, Output, Outputs};
-use crate::session::View;
+use crate::outputs::{Output, Outputs};
+use crate::session::{Phase, Reason, View};
 use crate::state::State;
 use kvs_aws::Backoff;
 use rand::Rng;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Shortest and longest wait between attempts.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// The driver, which shows that the process is alive, is not there yet.
+const BEAT: Duration = Duration::from_secs(1);
 
-/// Until every output is ready. Tries for ever: what is missing can be made, and what is forbidden can be permitted, while
-/// the agent runs.
+/// Until one of the outputs is ready: none waits for another. Those that are not are tried for ever beside that: what is missing
+/// can be made, and what is forbidden can be permitted, while the agent runs.
 pub async fn prepare(outputs: &Outputs, state: &State, events: &Events) {
-    for output in outputs.iter() {
-        prepare_one(output, state, events).await;
+    for place in 0..outputs.unprepared() {
+        if let Some(output) = outputs.get(place) {
+            tokio::spawn(prepare_one(outputs.clone(), place, Arc::clone(output)));
+        }
     }
-}
-
-async fn prepare_one(output: &dyn Output, state: &State, events: &Events) {
-    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
-    while let Err(NotReady { phase, reason, message, authenticated }) = beating(state, output.prepare()).await
-    {
-        let view = View { phase, reason, message, signaling: false, authenticated, client_id: String::new() };
-        if let Some(before) = state.set_view(view.clone()) {
+    let starting = View {
+        phase: Phase::Starting,
+        reason: Reason::Starting,
+        message: String::new(),
+        signaling: false,
+        authenticated: false,
+        client_id: String::new(),
+    };
+    while outputs.ready().is_empty() {
+        if let Some(view) = outputs.not_ready(&starting)
+            && let Some(before) = state.set_view(view.clone())
+        {
             events.emit(Event::Transition { from: before, to: view });
         }
-        let wait = RETRY.0 / 2 + backoff.next_delay(rand::rng().random_range(0.0..=1.0));
-        beating(state, tokio::time::sleep(wait)).await;
+        state.beat();
+        let _ = tokio::time::timeout(BEAT, outputs.readiness_changed()).await;
     }
 }
 
-/// Shows meanwhile that the process is alive: the driver is not there yet.
-async fn beating<T>(state: &State, what: impl Future<Output = T>) -> T {
-    let mut what = std::pin::pin!(what);
-    let mut beat = tokio::time::interval(Duration::from_secs(1));
-    loop {
-        tokio::select! {
-            result = &mut what => return result,
-            _ = beat.tick() => state.beat(),
-        }
+async fn prepare_one(outputs: Outputs, place: usize, output: Arc<dyn Output>) {
+    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
+    while let Err(not_ready) = output.prepare().await {
+        outputs.set_ready(place, Err(not_ready));
+        let wait = RETRY.0 / 2 + backoff.next_delay(rand::rng().random_range(0.0..=1.0));
+        tokio::time::sleep(wait).await;
     }
+    outputs.set_ready(place, Ok(()));
 }

@@ -21,7 +21,7 @@ use kvs_ingest_api::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::names;
+use crate::{names, output_files};
 
 /// The user and group of the agent's image.
 const NON_ROOT: i64 = 65_532;
@@ -104,8 +104,8 @@ impl AgentDefaults {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedNames {
     pub channel_arn: String,
-    pub stream_name: String,
-    pub stream_arn: String,
+    /// `None`: the object names none.
+    pub stream: Option<StreamConfig>,
 }
 
 /// A Deployment to apply.
@@ -203,6 +203,7 @@ fn template(
         region,
         channel: _,
         stream: _,
+        outputs,
         deletion_policy: DeletionPolicy::Retain | DeletionPolicy::Delete,
         media: _,
         ice: _,
@@ -308,6 +309,10 @@ fn template(
             ..VolumeMount::default()
         });
         env.insert(CA_BUNDLE_ENV.to_owned(), format!("{CA_BUNDLE}/ca.crt"));
+    }
+    if let Some((volume, mount)) = output_files::volume(outputs) {
+        volumes.push(volume);
+        mounts.push(mount);
     }
     let from_secret = |secret: &String| {
         let absent = PROXY.iter().filter(|name| !env.contains_key(**name));
@@ -444,7 +449,8 @@ fn agent_config(
         name: name.to_owned(),
         region: spec.region.clone(),
         channel_arn: resolved.channel_arn.clone(),
-        stream: StreamConfig { name: resolved.stream_name.clone(), arn: resolved.stream_arn.clone() },
+        stream: resolved.stream.clone(),
+        outputs: output_files::configs(&spec.outputs),
         media: spec.media.clone(),
         ice: spec.ice.clone(),
         buffering: spec.buffering.clone(),

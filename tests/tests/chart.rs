@@ -502,6 +502,12 @@ fn what_agents_send_and_get_can_be_narrowed() -> Result<()> {
     let relayed = policy(",networkPolicy.agents.relayOnly=true")?;
     assert!(udp(&relayed["ingress"]).is_empty(), "{relayed:#}");
     assert_eq!(udp(&relayed["egress"])[0]["ports"], json!([{"protocol": "UDP", "port": 443}]));
+    // Where RTMP goes beside 443.
+    let tcp = |policy: &Value, port: u16| {
+        policy["egress"].to_string().contains(&format!(r#"{{"port":{port},"protocol":"TCP"}}"#))
+    };
+    assert!(!tcp(&plain, 1935), "{plain:#}");
+    assert!(tcp(&policy(",networkPolicy.agents.outputPorts={1935}")?, 1935));
     // No network is left out: no peers at all, which is everywhere for every plugin.
     let open = policy(",networkPolicy.agents.except=null")?;
     assert_eq!(udp(&open["egress"]), [json!({"ports": [{"protocol": "UDP"}]})]);

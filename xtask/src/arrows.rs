@@ -9,10 +9,10 @@ use anyhow::{Context, Result, bail};
 use crate::workspace::{members, root};
 
 /// What each package may depend on. That of the end-to-end tests may depend on all.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     (
         "kvs-ingest-agent",
-        &["gst-plugin-kvssink", "kvs", "kvs-aws", "kvs-ingest-api", "kvs-media", "kvs-peer"],
+        &["gst-plugin-kvssink", "kvs", "kvs-aws", "kvs-ingest-api", "kvs-media", "kvs-peer", "kvs-rtmp"],
     ),
     ("kvs-ingest-operator", &["kvs", "kvs-aws", "kvs-ingest-api"]),
     ("gst-plugin-kvssink", &["kvs", "kvs-aws", "kvs-putmedia"]),
@@ -23,6 +23,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("kvs-ingest-api", &[]),
     ("kvs-local", &[]),
     ("kvs-media", &[]),
+    ("kvs-rtmp", &[]),
     ("xtask", &[]),
 ];
 const TESTS: &str = "kvs-ingest-tests";

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::output::OutputSpec;
 use crate::pod::{ImagePullPolicy, LocalObjectReference, PodSpec, ResourceRequirements};
 use crate::quantity::Quantity;
 
-/// What a user wants: the media of one signaling channel in one stream.
+/// What a user wants: the media of one signaling channel in one stream, or sent live elsewhere, or both.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "crd", derive(kube::CustomResource, schemars::JsonSchema))]
@@ -65,7 +66,7 @@ use crate::quantity::Quantity;
             "fieldPath": ".channel.arn",
         },
         {
-            "rule": "!has(self.stream.arn) || self.stream.arn.split(':')[3] == self.region",
+            "rule": "!has(self.stream) || !has(self.stream.arn) || self.stream.arn.split(':')[3] == self.region",
             "message": "stream.arn is in another region than region",
             "fieldPath": ".stream.arn",
         },
@@ -73,6 +74,21 @@ use crate::quantity::Quantity;
             "rule": "!has(self.externalId) || has(self.roleArn)",
             "message": "externalId is used with roleArn only, which is not set",
             "fieldPath": ".externalId",
+        },
+        {
+            "rule": "has(self.stream) || has(self.outputs) && size(self.outputs) > 0",
+            "message": "stream is required where outputs names no output",
+            "fieldPath": ".stream",
+        },
+        {
+            "rule": "has(self.stream) || !has(oldSelf.stream)",
+            "message": "a stream can be added, and not be taken away: make another object without one",
+            "fieldPath": ".stream",
+        },
+        {
+            "rule": "has(self.stream) || !has(self.buffering) || !has(self.buffering.spool)",
+            "message": "the spool is for what goes to the stream, and there is none",
+            "fieldPath": ".buffering",
         },
     ]))
 )]
@@ -82,8 +98,21 @@ pub struct KvsIngestSpec {
     pub region: String,
     /// The signaling channel on which the master publishes.
     pub channel: ChannelSpec,
-    /// The stream in which its media is stored.
-    pub stream: StreamSpec,
+    /// The stream in which its media is stored. It may be left out where `outputs` names another output; later it can be
+    /// added, and not be taken away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamSpec>,
+    /// Where its media goes live, beside the stream or instead of it: four outputs at most. One that is down never disturbs
+    /// another, or what is stored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(max = 4),
+            extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+        )
+    )]
+    pub outputs: Vec<OutputSpec>,
     /// What becomes of a channel or stream that the operator created for this object, or adopted, when it is deleted. What
     /// it found is never touched, and a stream that another object uses is kept.
     #[serde(default)]

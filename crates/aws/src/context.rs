@@ -18,7 +18,7 @@ use url::Url;
 use crate::causes::causes;
 use crate::class::{ErrorClass, classify_credentials};
 use crate::clock::Clock;
-use crate::connect::{ConnectError, Connection, Dialer};
+use crate::connect::{ConnectError, Connection, Dialer, Peer};
 use crate::credentials::{AssumeRole, Cached, Chain};
 use crate::proxy::{Proxies, ProxyError};
 use crate::sign::{self, SERVICE, Scope, SignError};
@@ -293,6 +293,15 @@ impl AwsContext {
     /// [`ConnectError`] names the host, and the proxy if it is the proxy that fails.
     pub async fn connect(&self, url: &Url) -> Result<Connection, ConnectError> {
         self.inner.dialer.connect(url).await
+    }
+
+    /// A connection to a host that is none of AWS's, on the same ways: through a proxy where the environment says so (the
+    /// variables of `https` for TLS, those of `http` without). There is no time limit: that is the caller's.
+    ///
+    /// # Errors
+    /// [`ConnectError`] names the host, and the proxy if it is the proxy that fails.
+    pub async fn connect_to(&self, peer: Peer<'_>) -> Result<Connection, ConnectError> {
+        self.inner.dialer.connect_to(peer).await
     }
 
     /// AWS's time: this machine's, corrected by what answers of AWS said.

@@ -1,0 +1,234 @@
+//! What is sent over one connection, in order.
+
+use super::counts::DropReason;
+use super::timeline::{MS, Nanos, nanos};
+use super::{Live, Queue};
+use crate::aac::AacConfig;
+use crate::flv::{self, Tag, TagKind};
+use crate::media::VideoParameters;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A longer hole is left as it is: both tracks paused, or time has jumped.
+const HOLE: Nanos = 5_000 * MS;
+/// A picture that is later by less than this is sent as if it were not: what waited for it has gone.
+const LATE: Nanos = 500 * MS;
+
+/// From its first tag on.
+#[derive(Debug)]
+struct Begun {
+    /// The time that is zero.
+    base: Nanos,
+    /// Of the newest tag.
+    last: Nanos,
+    /// Of the newest picture.
+    picture: Option<Nanos>,
+    /// Where the sound that was sent ends: the next is due then.
+    sound_end: Nanos,
+}
+
+/// One broadcast.
+#[derive(Debug, Default)]
+pub(super) struct Broadcast {
+    /// Tags that go before the next: three at most.
+    heads: VecDeque<Tag>,
+    video: Option<Arc<VideoParameters>>,
+    audio: Option<AacConfig>,
+    /// What the newest metadata said.
+    announced: Option<(Option<Arc<VideoParameters>>, Option<AacConfig>)>,
+    begun: Option<Begun>,
+}
+
+/// What is to go next.
+enum Choice {
+    Picture,
+    Sound,
+    Silence,
+    /// Sound whose time has gone.
+    LateSound,
+    LatePicture,
+}
+
+impl Broadcast {
+    pub(super) fn next(&mut self, live: &mut Live, now: Instant) -> Option<Tag> {
+        loop {
+            if let Some(tag) = self.heads.pop_front() {
+                return Some(tag);
+            }
+            if self.begun.is_none() {
+                self.begun = Some(begin(live, now)?);
+            }
+            let begun = self.begun.as_mut()?;
+            match choose(begun, live, now)? {
+                Choice::Picture => self.picture(live),
+                Choice::Sound => self.sound(live),
+                Choice::Silence => self.silence(live),
+                Choice::LateSound => {
+                    live.queue.pop_sound();
+                    live.figures.count(DropReason::Late).sounds += 1;
+                }
+                Choice::LatePicture => drop_late(live, begun.last - LATE),
+            }
+        }
+    }
+
+    fn picture(&mut self, live: &mut Live) {
+        let (Some(begun), Some(picture)) = (&mut self.begun, live.queue.pop_picture()) else { return };
+        let time = picture.time.max(begun.last);
+        (begun.last, begun.picture) = (time, Some(time));
+        let (timestamp, composition) = (milliseconds(time, begun.base), (picture.shown - time).max(0) / MS);
+        live.figures.pictures += 1;
+        live.figures.key_frames += u64::from(picture.idr);
+        if self.video.as_ref() != Some(&picture.parameters) {
+            self.video = Some(Arc::clone(&picture.parameters));
+            let audio = self.audio.or_else(|| next_sound(&live.queue, live.config.silence));
+            self.announce(timestamp, audio);
+            self.heads.push_back(tag(
+                TagKind::VideoConfig,
+                timestamp,
+                flv::video_config(&picture.parameters),
+            ));
+        }
+        let kind = if picture.idr { TagKind::KeyFrame } else { TagKind::Video };
+        let composition = u32::try_from(composition).unwrap_or(0);
+        let body = flv::picture(picture.idr, composition, &picture.data);
+        self.heads.push_back(Tag { captured: Some(picture.at), ..tag(kind, timestamp, body) });
+    }
+
+    fn sound(&mut self, live: &mut Live) {
+        let (Some(begun), Some(sound)) = (&mut self.begun, live.queue.pop_sound()) else { return };
+        let time = sound.time.max(begun.last);
+        (begun.last, begun.sound_end) = (time, sound.end());
+        let timestamp = milliseconds(time, begun.base);
+        live.figures.sounds += 1;
+        self.configure_sound(timestamp, sound.config);
+        let tag = tag(TagKind::Audio, timestamp, flv::sound(&sound.data));
+        self.heads.push_back(Tag { captured: Some(sound.at), ..tag });
+    }
+
+    fn silence(&mut self, live: &mut Live) {
+        let config = self.audio.or_else(|| next_sound(&live.queue, true)).unwrap_or(AacConfig::MONO);
+        let Some(begun) = &mut self.begun else { return };
+        let time = begun.sound_end.max(begun.last);
+        begun.last = time;
+        begun.sound_end += nanos(config.frame());
+        let timestamp = milliseconds(time, begun.base);
+        live.figures.silences += 1;
+        self.configure_sound(timestamp, config);
+        self.heads.push_back(tag(TagKind::Silence, timestamp, flv::sound(config.silent_frame())));
+    }
+
+    fn configure_sound(&mut self, timestamp: u32, config: AacConfig) {
+        if self.audio != Some(config) {
+            self.audio = Some(config);
+            self.announce(timestamp, Some(config));
+            self.heads.push_back(tag(TagKind::AudioConfig, timestamp, flv::audio_config(config)));
+        }
+    }
+
+    fn announce(&mut self, timestamp: u32, audio: Option<AacConfig>) {
+        let news = Some((self.video.clone(), audio));
+        if self.announced != news {
+            self.announced = news;
+            let body = flv::metadata(self.video.as_deref(), audio);
+            self.heads.push_back(tag(TagKind::Metadata, timestamp, body));
+        }
+    }
+}
+
+fn tag(kind: TagKind, timestamp: u32, body: Bytes) -> Tag {
+    Tag { kind, timestamp, body, captured: None }
+}
+
+/// Modulo 2^32, as RTMP counts.
+fn milliseconds(time: Nanos, base: Nanos) -> u32 {
+    ((time - base).max(0) / MS) as u32
+}
+
+/// What the next sound will be like.
+fn next_sound(queue: &Queue, silence: bool) -> Option<AacConfig> {
+    queue.first_sound().map(|it| it.config).or_else(|| silence.then_some(AacConfig::MONO))
+}
+
+/// With a key frame, or with sound where there are no pictures.
+fn begin(live: &mut Live, now: Instant) -> Option<Begun> {
+    let base = match live.queue.first_picture() {
+        Some(picture) => {
+            // So that it is said at the beginning what sound there is.
+            if live.queue.first_sound().is_none() && live.awaits_sound(picture.arrived, now) {
+                return None;
+            }
+            picture.time
+        }
+        None if live.tracks.video => return None,
+        None => live.queue.first_sound()?.time,
+    };
+    while live.queue.first_sound().is_some_and(|sound| sound.time < base) {
+        live.queue.pop_sound();
+        live.figures.count(DropReason::NoKeyFrame).sounds += 1;
+    }
+    Some(Begun { base, last: base, picture: None, sound_end: base })
+}
+
+/// What is due; `None`: one track waits for the other, or nothing is there.
+fn choose(begun: &mut Begun, live: &Live, now: Instant) -> Option<Choice> {
+    let (picture, sound) = (live.queue.first_picture(), live.queue.first_sound());
+    if let Some(sound) = sound {
+        // Half a frame is what rounding and a slower clock make; what is covered by more has been said already.
+        let half = (sound.end() - sound.time) / 2;
+        if sound.time + half < begun.sound_end || sound.time + LATE < begun.last {
+            return Some(Choice::LateSound);
+        }
+    }
+    if picture.is_some_and(|picture| picture.time < begun.last - LATE) {
+        return Some(Choice::LatePicture);
+    }
+    let silence = live.config.silence;
+    match (picture, sound) {
+        (None, None) => None,
+        (picture, Some(sound)) => {
+            // Sound, or silence up to it.
+            let hole = sound.time - begun.sound_end;
+            let fills = silence && hole > sound.end() - sound.time && hole <= HOLE;
+            let time = if fills { begun.sound_end } else { sound.time };
+            match picture {
+                Some(picture) if picture.time <= time => Some(Choice::Picture),
+                None if begun.picture.is_none_or(|newest| sound.time > newest)
+                    && live.awaits_picture(sound.arrived, now) =>
+                {
+                    None
+                }
+                _ => Some(if fills { Choice::Silence } else { Choice::Sound }),
+            }
+        }
+        (Some(picture), None) => {
+            if picture.time <= begun.sound_end {
+                return Some(Choice::Picture);
+            }
+            if live.awaits_sound(picture.arrived, now) {
+                return None;
+            }
+            if !silence {
+                return Some(Choice::Picture);
+            }
+            if picture.time - begun.sound_end > HOLE {
+                begun.sound_end = picture.time;
+            }
+            Some(Choice::Silence)
+        }
+    }
+}
+
+/// Leaves out pictures from before `limit`, and what needs them.
+fn drop_late(live: &mut Live, limit: Nanos) {
+    let mut place = 0;
+    let key = loop {
+        match live.queue.key_frame_from(place) {
+            Some(found) if live.queue.time_of(found).is_some_and(|time| time < limit) => place = found + 1,
+            found => break found,
+        }
+    };
+    live.drop_pictures(key.unwrap_or_else(|| live.queue.pictures()), DropReason::Late);
+}
