@@ -77,7 +77,9 @@ async fn without_a_stream_and_without_sound() {
         nothing_lost(&received.stored(&end.sent).unwrap(), &end.sent);
         decodes(received).await;
     }
-    assert_eq!(silent.aac_headers.len(), 1);
+    // nginx may write one down twice.
+    assert!(!silent.aac_headers.is_empty());
+    assert!(silent.aac_headers.windows(2).all(|pair| pair[0] == pair[1]), "{:?}", silent.aac_headers);
     // A frame of 1024 samples at 44.1 or 48 kHz at a time, as long as there is a picture.
     let seconds = silent.numbers().len() as f64 / f64::from(FRAME_RATE);
     let frames = silent.audio.len() as f64;

@@ -64,7 +64,11 @@ pub struct End {
 impl World {
     pub async fn new() -> Self {
         let _ = tracing_subscriber::fmt().with_env_filter("warn,turn=error").with_test_writer().try_init();
-        let (local, folder) = local::start(|_| {}).await.unwrap();
+        let (local, mut folder) = local::start(|_| {}).await.unwrap();
+        if std::env::var_os("KVS_INGEST_KEEP").is_some() {
+            folder.disable_cleanup(true);
+            println!("{}", folder.path().display());
+        }
         let access = local::access(&local);
         Self { _local: local, folder, access }
     }
