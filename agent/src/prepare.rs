@@ -50,3 +50,95 @@ async fn prepare_one(outputs: Outputs, place: usize, output: Arc<dyn Output>) {
     }
     outputs.set_ready(place, Ok(()));
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use super::*;
+    use crate::outputs::{Delivery, Inlets, NotReady, PipelineError, Words};
+    use crate::tracks::Tracks;
+    use async_trait::async_trait;
+    use kvs_ingest_api::AgentStatus;
+    use prometheus_client::encoding::DescriptorEncoder;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    struct Fake {
+        is_there: AtomicBool,
+        delivery: Delivery,
+    }
+
+    fn fake(is_there: bool) -> Arc<Fake> {
+        let words = Words { interrupted: "I", refused: "R", missing: "M", receiver: "it" };
+        Arc::new(Fake { is_there: AtomicBool::new(is_there), delivery: Delivery::new(words) })
+    }
+
+    #[async_trait]
+    impl Output for Fake {
+        async fn prepare(&self) -> Result<(), NotReady> {
+            if self.is_there.load(Ordering::SeqCst) {
+                return Ok(());
+            }
+            let message = "make it".to_owned();
+            let (phase, reason) = (Phase::Failed, Reason::Output("NotThere"));
+            Err(NotReady { phase, reason, message, authenticated: true })
+        }
+
+        fn attach(&self, _: &gst::Pipeline, _: Tracks) -> Result<Inlets, PipelineError> {
+            Ok(Inlets::default())
+        }
+
+        fn delivery(&self) -> &Delivery {
+            &self.delivery
+        }
+
+        fn describe(&self, _: &mut AgentStatus) {}
+
+        fn encode_metrics(&self, _: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+            Ok(())
+        }
+    }
+
+    fn outputs(all: &[&Arc<Fake>]) -> Outputs {
+        all.iter().map(|fake| Arc::clone(fake) as Arc<dyn Output>).collect()
+    }
+
+    /// Until it is so: the next attempt is at most a second and a half away.
+    async fn until(outputs: &Outputs, is_so: impl Fn() -> bool) {
+        let waits = async {
+            while !is_so() {
+                let _ = tokio::time::timeout(BEAT, outputs.readiness_changed()).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), waits).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_that_is_not_ready_is_told_and_keeps_nobody_waiting() {
+        let (missing, there) = (fake(false), fake(true));
+        let outputs = outputs(&[&missing, &there]);
+        prepare(&outputs, &State::new(), &Events::default()).await;
+        assert_eq!(outputs.ready(), [1]);
+        let view = || outputs.view(View::streaming(), std::time::Instant::now());
+        until(&outputs, || view().phase == Phase::Failed).await;
+        assert_eq!((view().reason.as_str(), view().message.as_str()), ("NotThere", "make it"));
+        missing.is_there.store(true, Ordering::SeqCst);
+        until(&outputs, || outputs.ready() == [0, 1]).await;
+        assert_eq!(view(), View::streaming());
+    }
+
+    #[tokio::test]
+    async fn where_none_is_ready_media_is_not_asked_for_and_the_state_says_why() {
+        let (missing, state) = (fake(false), State::new());
+        let (outputs, events) = (outputs(&[&missing]), Events::default());
+        let preparing = prepare(&outputs, &state, &events);
+        let noticing = async {
+            while state.snapshot().view.reason.as_str() != "NotThere" {
+                tokio::task::yield_now().await;
+            }
+            missing.is_there.store(true, Ordering::SeqCst);
+        };
+        let both = async { tokio::join!(preparing, noticing) };
+        tokio::time::timeout(Duration::from_secs(30), both).await.unwrap();
+        assert_eq!(outputs.ready(), [0]);
+    }
+}

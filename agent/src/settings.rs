@@ -222,6 +222,7 @@ impl Settings {
         codecs
             .map(|codec| match codec {
                 kvs_ingest_api::VideoCodec::H264 => VideoCodec::H264,
+                kvs_ingest_api::VideoCodec::H265 => VideoCodec::H265,
             })
             .collect()
     }
@@ -233,6 +234,8 @@ impl Settings {
         codecs
             .map(|codec| match codec {
                 kvs_ingest_api::AudioCodec::Opus => AudioCodec::Opus,
+                kvs_ingest_api::AudioCodec::Pcmu => AudioCodec::Pcmu,
+                kvs_ingest_api::AudioCodec::Pcma => AudioCodec::Pcma,
             })
             .collect()
     }

@@ -201,7 +201,7 @@ mod tests {
         let read = cached.read_for_deletion().unwrap();
         assert_eq!((read.spec.deletion_policy, read.spec.suspend), (DeletionPolicy::Delete, true));
         assert_eq!(
-            (read.spec.region.as_str(), read.spec.stream.name.as_deref()),
+            (read.spec.region.as_str(), read.spec.stream.as_ref().and_then(|stream| stream.name.as_deref())),
             ("eu-central-1", Some("s"))
         );
         assert_eq!(read.status.unwrap().deployment_generation, Some(1));

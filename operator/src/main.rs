@@ -92,7 +92,7 @@ struct Cli {
     /// and with an endpoint of one's own any name
     #[arg(long, env = "KVS_INGEST_REGIONS", value_delimiter = ',')]
     regions: Vec<String>,
-    /// Share of each AWS quota of the account that the operator uses: more than 0, at most 1
+    /// Share of each of AWS's default quotas that the operator uses: more than 0; more than 1 where AWS has raised the account's, at most 1000
     #[arg(long, env = "KVS_INGEST_AWS_QUOTA_SHARE", default_value_t = 0.5)]
     aws_quota_share: f64,
     /// Seconds between two looks at an agent: shortest
@@ -287,8 +287,8 @@ fn settings(cli: &Cli) -> Result<Settings> {
     if !(cli.rollouts_per_minute > 0.0 && cli.rollouts_per_minute.is_finite()) {
         bail!("--rollouts-per-minute {} is not more than 0", cli.rollouts_per_minute);
     }
-    if !(cli.aws_quota_share > 0.0 && cli.aws_quota_share <= 1.0) {
-        bail!("--aws-quota-share {} is not more than 0 and at most 1", cli.aws_quota_share);
+    if !(cli.aws_quota_share > 0.0 && cli.aws_quota_share <= 1000.0) {
+        bail!("--aws-quota-share {} is not more than 0 and at most 1000", cli.aws_quota_share);
     }
     settings.regions.clone_from(&cli.regions);
     settings.release = format!("{}/{}", cli.lease_namespace, cli.lease_name);

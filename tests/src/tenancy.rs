@@ -149,6 +149,14 @@ pub fn abuses(namespace: &str) -> Vec<(&'static str, Value)> {
                 json!({"url": "rtmps://a1.live-video.test/app/", "streamKeySecretRef": secret("db-prod")}),
             ),
         ),
+        // Whatever stands beside it.
+        (
+            "spec.outputs.rtmp.streamKeySecretRef.name",
+            json!({"outputs": [
+                {"name": "a", "rtmp": {"url": "rtmps://a1.live-video.test/app/x", "streamKeySecretRef": null, "urlSecretRef": null}},
+                {"name": "b", "rtmp": {"url": "rtmps://a1.live-video.test/app/", "streamKeySecretRef": secret("db-prod")}},
+            ]}),
+        ),
         // Which is a Secret of credentials, and none of outputs.
         (
             "spec.outputs.rtmp.streamKeySecretRef.name",

@@ -132,7 +132,7 @@ fn parameters(sample: &gst::Sample) -> Option<VideoParameters> {
 }
 
 /// One second of 30 pictures with an IDR at 0 and 15.
-fn pictures(width: u32) -> Vec<Unit> {
+pub(super) fn pictures(width: u32) -> Vec<Unit> {
     let units = encode(&format!(
         "videotestsrc num-buffers=30 ! video/x-raw,width={width},height=180,framerate=30/1 \
          ! x264enc tune=zerolatency key-int-max=15 speed-preset=ultrafast \
@@ -142,7 +142,7 @@ fn pictures(width: u32) -> Vec<Unit> {
     units
 }
 
-fn sounds(seconds: u32) -> Vec<Unit> {
+pub(super) fn sounds(seconds: u32) -> Vec<Unit> {
     encode(&format!(
         "audiotestsrc num-buffers={} samplesperbuffer=960 ! audio/x-raw,rate=48000,channels=2 ! opusenc frame-size=20",
         seconds * 50
@@ -150,7 +150,7 @@ fn sounds(seconds: u32) -> Vec<Unit> {
 }
 
 /// Frames of a track, as ffprobe counts them while decoding everything.
-fn frames(file: &Path, track: &str) -> usize {
+pub(super) fn frames(file: &Path, track: &str) -> usize {
     let output = std::process::Command::new("ffprobe")
         .args(["-v", "error", "-count_frames", "-select_streams", track])
         .args(["-show_entries", "stream=nb_read_frames", "-of", "csv=p=0"])
@@ -165,20 +165,23 @@ fn at(start: SystemTime, millis: u64) -> SystemTime {
     start + Duration::from_millis(millis)
 }
 
-struct Bench {
+pub(super) struct Bench {
     folder: tempfile::TempDir,
     files: Arc<Files>,
+    /// Of the sound that is fed.
+    codec: AudioCodec,
     start: SystemTime,
     now: Instant,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         gst::init().unwrap();
         check_installed(&[AudioCodec::Opus]).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let files = Files::new(folder.path());
-        Self { folder, files, start: SystemTime::now(), now: Instant::now() }
+        let codec = AudioCodec::Opus;
+        Self { folder, files, codec, start: SystemTime::now(), now: Instant::now() }
     }
 
     fn pipelines(&self, expected: Tracks) -> Pipelines {
@@ -191,7 +194,13 @@ impl Bench {
     }
 
     /// Feeds pictures from `from` milliseconds on, in real order with sounds.
-    fn feed(&self, pipelines: &mut Pipelines, from: u64, video: &[Unit], audio: &[Unit]) -> Vec<String> {
+    pub(super) fn feed(
+        &self,
+        pipelines: &mut Pipelines,
+        from: u64,
+        video: &[Unit],
+        audio: &[Unit],
+    ) -> Vec<String> {
         let mut events = Vec::new();
         let mut sounds = audio.iter().enumerate().peekable();
         let end = (video.len() as u64 * 100 / 3).max(audio.len() as u64 * 20);
@@ -215,7 +224,7 @@ impl Bench {
                     capture_time: at(self.start, from + index as u64 * 20),
                     rtp_timestamp: 0,
                     duration: Duration::from_millis(20),
-                    stereo: data[0] & 4 != 0,
+                    stereo: self.codec == AudioCodec::Opus && data[0] & 4 != 0,
                 };
                 events.extend(pipelines.audio_packet(packet, now));
             }
@@ -225,7 +234,8 @@ impl Bench {
     }
 }
 
-const BOTH: Tracks = Tracks { video: Some(VideoCodec::H264), audio: Some(AudioCodec::Opus), stereo: false };
+pub(super) const BOTH: Tracks =
+    Tracks { video: Some(VideoCodec::H264), audio: Some(AudioCodec::Opus), stereo: false };
 const VIDEO: Tracks = Tracks { audio: None, ..BOTH };
 const AUDIO: Tracks = Tracks { video: None, ..BOTH };
 
@@ -258,6 +268,29 @@ async fn every_output_gets_every_frame() {
         let audio = frames(&output.file(0), "a:0");
         assert!((46..=50).contains(&audio), "{audio}");
     }
+}
+
+/// It is fed from the next key frame on, and the other loses nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_that_becomes_ready_joins_at_a_key_frame() {
+    let bench = Bench::new();
+    let folder = tempfile::tempdir().unwrap();
+    let late = Files::new(folder.path());
+    let outputs: Outputs = [Arc::clone(&bench.files), Arc::clone(&late)]
+        .map(|files| files as Arc<dyn Output>)
+        .into_iter()
+        .collect();
+    outputs.unprepared();
+    outputs.set_ready(0, Ok(()));
+    let mut pipelines = Pipelines::new(VIDEO, outputs.clone(), 64_000, Duration::from_secs(10));
+    let video = pictures(320);
+    bench.feed(&mut pipelines, 0, &video, &[]);
+    outputs.set_ready(1, Ok(()));
+    let events = bench.feed(&mut pipelines, 1000, &video, &[]);
+    assert!(events.iter().any(|event| event.contains("Opened")), "{events:?}");
+    pipelines.finish().await;
+    assert_eq!([0, 1].map(|number| frames(&bench.files.file(number), "v:0")), [30, 30]);
+    assert_eq!(frames(&late.file(0), "v:0"), 30);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -450,6 +483,42 @@ async fn sound_is_stored_when_it_sounded() {
             let sounded = if number == 0 { 0.0 } else { number as f64 - 958.0 / 48_000.0 };
             // A picture's time in this file is in milliseconds.
             assert!((heard - sounded).abs() < 0.0015, "{channels} channels: {number} at {heard}");
+        }
+    }
+}
+
+/// G.711 is decoded here and not by an element: its time and its sound are the same as what an encoder of others was given.
+#[tokio::test(flavor = "multi_thread")]
+async fn g711_is_stored_when_it_sounded() {
+    for (codec, encoder) in [(AudioCodec::Pcmu, "mulawenc"), (AudioCodec::Pcma, "alawenc")] {
+        let bench = Bench { codec, ..Bench::new() };
+        let mut pipelines = bench.pipelines(Tracks { audio: Some(codec), ..BOTH });
+        let video: Vec<_> = (0..5).flat_map(|_| pictures(320)).collect();
+        let source = "audiotestsrc wave=ticks freq=1000 sine-periods-per-tick=50 num-buffers=250 samplesperbuffer=160 \
+                      ! audio/x-raw,format=S16LE,rate=8000,channels=1";
+        let samples: Vec<_> = encode(source)
+            .iter()
+            .flat_map(|(data, _)| {
+                data.chunks_exact(2).map(|it| i16::from_le_bytes([it[0], it[1]])).collect::<Vec<_>>()
+            })
+            .collect();
+        bench.feed(&mut pipelines, 0, &video, &encode(&format!("{source} ! {encoder}")));
+        pipelines.finish().await;
+        let file = bench.files.file(0);
+        let start = packet_times(&file, "v:0")[0];
+        let heard: Vec<_> = onsets(&file).iter().map(|at| at - start).collect();
+        let (mut sounded, mut quiet) = (Vec::new(), 10_000);
+        for (index, sample) in samples.iter().enumerate() {
+            quiet += 1;
+            if sample.unsigned_abs() > 6_000 {
+                sounded.extend((quiet > 1_600).then_some(index as f64 / 8_000.0));
+                quiet = 0;
+            }
+        }
+        assert_eq!(heard.len(), sounded.len(), "{codec}: {heard:?} {sounded:?}");
+        assert!(heard.len() >= 5, "{heard:?}");
+        for (heard, sounded) in heard.iter().zip(&sounded) {
+            assert!((heard - sounded).abs() < 0.0015, "{codec}: heard at {heard}, sounded at {sounded}");
         }
     }
 }

@@ -408,9 +408,9 @@ fn ca_bundle_key() -> String {
     }]))
 )]
 pub struct MediaSpec {
-    /// Video: H.264, stored as it comes.
+    /// Video: H.264 or H.265, stored as it comes.
     pub video: VideoSpec,
-    /// Audio: Opus, stored as AAC-LC.
+    /// Audio: Opus or G.711, stored as AAC-LC.
     pub audio: AudioSpec,
 }
 
@@ -421,8 +421,8 @@ pub struct MediaSpec {
 pub struct VideoSpec {
     /// Ask the master for it.
     pub enabled: bool,
-    /// What is offered to the master, in this order. Default: `[H264]`.
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1)))]
+    /// What is offered to the master, the most wanted first; it sends one of them. Default: `[H264]`.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 2)))]
     pub codecs: Vec<VideoCodec>,
     /// The bit rate at which a browser is asked to start, instead of ramping up through smaller pictures.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -440,8 +440,11 @@ impl Default for VideoSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub enum VideoCodec {
-    /// Stored as it comes.
+    /// Stored as it comes (`avc1`).
     H264,
+    /// Stored as it comes (`hvc1`). AWS plays such streams by HLS and DASH, and takes no images from them; few browsers can
+    /// send it.
+    H265,
 }
 
 /// Audio.
@@ -451,8 +454,8 @@ pub enum VideoCodec {
 pub struct AudioSpec {
     /// Ask the master for it.
     pub enabled: bool,
-    /// What is offered to the master, in this order. Default: `[Opus]`.
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1)))]
+    /// What is offered to the master, the most wanted first; it sends one of them. Default: `[Opus]`.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 3)))]
     pub codecs: Vec<AudioCodec>,
     /// Bit rate of the AAC. Default: 64.
     #[cfg_attr(feature = "crd", schemars(range(min = 16, max = 320)))]
@@ -471,6 +474,12 @@ impl Default for AudioSpec {
 pub enum AudioCodec {
     /// RFC 7587.
     Opus,
+    /// G.711 with the µ-law (RFC 3551): telephones, and masters without Opus.
+    #[serde(rename = "PCMU")]
+    Pcmu,
+    /// G.711 with the A-law (RFC 3551).
+    #[serde(rename = "PCMA")]
+    Pcma,
 }
 
 /// How to reach the master.

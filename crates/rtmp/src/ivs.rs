@@ -84,6 +84,7 @@ pub fn complaints(destination: &Destination, observed: &Observed, silence: bool)
         Some(config) if !RATES.contains(&config.rate()) => {
             all.push(format!("sound has {} Hz, and 44100 or 48000 are taken", config.rate()));
         }
+        Some(_) if parameters.is_none() => all.push("there is sound alone, and no picture".to_owned()),
         None if !silence && parameters.is_some() => {
             all.push("there is no sound: set silence: true".to_owned());
         }
@@ -147,6 +148,7 @@ mod tests {
             (IVS, Observed { key_frame_seconds: Some(9.96), ..good() }, "10.0 s apart"),
             (IVS, Observed { audio: aac(&[0x14, 0x08]), ..good() }, "16000 Hz"),
             (IVS, Observed { audio: None, ..good() }, "no sound"),
+            (IVS, Observed { parameters: None, ..good() }, "sound alone"),
             (IVS, Observed { bits_per_second: Some(12e6), ..good() }, "12.0 Mbit/s"),
         ] {
             let all = complaints(&destination(url), &observed, false);

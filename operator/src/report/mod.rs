@@ -385,9 +385,11 @@ fn word_of_agent(
             (Some(old), None) if observed.failed.is_some() => {
                 settled(ConditionStatus::of(old), Reason::from(&*old.reason), &old.message)
             }
-            (None, Some(agent)) if agent.is_met() => {
-                settled(ConditionStatus::Unknown, Reason::AgentSilent, "the agent has not been asked yet")
-            }
+            (None, Some(agent)) if agent.is_met() => settled(
+                ConditionStatus::Unknown,
+                Reason::AgentUnavailable,
+                "the agent has not been asked yet",
+            ),
             _ => no_agent(),
         },
     }

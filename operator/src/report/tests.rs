@@ -390,7 +390,7 @@ fn of_an_output_nobody_asked_about_nothing_is_said() {
     for (agent, reason) in [
         (old, "AgentSilent"),
         (AgentView::Silent("refused".into()), "AgentSilent"),
-        (AgentView::NotAsked, "AgentSilent"),
+        (AgentView::NotAsked, "AgentUnavailable"),
         (AgentView::Absent, "AgentUnavailable"),
     ] {
         let status = report(None, with_outputs(agent), &at("2026-01-01T00:00:00Z"));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::cloud::Kind;
-use super::world::{CLUSTER, World, live, says, spec};
+use super::world::{CLUSTER, World, says, spec, without_stream};
 use crate::names;
 
 /// With `--all`, and else.
@@ -31,8 +31,11 @@ fn random_spec(world: &World) -> Value {
     let chaos = &world.chaos;
     let policy = chaos.pick(&["Delete", "Delete", "Retain"]);
     let channel = chaos.pick(&RESOURCES);
-    let mut spec =
-        if chaos.chance(0.2) { live(channel, policy) } else { spec(channel, chaos.pick(&RESOURCES), policy) };
+    let mut spec = if chaos.chance(0.2) {
+        without_stream(channel, policy)
+    } else {
+        spec(channel, chaos.pick(&RESOURCES), policy)
+    };
     for resource in
         ["channel", "stream"].into_iter().filter(|half| spec.get(half).is_some()).collect::<Vec<_>>()
     {

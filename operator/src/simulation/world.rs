@@ -202,7 +202,7 @@ pub(super) fn spec(channel: &str, stream: &str, policy: &str) -> Value {
 }
 
 /// A spec without a stream: media goes to an output alone.
-pub(super) fn live(channel: &str, policy: &str) -> Value {
+pub(super) fn without_stream(channel: &str, policy: &str) -> Value {
     let mut spec = spec(channel, "", policy);
     spec.as_object_mut().unwrap().remove("stream");
     spec["outputs"] = json!([{"name": "live", "rtmp": {"url": "rtmp://media.test/live/door"}}]);

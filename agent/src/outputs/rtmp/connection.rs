@@ -36,6 +36,8 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 /// Between attempts. A live broadcast is missed by every second; a stream key that is wrong will be so for a while.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
 const RETRY_REFUSED: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// Who closes a broadcast that has just begun, without a word, did not want it.
+const SOON: Duration = Duration::from_secs(2);
 /// A connection that held for so long was a good one: what broke it is new.
 const HELD: Duration = Duration::from_secs(10);
 
@@ -44,7 +46,13 @@ pub(super) async fn run(shared: Arc<Shared>, context: AwsContext, latency: Laten
     let mut network = Backoff::new(RETRY.0, RETRY.1);
     let mut refused = Backoff::new(RETRY_REFUSED.0, RETRY_REFUSED.1);
     while !shared.is_stopping() {
-        if !shared.with(|live| live.wants_connection(Instant::now())) {
+        let now = Instant::now();
+        let (is_wanted, wants_key_frame) =
+            shared.with(|live| (live.wants_connection(now), live.take_key_frame_wanted(now)));
+        if wants_key_frame {
+            shared.ask_for_key_frame();
+        }
+        if !is_wanted {
             let _ = timeout(TICK, shared.wake.notified()).await;
             continue;
         }
@@ -55,6 +63,8 @@ pub(super) async fn run(shared: Arc<Shared>, context: AwsContext, latency: Laten
             Ok(()) if shared.is_stopping() => return,
             Ok(()) => {
                 shared.ended();
+                network.reset();
+                refused.reset();
                 continue;
             }
             Err(failure) => failure,
@@ -85,8 +95,8 @@ async fn broadcast(shared: &Shared, context: &AwsContext, latency: &Latency) -> 
     let mut random = [0; 1528];
     rand::rng().fill_bytes(&mut random);
     let publisher = Publisher::new(destination, &random);
-    let (marks, is_live, is_receiving) = (VecDeque::new(), false, false);
-    Attempt { shared, context, latency, publisher, marks, is_live, is_receiving }.run(connection).await
+    let (marks, live_since, is_receiving) = (VecDeque::new(), None, false);
+    Attempt { shared, context, latency, publisher, marks, live_since, is_receiving }.run(connection).await
 }
 
 /// Writes some of `output` and says how much, or, where there is none, what TLS has kept of it.
@@ -110,8 +120,8 @@ struct Attempt<'a> {
     publisher: Publisher,
     /// Where tags end among the bytes that are sent, and when they were captured: as many as fit in front of the socket.
     marks: VecDeque<(u64, Duration)>,
-    /// It takes media.
-    is_live: bool,
+    /// Since when it takes media.
+    live_since: Option<Instant>,
     /// It has been given some.
     is_receiving: bool,
 }
@@ -125,8 +135,8 @@ impl Attempt<'_> {
         loop {
             let now = Instant::now();
             self.fill(now)?;
-            let is_over =
-                self.shared.is_stopping() || self.shared.with(|live| self.is_live && live.is_idle(now));
+            let is_over = self.shared.is_stopping()
+                || self.live_since.is_some() && self.shared.with(|live| live.is_idle(now));
             if is_over && goodbye.is_none() {
                 self.publisher.close();
                 goodbye = Some(now + GOODBYE);
@@ -150,15 +160,15 @@ impl Attempt<'_> {
             tokio::select! {
                 read = reader.read(&mut buffer) => match read {
                     Ok(0) if goodbye.is_some() => return Ok(()),
-                    Ok(0) => return Err(self.publisher.closed().into()),
+                    Ok(0) => return Err(self.closed()),
                     Ok(count) => {
                         self.publisher.handle(&buffer[..count])?;
                         self.shared.set_unacknowledged(self.publisher.unacknowledged());
                     }
                     Err(_) if goodbye.is_some() => return Ok(()),
                     // A server that closes with something unread resets the connection.
-                    Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset && !self.is_live => {
-                        return Err(self.publisher.closed().into());
+                    Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset && self.live_since.is_none() => {
+                        return Err(self.closed());
                     }
                     Err(error) => return Err(Failure::lost(&error)),
                 },
@@ -184,10 +194,10 @@ impl Attempt<'_> {
         if !self.publisher.is_publishing() {
             return Ok(());
         }
-        let Self { shared, publisher, marks, is_live, .. } = self;
+        let Self { shared, publisher, marks, live_since, .. } = self;
         let wants_key_frame = shared.with(|live| {
-            if !*is_live {
-                *is_live = true;
+            if live_since.is_none() {
+                *live_since = Some(now);
                 live.connected(now);
             }
             while publisher.output().len() < FILL
@@ -233,8 +243,16 @@ impl Attempt<'_> {
         });
         match heard.await {
             Ok(Err(failure)) => failure,
-            _ if !self.is_live => self.publisher.closed().into(),
+            _ if self.live_since.is_none() => self.closed(),
             _ => Failure::lost(error),
+        }
+    }
+
+    /// The server has closed the connection.
+    fn closed(&self) -> Failure {
+        match self.live_since {
+            Some(since) if since.elapsed() < SOON => Failure::closed_soon(),
+            _ => self.publisher.closed().into(),
         }
     }
 }

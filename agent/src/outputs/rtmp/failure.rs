@@ -41,6 +41,13 @@ impl Failure {
         Self::heals("ServerStalled", format!("the server has read nothing for {} s", after.as_secs()))
     }
 
+    /// It said yes, and closed the connection at once.
+    pub(super) fn closed_soon() -> Self {
+        let message = "the server accepted the broadcast and closed the connection at once: some services refuse a stream key so \
+                       that is wrong, used up or in use, and what they cannot transcode";
+        Self::stays("PublishRefused", message)
+    }
+
     /// The connection broke.
     pub(super) fn lost(error: &std::io::Error) -> Self {
         Self::heals("ConnectionLost", format!("the connection broke: {error}"))

@@ -14,15 +14,10 @@ pub(super) fn video(pipeline: &gst::Pipeline, shared: &Arc<Shared>) -> Result<gs
     let shared = Arc::clone(shared);
     inlet(pipeline, move |sample| {
         let Some((at, data, buffer)) = taken(sample) else { return };
-        match parameters.of(sample) {
-            Some(Ok(parameters)) => {
-                let idr = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
-                let picture = Picture { at, idr, data, parameters: Arc::clone(parameters) };
-                shared.put(|live| live.picture(picture, Instant::now()));
-            }
-            Some(Err(error)) => shared.unfit(error),
-            None => {}
-        }
+        let Some(parameters) = parameters.of(sample, &shared).cloned() else { return };
+        let idr = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        let picture = Picture { at, idr, data, parameters };
+        shared.put(|live| live.picture(picture, Instant::now()));
     })
 }
 
@@ -32,14 +27,9 @@ pub(super) fn audio(pipeline: &gst::Pipeline, shared: &Arc<Shared>) -> Result<gs
     let shared = Arc::clone(shared);
     inlet(pipeline, move |sample| {
         let Some((at, data, _)) = taken(sample) else { return };
-        match config.of(sample) {
-            Some(Ok(config)) => {
-                let sound = Sound { at, data, config: *config };
-                shared.put(|live| live.sound(sound, Instant::now()));
-            }
-            Some(Err(error)) => shared.unfit(error),
-            None => {}
-        }
+        let Some(config) = config.of(sample, &shared).copied() else { return };
+        let sound = Sound { at, data, config };
+        shared.put(|live| live.sound(sound, Instant::now()));
     })
 }
 
@@ -79,10 +69,10 @@ fn taken(sample: &gst::Sample) -> Option<(Duration, Bytes, &gst::BufferRef)> {
     Some((at, data, buffer))
 }
 
-/// What caps say, read once for each.
+/// What caps say, read once for each, and told once where it cannot be sent.
 struct OfCaps<T> {
     read: fn(&gst::StructureRef) -> Result<T, String>,
-    known: Option<(gst::Caps, Result<T, String>)>,
+    known: Option<(gst::Caps, Option<T>)>,
 }
 
 impl<T> OfCaps<T> {
@@ -90,12 +80,13 @@ impl<T> OfCaps<T> {
         Self { read, known: None }
     }
 
-    fn of(&mut self, sample: &gst::Sample) -> Option<Result<&T, &str>> {
+    fn of(&mut self, sample: &gst::Sample, shared: &Shared) -> Option<&T> {
         let caps = sample.caps()?;
         if self.known.as_ref().is_none_or(|(known, _)| known.as_ptr() != caps.as_ptr()) {
-            self.known = Some((caps.to_owned(), (self.read)(caps.structure(0)?)));
+            let read = (self.read)(caps.structure(0)?).inspect_err(|error| shared.unfit(error));
+            self.known = Some((caps.to_owned(), read.ok()));
         }
-        self.known.as_ref().map(|(_, said)| said.as_ref().map_err(String::as_str))
+        self.known.as_ref()?.1.as_ref()
     }
 }
 

@@ -1,8 +1,9 @@
 //! What is sent over one connection, in order.
 
 use super::counts::DropReason;
+use super::queue::Queue;
 use super::timeline::{MS, Nanos, nanos};
-use super::{Live, Queue};
+use super::waiting::Waiting;
 use crate::aac::AacConfig;
 use crate::flv::{self, Tag, TagKind};
 use crate::media::VideoParameters;
@@ -52,38 +53,38 @@ enum Choice {
 }
 
 impl Broadcast {
-    pub(super) fn next(&mut self, live: &mut Live, now: Instant) -> Option<Tag> {
+    pub(super) fn next(&mut self, waiting: &mut Waiting, now: Instant) -> Option<Tag> {
         loop {
             if let Some(tag) = self.heads.pop_front() {
                 return Some(tag);
             }
             if self.begun.is_none() {
-                self.begun = Some(begin(live, now)?);
+                self.begun = Some(begin(waiting, now)?);
             }
             let begun = self.begun.as_mut()?;
-            match choose(begun, live, now)? {
-                Choice::Picture => self.picture(live),
-                Choice::Sound => self.sound(live),
-                Choice::Silence => self.silence(live),
+            match choose(begun, waiting, now)? {
+                Choice::Picture => self.picture(waiting),
+                Choice::Sound => self.sound(waiting),
+                Choice::Silence => self.silence(waiting),
                 Choice::LateSound => {
-                    live.queue.pop_sound();
-                    live.figures.count(DropReason::Late).sounds += 1;
+                    waiting.queue.pop_sound();
+                    waiting.figures.count(DropReason::Late).sounds += 1;
                 }
-                Choice::LatePicture => drop_late(live, begun.last - LATE),
+                Choice::LatePicture => drop_late(waiting, begun.last - LATE),
             }
         }
     }
 
-    fn picture(&mut self, live: &mut Live) {
-        let (Some(begun), Some(picture)) = (&mut self.begun, live.queue.pop_picture()) else { return };
+    fn picture(&mut self, waiting: &mut Waiting) {
+        let (Some(begun), Some(picture)) = (&mut self.begun, waiting.queue.pop_picture()) else { return };
         let time = picture.time.max(begun.last);
         (begun.last, begun.picture) = (time, Some(time));
         let (timestamp, composition) = (milliseconds(time, begun.base), (picture.shown - time).max(0) / MS);
-        live.figures.pictures += 1;
-        live.figures.key_frames += u64::from(picture.idr);
+        waiting.figures.pictures += 1;
+        waiting.figures.key_frames += u64::from(picture.idr);
         if self.video.as_ref() != Some(&picture.parameters) {
             self.video = Some(Arc::clone(&picture.parameters));
-            let audio = self.audio.or_else(|| next_sound(&live.queue, live.config.silence));
+            let audio = self.audio.or_else(|| next_sound(&waiting.queue, waiting.config.silence));
             self.announce(timestamp, audio);
             self.heads.push_back(tag(
                 TagKind::VideoConfig,
@@ -97,25 +98,25 @@ impl Broadcast {
         self.heads.push_back(Tag { captured: Some(picture.at), ..tag(kind, timestamp, body) });
     }
 
-    fn sound(&mut self, live: &mut Live) {
-        let (Some(begun), Some(sound)) = (&mut self.begun, live.queue.pop_sound()) else { return };
+    fn sound(&mut self, waiting: &mut Waiting) {
+        let (Some(begun), Some(sound)) = (&mut self.begun, waiting.queue.pop_sound()) else { return };
         let time = sound.time.max(begun.last);
         (begun.last, begun.sound_end) = (time, sound.end());
         let timestamp = milliseconds(time, begun.base);
-        live.figures.sounds += 1;
+        waiting.figures.sounds += 1;
         self.configure_sound(timestamp, sound.config);
         let tag = tag(TagKind::Audio, timestamp, flv::sound(&sound.data));
         self.heads.push_back(Tag { captured: Some(sound.at), ..tag });
     }
 
-    fn silence(&mut self, live: &mut Live) {
-        let config = self.audio.or_else(|| next_sound(&live.queue, true)).unwrap_or(AacConfig::MONO);
+    fn silence(&mut self, waiting: &mut Waiting) {
+        let config = self.audio.or_else(|| next_sound(&waiting.queue, true)).unwrap_or(AacConfig::MONO);
         let Some(begun) = &mut self.begun else { return };
         let time = begun.sound_end.max(begun.last);
         begun.last = time;
         begun.sound_end += nanos(config.frame());
         let timestamp = milliseconds(time, begun.base);
-        live.figures.silences += 1;
+        waiting.figures.silences += 1;
         self.configure_sound(timestamp, config);
         self.heads.push_back(tag(TagKind::Silence, timestamp, flv::sound(config.silent_frame())));
     }
@@ -153,28 +154,28 @@ fn next_sound(queue: &Queue, silence: bool) -> Option<AacConfig> {
 }
 
 /// With a key frame, or with sound where there are no pictures.
-fn begin(live: &mut Live, now: Instant) -> Option<Begun> {
-    let base = match live.queue.first_picture() {
+fn begin(waiting: &mut Waiting, now: Instant) -> Option<Begun> {
+    let base = match waiting.queue.first_picture() {
         Some(picture) => {
             // So that it is said at the beginning what sound there is.
-            if live.queue.first_sound().is_none() && live.awaits_sound(picture.arrived, now) {
+            if waiting.queue.first_sound().is_none() && waiting.awaits_sound(picture.arrived, now) {
                 return None;
             }
             picture.time
         }
-        None if live.tracks.video => return None,
-        None => live.queue.first_sound()?.time,
+        None if waiting.tracks.video => return None,
+        None => waiting.queue.first_sound()?.time,
     };
-    while live.queue.first_sound().is_some_and(|sound| sound.time < base) {
-        live.queue.pop_sound();
-        live.figures.count(DropReason::NoKeyFrame).sounds += 1;
+    while waiting.queue.first_sound().is_some_and(|sound| sound.time < base) {
+        waiting.queue.pop_sound();
+        waiting.figures.count(DropReason::NoKeyFrame).sounds += 1;
     }
     Some(Begun { base, last: base, picture: None, sound_end: base })
 }
 
 /// What is due; `None`: one track waits for the other, or nothing is there.
-fn choose(begun: &mut Begun, live: &Live, now: Instant) -> Option<Choice> {
-    let (picture, sound) = (live.queue.first_picture(), live.queue.first_sound());
+fn choose(begun: &mut Begun, waiting: &Waiting, now: Instant) -> Option<Choice> {
+    let (picture, sound) = (waiting.queue.first_picture(), waiting.queue.first_sound());
     if let Some(sound) = sound {
         // Half a frame is what rounding and a slower clock make; what is covered by more has been said already.
         let half = (sound.end() - sound.time) / 2;
@@ -185,7 +186,7 @@ fn choose(begun: &mut Begun, live: &Live, now: Instant) -> Option<Choice> {
     if picture.is_some_and(|picture| picture.time < begun.last - LATE) {
         return Some(Choice::LatePicture);
     }
-    let silence = live.config.silence;
+    let silence = waiting.config.silence;
     match (picture, sound) {
         (None, None) => None,
         (picture, Some(sound)) => {
@@ -196,7 +197,7 @@ fn choose(begun: &mut Begun, live: &Live, now: Instant) -> Option<Choice> {
             match picture {
                 Some(picture) if picture.time <= time => Some(Choice::Picture),
                 None if begun.picture.is_none_or(|newest| sound.time > newest)
-                    && live.awaits_picture(sound.arrived, now) =>
+                    && waiting.awaits_picture(sound.arrived, now) =>
                 {
                     None
                 }
@@ -207,7 +208,7 @@ fn choose(begun: &mut Begun, live: &Live, now: Instant) -> Option<Choice> {
             if picture.time <= begun.sound_end {
                 return Some(Choice::Picture);
             }
-            if live.awaits_sound(picture.arrived, now) {
+            if waiting.awaits_sound(picture.arrived, now) {
                 return None;
             }
             if !silence {
@@ -222,13 +223,13 @@ fn choose(begun: &mut Begun, live: &Live, now: Instant) -> Option<Choice> {
 }
 
 /// Leaves out pictures from before `limit`, and what needs them.
-fn drop_late(live: &mut Live, limit: Nanos) {
+fn drop_late(waiting: &mut Waiting, limit: Nanos) {
     let mut place = 0;
     let key = loop {
-        match live.queue.key_frame_from(place) {
-            Some(found) if live.queue.time_of(found).is_some_and(|time| time < limit) => place = found + 1,
+        match waiting.queue.key_frame_from(place) {
+            Some(found) if waiting.queue.time_of(found).is_some_and(|time| time < limit) => place = found + 1,
             found => break found,
         }
     };
-    live.drop_pictures(key.unwrap_or_else(|| live.queue.pictures()), DropReason::Late);
+    waiting.drop_pictures(key.unwrap_or_else(|| waiting.queue.pictures()), DropReason::Late);
 }

@@ -163,8 +163,8 @@ fn both_tracks_go_out_in_one_order_complete_and_soon() {
     assert_eq!(bench.count(TagKind::Metadata), 1);
     let sounds = bench.count(TagKind::Audio);
     assert!((455..470).contains(&sounds), "{sounds}");
-    // While no picture comes any more, nothing takes the place of what is on its way.
-    assert_eq!(bench.count(TagKind::Silence), 0);
+    // Beside the last pictures, whose sound does not come.
+    assert!(bench.count(TagKind::Silence) <= 7);
 }
 
 #[test]
@@ -414,6 +414,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
     /// Whatever comes in whichever order: what goes out begins with a key frame and what configures it, its timestamps never go
     /// back, no picture goes without the one before it, and memory has its bounds.
     #[test]

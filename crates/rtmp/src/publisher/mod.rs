@@ -8,10 +8,9 @@ pub use error::{PublishError, Step};
 
 use crate::destination::Destination;
 use crate::flv::{Tag, TagKind};
-use broadcast_common::Parse;
+use broadcast_common::{Parse, Serialize};
 use bytes::{Buf, BytesMut};
 use handshake::Handshake;
-use rtmp_runtime::RtmpError;
 use rtmp_runtime::amf0::{Amf0Value, Command};
 use rtmp_runtime::chunk::{ChunkAssembler, ChunkWriter, Message};
 use rtmp_runtime::message::{ProtocolControl, UserControl, msg_type};
@@ -223,12 +222,7 @@ impl Publisher {
     }
 
     fn commanded(&mut self, payload: &[u8]) -> Result<(), PublishError> {
-        let command = match Command::parse(payload) {
-            Ok(command) => command,
-            // Of a type that this is not interested in: what it waits for it would wait for in vain, and its deadline ends that.
-            Err(RtmpError::Unsupported { .. }) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
+        let Some(command) = leniently(payload) else { return Ok(()) };
         let status = Status::of(&command.arguments);
         match command.name.as_str() {
             "_result" if command.transaction_id == CONNECT && self.step == Step::Connect => {
@@ -329,6 +323,25 @@ impl Publisher {
         self.sent += bytes.len() as u64;
         self.out.extend_from_slice(bytes);
     }
+}
+
+/// A command as far as it can be read. ffmpeg's `onFCPublish` is a name and nothing more, and others have values of types that
+/// are nobody's business here: what is waited for and does not come, the deadline of whoever waits tells.
+fn leniently(payload: &[u8]) -> Option<Command> {
+    let mut rest = payload;
+    let mut values = std::iter::from_fn(|| {
+        let value = Amf0Value::parse(rest).ok()?;
+        rest = rest.get(value.serialized_len()..)?;
+        Some(value)
+    });
+    let Some(Amf0Value::String(name)) = values.next() else { return None };
+    let (mut transaction_id, mut arguments) = (0.0, Vec::new());
+    match values.next() {
+        Some(Amf0Value::Number(number)) => transaction_id = number,
+        other => arguments.extend(other),
+    }
+    arguments.extend(values);
+    Some(Command { name, transaction_id, arguments })
 }
 
 #[cfg(test)]

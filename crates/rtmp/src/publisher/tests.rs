@@ -152,6 +152,19 @@ fn what_nobody_waits_for_may_fail() {
         publisher.handle(&command("_error", number, vec![Amf0Value::Null])).unwrap();
     }
     publisher.handle(&command("onBWDone", 0.0, vec![])).unwrap();
+    // A name alone, as ffmpeg has it, and a value of AMF3 behind the number.
+    for payload in
+        [&b"\x02\x00\x0bonFCPublish"[..], b"\x02\x00\x01x\x00\0\0\0\0\0\0\0\0\x11\x01", b"\x05", b""]
+    {
+        let message = Message {
+            chunk_stream_id: 3,
+            timestamp: 0,
+            message_type_id: msg_type::COMMAND_AMF0,
+            message_stream_id: 0,
+            payload: payload.to_vec(),
+        };
+        publisher.handle(&ChunkWriter::new().write(&message).unwrap()).unwrap();
+    }
     assert_eq!(publisher.step(), Step::CreateStream);
 }
 
