@@ -11,7 +11,7 @@ use kvs_ingest_tests::usage::Usage;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::world::{DEADLINE, Output, World, broadcasts, decodes, output};
+use crate::world::{DEADLINE, Output, World, broadcasts, decodes, metric, output};
 
 const SECOND: usize = FRAME_RATE as usize;
 /// A server that is back is sent to again within two seconds, from the next key frame on; and a machine that does much else is
@@ -51,8 +51,8 @@ async fn one_is_down_and_the_other_is_not() {
     let receives = |status: &serde_json::Value| output(status, "live")["state"] == "Receiving";
     agent.wait_for("the server's return", DEADLINE, receives).await.unwrap();
 
-    let (_, metrics) = agent.get("/metrics").await.unwrap();
     let end = world.end(agent, &master).await;
+    let metrics = &end.metrics;
     let received = broadcasts(&nginx);
     assert_eq!(received.len(), 2, "before and after");
     for received in &received {
@@ -62,8 +62,8 @@ async fn one_is_down_and_the_other_is_not() {
     let first = end.sent.frames.iter().find(|frame| frame.number == received[1].numbers()[0]).unwrap();
     let after = first.at.duration_since(back).unwrap_or_default();
     assert!(after < BACK, "from {after:?} after the return of the server on");
-    assert_eq!(metric(&metrics, "output_connections_total", ""), 2.0, "{metrics}");
-    assert!(metric(&metrics, "output_failures_total", "") >= 1.0, "{metrics}");
+    assert_eq!(metric(metrics, "output_connections_total", ""), 2.0, "{metrics}");
+    assert!(metric(metrics, "output_failures_total", "") >= 1.0, "{metrics}");
     nothing_lost(&world.stored().await, &end.sent);
 }
 
@@ -100,8 +100,8 @@ async fn a_server_that_stops_reading() {
     let there = received::pictures(&nginx.received().unwrap());
     // What lay in the kernel's buffers is less than this.
     world.arrived(&nginx, there + 20 * SECOND, &agent).await;
-    let (_, metrics) = agent.get("/metrics").await.unwrap();
     let end = world.end(agent, &master).await;
+    let metrics = &end.metrics;
     let received = broadcasts(&nginx);
     let mut holes = received.len() - 1;
     for received in &received {
@@ -109,20 +109,6 @@ async fn a_server_that_stops_reading() {
         decodes(received).await;
     }
     assert!(holes >= 1, "a hole where it did not read");
-    assert!(metric(&metrics, "output_dropped_frames_total", "kind=\"video\"") >= dropped, "{metrics}");
+    assert!(metric(metrics, "output_dropped_frames_total", "kind=\"video\"") >= dropped, "{metrics}");
     nothing_lost(&world.stored().await, &end.sent);
-}
-
-/// The sum of this counter of the output `live`, over those of its series that have the words.
-fn metric(metrics: &str, name: &str, words: &str) -> f64 {
-    let of = |line: &&str| line.contains("output=\"live\"") && line.contains(words);
-    let named = |line: &&str| line.split('{').next().is_some_and(|found| found.ends_with(name));
-    let values: Vec<f64> = metrics
-        .lines()
-        .filter(named)
-        .filter(of)
-        .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
-        .collect();
-    assert!(!values.is_empty(), "there is no {name} of the output in {metrics}");
-    values.iter().sum()
 }

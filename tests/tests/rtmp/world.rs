@@ -57,8 +57,9 @@ pub struct End {
     pub sent: Sent,
     /// So many frames of it before the agent was told to end.
     pub frames: usize,
-    /// The last `/status` before.
+    /// The last `/status` and `/metrics` before.
     pub status: Value,
+    pub metrics: String,
 }
 
 impl World {
@@ -210,7 +211,7 @@ impl World {
         for (place, text) in [("the log", &log), ("/status", &status.to_string()), ("/metrics", &metrics)] {
             assert!(!text.contains(KEY), "the stream key is in {place}: {text}");
         }
-        End { sent: master.sent().pop().unwrap(), frames, status }
+        End { sent: master.sent().pop().unwrap(), frames, status, metrics }
     }
 
     /// What is stored of the same.
@@ -237,4 +238,18 @@ pub fn broadcasts(server: &impl Recorder) -> Vec<Received> {
 /// Decoded without a complaint.
 pub async fn decodes(received: &Received) {
     stored::decode(&received.file).await.unwrap();
+}
+
+/// The sum of this counter of the output `live`, over those of its series that have the words.
+pub fn metric(metrics: &str, name: &str, words: &str) -> f64 {
+    let of = |line: &&str| line.contains("output=\"live\"") && line.contains(words);
+    let named = |line: &&str| line.split('{').next().is_some_and(|found| found.ends_with(name));
+    let values: Vec<f64> = metrics
+        .lines()
+        .filter(named)
+        .filter(of)
+        .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
+        .collect();
+    assert!(!values.is_empty(), "there is no {name} of the output in {metrics}");
+    values.iter().sum()
 }
