@@ -16,8 +16,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{Resource, ResourceExt};
 use kvs_ingest_api::pod::ImagePullPolicy;
 use kvs_ingest_api::{
-    AgentConfig, BufferingSpec, CONFIG_ENV, CaBundleRef, CredentialsSecretRef, DeletionPolicy, KvsIngest,
-    KvsIngestSpec, RoleConfig, StreamConfig, annotations,
+    AgentConfig, CONFIG_ENV, CaBundleRef, CredentialsSecretRef, DeletionPolicy, KvsIngest, KvsIngestSpec,
+    RoleConfig, StreamConfig, annotations,
 };
 use sha2::{Digest, Sha256};
 
@@ -341,7 +341,7 @@ fn template(
             protocol: Some("TCP".to_owned()),
             ..ContainerPort::default()
         }]),
-        resources: Some(resources.clone().unwrap_or_else(|| with_room(&defaults.resources, buffering))),
+        resources: Some(resources.clone().unwrap_or_else(|| with_room(&defaults.resources, &ingest.spec))),
         liveness_probe: Some(Probe { failure_threshold: Some(3), ..probe("/livez", 10) }),
         readiness_probe: Some(Probe { failure_threshold: Some(2), ..probe("/readyz", 5) }),
         security_context: Some(SecurityContext {
@@ -405,13 +405,13 @@ fn seccomp_profile(defaults: &AgentDefaults) -> SeccompProfile {
     SeccompProfile { type_: type_.to_owned(), localhost_profile: defaults.seccomp_profile.clone() }
 }
 
-/// The release's resources, with a memory limit that holds the buffer which the object asks for.
-fn with_room(resources: &ResourceRequirements, buffering: &BufferingSpec) -> ResourceRequirements {
+/// The release's resources, with a memory limit that holds the buffers which the object asks for.
+fn with_room(resources: &ResourceRequirements, spec: &KvsIngestSpec) -> ResourceRequirements {
     let mut resources = resources.clone();
     if let Some(limit) = resources.limits.as_mut().and_then(|limits| limits.get_mut("memory"))
-        && !buffering.fits(&limit.0)
+        && !spec.fits(&limit.0)
     {
-        *limit = Quantity(format!("{}Mi", buffering.needed_mib()));
+        *limit = Quantity(format!("{}Mi", spec.needed_mib()));
     }
     resources
 }

@@ -217,6 +217,7 @@ fn a_larger_buffer_has_a_larger_limit_unless_the_object_has_its_own() {
     assert_eq!(limit("  buffering: {memoryMiB: 128}\n", &defaults), is("256Mi"));
     assert_eq!(limit("  buffering: {memoryMiB: 129}\n", &defaults), is("257Mi"));
     assert_eq!(limit("  buffering: {memoryMiB: 10240}\n", &defaults), is("10368Mi"));
+    assert_eq!(limit(&format!("{OUTPUTS}  buffering: {{memoryMiB: 128}}\n"), &defaults), is("288Mi"));
     let own = "  buffering: {memoryMiB: 512}\n  resources: {limits: {memory: 1Gi}}\n";
     assert_eq!(limit(own, &defaults), is("1Gi"));
     defaults.resources.limits = None;

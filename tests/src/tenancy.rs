@@ -137,7 +137,7 @@ pub fn abuses(namespace: &str) -> Vec<(&'static str, Value)> {
         // Media to a host of his own choice, also by text that only looks like one that is permitted, or by a URL that nobody sees;
         // and a Secret that would go there as a stream key.
         ("spec.outputs.rtmp.url", output(json!({"url": "rtmps://evil.example/app/x"}))),
-        ("spec.outputs.rtmp.url", output(json!({"url": "rtmps://evil.example/x.live-video.test:443"}))),
+        ("spec.outputs.rtmp.url", output(json!({"url": "rtmps://evil.example/a/x.live-video.test:443"}))),
         ("spec.outputs.rtmp.url", output(json!({"url": "rtmps://evil.example/a/x?.live-video.test:443"}))),
         ("spec.outputs.rtmp.url", output(json!({"url": "rtmps://a1.live-video.test:8443/app/x"}))),
         ("spec.outputs.rtmp.url", output(json!({"url": "rtmp://a1.live-video.test/app/x"}))),

@@ -260,7 +260,8 @@ fn rtmp(rtmp: Value) -> Value {
 
 /// Outputs of these names.
 fn outputs<const N: usize>(names: [&str; N]) -> Value {
-    json!({"outputs": names.map(|name| json!({"name": name, "rtmp": {"url": URL}}))})
+    let output = |name: &&str| json!({"name": name, "rtmp": {"url": URL}});
+    json!({"outputs": names.iter().map(output).collect::<Vec<_>>()})
 }
 
 /// One with what is only in the other.
@@ -697,11 +698,10 @@ async fn an_object_without_a_stream_has_its_outputs() {
     assert!(says(&found, "Output-ivs", "True", "Receiving"), "{found:#}");
     assert!(says(&found, "StreamResolved", "True", "NotUsed"), "{found:#}");
     assert!(found["status"]["stream"].is_null(), "{found:#}");
-    let wait = |condition: &str| {
-        world.cluster.kubectl(&["wait", "-n", &world.namespace, condition, "kvsi/door", "--timeout=30s"])
-    };
-    wait("--for=condition=Output-ivs").await.unwrap();
-    wait("--for=condition=Output-own=False").await.unwrap();
+    for met in ["--for=condition=Output-ivs", "--for=condition=Output-own=False"] {
+        let wait = ["wait", "-n", &world.namespace, met, "kvsi/door", "--timeout=30s"];
+        world.cluster.kubectl(&wait).await.unwrap();
+    }
     // What is required decides, until it receives again.
     *status.lock().unwrap() =
         says_both(output("ivs", "Failed", "KeyRefused"), output("own", "Receiving", "Receiving"));

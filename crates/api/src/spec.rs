@@ -315,6 +315,28 @@ pub struct StreamSpec {
 impl KvsIngestSpec {
     /// [`KvsIngestSpec::termination_grace_period_seconds`] unless it is set.
     pub const TERMINATION_GRACE_PERIOD_SECONDS: u32 = 30;
+    /// What waits in each of the outputs at most, MiB.
+    pub const OUTPUT_MIB: u32 = 16;
+
+    /// What the agent needs beside what [`BufferingSpec::memory_mib`] says, MiB.
+    #[must_use]
+    pub fn margin_mib(&self) -> u32 {
+        let outputs = u32::try_from(self.outputs.len()).unwrap_or(u32::MAX);
+        BufferingSpec::MARGIN_MIB.saturating_add(outputs.saturating_mul(Self::OUTPUT_MIB))
+    }
+
+    /// The least memory limit that an agent can live with, MiB.
+    #[must_use]
+    pub fn needed_mib(&self) -> u32 {
+        self.buffering.memory_mib.saturating_add(self.margin_mib())
+    }
+
+    /// Whether a container whose memory is limited to `limit`, a quantity of Kubernetes, can hold what is to be kept. What is no
+    /// quantity is not judged.
+    #[must_use]
+    pub fn fits(&self, limit: &str) -> bool {
+        limit.parse::<Quantity>().map_or(true, |limit| limit >= Quantity::of_mebibytes(self.needed_mib()))
+    }
 }
 
 impl StreamSpec {
@@ -557,19 +579,6 @@ impl BufferingSpec {
     /// What the agent needs beside [`BufferingSpec::memory_mib`], MiB: itself, GStreamer, what is on its way from the network
     /// and into the pipeline. All of these are bounded.
     pub const MARGIN_MIB: u32 = 128;
-
-    /// The least memory limit that an agent can live with, MiB.
-    #[must_use]
-    pub fn needed_mib(&self) -> u32 {
-        self.memory_mib.saturating_add(Self::MARGIN_MIB)
-    }
-
-    /// Whether a container whose memory is limited to `limit`, a quantity of Kubernetes, can hold it. What is no quantity is
-    /// not judged.
-    #[must_use]
-    pub fn fits(&self, limit: &str) -> bool {
-        limit.parse::<Quantity>().map_or(true, |limit| limit >= Quantity::of_mebibytes(self.needed_mib()))
-    }
 }
 
 impl Default for BufferingSpec {

@@ -56,15 +56,14 @@ impl KvsIngestSpec {
         let limit =
             serde_json::to_value(self.resources.as_ref()?).ok()?.pointer("/limits/memory").cloned()?;
         let text = limit.as_str().map_or_else(|| limit.to_string(), str::to_owned);
-        let buffering = &self.buffering;
-        (!buffering.fits(&text)).then(|| FieldError {
+        (!self.fits(&text)).then(|| FieldError {
             path: "spec.resources.limits.memory".to_owned(),
             message: format!(
                 "{text} does not hold spec.buffering.memoryMiB ({}) and {} MiB for everything else: raise it to at least \
                  {}Mi, or lower memoryMiB",
-                buffering.memory_mib,
-                BufferingSpec::MARGIN_MIB,
-                buffering.needed_mib()
+                self.buffering.memory_mib,
+                self.margin_mib(),
+                self.needed_mib()
             ),
         })
     }

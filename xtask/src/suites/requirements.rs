@@ -56,6 +56,10 @@ pub fn no_rtmp() -> Option<String> {
     no_ffmpeg().or_else(|| missing_commands(&["node", "npm"])).or_else(rtmp_server::missing)
 }
 
+pub fn no_players() -> Option<String> {
+    no_python().or_else(no_browser)
+}
+
 pub fn no_strangers() -> Option<String> {
     let (major, minor) = assets::GO;
     no_python().or_else(no_ffmpeg).or_else(|| match assets::go_version() {
