@@ -49,7 +49,7 @@ pub fn ensure() -> Result<Files> {
         fs::remove_dir_all(&part).with_context(|| format!("cannot empty {}", part.display()))?;
     }
     fs::create_dir_all(&part).with_context(|| format!("cannot make {}", part.display()))?;
-    let script = "set -eu; apt-get download -qq -o APT::Sandbox::User= \"$@\"; \
+    let script = "set -eu; apt-get download -qq -o APT::Sandbox::User=root \"$@\"; \
                   for package in *.deb; do dpkg-deb --extract \"$package\" .; rm \"$package\"; done";
     run(Command::new("sh").args(["-c", script, "sh"]).args(PACKAGES).current_dir(&part))
         .context("fetching packages: `apt-get update` may help, or installing them")?;
