@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::output_files::OutputFiles;
 use crate::outputs::kvssink::Origin;
 use clap::{Parser, ValueEnum};
 use std::net::SocketAddr;
@@ -36,6 +37,9 @@ pub struct Cli {
     /// spec.buffering.spool needs this.
     #[arg(long, value_name = "FOLDER")]
     pub spool_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub output_files: OutputFiles,
 
     /// Form of the log on standard error.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]

@@ -12,6 +12,7 @@ pub mod events;
 mod failure;
 pub mod http;
 pub mod logging;
+pub mod output_files;
 pub mod outputs;
 pub mod peer;
 pub mod pipeline;

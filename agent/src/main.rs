@@ -49,8 +49,8 @@ fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<()> {
     let config = std::env::var(kvs_ingest_api::CONFIG_ENV).ok().filter(|text| !text.trim().is_empty());
-    let settings =
-        Settings::load(cli.ingest.as_deref(), config.as_deref())?.with_spool_dir(cli.spool_dir.as_deref())?;
+    let settings = Settings::load(cli.ingest.as_deref(), &cli.output_files, config.as_deref())?
+        .with_spool_dir(cli.spool_dir.as_deref())?;
     let level = cli
         .log_level
         .clone()
@@ -62,7 +62,7 @@ async fn run(cli: Cli) -> Result<()> {
     gst::init().context("GStreamer does not start")?;
     pipeline::check_installed(&settings.audio_codecs())?;
     let aws = settings.aws().await?;
-    let outputs = output_configs(&cli, &settings)
+    let outputs = output_configs(&cli, &settings)?
         .into_iter()
         .map(|config| config.open(&aws))
         .collect::<Result<Outputs>>()?;
@@ -102,18 +102,24 @@ async fn run(cli: Cli) -> Result<()> {
     Ok(())
 }
 
-fn output_configs(cli: &Cli, settings: &Settings) -> Vec<OutputConfig> {
-    vec![OutputConfig::Kvssink(kvssink::Settings {
-        origin: cli.kvssink,
-        region: settings.region.clone(),
-        stream: settings.stream.clone(),
-        resolved: settings.stream_name.clone(),
-        create: settings.create_stream.clone(),
-        memory_mib: settings.buffering.memory_mib,
-        spool: settings.spool_dir.clone().zip(settings.buffering.spool.as_ref().map(SpoolSpec::bytes)),
-        fragment: FRAGMENT,
-        deliver_within: settings.deliver_within(),
-    })]
+fn output_configs(cli: &Cli, settings: &Settings) -> Result<Vec<OutputConfig>> {
+    if let Some(output) = settings.outputs.first() {
+        anyhow::bail!("spec.outputs: {}: this agent cannot send RTMP", output.name);
+    }
+    let stream = settings.stream.iter().map(|stream| {
+        OutputConfig::Kvssink(kvssink::Settings {
+            origin: cli.kvssink,
+            region: settings.region.clone(),
+            stream: stream.id.clone(),
+            resolved: stream.resolved.clone(),
+            create: stream.create.clone(),
+            memory_mib: settings.buffering.memory_mib,
+            spool: settings.spool_dir.clone().zip(settings.buffering.spool.as_ref().map(SpoolSpec::bytes)),
+            fragment: FRAGMENT,
+            deliver_within: settings.deliver_within(),
+        })
+    });
+    Ok(stream.collect())
 }
 
 fn session(settings: &Settings) -> Session {

@@ -1,11 +1,12 @@
 //! What this process does, from a manifest or from the operator's configuration.
 
+use crate::output_files::{OutputFileError, OutputFiles};
 use ipnet::IpNet;
 use kvs::{ChannelId, NewStream, StreamId, StreamName};
 use kvs_aws::{AssumeRole, AwsContext, ContextError};
 use kvs_ingest_api::{
     AgentConfig, BufferingSpec, CONFIG_ENV, IceSpec, IceTransportPolicy, KvsIngestManifest, KvsIngestSpec,
-    LogLevel, MediaSpec,
+    LogLevel, MediaSpec, OutputConfig, StreamConfig, StreamSpec,
 };
 use kvs_media::{AudioCodec, VideoCodec};
 use std::path::{Path, PathBuf};
@@ -22,12 +23,10 @@ pub struct Settings {
     pub channel: ChannelId,
     /// Create the channel when it is missing.
     pub create_channel: bool,
-    /// The stream to store in.
-    pub stream: StreamId,
-    /// Create the stream like this when it is missing. `None`: never.
-    pub create_stream: Option<NewStream>,
-    /// The operator resolved the stream: it is not looked up again (nor may it be).
-    pub stream_name: Option<StreamName>,
+    /// The stream to store in, if there is one.
+    pub stream: Option<StreamSettings>,
+    /// Where media goes live.
+    pub outputs: Vec<OutputConfig>,
     pub media: MediaSpec,
     /// Relayed candidates only (`iceTransportPolicy` of WebRTC).
     pub relay_only: bool,
@@ -43,6 +42,16 @@ pub struct Settings {
     pub log_level: LogLevel,
     /// From SIGTERM to SIGKILL.
     pub grace: Duration,
+}
+
+/// A stream to store in.
+#[derive(Clone, Debug)]
+pub struct StreamSettings {
+    pub id: StreamId,
+    /// Create it like this when it is missing. `None`: never.
+    pub create: Option<NewStream>,
+    /// The operator resolved it: it is not looked up again (nor may it be).
+    pub resolved: Option<StreamName>,
 }
 
 /// Why there are no settings. None of these heals by itself.
@@ -79,6 +88,9 @@ pub enum SettingsError {
         field: &'static str,
         error: kvs::InvalidId,
     },
+    /// What is secret of an output is not given as it should be.
+    #[error(transparent)]
+    Output(#[from] OutputFileError),
     /// A network is none.
     #[error("{field}.denyCidrs[{index}]: {error}")]
     Network {
@@ -94,12 +106,16 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// From the file of `--ingest`, else from the text of `KVS_INGEST_CONFIG`.
+    /// From the file of `--ingest`, with the files of its outputs, else from the text of `KVS_INGEST_CONFIG`.
     ///
     /// # Errors
     ///
     /// [`SettingsError`], naming file and field.
-    pub fn load(manifest: Option<&Path>, config: Option<&str>) -> Result<Self, SettingsError> {
+    pub fn load(
+        manifest: Option<&Path>,
+        files: &OutputFiles,
+        config: Option<&str>,
+    ) -> Result<Self, SettingsError> {
         match (manifest, config) {
             (Some(_), Some(_)) => Err(SettingsError::Both),
             (None, None) => Err(SettingsError::Missing),
@@ -108,36 +124,28 @@ impl Settings {
                     .map_err(|error| SettingsError::Read { path: path.to_owned(), error })?;
                 let manifest = KvsIngestManifest::from_yaml(&text)
                     .map_err(|error| SettingsError::Manifest { path: path.to_owned(), error })?;
-                Self::from_manifest(manifest)
+                Self::from_manifest(manifest, files)
             }
-            (None, Some(text)) => Self::from_config(AgentConfig::from_json(text)?),
+            (None, Some(text)) => {
+                files.must_be_none()?;
+                Self::from_config(AgentConfig::from_json(text)?)
+            }
         }
     }
 
-    fn from_manifest(manifest: KvsIngestManifest) -> Result<Self, SettingsError> {
+    fn from_manifest(manifest: KvsIngestManifest, files: &OutputFiles) -> Result<Self, SettingsError> {
         let spec = manifest.spec;
         let channel = match (spec.channel.name, spec.channel.arn) {
             (_, Some(arn)) => ChannelId::Arn(id("spec.channel.arn", &arn)?),
             (name, None) => ChannelId::Name(id("spec.channel.name", &name.unwrap_or_default())?),
-        };
-        let create = spec.stream.create_if_missing.then(|| NewStream {
-            retention_hours: spec.stream.retention_hours_or_default(),
-            kms_key_id: spec.stream.kms_key_id.clone(),
-            tags: spec.stream.tags.clone(),
-            ..NewStream::default()
-        });
-        let stream = match (spec.stream.name, spec.stream.arn) {
-            (_, Some(arn)) => StreamId::Arn(id("spec.stream.arn", &arn)?),
-            (name, None) => StreamId::Name(id("spec.stream.name", &name.unwrap_or_default())?),
         };
         Ok(Self {
             name: manifest.metadata.name,
             region: spec.region,
             channel,
             create_channel: spec.channel.create_if_missing,
-            stream,
-            create_stream: create,
-            stream_name: None,
+            stream: spec.stream.map(StreamSettings::declared).transpose()?,
+            outputs: files.outputs(&spec.outputs)?,
             media: spec.media,
             relay_only: spec.ice.transport_policy == IceTransportPolicy::Relay,
             denied: denied("spec.ice", &spec.ice)?,
@@ -155,6 +163,7 @@ impl Settings {
             region,
             channel_arn,
             stream,
+            outputs,
             media,
             ice,
             buffering,
@@ -168,9 +177,8 @@ impl Settings {
             region,
             channel: ChannelId::Arn(id("channelArn", &channel_arn)?),
             create_channel: false,
-            stream: StreamId::Arn(id("stream.arn", &stream.arn)?),
-            create_stream: None,
-            stream_name: Some(id("stream.name", &stream.name)?),
+            stream: stream.map(StreamSettings::resolved).transpose()?,
+            outputs,
             media,
             relay_only: ice.transport_policy == IceTransportPolicy::Relay,
             denied: denied("ice", &ice)?,
@@ -214,6 +222,7 @@ impl Settings {
         codecs
             .map(|codec| match codec {
                 kvs_ingest_api::VideoCodec::H264 => VideoCodec::H264,
+                kvs_ingest_api::VideoCodec::H265 => VideoCodec::H265,
             })
             .collect()
     }
@@ -225,6 +234,8 @@ impl Settings {
         codecs
             .map(|codec| match codec {
                 kvs_ingest_api::AudioCodec::Opus => AudioCodec::Opus,
+                kvs_ingest_api::AudioCodec::Pcmu => AudioCodec::Pcmu,
+                kvs_ingest_api::AudioCodec::Pcma => AudioCodec::Pcma,
             })
             .collect()
     }
@@ -242,6 +253,30 @@ impl Settings {
             builder = builder.assume_role(AssumeRole { role_arn, external_id, session_name });
         }
         Ok(builder.build().await?)
+    }
+}
+
+impl StreamSettings {
+    fn declared(spec: StreamSpec) -> Result<Self, SettingsError> {
+        let create = spec.create_if_missing.then(|| NewStream {
+            retention_hours: spec.retention_hours_or_default(),
+            kms_key_id: spec.kms_key_id.clone(),
+            tags: spec.tags.clone(),
+            ..NewStream::default()
+        });
+        let id = match (spec.name, spec.arn) {
+            (_, Some(arn)) => StreamId::Arn(id("spec.stream.arn", &arn)?),
+            (name, None) => StreamId::Name(id("spec.stream.name", &name.unwrap_or_default())?),
+        };
+        Ok(Self { id, create, resolved: None })
+    }
+
+    fn resolved(config: StreamConfig) -> Result<Self, SettingsError> {
+        Ok(Self {
+            id: StreamId::Arn(id("stream.arn", &config.arn)?),
+            create: None,
+            resolved: Some(id("stream.name", &config.name)?),
+        })
     }
 }
 
@@ -289,14 +324,14 @@ spec:
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ingest.yaml");
         std::fs::write(&file, text).unwrap();
-        Settings::load(Some(&file), None)
+        Settings::load(Some(&file), &OutputFiles::default(), None)
     }
 
     #[test]
     fn a_manifest_is_all_it_takes() {
         let settings = load(MANIFEST).unwrap();
         assert_eq!(settings.channel, ChannelId::Name("front-door-camera".parse().unwrap()));
-        assert_eq!(settings.create_stream.unwrap().retention_hours, 48);
+        assert_eq!(settings.stream.unwrap().create.unwrap().retention_hours, 48);
         assert!(settings.relay_only && settings.media.video.enabled);
     }
 
@@ -355,16 +390,21 @@ spec:
     fn a_mistake_names_the_file_and_the_field() {
         let error = load(&MANIFEST.replace("front-door-camera", "front door")).unwrap_err().to_string();
         assert!(error.contains("ingest.yaml") && error.contains("spec.channel.name"), "{error}");
-        let error = Settings::load(Some(Path::new("/nowhere/x.yaml")), None).unwrap_err().to_string();
+        let error = Settings::load(Some(Path::new("/nowhere/x.yaml")), &OutputFiles::default(), None)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("/nowhere/x.yaml"), "{error}");
-        let error = Settings::load(None, Some("{}")).unwrap_err().to_string();
+        let error = Settings::load(None, &OutputFiles::default(), Some("{}")).unwrap_err().to_string();
         assert!(error.contains("KVS_INGEST_CONFIG"), "{error}");
     }
 
     #[test]
     fn one_source_of_settings_is_needed_and_no_more() {
-        let error = Settings::load(None, None).unwrap_err().to_string();
+        let error = Settings::load(None, &OutputFiles::default(), None).unwrap_err().to_string();
         assert!(error.contains("--ingest") && error.contains("KVS_INGEST_CONFIG"), "{error}");
-        assert!(matches!(Settings::load(Some(Path::new("x")), Some("{}")), Err(SettingsError::Both)));
+        assert!(matches!(
+            Settings::load(Some(Path::new("x")), &OutputFiles::default(), Some("{}")),
+            Err(SettingsError::Both)
+        ));
     }
 }

@@ -16,12 +16,12 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{Resource, ResourceExt};
 use kvs_ingest_api::pod::ImagePullPolicy;
 use kvs_ingest_api::{
-    AgentConfig, BufferingSpec, CONFIG_ENV, CaBundleRef, CredentialsSecretRef, DeletionPolicy, KvsIngest,
-    KvsIngestSpec, RoleConfig, StreamConfig, annotations,
+    AgentConfig, CONFIG_ENV, CaBundleRef, CredentialsSecretRef, DeletionPolicy, KvsIngest, KvsIngestSpec,
+    RoleConfig, StreamConfig, annotations,
 };
 use sha2::{Digest, Sha256};
 
-use crate::names;
+use crate::{names, output_files};
 
 /// The user and group of the agent's image.
 const NON_ROOT: i64 = 65_532;
@@ -104,8 +104,8 @@ impl AgentDefaults {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedNames {
     pub channel_arn: String,
-    pub stream_name: String,
-    pub stream_arn: String,
+    /// `None`: the object names none.
+    pub stream: Option<StreamConfig>,
 }
 
 /// A Deployment to apply.
@@ -203,6 +203,7 @@ fn template(
         region,
         channel: _,
         stream: _,
+        outputs,
         deletion_policy: DeletionPolicy::Retain | DeletionPolicy::Delete,
         media: _,
         ice: _,
@@ -309,6 +310,10 @@ fn template(
         });
         env.insert(CA_BUNDLE_ENV.to_owned(), format!("{CA_BUNDLE}/ca.crt"));
     }
+    if let Some((volume, mount)) = output_files::volume(outputs) {
+        volumes.push(volume);
+        mounts.push(mount);
+    }
     let from_secret = |secret: &String| {
         let absent = PROXY.iter().filter(|name| !env.contains_key(**name));
         absent.map(|name| secret_variable(name, secret)).collect::<Vec<_>>()
@@ -336,7 +341,7 @@ fn template(
             protocol: Some("TCP".to_owned()),
             ..ContainerPort::default()
         }]),
-        resources: Some(resources.clone().unwrap_or_else(|| with_room(&defaults.resources, buffering))),
+        resources: Some(resources.clone().unwrap_or_else(|| with_room(&defaults.resources, &ingest.spec))),
         liveness_probe: Some(Probe { failure_threshold: Some(3), ..probe("/livez", 10) }),
         readiness_probe: Some(Probe { failure_threshold: Some(2), ..probe("/readyz", 5) }),
         security_context: Some(SecurityContext {
@@ -400,13 +405,13 @@ fn seccomp_profile(defaults: &AgentDefaults) -> SeccompProfile {
     SeccompProfile { type_: type_.to_owned(), localhost_profile: defaults.seccomp_profile.clone() }
 }
 
-/// The release's resources, with a memory limit that holds the buffer which the object asks for.
-fn with_room(resources: &ResourceRequirements, buffering: &BufferingSpec) -> ResourceRequirements {
+/// The release's resources, with a memory limit that holds the buffers which the object asks for.
+fn with_room(resources: &ResourceRequirements, spec: &KvsIngestSpec) -> ResourceRequirements {
     let mut resources = resources.clone();
     if let Some(limit) = resources.limits.as_mut().and_then(|limits| limits.get_mut("memory"))
-        && !buffering.fits(&limit.0)
+        && !spec.fits(&limit.0)
     {
-        *limit = Quantity(format!("{}Mi", buffering.needed_mib()));
+        *limit = Quantity(format!("{}Mi", spec.needed_mib()));
     }
     resources
 }
@@ -444,7 +449,8 @@ fn agent_config(
         name: name.to_owned(),
         region: spec.region.clone(),
         channel_arn: resolved.channel_arn.clone(),
-        stream: StreamConfig { name: resolved.stream_name.clone(), arn: resolved.stream_arn.clone() },
+        stream: resolved.stream.clone(),
+        outputs: output_files::configs(&spec.outputs),
         media: spec.media.clone(),
         ice: spec.ice.clone(),
         buffering: spec.buffering.clone(),

@@ -25,12 +25,15 @@ pub(crate) fn report_deletion(
     let ended = ConditionUpdate::waiting(Reason::Deleting, "the object is being deleted: no agent is to run");
     let cause = ConditionUpdate { status: ConditionStatus::True, ..why.clone() };
     let kind = if why.next == Next::Person { condition::STALLED } else { condition::RECONCILING };
-    for (kind, update) in [
+    let of_outputs = before.conditions.iter().map(|found| found.type_.as_str());
+    let of_outputs = of_outputs.filter(|kind| kind.starts_with(condition::OUTPUT_PREFIX));
+    let all = [
         (condition::READY, why),
         (condition::AGENT_AVAILABLE, &ended),
         (condition::MEDIA_FLOWING, &ended),
         (kind, &cause),
-    ] {
+    ];
+    for (kind, update) in all.into_iter().chain(of_outputs.map(|kind| (kind, &ended))) {
         set(&mut status.conditions, before, kind, update, generation, now);
     }
     status

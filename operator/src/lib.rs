@@ -25,6 +25,7 @@ mod neighbours;
 mod object;
 mod observe;
 mod office;
+mod output_files;
 mod owners;
 mod pace;
 mod permit;

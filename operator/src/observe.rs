@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use kvs_ingest_api::{AgentStatus, condition};
+use kvs_ingest_api::{AgentStatus, KvsIngestStatus, OutputState, condition};
 use tracing::instrument;
 
 use crate::apply::{ApplyError, within};
@@ -11,7 +11,7 @@ use crate::conditions::{ConditionStatus, ConditionUpdate, Next, find};
 use crate::object::{Object, Tick};
 use crate::poll::{AgentHealth, Poll, Workload};
 use crate::reason::Reason;
-use crate::report::AgentView;
+use crate::report::{AgentView, DeclaredOutput};
 use crate::state::PodFinding;
 use crate::workload::{Availability, DeploymentLite, availability, newest_pod, stuck};
 
@@ -55,7 +55,7 @@ pub(crate) async fn observe(
         return Ok(not_asked(known.unwrap_or(condition), Some(next)));
     }
     let Answer { problem, agent } = ask(object, deployment, unexplained).await?;
-    let health = health(&agent, unexplained);
+    let health = health(&agent, &DeclaredOutput::all(&object.ingest.spec), unexplained);
     if let AgentView::Status(status) = &agent {
         let resync = &mut object.state.lock().resync;
         if Reason::of_agent(&status.reason).doubts_aws() {
@@ -68,23 +68,29 @@ pub(crate) async fn observe(
     Ok(Observation { workload: problem.unwrap_or(condition), agent, next: Some(next) })
 }
 
-/// Does the status say whether media flows?
+/// Does the status say whether media flows, and to which outputs?
 fn media_is_known(object: &Object<'_>) -> bool {
-    let status = object.ingest.status.as_ref();
-    status
-        .and_then(|status| find(status, condition::MEDIA_FLOWING))
-        .is_some_and(|media| ConditionStatus::of(media) != ConditionStatus::Unknown)
+    let Some(status) = &object.ingest.status else { return false };
+    let is_known = |kind: &str| {
+        find(status, kind).is_some_and(|found| ConditionStatus::of(found) != ConditionStatus::Unknown)
+    };
+    let outputs = DeclaredOutput::all(&object.ingest.spec);
+    is_known(condition::MEDIA_FLOWING) && outputs.iter().all(|output| is_known(&output.condition()))
 }
 
-fn health(agent: &AgentView, unexplained: bool) -> AgentHealth {
-    match agent {
-        AgentView::Status(status) if status.stores_all() && !unexplained => {
-            match Reason::of_agent(&status.reason) {
-                Reason::StorageInterrupted => AgentHealth::Interrupted,
-                _ => AgentHealth::Storing,
-            }
-        }
-        _ => AgentHealth::Other,
+fn health(agent: &AgentView, outputs: &[DeclaredOutput], unexplained: bool) -> AgentHealth {
+    let AgentView::Status(status) = agent else { return AgentHealth::Other };
+    if !status.stores_all() || unexplained {
+        return AgentHealth::Other;
+    }
+    let state = |output: &DeclaredOutput| output.of_agent(status).map(|output| output.state);
+    // What is down for long is asked seldom, what is up for the first time at once.
+    if !outputs.iter().all(|output| state(output) == Some(OutputState::Receiving)) {
+        return AgentHealth::Other;
+    }
+    match Reason::of_agent(&status.reason) {
+        Reason::StorageInterrupted => AgentHealth::Interrupted,
+        _ => AgentHealth::Storing,
     }
 }
 
@@ -127,7 +133,7 @@ async fn ask(
     let address = object.state.lock().poller.address().filter(|_| !unexplained);
     if let Some(address) = address
         && let Ok(status) = context.agents.status(address).await
-        && is_ours(object, &status)
+        && is_ours(object.ingest.status.as_ref(), &status)
     {
         context.metrics.polled("ok");
         return Ok(Answer { problem: None, agent: AgentView::Status(Box::new(status)) });
@@ -159,7 +165,7 @@ async fn ask_at(object: &Object<'_>, address: IpAddr) -> AgentView {
     let answer = object.context.agents.status(address).await;
     object.context.metrics.polled(if answer.is_ok() { "ok" } else { "error" });
     match answer {
-        Ok(status) if is_ours(object, &status) => {
+        Ok(status) if is_ours(object.ingest.status.as_ref(), &status) => {
             object.state.lock().poller.answered_at(address);
             AgentView::Status(Box::new(status))
         }
@@ -169,19 +175,59 @@ async fn ask_at(object: &Object<'_>, address: IpAddr) -> AgentView {
 }
 
 /// An address may be another pod's by now.
-fn is_ours(object: &Object<'_>, status: &AgentStatus) -> bool {
-    let stream = object.ingest.status.as_ref().and_then(|status| status.stream.as_ref());
-    match (stream, status.stream.as_deref()) {
-        (Some(stream), Some(said)) => said == stream.name || stream.arn.as_deref() == Some(said),
+fn is_ours(known: Option<&KvsIngestStatus>, status: &AgentStatus) -> bool {
+    let stream = known.and_then(|status| status.stream.as_ref());
+    let channel = known.and_then(|status| status.channel.as_ref());
+    match (stream, status.stream.as_deref(), channel, status.channel.as_deref()) {
+        (Some(stream), Some(said), ..) => said == stream.name || stream.arn.as_deref() == Some(said),
+        // One without a stream is told by its channel.
+        (_, None, Some(channel), Some(said)) => said == channel.name || channel.arn.as_deref() == Some(said),
         _ => true,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use kvs_ingest_api::Phase;
+    use kvs_ingest_api::{OutputStatus, Phase, ResolvedChannel, ResolvedStream};
 
     use super::*;
+
+    #[test]
+    fn an_agent_is_told_by_its_stream_or_else_by_its_channel() {
+        let known = |stream: Option<&str>| KvsIngestStatus {
+            channel: Some(ResolvedChannel { name: "c".into(), arn: Some("arn:c".into()), created: false }),
+            stream: stream.map(|name| ResolvedStream { name: name.into(), ..ResolvedStream::default() }),
+            ..KvsIngestStatus::default()
+        };
+        let says = |channel: &str, stream: Option<&str>| AgentStatus {
+            channel: Some(channel.into()),
+            stream: stream.map(Into::into),
+            ..AgentStatus::default()
+        };
+        assert!(is_ours(Some(&known(Some("s"))), &says("arn:c", Some("s"))));
+        assert!(!is_ours(Some(&known(Some("s"))), &says("arn:c", Some("t"))));
+        assert!(is_ours(Some(&known(None)), &says("arn:c", None)));
+        assert!(!is_ours(Some(&known(None)), &says("arn:d", None)));
+        assert!(is_ours(None, &says("arn:d", None)), "nothing is known yet");
+    }
+
+    #[test]
+    fn an_output_that_does_not_receive_is_asked_about() {
+        let declared = |name: &str| DeclaredOutput { name: name.into(), required: false };
+        let says = |state| {
+            let output = OutputStatus { name: "live".into(), state, ..OutputStatus::default() };
+            AgentView::Status(Box::new(AgentStatus {
+                phase: Phase::Streaming,
+                reason: "Streaming".into(),
+                outputs: vec![output],
+                ..AgentStatus::default()
+            }))
+        };
+        let live = [declared("live")];
+        assert_eq!(health(&says(OutputState::Receiving), &live, false), AgentHealth::Storing);
+        assert_eq!(health(&says(OutputState::Failed), &live, false), AgentHealth::Other);
+        assert_eq!(health(&says(OutputState::Receiving), &[declared("new")], false), AgentHealth::Other);
+    }
 
     #[test]
     fn only_an_agent_that_stores_everything_is_left_alone() {
@@ -192,11 +238,21 @@ mod tests {
                 ..AgentStatus::default()
             }))
         };
-        assert_eq!(health(&says(Phase::Streaming, "Streaming"), false), AgentHealth::Storing);
-        assert_eq!(health(&says(Phase::Streaming, "StorageInterrupted"), false), AgentHealth::Interrupted);
-        assert_eq!(health(&says(Phase::Streaming, "Streaming"), true), AgentHealth::Other, "it is not ready");
-        assert_eq!(health(&says(Phase::WaitingForMaster, "WaitingForMaster"), false), AgentHealth::Other);
-        assert_eq!(health(&AgentView::Silent("refused".into()), false), AgentHealth::Other);
-        assert_eq!(health(&AgentView::NotAsked, false), AgentHealth::Other);
+        assert_eq!(health(&says(Phase::Streaming, "Streaming"), &[], false), AgentHealth::Storing);
+        assert_eq!(
+            health(&says(Phase::Streaming, "StorageInterrupted"), &[], false),
+            AgentHealth::Interrupted
+        );
+        assert_eq!(
+            health(&says(Phase::Streaming, "Streaming"), &[], true),
+            AgentHealth::Other,
+            "it is not ready"
+        );
+        assert_eq!(
+            health(&says(Phase::WaitingForMaster, "WaitingForMaster"), &[], false),
+            AgentHealth::Other
+        );
+        assert_eq!(health(&AgentView::Silent("refused".into()), &[], false), AgentHealth::Other);
+        assert_eq!(health(&AgentView::NotAsked, &[], false), AgentHealth::Other);
     }
 }

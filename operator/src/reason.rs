@@ -64,6 +64,8 @@ reasons! {
     WaitingForStream,
     /// It is of another object, which lives, or of another cluster.
     AdoptionRefused,
+    /// The object names no stream.
+    NotUsed,
     /// Of another account: the agent will see.
     NotVerified,
     NotFound,
@@ -126,6 +128,10 @@ reasons! {
     StreamNotFound,
     VideoNotStored,
     AudioNotStored,
+    /// A required output does not receive the media that is there; time may heal it.
+    OutputInterrupted,
+    /// A required output does not receive the media that is there, and a person has to do something.
+    OutputFailed,
     /// The agent said what the API server does not take as a reason.
     Unspecified,
 }

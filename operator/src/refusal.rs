@@ -35,7 +35,7 @@ fn remedy(words: &str) -> String {
         ("imagePullSecrets", "spec.imagePullSecrets"),
         (".image", "spec.image"),
         ("serviceAccountName", "spec.serviceAccountName"),
-        ("volumes[", "spec.credentialsSecretRef or spec.buffering.spool"),
+        ("volumes[", "spec.credentialsSecretRef, spec.outputs or spec.buffering.spool"),
     ];
     let field = FIELDS.iter().find(|(found, _)| words.contains(found));
     field.map_or_else(String::new, |(_, field)| format!("see {field}; "))

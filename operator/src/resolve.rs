@@ -1,7 +1,8 @@
-//! Resolve: channel and stream, from the status while it holds, from AWS otherwise; and whose the stream is.
+//! Resolve: channel and stream, if it has one, from the status while it holds, from AWS otherwise; and whose the stream is.
 
 use kvs_ingest_api::{
-    DeletionPolicy, KvsIngest, KvsIngestSpec, KvsIngestStatus, ResolvedChannel, ResolvedStream, condition,
+    DeletionPolicy, KvsIngest, KvsIngestSpec, KvsIngestStatus, ResolvedChannel, ResolvedStream, StreamConfig,
+    condition,
 };
 use tracing::instrument;
 
@@ -19,29 +20,43 @@ use crate::workload::DeploymentLite;
 #[derive(Debug)]
 pub(crate) struct Resolved {
     pub(crate) channel: Resolution<ResolvedChannel>,
-    pub(crate) stream: Resolution<ResolvedStream>,
+    /// `None`: the object names none.
+    pub(crate) stream: Option<Resolution<ResolvedStream>>,
     /// AWS did not answer, and what was known before has to do: it is asked again.
     pub(crate) unanswered: bool,
 }
 
 impl Resolved {
-    /// Both, once both are known.
+    /// All that it has, once all of it is known.
     pub(crate) fn names(&self) -> Option<ResolvedNames> {
-        let (channel, stream) = (&self.channel.resource, &self.stream.resource);
-        Some(ResolvedNames {
-            channel_arn: channel.arn.clone()?,
-            stream_name: stream.name.clone(),
-            stream_arn: stream.arn.clone()?,
-        })
+        let channel_arn = self.channel.resource.arn.clone()?;
+        let stream = match &self.stream {
+            Some(Resolution { resource: stream, .. }) => {
+                Some(StreamConfig { name: stream.name.clone(), arn: stream.arn.clone()? })
+            }
+            None => None,
+        };
+        Some(ResolvedNames { channel_arn, stream })
     }
 
     pub(crate) fn is_complete(&self) -> bool {
-        self.channel.condition.is_met() && self.stream.condition.is_met()
+        self.channel.condition.is_met() && self.stream.as_ref().is_none_or(|stream| stream.condition.is_met())
     }
 
     /// An older object has the stream.
     pub(crate) fn stream_in_use(&self) -> bool {
-        self.stream.condition.reason == Reason::StreamInUse
+        self.stream.as_ref().is_some_and(|stream| stream.condition.reason == Reason::StreamInUse)
+    }
+
+    /// What is to be said of the stream. Without one it is `True`: nothing is in the way of who waits for it.
+    pub(crate) fn stream_condition(&self) -> ConditionUpdate {
+        let not_used = || {
+            ConditionUpdate::met(
+                Reason::NotUsed,
+                "the object names no stream: its media goes to its outputs alone",
+            )
+        };
+        self.stream.as_ref().map_or_else(not_used, |stream| stream.condition.clone())
     }
 
     /// One of them is another than before: it was deleted, and made again. Its agent has to be told at once.
@@ -52,7 +67,7 @@ impl Resolved {
             let channel = before.channel.as_ref().and_then(|channel| channel.arn.as_ref());
             let stream = before.stream.as_ref().and_then(|stream| stream.arn.as_ref());
             moved(channel, self.channel.resource.arn.as_ref())
-                || moved(stream, self.stream.resource.arn.as_ref())
+                || moved(stream, self.stream.as_ref().and_then(|stream| stream.resource.arn.as_ref()))
         })
     }
 
@@ -61,7 +76,8 @@ impl Resolved {
         let known = |own: bool, was: Option<bool>| !own || was == Some(true);
         let channel = before.and_then(|status| status.channel.as_ref()).map(|channel| channel.created);
         let stream = before.and_then(|status| status.stream.as_ref()).map(|stream| stream.created);
-        !known(self.channel.resource.created, channel) || !known(self.stream.resource.created, stream)
+        let made = self.stream.as_ref().is_some_and(|stream| stream.resource.created);
+        !known(self.channel.resource.created, channel) || !known(made, stream)
     }
 }
 
@@ -69,7 +85,8 @@ impl Resolved {
 /// made may be there although nobody sees it just now.
 pub(crate) fn needs_finalizer(spec: &KvsIngestSpec, before: Option<&KvsIngestStatus>, held: bool) -> bool {
     let KvsIngestSpec { channel, stream, .. } = spec;
-    let may_be_made = channel.create_if_missing || channel.adopt || stream.create_if_missing || stream.adopt;
+    let stream = stream.as_ref().is_some_and(|stream| stream.create_if_missing || stream.adopt);
+    let may_be_made = channel.create_if_missing || channel.adopt || stream;
     spec.deletion_policy == DeletionPolicy::Delete && (held || may_be_made || was_made(before))
 }
 
@@ -115,14 +132,25 @@ pub(crate) async fn resolve(
     };
     let (channel, stream) = aws.resolve(object.subject(), known, &NeighboursOf(object)).await;
     let (channel, no_channel) = or_as_before(channel, channel_of(before));
-    let (stream, no_stream) = or_as_before(stream, stream_of(before));
+    let (stream, no_stream) = match stream {
+        Some(stream) => {
+            let (stream, unanswered) = or_as_before(stream, stream_of(before));
+            (Some(stream), unanswered)
+        }
+        None => (None, false),
+    };
     let mut resolved = Resolved { channel, stream, unanswered: no_channel || no_stream };
     if due && !resolved.unanswered {
         object.state.lock().resync.done(interval, tick.now, tick.random);
     }
     claim_channel(object, &resolved.channel);
-    if let Some(taken) = claim_stream(object, &resolved.stream) {
-        resolved.stream.condition = taken;
+    match &mut resolved.stream {
+        Some(stream) => {
+            if let Some(taken) = claim_stream(object, stream) {
+                stream.condition = taken;
+            }
+        }
+        None => wake(object, object.context.owners.release(&object.uid)),
     }
     Ok(resolved)
 }
@@ -170,17 +198,16 @@ fn claim_channel(object: &Object<'_>, channel: &Resolution<ResolvedChannel>) {
 fn claim_stream(object: &Object<'_>, stream: &Resolution<ResolvedStream>) -> Option<ConditionUpdate> {
     let owners = &object.context.owners;
     let agent = object.deployment.as_deref().filter(|deployment| deployment.belongs_to(&object.uid));
-    let wake = |claims: Vec<Claim>| claims.iter().for_each(|claim| object.context.wake_up(claim));
     let arn = stream.resource.arn.as_deref().filter(|_| stream.condition.is_met() || agent.is_some());
     let Some(arn) = arn else {
         if agent.is_none() {
-            wake(owners.release(&object.uid));
+            wake(object, owners.release(&object.uid));
         }
         return None;
     };
     let usage = usage(object.ingest, agent);
     let ownership = owners.claim(arn, Claim::of(object.ingest), usage);
-    wake(ownership.wake);
+    wake(object, ownership.wake);
     let owner = ownership.owner.filter(|owner| owner.uid != object.uid && usage == Use::Writes)?;
     Some(ConditionUpdate::stalled(
         Reason::StreamInUse,
@@ -189,6 +216,10 @@ fn claim_stream(object: &Object<'_>, stream: &Resolution<ResolvedStream>) -> Opt
             stream.resource.name, owner.namespace, owner.name
         ),
     ))
+}
+
+fn wake(object: &Object<'_>, claims: Vec<Claim>) {
+    claims.iter().for_each(|claim| object.context.wake_up(claim));
 }
 
 /// A suspended object lets others write its stream when its agent has ended, also while nothing else of it can be looked at.
@@ -372,21 +403,27 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_needs_both() {
+    fn an_agent_needs_all_that_its_object_names() {
         let arn = |mut stream: Resolution<ResolvedStream>| {
             stream.resource.arn = Some("arn:s".into());
             stream
         };
-        let half =
-            Resolved { channel: channel(false, found()), stream: stream(false, found()), unanswered: false };
+        let half = Resolved {
+            channel: channel(false, found()),
+            stream: Some(stream(false, found())),
+            unanswered: false,
+        };
         assert_eq!(half.names(), None);
         let taken = ConditionUpdate::stalled(Reason::StreamInUse, "of another");
         let both = Resolved {
             channel: channel(false, found()),
-            stream: arn(stream(false, taken)),
+            stream: Some(arn(stream(false, taken))),
             unanswered: false,
         };
-        assert_eq!(both.names().unwrap().stream_arn, "arn:s");
+        assert_eq!(both.names().unwrap().stream.unwrap().arn, "arn:s");
         assert!(both.stream_in_use() && !both.is_complete());
+        let alone = Resolved { channel: channel(false, found()), stream: None, unanswered: false };
+        assert_eq!(alone.names().unwrap().stream, None);
+        assert!(alone.is_complete() && !alone.stream_in_use() && alone.stream_condition().is_met());
     }
 }

@@ -11,7 +11,8 @@ use crate::events::{EventType, Notice};
 use crate::reason::Reason;
 
 pub(crate) fn transitions(before: Option<&KvsIngestStatus>, after: &KvsIngestStatus) -> Vec<Notice> {
-    [created(before, after), ready(before, after), media(before, after)].into_iter().flatten().collect()
+    let of_one = [created(before, after), ready(before, after), media(before, after)];
+    of_one.into_iter().flatten().chain(outputs(before, after)).collect()
 }
 
 /// How long it took from the object's creation, if it is ready for the first time.
@@ -87,6 +88,33 @@ fn media(before: Option<&KvsIngestStatus>, after: &KvsIngestStatus) -> Option<No
     (known && was != is).then(|| normal(Reason::from(&*new.reason), new.message.clone()))
 }
 
+/// Outputs that do not receive the media that is there, and those that do again. That there is none is told of media.
+fn outputs(before: Option<&KvsIngestStatus>, after: &KvsIngestStatus) -> Vec<Notice> {
+    let is_down = |status: &KvsIngestStatus, kind: &str| {
+        let found = find(status, kind).filter(|_| is_true(status, condition::MEDIA_FLOWING));
+        found.is_some_and(|found| ConditionStatus::of(found) == ConditionStatus::False)
+    };
+    // In the words of `Ready`, which has an event of its own.
+    let is_in_ready = |status: &KvsIngestStatus, start: &str| {
+        find(status, condition::READY).is_some_and(|ready| ready.message.starts_with(start))
+    };
+    let mut notices = Vec::new();
+    for new in after.conditions.iter().filter(|found| found.type_.starts_with(condition::OUTPUT_PREFIX)) {
+        let name = new.type_.strip_prefix(condition::OUTPUT_PREFIX).unwrap_or_default();
+        let start = format!("output {name}: ");
+        let (kind, told_by) = match before.filter(|before| is_down(before, &new.type_)) {
+            Some(before) if is_true(after, &new.type_) => (EventType::Normal, before),
+            None if is_down(after, &new.type_) => (EventType::Warning, after),
+            _ => continue,
+        };
+        if !is_in_ready(told_by, &start) {
+            let message = format!("{start}{}", new.message);
+            notices.push(Notice { kind, reason: Reason::from(&*new.reason), message });
+        }
+    }
+    notices
+}
+
 fn normal(reason: Reason, message: impl Into<String>) -> Notice {
     Notice { kind: EventType::Normal, reason, message: message.into() }
 }
@@ -97,7 +125,7 @@ mod tests {
 
     use super::*;
     use crate::conditions::ConditionUpdate;
-    use crate::report::{AgentView, Observed, report};
+    use crate::report::{AgentView, DeclaredOutput, Observed, report};
 
     fn at(text: &str) -> Time {
         Time(text.parse().unwrap())
@@ -180,6 +208,48 @@ mod tests {
         assert_eq!(events(&streaming(), &waiting), event(EventType::Normal, "WaitingForMaster"));
         // Nobody knows: that is no news.
         assert_eq!(events(&says(Phase::Starting, "Starting"), &streaming()), []);
+    }
+
+    #[test]
+    fn an_output_that_breaks_and_heals_is_told_once() {
+        use kvs_ingest_api::{OutputState, OutputStatus};
+        let sends = |required, phase, state, reason: &str| {
+            let output = OutputStatus {
+                name: "own".into(),
+                state,
+                reason: reason.into(),
+                message: "words".into(),
+                ..OutputStatus::default()
+            };
+            let agent = AgentStatus {
+                phase,
+                reason: format!("{phase:?}"),
+                outputs: vec![output],
+                ..AgentStatus::default()
+            };
+            let available = ConditionUpdate::met(Reason::AgentAvailable, "the agent runs");
+            let outputs = vec![DeclaredOutput { name: "own".into(), required }];
+            let agent = AgentView::Status(Box::new(agent));
+            status(Observed { outputs, ..observed(available, agent) })
+        };
+        let on = |required, state, reason: &str| sends(required, Phase::Streaming, state, reason);
+        let good = on(false, OutputState::Receiving, "Receiving");
+        let down = on(false, OutputState::Interrupted, "ConnectionRefused");
+        let off = sends(false, Phase::WaitingForMaster, OutputState::Waiting, "NoMedia");
+        assert_eq!(events(&good, &down), event(EventType::Warning, "ConnectionRefused"));
+        assert_eq!(events(&down, &down), []);
+        assert_eq!(events(&down, &good), event(EventType::Normal, "Receiving"));
+        let told = transitions(Some(&good), &down);
+        assert_eq!(told[0].message, "output own: words");
+        // A camera that goes off is told once, whatever has hung on it.
+        assert_eq!(events(&good, &off), event(EventType::Normal, "WaitingForMaster"));
+        assert_eq!(events(&off, &good), event(EventType::Normal, "Streaming"));
+        assert_eq!(events(&off, &on(false, OutputState::Connecting, "Connecting")).len(), 1);
+        // What Ready says of a required one is enough.
+        let good = on(true, OutputState::Receiving, "Receiving");
+        let down = on(true, OutputState::Failed, "KeyRefused");
+        assert_eq!(events(&good, &down), event(EventType::Warning, "OutputFailed"));
+        assert_eq!(events(&down, &good), event(EventType::Normal, "Streaming"));
     }
 
     #[test]

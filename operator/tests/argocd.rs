@@ -36,6 +36,7 @@ fn good(generation: i64) -> Observed {
             Reason::Created,
             format!("the operator created {}", arn("stream")),
         )),
+        outputs: Vec::new(),
         suspended: false,
         workload: Some(ConditionUpdate::met(Reason::AgentAvailable, "the agent runs")),
         agent: AgentView::NotAsked,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kvs_ingest_api::pod::ImagePullPolicy;
-use kvs_ingest_api::{AgentConfig, CONFIG_ENV, CaBundleRef, KvsIngest};
+use kvs_ingest_api::{AgentConfig, CONFIG_ENV, CaBundleRef, KvsIngest, StreamConfig};
 use kvs_ingest_operator::build::{AgentDefaults, Built, ResolvedNames, build};
 
 const ARN: &str = "arn:aws:kinesisvideo:eu-central-1:111122223333";
@@ -27,8 +27,10 @@ spec:
 fn resolved() -> ResolvedNames {
     ResolvedNames {
         channel_arn: format!("{ARN}:channel/front-door-camera/1"),
-        stream_name: "front-door".to_owned(),
-        stream_arn: format!("{ARN}:stream/front-door/2"),
+        stream: Some(StreamConfig {
+            name: "front-door".to_owned(),
+            arn: format!("{ARN}:stream/front-door/2"),
+        }),
     }
 }
 
@@ -45,6 +47,17 @@ fn golden(name: &str, built: &Built) {
     let expected = std::fs::read_to_string(&path).unwrap();
     assert_eq!(found, expected, "{name}: KVS_INGEST_BLESS=1 writes it anew");
 }
+
+const OUTPUTS: &str = "  outputs:
+  - name: ivs
+    required: true
+    rtmp: {url: 'rtmps://ingest.example/app/', streamKeySecretRef: {name: ivs, key: streamKey}}
+  - name: own
+    rtmp:
+      urlSecretRef: {name: own, key: url}
+      caBundleRef: {name: own-ca}
+      silence: false
+";
 
 const EVERYTHING: &str = "  deletionPolicy: Delete
   media: {video: {startBitrateKbps: 2000}, audio: {enabled: false}}
@@ -75,6 +88,11 @@ const EVERYTHING: &str = "  deletionPolicy: Delete
 fn the_deployments() {
     golden("plain.yaml", &built(&ingest(""), true));
     golden("everything.yaml", &built(&ingest(EVERYTHING), true));
+    let mut live = ingest(OUTPUTS);
+    live.spec.stream = None;
+    let names = ResolvedNames { stream: None, ..resolved() };
+    let live = build(&live, &names, &AgentDefaults::new("default", "agent:1"), true).unwrap();
+    golden("live.yaml", &live);
 }
 
 /// An agent that is started by what the operator writes must be able to read it.
@@ -89,6 +107,41 @@ fn the_agent_reads_its_configuration() {
     let mounts = container.volume_mounts.as_ref().unwrap();
     assert!(mounts.iter().any(|mount| Some(&mount.mount_path) == config.spool_dir.as_ref()), "{mounts:?}");
     assert_eq!(config.role.unwrap().external_id.as_deref(), Some("ours"));
+}
+
+/// A file that it is told of is one that is mounted; what is best effort does not keep the pod from its start.
+#[test]
+fn what_is_secret_of_an_output_is_a_file() {
+    let template = built(&ingest(OUTPUTS), true).deployment.spec.unwrap().template;
+    let pod = template.spec.unwrap();
+    let config = AgentConfig::from_json(&variable(&pod, CONFIG_ENV).unwrap()).unwrap();
+    let volume = pod.volumes.iter().flatten().find(|volume| volume.name == "outputs").unwrap();
+    let mount =
+        pod.containers[0].volume_mounts.iter().flatten().find(|mount| mount.name == "outputs").unwrap();
+    assert_eq!(mount.read_only, Some(true));
+    let mut mounted = Vec::new();
+    for source in volume.projected.as_ref().unwrap().sources.iter().flatten() {
+        let secret = source.secret.iter().map(|it| (&it.name, &it.items, it.optional));
+        let map = source.config_map.iter().map(|it| (&it.name, &it.items, it.optional));
+        for (name, items, optional) in secret.chain(map) {
+            let item = &items.as_ref().unwrap()[0];
+            let path = Path::new(&mount.mount_path).join(&item.path);
+            mounted.push((path, format!("{name}/{}", item.key), optional));
+        }
+    }
+    let find = |path: Option<&std::path::PathBuf>| {
+        let found = mounted.iter().find(|(mounted, ..)| Some(mounted) == path).expect("it is mounted");
+        (found.1.as_str(), found.2)
+    };
+    let [ivs, own] = &config.outputs[..] else { panic!("{config:?}") };
+    assert_eq!(find(ivs.rtmp.stream_key_file.as_ref()), ("ivs/streamKey", None));
+    assert_eq!(find(own.rtmp.url_file.as_ref()), ("own/url", Some(true)));
+    assert_eq!(find(own.rtmp.ca_bundle.as_ref()), ("own-ca/ca.crt", Some(true)));
+    assert_eq!((ivs.rtmp.url.as_deref(), mounted.len()), (Some("rtmps://ingest.example/app/"), 3));
+    assert!(ivs.required && ivs.rtmp.silence && !own.required && !own.rtmp.silence);
+    // One that has nothing secret mounts nothing.
+    let plain = "  outputs: [{name: own, rtmp: {url: 'rtmp://media.example/live/door'}}]\n";
+    assert_eq!(pod_of(plain, &AgentDefaults::new("default", "agent:1")).volumes, None);
 }
 
 /// It is of cluster and namespace, so that no author has another's.
@@ -164,6 +217,7 @@ fn a_larger_buffer_has_a_larger_limit_unless_the_object_has_its_own() {
     assert_eq!(limit("  buffering: {memoryMiB: 128}\n", &defaults), is("256Mi"));
     assert_eq!(limit("  buffering: {memoryMiB: 129}\n", &defaults), is("257Mi"));
     assert_eq!(limit("  buffering: {memoryMiB: 10240}\n", &defaults), is("10368Mi"));
+    assert_eq!(limit(&format!("{OUTPUTS}  buffering: {{memoryMiB: 128}}\n"), &defaults), is("288Mi"));
     let own = "  buffering: {memoryMiB: 512}\n  resources: {limits: {memory: 1Gi}}\n";
     assert_eq!(limit(own, &defaults), is("1Gi"));
     defaults.resources.limits = None;

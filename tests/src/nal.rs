@@ -1,4 +1,4 @@
-//! H.264 NAL units as the tests see them: split, numbered by a SEI of our own, and hashed.
+//! NAL units as the tests see them: split, numbered by a SEI of our own, and hashed. Of H.264, unless [`Nal`] says more.
 
 use sha2::{Digest, Sha256};
 
@@ -58,6 +58,83 @@ pub fn split_avcc(mut data: &[u8]) -> Option<Vec<&[u8]>> {
     Some(units)
 }
 
+/// Whose NAL units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Nal {
+    #[default]
+    H264,
+    H265,
+}
+
+impl Nal {
+    /// `nal_unit_type`.
+    pub fn kind(self, unit: &[u8]) -> u8 {
+        match self {
+            Self::H264 => nal_type(unit),
+            Self::H265 => unit.first().map_or(0, |byte| byte >> 1 & 0x3f),
+        }
+    }
+
+    /// A coded slice of the primary picture.
+    pub fn is_slice(self, unit: &[u8]) -> bool {
+        match self {
+            Self::H264 => matches!(nal_type(unit), 1 | 5),
+            Self::H265 => self.kind(unit) < 32,
+        }
+    }
+
+    /// The first slice of a picture: `first_mb_in_slice` is 0, which is one bit that is set (ITU-T H.264 section 7.3.3), or
+    /// `first_slice_segment_in_pic_flag` is (ITU-T H.265 section 7.3.6.1).
+    pub fn begins_picture(self, unit: &[u8]) -> bool {
+        let header = match self {
+            Self::H264 => 1,
+            Self::H265 => 2,
+        };
+        self.is_slice(unit) && unit.get(header).is_some_and(|byte| byte & 0x80 != 0)
+    }
+
+    /// A slice at which decoding can start.
+    pub fn is_key(self, unit: &[u8]) -> bool {
+        match self {
+            Self::H264 => nal_type(unit) == 5,
+            Self::H265 => (16..=21).contains(&self.kind(unit)),
+        }
+    }
+
+    /// A hash of the coded slices: what must arrive unchanged, whatever happens to the rest.
+    pub fn slice_hash(self, units: &[&[u8]]) -> String {
+        let mut hash = Sha256::new();
+        for unit in units.iter().filter(|unit| self.is_slice(unit)) {
+            hash.update(unit);
+        }
+        hex::encode(&hash.finalize()[..8])
+    }
+
+    /// A SEI NAL unit that carries a frame number.
+    pub fn number_sei(self, number: u64) -> Vec<u8> {
+        let mut unit = match self {
+            Self::H264 => vec![6],
+            Self::H265 => vec![39 << 1, 1],
+        };
+        unit.extend([5, (SEI_UUID.len() + DIGITS) as u8]);
+        unit.extend_from_slice(&SEI_UUID);
+        unit.extend_from_slice(format!("{number:0DIGITS$}").as_bytes());
+        unit.push(0x80);
+        unit
+    }
+
+    /// The number that [`Self::number_sei`] put into this unit.
+    pub fn frame_number(self, unit: &[u8]) -> Option<u64> {
+        let sei = match self {
+            Self::H264 => 6,
+            Self::H265 => 39,
+        };
+        let at = unit.windows(SEI_UUID.len()).position(|window| window == SEI_UUID)? + SEI_UUID.len();
+        let digits = unit.get(at..at + DIGITS).filter(|_| self.kind(unit) == sei)?;
+        std::str::from_utf8(digits).ok()?.parse().ok()
+    }
+}
+
 /// `nal_unit_type`.
 pub fn nal_type(unit: &[u8]) -> u8 {
     unit.first().map_or(0, |byte| byte & 0x1f)
@@ -70,28 +147,17 @@ pub fn is_idr(units: &[&[u8]]) -> bool {
 
 /// A hash of the coded slices (types 1 and 5): what must arrive unchanged, whatever happens to the rest.
 pub fn slice_hash(units: &[&[u8]]) -> String {
-    let mut hash = Sha256::new();
-    for unit in units.iter().filter(|unit| matches!(nal_type(unit), 1 | 5)) {
-        hash.update(unit);
-    }
-    hex::encode(&hash.finalize()[..8])
+    Nal::H264.slice_hash(units)
 }
 
 /// A SEI NAL unit that carries a frame number.
 pub fn number_sei(number: u64) -> Vec<u8> {
-    let mut unit = vec![6, 5, (SEI_UUID.len() + DIGITS) as u8];
-    unit.extend_from_slice(&SEI_UUID);
-    unit.extend_from_slice(format!("{number:0DIGITS$}").as_bytes());
-    unit.push(0x80);
-    unit
+    Nal::H264.number_sei(number)
 }
 
 /// The number that [`number_sei`] put among these units.
 pub fn frame_number(units: &[&[u8]]) -> Option<u64> {
-    units.iter().filter(|unit| nal_type(unit) == 6).find_map(|unit| {
-        let at = unit.windows(SEI_UUID.len()).position(|window| window == SEI_UUID)? + SEI_UUID.len();
-        std::str::from_utf8(unit.get(at..at + DIGITS)?).ok()?.parse().ok()
-    })
+    units.iter().find_map(|unit| Nal::H264.frame_number(unit))
 }
 
 #[cfg(test)]

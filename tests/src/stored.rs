@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use crate::http::{get_bytes, get_json};
 use crate::master::Sent;
-use crate::nal::{frame_number, is_idr, nal_type, slice_hash, split_annex_b};
+use crate::nal::{Nal, split_annex_b};
 
 /// A stored video frame of the synthetic master.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,10 +70,14 @@ pub async fn read_undecoded(endpoint: &str, stream: &str, folder: &Path) -> Resu
         let file = folder.join(format!("{stream}-{part}.mkv"));
         std::fs::write(&file, body)?;
         let probe = probe(&file).await?;
-        let has_h264 =
-            probe["streams"].as_array().is_some_and(|s| s.iter().any(|s| s["codec_name"] == "h264"));
-        if has_h264 {
-            stored.frames.extend(frames(&file, &times(&probe, "video")).await?);
+        let codecs = probe["streams"].as_array().into_iter().flatten().map(|it| &it["codec_name"]);
+        let video = codecs.filter_map(|name| match name.as_str()? {
+            "h264" => Some(Nal::H264),
+            "hevc" => Some(Nal::H265),
+            _ => None,
+        });
+        if let Some(nal) = video.last() {
+            stored.frames.extend(frames(&file, nal, &times(&probe, "video")).await?);
         }
         for stream in probe["streams"].as_array().into_iter().flatten() {
             stored.channels.extend(stream["channels"].as_u64());
@@ -172,51 +176,53 @@ fn times(probe: &Value, kind: &str) -> Vec<Option<i64>> {
         .collect()
 }
 
-/// Hashes of the pictures of a file, in the order of storage, each with whether it is an IDR. A picture starts with the
-/// slice whose `first_mb_in_slice` is 0, which is one bit that is set (ITU-T H.264 section 7.3.3).
+/// Hashes of the pictures of a file of H.264, in the order of storage, each with whether it is an IDR.
 pub async fn pictures(file: &Path) -> Result<Vec<(bool, String)>> {
-    let stream = annex_b(file).await?;
+    let (nal, stream) = (Nal::H264, annex_b(file, Nal::H264).await?);
     let mut pictures: Vec<Vec<&[u8]>> = Vec::new();
-    for unit in split_annex_b(&stream).into_iter().filter(|unit| matches!(nal_type(unit), 1 | 5)) {
-        if unit.get(1).is_some_and(|byte| byte & 0x80 != 0) {
+    for unit in split_annex_b(&stream).into_iter().filter(|unit| nal.is_slice(unit)) {
+        if nal.begins_picture(unit) {
             pictures.push(Vec::new());
         }
         pictures.last_mut().context("a stored picture without its first slice")?.push(unit);
     }
-    Ok(pictures.iter().map(|units| (is_idr(units), slice_hash(units))).collect())
+    Ok(pictures
+        .iter()
+        .map(|units| (units.iter().any(|unit| nal.is_key(unit)), nal.slice_hash(units)))
+        .collect())
 }
 
 /// The video of a file as a byte stream, without decoding it.
-async fn annex_b(file: &Path) -> Result<Vec<u8>> {
+async fn annex_b(file: &Path, nal: Nal) -> Result<Vec<u8>> {
+    let (filter, format) = match nal {
+        Nal::H264 => ("h264_mp4toannexb,setts=ts=N", "h264"),
+        Nal::H265 => ("hevc_mp4toannexb,setts=ts=N", "hevc"),
+    };
     // A raw stream has no times. The muxer would count in ticks of a frame rate that it guesses, see `decode`.
-    let copy =
-        ["-map", "0:v:0", "-c", "copy", "-bsf:v", "h264_mp4toannexb,setts=ts=N", "-f", "h264", "pipe:1"];
+    let copy = ["-map", "0:v:0", "-c", "copy", "-bsf:v", filter, "-f", format, "pipe:1"];
     let mut ffmpeg = Command::new("ffmpeg");
     output(ffmpeg.args(["-v", "error", "-i"]).arg(file).args(copy)).await
 }
 
 /// The numbered frames of a file, without decoding them; `times` are those of its pictures.
-async fn frames(file: &Path, times: &[Option<i64>]) -> Result<Vec<StoredFrame>> {
-    let stream = annex_b(file).await?;
+async fn frames(file: &Path, nal: Nal, times: &[Option<i64>]) -> Result<Vec<StoredFrame>> {
+    let stream = annex_b(file, nal).await?;
     let mut frames = Vec::new();
     let mut number = None;
     let mut times = times.iter();
     let mut time = None;
     for unit in split_annex_b(&stream) {
-        match nal_type(unit) {
-            6 => number = frame_number(&[unit]).or(number),
-            1 | 5 => {
-                // The first slice of a picture, as in `pictures`.
-                if unit.get(1).is_some_and(|byte| byte & 0x80 != 0) {
-                    time = *times.next().context("more pictures than packets")?;
-                }
-                // The master's clips have one slice a frame. A browser's frames have no number.
-                let Some(number) = number.take() else { continue };
-                let time_ms = time.context("a packet without a time")?;
-                frames.push(StoredFrame { number, idr: is_idr(&[unit]), hash: slice_hash(&[unit]), time_ms });
-            }
-            _ => {}
+        if !nal.is_slice(unit) {
+            number = nal.frame_number(unit).or(number);
+            continue;
         }
+        if nal.begins_picture(unit) {
+            time = *times.next().context("more pictures than packets")?;
+        }
+        // The master's clips have one slice a frame. A browser's frames have no number.
+        let Some(number) = number.take() else { continue };
+        let time_ms = time.context("a packet without a time")?;
+        frames.push(StoredFrame { number, idr: nal.is_key(unit), hash: nal.slice_hash(&[unit]), time_ms });
     }
     Ok(frames)
 }

@@ -17,13 +17,15 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::master::channel::{Access, ensure_channel};
-use crate::master::clip::{FRAME_RATE, OPUS_PACKET_MS, Picture, Sound, VideoClip, opus_packets};
-use crate::nal::{nal_type, number_sei, slice_hash};
+use crate::master::clip::{self, FRAME_RATE, OPUS_PACKET_MS, Picture, Sound, VideoClip, opus_packets};
+use crate::nal::{Nal, split_annex_b};
 
 /// Seconds of video; a case takes less.
 const SECONDS: u64 = 60;
 /// An access unit delimiter (ITU-T H.264 section 7.3.2.4) that allows for all slice types.
 const DELIMITER: [u8; 2] = [9, 0xf0];
+/// The same (ITU-T H.265 section 7.3.2.5).
+const H265_DELIMITER: [u8; 3] = [35 << 1, 1, 0x50];
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
 /// A picture of the file.
@@ -36,7 +38,8 @@ pub struct Shown {
 
 /// What a stranger plays.
 pub struct Files {
-    /// An Annex B byte stream in which each access unit begins with a delimiter and carries its place in a SEI.
+    /// An Annex B byte stream in which each access unit begins with a delimiter and carries its place in a SEI: `.h264` or
+    /// `.h265`.
     pub video: PathBuf,
     /// Ogg Opus with one packet of 20 ms a page.
     pub audio: PathBuf,
@@ -46,25 +49,57 @@ pub struct Files {
 impl Files {
     pub async fn make(folder: &Path) -> Result<Self> {
         let clip = VideoClip::made(320, 240, Picture::Plain).await?;
-        let frames = clip.groups.iter().flatten().cycle().take((SECONDS * u64::from(FRAME_RATE)) as usize);
-        let (mut stream, mut pictures) = (Vec::new(), Vec::new());
-        for (number, frame) in (0..).zip(frames) {
-            let sei = number_sei(number);
-            let slice = frame.units.iter().position(|unit| matches!(nal_type(unit), 1 | 5));
-            let (sets, slices) = frame.units.split_at(slice.context("a frame without a slice")?);
-            let sets = sets.iter().map(Vec::as_slice);
-            let slices = slices.iter().map(Vec::as_slice);
-            for unit in [&DELIMITER[..]].into_iter().chain(sets).chain([&sei[..]]).chain(slices.clone()) {
-                stream.extend_from_slice(&START_CODE);
-                stream.extend_from_slice(unit);
-            }
-            pictures.push(Shown { idr: frame.idr, hash: slice_hash(&slices.collect::<Vec<_>>()) });
-        }
+        let frames: Vec<_> = clip.groups.into_iter().flatten().map(|frame| frame.units).collect();
+        let (stream, pictures) = numbered(Nal::H264, &frames)?;
         let (video, audio) = (folder.join("stranger.h264"), folder.join("stranger.ogg"));
         fs::write(&video, stream)?;
         ogg_opus(&audio, opus_packets(Sound::Beeps { stereo: false }).await?)?;
         Ok(Self { video, audio, pictures })
     }
+
+    /// H.265, and G.711 with this law, without any container, which ends in `.mulaw` or `.alaw`.
+    pub async fn make_h265_and_g711(folder: &Path, law: &str) -> Result<Self> {
+        let stream = clip::h265().await?;
+        let mut frames: Vec<Vec<Vec<u8>>> = vec![Vec::new()];
+        for unit in split_annex_b(&stream) {
+            let frame = frames.last_mut().filter(|frame| !frame.iter().any(|unit| Nal::H265.is_slice(unit)));
+            match frame {
+                Some(frame) => frame.push(unit.to_vec()),
+                None => frames.push(vec![unit.to_vec()]),
+            }
+        }
+        let (stream, pictures) = numbered(Nal::H265, &frames)?;
+        let (video, audio) = (folder.join("stranger.h265"), folder.join(format!("stranger.{law}")));
+        fs::write(&video, stream)?;
+        let sound = clip::g711(law).await?;
+        fs::write(&audio, sound.repeat(SECONDS as usize * 8_000 / sound.len().max(1)))?;
+        Ok(Self { video, audio, pictures })
+    }
+}
+
+/// A byte stream of frames, played again from the start, each of which begins with a delimiter and carries its place; and what
+/// it shows.
+fn numbered(nal: Nal, frames: &[Vec<Vec<u8>>]) -> Result<(Vec<u8>, Vec<Shown>)> {
+    let delimiter: &[u8] = match nal {
+        Nal::H264 => &DELIMITER,
+        Nal::H265 => &H265_DELIMITER,
+    };
+    let frames = frames.iter().cycle().take((SECONDS * u64::from(FRAME_RATE)) as usize);
+    let (mut stream, mut pictures) = (Vec::new(), Vec::new());
+    for (number, frame) in (0..).zip(frames) {
+        let sei = nal.number_sei(number);
+        let slice = frame.iter().position(|unit| nal.is_slice(unit));
+        let (sets, slices) = frame.split_at(slice.context("a frame without a slice")?);
+        let sets = sets.iter().map(Vec::as_slice);
+        let slices: Vec<_> = slices.iter().map(Vec::as_slice).collect();
+        for unit in [delimiter].into_iter().chain(sets).chain([&sei[..]]).chain(slices.iter().copied()) {
+            stream.extend_from_slice(&START_CODE);
+            stream.extend_from_slice(unit);
+        }
+        let idr = slices.iter().any(|unit| nal.is_key(unit));
+        pictures.push(Shown { idr, hash: nal.slice_hash(&slices) });
+    }
+    Ok((stream, pictures))
 }
 
 /// RFC 7845 sections 3 and 5, mono.

@@ -25,6 +25,8 @@ pub fn policy(name: &str, selector: &Value) -> Value {
         "serviceAccounts": ["kvs-ingest-agent"],
         "credentialsSecrets": ["kvs-*"],
         "caBundles": ["kvs-*"],
+        "outputs": ["rtmps://*.live-video.test:443", "rtmp://media.test:1935"],
+        "outputSecrets": ["live-*"],
         "images": [],
         "imagePullSecrets": ["pull"],
         "priorityClasses": [],
@@ -66,6 +68,10 @@ pub fn also_permitted(namespace: &str) -> Vec<Value> {
         }),
         json!({"credentialsSecretRef": {"name": "kvs-aws"}, "imagePullSecrets": [{"name": "pull"}]}),
         json!({"caBundleRef": {"name": "kvs-ca"}}),
+        output(
+            json!({"url": "rtmps://a1.live-video.test/app/", "streamKeySecretRef": secret("live-key"), "caBundleRef": {"name": "kvs-ca"}}),
+        ),
+        json!({"stream": null, "outputs": [{"name": "live", "rtmp": {"url": "rtmp://Media.test/live/door"}}]}),
         json!({"pod": {
             "labels": {"team": "doors"},
             "annotations": {"example.test/a": "b"},
@@ -128,6 +134,40 @@ pub fn abuses(namespace: &str) -> Vec<(&'static str, Value)> {
         ),
         // With a proxy of his own choice it would let somebody in between.
         ("spec.caBundleRef.name", json!({"caBundleRef": {"name": "own-ca"}})),
+        // Media to a host of his own choice, also by text that only looks like one that is permitted, or by a URL that nobody sees;
+        // and a Secret that would go there as a stream key.
+        ("spec.outputs.rtmp.url", output(json!({"url": "rtmps://evil.example/app/x"}))),
+        ("spec.outputs.rtmp.url", output(json!({"url": "rtmps://evil.example/a/x.live-video.test:443"}))),
+        ("spec.outputs.rtmp.url", output(json!({"url": "rtmps://evil.example/a/x?.live-video.test:443"}))),
+        ("spec.outputs.rtmp.url", output(json!({"url": "rtmps://a1.live-video.test:8443/app/x"}))),
+        ("spec.outputs.rtmp.url", output(json!({"url": "rtmp://a1.live-video.test/app/x"}))),
+        ("spec.outputs.rtmp.url", output(json!({"url": "rtmp://[fd00::1]/app/x"}))),
+        ("spec.outputs.rtmp.url", output(json!({"urlSecretRef": secret("live-url")}))),
+        (
+            "spec.outputs.rtmp.streamKeySecretRef.name",
+            output(
+                json!({"url": "rtmps://a1.live-video.test/app/", "streamKeySecretRef": secret("db-prod")}),
+            ),
+        ),
+        // Whatever stands beside it.
+        (
+            "spec.outputs.rtmp.streamKeySecretRef.name",
+            json!({"outputs": [
+                {"name": "a", "rtmp": {"url": "rtmps://a1.live-video.test/app/x", "streamKeySecretRef": null, "urlSecretRef": null}},
+                {"name": "b", "rtmp": {"url": "rtmps://a1.live-video.test/app/", "streamKeySecretRef": secret("db-prod")}},
+            ]}),
+        ),
+        // Which is a Secret of credentials, and none of outputs.
+        (
+            "spec.outputs.rtmp.streamKeySecretRef.name",
+            output(
+                json!({"url": "rtmps://a1.live-video.test/app/", "streamKeySecretRef": secret("kvs-aws")}),
+            ),
+        ),
+        (
+            "spec.outputs.rtmp.caBundleRef.name",
+            output(json!({"url": "rtmps://a1.live-video.test/app/x", "caBundleRef": {"name": "own-ca"}})),
+        ),
         ("spec.imagePullSecrets", json!({"imagePullSecrets": [{"name": "pull"}, {"name": "others"}]})),
         ("spec.pod.priorityClassName", json!({"pod": {"priorityClassName": "system-cluster-critical"}})),
         ("spec.pod.tolerations", json!({"pod": {"tolerations": [{"operator": "Exists"}]}})),
@@ -147,6 +187,15 @@ pub fn abuses(namespace: &str) -> Vec<(&'static str, Value)> {
             json!({"pod": {"env": [{"name": "AWS_ENDPOINT_URL", "value": "https://evil.example"}]}}),
         ),
     ]
+}
+
+/// An output by RTMP.
+fn output(rtmp: Value) -> Value {
+    json!({"outputs": [{"name": "live", "rtmp": rtmp}]})
+}
+
+fn secret(name: &str) -> Value {
+    json!({"name": name, "key": "key"})
 }
 
 /// A KvsIngest of [`permitted`] with `more`.

@@ -164,7 +164,7 @@ async fn a_malformed_rtp_packet_is_named_and_media_goes_on() {
     counted(&mut agent, "kvs_ingest_rtp_packets_malformed_total{kind=\"video\"}").await;
     let log = agent.log();
     let line = log.lines().find(|line| line.contains("malformed RTP packet")).expect("it is said");
-    assert!(line.contains("WARN") && line.contains("STAP-A"), "{line}");
+    assert!(line.contains("WARN") && line.contains("aggregated unit"), "{line}");
     master
         .wait_for("sent what follows", DEADLINE, |sent| {
             sent.iter().any(|sent| sent.frames.len() as u64 > MALFORMED + 90)

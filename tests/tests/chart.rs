@@ -502,6 +502,12 @@ fn what_agents_send_and_get_can_be_narrowed() -> Result<()> {
     let relayed = policy(",networkPolicy.agents.relayOnly=true")?;
     assert!(udp(&relayed["ingress"]).is_empty(), "{relayed:#}");
     assert_eq!(udp(&relayed["egress"])[0]["ports"], json!([{"protocol": "UDP", "port": 443}]));
+    // Where RTMP goes beside 443.
+    let tcp = |policy: &Value, port: u16| {
+        policy["egress"].to_string().contains(&format!(r#"{{"port":{port},"protocol":"TCP"}}"#))
+    };
+    assert!(!tcp(&plain, 1935), "{plain:#}");
+    assert!(tcp(&policy(",networkPolicy.agents.outputPorts={1935}")?, 1935));
     // No network is left out: no peers at all, which is everywhere for every plugin.
     let open = policy(",networkPolicy.agents.except=null")?;
     assert_eq!(udp(&open["egress"]), [json!({"ports": [{"protocol": "UDP"}]})]);
@@ -785,5 +791,86 @@ fn the_package_has_what_it_needs_and_no_tests() -> Result<()> {
     let packaged = run(&mut helm(&["template", "kvs-ingest", &package.display().to_string()])?)?;
     let rendered = helm::Rendered(documents(&packaged)?);
     assert_eq!(rendered.0.len(), render(&[])?.0.len());
+    Ok(())
+}
+
+// The chart of kvs-local.
+
+fn render_local(arguments: &[&str]) -> Result<Vec<Value>> {
+    let folder = root().join("charts/kvs-local");
+    documents(&run(helm(&["template", "kvs", "--namespace", "cameras"])?.arg(folder).args(arguments))?)
+}
+
+fn local_values(name: &str) -> String {
+    root().join(format!("charts/kvs-local/ci/{name}-values.yaml")).display().to_string()
+}
+
+/// Each argument that it renders is an option of the program, and what it needs of a pod is what a restricted namespace allows.
+#[test]
+fn kvs_local_is_started_with_options_that_it_has() -> Result<()> {
+    let options = run(Command::new(binary("kvs-local")?).arg("--help"))?;
+    for arguments in [
+        vec![],
+        vec!["--values".to_owned(), local_values("everything")],
+        vec!["--values".to_owned(), local_values("pod-address")],
+    ] {
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        let objects = render_local(&arguments)?;
+        let pod = &of_kind(&objects, "Deployment")["spec"]["template"];
+        let container = &pod["spec"]["containers"][0];
+        for argument in container["args"].as_array().unwrap() {
+            let name = argument.as_str().unwrap().split('=').next().unwrap();
+            assert!(
+                options.contains(&format!("{name} ")) || options.contains(&format!("{name}\n")),
+                "{name}"
+            );
+        }
+        let context = &container["securityContext"];
+        assert_eq!(context["allowPrivilegeEscalation"], false);
+        assert_eq!(context["readOnlyRootFilesystem"], true);
+        assert_eq!(context["capabilities"], json!({"drop": ["ALL"]}));
+        assert_eq!(pod["spec"]["securityContext"]["runAsNonRoot"], true);
+        assert_eq!(pod["spec"]["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        assert_eq!(pod["spec"]["automountServiceAccountToken"], false);
+        for object in &objects {
+            if object["kind"] == "Service" {
+                assert!(selects(
+                    &json!({"matchLabels": object["spec"]["selector"]}),
+                    &pod["metadata"]["labels"]
+                ));
+            }
+        }
+        assert!(selects(&of_kind(&objects, "Deployment")["spec"]["selector"], &pod["metadata"]["labels"]));
+    }
+    Ok(())
+}
+
+/// What would lead nowhere is refused, and says what to do.
+#[test]
+fn kvs_local_with_a_turn_service_is_told_where_it_is() -> Result<()> {
+    let service = "turn.service.enabled=true";
+    for (values, words) in [
+        (format!("{service},turn.relayPorts=49160-49167"), "turn.service.externalAddress"),
+        (format!("{service},turn.service.externalAddress=203.0.113.7"), "turn.relayPorts"),
+        (
+            format!("{service},turn.service.externalAddress=203.0.113.7,turn.relayPorts=49167-49160"),
+            "no range of ports",
+        ),
+        ("turn.portt=3478".to_owned(), "portt"),
+    ] {
+        let error = format!("{:#}", render_local(&["--set", &values]).unwrap_err());
+        assert!(error.contains(words), "{values}: {error}");
+    }
+    let objects = render_local(&["--values", &local_values("everything")])?;
+    let args =
+        of_kind(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"].to_string();
+    assert!(
+        args.contains("--turn-advertise=203.0.113.7") && args.contains("--turn-relay-ports=49160-49167"),
+        "{args}"
+    );
+    let turn = objects.iter().find(|object| object["metadata"]["name"] == "kvs-kvs-local-turn").unwrap();
+    let ports = turn["spec"]["ports"].as_array().unwrap();
+    assert_eq!(ports.iter().filter(|port| port["protocol"] == "UDP").count(), 9);
+    assert!(objects.iter().all(|object| object["kind"] != "Secret"), "an existing Secret is taken as it is");
     Ok(())
 }

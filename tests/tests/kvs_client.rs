@@ -223,7 +223,9 @@ async fn ice_servers_are_a_turn_server_with_time_limited_credentials() {
     let servers =
         ice_servers(&context, &endpoints.https, &channel.arn, &ClientId::generate("test")).await.unwrap();
     assert_eq!(servers.len(), 1);
-    assert_eq!(servers[0].urls, [format!("turn:{}?transport=udp", server.turn_address())]);
+    let at = server.turn_address();
+    let urls = [("turn", "udp"), ("turns", "udp"), ("turns", "tcp")];
+    assert_eq!(servers[0].urls, urls.map(|(scheme, over)| format!("{scheme}:{at}?transport={over}")));
     assert!(servers[0].username.contains(':') && !servers[0].credential.is_empty());
     assert!(!format!("{servers:?}").contains(&servers[0].credential));
     server.shutdown().await;

@@ -1,6 +1,7 @@
 //! The operator on a real API server, under the rights that are shipped.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_kinesisvideo::types::{MediaStorageConfiguration, MediaStorageConfigurationStatus};
@@ -13,6 +14,8 @@ use kvs_ingest_tests::master::channel::Access;
 use kvs_ingest_tests::master::{Master, Settings};
 use kvs_ingest_tests::otlp::{Collector, Span};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
 const DEADLINE: Duration = Duration::from_secs(45);
@@ -248,6 +251,26 @@ async fn a_request_to_reconcile_is_answered_in_the_status() {
     world.end().await.unwrap();
 }
 
+const URL: &str = "rtmp://media.test/live/door";
+
+/// An output by RTMP.
+fn rtmp(rtmp: Value) -> Value {
+    json!({"outputs": [{"name": "live", "rtmp": rtmp}]})
+}
+
+/// Outputs of these names.
+fn outputs<const N: usize>(names: [&str; N]) -> Value {
+    let output = |name: &&str| json!({"name": name, "rtmp": {"url": URL}});
+    json!({"outputs": names.iter().map(output).collect::<Vec<_>>()})
+}
+
+/// One with what is only in the other.
+fn merged(one: &Value, other: Value) -> Value {
+    let mut both = one.clone();
+    both.as_object_mut().unwrap().extend(other.as_object().unwrap().clone());
+    both
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_api_server_refuses_what_breaks_a_rule() {
     let world = World::new("rules").await.unwrap();
@@ -299,6 +322,37 @@ async fn the_api_server_refuses_what_breaks_a_rule() {
             "credentials come from",
         ),
         (json!({"pod": {"env": [{"name": "1A"}]}}), "spec.pod.env[0].name"),
+        (json!({"stream": null}), "stream is required where outputs names no output"),
+        (json!({"stream": null, "outputs": []}), "stream is required where outputs names no output"),
+        (
+            merged(
+                &json!({"stream": null, "buffering": {"spool": {"sizeMiB": 16}}}),
+                rtmp(json!({"url": URL})),
+            ),
+            "the spool is for what goes to the stream",
+        ),
+        (outputs(["a", "b", "c", "d", "e"]), "must have at most 4 items"),
+        (outputs(["a", "b", "a"]), "Duplicate value"),
+        (outputs(["A"]), "spec.outputs[0].name"),
+        (outputs(["x".repeat(64).as_str()]), "spec.outputs[0].name"),
+        (outputs(["kvs"]), "kvs is what goes to spec.stream"),
+        (json!({"outputs": [{"name": "a"}]}), "an output has its kind: rtmp"),
+        (rtmp(json!({})), "exactly one of url and urlSecretRef"),
+        (
+            rtmp(json!({"url": URL, "urlSecretRef": {"name": "a", "key": "b"}})),
+            "exactly one of url and urlSecretRef",
+        ),
+        (rtmp(json!({"url": "http://h/a/b"})), "it is not rtmp://HOST[:PORT]/APP"),
+        (rtmp(json!({"url": "rtmp://h:65536/a/b"})), "it is not rtmp://HOST[:PORT]/APP"),
+        (rtmp(json!({"url": "rtmp://user:hunter2@h/a/b"})), "user and password have no place here"),
+        (rtmp(json!({"url": "rtmps://h/app/"})), "without streamKeySecretRef the URL ends with the name"),
+        (rtmp(json!({"url": format!("rtmp://h/a/{}", "b".repeat(1024))})), "spec.outputs[0].rtmp.url"),
+        (rtmp(json!({"urlSecretRef": {"name": "A", "key": "b"}})), "spec.outputs[0].rtmp.urlSecretRef.name"),
+        (rtmp(json!({"urlSecretRef": {"name": "a"}})), "spec.outputs[0].rtmp.urlSecretRef.key"),
+        (
+            rtmp(json!({"url": URL, "caBundleRef": {"name": "a", "key": "b/c"}})),
+            "spec.outputs[0].rtmp.caBundleRef.key",
+        ),
     ] {
         let error = world
             .create(world.manifest("door", more.clone()))
@@ -306,6 +360,7 @@ async fn the_api_server_refuses_what_breaks_a_rule() {
             .expect_err(&more.to_string())
             .to_string();
         assert!(error.contains(words), "{more}: {error:?} does not say {words:?}");
+        assert!(!error.contains("hunter2"), "{error}");
     }
     let error = world.create(world.manifest(&"a".repeat(53), json!({}))).await.unwrap_err().to_string();
     assert!(error.contains("at most 52 characters"), "{error}");
@@ -547,7 +602,19 @@ async fn the_api_server_takes_everything_that_is_right() {
             "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}],
             "affinity": {"podAntiAffinity": {}}}
     });
-    let made = world.create(world.manifest("door", everything)).await.unwrap();
+    let key = json!({"name": "live", "key": "streamKey"});
+    let live = json!({"outputs": [
+        {"name": "ivs", "required": true,
+            "rtmp": {"url": "rtmps://a1b2c3d4e5f6.global-contribute.live-video.net:443/app/", "streamKeySecretRef": key}},
+        {"name": "own-2", "rtmp": {"urlSecretRef": key, "caBundleRef": {"name": "ca"}, "silence": false}},
+        {"name": "six", "rtmp": {"url": "rtmp://[2001:db8::7]:1935/live/door?token=a"}},
+        {"name": &"x".repeat(63), "rtmp": {"url": URL}},
+    ]});
+    let alone = merged(&json!({"stream": null}), live.clone());
+    let made = world.create(world.manifest("live", alone)).await.unwrap();
+    assert!(made.data["spec"]["stream"].is_null());
+    assert_eq!(made.data["spec"]["outputs"][0]["rtmp"]["silence"], true, "a default");
+    let made = world.create(world.manifest("door", merged(&everything, live))).await.unwrap();
     assert_eq!(made.data["spec"]["credentialsSecretRef"]["key"], "credentials", "a default");
     assert!(
         made.data["spec"]["media"]["audio"]["aacBitrateKbps"].is_null(),
@@ -577,6 +644,80 @@ async fn what_an_object_is_about_cannot_be_changed() {
         assert!(error.to_string().contains(words), "{change}: {error}");
     }
     world.patch("door", json!({"spec": {"deletionPolicy": "Retain", "suspend": false}})).await.unwrap();
+    // A stream can be added, and not be taken away; outputs come and go.
+    let live = rtmp(json!({"url": URL}));
+    let alone = merged(&json!({"stream": null}), live.clone());
+    let error = world.patch("door", json!({"spec": alone})).await.unwrap_err().to_string();
+    assert!(error.contains("a stream can be added, and not be taken away"), "{error}");
+    world.patch("door", json!({"spec": live})).await.unwrap();
+    world.patch("door", json!({"spec": {"outputs": null}})).await.unwrap();
+    world.create(world.manifest("live", alone)).await.unwrap();
+    world.patch("live", json!({"spec": {"stream": {"name": "live"}}})).await.unwrap();
+    world.end().await.unwrap();
+}
+
+/// What an agent says of itself, at an address of its own.
+async fn agent_says(address: &str, status: Arc<Mutex<Value>>) {
+    let listener = TcpListener::bind((address, 8080)).await.unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let body = status.lock().unwrap().to_string();
+            if connection.read(&mut request).await.is_ok() {
+                let head =
+                    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+                let _ = connection.write_all((head + &body).as_bytes()).await;
+            }
+        }
+    });
+}
+
+/// Nothing of a stream is asked for, made or waited for; each output has a condition that `kubectl wait` takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_without_a_stream_has_its_outputs() {
+    const ADDRESS: &str = "127.0.0.98";
+    let world = World::new("outputs").await.unwrap();
+    let _operator = world.operator("one", &[]).await.unwrap();
+    let live = json!({"stream": null, "deletionPolicy": "Delete", "outputs": [
+        {"name": "ivs", "required": true,
+            "rtmp": {"url": "rtmps://ingest.test/app/", "streamKeySecretRef": {"name": "ivs", "key": "streamKey"}}},
+        {"name": "own", "rtmp": {"url": URL}}]});
+    world.create(world.manifest("door", live)).await.unwrap();
+    let deployment =
+        world.until(&world.deployments(), "door-agent", "a Deployment", Value::is_object).await.unwrap();
+    let volume = &deployment["spec"]["template"]["spec"]["volumes"][0];
+    assert_eq!(volume["projected"]["sources"][0]["secret"]["name"], "ivs", "{volume:#}");
+    let output = |name: &str, state: &str, reason: &str| json!({"name": name, "type": "rtmp", "state": state, "reason": reason, "message": format!("{reason} it is")});
+    let says_both = |ivs: Value, own: Value| json!({"phase": "Streaming", "reason": "Streaming", "message": "media", "outputs": [ivs, own]});
+    let receives = || output("ivs", "Receiving", "Receiving");
+    let status = Arc::new(Mutex::new(says_both(receives(), output("own", "Failed", "HostUnknown"))));
+    agent_says(ADDRESS, Arc::clone(&status)).await;
+    world.pod_runs("door", ADDRESS).await.unwrap();
+    let found = world.says("door", "Output-own", "False", "HostUnknown").await.unwrap();
+    assert!(says(&found, "Ready", "True", "Streaming"), "it is best effort: {found:#}");
+    assert!(says(&found, "Output-ivs", "True", "Receiving"), "{found:#}");
+    assert!(says(&found, "StreamResolved", "True", "NotUsed"), "{found:#}");
+    assert!(found["status"]["stream"].is_null(), "{found:#}");
+    for met in ["--for=condition=Output-ivs", "--for=condition=Output-own=False"] {
+        let wait = ["wait", "-n", &world.namespace, met, "kvsi/door", "--timeout=30s"];
+        world.cluster.kubectl(&wait).await.unwrap();
+    }
+    // What is required decides, until it receives again.
+    *status.lock().unwrap() =
+        says_both(output("ivs", "Failed", "KeyRefused"), output("own", "Receiving", "Receiving"));
+    let found = world.says("door", "Ready", "False", "OutputFailed").await.unwrap();
+    assert!(
+        says(&found, "Stalled", "True", "OutputFailed") && says(&found, "MediaFlowing", "True", "Streaming")
+    );
+    assert_eq!(condition(&found, "Ready").unwrap()["message"], "output ivs: KeyRefused it is");
+    *status.lock().unwrap() = says_both(receives(), output("own", "Receiving", "Receiving"));
+    world.says("door", "Ready", "True", "Streaming").await.unwrap();
+    // There is no stream: not made, and not there to be deleted.
+    let aws = aws(&world).await;
+    assert_eq!(exists(&aws, "door").await, (true, false));
+    world.ingests().delete("door", &DeleteParams::default()).await.unwrap();
+    world.until(&world.ingests(), "door", "its end", Value::is_null).await.unwrap();
+    assert_eq!(exists(&aws, "door").await, (false, false));
     world.end().await.unwrap();
 }
 

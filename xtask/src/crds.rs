@@ -11,7 +11,7 @@ use clap::Args;
 use crate::say;
 use crate::workspace::{cargo, root, show};
 
-const CHART: &str = "charts/kvs-ingest/Chart.yaml";
+const CHARTS: [&str; 2] = ["charts/kvs-ingest/Chart.yaml", "charts/kvs-local/Chart.yaml"];
 
 #[derive(Args)]
 pub struct Options {
@@ -32,7 +32,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         ("crds/kvs-ingest.dev_kvsingestpolicies.yaml", policy.clone()),
         ("charts/kvs-ingest/files/crds/kvs-ingest.dev_kvsingestpolicies.yaml", policy),
         ("docs/reference.md", make(&["--reference"])?),
-        (CHART, versioned(CHART)?),
+        (CHARTS[0], versioned(CHARTS[0])?),
+        (CHARTS[1], versioned(CHARTS[1])?),
     ];
     let mut stale = Vec::new();
     for (file, made) in files {

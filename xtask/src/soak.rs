@@ -1,5 +1,5 @@
-//! `cargo xtask soak`: what takes real minutes or hours. The same rows as in `test time`, for as long as one likes, and a
-//! million forged packets.
+//! `cargo xtask soak`: what takes real minutes or hours. The same rows as in `test time`, for as long as one likes, a million
+//! forged packets, and a thousand kills of kvs-local while it writes.
 
 use std::process::ExitCode;
 
@@ -28,6 +28,9 @@ const DEFAULT: [(&str, u32); 3] =
 /// Forged packets beside a recording.
 const FORGED: u32 = 1_000_000;
 
+/// Times that kvs-local is killed while it writes.
+const KILLS: u32 = 1000;
+
 pub fn run(options: &Options) -> Result<ExitCode> {
     packages::ensure(&[Group::Build, Group::Media])?;
     binaries()?;
@@ -54,15 +57,33 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             break;
         }
     }
-    if options.scenario.is_none() && !process::interrupted() {
-        say!("\n==== {FORGED} forged packets");
-        let result = run_command(
-            cargo()
-                .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", "hostile", "--"])
-                .args(["--nocapture", "forged_packets"])
-                .env("KVS_INGEST_FORGED_PACKETS", FORGED.to_string()),
-        );
-        if let Err(error) = result {
+    let once: [(String, [&str; 4], &[&str], (&str, u32)); 2] = [
+        (
+            format!("{FORGED} forged packets"),
+            ["-p", "kvs-ingest-tests", "--test", "hostile"],
+            &["--nocapture", "forged_packets"],
+            ("KVS_INGEST_FORGED_PACKETS", FORGED),
+        ),
+        (
+            format!("{KILLS} kills of kvs-local"),
+            ["-p", "kvs-local", "--test", "durability"],
+            &["--nocapture", "kill_at_any_moment"],
+            ("KVS_INGEST_KILLS", KILLS),
+        ),
+    ];
+    for (what, test, arguments, (variable, number)) in once {
+        if options.scenario.is_some() || process::interrupted() {
+            break;
+        }
+        say!("\n==== {what}");
+        let mut command = cargo();
+        command
+            .args(["test", "--locked"])
+            .args(test)
+            .arg("--")
+            .args(arguments)
+            .env(variable, number.to_string());
+        if let Err(error) = run_command(&mut command) {
             say!("FAILED   {error:#}");
             failed += 1;
         }

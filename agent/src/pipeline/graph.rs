@@ -1,6 +1,6 @@
 //! One GStreamer pipeline for one set of tracks.
 
-use super::audio::{Decoder, ENCODER, RATE, Retime, RetimeFigures};
+use super::audio::{Decoder, ENCODER, G711Decoder, RATE, Retime, RetimeFigures, Sound};
 use super::backlog::Backlog;
 use crate::elements::{APPSRC, CAPSFILTER, PipelineError, TEE, request_pad, set};
 use crate::outputs::Outputs;
@@ -78,7 +78,7 @@ impl SoundFigures {
 ///
 /// The first element that is missing.
 pub fn check_installed(audio: &[AudioCodec]) -> Result<(), PipelineError> {
-    let decoders = audio.iter().map(|codec| Decoder::of(*codec).element);
+    let decoders = audio.iter().filter_map(|codec| Decoder::of(*codec).element());
     let others = [APPSRC, CAPSFILTER, TEE].into_iter().chain((!audio.is_empty()).then_some(ENCODER));
     others.chain(decoders).try_for_each(|element| element.check_installed())
 }
@@ -88,6 +88,8 @@ pub struct Graph {
     tracks: Tracks,
     video: Option<gst_app::AppSrc>,
     audio: Option<gst_app::AppSrc>,
+    /// What decodes sound in front of it, where that is no element.
+    decoder: Option<G711Decoder>,
     backlog: Backlog,
     parameters: Option<VideoParameters>,
     last_picture: Option<SystemTime>,
@@ -150,6 +152,7 @@ impl Graph {
             tracks,
             video,
             audio,
+            decoder: tracks.audio.and_then(|codec| Decoder::of(codec).in_front()),
             backlog: Backlog::new(VIDEO_QUEUE_BYTES),
             parameters: None,
             last_picture: None,
@@ -208,8 +211,14 @@ impl Graph {
         }
         let (at, duration) = (packet.capture_time, packet.duration);
         self.sound_end = self.sound_end.max(Some(at + duration));
-        let mut buffer = gst::Buffer::from_slice(packet.data.clone());
-        stamp(&mut buffer, at, true, Some(duration));
+        let buffer = match &mut self.decoder {
+            None => {
+                let mut buffer = gst::Buffer::from_slice(packet.data.clone());
+                stamp(&mut buffer, at, true, Some(duration));
+                buffer
+            }
+            Some(decoder) => decoded(decoder.packet(&packet.data), at),
+        };
         let (list, first) = self.sounds.get_or_insert_with(|| (gst::BufferList::new_sized(TOGETHER), at));
         let list = list.make_mut();
         list.add(buffer);
@@ -247,11 +256,15 @@ impl Graph {
     }
 
     /// Lets the decoder conceal a gap, which fades to silence.
-    fn conceal(&self, mut at: SystemTime, mut duration: Duration) {
-        let (Some(source), Some(codec)) = (&self.audio, self.tracks.audio) else { return };
-        let conceals = Decoder::of(codec).conceals;
+    fn conceal(&mut self, mut at: SystemTime, mut duration: Duration) {
+        let Some(source) = &self.audio else { return };
+        if let Some(decoder) = &mut self.decoder {
+            // What it does not take, nobody misses.
+            let _ = source.push_buffer(decoded(decoder.silence(duration), at));
+            return;
+        }
         while !duration.is_zero() {
-            let piece = duration.min(conceals);
+            let piece = duration.min(Decoder::CONCEALS);
             let event = gst::event::Gap::builder(clock_time(at)).duration(Some(nanoseconds(piece))).build();
             source.send_event(event);
             (at, duration) = (at + piece, duration - piece);
@@ -278,6 +291,10 @@ impl Graph {
             self.silence(end, missing);
         }
         self.flush_sound();
+        if let Some(end) = self.sound_end.filter(|_| self.decoder.is_some()) {
+            // Pushes what it holds out of it.
+            self.conceal(end, Duration::from_millis(2));
+        }
         for source in [&self.video, &self.audio].into_iter().flatten() {
             let _ = source.end_of_stream();
         }
@@ -318,6 +335,7 @@ fn video_caps(parameters: &VideoParameters) -> gst::Caps {
     let VideoParameters { format, configuration_record } = parameters;
     let caps = match format.codec {
         VideoCodec::H264 => gst::Caps::builder("video/x-h264").field("stream-format", "avc"),
+        VideoCodec::H265 => gst::Caps::builder("video/x-h265").field("stream-format", "hvc1"),
     };
     caps.field("alignment", "au")
         .field("codec_data", gst::Buffer::from_slice(configuration_record.clone()))
@@ -352,7 +370,8 @@ fn audio_branch(
         "caps",
         gst::Caps::builder("audio/mpeg").field("mpegversion", 4i32).field("stream-format", "raw").build(),
     )?;
-    link(pipeline, &source, &[decode, pin, retime, encode, filter], inlets)?;
+    let chain: Vec<_> = decode.into_iter().chain([pin, retime, encode, filter]).collect();
+    link(pipeline, &source, &chain, inlets)?;
     Ok(source)
 }
 
@@ -407,6 +426,16 @@ fn link(
     pipeline.add(&tee)?;
     last.link(&tee)?;
     inlets.iter().try_for_each(|inlet| connect(&request_pad(&tee, "src_%u")?, inlet))
+}
+
+/// Sound that was decoded here, of a packet or a pause that began at `at`.
+fn decoded(sound: Sound, at: SystemTime) -> gst::Buffer {
+    let Sound { samples, earlier } = sound;
+    let frames = u32::try_from(samples.len() / size_of::<i16>()).unwrap_or(u32::MAX);
+    let duration = Duration::from_secs(1) * frames / RATE;
+    let mut buffer = gst::Buffer::from_slice(samples);
+    stamp(&mut buffer, at.checked_sub(earlier).unwrap_or(at), true, Some(duration));
+    buffer
 }
 
 /// `dts`: it is decoded when it is presented; the C++ element's `use-original-pts` reads the DTS.

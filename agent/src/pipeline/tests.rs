@@ -168,6 +168,8 @@ fn at(start: SystemTime, millis: u64) -> SystemTime {
 struct Bench {
     folder: tempfile::TempDir,
     files: Arc<Files>,
+    /// Of the sound that is fed.
+    codec: AudioCodec,
     start: SystemTime,
     now: Instant,
 }
@@ -178,7 +180,8 @@ impl Bench {
         check_installed(&[AudioCodec::Opus]).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let files = Files::new(folder.path());
-        Self { folder, files, start: SystemTime::now(), now: Instant::now() }
+        let codec = AudioCodec::Opus;
+        Self { folder, files, codec, start: SystemTime::now(), now: Instant::now() }
     }
 
     fn pipelines(&self, expected: Tracks) -> Pipelines {
@@ -215,7 +218,7 @@ impl Bench {
                     capture_time: at(self.start, from + index as u64 * 20),
                     rtp_timestamp: 0,
                     duration: Duration::from_millis(20),
-                    stereo: data[0] & 4 != 0,
+                    stereo: self.codec == AudioCodec::Opus && data[0] & 4 != 0,
                 };
                 events.extend(pipelines.audio_packet(packet, now));
             }
@@ -450,6 +453,42 @@ async fn sound_is_stored_when_it_sounded() {
             let sounded = if number == 0 { 0.0 } else { number as f64 - 958.0 / 48_000.0 };
             // A picture's time in this file is in milliseconds.
             assert!((heard - sounded).abs() < 0.0015, "{channels} channels: {number} at {heard}");
+        }
+    }
+}
+
+/// G.711 is decoded here and not by an element: its time and its sound are the same as what an encoder of others was given.
+#[tokio::test(flavor = "multi_thread")]
+async fn g711_is_stored_when_it_sounded() {
+    for (codec, encoder) in [(AudioCodec::Pcmu, "mulawenc"), (AudioCodec::Pcma, "alawenc")] {
+        let bench = Bench { codec, ..Bench::new() };
+        let mut pipelines = bench.pipelines(Tracks { audio: Some(codec), ..BOTH });
+        let video: Vec<_> = (0..5).flat_map(|_| pictures(320)).collect();
+        let source = "audiotestsrc wave=ticks freq=1000 sine-periods-per-tick=50 num-buffers=250 samplesperbuffer=160 \
+                      ! audio/x-raw,format=S16LE,rate=8000,channels=1";
+        let samples: Vec<_> = encode(source)
+            .iter()
+            .flat_map(|(data, _)| {
+                data.chunks_exact(2).map(|it| i16::from_le_bytes([it[0], it[1]])).collect::<Vec<_>>()
+            })
+            .collect();
+        bench.feed(&mut pipelines, 0, &video, &encode(&format!("{source} ! {encoder}")));
+        pipelines.finish().await;
+        let file = bench.files.file(0);
+        let start = packet_times(&file, "v:0")[0];
+        let heard: Vec<_> = onsets(&file).iter().map(|at| at - start).collect();
+        let (mut sounded, mut quiet) = (Vec::new(), 10_000);
+        for (index, sample) in samples.iter().enumerate() {
+            quiet += 1;
+            if sample.unsigned_abs() > 6_000 {
+                sounded.extend((quiet > 1_600).then_some(index as f64 / 8_000.0));
+                quiet = 0;
+            }
+        }
+        assert_eq!(heard.len(), sounded.len(), "{codec}: {heard:?} {sounded:?}");
+        assert!(heard.len() >= 5, "{heard:?}");
+        for (heard, sounded) in heard.iter().zip(&sounded) {
+            assert!((heard - sounded).abs() < 0.0015, "{codec}: heard at {heard}, sounded at {sounded}");
         }
     }
 }

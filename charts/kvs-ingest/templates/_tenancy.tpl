@@ -12,15 +12,25 @@ Null is as good as nothing in an object, hence the filters.
 - name: streamAccounts
   list: accounts
   field: spec.stream
-  values: "[OBJ.spec.stream.?arn.orValue(null)].filter(v, v != null).map(v, v.split(':')[4])"
+  values: "[OBJ.spec.?stream.orValue(null)].filter(s, s != null).map(s, s.?arn.orValue(null)).filter(v, v != null).map(v, v.split(':')[4])"
 - {name: channels, field: spec.channel, values: "[OBJ.spec.channel.?arn.orValue(null)].map(v, v == null ? OBJ.spec.channel.?name.orValue('') : v.split('/')[1])"}
-- {name: streams, field: spec.stream, values: "[OBJ.spec.stream.?arn.orValue(null)].map(v, v == null ? OBJ.spec.stream.?name.orValue('') : v.split('/')[1])"}
-- {name: kmsKeys, field: spec.stream.kmsKeyId, values: "[OBJ.spec.stream.?kmsKeyId.orValue(null)].filter(v, v != null)"}
-- {name: streamTags, field: spec.stream.tags, values: "OBJ.spec.stream.?tags.orValue({}).map(k, k)"}
+- {name: streams, field: spec.stream, values: "[OBJ.spec.?stream.orValue(null)].filter(s, s != null).map(s, s.?arn.orValue(null) == null ? s.?name.orValue('') : s.arn.split('/')[1])"}
+- {name: kmsKeys, field: spec.stream.kmsKeyId, values: "[OBJ.spec.?stream.orValue(null)].filter(s, s != null).map(s, s.?kmsKeyId.orValue(null)).filter(v, v != null)"}
+- {name: streamTags, field: spec.stream.tags, values: "(OBJ.spec.?stream.orValue(null) == null ? {} : OBJ.spec.stream.?tags.orValue({})).map(k, k)"}
 - {name: roleArns, field: spec.roleArn, values: "[OBJ.spec.?roleArn.orValue(null)].filter(v, v != null)"}
 - {name: serviceAccounts, field: spec.serviceAccountName, values: "[OBJ.spec.?serviceAccountName.orValue(null)].map(v, v == null ? 'default' : v)"}
 - {name: credentialsSecrets, field: spec.credentialsSecretRef.name, values: "[OBJ.spec.?credentialsSecretRef.orValue(null)].filter(v, v != null).map(v, v.name)"}
 - {name: caBundles, field: spec.caBundleRef.name, values: "[OBJ.spec.?caBundleRef.orValue(null)].filter(v, v != null).map(v, v.name)"}
+# Scheme, host and port: a path is no place for a pattern, for its text could pass for a host. Of a URL in a Secret nothing is known.
+- name: outputs
+  field: spec.outputs.rtmp.url
+  values: "OBJ.spec.?outputs.orValue([]).map(o, o.?rtmp.orValue(null)).filter(r, r != null).map(r, r.?url.orValue(null)).map(u, u == null ? '' : [u.split('/')[2].lowerAscii()].map(a, u.split('/')[0] + '//' + a + (a.matches(':[0-9]+$') ? '' : u.startsWith('rtmps:') ? ':443' : ':1935'))[0])"
+- {name: outputUrlSecrets, list: outputSecrets, field: spec.outputs.rtmp.urlSecretRef.name, values: "OBJ.spec.?outputs.orValue([]).map(o, o.?rtmp.orValue(null)).filter(r, r != null).map(r, r.?urlSecretRef.orValue(null)).filter(s, s != null).map(s, s.name)"}
+- {name: outputKeySecrets, list: outputSecrets, field: spec.outputs.rtmp.streamKeySecretRef.name, values: "OBJ.spec.?outputs.orValue([]).map(o, o.?rtmp.orValue(null)).filter(r, r != null).map(r, r.?streamKeySecretRef.orValue(null)).filter(s, s != null).map(s, s.name)"}
+# A policy that is older than outputs are, and says which Secrets may be named, means these, too.
+- {name: outputUrlCredentials, list: credentialsSecrets, field: spec.outputs.rtmp.urlSecretRef.name, values: "has(params.spec.outputSecrets) ? [] : OBJ.spec.?outputs.orValue([]).map(o, o.?rtmp.orValue(null)).filter(r, r != null).map(r, r.?urlSecretRef.orValue(null)).filter(s, s != null).map(s, s.name)"}
+- {name: outputKeyCredentials, list: credentialsSecrets, field: spec.outputs.rtmp.streamKeySecretRef.name, values: "has(params.spec.outputSecrets) ? [] : OBJ.spec.?outputs.orValue([]).map(o, o.?rtmp.orValue(null)).filter(r, r != null).map(r, r.?streamKeySecretRef.orValue(null)).filter(s, s != null).map(s, s.name)"}
+- {name: outputCaBundles, list: caBundles, field: spec.outputs.rtmp.caBundleRef.name, values: "OBJ.spec.?outputs.orValue([]).map(o, o.?rtmp.orValue(null)).filter(r, r != null).map(r, r.?caBundleRef.orValue(null)).filter(s, s != null).map(s, s.name)"}
 - {name: images, field: spec.image, values: "[OBJ.spec.?image.orValue(null)].filter(v, v != null)"}
 - {name: imagePullSecrets, field: spec.imagePullSecrets, values: "OBJ.spec.?imagePullSecrets.orValue([]).map(v, v.?name.orValue(''))"}
 - {name: priorityClasses, field: spec.pod.priorityClassName, values: "[OBJ.spec.?pod.?priorityClassName.orValue(null)].filter(v, v != null)"}
@@ -30,17 +40,17 @@ Null is as good as nothing in an object, hence the filters.
 - {name: environment, field: spec.pod.env, values: "OBJ.spec.?pod.?env.orValue([]).map(v, v.name)"}
 - name: create
   field: createIfMissing
-  values: "(OBJ.spec.channel.?createIfMissing.orValue(false) ? ['spec.channel'] : []) + (OBJ.spec.stream.?createIfMissing.orValue(false) ? ['spec.stream'] : [])"
+  values: "(OBJ.spec.channel.?createIfMissing.orValue(false) ? ['spec.channel'] : []) + [OBJ.spec.?stream.orValue(null)].filter(s, s != null).filter(s, s.?createIfMissing.orValue(false)).map(s, 'spec.stream')"
   permitted: params.spec.create
   message: "v + '.createIfMissing: creating is not permitted by KvsIngestPolicy ' + params.metadata.name"
 - name: adopt
   field: adopt
-  values: "(OBJ.spec.channel.?adopt.orValue(false) ? ['spec.channel'] : []) + (OBJ.spec.stream.?adopt.orValue(false) ? ['spec.stream'] : [])"
+  values: "(OBJ.spec.channel.?adopt.orValue(false) ? ['spec.channel'] : []) + [OBJ.spec.?stream.orValue(null)].filter(s, s != null).filter(s, s.?adopt.orValue(false)).map(s, 'spec.stream')"
   permitted: params.spec.adopt
   message: "v + '.adopt: adopting is not permitted by KvsIngestPolicy ' + params.metadata.name"
 - name: maxRetentionHours
   field: spec.stream.retentionHours
-  values: "[OBJ.spec.stream.?retentionHours.orValue(null)].filter(v, v != null)"
+  values: "[OBJ.spec.?stream.orValue(null)].filter(s, s != null).map(s, s.?retentionHours.orValue(null)).filter(v, v != null)"
   permitted: v <= params.spec.maxRetentionHours
   message: "'spec.stream.retentionHours: ' + string(v) + ' is not permitted, at most ' + string(params.spec.maxRetentionHours) + ' is, by KvsIngestPolicy ' + params.metadata.name"
 - name: nodeSelection
@@ -60,7 +70,7 @@ Null is as good as nothing in an object, hence the filters.
 {{- range $kind := list "channel" "stream" }}
 - name: {{ $kind }}s
   field: spec.{{ $kind }}
-  values: {{ printf "[OBJ.spec.%s.?arn.orValue(null)].map(v, v == null ? OBJ.spec.%s.?name.orValue('') : v.split('/')[1])" $kind $kind | toJson }}
+  values: {{ printf "[OBJ.spec.?%s.orValue(null)].filter(s, s != null).map(s, s.?arn.orValue(null) == null ? s.?name.orValue('') : s.arn.split('/')[1])" $kind | toJson }}
   permitted: {{ include "kvs-ingest.tenancy.inList" (toJson $.Values.tenancy.names) | toJson }}
   message: {{ printf "'spec.%s: \"' + v + '\" is not permitted: this release permits %s (tenancy.names)'" $kind (join ", " $.Values.tenancy.names) | toJson }}
 {{- end }}

@@ -1,7 +1,10 @@
 //! [`AgentConfig`]: the resolved part of a `KvsIngest` that the agent needs, and nothing of the operator's own.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
+use crate::output::{OutputSpec, RtmpSpec, SecretKeyRef};
 use crate::spec::{BufferingSpec, ChannelSpec, IceSpec, KvsIngestSpec, LogLevel, MediaSpec, StreamSpec};
 use crate::strict;
 use crate::validate::FieldError;
@@ -17,8 +20,12 @@ pub struct AgentConfig {
     pub region: String,
     /// ARN of the signaling channel.
     pub channel_arn: String,
-    /// The stream.
-    pub stream: StreamConfig,
+    /// The stream; without one, media goes to `outputs` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamConfig>,
+    /// Where media goes live.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<OutputConfig>,
     /// Which media.
     #[serde(default)]
     pub media: MediaSpec,
@@ -50,6 +57,64 @@ pub struct StreamConfig {
     pub name: String,
     /// Its ARN.
     pub arn: String,
+}
+
+/// An output, with files in the place of Secrets: they are read at each connection, so that what is changed there is used
+/// without a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutputConfig {
+    /// A DNS label: of metrics, logs and `/status`.
+    pub name: String,
+    /// As [`OutputSpec::required`].
+    #[serde(default)]
+    pub required: bool,
+    /// The only kind so far.
+    pub rtmp: RtmpConfig,
+}
+
+/// Where RTMP goes: exactly one of `url` and `url_file`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RtmpConfig {
+    /// As [`RtmpSpec::url`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// A file that holds such a URL, with the stream key at its end or without. Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url_file: Option<PathBuf>,
+    /// A file that holds the stream key: what follows the application in the URL. Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_key_file: Option<PathBuf>,
+    /// Certificate authorities in PEM, beside the public ones. `None`: those that are trusted for AWS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle: Option<PathBuf>,
+    /// As [`RtmpSpec::silence`].
+    pub silence: bool,
+}
+
+impl OutputConfig {
+    /// As the rules of the spec know it: what a file holds is not looked at.
+    fn as_spec(&self) -> OutputSpec {
+        // Without `..`: a new field must not be forgotten here.
+        let Self { name, required, rtmp } = self;
+        let RtmpConfig { url, url_file, stream_key_file, ca_bundle: _, silence } = rtmp;
+        let secret = |file: &Option<PathBuf>| {
+            let word = || "file".to_owned();
+            file.as_ref().map(|_| SecretKeyRef { name: word(), key: word() })
+        };
+        OutputSpec {
+            name: name.clone(),
+            required: *required,
+            rtmp: Some(RtmpSpec {
+                url: url.clone(),
+                url_secret_ref: secret(url_file),
+                stream_key_secret_ref: secret(stream_key_file),
+                ca_bundle_ref: None,
+                silence: *silence,
+            }),
+        }
+    }
 }
 
 /// A role to assume.
@@ -96,6 +161,7 @@ impl AgentConfig {
             region,
             channel_arn,
             stream,
+            outputs,
             media,
             ice,
             buffering,
@@ -107,7 +173,10 @@ impl AgentConfig {
         let spec = KvsIngestSpec {
             region: region.clone(),
             channel: ChannelSpec { arn: Some(channel_arn.clone()), ..ChannelSpec::default() },
-            stream: StreamSpec { arn: Some(stream.arn.clone()), ..StreamSpec::default() },
+            stream: stream
+                .as_ref()
+                .map(|stream| StreamSpec { arn: Some(stream.arn.clone()), ..StreamSpec::default() }),
+            outputs: outputs.iter().map(OutputConfig::as_spec).collect(),
             media: media.clone(),
             ice: ice.clone(),
             buffering: buffering.clone(),
@@ -127,7 +196,9 @@ impl AgentConfig {
             };
             error.path = path.to_owned();
         }
-        if stream.arn.split('/').nth(1).is_some_and(|name| name != stream.name) {
+        if let Some(stream) = stream
+            && stream.arn.split('/').nth(1).is_some_and(|name| name != stream.name)
+        {
             let message = format!("{:?} is not the name in stream.arn", stream.name);
             errors.push(FieldError { path: "stream.name".to_owned(), message });
         }
@@ -157,10 +228,21 @@ mod tests {
             name: "front-door".to_owned(),
             region: "eu-central-1".to_owned(),
             channel_arn: "arn:aws:kinesisvideo:eu-central-1:111122223333:channel/c/0123456789012".to_owned(),
-            stream: StreamConfig {
+            stream: Some(StreamConfig {
                 name: "s".to_owned(),
                 arn: "arn:aws:kinesisvideo:eu-central-1:111122223333:stream/s/0123456789012".to_owned(),
-            },
+            }),
+            outputs: vec![OutputConfig {
+                name: "ivs".to_owned(),
+                required: true,
+                rtmp: RtmpConfig {
+                    url: Some("rtmps://ingest.example/app/".to_owned()),
+                    url_file: None,
+                    stream_key_file: Some("/secret/key".into()),
+                    ca_bundle: None,
+                    silence: true,
+                },
+            }],
             media: MediaSpec::default(),
             ice: IceSpec::default(),
             buffering: BufferingSpec { spool: Some(SpoolSpec { size_mib: 512 }), ..BufferingSpec::default() },
@@ -189,6 +271,10 @@ mod tests {
             (r#""memoryMiB":64"#, r#""memoryMiB":1"#, "buffering.memoryMiB: 1 is not between"),
             (r#""sizeMiB":512"#, r#""sizeMiB":1"#, "buffering.spool.sizeMiB: 1 is not between"),
             (r#""spoolDir":"/spool","#, "", "spoolDir: it goes with buffering.spool"),
+            (r#""name":"ivs""#, r#""name":"IVS""#, "outputs[0].name: "),
+            (r#","streamKeyFile":"/secret/key""#, "", "outputs[0].rtmp.url: without streamKeySecretRef"),
+            ("streamKeyFile", "streamKey", "outputs[0].rtmp.streamKey: unknown field"),
+            (r#""url":"rtmps://ingest.example/app/","#, "", "outputs[0].rtmp: exactly one of url"),
             ("}}", "}", "line 1"),
         ] {
             let text = json.replacen(from, to, 1);

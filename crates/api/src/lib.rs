@@ -7,6 +7,8 @@ mod errors;
 mod manifest;
 #[cfg(feature = "crd")]
 mod object;
+mod output;
+mod output_rules;
 #[cfg(feature = "crd")]
 mod pattern;
 pub mod pod;
@@ -22,13 +24,14 @@ mod status;
 mod strict;
 mod validate;
 
-pub use self::config::{AgentConfig, ConfigError, RoleConfig, StreamConfig};
+pub use self::config::{AgentConfig, ConfigError, OutputConfig, RoleConfig, RtmpConfig, StreamConfig};
 pub use self::manifest::{KvsIngestManifest, ManifestError, Metadata};
 #[cfg(feature = "crd")]
 pub use self::object::{
     KvsIngestStatus, MAX_NAME, ResolvedChannel, ResolvedStream, annotations, condition,
     custom_resource_definition,
 };
+pub use self::output::{OutputSpec, RtmpSpec, SecretKeyRef};
 #[cfg(feature = "crd")]
 pub use self::policy::{KvsIngestPolicy, KvsIngestPolicySpec, policy_definition};
 #[cfg(feature = "crd")]
@@ -38,7 +41,10 @@ pub use self::spec::{
     IceSpec, IceTransportPolicy, KvsIngestSpec, LogLevel, MediaSpec, SpoolSpec, StreamSpec, VideoCodec,
     VideoSpec,
 };
-pub use self::status::{AgentStatus, AudioStatus, Phase, StreamStatus, TimeStatus, TrackState, VideoStatus};
+pub use self::status::{
+    AgentStatus, AudioStatus, OutputState, OutputStatus, Phase, StreamStatus, TimeStatus, TrackState,
+    VideoStatus,
+};
 pub use self::validate::FieldError;
 
 /// `apiVersion` of `KvsIngest`.

@@ -30,12 +30,14 @@ pub mod condition {
     pub const READY: &str = "Ready";
     /// The channel exists and can be joined by a viewer.
     pub const CHANNEL_RESOLVED: &str = "ChannelResolved";
-    /// The stream exists and belongs to this object.
+    /// The stream exists and belongs to this object, or the object names none.
     pub const STREAM_RESOLVED: &str = "StreamResolved";
     /// The agent's Deployment is available.
     pub const AGENT_AVAILABLE: &str = "AgentAvailable";
-    /// Media arrives and is stored.
+    /// Media arrives, and is stored where the object names a stream.
     pub const MEDIA_FLOWING: &str = "MediaFlowing";
+    /// With the name of an output behind it: the output receives media.
+    pub const OUTPUT_PREFIX: &str = "Output-";
     /// kstatus: the operator works on it, or will by itself. Absent otherwise.
     pub const RECONCILING: &str = "Reconciling";
     /// kstatus: it needs a person. Absent otherwise.
@@ -51,8 +53,8 @@ pub struct KvsIngestStatus {
     /// The generation of the spec that this status is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, ChannelResolved, StreamResolved, AgentAvailable, MediaFlowing; Reconciling, Stalled and Paused only while
-    /// they are True.
+    /// Ready, ChannelResolved, StreamResolved, AgentAvailable, MediaFlowing; Output-NAME for each of the outputs; Reconciling,
+    /// Stalled and Paused only while they are True.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The channel.
@@ -189,7 +191,7 @@ fn conditions(list: &mut JSONSchemaProps) {
             field.pattern = pattern.map(str::to_owned);
         }
     };
-    text(at(item, &["type"]), 316, Some("^[A-Z][A-Za-z]*$"));
+    text(at(item, &["type"]), 316, Some("^[A-Z][A-Za-z]*(-[a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"));
     text(at(item, &["reason"]), 1024, Some("^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"));
     text(at(item, &["message"]), 32_768, None);
     if let Some(status) = at(item, &["status"]) {

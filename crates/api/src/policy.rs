@@ -85,11 +85,22 @@ pub struct KvsIngestPolicySpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "patterns")]
     pub credentials_secrets: Option<Vec<String>>,
-    /// ConfigMaps with certificate authorities (spec.caBundleRef), by name. Who sets a proxy (environment) and whom an agent
+    /// ConfigMaps with certificate authorities (caBundleRef of spec and of its outputs), by name. Who sets a proxy (environment) and whom an agent
     /// trusts can read what it sends.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "patterns")]
     pub ca_bundles: Option<Vec<String>>,
+    /// Where outputs may send media: scheme, host and port of `spec.outputs[].rtmp.url`, such as `rtmps://*.example.com:443`; the
+    /// port is there also where the URL has none. A URL in a Secret is not known to anybody who could look at it: only `*`
+    /// permits it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "patterns")]
+    pub outputs: Option<Vec<String>>,
+    /// Secrets with URLs and stream keys of outputs (urlSecretRef, streamKeySecretRef), by name. What is in them is sent to where
+    /// the output goes. Default: credentialsSecrets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "patterns")]
+    pub output_secrets: Option<Vec<String>>,
     /// Images (spec.image), of those that the operator's release permits.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "patterns")]

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::output::OutputSpec;
 use crate::pod::{ImagePullPolicy, LocalObjectReference, PodSpec, ResourceRequirements};
 use crate::quantity::Quantity;
 
-/// What a user wants: the media of one signaling channel in one stream.
+/// What a user wants: the media of one signaling channel in one stream, or sent live elsewhere, or both.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "crd", derive(kube::CustomResource, schemars::JsonSchema))]
@@ -65,7 +66,7 @@ use crate::quantity::Quantity;
             "fieldPath": ".channel.arn",
         },
         {
-            "rule": "!has(self.stream.arn) || self.stream.arn.split(':')[3] == self.region",
+            "rule": "!has(self.stream) || !has(self.stream.arn) || self.stream.arn.split(':')[3] == self.region",
             "message": "stream.arn is in another region than region",
             "fieldPath": ".stream.arn",
         },
@@ -73,6 +74,21 @@ use crate::quantity::Quantity;
             "rule": "!has(self.externalId) || has(self.roleArn)",
             "message": "externalId is used with roleArn only, which is not set",
             "fieldPath": ".externalId",
+        },
+        {
+            "rule": "has(self.stream) || has(self.outputs) && size(self.outputs) > 0",
+            "message": "stream is required where outputs names no output",
+            "fieldPath": ".stream",
+        },
+        {
+            "rule": "has(self.stream) || !has(oldSelf.stream)",
+            "message": "a stream can be added, and not be taken away: make another object without one",
+            "fieldPath": ".stream",
+        },
+        {
+            "rule": "has(self.stream) || !has(self.buffering) || !has(self.buffering.spool)",
+            "message": "the spool is for what goes to the stream, and there is none",
+            "fieldPath": ".buffering",
         },
     ]))
 )]
@@ -82,8 +98,21 @@ pub struct KvsIngestSpec {
     pub region: String,
     /// The signaling channel on which the master publishes.
     pub channel: ChannelSpec,
-    /// The stream in which its media is stored.
-    pub stream: StreamSpec,
+    /// The stream in which its media is stored. It may be left out where `outputs` names another output; later it can be
+    /// added, and not be taken away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamSpec>,
+    /// Where its media goes live, beside the stream or instead of it: four outputs at most. One that is down never disturbs
+    /// another, or what is stored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(
+            length(max = 4),
+            extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+        )
+    )]
+    pub outputs: Vec<OutputSpec>,
     /// What becomes of a channel or stream that the operator created for this object, or adopted, when it is deleted. What
     /// it found is never touched, and a stream that another object uses is kept.
     #[serde(default)]
@@ -286,6 +315,28 @@ pub struct StreamSpec {
 impl KvsIngestSpec {
     /// [`KvsIngestSpec::termination_grace_period_seconds`] unless it is set.
     pub const TERMINATION_GRACE_PERIOD_SECONDS: u32 = 30;
+    /// What waits in each of the outputs at most, MiB.
+    pub const OUTPUT_MIB: u32 = 16;
+
+    /// What the agent needs beside what [`BufferingSpec::memory_mib`] says, MiB.
+    #[must_use]
+    pub fn margin_mib(&self) -> u32 {
+        let outputs = u32::try_from(self.outputs.len()).unwrap_or(u32::MAX);
+        BufferingSpec::MARGIN_MIB.saturating_add(outputs.saturating_mul(Self::OUTPUT_MIB))
+    }
+
+    /// The least memory limit that an agent can live with, MiB.
+    #[must_use]
+    pub fn needed_mib(&self) -> u32 {
+        self.buffering.memory_mib.saturating_add(self.margin_mib())
+    }
+
+    /// Whether a container whose memory is limited to `limit`, a quantity of Kubernetes, can hold what is to be kept. What is no
+    /// quantity is not judged.
+    #[must_use]
+    pub fn fits(&self, limit: &str) -> bool {
+        limit.parse::<Quantity>().map_or(true, |limit| limit >= Quantity::of_mebibytes(self.needed_mib()))
+    }
 }
 
 impl StreamSpec {
@@ -379,9 +430,9 @@ fn ca_bundle_key() -> String {
     }]))
 )]
 pub struct MediaSpec {
-    /// Video: H.264, stored as it comes.
+    /// Video: H.264 or H.265, stored as it comes.
     pub video: VideoSpec,
-    /// Audio: Opus, stored as AAC-LC.
+    /// Audio: Opus or G.711, stored as AAC-LC.
     pub audio: AudioSpec,
 }
 
@@ -392,8 +443,8 @@ pub struct MediaSpec {
 pub struct VideoSpec {
     /// Ask the master for it.
     pub enabled: bool,
-    /// What is offered to the master, in this order. Default: `[H264]`.
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1)))]
+    /// What is offered to the master, the most wanted first; it sends one of them. Default: `[H264]`.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 2)))]
     pub codecs: Vec<VideoCodec>,
     /// The bit rate at which a browser is asked to start, instead of ramping up through smaller pictures.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -411,8 +462,11 @@ impl Default for VideoSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub enum VideoCodec {
-    /// Stored as it comes.
+    /// Stored as it comes (`avc1`).
     H264,
+    /// Stored as it comes (`hvc1`). AWS plays such streams by HLS and DASH, and takes no images from them; few browsers can
+    /// send it.
+    H265,
 }
 
 /// Audio.
@@ -422,8 +476,8 @@ pub enum VideoCodec {
 pub struct AudioSpec {
     /// Ask the master for it.
     pub enabled: bool,
-    /// What is offered to the master, in this order. Default: `[Opus]`.
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1)))]
+    /// What is offered to the master, the most wanted first; it sends one of them. Default: `[Opus]`.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 3)))]
     pub codecs: Vec<AudioCodec>,
     /// Bit rate of the AAC. Default: 64.
     #[cfg_attr(feature = "crd", schemars(range(min = 16, max = 320)))]
@@ -442,6 +496,12 @@ impl Default for AudioSpec {
 pub enum AudioCodec {
     /// RFC 7587.
     Opus,
+    /// G.711 with the µ-law (RFC 3551): telephones, and masters without Opus.
+    #[serde(rename = "PCMU")]
+    Pcmu,
+    /// G.711 with the A-law (RFC 3551).
+    #[serde(rename = "PCMA")]
+    Pcma,
 }
 
 /// How to reach the master.
@@ -519,19 +579,6 @@ impl BufferingSpec {
     /// What the agent needs beside [`BufferingSpec::memory_mib`], MiB: itself, GStreamer, what is on its way from the network
     /// and into the pipeline. All of these are bounded.
     pub const MARGIN_MIB: u32 = 128;
-
-    /// The least memory limit that an agent can live with, MiB.
-    #[must_use]
-    pub fn needed_mib(&self) -> u32 {
-        self.memory_mib.saturating_add(Self::MARGIN_MIB)
-    }
-
-    /// Whether a container whose memory is limited to `limit`, a quantity of Kubernetes, can hold it. What is no quantity is
-    /// not judged.
-    #[must_use]
-    pub fn fits(&self, limit: &str) -> bool {
-        limit.parse::<Quantity>().map_or(true, |limit| limit >= Quantity::of_mebibytes(self.needed_mib()))
-    }
 }
 
 impl Default for BufferingSpec {

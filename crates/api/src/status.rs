@@ -67,6 +67,42 @@ pub struct AgentStatus {
     pub clock_step_ms: i64,
     /// The stream's side.
     pub kvs: StreamStatus,
+    /// The other outputs, in the order of the spec.
+    pub outputs: Vec<OutputStatus>,
+}
+
+/// Whether an output receives media.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OutputState {
+    /// There is no media to send.
+    #[default]
+    Waiting,
+    /// Media is there, and it is too early to tell: it connects for the first time, or waits for a key frame. What failed
+    /// stays `Interrupted` or `Failed` until it receives again.
+    Connecting,
+    /// It receives media.
+    Receiving,
+    /// It does not receive the media that is there, and time may heal it.
+    Interrupted,
+    /// It does not receive the media that is there, and a person has to do something. It is tried again all the same.
+    Failed,
+}
+
+/// One of `spec.outputs`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OutputStatus {
+    /// As it is declared.
+    pub name: String,
+    /// `rtmp`
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether it receives media.
+    pub state: OutputState,
+    /// One CamelCase word for why.
+    pub reason: String,
+    /// A sentence for people, with the remedy where there is one; never a key, or a URL that has one in it.
+    pub message: String,
 }
 
 /// Whether a track is stored.

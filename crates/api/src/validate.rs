@@ -5,6 +5,7 @@ use std::fmt;
 
 pub use crate::errors::FieldError;
 pub(crate) use crate::errors::{Errors, list};
+use crate::output_rules;
 use crate::pod::{EnvVar, PodSpec};
 use crate::pod_rules;
 use crate::spec::{
@@ -55,15 +56,14 @@ impl KvsIngestSpec {
         let limit =
             serde_json::to_value(self.resources.as_ref()?).ok()?.pointer("/limits/memory").cloned()?;
         let text = limit.as_str().map_or_else(|| limit.to_string(), str::to_owned);
-        let buffering = &self.buffering;
-        (!buffering.fits(&text)).then(|| FieldError {
+        (!self.fits(&text)).then(|| FieldError {
             path: "spec.resources.limits.memory".to_owned(),
             message: format!(
                 "{text} does not hold spec.buffering.memoryMiB ({}) and {} MiB for everything else: raise it to at least \
                  {}Mi, or lower memoryMiB",
-                buffering.memory_mib,
-                BufferingSpec::MARGIN_MIB,
-                buffering.needed_mib()
+                self.buffering.memory_mib,
+                self.margin_mib(),
+                self.needed_mib()
             ),
         })
     }
@@ -78,6 +78,7 @@ impl KvsIngestSpec {
             region,
             channel,
             stream,
+            outputs,
             deletion_policy: _,
             media,
             ice,
@@ -105,16 +106,14 @@ impl KvsIngestSpec {
         if *create_if_missing && name.is_none() && arn.is_some() {
             errors.add("spec.channel.createIfMissing", "a channel can only be created by name, not by arn");
         }
-        let StreamSpec { name, arn, create_if_missing, adopt: _, retention_hours, kms_key_id, tags } = stream;
-        errors.name_or_arn("spec.stream", "stream", region, name.as_deref(), arn.as_deref());
-        if *create_if_missing && name.is_none() && arn.is_some() {
-            errors.add("spec.stream.createIfMissing", "a stream can only be created by name, not by arn");
+        match stream {
+            Some(stream) => errors.stream(region, stream),
+            None if outputs.is_empty() => {
+                errors.add("spec.stream", "it is required where spec.outputs names no output");
+            }
+            None => {}
         }
-        errors.length("spec.stream.kmsKeyId", kms_key_id.as_deref(), 2048);
-        errors.tags(tags);
-        if let Some(hours) = *retention_hours {
-            errors.within("spec.stream.retentionHours", hours, 1, MAX_RETENTION_HOURS);
-        }
+        output_rules::outputs(&mut errors, "spec.outputs", outputs);
         let MediaSpec { video: VideoSpec { enabled: video, codecs, start_bitrate_kbps }, audio } = media;
         errors.once("spec.media.video.codecs", codecs);
         let AudioSpec { enabled: audio, codecs, aac_bitrate_kbps } = audio;
@@ -130,6 +129,10 @@ impl KvsIngestSpec {
         errors.within("spec.buffering.memoryMiB", *memory_mib, 16, 10_240);
         if let Some(SpoolSpec { size_mib }) = spool {
             errors.within("spec.buffering.spool.sizeMiB", *size_mib, 16, 1_048_576);
+            if stream.is_none() {
+                let words = "the spool is for what goes to spec.stream, and there is none";
+                errors.add("spec.buffering.spool", words);
+            }
         }
         if ice.deny_cidrs.len() > MAX_DENIED {
             let count = ice.deny_cidrs.len();
@@ -172,6 +175,20 @@ impl KvsIngestSpec {
 }
 
 impl Errors {
+    fn stream(&mut self, region: &str, stream: &StreamSpec) {
+        // Without `..`: a new field must not be forgotten here.
+        let StreamSpec { name, arn, create_if_missing, adopt: _, retention_hours, kms_key_id, tags } = stream;
+        self.name_or_arn("spec.stream", "stream", region, name.as_deref(), arn.as_deref());
+        if *create_if_missing && name.is_none() && arn.is_some() {
+            self.add("spec.stream.createIfMissing", "a stream can only be created by name, not by arn");
+        }
+        self.length("spec.stream.kmsKeyId", kms_key_id.as_deref(), 2048);
+        self.tags(tags);
+        if let Some(hours) = *retention_hours {
+            self.within("spec.stream.retentionHours", hours, 1, MAX_RETENTION_HOURS);
+        }
+    }
+
     fn within(&mut self, path: &str, value: u32, least: u32, most: u32) {
         if !(least..=most).contains(&value) {
             self.add(path, format!("{value} is not between {least} and {most}"));
@@ -185,7 +202,7 @@ impl Errors {
     }
 
     /// A key of a Secret or ConfigMap.
-    fn reference(&mut self, path: &str, kind: &str, name: &str, key: &str) {
+    pub(crate) fn reference(&mut self, path: &str, kind: &str, name: &str, key: &str) {
         pod_rules::name(self, &format!("{path}.name"), Some(name));
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
         let folder = key == "." || key.starts_with("..");
@@ -379,6 +396,7 @@ spec:
             ),
             ("  channel:", "  buffering: {memoryMiB: 1}\n  channel:", "spec.buffering.memoryMiB"),
             ("  channel:", "  buffering: {spool: {sizeMiB: 1}}\n  channel:", "spec.buffering.spool.sizeMiB"),
+            ("  stream: {name: front-door, createIfMissing: true, retentionHours: 24}\n", "", "spec.stream"),
             ("  channel:", "  buffering: {spool: {}}\n  channel:", "spec.buffering.spool.sizeMiB"),
             ("  channel:", "  ice: {denyCidrs: [10.0.0.0/8, cluster]}\n  channel:", "spec.ice.denyCidrs[1]"),
             (

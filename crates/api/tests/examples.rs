@@ -27,16 +27,23 @@ fn examples() -> BTreeMap<String, KvsIngestManifest> {
 fn every_example_says_what_its_name_promises() {
     let examples = examples();
     let spec = |name: &str| &examples.get(name).unwrap_or_else(|| panic!("no {name}.yaml")).spec;
-    assert!(spec("front-door").stream.create_if_missing);
+    assert!(spec("front-door").stream.as_ref().unwrap().create_if_missing);
     assert_eq!(spec("relay-only").ice.transport_policy, IceTransportPolicy::Relay);
     assert!(spec("video-only").media.video.enabled && !spec("video-only").media.audio.enabled);
     let other = spec("other-account");
     let account = |arn: &Option<String>| arn.as_ref().unwrap().split(':').nth(4).unwrap().to_owned();
     assert_eq!(account(&other.channel.arn), account(&other.role_arn));
-    assert_eq!(account(&other.stream.arn), account(&other.role_arn));
+    assert_eq!(account(&other.stream.as_ref().unwrap().arn), account(&other.role_arn));
     assert!(other.external_id.is_none(), "it is the operator's");
     assert_eq!(spec("credentials-secret").credentials_secret_ref.as_ref().unwrap().key, "credentials");
     assert!(spec("suspended").suspend);
+    let outputs =
+        |name: &str| spec(name).outputs.iter().map(|output| output.rtmp.clone().unwrap()).collect::<Vec<_>>();
+    let [beside] = &outputs("ivs")[..] else { panic!("one output") };
+    assert!(spec("ivs").stream.is_some() && beside.stream_key_secret_ref.is_some());
+    assert!(beside.url.as_ref().unwrap().starts_with("rtmps://"));
+    let [alone] = &outputs("rtmp-only")[..] else { panic!("one output") };
+    assert!(spec("rtmp-only").stream.is_none() && alone.url_secret_ref.is_some());
 }
 
 /// They can all be applied to one cluster: a stream belongs to one object.
@@ -44,7 +51,8 @@ fn every_example_says_what_its_name_promises() {
 fn no_two_examples_store_in_the_same_stream() {
     let mut owners = BTreeMap::new();
     for (name, manifest) in examples() {
-        let stream = (manifest.spec.stream.name, manifest.spec.stream.arn);
+        let Some(stream) = manifest.spec.stream else { continue };
+        let stream = (stream.name, stream.arn);
         if let Some(other) = owners.insert(stream, name.clone()) {
             panic!("{name} and {other}");
         }

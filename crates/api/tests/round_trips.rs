@@ -2,9 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use kvs_ingest_api::{
-    API_VERSION, AgentConfig, AgentStatus, AudioSpec, AudioStatus, BufferingSpec, ChannelSpec, IceSpec,
-    IceTransportPolicy, KIND, KvsIngestManifest, KvsIngestSpec, LogLevel, MediaSpec, Phase, RoleConfig,
-    SpoolSpec, StreamConfig, StreamSpec, VideoSpec, VideoStatus,
+    API_VERSION, AgentConfig, AgentStatus, AudioSpec, AudioStatus, BufferingSpec, CaBundleRef, ChannelSpec,
+    IceSpec, IceTransportPolicy, KIND, KvsIngestManifest, KvsIngestSpec, LogLevel, MediaSpec, OutputConfig,
+    OutputSpec, OutputState, OutputStatus, Phase, RoleConfig, RtmpConfig, RtmpSpec, SecretKeyRef, SpoolSpec,
+    StreamConfig, StreamSpec, VideoSpec, VideoStatus,
 };
 use proptest::option::of;
 use proptest::prelude::*;
@@ -79,6 +80,64 @@ fn media() -> impl Strategy<Value = MediaSpec> {
     )
 }
 
+fn rtmp() -> impl Strategy<Value = RtmpSpec> {
+    let secret =
+        || ("[a-z0-9]{1,8}", "[A-Za-z0-9_-]{1,8}").prop_map(|(name, key)| SecretKeyRef { name, key });
+    let host = prop_oneof!["[A-Za-z0-9_]([A-Za-z0-9.-]{0,20}[a-z])?", Just("[2001:db8::1]".to_owned())];
+    let url =
+        (any::<bool>(), host, of(1u16..), "(/[A-Za-z0-9._~@:=-]{1,8}){2,3}/?", of("[ -\"$-~&&[^ ]]{0,8}"));
+    let url = url.prop_map(|(tls, host, port, path, query)| {
+        let scheme = if tls { "rtmps" } else { "rtmp" };
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+        format!("{scheme}://{host}{port}{path}{query}")
+    });
+    let place =
+        prop_oneof![url.prop_map(|url| (Some(url), None)), secret().prop_map(|secret| (None, Some(secret)))];
+    let ca_bundle =
+        of("[a-z]{1,8}").prop_map(|name| name.map(|name| CaBundleRef { name, key: "ca.crt".to_owned() }));
+    (place, of(secret()), ca_bundle, any::<bool>()).prop_map(
+        |(place, stream_key_secret_ref, ca_bundle_ref, silence)| {
+            let (url, url_secret_ref) = place;
+            RtmpSpec { url, url_secret_ref, stream_key_secret_ref, ca_bundle_ref, silence }
+        },
+    )
+}
+
+/// Up to four, at least so many.
+fn outputs(least: usize) -> impl Strategy<Value = Vec<OutputSpec>> {
+    prop::collection::btree_map("[a-j]([a-z0-9-]{0,8}[a-z0-9])?", (any::<bool>(), rtmp()), least..=4)
+        .prop_map(|outputs| {
+            let output = |(name, (required, rtmp))| OutputSpec { name, required, rtmp: Some(rtmp) };
+            outputs.into_iter().map(output).collect()
+        })
+}
+
+/// A stream, outputs, or both.
+fn targets(region: String) -> impl Strategy<Value = (Option<StreamSpec>, Vec<OutputSpec>)> {
+    prop_oneof![
+        (stream(region), outputs(0)).prop_map(|(stream, outputs)| (Some(stream), outputs)),
+        outputs(1).prop_map(|outputs| (None, outputs)),
+    ]
+}
+
+/// As the operator would say it.
+fn output_config(output: &OutputSpec) -> OutputConfig {
+    let rtmp = output.rtmp.as_ref().unwrap();
+    let file = |there: bool| there.then(|| "/secret/file".into());
+    OutputConfig {
+        name: output.name.clone(),
+        required: output.required,
+        rtmp: RtmpConfig {
+            url: rtmp.url.clone(),
+            url_file: file(rtmp.url_secret_ref.is_some()),
+            stream_key_file: file(rtmp.stream_key_secret_ref.is_some()),
+            ca_bundle: file(rtmp.ca_bundle_ref.is_some()),
+            silence: rtmp.silence,
+        },
+    }
+}
+
 fn spec() -> impl Strategy<Value = KvsIngestSpec> {
     region().prop_flat_map(|region| {
         let role =
@@ -96,23 +155,29 @@ fn spec() -> impl Strategy<Value = KvsIngestSpec> {
             let spool = size.map(|size_mib| SpoolSpec { size_mib });
             BufferingSpec { memory_mib, spool }
         });
-        (channel(region.clone()), stream(region.clone()), media(), ice, role, buffering, level, grace)
-            .prop_map(move |(channel, stream, media, ice, role, buffering, log_level, grace)| {
-                let (role_arn, external_id) = role.map_or((None, None), |(arn, id)| (Some(arn), id));
-                KvsIngestSpec {
-                    region: region.clone(),
-                    channel,
-                    stream,
-                    media,
-                    ice,
-                    buffering,
-                    role_arn,
-                    external_id,
-                    log_level,
-                    termination_grace_period_seconds: grace,
-                    ..KvsIngestSpec::default()
-                }
-            })
+        (channel(region.clone()), targets(region.clone()), media(), ice, role, buffering, level, grace)
+            .prop_map(
+                move |(channel, (stream, outputs), media, ice, role, mut buffering, log_level, grace)| {
+                    if stream.is_none() {
+                        buffering.spool = None;
+                    }
+                    let (role_arn, external_id) = role.map_or((None, None), |(arn, id)| (Some(arn), id));
+                    KvsIngestSpec {
+                        region: region.clone(),
+                        channel,
+                        stream,
+                        outputs,
+                        media,
+                        ice,
+                        buffering,
+                        role_arn,
+                        external_id,
+                        log_level,
+                        termination_grace_period_seconds: grace,
+                        ..KvsIngestSpec::default()
+                    }
+                },
+            )
     })
 }
 
@@ -138,7 +203,8 @@ proptest! {
             name: "front-door".to_owned(),
             region: spec.region.clone(),
             channel_arn: arn("channel", "x"),
-            stream: StreamConfig { arn: arn("stream", &stream), name: stream },
+            stream: spec.stream.as_ref().map(|_| StreamConfig { arn: arn("stream", &stream), name: stream }),
+            outputs: spec.outputs.iter().map(output_config).collect(),
             media: spec.media.clone(),
             ice: spec.ice.clone(),
             buffering: spec.buffering.clone(),
@@ -165,6 +231,7 @@ proptest! {
             message,
             video: Some(VideoStatus { frames_received: frames, ..VideoStatus::default() }),
             audio: Some(AudioStatus::default()),
+            outputs: vec![OutputStatus { state: OutputState::Receiving, ..OutputStatus::default() }],
             ..AgentStatus::default()
         };
         status.kvs.buffered_seconds = f64::from(seconds) / 8.0;

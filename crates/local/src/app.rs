@@ -10,9 +10,12 @@ use crate::{
     auth::KeyRing,
     control::ControlPlane,
     faults::Faults,
-    ice::{TurnAddress, TurnCredentials},
+    ice::{TurnAddress, TurnCredentials, TurnFigures},
     page_token::PageTokens,
+    playback::Playback,
     putmedia::Sessions,
+    quotas::Quotas,
+    requests::Requests,
     signaling::Signaling,
     snapshot::Snapshot,
 };
@@ -23,8 +26,6 @@ pub struct App {
     pub config: Config,
     /// The keys that may call.
     pub keys: KeyRing,
-    /// The index in the data folder; each module has its own tables.
-    pub db: Arc<redb::Database>,
     /// Channels, streams and tags.
     pub control: ControlPlane,
     /// Fragments on disk and their index.
@@ -37,12 +38,20 @@ pub struct App {
     pub signaling: Signaling,
     /// What all who watch are shown.
     pub(crate) snapshot: Snapshot,
+    /// Streaming sessions of players.
+    pub(crate) playback: Playback,
     /// Makes and checks `NextToken`s.
     pub tokens: PageTokens,
     /// Makes and checks TURN credentials.
     pub turn: TurnCredentials,
     /// Where the TURN server is reached.
     pub turn_address: TurnAddress,
+    /// What the TURN server counts.
+    pub(crate) turn_figures: TurnFigures,
+    /// How often the control plane was called in the last second.
+    pub(crate) quotas: Quotas,
+    /// Requests that were answered.
+    pub(crate) requests: Requests,
     /// Cancelled when the server ends: what streams without end stops then.
     pub stop: CancellationToken,
     /// What the end of the server waits for.

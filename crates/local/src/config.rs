@@ -18,6 +18,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Address of the TLS listener, which is off when `None`.
     pub tls_listen: Option<SocketAddr>,
+    /// Address of the listener of `/metrics`, `/livez` and `/readyz`, which is off when `None`.
+    pub metrics_listen: Option<SocketAddr>,
     /// Names and addresses that the TLS certificate holds beside localhost, 127.0.0.1 and ::1.
     pub tls_names: Vec<String>,
     /// Whether signatures are verified.
@@ -32,7 +34,7 @@ pub struct Config {
     pub web: Option<PathBuf>,
     /// Region of callers that do not say theirs (`auth` off), and of the web page.
     pub region: String,
-    /// Address of the TURN server; relays listen on the same IP.
+    /// Address of the TURN server, for UDP, TCP and TLS; relays listen on the same IP.
     pub turn_listen: SocketAddr,
     /// The IP by which clients reach the TURN server and peers its relays. `None`: the one that is listened on; of a
     /// server on every address (of `[::]` for callers over IPv6), the host that the client called us by, and for relays the
@@ -46,6 +48,9 @@ pub struct Config {
     pub signaling: SignalingLimits,
     /// Times and numbers of PutMedia.
     pub put_media: PutMediaLimits,
+    /// Whether the service's quotas hold, also those that only get in the way on one machine: rates of the
+    /// control plane's calls, TURN allocations and bitrate.
+    pub quotas: bool,
     /// How long channels and streams are between two states; `POST /_kvs/states` changes it.
     pub states: StateTimes,
 }
@@ -58,6 +63,7 @@ impl Config {
             listen: loopback,
             data: data.into(),
             tls_listen: None,
+            metrics_listen: None,
             tls_names: Vec::new(),
             auth: true,
             access_keys: Vec::new(),
@@ -71,6 +77,7 @@ impl Config {
             ice_ttl: Duration::from_secs(300),
             signaling: SignalingLimits::default(),
             put_media: PutMediaLimits::default(),
+            quotas: false,
             states: StateTimes::default(),
         }
     }
@@ -99,6 +106,10 @@ impl RelayPorts {
     /// How many they are, at least one.
     pub(crate) fn count(self) -> u32 {
         u32::from(self.last - self.first) + 1
+    }
+
+    pub(crate) fn contains(self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
     }
 
     /// All of them, from the one with this index on and around.

@@ -61,6 +61,26 @@ fn preflight(wanted: &HeaderMap) -> Response {
     response
 }
 
+/// Access of players to streaming sessions, from a page of any origin: whoever has the token may watch, and nobody else can.
+pub(crate) async fn allow_players(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+    response
+}
+
+/// The answer to what a browser asks before a player may send headers of its own, such as `Range`. None of them changes
+/// anything.
+pub(crate) async fn preflight() -> Response {
+    let mut response = StatusCode::OK.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,HEAD,OPTIONS"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*"));
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    response
+}
+
 /// Those of the wanted headers that AWS clients send. A wildcard would not cover `authorization`.
 fn allowed_of(wanted: &HeaderValue) -> String {
     let wanted = wanted.to_str().unwrap_or("").to_ascii_lowercase();

@@ -30,13 +30,19 @@ pub enum ErrorKind {
     InternalFailure,
     /// A member is missing or breaks its rule; the message names it.
     InvalidArgument,
+    /// `CodecPrivate` of a track is not what its codec wants, or changed where it may not.
+    InvalidCodecPrivateData,
     /// The call was sent to an endpoint that does not serve it.
     InvalidEndpoint,
+    /// A frame is not what its codec says.
+    InvalidMediaFrame,
     /// The signature does not match, has expired or is not valid yet.
     InvalidSignature,
     /// No credentials were sent.
     MissingAuthenticationToken,
-    /// A channel was to be mapped to a stream that keeps nothing.
+    /// A track that is to be played has no `CodecPrivate`.
+    MissingCodecPrivateData,
+    /// A stream that keeps nothing was to be played, or a channel mapped to it.
     NoDataRetention,
     /// The media call is not authorized.
     NotAuthorized,
@@ -48,12 +54,18 @@ pub enum ErrorKind {
     ResourceNotFound,
     /// The body is not a JSON object.
     Serialization,
+    /// The token of a streaming session is unknown, or its time is over.
+    SessionExpired,
+    /// The stream has no edge configuration.
+    StreamEdgeConfigurationNotFound,
     /// More than 50 tags on one resource.
     TagsPerResourceExceededLimit,
     /// The access key is not known here.
     UnrecognizedClient,
     /// No operation at this path.
     UnknownOperation,
+    /// The codecs of the stream are none that the operation plays.
+    UnsupportedStreamMediaType,
     /// `CurrentVersion` is not the current version.
     VersionMismatch,
 }
@@ -71,18 +83,24 @@ impl ErrorKind {
             Self::IncompleteSignature => "IncompleteSignatureException",
             Self::InternalFailure => "InternalFailure",
             Self::InvalidArgument => "InvalidArgumentException",
+            Self::InvalidCodecPrivateData => "InvalidCodecPrivateDataException",
             Self::InvalidEndpoint => "InvalidEndpointException",
+            Self::InvalidMediaFrame => "InvalidMediaFrameException",
             Self::InvalidSignature => "InvalidSignatureException",
             Self::MissingAuthenticationToken => "MissingAuthenticationTokenException",
+            Self::MissingCodecPrivateData => "MissingCodecPrivateDataException",
             Self::NoDataRetention => "NoDataRetentionException",
-            Self::NotAuthorized => "NotAuthorizedException",
+            // "… or the token has expired", the service model says
+            Self::NotAuthorized | Self::SessionExpired => "NotAuthorizedException",
             Self::RequestTimeout => "RequestTimeoutException",
             Self::ResourceInUse => "ResourceInUseException",
             Self::ResourceNotFound => "ResourceNotFoundException",
             Self::Serialization => "SerializationException",
+            Self::StreamEdgeConfigurationNotFound => "StreamEdgeConfigurationNotFoundException",
             Self::TagsPerResourceExceededLimit => "TagsPerResourceExceededLimitException",
             Self::UnrecognizedClient => "UnrecognizedClientException",
             Self::UnknownOperation => "UnknownOperationException",
+            Self::UnsupportedStreamMediaType => "UnsupportedStreamMediaTypeException",
             Self::VersionMismatch => "VersionMismatchException",
         }
     }
@@ -96,9 +114,12 @@ impl ErrorKind {
             | Self::IncompleteSignature
             | Self::InvalidSignature
             | Self::MissingAuthenticationToken
+            | Self::SessionExpired
             | Self::UnrecognizedClient => StatusCode::FORBIDDEN,
             Self::NotAuthorized => StatusCode::UNAUTHORIZED,
-            Self::ResourceNotFound | Self::UnknownOperation => StatusCode::NOT_FOUND,
+            Self::ResourceNotFound | Self::StreamEdgeConfigurationNotFound | Self::UnknownOperation => {
+                StatusCode::NOT_FOUND
+            }
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::InternalFailure => StatusCode::INTERNAL_SERVER_ERROR,
             Self::AccountChannelLimitExceeded
@@ -106,11 +127,15 @@ impl ErrorKind {
             | Self::ClientLimitExceeded
             | Self::ConnectionLimitExceeded
             | Self::InvalidArgument
+            | Self::InvalidCodecPrivateData
             | Self::InvalidEndpoint
+            | Self::InvalidMediaFrame
+            | Self::MissingCodecPrivateData
             | Self::NoDataRetention
             | Self::ResourceInUse
             | Self::Serialization
             | Self::TagsPerResourceExceededLimit
+            | Self::UnsupportedStreamMediaType
             | Self::VersionMismatch => StatusCode::BAD_REQUEST,
         }
     }
@@ -175,17 +200,6 @@ impl From<redb::Error> for ServiceError {
         Self::internal(error)
     }
 }
-
-macro_rules! from_redb {
-    ($($kind:ident),*) => {$(
-        impl From<redb::$kind> for ServiceError {
-            fn from(error: redb::$kind) -> Self {
-                Self::internal(error)
-            }
-        }
-    )*};
-}
-from_redb!(TransactionError, TableError, StorageError, CommitError);
 
 impl IntoResponse for ServiceError {
     fn into_response(self) -> Response {

@@ -1,9 +1,10 @@
 //! [`Listener`]: accepts connections and serves HTTP on them.
 
 use std::{
+    collections::{HashMap, hash_map::Entry},
     future::Future,
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -15,6 +16,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -28,6 +30,11 @@ use crate::connection::{Abort, Connection};
 
 /// Connections at one time. When full, new ones wait in the backlog of the operating system.
 const MAX_CONNECTIONS: usize = 4096;
+/// Of these, connections of one address: nobody keeps all others out. When full, new ones of it are closed at once.
+const MAX_OF_PEER: usize = 1024;
+/// How long the head of a request may take, and how long a connection may wait for its next request. The heads that clients
+/// send come in one piece.
+const HEAD: Duration = Duration::from_secs(20);
 /// How long a running request gets to finish when the server ends.
 const DRAIN: Duration = Duration::from_secs(1);
 /// How long a TLS handshake may take.
@@ -128,11 +135,47 @@ fn has_no_ipv6(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
 }
 
+/// How many connections each address has.
+#[derive(Debug, Clone, Default)]
+struct Peers(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// A connection of an address; it counts until it is dropped.
+struct Counted {
+    peers: Peers,
+    address: IpAddr,
+}
+
+impl Peers {
+    /// `None`: it has too many.
+    fn count(&self, address: IpAddr) -> Option<Counted> {
+        let mut peers = self.0.lock();
+        let open = peers.entry(address).or_default();
+        if *open >= MAX_OF_PEER {
+            return None;
+        }
+        *open += 1;
+        Some(Counted { peers: self.clone(), address })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut peers = self.peers.0.lock();
+        if let Entry::Occupied(mut open) = peers.entry(self.address) {
+            *open.get_mut() -= 1;
+            if *open.get() == 0 {
+                open.remove();
+            }
+        }
+    }
+}
+
 /// Serves the connections of all listening sockets. Clones share one limit of connections.
 #[derive(Clone)]
 pub(crate) struct Listener {
     router: Router,
     permits: Arc<Semaphore>,
+    peers: Peers,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -140,7 +183,8 @@ pub(crate) struct Listener {
 impl Listener {
     /// `stop` ends it; `tasks` has a task for each connection.
     pub(crate) fn new(router: Router, stop: CancellationToken, tasks: TaskTracker) -> Self {
-        Self { router, permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)), stop, tasks }
+        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        Self { router, permits, peers: Peers::default(), stop, tasks }
     }
 
     /// Accepts until the server ends; with TLS where there is an acceptor.
@@ -160,6 +204,10 @@ impl Listener {
                     continue;
                 }
             };
+            let Some(counted) = self.peers.count(peer.ip()) else {
+                tracing::warn!(%peer, "a connection too many of this address is closed");
+                continue;
+            };
             let _ = socket.set_nodelay(true);
             let local = socket.local_addr().unwrap_or_else(|_| Connection::default().local);
             let connection = Connection { local, peer, secure: tls.is_some() };
@@ -174,7 +222,7 @@ impl Listener {
                         Err(_) => tracing::warn!(%peer, "TLS handshake took too long"),
                     },
                 }
-                drop(permit);
+                drop((permit, counted));
             });
         }
     }
@@ -192,7 +240,7 @@ impl Listener {
             });
         let served = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_secs(60))
+            .header_read_timeout(HEAD)
             .serve_connection(TokioIo::new(socket), TowerToHyperService::new(service))
             .with_upgrades();
         tokio::pin!(served);
@@ -215,6 +263,18 @@ impl Listener {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_has_so_many_connections_and_others_have_theirs() {
+        let peers = Peers::default();
+        let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let mut open: Vec<_> = (0..MAX_OF_PEER).map(|_| peers.count(one).unwrap()).collect();
+        assert!(peers.count(one).is_none() && peers.count(other).is_some());
+        open.pop();
+        assert!(peers.count(one).is_some());
+        drop(open);
+        assert!(peers.0.lock().is_empty(), "who has gone is forgotten");
+    }
 
     #[tokio::test]
     async fn without_ipv6_every_address_is_every_address_of_ipv4() {

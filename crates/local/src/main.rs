@@ -25,6 +25,12 @@ struct Options {
     /// Also listen with TLS here; the CA to trust is ca.pem in the data folder
     #[arg(long, value_name = "ADDR:PORT")]
     tls_listen: Option<SocketAddr>,
+    /// Also serve /metrics, /livez and /readyz here, to everyone who reaches it
+    #[arg(long, value_name = "ADDR:PORT")]
+    metrics_listen: Option<SocketAddr>,
+    /// How the log on standard error is written
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
     /// Another name or address in the TLS certificate (repeatable)
     #[arg(long, value_name = "NAME")]
     tls_name: Vec<String>,
@@ -50,11 +56,11 @@ struct Options {
     /// Region of the web page and of unsigned requests; signed requests name their own
     #[arg(long, default_value = "us-east-1", value_name = "REGION")]
     region: String,
-    /// Address of the TURN server (UDP); relays listen on the same IP
+    /// Address of the TURN server (UDP, TCP and TLS); relays listen on the same IP
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDR:PORT")]
     turn_listen: SocketAddr,
     /// The IP by which clients reach the TURN server and peers its relays, where it is another than --turn-listen's
-    #[arg(long, value_name = "IP", visible_alias = "turn-external-ip")]
+    #[arg(long, value_name = "IP", visible_aliases = ["turn-external-ip", "external-address"])]
     turn_advertise: Option<IpAddr>,
     /// UDP ports of the TURN server's relays; default: any that is free
     #[arg(long, value_name = "FIRST-LAST")]
@@ -77,6 +83,9 @@ struct Options {
     /// Seconds that a PutMedia session lives
     #[arg(long, default_value_t = 2700, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     put_media_lifetime: u64,
+    /// Hold callers to the service's quotas: rates of the control plane's calls, TURN allocations and bitrate
+    #[arg(long)]
+    quotas: bool,
     /// Seconds that a new channel or stream is CREATING, and serves nothing
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=86_400))]
     creating_seconds: u64,
@@ -88,16 +97,23 @@ struct Options {
     deleting_seconds: u64,
 }
 
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| "info,turn=error,webrtc_util=error".into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     let options = Options::parse();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match options.log_format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
 
     let mut access_keys = options.access_key;
     if access_keys.is_empty()
@@ -115,6 +131,7 @@ async fn main() -> anyhow::Result<()> {
     let mut config = Config::new(options.data);
     config.listen = options.listen;
     config.tls_listen = options.tls_listen;
+    config.metrics_listen = options.metrics_listen;
     config.tls_names = options.tls_name;
     config.auth = !options.no_auth;
     config.access_keys = access_keys;
@@ -134,6 +151,7 @@ async fn main() -> anyhow::Result<()> {
     };
     config.put_media.connections = usize::from(options.put_media_connections);
     config.put_media.lifetime = Duration::from_secs(options.put_media_lifetime);
+    config.quotas = options.quotas;
     config.states = StateTimes {
         creating: Duration::from_secs(options.creating_seconds),
         updating: Duration::from_secs(options.updating_seconds),
@@ -149,6 +167,9 @@ async fn main() -> anyhow::Result<()> {
     writeln!(out, "kvs-local listening on {}", server.url()).context("standard output")?;
     if let Some(url) = server.tls_url() {
         writeln!(out, "kvs-local listening on {url}").context("standard output")?;
+    }
+    if let Some(url) = server.metrics_url() {
+        writeln!(out, "kvs-local metrics on {url}/metrics").context("standard output")?;
     }
     out.flush().context("standard output")?;
     drop(out);

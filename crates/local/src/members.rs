@@ -150,6 +150,22 @@ impl Members {
             .ok_or_else(|| self.invalid(member, format_args!("must be one of {}", words.join(", "))))
     }
 
+    /// A structure that must be there.
+    ///
+    /// # Errors
+    /// `InvalidArgumentException` when it is not, or of another type.
+    pub fn needed(&self, member: &str) -> Result<Members, ServiceError> {
+        self.required(member, self.structure(member)?)
+    }
+
+    /// One of the words of an enumeration, which must be there.
+    ///
+    /// # Errors
+    /// `InvalidArgumentException` listing the words when it is none of them.
+    pub fn word(&self, member: &str, words: &[&'static str]) -> Result<&'static str, ServiceError> {
+        self.required(member, self.one_of(member, words)?)
+    }
+
     /// A structure, if present.
     ///
     /// # Errors

@@ -14,44 +14,26 @@ use http::{Method, Uri, header};
 use crate::{
     App, archive, console, control, cors,
     error::{ErrorKind, ServiceError},
-    faults, ice, putmedia, request_log, signaling,
+    faults, ice, operations, playback, putmedia, request_log, signaling,
 };
-
-/// The operations of the service that are not here. `docs/kvs-local.md` names them for people; tests keep the two the same.
-const MISSING: [(&str, &str); 17] = [
-    ("/deleteEdgeConfiguration", "DeleteEdgeConfiguration"),
-    ("/describeEdgeConfiguration", "DescribeEdgeConfiguration"),
-    ("/describeImageGenerationConfiguration", "DescribeImageGenerationConfiguration"),
-    ("/describeNotificationConfiguration", "DescribeNotificationConfiguration"),
-    ("/describeStreamStorageConfiguration", "DescribeStreamStorageConfiguration"),
-    ("/getClip", "GetClip"),
-    ("/getDASHStreamingSessionURL", "GetDASHStreamingSessionURL"),
-    ("/getHLSStreamingSessionURL", "GetHLSStreamingSessionURL"),
-    ("/getImages", "GetImages"),
-    ("/joinStorageSession", "JoinStorageSession"),
-    ("/joinStorageSessionAsViewer", "JoinStorageSessionAsViewer"),
-    ("/listEdgeAgentConfigurations", "ListEdgeAgentConfigurations"),
-    ("/startEdgeConfigurationUpdate", "StartEdgeConfigurationUpdate"),
-    ("/updateImageGenerationConfiguration", "UpdateImageGenerationConfiguration"),
-    ("/updateNotificationConfiguration", "UpdateNotificationConfiguration"),
-    ("/updateStreamStorageConfiguration", "UpdateStreamStorageConfiguration"),
-    ("/v1/send-alexa-offer-to-master", "SendAlexaOfferToMaster"),
-];
 
 /// All routes: the AWS operations (all of them `POST`), the signaling handshake (`GET /`), and `/_kvs/`.
 pub fn router(app: Arc<App>) -> Router {
     let aws = Router::new()
         .merge(control::routes())
         .merge(archive::routes())
+        .merge(playback::routes())
         .merge(putmedia::routes())
         .route("/v1/get-ice-server-config", post(ice::get_ice_server_config))
+        .route("/v1/send-alexa-offer-to-master", post(signaling::send_alexa_offer_to_master))
         .route("/", get(root))
         .route_layer(middleware::from_fn_with_state(app.faults.clone(), faults::replace_answers));
     let aws = aws.fallback(unknown).layer(middleware::from_fn_with_state(app.clone(), cors::allow_browsers));
     Router::new()
         .nest("/_kvs", console::routes(app.clone()))
+        .merge(playback::player_routes())
         .merge(aws)
-        .layer(middleware::from_fn(request_log::log))
+        .layer(middleware::from_fn_with_state(app.clone(), request_log::log))
         .with_state(app)
 }
 
@@ -71,24 +53,9 @@ async fn unknown(State(app): State<Arc<App>>, method: Method, uri: Uri) -> Respo
     {
         return file;
     }
-    let missing = MISSING.iter().find(|(path, _)| *path == uri.path()).filter(|_| method == Method::POST);
-    let message = match missing {
-        Some((_, name)) => format!("kvs-local does not have the operation {name}."),
+    let message = match operations::name_of(uri.path()).filter(|_| method == Method::POST) {
+        Some(name) => format!("kvs-local does not have the operation {name}."),
         None => format!("No operation at {method} {}", uri.path()),
     };
     ServiceError::new(ErrorKind::UnknownOperation, message).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The other way round, `tests/control.rs` calls what the page names.
-    #[test]
-    fn the_page_names_what_is_missing() {
-        let page = include_str!("../../../docs/kvs-local.md");
-        for (path, name) in MISSING {
-            assert!(page.contains(&format!("`{name}`")), "docs/kvs-local.md does not name {name} ({path})");
-        }
-    }
 }

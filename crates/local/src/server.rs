@@ -14,10 +14,15 @@ use crate::{
     expiry::expire,
     faults::Faults,
     ice,
+    index::Index,
     listener::{Listener, with_fallback},
+    metrics,
     page_token::PageTokens,
+    playback::Playback,
     private,
     putmedia::Sessions,
+    quotas::Quotas,
+    requests::Requests,
     router,
     signaling::Signaling,
     snapshot::Snapshot,
@@ -39,6 +44,7 @@ pub struct Server {
     app: Arc<App>,
     local: SocketAddr,
     secure: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
     turn: ice::TurnServer,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -54,17 +60,12 @@ impl Server {
         let data = config.data.clone();
         private::folder(&data).map_err(|error| StartError::Data(data.clone(), error))?;
         let lock = lock(&data)?;
-        let index = data.join("index.redb");
-        // redb would make it for everyone to read, and takes an empty one for a new one
-        private::file(&index).map_err(|error| StartError::Data(data.clone(), error))?;
-        let db =
-            redb::Database::create(&index).map_err(|e| StartError::Index(index.clone(), e.to_string()))?;
-        let db = Arc::new(db);
-        let control = ControlPlane::open(db.clone(), config.states)
-            .map_err(|error| StartError::Index(index.clone(), error.to_string()))?;
-        let archive =
-            Archive::open(&data, db.clone()).map_err(|error| StartError::Index(index, error.to_string()))?;
+        let path = data.join("index.redb");
+        let no_index = |error: &dyn std::fmt::Display| StartError::Index(path.clone(), error.to_string());
+        let index = Arc::new(Index::open(&path).map_err(|error| no_index(&error))?);
+        let (archive, found) = Archive::open(&data, index.clone()).map_err(|error| no_index(&error))?;
         let archive = Arc::new(archive);
+        let control = ControlPlane::open(index, config.states, found).map_err(|error| no_index(&error))?;
 
         let bind = |flag, address| async move {
             let bound = with_fallback(address, TcpListener::bind)
@@ -73,21 +74,32 @@ impl Server {
             bound.map_err(|error| StartError::Listen { flag, address, error })
         };
         let (local, socket) = bind("--listen", config.listen).await?;
+        let no_certificate = |error: Box<dyn std::error::Error + Send + Sync>| {
+            StartError::Tls(data.clone(), error.to_string())
+        };
         let secure = match config.tls_listen {
             None => None,
             Some(address) => {
-                let acceptor = tls::acceptor(&data, address.ip(), &config.tls_names)
-                    .map_err(|error| StartError::Tls(data.clone(), error.to_string()))?;
+                let acceptor = tls::acceptor(&data, &[address.ip()], &config.tls_names, &["http/1.1"])
+                    .map_err(no_certificate)?;
                 let (address, socket) = bind("--tls-listen", address).await?;
                 Some((address, socket, acceptor))
             }
         };
-        let (turn, credentials) = ice::TurnServer::start(
-            config.turn_listen,
-            config.turn_advertise,
-            config.turn_relay_ports,
-            config.ice_ttl,
-        )
+        let metrics = match config.metrics_listen {
+            Some(address) => Some(bind("--metrics-listen", address).await?),
+            None => None,
+        };
+        let options = ice::TurnOptions {
+            listen: config.turn_listen,
+            advertise: config.turn_advertise,
+            ports: config.turn_relay_ports,
+            ttl: config.ice_ttl,
+            quotas: config.quotas,
+        };
+        let (turn, credentials) = ice::TurnServer::start(options, |address| {
+            tls::acceptor(&data, &address.ips(), &config.tls_names, &[]).map_err(no_certificate)
+        })
         .await?;
 
         for address in [Some(local), secure.as_ref().map(|(address, ..)| *address)].into_iter().flatten() {
@@ -104,22 +116,30 @@ impl Server {
             keys: KeyRing::new(&config.access_keys),
             signaling: Signaling::new(config.signaling.clone(), stop.clone(), tasks.clone()),
             snapshot: Snapshot::default(),
+            playback: Playback::default(),
             tokens: PageTokens::default(),
             turn: credentials,
             turn_address: turn.address(),
+            turn_figures: turn.figures(),
+            quotas: Quotas::default(),
+            requests: Requests::default(),
             config,
-            db,
             control,
             archive,
         });
         tasks.spawn(expire(app.clone(), stop.clone()));
         let listener = Listener::new(router(app.clone()), stop.clone(), tasks.clone());
         tasks.spawn(listener.clone().accept(socket, None));
+        let metrics = metrics.map(|(address, socket)| {
+            let listener = Listener::new(metrics::router(app.clone()), stop.clone(), tasks.clone());
+            tasks.spawn(listener.accept(socket, None));
+            address
+        });
         let secure_address = secure.map(|(address, socket, acceptor)| {
             tasks.spawn(listener.accept(socket, Some(acceptor)));
             address
         });
-        Ok(Self { app, local, secure: secure_address, turn, stop, tasks, _lock: lock })
+        Ok(Self { app, local, secure: secure_address, metrics, turn, stop, tasks, _lock: lock })
     }
 
     /// `http://host:port` of the plain listener.
@@ -131,6 +151,11 @@ impl Server {
     /// certificate.
     pub fn tls_url(&self) -> Option<String> {
         self.secure.map(tls_url)
+    }
+
+    /// `http://host:port` of the metrics listener.
+    pub fn metrics_url(&self) -> Option<String> {
+        self.metrics.map(|address| format!("http://{address}"))
     }
 
     /// Where the TURN server listens.

@@ -13,16 +13,22 @@ use crate::private;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// For a listener on this IP, which is in the certificate unless it stands for every address.
+/// For a listener that is reached by these IPs, which are in the certificate unless they stand for every address. `protocols`
+/// are those of ALPN; without any, clients may ask for what they like.
 pub(crate) fn acceptor(
     data: &Path,
-    ip: IpAddr,
+    ips: &[IpAddr],
     names: &[String],
+    protocols: &[&str],
 ) -> Result<tokio_rustls::TlsAcceptor, Error> {
     let issuer = authority(data)?;
     let mut all: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
-    all.extend((!ip.is_unspecified()).then(|| ip.to_string()).filter(|ip| !all.contains(ip)));
-    all.extend(names.iter().cloned());
+    let own = ips.iter().filter(|ip| !ip.is_unspecified()).map(IpAddr::to_string);
+    for name in own.chain(names.iter().cloned()) {
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
     let mut params = CertificateParams::new(all)?;
     params.distinguished_name.push(DnType::CommonName, "kvs-local");
     params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
@@ -35,7 +41,7 @@ pub(crate) fn acceptor(
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], private)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     Ok(tokio_rustls::TlsAcceptor::from(Arc::new(config)))
 }
 

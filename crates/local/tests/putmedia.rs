@@ -202,3 +202,21 @@ async fn an_open_session_does_not_hold_up_the_end() {
     session.send(&[header(), cluster(now_ms())].concat()).await;
     timeout(Duration::from_secs(4), kvs.server.shutdown()).await.unwrap();
 }
+
+/// Who is sending when the server ends is told what became of each fragment that was complete.
+#[tokio::test]
+async fn an_open_session_gets_its_acknowledgements_before_the_end() {
+    let kvs = start(|_| ()).await;
+    stream(&kvs.server, "door", 1).await;
+    let mut session = Session::open(&kvs.server, "door").await;
+    session.send(&[header(), cluster(1_000), cluster(3_000)].concat()).await;
+    let mut acks = Vec::new();
+    while !acks.contains(&"RECEIVED 1000".to_owned()) {
+        acks.push(short(&session.ack().await.unwrap()));
+    }
+    let ending = tokio::spawn(kvs.server.shutdown());
+    acks.extend(session.acks().await);
+    acks.sort();
+    assert_eq!(acks, ["BUFFERING 1000", "BUFFERING 3000", "PERSISTED 1000", "RECEIVED 1000"]);
+    timeout(DEADLINE, ending).await.unwrap().unwrap();
+}

@@ -108,7 +108,9 @@ async fn a_server_on_every_address_is_found_and_relays() {
         let server = ice_server(&kvs, &arn).await;
         let port = kvs.server.turn_address().port();
         let found = advertise.unwrap_or([127, 0, 0, 1].into());
-        assert_eq!(server["Uris"][0], format!("turn:{found}:{port}?transport=udp"));
+        let uris = ["turn", "turns", "turns"].into_iter().zip(["udp", "udp", "tcp"]);
+        let uris = uris.map(|(scheme, transport)| format!("{scheme}:{found}:{port}?transport={transport}"));
+        assert_eq!(server["Uris"], json!(uris.collect::<Vec<_>>()));
 
         let client = client(&server, server["Password"].as_str().unwrap()).await;
         let relay = timeout(DEADLINE, client.allocate()).await.unwrap().unwrap();
@@ -137,7 +139,7 @@ async fn a_wrong_password_is_refused() {
 async fn requests_without_a_credential_share_a_nonce() {
     use stun::{
         attributes::{ATTR_NONCE, ATTR_REALM, ATTR_USERNAME},
-        error_code::{CODE_UNAUTHORIZED, ErrorCodeAttribute},
+        error_code::{CODE_STALE_NONCE, CODE_UNAUTHORIZED, ErrorCodeAttribute},
         integrity::MessageIntegrity,
         message::{
             CLASS_REQUEST, Getter, METHOD_ALLOCATE, METHOD_CHANNEL_BIND, METHOD_CREATE_PERMISSION,
@@ -173,10 +175,44 @@ async fn requests_without_a_credential_share_a_nonce() {
         assert_eq!(answer.transaction_id, request.transaction_id);
         let mut code = ErrorCodeAttribute::default();
         code.get_from(&answer).unwrap();
-        assert!(code.code == CODE_UNAUTHORIZED, "{number}: {code}");
+        let expected = if number % 3 == 0 { CODE_UNAUTHORIZED } else { CODE_STALE_NONCE };
+        assert!(code.code == expected, "{number}: {code}");
         let mut nonce = TextAttribute::new(ATTR_NONCE, String::new());
         nonce.get_from(&answer).unwrap();
         nonces.insert(nonce.text);
     }
     assert_eq!(nonces.len(), 1);
+}
+
+/// What is not TURN, what does not go on, and what goes too fast is ended; who keeps to the rules does not notice.
+#[tokio::test]
+async fn a_connection_that_is_no_turn_is_closed() {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+    };
+    let kvs = start(|_| ()).await;
+    let address = kvs.server.turn_address();
+    for rubbish in [&[0x80, 0, 0, 0][..], &[0xFF; 40], &[0, 1, 0, 3, 0x21, 0x12, 0xA4, 0x42]] {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        socket.write_all(rubbish).await.unwrap();
+        let mut answer = Vec::new();
+        let end = timeout(DEADLINE, socket.read_to_end(&mut answer)).await.unwrap();
+        // closed with what it sent unread is a reset
+        assert!(end.is_err() || answer.is_empty(), "{answer:?}");
+    }
+    // two Binding requests in pieces: two answers
+    let request = [&[0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42][..], &[7; 12]].concat();
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    for piece in [&request[..], &request[..]].concat().chunks(7) {
+        socket.write_all(piece).await.unwrap();
+        socket.flush().await.unwrap();
+    }
+    for _ in 0..2 {
+        let mut head = [0; 20];
+        timeout(DEADLINE, socket.read_exact(&mut head)).await.unwrap().unwrap();
+        assert_eq!((&head[..2], &head[8..]), (&[1, 1][..], &[7; 12][..]));
+        let mut rest = vec![0; usize::from(u16::from_be_bytes([head[2], head[3]]))];
+        timeout(DEADLINE, socket.read_exact(&mut rest)).await.unwrap().unwrap();
+    }
 }

@@ -27,8 +27,8 @@ mod video;
 pub use audio::{AudioConfig, AudioReceiver};
 pub use clock::{ClockStats, SenderClock, Stamp, TimeSource};
 pub use codec::{
-    AccessUnitError, AudioCodec, H264Depacketizer, H264Error, ParameterError, PayloadError, Sps, SpsError,
-    VideoCodec, VideoFormat, VideoParameters, opus_duration,
+    AccessUnitError, AudioCodec, Depacketizer, H264, H265, H265Sps, NalCodec, NalError, ParameterError,
+    PayloadError, Sps, SpsError, VideoCodec, VideoFormat, VideoParameters, opus_duration,
 };
 pub use flow::{Flow, Withheld, WithheldCounts};
 pub use keyframe::{KeyFrameConfig, KeyFrameReason};

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::codec::h264::bits::Writer;
+use crate::codec::nal::bits::Writer;
 use crate::media_kind::PerTrack;
 use crate::rtp::RtpPacket;
 

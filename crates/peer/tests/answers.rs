@@ -307,6 +307,7 @@ fn formats(section: &AcceptedSection) -> String {
             }
             Codec::Opus { stereo } => format!("opus{}", if *stereo { " stereo" } else { "" }),
             Codec::Rtx { apt } => format!("rtx {apt}"),
+            other @ (Codec::H265(_) | Codec::Pcmu | Codec::Pcma) => panic!("{other:?} was not offered"),
         };
         format!("{} {codec}", format.payload_type)
     });

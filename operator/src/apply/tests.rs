@@ -23,8 +23,7 @@ fn ingest() -> KvsIngest {
 }
 
 fn built() -> Built {
-    let resolved =
-        ResolvedNames { channel_arn: "c".into(), stream_name: "door".into(), stream_arn: "s".into() };
+    let resolved = ResolvedNames { channel_arn: "c".into(), stream: None };
     build(&ingest(), &resolved, &AgentDefaults::new("default", "agent:1"), true).unwrap()
 }
 

@@ -128,24 +128,29 @@ impl Aws {
     }
 
     /// Channel and stream of an object, as they are `known` or found; created or adopted as it says. Neither is created
-    /// while the other is not there and cannot be made.
+    /// while the other is not there and cannot be made. No stream where the object names none.
     pub(crate) async fn resolve(
         &self,
         subject: Subject<'_>,
         known: Known,
         neighbours: &dyn Neighbours,
-    ) -> (Resolution<ResolvedChannel>, Resolution<ResolvedStream>) {
+    ) -> (Resolution<ResolvedChannel>, Option<Resolution<ResolvedStream>>) {
         let channel: Found<ResolvedChannel> = match known.channel {
             Some(channel) => Found::Settled(channel),
             None => Box::pin(self.find(subject, neighbours)).await,
         };
-        let stream: Found<ResolvedStream> = match known.stream {
-            Some(stream) => Found::Settled(stream),
-            None => Box::pin(self.find(subject, neighbours)).await,
+        let stream: Option<Found<ResolvedStream>> = match (known.stream, &subject.spec.stream) {
+            (_, None) => None,
+            (Some(stream), _) => Some(Found::Settled(stream)),
+            (None, _) => Some(Box::pin(self.find(subject, neighbours)).await),
         };
-        let channel = Box::pin(self.create(channel, stream.is_hopeful(), subject, neighbours)).await;
+        let with_stream = stream.as_ref().is_none_or(Found::is_hopeful);
+        let channel = Box::pin(self.create(channel, with_stream, subject, neighbours)).await;
         let with_channel = is_hopeful(&channel.condition);
-        let stream = Box::pin(self.create(stream, with_channel, subject, neighbours)).await;
+        let stream = match stream {
+            Some(stream) => Some(Box::pin(self.create(stream, with_channel, subject, neighbours)).await),
+            None => None,
+        };
         (channel, stream)
     }
 

@@ -24,7 +24,8 @@ pub struct Subject<'a> {
     pub status: Option<&'a KvsIngestStatus>,
 }
 
-/// What the spec says of either.
+/// What the spec says of either; nothing of a stream that there is not to be.
+#[derive(Default)]
 pub(super) struct Declared<'a> {
     pub(super) name: Option<&'a str>,
     pub(super) arn: Option<&'a str>,
@@ -321,7 +322,7 @@ impl Resource for ResolvedStream {
     type Info = StreamInfo;
 
     fn declared(spec: &KvsIngestSpec) -> Declared<'_> {
-        let stream = &spec.stream;
+        let Some(stream) = &spec.stream else { return Declared::default() };
         Declared {
             name: stream.name.as_deref(),
             arn: stream.arn.as_deref(),
@@ -393,7 +394,7 @@ impl Resource for ResolvedStream {
 
     fn tags_to_create(spec: &KvsIngestSpec, own: Tags) -> Tags {
         // Nobody's tag takes the place of ours.
-        let mut all = spec.stream.tags.clone();
+        let mut all = spec.stream.as_ref().map(|stream| stream.tags.clone()).unwrap_or_default();
         all.extend(own);
         all
     }
@@ -408,13 +409,13 @@ impl Resource for ResolvedStream {
         spec: &KvsIngestSpec,
         tags: &Tags,
     ) -> Result<bool, kvs::Error> {
-        let stream = &spec.stream;
+        let stream = spec.stream.clone().unwrap_or_default();
         let new = NewStream {
             retention_hours: stream.retention_hours_or_default(),
             // H.264 and AAC: what agents store.
             media_type: None,
             device_name: None,
-            kms_key_id: stream.kms_key_id.clone(),
+            kms_key_id: stream.kms_key_id,
             tags: tags.clone(),
         };
         control.begin_stream(name, &new).await
@@ -439,7 +440,7 @@ impl Resource for ResolvedStream {
         tags: Option<&Tags>,
         subject: Subject<'_>,
     ) -> Result<Vec<String>, ConditionUpdate> {
-        let spec = &subject.spec.stream;
+        let Some(spec) = &subject.spec.stream else { return Ok(Vec::new()) };
         let raise = spec.retention_hours.filter(|wanted| self.created && *wanted > info.retention_hours);
         if let Some(wanted) = raise {
             let raised = region.control.raise_retention(&info, wanted);

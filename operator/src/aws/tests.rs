@@ -102,13 +102,12 @@ fn info(retention_hours: u32, kms_key_id: Option<&str>) -> kvs::StreamInfo {
 #[test]
 fn what_is_declared_of_a_stream_that_exists_and_not_done_is_said() {
     let notes = |stream: &str, hours: u32, key: Option<&str>, tags: &[(&str, &str)]| {
-        let mut spec = spec(r#"{"name": "door"}"#);
-        spec.stream = serde_json::from_str(stream).unwrap();
+        let declared: kvs_ingest_api::StreamSpec = serde_json::from_str(stream).unwrap();
         let info = info(hours, key);
         let mut resource = ResolvedStream::default();
         resource.describe_as(&info);
         let tags: Tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        resource::without_effect(&resource, &info, Some(&tags), &spec.stream).join("; ")
+        resource::without_effect(&resource, &info, Some(&tags), &declared).join("; ")
     };
     assert_eq!(notes(r#"{"name": "s"}"#, 24, Some("k"), &[("team", "doors")]), "");
     assert_eq!(

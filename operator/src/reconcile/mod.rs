@@ -8,6 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
+use kvs_ingest_api::KvsIngest;
 use rand::Rng;
 use tracing::field::{Empty, display};
 use tracing::{Instrument, instrument};
@@ -26,7 +27,7 @@ use crate::permit::{permit, withdraw};
 use crate::publish::{publish, publish_resources};
 use crate::reason::Reason;
 use crate::refusal::refusal;
-use crate::report::{AgentView, Observed, report};
+use crate::report::{AgentView, DeclaredOutput, Observed, report};
 use crate::resolve::{hold_what_was_made, keep_stream, resolve};
 use crate::rollout::{Contest, roll_out, stop};
 use crate::tenancy::Verdict;
@@ -132,8 +133,7 @@ async fn reconcile_cached(
     if ingest.metadata.deletion_timestamp.is_some() {
         return reconcile_deleted(&object, &permit(&object)).await;
     }
-    let unobserved =
-        Observed { suspended: ingest.spec.suspend, ..Observed::unobserved(ingest.metadata.generation) };
+    let unobserved = unobserved(&ingest);
     // Also of an object that is paused: its author pauses it, and another forbids.
     match permit(&object) {
         Verdict::Permitted => {}
@@ -195,6 +195,15 @@ async fn reconcile_deleted(
     match withdrawn {
         Some(error) => Err(error.into()),
         None => Ok(next),
+    }
+}
+
+/// What the object says, and nothing that was looked at.
+fn unobserved(ingest: &KvsIngest) -> Observed {
+    Observed {
+        outputs: DeclaredOutput::all(&ingest.spec),
+        suspended: ingest.spec.suspend,
+        ..Observed::unobserved(ingest.metadata.generation)
     }
 }
 
@@ -317,10 +326,10 @@ async fn converge(object: &Object<'_>, valid: &Valid<'_>, mut observed: Observed
     } else {
         observed.reconcile_requested_at = valid.reconcile_requested_at.cloned();
     }
+    observed.stream_condition = Some(resolved.stream_condition());
+    observed.stream = resolved.stream.map(|stream| stream.resource);
     observed.channel = Some(resolved.channel.resource);
     observed.channel_condition = Some(resolved.channel.condition);
-    observed.stream = Some(resolved.stream.resource);
-    observed.stream_condition = Some(resolved.stream.condition);
     let Some(names) = names else {
         observed.workload = suspension(object);
         return Converged { unanswered, ..observed.into() };
@@ -449,11 +458,7 @@ pub(crate) async fn tell_panic(object: &CachedIngest, context: &Context, words: 
     };
     let Ok(ingest) = cached.read() else { return };
     let failed = Some(format!("a bug of the operator, please report it: {words}"));
-    let observed = Observed {
-        failed,
-        suspended: ingest.spec.suspend,
-        ..Observed::unobserved(ingest.metadata.generation)
-    };
+    let observed = Observed { failed, ..unobserved(&ingest) };
     let after = report(ingest.status.as_ref(), observed, &wall_clock());
     if ingest.status.as_ref() != Some(&after)
         && let Err(error) = context.applier.apply_status(&cached, &after).await

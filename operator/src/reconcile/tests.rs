@@ -2,7 +2,7 @@
 
 use kube::runtime::reflector::store;
 use kube::runtime::watcher::Event;
-use kvs_ingest_api::{KvsIngestStatus, ResolvedChannel, ResolvedStream, condition};
+use kvs_ingest_api::{KvsIngestStatus, ResolvedChannel, ResolvedStream, StreamConfig, condition};
 use parking_lot::RwLock;
 use serde_json::{Value, json};
 
@@ -55,8 +55,8 @@ fn streaming() -> KvsIngestStatus {
 
 fn deployment(owner: &str) -> Value {
     let ingest = serde_json::from_value(ingest(json!({}), &resolved(None))).unwrap();
-    let names =
-        ResolvedNames { channel_arn: "arn:c".into(), stream_name: "door".into(), stream_arn: "arn:s".into() };
+    let stream = StreamConfig { name: "door".into(), arn: "arn:s".into() };
+    let names = ResolvedNames { channel_arn: "arn:c".into(), stream: Some(stream) };
     let built = build(&ingest, &names, &AgentDefaults::new("default", "agent:1"), true).unwrap();
     json!({
         "metadata": {"name": "door-agent", "namespace": "cameras", "uid": "d-1", "generation": 4,

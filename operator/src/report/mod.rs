@@ -1,7 +1,10 @@
 //! Report: the status of a `KvsIngest`, a pure function of what was observed and of the status before.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kvs_ingest_api::{AgentStatus, KvsIngestStatus, Phase, ResolvedChannel, ResolvedStream, condition};
+use kvs_ingest_api::{
+    AgentStatus, KvsIngestSpec, KvsIngestStatus, OutputState, OutputStatus, Phase, ResolvedChannel,
+    ResolvedStream, condition,
+};
 
 use crate::conditions::{ConditionStatus, ConditionUpdate, Next, find, is_true};
 use crate::reason::Reason;
@@ -18,6 +21,32 @@ pub enum AgentView {
     NotAsked,
     /// There is none.
     Absent,
+}
+
+/// One of `spec.outputs`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclaredOutput {
+    pub name: String,
+    pub required: bool,
+}
+
+impl DeclaredOutput {
+    /// Those of an object.
+    #[must_use]
+    pub fn all(spec: &KvsIngestSpec) -> Vec<Self> {
+        let declared = spec.outputs.iter();
+        declared.map(|output| Self { name: output.name.clone(), required: output.required }).collect()
+    }
+
+    /// The type of its condition.
+    pub fn condition(&self) -> String {
+        format!("{}{}", condition::OUTPUT_PREFIX, self.name)
+    }
+
+    /// What the agent says of it; an agent of before it was declared says nothing.
+    pub fn of_agent<'a>(&self, agent: &'a AgentStatus) -> Option<&'a OutputStatus> {
+        agent.outputs.iter().find(|output| output.name == self.name)
+    }
 }
 
 /// Everything that was observed.
@@ -39,6 +68,8 @@ pub struct Observed {
     pub stream: Option<ResolvedStream>,
     /// `None`: the stream was not looked at.
     pub stream_condition: Option<ConditionUpdate>,
+    /// `spec.outputs`
+    pub outputs: Vec<DeclaredOutput>,
     /// `spec.suspend`
     pub suspended: bool,
     /// Of the Deployment; `None`: there is none yet.
@@ -66,6 +97,7 @@ impl Observed {
             channel_condition: None,
             stream: None,
             stream_condition: None,
+            outputs: Vec::new(),
             suspended: false,
             workload: None,
             agent: AgentView::NotAsked,
@@ -120,6 +152,9 @@ pub fn report(before: Option<&KvsIngestStatus>, observed: Observed, now: &Time) 
     add(condition::STREAM_RESOLVED, &stream);
     add(condition::AGENT_AVAILABLE, &agent);
     add(condition::MEDIA_FLOWING, &media);
+    for declared in &observed.outputs {
+        add(&declared.condition(), &output(before, &observed, declared, &media));
+    }
     // kstatus: abnormal-true, absent otherwise. Of what is ready and yet changes, or is stuck in a change, the agent's
     // Deployment tells.
     let next = ready.next;
@@ -212,6 +247,9 @@ fn ready(
                 ConditionUpdate::stalled(Reason::of_agent(&status.reason), status.message.clone())
             }
             Phase::Streaming | Phase::WaitingForMaster | Phase::Connecting | Phase::Reconnecting => {
+                if let Some(unmet) = required_output(observed, status) {
+                    return unmet;
+                }
                 ConditionUpdate::met(media.reason.clone(), media.message.clone()).with_next(agent.next)
             }
             Phase::Starting | Phase::Stopping => available(agent),
@@ -230,7 +268,11 @@ fn ready(
                     && was_the_agents(before)
                     && !observed.suspended =>
             {
-                ConditionUpdate::stalled(Reason::from(&*ready.reason), ready.message.clone())
+                let reason = Reason::from(&*ready.reason);
+                // An output that time may heal needs nobody yet.
+                let heals = reason == Reason::OutputInterrupted;
+                let next = if heals { Next::Waiting } else { Next::Person };
+                ConditionUpdate::stalled(reason, ready.message.clone()).with_next(next)
             }
             _ => available(agent),
         },
@@ -259,35 +301,82 @@ fn available(agent: &ConditionUpdate) -> ConditionUpdate {
     ConditionUpdate::met(Reason::AgentAvailable, "the agent runs").with_next(agent.next)
 }
 
+/// A required output that does not receive the media that is there: the first that needs a person, or else the first.
+fn required_output(observed: &Observed, agent: &AgentStatus) -> Option<ConditionUpdate> {
+    let required = observed.outputs.iter().filter(|declared| declared.required);
+    let mut unmet: Vec<_> = required
+        .filter_map(|declared| declared.of_agent(agent))
+        .filter(|output| matches!(output.state, OutputState::Interrupted | OutputState::Failed))
+        .collect();
+    unmet.sort_by_key(|output| output.state == OutputState::Interrupted);
+    let output = unmet.first()?;
+    let message = format!("output {}: {}", output.name, output.message);
+    Some(match output.state {
+        OutputState::Failed => ConditionUpdate::stalled(Reason::OutputFailed, message),
+        _ => ConditionUpdate::waiting(Reason::OutputInterrupted, message),
+    })
+}
+
+fn settled(status: ConditionStatus, reason: Reason, message: &str) -> ConditionUpdate {
+    ConditionUpdate { status, reason, message: message.to_owned(), next: Next::Settled }
+}
+
 fn media(before: &KvsIngestStatus, observed: &Observed) -> ConditionUpdate {
-    let settled = |status, reason, message: &str| ConditionUpdate {
-        status,
-        reason,
-        message: message.to_owned(),
-        next: Next::Settled,
-    };
+    word_of_agent(before, observed, condition::MEDIA_FLOWING, |agent| {
+        let status = match agent.phase {
+            Phase::Streaming if agent.stores_all() => ConditionStatus::True,
+            Phase::Starting => ConditionStatus::Unknown,
+            _ => ConditionStatus::False,
+        };
+        let reason = match agent.phase {
+            // Whether it is just now being called makes no difference to who waits for it.
+            Phase::WaitingForMaster => Reason::WaitingForMaster,
+            Phase::Connecting if !agent.lacks_a_track() => Reason::WaitingForMaster,
+            _ => Reason::of_agent(&agent.reason),
+        };
+        settled(status, reason, &agent.message)
+    })
+}
+
+fn output(
+    before: &KvsIngestStatus,
+    observed: &Observed,
+    declared: &DeclaredOutput,
+    media: &ConditionUpdate,
+) -> ConditionUpdate {
+    word_of_agent(before, observed, &declared.condition(), |agent| {
+        let Some(output) = declared.of_agent(agent) else {
+            let words = "the agent that runs does not know this output: it is replaced";
+            return settled(ConditionStatus::Unknown, Reason::AgentSilent, words);
+        };
+        let said = |status| settled(status, Reason::of_agent(&output.reason), &output.message);
+        match output.state {
+            OutputState::Receiving => said(ConditionStatus::True),
+            OutputState::Connecting => said(ConditionStatus::Unknown),
+            OutputState::Interrupted | OutputState::Failed => said(ConditionStatus::False),
+            // It is not the output that is in the way, and what is in the way is said once.
+            OutputState::Waiting if media.is_met() => said(ConditionStatus::Unknown),
+            OutputState::Waiting => ConditionUpdate { next: Next::Settled, ..media.clone() },
+        }
+    })
+}
+
+/// A condition that the agent alone can tell of, as far as there is one and it was asked.
+fn word_of_agent(
+    before: &KvsIngestStatus,
+    observed: &Observed,
+    kind: &str,
+    said: impl Fn(&AgentStatus) -> ConditionUpdate,
+) -> ConditionUpdate {
     if observed.suspended {
         return settled(ConditionStatus::False, Reason::Suspended, "spec.suspend is true");
     }
     let no_agent = || settled(ConditionStatus::Unknown, Reason::AgentUnavailable, "there is no agent to ask");
     match &observed.agent {
-        AgentView::Status(agent) => {
-            let status = match agent.phase {
-                Phase::Streaming if agent.stores_all() => ConditionStatus::True,
-                Phase::Starting => ConditionStatus::Unknown,
-                _ => ConditionStatus::False,
-            };
-            let reason = match agent.phase {
-                // Whether it is just now being called makes no difference to who waits for it.
-                Phase::WaitingForMaster => Reason::WaitingForMaster,
-                Phase::Connecting if !agent.lacks_a_track() => Reason::WaitingForMaster,
-                _ => Reason::of_agent(&agent.reason),
-            };
-            settled(status, reason, &agent.message)
-        }
+        AgentView::Status(agent) => said(agent),
         AgentView::Silent(why) => settled(ConditionStatus::Unknown, Reason::AgentSilent, why),
         AgentView::Absent => no_agent(),
-        AgentView::NotAsked => match (find(before, condition::MEDIA_FLOWING), &observed.workload) {
+        AgentView::NotAsked => match (find(before, kind), &observed.workload) {
             (Some(old), Some(agent))
                 if agent.is_met() || agent.reason.is_of_the_deployment() || still_fails(before, observed) =>
             {
@@ -296,6 +385,11 @@ fn media(before: &KvsIngestStatus, observed: &Observed) -> ConditionUpdate {
             (Some(old), None) if observed.failed.is_some() => {
                 settled(ConditionStatus::of(old), Reason::from(&*old.reason), &old.message)
             }
+            (None, Some(agent)) if agent.is_met() => settled(
+                ConditionStatus::Unknown,
+                Reason::AgentUnavailable,
+                "the agent has not been asked yet",
+            ),
             _ => no_agent(),
         },
     }

@@ -21,6 +21,7 @@ fn good() -> Observed {
             ..ResolvedStream::default()
         }),
         stream_condition: Some(ConditionUpdate::met(Reason::Found, "arn:s")),
+        outputs: Vec::new(),
         suspended: false,
         workload: Some(ConditionUpdate::met(Reason::AgentAvailable, "the agent runs")),
         agent: AgentView::NotAsked,
@@ -311,4 +312,95 @@ fn another_cause_of_the_same_reason_is_told() {
     // Words alone that change are no news elsewhere.
     let first = said(None, "MasterSilent", "for 10 s");
     assert_eq!(told(&said(Some(&first), "MasterSilent", "for 20 s")), "for 10 s");
+}
+
+/// An agent that says this of itself and of each output.
+fn sends(phase: Phase, outputs: &[(&str, OutputState, &str)]) -> AgentView {
+    let of = |(name, state, reason): &(&str, OutputState, &str)| OutputStatus {
+        name: (*name).into(),
+        kind: "rtmp".into(),
+        state: *state,
+        reason: (*reason).into(),
+        message: format!("{reason} it says"),
+    };
+    let word = if phase == Phase::Streaming { "Streaming" } else { "WaitingForMaster" };
+    let outputs = outputs.iter().map(of).collect();
+    AgentView::Status(Box::new(AgentStatus {
+        phase,
+        reason: word.into(),
+        message: "words".into(),
+        outputs,
+        ..AgentStatus::default()
+    }))
+}
+
+/// With the outputs `ivs`, which is required, and `own`, which is not.
+fn with_outputs(agent: AgentView) -> Observed {
+    let declared = |name: &str, required| DeclaredOutput { name: name.into(), required };
+    Observed { outputs: vec![declared("ivs", true), declared("own", false)], agent, ..good() }
+}
+
+fn said<'a>(status: &'a KvsIngestStatus, kind: &str) -> (&'a str, &'a str) {
+    let found = find(status, kind).unwrap_or_else(|| panic!("no {kind}"));
+    (&found.status, &found.reason)
+}
+
+#[test]
+fn each_output_has_a_condition_and_only_a_required_one_decides_whether_it_is_ready() {
+    use OutputState::{Connecting, Failed, Interrupted, Receiving, Waiting};
+    let streaming = ("True", "Streaming");
+    for (ivs, own, ready_is, ivs_is, own_is, kstatus) in [
+        (Receiving, Receiving, streaming, "True", "True", None),
+        (Receiving, Failed, streaming, "True", "False", None),
+        (Receiving, Interrupted, streaming, "True", "False", None),
+        (Connecting, Connecting, streaming, "Unknown", "Unknown", None),
+        (Waiting, Receiving, streaming, "Unknown", "True", None),
+        (Interrupted, Failed, ("False", "OutputInterrupted"), "False", "False", Some("Reconciling")),
+        (Failed, Receiving, ("False", "OutputFailed"), "False", "True", Some("Stalled")),
+    ] {
+        let case = format!("{ivs:?} {own:?}");
+        let agent = sends(Phase::Streaming, &[("ivs", ivs, "OfIvs"), ("own", own, "OfOwn")]);
+        let status = report(None, with_outputs(agent), &at("2026-01-01T00:00:00Z"));
+        assert_eq!(ready(&status), ready_is, "{case}");
+        assert_eq!(said(&status, "Output-ivs"), (ivs_is, "OfIvs"), "{case}");
+        assert_eq!(said(&status, "Output-own"), (own_is, "OfOwn"), "{case}");
+        assert_eq!(said(&status, "MediaFlowing"), streaming, "what is stored is another matter: {case}");
+        for kind in ["Reconciling", "Stalled"] {
+            assert_eq!(find(&status, kind).is_some(), kstatus == Some(kind), "{kind} {case}");
+        }
+        // Until it is asked again that still holds, also who moves next.
+        let later = report(Some(&status), with_outputs(AgentView::NotAsked), &at("2026-01-01T00:01:00Z"));
+        assert_eq!(later, status, "{case}");
+    }
+}
+
+#[test]
+fn a_camera_that_is_off_is_no_outputs_fault() {
+    let waiting = OutputState::Waiting;
+    let agent = sends(Phase::WaitingForMaster, &[("ivs", waiting, "NoMedia"), ("own", waiting, "NoMedia")]);
+    let status = report(None, with_outputs(agent), &at("2026-01-01T00:00:00Z"));
+    assert_eq!(ready(&status), ("True", "WaitingForMaster"));
+    assert_eq!(said(&status, "Output-ivs"), ("False", "WaitingForMaster"));
+}
+
+#[test]
+fn of_an_output_nobody_asked_about_nothing_is_said() {
+    // Of an agent before it was declared; of one that does not answer; of one that was not asked; of none.
+    let old = sends(Phase::Streaming, &[("own", OutputState::Receiving, "Receiving")]);
+    for (agent, reason) in [
+        (old, "AgentSilent"),
+        (AgentView::Silent("refused".into()), "AgentSilent"),
+        (AgentView::NotAsked, "AgentUnavailable"),
+        (AgentView::Absent, "AgentUnavailable"),
+    ] {
+        let status = report(None, with_outputs(agent), &at("2026-01-01T00:00:00Z"));
+        assert_eq!(said(&status, "Output-ivs"), ("Unknown", reason));
+        assert_eq!(ready(&status).0, "True");
+    }
+    let suspended = Observed { suspended: true, ..with_outputs(AgentView::Absent) };
+    let status = report(None, suspended, &at("2026-01-01T00:00:00Z"));
+    assert_eq!(said(&status, "Output-ivs"), ("False", "Suspended"));
+    // One that is not declared any more has no condition.
+    let status = report(Some(&status), good(), &at("2026-01-01T00:00:01Z"));
+    assert_eq!(find(&status, "Output-ivs"), None);
 }

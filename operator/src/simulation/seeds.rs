@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::cloud::Kind;
-use super::world::{CLUSTER, World, says, spec};
+use super::world::{CLUSTER, World, says, spec, without_stream};
 use crate::names;
 
 /// With `--all`, and else.
@@ -29,17 +29,32 @@ struct Past {
 
 fn random_spec(world: &World) -> Value {
     let chaos = &world.chaos;
-    let mut spec =
-        spec(chaos.pick(&RESOURCES), chaos.pick(&RESOURCES), chaos.pick(&["Delete", "Delete", "Retain"]));
-    for resource in ["channel", "stream"] {
+    let policy = chaos.pick(&["Delete", "Delete", "Retain"]);
+    let channel = chaos.pick(&RESOURCES);
+    let mut spec = if chaos.chance(0.2) {
+        without_stream(channel, policy)
+    } else {
+        spec(channel, chaos.pick(&RESOURCES), policy)
+    };
+    for resource in
+        ["channel", "stream"].into_iter().filter(|half| spec.get(half).is_some()).collect::<Vec<_>>()
+    {
         spec[resource]["createIfMissing"] = json!(chaos.chance(0.8));
         spec[resource]["adopt"] = json!(chaos.chance(0.2));
     }
     spec["suspend"] = json!(chaos.chance(0.2));
-    if chaos.chance(0.3) {
+    if spec.get("stream").is_some() && chaos.chance(0.3) {
         spec["stream"]["retentionHours"] = json!(chaos.pick(&[1, 24, 48]));
     }
     spec
+}
+
+/// Does another object name the same channel or stream?
+fn is_shared(world: &World, spec: &Value) -> bool {
+    let same = |half: &str, other: &Value| {
+        !spec[half].is_null() && other["spec"][half]["name"] == spec[half]["name"]
+    };
+    world.api_server.ingests().iter().any(|other| same("channel", other) || same("stream", other))
 }
 
 fn happen(world: &mut World, past: &mut Past) {
@@ -48,10 +63,7 @@ fn happen(world: &mut World, past: &mut Past) {
     match (world.chaos.pick(&[0, 0, 1, 1, 2, 3, 4, 5, 6]), found) {
         (0 | 1, None) => {
             let spec = random_spec(world);
-            let same = |other: &Value| {
-                ["channel", "stream"].iter().any(|half| other["spec"][half]["name"] == spec[half]["name"])
-            };
-            past.shared |= world.api_server.ingests().iter().any(same);
+            past.shared |= is_shared(world, &spec);
             world.api_server.create(name, &spec);
         }
         (1, Some(object)) => {
@@ -61,9 +73,14 @@ fn happen(world: &mut World, past: &mut Past) {
         }
         (2, Some(object)) if object["metadata"]["deletionTimestamp"].is_null() => {
             let (field, value) = (world.chaos.pick(&["suspend", "policy", "adopt"]), world.chaos.chance(0.5));
+            // One without a stream gets one.
+            let stream = spec("", world.chaos.pick(&RESOURCES), "Retain")["stream"].clone();
+            let lacks = object["spec"]["stream"].is_null();
+            past.shared |= lacks && field == "adopt" && is_shared(world, &json!({"stream": stream}));
             world.api_server.edit(name, |object| match field {
                 "suspend" => object["spec"]["suspend"] = json!(value),
                 "policy" => object["spec"]["deletionPolicy"] = json!(if value { "Delete" } else { "Retain" }),
+                _ if lacks => object["spec"]["stream"] = stream.clone(),
                 _ => object["spec"]["stream"]["adopt"] = json!(value),
             });
         }
@@ -102,6 +119,12 @@ fn wrong(world: &World, past: &Past) -> Vec<String> {
         {
             let said = says(object, condition);
             resolved &= said.starts_with("True");
+            if object["spec"][half].is_null() {
+                if said != "True NotUsed" || !object["status"][half].is_null() {
+                    wrong.push(format!("{name} names no {half}, and says {said} {}", object["status"][half]));
+                }
+                continue;
+            }
             let there = world.cloud.get(kind, object["spec"][half]["name"].as_str().unwrap());
             let status = &object["status"][half];
             if !said.starts_with("True") {
@@ -130,7 +153,7 @@ fn wrong(world: &World, past: &Past) -> Vec<String> {
         if resolved && !suspended && !runs {
             wrong.push(format!("{name} has all it needs, and no agent: {:#}", object["status"]));
         }
-        if runs {
+        if runs && !object["spec"]["stream"].is_null() {
             *writers.entry(object["spec"]["stream"]["name"].to_string()).or_default() += 1;
         }
         let ready = says(object, "Ready");

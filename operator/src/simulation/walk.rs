@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::chaos::Fate;
 use super::cloud::Kind;
-use super::world::{World, says, spec, tags};
+use super::world::{World, says, spec, tags, without_stream};
 
 const QUIET: Duration = Duration::from_secs(30);
 
@@ -49,6 +49,14 @@ const LIVES: &[Life] = &[
         left: &[],
     },
     Life { spec: || spec("c", "s", "Retain"), before: |_| {}, long: true, left: &["c", "s"] },
+    Life { spec: || without_stream("c", "Delete"), before: |_| {}, long: true, left: &[] },
+    // One of the name of the channel is somebody else's.
+    Life {
+        spec: || without_stream("c", "Delete"),
+        before: |world| world.cloud.found(Kind::Stream, "c", &kvs::Tags::new()),
+        long: false,
+        left: &["c"],
+    },
 ];
 
 /// The writes of the life; the operator ends at the one of this number, if there is one.

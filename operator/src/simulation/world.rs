@@ -208,6 +208,14 @@ pub(super) fn spec(channel: &str, stream: &str, policy: &str) -> Value {
         "stream": {"name": stream, "createIfMissing": true}})
 }
 
+/// A spec without a stream: media goes to an output alone.
+pub(super) fn without_stream(channel: &str, policy: &str) -> Value {
+    let mut spec = spec(channel, "", policy);
+    spec.as_object_mut().unwrap().remove("stream");
+    spec["outputs"] = json!([{"name": "live", "rtmp": {"url": "rtmp://media.test/live/door"}}]);
+    spec
+}
+
 /// Reason and status of a condition of an object.
 pub(super) fn says(object: &Value, kind: &str) -> String {
     let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();

@@ -11,7 +11,7 @@ mod selector;
 use std::collections::BTreeMap;
 
 use kube::ResourceExt;
-use kvs_ingest_api::{FieldError, KvsIngest, KvsIngestPolicySpec};
+use kvs_ingest_api::{FieldError, KvsIngest, KvsIngestPolicySpec, StreamSpec};
 
 use self::asked::{Asked, asked, name_of, service_account};
 use self::pattern::matches;
@@ -69,10 +69,9 @@ pub(crate) fn forbidden_by_release(
     let listed = |patterns: &[Pattern]| list(patterns.iter().map(Pattern::as_str));
     let mut errors = Vec::new();
     let mut forbid = |path: &str, message: String| errors.push(FieldError { path: path.to_owned(), message });
-    for (path, name, arn) in [
-        ("spec.channel", &spec.channel.name, &spec.channel.arn),
-        ("spec.stream", &spec.stream.name, &spec.stream.arn),
-    ] {
+    let stream = spec.stream.as_ref().map(|stream| ("spec.stream", &stream.name, &stream.arn));
+    let channel = ("spec.channel", &spec.channel.name, &spec.channel.arn);
+    for (path, name, arn) in [channel].into_iter().chain(stream) {
         let name = name_of(name.as_deref(), arn.as_deref());
         if !names.is_empty() && !permits(names, name) {
             forbid(
@@ -133,6 +132,8 @@ pub(crate) fn forbidden_by_policy(
         service_accounts: _,
         credentials_secrets: _,
         ca_bundles: _,
+        outputs: _,
+        output_secrets: _,
         images: _,
         image_pull_secrets: _,
         priority_classes: _,
@@ -147,13 +148,11 @@ pub(crate) fn forbidden_by_policy(
     let (namespace, spec) = (ingest.namespace().unwrap_or_default(), &ingest.spec);
     let mut errors = Vec::new();
     for Asked { field, value, list: kind } in asked(spec) {
-        let Some(patterns) = kind.of(policy) else { continue };
-        if !any(patterns, &namespace, value) {
+        let Some((kind, patterns)) = kind.of(policy) else { continue };
+        if !any(patterns, &namespace, &value) {
             let allowed = list(patterns.iter().map(String::as_str));
-            let message = format!(
-                "{value:?} is not permitted: {} of KvsIngestPolicy {name} permits {allowed}",
-                kind.name()
-            );
+            let message =
+                format!("{value:?} is not permitted: {kind} of KvsIngestPolicy {name} permits {allowed}");
             errors.push(FieldError { path: field.to_owned(), message });
         }
     }
@@ -161,18 +160,20 @@ pub(crate) fn forbidden_by_policy(
         let message = format!("{message} by KvsIngestPolicy {name}");
         errors.push(FieldError { path: path.to_owned(), message });
     };
+    let of_stream = |asks: fn(&StreamSpec) -> bool| spec.stream.as_ref().is_some_and(asks);
     let switches = [
         (create, "creating", "spec.channel.createIfMissing", spec.channel.create_if_missing),
-        (create, "creating", "spec.stream.createIfMissing", spec.stream.create_if_missing),
+        (create, "creating", "spec.stream.createIfMissing", of_stream(|stream| stream.create_if_missing)),
         (adopt, "adopting", "spec.channel.adopt", spec.channel.adopt),
-        (adopt, "adopting", "spec.stream.adopt", spec.stream.adopt),
+        (adopt, "adopting", "spec.stream.adopt", of_stream(|stream| stream.adopt)),
     ];
     for (permitted, what, path, asked) in switches {
         if asked && *permitted == Some(false) {
             forbid(path, &format!("{what} is not permitted"));
         }
     }
-    if let (Some(most), Some(hours)) = (max_retention_hours, spec.stream.retention_hours)
+    let hours = spec.stream.as_ref().and_then(|stream| stream.retention_hours);
+    if let (Some(most), Some(hours)) = (max_retention_hours, hours)
         && hours > *most
     {
         forbid("spec.stream.retentionHours", &format!("{hours} is not permitted, at most {most} is,"));

@@ -40,6 +40,15 @@ fn arn(kind: &str, name: &str) -> String {
     format!("arn:aws:kinesisvideo:eu-central-1:444455556666:{kind}/{name}/1")
 }
 
+/// An output.
+fn rtmp(rtmp: Value) -> Value {
+    json!({"outputs": [{"name": "live", "rtmp": rtmp}]})
+}
+
+fn reference() -> Value {
+    json!({"name": "live-key", "key": "k"})
+}
+
 /// Each field that a policy is about, as an author may set it, and the list that permits exactly that.
 fn rows() -> Vec<(&'static str, Value, Value)> {
     vec![
@@ -87,6 +96,44 @@ fn rows() -> Vec<(&'static str, Value, Value)> {
         (
             "spec.caBundleRef.name",
             json!({"caBundleRef": {"name": "kvs-ca"}}),
+            json!({"caBundles": ["kvs-*"]}),
+        ),
+        // The port is there, whether the URL has one or not; and a path is no host.
+        (
+            "spec.outputs.rtmp.url",
+            rtmp(json!({"url": "rtmps://Ingest.Test/app/x"})),
+            json!({"outputs": ["rtmps://*.test:443"]}),
+        ),
+        (
+            "spec.outputs.rtmp.url",
+            rtmp(json!({"url": "rtmp://[fd00::1]/app/x?a=b/c"})),
+            json!({"outputs": ["rtmp://*:1935"]}),
+        ),
+        (
+            "spec.outputs.rtmp.url",
+            rtmp(json!({"url": "rtmps://ingest.test:8443/app/x"})),
+            json!({"outputs": ["rtmps://ingest.test:8443"]}),
+        ),
+        ("spec.outputs.rtmp.url", rtmp(json!({"urlSecretRef": reference()})), json!({"outputs": ["*"]})),
+        (
+            "spec.outputs.rtmp.urlSecretRef.name",
+            rtmp(json!({"urlSecretRef": reference()})),
+            json!({"outputSecrets": ["live-*"]}),
+        ),
+        (
+            "spec.outputs.rtmp.streamKeySecretRef.name",
+            rtmp(json!({"url": "rtmps://ingest.test/app", "streamKeySecretRef": reference()})),
+            json!({"outputSecrets": ["live-*"]}),
+        ),
+        // Of a policy that is older than outputs.
+        (
+            "spec.outputs.rtmp.streamKeySecretRef.name",
+            rtmp(json!({"url": "rtmps://ingest.test/app", "streamKeySecretRef": reference()})),
+            json!({"credentialsSecrets": ["live-*"]}),
+        ),
+        (
+            "spec.outputs.rtmp.caBundleRef.name",
+            rtmp(json!({"url": "rtmps://ingest.test/app/x", "caBundleRef": {"name": "kvs-ca"}})),
             json!({"caBundles": ["kvs-*"]}),
         ),
         ("spec.image", json!({"image": "r.test/agent:2"}), json!({"images": ["r.test/*"]})),
@@ -140,6 +187,47 @@ fn each_list_permits_what_is_in_it_and_nothing_else() {
             );
         }
     }
+}
+
+/// The star is within scheme, host and port: no text behind the host makes another one of it.
+#[test]
+fn a_host_is_not_found_in_a_path() {
+    let permitting = policy(json!({"outputs": ["rtmps://*.live-video.test:443"]}));
+    for url in [
+        "rtmps://evil.test/x.live-video.test:443",
+        "rtmps://evil.test:443/.live-video.test:443",
+        "rtmps://evil.test/app?.live-video.test:443",
+        "rtmp://a.live-video.test:443/app",
+        "rtmps://a.live-video.test:1935/app",
+        "rtmps://live-video.test/app",
+        "rtmps://a.live-video.test.evil.test/app",
+    ] {
+        let errors = forbidden_by_policy("p", &permitting, &ingest(rtmp(json!({"url": url}))));
+        assert_eq!(fields(&errors), ["spec.outputs.rtmp.url"], "{url}");
+        assert!(!errors[0].message.contains("/app"), "{errors:?}");
+    }
+    let fine = ingest(rtmp(json!({"url": "rtmps://a.live-video.test/app"})));
+    assert_eq!(forbidden_by_policy("p", &permitting, &fine), []);
+}
+
+/// A Secret of credentials is no stream key where the policy says which Secrets are.
+#[test]
+fn secrets_of_outputs_are_those_that_are_listed_as_such() {
+    let key =
+        rtmp(json!({"url": "rtmps://ingest.test/app", "streamKeySecretRef": {"name": "aws", "key": "k"}}));
+    let lists = policy(json!({"credentialsSecrets": ["aws"], "outputSecrets": ["live-*"]}));
+    let errors = forbidden_by_policy("p", &lists, &ingest(key));
+    assert_eq!(fields(&errors), ["spec.outputs.rtmp.streamKeySecretRef.name"]);
+}
+
+#[test]
+fn what_names_no_stream_asks_for_none() {
+    let mut object = ingest(rtmp(json!({"url": "rtmps://ingest.test/app/x"})));
+    object.spec.stream = None;
+    let lists = policy(json!({"streams": [], "kmsKeys": [], "create": false, "maxRetentionHours": 1}));
+    assert_eq!(forbidden_by_policy("p", &lists, &object), []);
+    let rules = ReleaseRules { names: vec!["cameras-*".parse().unwrap()], ..ReleaseRules::default() };
+    assert_eq!(forbidden_by_release(&rules, AGENT, "default", &object), []);
 }
 
 #[test]

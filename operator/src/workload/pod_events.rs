@@ -11,6 +11,8 @@ use crate::reason::Reason;
 
 /// The volume of `spec.credentialsSecretRef`.
 const CREDENTIALS: &str = "\"aws\"";
+/// The volume of what `spec.outputs` name.
+const OUTPUTS: &str = "\"outputs\"";
 /// Characters of what the kubelet says.
 const LONGEST: usize = 512;
 
@@ -44,6 +46,9 @@ fn problem(event: &Event) -> Option<ConditionUpdate> {
         "FailedMount" | "FailedAttachVolume" => {
             let remedy = if note.contains(CREDENTIALS) {
                 "; the Secret is that of spec.credentialsSecretRef: create it with its key, or correct the reference"
+            } else if note.contains(OUTPUTS) {
+                "; the Secret or ConfigMap is one that a required output of spec.outputs names: create it with its key, or \
+                 correct the reference"
             } else {
                 ""
             };
@@ -76,6 +81,9 @@ mod tests {
             assert_eq!(found.reason, Reason::ContainerConfigError);
             assert!(found.message.starts_with(note) && found.message.contains("spec.credentialsSecretRef"));
         }
+        let note = "MountVolume.SetUp failed for volume \"outputs\" : secret \"ivs\" not found";
+        let found = problem(&event("FailedMount", note, json!({}))).unwrap();
+        assert!(found.message.starts_with(note) && found.message.contains("spec.outputs"));
         let other = problem(&event("FailedMount", "volume \"tmp\": disk full", json!({}))).unwrap();
         assert!(!other.message.contains("credentialsSecretRef"));
         assert_eq!(

@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import base64
 import json
+import pathlib
 import sys
 import time
 
@@ -25,7 +26,7 @@ def say(event, **members):
 
 
 def arguments(*flags):
-    """`--channel NAME [--video FILE.h264] [--audio FILE.ogg]`, and `flags` of the stack."""
+    """`--channel NAME [--video FILE.h264|.h265] [--audio FILE.ogg|.mulaw|.alaw]`, and `flags` of the stack."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--channel", required=True)
     parser.add_argument("--video")
@@ -35,8 +36,17 @@ def arguments(*flags):
     return parser.parse_args()
 
 
-def packets(path, format):
-    """The packets of a file, as bytes."""
+# The name of a container, or of a byte stream, by the end of a file's name.
+FORMATS = {".h264": "h264", ".h265": "hevc", ".ogg": "ogg"}
+
+
+def packets(path):
+    """The packets of a file, as bytes; of G.711 in 20 ms."""
+    suffix = pathlib.Path(path).suffix
+    if suffix in (".mulaw", ".alaw"):
+        sound = pathlib.Path(path).read_bytes()
+        return [sound[at : at + 160] for at in range(0, len(sound) - 159, 160)]
+    format = FORMATS[suffix]
     with av.open(path, format=format) as container:
         return [bytes(packet) for packet in container.demux() if packet.size]
 
@@ -61,8 +71,8 @@ class Master:
         self.ended = asyncio.Event()
         self.connections = {}
         self.offers = 0
-        self.video = arguments.video and packets(arguments.video, "h264")
-        self.audio = arguments.audio and packets(arguments.audio, "ogg")
+        self.video = arguments.video and packets(arguments.video)
+        self.audio = arguments.audio and packets(arguments.audio)
         # `Uris`, `Username`, `Password` of GetIceServerConfig.
         self.servers = []
 

@@ -1,13 +1,15 @@
-"""A KVS WebRTC master on GStreamer's webrtcbin (with libnice): plays an H.264 file and an Ogg Opus file to every viewer.
+"""A KVS WebRTC master on GStreamer's webrtcbin (with libnice): plays a file of H.264 or H.265 and one of Opus or G.711 to
+every viewer.
 
-    AWS_REGION=... AWS_ENDPOINT_URL_KINESIS_VIDEO=... webrtcbin_master.py --channel NAME [--video FILE.h264] [--audio FILE.ogg]
-        [--max-bundle]
+    AWS_REGION=... AWS_ENDPOINT_URL_KINESIS_VIDEO=... webrtcbin_master.py --channel NAME [--video FILE.h264|.h265]
+        [--audio FILE.ogg|.mulaw|.alaw] [--max-bundle]
 
 Nothing is encoded: the access units of the file are sent as they are, so each can be looked for at the other end. Unless it
 is told otherwise webrtcbin does not bundle: each track has a transport, keys and candidates of its own. It trickles.
 """
 
 import asyncio
+import pathlib
 import re
 import site
 import sys
@@ -24,19 +26,24 @@ from gi.repository import Gst, GstSdp, GstWebRTC  # noqa: E402
 import kvs  # noqa: E402
 from kvs import FRAME_RATE, Clock, say  # noqa: E402
 
-VIDEO = (
-    "appsrc name=video is-live=true format=time caps=video/x-h264,stream-format=byte-stream,alignment=au"
-    " ! rtph264pay pt={0} config-interval=-1 aggregate-mode=zero-latency"
-    " ! application/x-rtp,media=video,encoding-name=H264,payload={0} ! webrtc."
-)
-AUDIO = (
-    "appsrc name=audio is-live=true format=time caps=audio/x-opus,rate=48000,channels=1,channel-mapping-family=0"
-    " ! rtpopuspay pt={0} ! application/x-rtp,media=audio,encoding-name=OPUS,payload={0} ! webrtc."
-)
+# What goes in, what makes RTP of it, and the name in SDP, by the end of the file's name.
+CODECS = {
+    ".h264": ("video/x-h264,stream-format=byte-stream,alignment=au", "rtph264pay config-interval=-1 aggregate-mode=zero-latency", "H264"),
+    ".h265": ("video/x-h265,stream-format=byte-stream,alignment=au", "rtph265pay config-interval=-1 aggregate-mode=zero-latency", "H265"),
+    ".ogg": ("audio/x-opus,rate=48000,channels=1,channel-mapping-family=0", "rtpopuspay", "opus"),
+    ".mulaw": ("audio/x-mulaw,rate=8000,channels=1", "rtppcmupay", "PCMU"),
+    ".alaw": ("audio/x-alaw,rate=8000,channels=1", "rtppcmapay", "PCMA"),
+}
 
 
-def payload_type(sdp, codec):
-    return re.search(rf"a=rtpmap:(\d+) {codec}/", sdp).group(1)
+def track(name, file, sdp):
+    """A part of the pipeline, with the payload type of the offer."""
+    caps, payloader, codec = CODECS[pathlib.Path(file).suffix]
+    number = re.search(rf"a=rtpmap:(\d+) {codec}/", sdp).group(1)
+    return (
+        f"appsrc name={name} is-live=true format=time caps={caps} ! {payloader} pt={number}"
+        f" ! application/x-rtp,media={name},encoding-name={codec.upper()},payload={number} ! webrtc."
+    )
 
 
 async def reply(webrtc, signal, *arguments):
@@ -56,9 +63,9 @@ class Connection:
         policy = "max-bundle" if master.arguments.max_bundle else "none"
         parts = [f"webrtcbin name=webrtc bundle-policy={policy}"]
         if master.audio:
-            parts.append(AUDIO.format(payload_type(sdp, "opus")))
+            parts.append(track("audio", master.arguments.audio, sdp))
         if master.video:
-            parts.append(VIDEO.format(payload_type(sdp, "H264")))
+            parts.append(track("video", master.arguments.video, sdp))
         self.pipeline = Gst.parse_launch(" ".join(parts))
         self.webrtc = self.pipeline.get_by_name("webrtc")
         self.webrtc.connect("on-ice-candidate", self.found)

@@ -159,6 +159,29 @@ impl VideoClip {
     }
 }
 
+/// A moving test picture of 320 by 240 in H.265 as a byte stream: [`GROUP`] pictures of one slice from one IDR to the next,
+/// parameter sets in front of each.
+pub async fn h265() -> Result<Vec<u8>> {
+    let source = format!("testsrc2=size=320x240:rate={FRAME_RATE}");
+    let frames = (GROUP * GROUPS).to_string();
+    let x265 = format!(
+        "keyint={GROUP}:min-keyint={GROUP}:scenecut=0:open-gop=0:bframes=0:repeat-headers=1:aud=0:info=0:slices=1:\
+         pools=1:frame-threads=1:log-level=error"
+    );
+    let mut arguments = vec!["-f", "lavfi", "-i", &source, "-frames:v", &frames, "-c:v", "libx265"];
+    arguments.extend(["-preset", "ultrafast", "-pix_fmt", "yuv420p", "-x265-params", &x265, "-f", "hevc"]);
+    Ok(fs::read(made(&format!("video-320x240-{GROUP}x{GROUPS}.h265"), &arguments).await?)?)
+}
+
+/// [`Sound::Beeps`] in G.711 with the µ-law (`mulaw`) or the A-law (`alaw`), as ffmpeg calls them, 8000 bytes a second. The
+/// highest tone is as high as fits.
+pub async fn g711(law: &str) -> Result<Vec<u8>> {
+    let source = beeps(false).replace("300*pow(1.45\\,floor(t))", "min(3700\\,300*pow(1.45\\,floor(t)))");
+    ensure!(source.contains("3700"), "{source} has no tones to limit");
+    let name = format!("beeps.{law}");
+    Ok(fs::read(made(&name, &["-f", "lavfi", "-i", &source, "-ar", "8000", "-f", law]).await?)?)
+}
+
 /// Splits a byte stream with access unit delimiters into groups of frames; the delimiters are left out.
 fn groups(stream: &[u8]) -> Result<Vec<Vec<Frame>>> {
     let mut groups: Vec<Vec<Frame>> = Vec::new();

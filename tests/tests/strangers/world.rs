@@ -68,10 +68,15 @@ pub struct World {
 
 impl World {
     pub async fn new() -> Self {
+        Self::with(async |folder| Files::make(folder).await).await
+    }
+
+    /// With other files than H.264 and Opus.
+    pub async fn with(files: impl AsyncFnOnce(&Path) -> anyhow::Result<Files>) -> Self {
         let _ = tracing_subscriber::fmt().with_env_filter("warn,turn=error").with_test_writer().try_init();
         let (local, folder) = local::start(|_| {}).await.unwrap();
         let access = local::access(&local);
-        let files = Files::make(folder.path()).await.unwrap();
+        let files = files(folder.path()).await.unwrap();
         Self { local, folder, access, files }
     }
 
@@ -144,7 +149,17 @@ spec:
 
 /// The usual case: one connection, some seconds.
 pub async fn record(program: Command, media: Media, arguments: &[&str], spec: &str) -> Outcome {
-    let world = World::new().await;
+    record_in(World::new().await, program, media, arguments, spec).await
+}
+
+/// The same with what this world plays.
+pub async fn record_in(
+    world: World,
+    program: Command,
+    media: Media,
+    arguments: &[&str],
+    spec: &str,
+) -> Outcome {
     let stranger = world.stranger(program, media, arguments).await;
     let agent = world.agent(spec).await;
     world.recorded(&agent).await;

@@ -44,19 +44,21 @@ pub fn ended(mut cluster: ControlPlane, result: Result<()>) -> Result<()> {
 
 pub fn chart(suite: &mut Run<'_>) -> Result<()> {
     let helm = helm::ensure()?;
-    let folder = root().join("charts/kvs-ingest");
-    let mut values: Vec<_> = std::fs::read_dir(folder.join("ci"))
-        .with_context(|| format!("cannot read {}/ci", folder.display()))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .collect();
-    values.sort();
-    for values in std::iter::once(None).chain(values.iter().map(Some)) {
-        let mut lint = Command::new(&helm);
-        lint.args(["lint", "--strict", "--quiet"]).arg(&folder);
-        if let Some(values) = values {
-            lint.arg("--values").arg(values);
+    for chart in ["charts/kvs-ingest", "charts/kvs-local"] {
+        let folder = root().join(chart);
+        let mut values: Vec<_> = std::fs::read_dir(folder.join("ci"))
+            .with_context(|| format!("cannot read {}/ci", folder.display()))?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .collect();
+        values.sort();
+        for values in std::iter::once(None).chain(values.iter().map(Some)) {
+            let mut lint = Command::new(&helm);
+            lint.args(["lint", "--strict", "--quiet"]).arg(&folder);
+            if let Some(values) = values {
+                lint.arg("--values").arg(values);
+            }
+            suite.command(&mut lint)?;
         }
-        suite.command(&mut lint)?;
     }
 
     // The operator's flags are compared with the chart's.

@@ -22,8 +22,8 @@ use clap::Args;
 
 use self::prepare::images_in_background;
 use self::requirements::{
-    no_browser, no_chart_in_pods, no_ffmpeg, no_helm, no_kubernetes, no_node, no_pods, no_policies,
-    no_python, no_strangers, nothing_missing,
+    no_browser, no_chart_in_pods, no_ffmpeg, no_helm, no_kubernetes, no_node, no_players, no_pods,
+    no_policies, no_python, no_strangers, nothing_missing,
 };
 use self::run::{Common, Run};
 use crate::packages::{self, Group};
@@ -178,6 +178,13 @@ const SUITES: &[Suite] = &[
         minutes: 12,
         missing: no_node,
         run: clients::js,
+    },
+    Suite {
+        name: "players",
+        about: "what kvs-local has stored, played: ffmpeg, hls.js and dash.js in Chromium, clips, images",
+        minutes: 12,
+        missing: no_players,
+        run: clients::players,
     },
     Suite {
         name: "browser",

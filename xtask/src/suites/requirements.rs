@@ -51,6 +51,10 @@ pub fn no_browser() -> Option<String> {
     missing_commands(&["chromium", "node", "npm", "ffmpeg"])
 }
 
+pub fn no_players() -> Option<String> {
+    no_python().or_else(no_browser)
+}
+
 pub fn no_strangers() -> Option<String> {
     let (major, minor) = assets::GO;
     no_python().or_else(no_ffmpeg).or_else(|| match assets::go_version() {

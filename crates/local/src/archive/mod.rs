@@ -6,6 +6,7 @@ mod read;
 mod select;
 mod start;
 mod store;
+mod trailer;
 
 pub(crate) use self::api::routes;
 pub use self::index::{FragmentInfo, SessionInfo};

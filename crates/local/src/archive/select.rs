@@ -26,13 +26,22 @@ pub struct Selector {
     pub to_ms: u64,
 }
 
+impl TimestampKind {
+    /// When a fragment begins, in milliseconds since 1970.
+    #[must_use]
+    pub fn of(self, info: &FragmentInfo) -> u64 {
+        match self {
+            Self::Producer => info.producer_ms,
+            Self::Server => info.server_ms,
+        }
+    }
+}
+
 impl Selector {
-    fn takes(&self, info: &FragmentInfo) -> bool {
-        let at = match self.kind {
-            TimestampKind::Producer => info.producer_ms,
-            TimestampKind::Server => info.server_ms,
-        };
-        (self.from_ms..=self.to_ms).contains(&at)
+    /// Whether a fragment begins within the range.
+    #[must_use]
+    pub fn takes(&self, info: &FragmentInfo) -> bool {
+        (self.from_ms..=self.to_ms).contains(&self.kind.of(info))
     }
 }
 

@@ -1,15 +1,19 @@
 //! [`Archive`]: fragments as files, found through a table of the index.
 //!
 //! `archive/STREAM/headers/HASH.mkv` holds each header once, `archive/STREAM/fragments/NUMBER.mkv` a fragment as it
-//! came. To store is, in this order: write a file under a name of its own, sync it, rename it, sync its folder, commit
-//! its row (which syncs the index). A fragment counts from there on, and survives a killed process and a lost power
-//! supply. A file without a row (the process was killed in between) is never read and goes at the next start; with a row
-//! that this version cannot read there is no start, because the row's file would seem to have none.
+//! came, with its row behind it. To store is, in this order: write a file under a name of its own, sync it, rename it, sync
+//! its folder, commit its row (which syncs the index). A fragment counts from there on, and survives a killed process and a
+//! lost power supply. A file without a row (the process was killed in between) is never read and goes at the next start;
+//! with a row that this version cannot read there is no start, because the row's file would seem to have none. To expire
+//! is the other way round: the rows go first, so that a file that is left over is one without a row.
+//!
+//! An index that is empty beside an archive that is not was lost. The rows are then taken from the files.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fs::{self, File},
     io::{self, Write},
+    ops::Bound,
     path::{Path, PathBuf},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -17,12 +21,24 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use redb::{Database, ReadableTable, TableDefinition};
+use redb::{ReadableTable, TableDefinition};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
-use super::index::FragmentInfo;
-use crate::{clock::now_ms, model::Fragment, private};
+use super::{
+    index::FragmentInfo,
+    select::{Selector, TimestampKind},
+    trailer,
+};
+use crate::{
+    clock::now_ms,
+    index::Index,
+    model::{Fragment, Stream},
+    private,
+};
+
+/// What a stream is, in its folder.
+const DESCRIPTION: &str = "stream.json";
 
 /// Stream key and fragment number to JSON.
 const FRAGMENTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("archive.fragments");
@@ -51,21 +67,16 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The index was lost, and a file does not say what it is.
+    #[error(
+        "it is empty and the archive is not, and {0} does not say what it belongs to: an older kvs-local wrote it. Bring \
+         index.redb back from a copy, or move the folder archive away. Nothing was changed"
+    )]
+    Unknown(PathBuf),
     /// The index cannot be read or written.
     #[error("the index: {0}")]
     Index(#[from] redb::Error),
 }
-
-macro_rules! from_redb {
-    ($($kind:ident),*) => {$(
-        impl From<redb::$kind> for StoreError {
-            fn from(error: redb::$kind) -> Self {
-                Self::Index(error.into())
-            }
-        }
-    )*};
-}
-from_redb!(TransactionError, TableError, StorageError, CommitError);
 
 /// Figures of one stream.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -141,8 +152,12 @@ impl StreamState {
 /// All stored fragments. Every call that writes blocks on the disk: keep it off the async threads.
 pub struct Archive {
     folder: PathBuf,
-    db: Arc<Database>,
+    index: Arc<Index>,
     streams: Mutex<HashMap<String, StreamState>>,
+    /// What is written of streams beside their fragments: by their keys, the versions that this process has written.
+    described: Mutex<HashMap<String, String>>,
+    /// Fragments whose row may have been written or not, because the disk failed meanwhile. None of them was acknowledged.
+    unsettled: Mutex<Vec<(String, String)>>,
     /// Headers that this process has synced, with their names: one that is just being written by another session is there,
     /// and may still be lost with the power.
     headers: Mutex<HashSet<PathBuf>>,
@@ -159,30 +174,41 @@ impl std::fmt::Debug for Archive {
 const NUMBER_PREFIX: &str = "91343852333";
 
 impl Archive {
-    /// Opens the archive in the data folder and removes files that no row names.
+    /// Opens the archive in the data folder and removes files that no row names. With an index that was lost, it takes rows
+    /// from the files; the streams that they are of are in the second part.
     ///
     /// # Errors
-    /// The disk or the index.
-    pub fn open(data: &Path, db: Arc<Database>) -> Result<Self, StoreError> {
+    /// The disk or the index; or a lost index that cannot be made anew.
+    pub(crate) fn open(data: &Path, index: Arc<Index>) -> Result<(Self, Vec<Stream>), StoreError> {
         let folder = data.join("archive");
         create(&folder)?;
-        let mut streams: HashMap<String, StreamState> = HashMap::new();
-        let write = db.begin_write()?;
-        {
-            let table = write.open_table(FRAGMENTS)?;
-            for row in table.iter()? {
+        let (found, infos) = if index.is_new() { recover(&folder)? } else { Default::default() };
+        index.write(|write| {
+            let mut table = write.open_table(FRAGMENTS)?;
+            for (stream, info) in &infos {
+                let json = serde_json::to_vec(info).unwrap_or_default();
+                table.insert((stream.as_str(), info.number.as_str()), json.as_slice())?;
+            }
+            Ok(())
+        })?;
+        let rows = index.read(|read| {
+            let table = read.open_table(FRAGMENTS)?;
+            let rows = table.iter()?.map(|row| {
                 let (key, value) = row?;
                 let (stream, number) = key.value();
-                let info: FragmentInfo =
-                    serde_json::from_slice(value.value()).map_err(|error| StoreError::Row {
-                        stream: stream.to_owned(),
-                        number: number.to_owned(),
-                        reason: error.to_string(),
-                    })?;
-                streams.entry(stream.to_owned()).or_default().insert(info);
-            }
+                Ok((stream.to_owned(), number.to_owned(), serde_json::from_slice(value.value())))
+            });
+            rows.collect::<Result<Vec<(String, String, serde_json::Result<FragmentInfo>)>, redb::Error>>()
+        })?;
+        let mut streams: HashMap<String, StreamState> = HashMap::new();
+        for (stream, number, info) in rows {
+            let info = info.map_err(|error| StoreError::Row {
+                stream: stream.clone(),
+                number,
+                reason: error.to_string(),
+            })?;
+            streams.entry(stream).or_default().insert(info);
         }
-        write.commit()?;
         for state in streams.values_mut() {
             let number =
                 state.fragments.last_key_value().and_then(|(number, _)| number.get(NUMBER_PREFIX.len()..));
@@ -190,13 +216,15 @@ impl Archive {
         }
         let archive = Self {
             folder,
-            db,
+            index,
             streams: Mutex::new(streams),
+            described: Mutex::default(),
+            unsettled: Mutex::default(),
             headers: Mutex::default(),
             changed: watch::channel(0).0,
         };
         archive.remove_strays()?;
-        Ok(archive)
+        Ok((archive, found))
     }
 
     fn remove_strays(&self) -> Result<(), StoreError> {
@@ -234,6 +262,22 @@ impl Archive {
         format!("{NUMBER_PREFIX}{:036}", state.last_number)
     }
 
+    /// Writes down what a stream is beside its fragments, unless this version of it is there: without it they could not be
+    /// found again when the index is lost. `number`: of the fragment that is about to be stored, which no other has.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn describe(&self, stream: &Stream, number: &str) -> Result<(), StoreError> {
+        let key = stream.folder();
+        if self.described.lock().get(&key) == Some(&stream.version) {
+            return Ok(());
+        }
+        let json = serde_json::to_vec(stream).unwrap_or_default();
+        write_synced(&self.folder.join(&key).join(DESCRIPTION), number, &[&json])?;
+        self.described.lock().insert(key, stream.version.clone());
+        Ok(())
+    }
+
     /// Stores a fragment. When this returns it is on disk and in the index.
     ///
     /// # Errors
@@ -250,21 +294,46 @@ impl Archive {
         let header_path = self.header_path(stream, &header);
         let synced = self.headers.lock().contains(&header_path);
         if !synced {
-            write_synced(&header_path, number, &fragment.header)?;
+            write_synced(&header_path, number, &[&fragment.header])?;
             self.headers.lock().insert(header_path);
         }
-        write_synced(&self.fragment_path(stream, number), number, &fragment.raw)?;
         let mut info = FragmentInfo::of(fragment, number.to_owned(), producer_ms, server_ms, header);
         info.persisted_ms = now_ms();
-        let write = self.db.begin_write()?;
-        {
-            let json = serde_json::to_vec(&info).unwrap_or_default();
+        let path = self.fragment_path(stream, number);
+        write_synced(&path, number, &[&fragment.raw, &trailer::of(&info)])?;
+        let json = serde_json::to_vec(&info).unwrap_or_default();
+        let written = self.index.write(|write| {
             write.open_table(FRAGMENTS)?.insert((stream, number), json.as_slice())?;
+            Ok(())
+        });
+        if let Err(error) = written {
+            self.unsettled.lock().push((stream.to_owned(), number.to_owned()));
+            self.settle();
+            return Err(error.into());
         }
-        write.commit()?;
         self.streams.lock().entry(stream.to_owned()).or_default().insert(info.clone());
         self.changed.send_modify(|count| *count += 1);
         Ok(info)
+    }
+
+    /// Takes what was not acknowledged out again, row first, as soon as the disk allows.
+    fn settle(&self) {
+        let mut unsettled = self.unsettled.lock();
+        if unsettled.is_empty() {
+            return;
+        }
+        let removed = self.index.write(|write| {
+            let mut table = write.open_table(FRAGMENTS)?;
+            for (stream, number) in unsettled.iter() {
+                table.remove((stream.as_str(), number.as_str()))?;
+            }
+            Ok(())
+        });
+        if removed.is_ok() {
+            for (stream, number) in unsettled.drain(..) {
+                remove_file(&self.fragment_path(&stream, &number));
+            }
+        }
     }
 
     /// All of a stream's fragments in the order of their producer times; those with the same time in that of their
@@ -295,7 +364,7 @@ impl Archive {
         match number {
             None => fragments.values().next().cloned(),
             Some(number) => {
-                let after = (std::ops::Bound::Excluded(number.to_owned()), std::ops::Bound::Unbounded);
+                let after = (Bound::Excluded(number.to_owned()), Bound::Unbounded);
                 fragments.range(after).next().map(|(_, info)| info.clone())
             }
         }
@@ -309,6 +378,59 @@ impl Archive {
         fragments.values().take_while(|info| !wanted(info)).last().map(|info| info.number.clone())
     }
 
+    /// What a player is given of a selection: at most `most` fragments that come after `after`. By the producer's time each
+    /// time is there once, with its largest number; by the server's, all are there in the order of arrival.
+    #[must_use]
+    pub fn selected(
+        &self,
+        stream: &str,
+        selector: Selector,
+        after: Option<&FragmentInfo>,
+        most: usize,
+    ) -> Vec<Arc<FragmentInfo>> {
+        let streams = self.streams.lock();
+        let Some(state) = streams.get(stream) else { return Vec::new() };
+        match selector.kind {
+            TimestampKind::Producer => {
+                let from = after.map_or(0, |after| after.producer_ms.saturating_add(1)).max(selector.from_ms);
+                if from > selector.to_ms {
+                    return Vec::new();
+                }
+                state
+                    .by_producer
+                    .range(from..=selector.to_ms)
+                    .map(|(_, info)| info.clone())
+                    .take(most)
+                    .collect()
+            }
+            TimestampKind::Server => {
+                let after = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.number.clone()));
+                let rest = state.fragments.range((after, Bound::Unbounded)).map(|(_, info)| info);
+                rest.filter(|info| selector.takes(info)).take(most).cloned().collect()
+            }
+        }
+    }
+
+    /// The newest fragments by arrival, at most `most`, in that order. One whose time is not before that of those that came
+    /// after it is left out: it was sent again, or late.
+    #[must_use]
+    pub fn newest(&self, stream: &str, kind: TimestampKind, most: usize) -> Vec<Arc<FragmentInfo>> {
+        let streams = self.streams.lock();
+        let Some(state) = streams.get(stream) else { return Vec::new() };
+        let (mut found, mut before) = (Vec::new(), u64::MAX);
+        for info in state.fragments.values().rev() {
+            if found.len() == most {
+                break;
+            }
+            if kind.of(info) < before {
+                before = kind.of(info);
+                found.push(info.clone());
+            }
+        }
+        found.reverse();
+        found
+    }
+
     /// One fragment by its number, replaced ones included.
     #[must_use]
     pub fn fragment(&self, stream: &str, number: &str) -> Option<Arc<FragmentInfo>> {
@@ -320,7 +442,17 @@ impl Archive {
     /// # Errors
     /// The disk.
     pub fn read(&self, stream: &str, info: &FragmentInfo) -> Result<(Bytes, Bytes), StoreError> {
-        Ok((read(&self.header_path(stream, &info.header))?, read(&self.fragment_path(stream, &info.number))?))
+        let mut fragment = read(&self.fragment_path(stream, &info.number))?;
+        fragment.truncate(usize::try_from(info.size).unwrap_or(usize::MAX));
+        Ok((self.read_header(stream, info)?, fragment))
+    }
+
+    /// Header of a fragment's session, as it came.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn read_header(&self, stream: &str, info: &FragmentInfo) -> Result<Bytes, StoreError> {
+        read(&self.header_path(stream, &info.header))
     }
 
     /// Figures of a stream.
@@ -344,6 +476,7 @@ impl Archive {
     /// # Errors
     /// The disk or the index.
     pub fn expire(&self, stream: &str, before_ms: u64) -> Result<usize, StoreError> {
+        self.settle();
         let old: Vec<String> = {
             let streams = self.streams.lock();
             let Some(state) = streams.get(stream) else { return Ok(0) };
@@ -357,18 +490,17 @@ impl Archive {
         if old.is_empty() {
             return Ok(0);
         }
-        let write = self.db.begin_write()?;
-        {
+        self.index.write(|write| {
             let mut table = write.open_table(FRAGMENTS)?;
             for number in &old {
                 table.remove((stream, number.as_str()))?;
             }
-        }
-        write.commit()?;
+            Ok(())
+        })?;
         for number in &old {
             self.streams.lock().get_mut(stream).and_then(|state| state.remove(number));
-            let path = self.fragment_path(stream, number);
-            fs::remove_file(&path).map_err(|source| StoreError::File { path, source })?;
+            // one that cannot be removed has no row, and goes at the next start
+            remove_file(&self.fragment_path(stream, number));
         }
         self.changed.send_modify(|count| *count += 1);
         Ok(old.len())
@@ -389,6 +521,7 @@ impl Archive {
         self.streams.lock().remove(stream);
         let path = self.folder.join(stream);
         self.headers.lock().retain(|header| !header.starts_with(&path));
+        self.described.lock().remove(stream);
         match fs::remove_dir_all(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StoreError::File { path, source }),
             _ => {
@@ -424,8 +557,50 @@ fn read(path: &Path) -> Result<Bytes, StoreError> {
     fs::read(path).map(Bytes::from).map_err(|source| StoreError::File { path: path.to_owned(), source })
 }
 
+/// Streams' keys, and rows of theirs.
+type Rows = Vec<(String, FragmentInfo)>;
+
+/// Reads what streams and fragments say of themselves, and changes nothing.
+fn recover(folder: &Path) -> Result<(Vec<Stream>, Rows), StoreError> {
+    let (mut streams, mut infos) = (Vec::new(), Vec::new());
+    for entry in list(folder)? {
+        let fragments = list(&entry.join("fragments"))?;
+        let whole = |file: &&PathBuf| file.extension().is_some_and(|extension| extension == "mkv");
+        let mut fragments = fragments.iter().filter(whole).peekable();
+        if fragments.peek().is_none() {
+            continue;
+        }
+        let description = entry.join(DESCRIPTION);
+        let stream =
+            fs::read(&description).ok().and_then(|json| serde_json::from_slice::<Stream>(&json).ok());
+        let stream = stream.ok_or_else(|| StoreError::Unknown(entry.clone()))?;
+        for file in fragments {
+            let info = trailer::read(&read(file)?).ok_or_else(|| StoreError::Unknown(file.clone()))?;
+            infos.push((stream.folder(), info));
+        }
+        streams.push(stream);
+    }
+    if !streams.is_empty() {
+        let (streams, fragments) = (streams.len(), infos.len());
+        tracing::warn!(
+            streams,
+            fragments,
+            "the index was lost, and is made anew of what is in the archive; channels are lost"
+        );
+    }
+    Ok((streams, infos))
+}
+
+fn remove_file(path: &Path) {
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(file = %path.display(), %error, "a file that no fragment needs could not be removed");
+    }
+}
+
 /// Writes a file that is there whole or not at all. `owner` tells apart who writes the same file at the same time.
-fn write_synced(path: &Path, owner: &str, data: &[u8]) -> Result<(), StoreError> {
+fn write_synced(path: &Path, owner: &str, parts: &[&[u8]]) -> Result<(), StoreError> {
     let write = |folder: &Path| {
         if !folder.exists() {
             private::folder(folder)?;
@@ -434,10 +609,13 @@ fn write_synced(path: &Path, owner: &str, data: &[u8]) -> Result<(), StoreError>
             }
         }
         let part = path.with_extension(format!("{owner}.part"));
-        let mut file = private::empty_file(&part)?;
-        file.write_all(data)?;
-        file.sync_data()?;
-        fs::rename(&part, path)?;
+        let written = private::empty_file(&part).and_then(|mut file| {
+            parts.iter().try_for_each(|data| file.write_all(data))?;
+            file.sync_data()?;
+            fs::rename(&part, path)
+        });
+        // on a disk that is full, what was written of it is in the way
+        written.inspect_err(|_| remove_file(&part))?;
         sync_folder(folder)
     };
     path.parent().map_or(Ok(()), write).map_err(|source| StoreError::File { path: path.to_owned(), source })
@@ -467,9 +645,12 @@ mod tests {
         }
     }
 
+    fn index(folder: &Path) -> Arc<Index> {
+        Arc::new(Index::open(&folder.join("index.redb")).unwrap())
+    }
+
     fn open(folder: &Path) -> Archive {
-        let db = Arc::new(Database::create(folder.join("index.redb")).unwrap());
-        Archive::open(folder, db).unwrap()
+        Archive::open(folder, index(folder)).unwrap().0
     }
 
     fn put(archive: &Archive, timecode: u64) -> FragmentInfo {
@@ -505,15 +686,15 @@ mod tests {
     fn a_row_of_another_version_keeps_everything_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let info = put(&open(folder.path()), 1_000);
-        let db = Arc::new(Database::create(folder.path().join("index.redb")).unwrap());
-        let write = db.begin_write().unwrap();
-        write
-            .open_table(FRAGMENTS)
-            .unwrap()
-            .insert(("s", info.number.as_str()), &br#"{"version":2}"#[..])
+        let index = index(folder.path());
+        index
+            .write(|write| {
+                let row = &br#"{"version":2}"#[..];
+                write.open_table(FRAGMENTS)?.insert(("s", info.number.as_str()), row)?;
+                Ok(())
+            })
             .unwrap();
-        write.commit().unwrap();
-        let error = Archive::open(folder.path(), db).unwrap_err().to_string();
+        let error = Archive::open(folder.path(), index).unwrap_err().to_string();
         assert!(error.contains(&info.number) && error.contains("--data"), "{error}");
         assert!(folder.path().join(format!("archive/s/fragments/{}.mkv", info.number)).exists());
     }
@@ -554,6 +735,19 @@ mod tests {
         });
         assert_eq!(archive.fragments("s").len(), 8);
         assert_eq!(list(&folder.path().join("archive/s/headers")).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn sessions_describe_their_stream_at_the_same_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let (archive, stream) = (open(folder.path()), described());
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let (archive, stream) = (&archive, &stream);
+                scope.spawn(move || archive.describe(stream, &number.to_string()).unwrap());
+            }
+        });
+        assert_eq!(list(&folder.path().join("archive").join(stream.folder())).unwrap().len(), 1);
     }
 
     #[test]
@@ -602,5 +796,85 @@ mod tests {
         assert_eq!(list(&folder.path().join("archive/s/fragments")).unwrap().len(), 1);
         drop(archive);
         assert_eq!(open(folder.path()).fragments("s").len(), 1);
+    }
+
+    fn described() -> Stream {
+        Stream {
+            arn: "arn:aws:kinesisvideo:r-1:000000000000:stream/s/1".to_owned(),
+            name: "s".to_owned(),
+            region: "r-1".to_owned(),
+            device_name: None,
+            media_type: None,
+            kms_key_id: "k".to_owned(),
+            retention_hours: 1,
+            storage_tier: "HOT".to_owned(),
+            version: "v1".to_owned(),
+            created_ms: 1,
+            tags: BTreeMap::new(),
+            images: None,
+            notifications: None,
+            edge: None,
+            transition: None,
+        }
+    }
+
+    /// The index is lost or emptied: everything that was stored is there again, and nothing else is.
+    #[test]
+    fn a_lost_index_is_made_anew_of_the_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let stream = described();
+        let stored: Vec<_> = {
+            let archive = open(folder.path());
+            archive.describe(&stream, "1").unwrap();
+            let store = |timecode| {
+                let number = archive.next_number(&stream.folder());
+                archive.store(&stream.folder(), &number, timecode, 5, &fragment(timecode)).unwrap()
+            };
+            [1_000, 3_000].map(store).into()
+        };
+        let half = folder.path().join("archive").join(stream.folder()).join("fragments/9.x.part");
+        fs::write(&half, "half a frag").unwrap();
+        for lose in [|path: &Path| fs::remove_file(path).unwrap(), |path: &Path| fs::write(path, "").unwrap()]
+        {
+            lose(&folder.path().join("index.redb"));
+            let (archive, streams) = Archive::open(folder.path(), index(folder.path())).unwrap();
+            assert_eq!(streams.iter().map(|found| &found.arn).collect::<Vec<_>>(), [&stream.arn]);
+            let found: Vec<_> =
+                archive.fragments(&stream.folder()).iter().map(|info| (**info).clone()).collect();
+            assert_eq!(found, stored);
+            assert_eq!(archive.read(&stream.folder(), &found[1]).unwrap().1, "fragment 3000");
+            assert!(!half.exists());
+        }
+        // what an older version wrote cannot be found again, and is not thrown away
+        fs::remove_file(folder.path().join("index.redb")).unwrap();
+        fs::remove_file(folder.path().join("archive").join(stream.folder()).join(DESCRIPTION)).unwrap();
+        let error = Archive::open(folder.path(), index(folder.path())).unwrap_err();
+        assert!(matches!(error, StoreError::Unknown(_)), "{error}");
+        assert_eq!(
+            list(&folder.path().join("archive").join(stream.folder()).join("fragments")).unwrap().len(),
+            2
+        );
+    }
+
+    /// The process ends between the rows and the files of what has expired.
+    #[test]
+    fn what_is_left_of_an_end_in_the_middle_goes_at_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let (kept, expired) = {
+            let archive = open(folder.path());
+            (put(&archive, 1_000), put(&archive, 3_000))
+        };
+        index(folder.path())
+            .write(|write| {
+                write.open_table(FRAGMENTS)?.remove(("s", expired.number.as_str()))?;
+                Ok(())
+            })
+            .unwrap();
+        let archive = open(folder.path());
+        assert_eq!(
+            archive.fragments("s").iter().map(|info| &info.number).collect::<Vec<_>>(),
+            [&kept.number]
+        );
+        assert_eq!(list(&folder.path().join("archive/s/fragments")).unwrap().len(), 1);
     }
 }

@@ -1,12 +1,16 @@
 //! Extractors that put the signature check in front of a handler.
 
-use std::{net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use axum::extract::{FromRequest, Request as HttpRequest};
 use http::request::Parts;
 
 use super::{PayloadHash, Request, verify};
-use crate::{App, Connection, body, error::ServiceError, members::Members};
+use crate::{App, Connection, body, error::ServiceError, members::Members, operations};
 
 /// The authenticated caller of a request and where it reached us.
 #[derive(Debug, Clone)]
@@ -111,6 +115,12 @@ impl FromRequest<Arc<App>> for Signed {
         let (parts, body) = request.into_parts();
         let body = body::read(body).await?;
         let caller = authorize(app, &parts, PayloadHash::Body(&body))?;
-        Ok(Self { caller, members: Members::parse(&body)? })
+        let members = Members::parse(&body)?;
+        if app.config.quotas
+            && let Some(operation) = operations::name_of(parts.uri.path())
+        {
+            app.quotas.take(operation, &caller.region, &members, Instant::now())?;
+        }
+        Ok(Self { caller, members })
     }
 }

@@ -1,12 +1,16 @@
 //! The control plane: channels, streams, tags, endpoints and storage configuration, kept in the index.
 
 mod channels;
+mod edge;
 mod endpoints;
+mod images;
+mod notifications;
 mod rules;
 mod storage;
 mod store;
 mod streams;
 mod tags;
+mod tiers;
 
 use std::sync::Arc;
 
@@ -38,6 +42,16 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/TagResource", post(tags::tag_resource))
         .route("/UntagResource", post(tags::untag_resource))
         .route("/ListTagsForResource", post(tags::list_for_resource))
+        .route("/describeImageGenerationConfiguration", post(images::describe))
+        .route("/updateImageGenerationConfiguration", post(images::update))
+        .route("/describeNotificationConfiguration", post(notifications::describe))
+        .route("/updateNotificationConfiguration", post(notifications::update))
+        .route("/startEdgeConfigurationUpdate", post(edge::start))
+        .route("/describeEdgeConfiguration", post(edge::describe))
+        .route("/deleteEdgeConfiguration", post(edge::delete))
+        .route("/listEdgeAgentConfigurations", post(edge::list))
+        .route("/describeStreamStorageConfiguration", post(tiers::describe))
+        .route("/updateStreamStorageConfiguration", post(tiers::update))
         .route("/describeMediaStorageConfiguration", post(storage::describe))
         .route("/updateMediaStorageConfiguration", post(storage::update))
         .route("/describeMappedResourceConfiguration", post(storage::mapped))

@@ -12,6 +12,9 @@ use crate::{
 
 const MAX_TAGS: usize = 50;
 
+/// `ConfigurationStatus`
+pub(super) const STATUSES: [&str; 2] = ["ENABLED", "DISABLED"];
+
 fn tag_char(c: char) -> bool {
     // \p{L}\p{Z}\p{N} and these signs; blanks that are control characters, a tab or a new line, are not in \p{Z}
     c.is_alphanumeric()
@@ -41,6 +44,12 @@ pub(super) fn arn(m: &Members, member: &str, kind: ArnKind) -> Result<Option<Arn
 
 pub(super) fn version<'a>(m: &'a Members, member: &str) -> Result<Option<&'a str>, ServiceError> {
     m.text(member, 1..=64, |c| c.is_ascii_alphanumeric(), "[a-zA-Z0-9]+")
+}
+
+/// `StreamStorageConfiguration`, if present.
+pub(super) fn storage_tier(m: &Members) -> Result<Option<&'static str>, ServiceError> {
+    let Some(storage) = m.structure("StreamStorageConfiguration")? else { return Ok(None) };
+    storage.word("DefaultStorageTier", &["HOT", "WARM"]).map(Some)
 }
 
 /// Complains unless the caller's version, if any, is the current one.

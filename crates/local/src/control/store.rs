@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
 use rand::Rng;
-use redb::{ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{ReadableTable, TableDefinition};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     StateTimes,
     clock::now_ms,
     error::{ErrorKind, ServiceError},
+    index::Index,
     model::{ACCOUNT, Arn, ArnKind, Channel, Status, Stream, Transition},
 };
 
@@ -115,28 +116,41 @@ pub(super) struct State {
 /// The control plane's state. Calls write to disk before they answer; they are rare and short enough to be made from
 /// async handlers.
 pub struct ControlPlane {
-    db: Arc<redb::Database>,
+    index: Arc<Index>,
     state: Mutex<State>,
 }
 
 impl ControlPlane {
-    pub(crate) fn open(db: Arc<redb::Database>, times: StateTimes) -> Result<Self, ServiceError> {
-        let mut state = State { times, ..State::default() };
-        let write = db.begin_write()?;
-        write.open_table(CHANNELS)?;
-        write.open_table(STREAMS)?;
-        write.commit()?;
-        let read = db.begin_read()?;
-        for row in read.open_table(CHANNELS)?.iter()? {
-            let channel: Channel = serde_json::from_slice(row?.1.value()).map_err(ServiceError::internal)?;
-            state.channels.insert(channel.key(), channel);
+    /// Reads everything; `found` are streams that a lost index has to be told of again.
+    pub(crate) fn open(
+        index: Arc<Index>,
+        times: StateTimes,
+        found: Vec<Stream>,
+    ) -> Result<Self, ServiceError> {
+        index.write(|write| {
+            write.open_table(CHANNELS)?;
+            write.open_table(STREAMS)?;
+            Ok(())
+        })?;
+        let plane = Self { index, state: Mutex::new(State { times, ..State::default() }) };
+        let mut state = plane.state.lock();
+        found.into_iter().try_for_each(|stream| plane.put(&mut state, stream))?;
+        plane.load::<Channel>(&mut state)?;
+        plane.load::<Stream>(&mut state)?;
+        drop(state);
+        Ok(plane)
+    }
+
+    fn load<R: Resource>(&self, state: &mut State) -> Result<(), ServiceError> {
+        let rows = self.index.read(|read| {
+            let table = read.open_table(R::TABLE)?;
+            table.iter()?.map(|row| Ok(row?.1.value().to_vec())).collect::<Result<Vec<_>, redb::Error>>()
+        })?;
+        for row in rows {
+            let resource: R = serde_json::from_slice(&row).map_err(ServiceError::internal)?;
+            R::map(state).insert(resource.key(), resource);
         }
-        for row in read.open_table(STREAMS)?.iter()? {
-            let stream: Stream = serde_json::from_slice(row?.1.value()).map_err(ServiceError::internal)?;
-            state.streams.insert(stream.key(), stream);
-        }
-        drop(read);
-        Ok(Self { db, state: Mutex::new(state) })
+        Ok(())
     }
 
     /// How long resources are between two states.
@@ -354,20 +368,15 @@ impl ControlPlane {
 
     fn write<R: Resource>(&self, (region, name): &Key, value: Option<&R>) -> Result<(), ServiceError> {
         let key = format!("{region}/{name}");
-        let write = self.db.begin_write()?;
-        {
+        let json = value.map(serde_json::to_vec).transpose().map_err(ServiceError::internal)?;
+        self.index.write(|write| {
             let mut table = write.open_table(R::TABLE)?;
-            match value {
-                Some(value) => {
-                    let json = serde_json::to_vec(value).map_err(ServiceError::internal)?;
-                    table.insert(key.as_str(), json.as_slice())?;
-                }
-                None => {
-                    table.remove(key.as_str())?;
-                }
-            }
-        }
-        write.commit()?;
+            match &json {
+                Some(json) => table.insert(key.as_str(), json.as_slice())?,
+                None => table.remove(key.as_str())?,
+            };
+            Ok(())
+        })?;
         Ok(())
     }
 }

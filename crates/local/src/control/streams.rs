@@ -57,13 +57,7 @@ fn media_type(members: &Members) -> Result<Option<&str>, ServiceError> {
 pub(super) async fn create(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
     let name = members.required("StreamName", rules::name(&members, "StreamName")?)?;
     let retention = members.integer("DataRetentionInHours", 0..=MAX_RETENTION_HOURS)?.unwrap_or(0);
-    let tier = match members.structure("StreamStorageConfiguration")? {
-        None => "HOT",
-        Some(storage) => {
-            let tier = storage.one_of("DefaultStorageTier", &["HOT", "WARM"])?;
-            storage.required("DefaultStorageTier", tier)?
-        }
-    };
+    let tier = rules::storage_tier(&members)?.unwrap_or("HOT");
     // `.+` of the service model: no line ends
     let key = members.text("KmsKeyId", 1..=2048, |c| !matches!(c, '\n' | '\r'), ".+")?;
     let tags = rules::tag_map(&members)?.unwrap_or_default();
@@ -82,6 +76,9 @@ pub(super) async fn create(State(app): State<Arc<App>>, Signed { caller, members
         version: new_version(),
         created_ms,
         tags,
+        images: None,
+        notifications: None,
+        edge: None,
         transition: None,
     };
     let taken = format!("The stream {name} already exists.");

@@ -46,6 +46,12 @@ impl TurnCredentials {
         Some(expiry.parse::<u64>().ok()? > seconds(now))
     }
 
+    /// The ARN of the channel that a username is for. `None` when it is not one of ours by its shape.
+    pub(super) fn channel(username: &str) -> Option<String> {
+        let decoded = STANDARD.decode(username.split_once(':')?.1).ok()?;
+        String::from_utf8(decoded).ok()?.strip_prefix("v1:").map(str::to_owned)
+    }
+
     #[allow(clippy::expect_used)]
     pub(super) fn password(&self, username: &str) -> String {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.secret).expect("HMAC takes keys of any length");
@@ -73,5 +79,11 @@ mod tests {
         assert_eq!(turn.is_current(&issued.username, now + Duration::from_secs(299)), Some(true));
         assert_eq!(turn.is_current(&issued.username, now + Duration::from_secs(300)), Some(false));
         assert_eq!(turn.is_current("nonsense", now), None);
+        let arn = TurnCredentials::channel(&issued.username);
+        assert_eq!(
+            arn.as_deref(),
+            Some("arn:aws:kinesisvideo:us-east-1:000000000000:channel/c/1700000000000")
+        );
+        assert_eq!(TurnCredentials::channel("1700000300:nonsense"), None);
     }
 }

@@ -2,13 +2,18 @@
 //!
 //! Unlike the real one, this TURN server lets peers be on loopback and private addresses: everything here is.
 
+mod address;
 mod api;
-mod challenge;
 mod credentials;
+mod peers;
 mod relay;
+mod shared;
+mod stream;
+mod streams;
+mod turn;
 mod turn_server;
 
+pub use self::address::TurnAddress;
 pub(crate) use self::api::get_ice_server_config;
 pub use self::credentials::TurnCredentials;
-pub use self::turn_server::TurnAddress;
-pub(crate) use self::turn_server::TurnServer;
+pub(crate) use self::turn_server::{TurnFigures, TurnOptions, TurnServer};

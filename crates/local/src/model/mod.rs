@@ -12,4 +12,4 @@ pub use self::channel::Channel;
 pub use self::error_id::ErrorId;
 pub use self::fragment::Fragment;
 pub use self::status::{Status, Transition};
-pub use self::stream::Stream;
+pub use self::stream::{EdgeConfiguration, Stream};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Status, Transition};
@@ -33,9 +34,29 @@ pub struct Stream {
     pub created_ms: u64,
     /// At most 50 keys with their values.
     pub tags: BTreeMap<String, String>,
+    /// `ImageGenerationConfiguration`, as it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<Value>,
+    /// `NotificationConfiguration`, as it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notifications: Option<Value>,
+    /// What an edge agent would be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge: Option<EdgeConfiguration>,
     /// What it is in the middle of; `None`: it is active.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transition: Option<Transition>,
+}
+
+/// The edge configuration of a stream, and when it was given.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EdgeConfiguration {
+    /// `EdgeConfig`, as it was given.
+    pub config: Value,
+    /// The first time, milliseconds since 1970.
+    pub created_ms: u64,
+    /// The last time, milliseconds since 1970.
+    pub updated_ms: u64,
 }
 
 impl Stream {

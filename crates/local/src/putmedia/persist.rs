@@ -157,6 +157,7 @@ async fn persist(app: &Arc<App>, stream: &Stream, job: Job) -> Result<bool, (Err
         let archive = app.archive.clone();
         let stored_key = key.clone();
         tokio::task::spawn_blocking(move || {
+            archive.describe(&stream, &number)?;
             archive.store(&stored_key, &number, producer_ms, server_ms, &fragment)
         })
         .await

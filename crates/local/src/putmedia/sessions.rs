@@ -33,6 +33,8 @@ pub struct Counters {
 struct Inner {
     next: u64,
     streams: HashMap<String, (HashSet<u64>, Counters)>,
+    /// Of all streams, also those that are gone.
+    totals: Counters,
 }
 
 /// The open sessions of all streams.
@@ -56,17 +58,28 @@ impl Sessions {
         let (open, counters) = inner.streams.entry(stream.to_owned()).or_default();
         if open.len() >= limit {
             counters.refused += 1;
+            inner.totals.refused += 1;
             return None;
         }
         open.insert(id);
         counters.sessions += 1;
+        inner.totals.sessions += 1;
         inner.next += 1;
         Some(Open { sessions: self.clone(), stream: stream.to_owned(), id })
     }
 
     /// Counts something of a stream.
-    pub fn count(&self, stream: &str, what: impl FnOnce(&mut Counters)) {
-        what(&mut self.0.lock().streams.entry(stream.to_owned()).or_default().1);
+    pub fn count(&self, stream: &str, what: impl Fn(&mut Counters)) {
+        let mut inner = self.0.lock();
+        what(&mut inner.streams.entry(stream.to_owned()).or_default().1);
+        what(&mut inner.totals);
+    }
+
+    /// Sessions that are open now, and the counts of all streams since the start.
+    #[must_use]
+    pub fn totals(&self) -> (usize, Counters) {
+        let inner = self.0.lock();
+        (inner.streams.values().map(|(open, _)| open.len()).sum(), inner.totals.clone())
     }
 
     /// Forgets the streams that no longer exist and have no open session.
@@ -138,5 +151,6 @@ mod tests {
         assert_eq!(sessions.view("s").1.sessions, 1);
         sessions.retain(|_| false);
         assert_eq!(sessions.view("s"), (0, Counters::default()));
+        assert_eq!(sessions.totals().1.sessions, 1, "what has been stays counted");
     }
 }

@@ -7,14 +7,12 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{
-    message::{Action, Inbound},
-    rate::Rate,
-};
+use super::message::{Action, Inbound};
 use crate::{
     SignalingLimits,
     error::{ErrorKind, ServiceError},
     names::is_name,
+    rate::Rate,
 };
 
 /// Undelivered messages per channel. When full, the oldest goes: it is the one nearest to its end anyway.
@@ -38,6 +36,8 @@ pub enum Role {
 pub enum Output {
     /// Send a text frame.
     Send(SocketId, String),
+    /// It was a call that waited for this answer.
+    Answer(SocketId, String),
     /// Close it with this code and reason.
     Close(SocketId, u16, &'static str),
 }
@@ -79,6 +79,8 @@ struct Room {
     ttl: Duration,
     sockets: BTreeMap<Role, SocketId>,
     held: VecDeque<Held>,
+    /// Calls that wait for an answer, by the client ids that they were made in the name of.
+    calls: BTreeMap<String, SocketId>,
     master_connects: Rate,
     viewer_connects: Rate,
 }
@@ -122,13 +124,7 @@ impl Hub {
                 return Err(ServiceError::invalid("X-Amz-ClientId", "must not begin with AWS_"));
             }
         }
-        let room = self.rooms.entry(channel.to_owned()).or_insert_with(|| Room {
-            ttl,
-            sockets: BTreeMap::new(),
-            held: VecDeque::new(),
-            master_connects: Rate::new(limits.connects_per_second),
-            viewer_connects: Rate::new(limits.connects_per_second),
-        });
+        let room = self.rooms.entry(channel.to_owned()).or_insert_with(|| Room::new(ttl, limits));
         room.ttl = ttl;
         let exceeded = |what: &str| Err(ServiceError::new(ErrorKind::ClientLimitExceeded, what));
         let rate = if role == Role::Master { &mut room.master_connects } else { &mut room.viewer_connects };
@@ -201,12 +197,73 @@ impl Hub {
             }
         };
         let Some(room) = self.rooms.get_mut(&channel) else { return };
+        if let Role::Viewer(client) = &to
+            && let Some(call) = room.calls.get(client).copied()
+        {
+            // what else the master says to a call, its candidates, has nobody to hear it
+            if message.action == Action::Answer {
+                room.calls.remove(client);
+                self.outputs.push_back(Output::Answer(call, message.payload));
+            }
+            return;
+        }
         let held = Held { from, to, action: message.action, payload: message.payload, until: now + room.ttl };
         tracing::debug!(channel, from = ?held.from, to = ?held.to, kind = held.action.word(), "signaling message");
         match room.sockets.get(&held.to) {
             Some(recipient) => self.outputs.push_back(Output::Send(*recipient, held.event())),
             None => room.hold(held, now),
         }
+    }
+
+    /// An offer that comes by a call; its answer comes out as [`Output::Answer`]. Another call of the same client id is closed in
+    /// its favour.
+    ///
+    /// # Errors
+    /// `ClientLimitExceededException` when as many wait as a channel may have viewers.
+    pub fn call(
+        &mut self,
+        channel: &str,
+        ttl: Duration,
+        client: &str,
+        offer: &str,
+        now: Instant,
+    ) -> Result<SocketId, ServiceError> {
+        let room = self.rooms.entry(channel.to_owned()).or_insert_with(|| Room::new(ttl, &self.limits));
+        room.ttl = ttl;
+        if room.calls.len() >= self.limits.viewers && !room.calls.contains_key(client) {
+            let why = "The channel has as many offers without an answer as it can have.";
+            return Err(ServiceError::new(ErrorKind::ClientLimitExceeded, why));
+        }
+        let id = SocketId(self.next);
+        self.next += 1;
+        if let Some(old) = room.calls.insert(client.to_owned(), id) {
+            self.outputs.push_back(Output::Close(old, 1000, "Replaced by a newer call"));
+        }
+        let held = Held {
+            from: Role::Viewer(client.to_owned()),
+            to: Role::Master,
+            action: Action::Offer,
+            payload: offer.to_owned(),
+            until: now + ttl,
+        };
+        match room.sockets.get(&Role::Master) {
+            Some(master) => self.outputs.push_back(Output::Send(*master, held.event())),
+            None => room.hold(held, now),
+        }
+        Ok(id)
+    }
+
+    /// Nobody waits for the answer to this call any more, and its offer need not be delivered.
+    pub fn hang_up(&mut self, channel: &str, call: SocketId, now: Instant) {
+        let Some(room) = self.rooms.get_mut(channel) else { return };
+        room.expire(now);
+        let Some(client) = room.calls.iter().find(|(_, id)| **id == call).map(|(client, _)| client.clone())
+        else {
+            return;
+        };
+        room.calls.remove(&client);
+        let from = Role::Viewer(client);
+        room.held.retain(|held| held.from != from || held.action != Action::Offer);
     }
 
     /// Any frame of a client, a ping too.
@@ -227,7 +284,7 @@ impl Hub {
     /// The channel has been deleted: its connections are closed and what it held is dropped.
     pub fn forget(&mut self, channel: &str) {
         let Some(room) = self.rooms.remove(channel) else { return };
-        for id in room.sockets.into_values() {
+        for id in room.sockets.into_values().chain(room.calls.into_values()) {
             self.sockets.remove(&id);
             self.outputs.push_back(Output::Close(id, 1001, "Going away"));
         }
@@ -331,6 +388,17 @@ impl Held {
 }
 
 impl Room {
+    fn new(ttl: Duration, limits: &SignalingLimits) -> Self {
+        Self {
+            ttl,
+            sockets: BTreeMap::new(),
+            held: VecDeque::new(),
+            calls: BTreeMap::new(),
+            master_connects: Rate::new(limits.connects_per_second),
+            viewer_connects: Rate::new(limits.connects_per_second),
+        }
+    }
+
     fn expire(&mut self, now: Instant) {
         self.held.retain(|held| held.until > now);
     }
@@ -402,7 +470,7 @@ mod tests {
             .into_iter()
             .map(|output| match output {
                 Output::Send(_, text) => text,
-                Output::Close(..) => String::new(),
+                Output::Answer(..) | Output::Close(..) => String::new(),
             })
             .collect();
         assert_eq!(texts.len(), 3);
@@ -495,6 +563,36 @@ mod tests {
         hub.handle_timeout(now + Duration::from_secs(3600));
         assert_eq!(sent(&mut hub), [Output::Close(busy, 1001, "Going away")]);
         assert_eq!(hub.view("c"), ChannelView::default());
+    }
+
+    #[test]
+    fn a_call_is_answered_once_whenever_the_master_comes() {
+        let (mut hub, now) = hub();
+        let answer = r#"{"action":"SDP_ANSWER","recipientClientId":"echo","messagePayload":"QUJD"}"#;
+        let event = r#"{"messagePayload":"e30=","messageType":"SDP_OFFER","senderClientId":"echo"}"#;
+        let call = hub.call("c", TTL, "echo", "e30=", now).unwrap();
+        let master = hub.connect("c", TTL, Role::Master, now + Duration::from_secs(30)).unwrap();
+        assert_eq!(sent(&mut hub), [Output::Send(master, event.to_owned())]);
+        let candidate = answer.replace("SDP_ANSWER", "ICE_CANDIDATE");
+        hub.message(master, &candidate, now);
+        hub.message(master, answer, now);
+        assert_eq!(sent(&mut hub), [Output::Answer(call, "QUJD".to_owned())]);
+        // a second answer is one to a viewer that is not there
+        hub.message(master, answer, now);
+        assert_eq!((sent(&mut hub), hub.view("c").held), (vec![], 1));
+        // who hangs up before the master has come is not offered to it
+        hub.disconnect(master);
+        let call = hub.call("c", TTL, "other", "e30=", now).unwrap();
+        hub.hang_up("c", call, now);
+        hub.connect("c", TTL, Role::Master, now).unwrap();
+        assert_eq!(sent(&mut hub), []);
+        let waiting: Vec<_> =
+            (0..10).map(|n| hub.call("c", TTL, &format!("n{n}"), "e30=", now).unwrap()).collect();
+        assert!(hub.call("c", TTL, "n10", "e30=", now).is_err());
+        sent(&mut hub);
+        hub.forget("c");
+        let closed = sent(&mut hub);
+        assert!(waiting.iter().all(|id| closed.contains(&Output::Close(*id, 1001, "Going away"))));
     }
 
     #[test]

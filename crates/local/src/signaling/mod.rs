@@ -1,11 +1,12 @@
 //! The signaling service: a pure hub that routes and holds messages, and the WebSockets around it.
 
+mod alexa;
 mod handshake;
 mod hub;
 mod message;
-mod rate;
 mod service;
 
+pub(crate) use self::alexa::send_alexa_offer_to_master;
 pub(crate) use self::handshake::handshake;
 pub use self::hub::{ChannelView, Hub, Output, Role, SocketId};
 pub use self::message::{Action, Inbound, MessageError};

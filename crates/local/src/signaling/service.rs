@@ -121,6 +121,32 @@ impl Signaling {
         Ok((id, receiver))
     }
 
+    /// Sends an offer to the master; its answer, or that there will be none, comes out of the queue.
+    ///
+    /// # Errors
+    /// As [`Hub::call`].
+    pub(super) fn call(
+        &self,
+        channel_arn: &str,
+        ttl: Duration,
+        client: &str,
+        offer: &str,
+    ) -> Result<(SocketId, mpsc::Receiver<Outgoing>), ServiceError> {
+        let mut inner = self.inner.lock();
+        let id = inner.hub.call(channel_arn, ttl, client, offer, Instant::now())?;
+        let (sender, receiver) = mpsc::channel(1);
+        inner.queues.insert(id, sender);
+        inner.dispatch();
+        Ok((id, receiver))
+    }
+
+    /// The call has ended.
+    pub(super) fn hang_up(&self, channel_arn: &str, id: SocketId) {
+        let mut inner = self.inner.lock();
+        inner.hub.hang_up(channel_arn, id, Instant::now());
+        inner.queues.remove(&id);
+    }
+
     /// The connection has ended.
     pub(super) fn disconnect(&self, id: SocketId) {
         let mut inner = self.inner.lock();
@@ -136,6 +162,7 @@ impl Inner {
         while let Some(output) = self.hub.poll_output() {
             let (id, outgoing, last) = match output {
                 Output::Send(id, text) => (id, Outgoing::Text(text), false),
+                Output::Answer(id, answer) => (id, Outgoing::Text(answer), true),
                 Output::Close(id, code, reason) => (id, Outgoing::Close(code, reason), true),
             };
             let full = self.queues.get(&id).is_some_and(|queue| queue.try_send(outgoing).is_err());

@@ -71,9 +71,13 @@ impl Session {
 
     /// The same with this key.
     pub async fn open_as(server: &Server, key: (&str, &str), headers: &str) -> Self {
-        let address = address(server);
+        Self::open_at(&address(server), key, headers).await
+    }
+
+    /// The same at this address, of a process of its own.
+    pub async fn open_at(address: &str, key: (&str, &str), headers: &str) -> Self {
         // the signature covers the empty string; the headers of signed() up to its blank line are what is needed
-        let head = String::from_utf8(signed(&address, key, REGION, 0, "/putMedia", "")).unwrap();
+        let head = String::from_utf8(signed(address, key, REGION, 0, "/putMedia", "")).unwrap();
         let head = head.replace("Connection: close\r\n", "").replace("Content-Length: 0\r\n", "");
         let head = head.trim_end().to_owned()
             + "\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n"

@@ -2,11 +2,11 @@
 //! Payloads, each behind its length, through the depacketizer.
 
 use bytes::Bytes;
-use kvs_media::H264Depacketizer;
+use kvs_media::{Depacketizer, H264};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let mut depacketizer = H264Depacketizer::default();
+    let mut depacketizer = Depacketizer::<H264>::default();
     let mut nals = Vec::new();
     let mut rest = data;
     while let Some((&length, behind)) = rest.split_first() {

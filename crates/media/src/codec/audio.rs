@@ -20,6 +20,15 @@ impl AudioPayload {
                 let duration = opus_duration(payload).ok_or(PayloadError::Opus(payload.len()))?;
                 Ok(Self { duration, stereo: is_stereo(payload) })
             }
+            AudioCodec::Pcmu | AudioCodec::Pcma => {
+                // A byte a sample; a payload has less than 64 KiB.
+                let samples = payload.len() as u64;
+                if samples == 0 {
+                    return Err(PayloadError::Empty(codec));
+                }
+                let duration = Duration::from_micros(samples * 1_000_000 / u64::from(codec.clock_rate()));
+                Ok(Self { duration, stereo: false })
+            }
         }
     }
 }

@@ -7,6 +7,8 @@ use std::fmt;
 pub enum VideoCodec {
     /// ITU-T H.264, in RTP by RFC 6184, packetization modes 0 and 1.
     H264,
+    /// ITU-T H.265, in RTP by RFC 7798, one stream, in decoding order.
+    H265,
 }
 
 impl VideoCodec {
@@ -14,13 +16,14 @@ impl VideoCodec {
     pub fn encoding_name(self) -> &'static str {
         match self {
             Self::H264 => "H264",
+            Self::H265 => "H265",
         }
     }
 
     /// Units of its RTP timestamps in a second.
     pub fn clock_rate(self) -> u32 {
         match self {
-            Self::H264 => 90_000,
+            Self::H264 | Self::H265 => 90_000,
         }
     }
 }
@@ -30,6 +33,10 @@ impl VideoCodec {
 pub enum AudioCodec {
     /// RFC 6716, in RTP by RFC 7587.
     Opus,
+    /// ITU-T G.711 with the µ-law, 8 kHz, one channel (RFC 3551, section 4.5.14).
+    Pcmu,
+    /// ITU-T G.711 with the A-law, 8 kHz, one channel.
+    Pcma,
 }
 
 impl AudioCodec {
@@ -37,6 +44,8 @@ impl AudioCodec {
     pub fn encoding_name(self) -> &'static str {
         match self {
             Self::Opus => "opus",
+            Self::Pcmu => "PCMU",
+            Self::Pcma => "PCMA",
         }
     }
 
@@ -45,6 +54,7 @@ impl AudioCodec {
         match self {
             // Whatever it was sampled with (RFC 7587, section 4.1).
             Self::Opus => 48_000,
+            Self::Pcmu | Self::Pcma => 8_000,
         }
     }
 }
@@ -53,6 +63,7 @@ impl fmt::Display for VideoCodec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::H264 => "H.264",
+            Self::H265 => "H.265",
         })
     }
 }
@@ -61,6 +72,8 @@ impl fmt::Display for AudioCodec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Opus => "Opus",
+            Self::Pcmu => "G.711 µ-law",
+            Self::Pcma => "G.711 A-law",
         })
     }
 }

@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use super::error::PayloadError;
 use super::format::VideoFormat;
-use super::h264::{self, H264Stream};
+use super::h264::{self, H264};
+use super::h265::{self, H265};
+use super::nal::{NalStream, announces_key_frame, is_of_key_frame};
 use super::name::VideoCodec;
 use super::unit::Completed;
 use crate::rtp::RtpPacket;
@@ -14,28 +16,32 @@ use crate::rtp::RtpPacket;
 /// Packets in the order of their sequence numbers in, access units out. What it holds between packets is bounded by the
 /// largest access unit that is believed.
 pub(crate) enum VideoStream {
-    H264(H264Stream),
+    H264(NalStream<H264>),
+    H265(NalStream<H265>),
 }
 
 impl VideoStream {
     /// `told`: parameter sets that were told before the stream has sent any, without start codes, by payload type.
     pub(crate) fn new(codec: VideoCodec, told: BTreeMap<u8, Vec<Bytes>>) -> Self {
         match codec {
-            VideoCodec::H264 => Self::H264(H264Stream::new(told)),
+            VideoCodec::H264 => Self::H264(NalStream::new(told)),
+            VideoCodec::H265 => Self::H265(NalStream::new(told)),
         }
     }
 
     /// A packet with this payload says that a key frame is on its way.
     pub(crate) fn announces_key_frame(&self, payload: &[u8]) -> bool {
         match self {
-            Self::H264(_) => h264::announces_key_frame(payload),
+            Self::H264(_) => announces_key_frame::<H264>(payload),
+            Self::H265(_) => announces_key_frame::<H265>(payload),
         }
     }
 
     /// A packet with this payload holds a part of a key frame's picture.
     pub(crate) fn is_of_key_frame(&self, payload: &[u8]) -> bool {
         match self {
-            Self::H264(_) => h264::is_of_idr(payload),
+            Self::H264(_) => is_of_key_frame::<H264>(payload),
+            Self::H265(_) => is_of_key_frame::<H265>(payload),
         }
     }
 
@@ -43,6 +49,7 @@ impl VideoStream {
     pub(crate) fn lost(&mut self, count: u64) {
         match self {
             Self::H264(stream) => stream.lost(count),
+            Self::H265(stream) => stream.lost(count),
         }
     }
 
@@ -50,6 +57,7 @@ impl VideoStream {
     pub(crate) fn restart(&mut self) {
         match self {
             Self::H264(stream) => stream.restart(),
+            Self::H265(stream) => stream.restart(),
         }
     }
 
@@ -57,6 +65,7 @@ impl VideoStream {
     pub(crate) fn begin(&mut self, timestamp: u64) -> Option<Completed> {
         match self {
             Self::H264(stream) => stream.begin(timestamp),
+            Self::H265(stream) => stream.begin(timestamp),
         }
     }
 
@@ -68,7 +77,12 @@ impl VideoStream {
         mut malformed: impl FnMut(PayloadError),
     ) -> Option<Completed> {
         match self {
-            Self::H264(stream) => stream.push(packet, |error| malformed(error.into())),
+            Self::H264(stream) => stream.push(packet, |error| {
+                malformed(PayloadError::Nal { codec: VideoCodec::H264, error });
+            }),
+            Self::H265(stream) => stream.push(packet, |error| {
+                malformed(PayloadError::Nal { codec: VideoCodec::H265, error });
+            }),
         }
     }
 
@@ -76,6 +90,7 @@ impl VideoStream {
     pub(crate) fn end(&mut self) -> Option<Completed> {
         match self {
             Self::H264(stream) => stream.end(),
+            Self::H265(stream) => stream.end(),
         }
     }
 }
@@ -85,6 +100,7 @@ impl VideoFormat {
     pub fn profile_name(&self) -> String {
         match self.codec {
             VideoCodec::H264 => h264::profile_name(self.profile_idc, self.constraint_flags),
+            VideoCodec::H265 => h265::profile_name(self.profile_idc),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::UNIX_EPOCH;
 use proptest::prelude::*;
 
 use super::*;
-use crate::codec::{H264Error, VideoParameters};
+use crate::codec::{NalError, PayloadError, VideoParameters};
 use crate::keyframe::KeyFrameReason;
 use crate::testing::{Encoder, Network, Path, RATES, ms, number, pps, slice, sps};
 
@@ -312,12 +312,13 @@ fn a_malformed_packet_is_named_and_costs_its_picture() {
     let sequence = bad.sequence;
     bench.send(bad, ms(33));
     let outputs = bench.outputs(ms(48));
-    let error = H264Error::Aggregate { unit: 99, available: 1 }.into();
+    let error =
+        PayloadError::Nal { codec: VideoCodec::H264, error: NalError::Aggregate { unit: 99, available: 1 } };
     let malformed = MalformedPacket { ssrc: 0xcafe, sequence, error };
     assert!(outputs.contains(&VideoOutput::Malformed(malformed)), "{outputs:?}");
     assert_eq!(
         malformed.to_string(),
-        format!("SSRC 0x0000cafe sequence {sequence}: STAP-A unit of 99 bytes with 1 left")
+        format!("SSRC 0x0000cafe sequence {sequence}: H.264: aggregated unit of 99 bytes with 1 left")
     );
     assert_eq!(bench.receiver.stats().packets_malformed, 1);
     encoder.timestamp = encoder.timestamp.wrapping_add(3000);

@@ -79,7 +79,9 @@ pub(crate) fn write(
         line(format_args!("a=rtcp-rsize"));
         for PayloadFormat { payload_type, codec } in &section.formats {
             line(format_args!("a=rtpmap:{payload_type} {}", codec.rtpmap()));
-            line(format_args!("a=fmtp:{payload_type} {}", codec.offered_fmtp(start_bitrate_kbps)));
+            if let Some(parameters) = codec.offered_fmtp(start_bitrate_kbps) {
+                line(format_args!("a=fmtp:{payload_type} {parameters}"));
+            }
             for feedback in codec.offered_feedback().iter().chain(&["transport-cc"]) {
                 line(format_args!("a=rtcp-fb:{payload_type} {feedback}"));
             }
@@ -140,7 +142,41 @@ mod tests {
         assert_eq!(offered(&[AudioCodec::Opus], &[VideoCodec::H264]), ["opus", "H264"]);
         assert_eq!(offered(&[AudioCodec::Opus], &[]), ["opus"]);
         assert_eq!(offered(&[], &[VideoCodec::H264]), ["H264"]);
+        assert_eq!(
+            offered(
+                &[AudioCodec::Opus, AudioCodec::Pcmu, AudioCodec::Pcma],
+                &[VideoCodec::H265, VideoCodec::H264]
+            ),
+            ["opus", "PCMU", "PCMA", "H265", "H264"]
+        );
         assert_eq!(offered(&[], &[]), [""; 0]);
+    }
+
+    #[test]
+    fn an_offer_of_all_codecs_is_short_enough_and_no_number_stands_twice() {
+        let identity = Identity { session_id: 7, fingerprint: "AB", ice_ufrag: "u", ice_pwd: "p" };
+        let sections = sections(
+            &[AudioCodec::Opus, AudioCodec::Pcmu, AudioCodec::Pcma],
+            &[VideoCodec::H264, VideoCodec::H265],
+        );
+        let offer = write(&sections, &identity, Some(2000));
+        assert!(offer.len() < 5_000, "{} bytes", offer.len());
+        for line in [
+            "a=rtpmap:0 PCMU/8000",
+            "a=rtpmap:8 PCMA/8000",
+            "a=rtpmap:127 H265/90000",
+            "a=fmtp:127 level-id=180;profile-id=1;tier-flag=0;tx-mode=SRST;x-google-min-bitrate=2000;x-google-start-bitrate=2000",
+            "a=fmtp:126 apt=127",
+        ] {
+            assert!(offer.contains(&format!("{line}\r\n")), "{line} in {offer}");
+        }
+        assert!(!offer.contains("a=fmtp:0 ") && !offer.contains("a=fmtp:8 "));
+        let mut numbers: Vec<_> = sections
+            .iter()
+            .flat_map(|section| section.formats.iter().map(|format| format.payload_type))
+            .collect();
+        numbers.sort_unstable();
+        assert!(numbers.windows(2).all(|pair| pair[0] != pair[1]), "{numbers:?}");
     }
 
     #[test]

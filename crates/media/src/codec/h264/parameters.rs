@@ -4,35 +4,13 @@ use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::bits::{BitReader, unescape};
-use super::nal;
-use super::sps::{Sps, SpsError};
-
-/// Real parameter sets have tens of bytes. With 32 SPS and 256 PPS the store is bounded by 1.2 MB.
-const MAX_LENGTH: usize = 4096;
+use super::kinds;
+use super::sps::Sps;
+use crate::codec::nal::bits::{BitReader, unescape};
+use crate::codec::nal::{ParameterError, check_length};
 
 /// Baseline, main and extended: their configuration record ends with the PPS (ISO/IEC 14496-15, section 5.3.3.1.2).
 const WITHOUT_EXTENSION: [u8; 3] = [66, 77, 88];
-
-/// Why a parameter set was not taken over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ParameterError {
-    /// The SPS cannot be read.
-    #[error(transparent)]
-    Sps(#[from] SpsError),
-    /// The PPS cannot be read.
-    #[error("PPS of {length} bytes cannot be read")]
-    Pps {
-        /// Bytes of the NAL unit.
-        length: usize,
-    },
-    /// Longer than 4 KiB.
-    #[error("parameter set of {length} bytes")]
-    TooLong {
-        /// Bytes of the NAL unit.
-        length: usize,
-    },
-}
 
 #[derive(Default)]
 pub(crate) struct ParameterSets {
@@ -43,12 +21,10 @@ pub(crate) struct ParameterSets {
 impl ParameterSets {
     /// Takes over an SPS or PPS. True when it differs from the one of that number before.
     pub(crate) fn update(&mut self, unit: &Bytes) -> Result<bool, ParameterError> {
-        if unit.len() > MAX_LENGTH {
-            return Err(ParameterError::TooLong { length: unit.len() });
-        }
+        check_length(unit)?;
         // Copies: the unit shares the memory of a whole packet.
         let copy = || Bytes::copy_from_slice(unit);
-        if nal::kind(unit) == nal::SPS {
+        if kinds::of(unit) == kinds::SPS {
             let sps = Sps::parse(unit)?;
             let same = self.sps.get(&sps.id).is_some_and(|(old, _)| old == unit);
             if !same {
@@ -96,7 +72,7 @@ impl ParameterSets {
     }
 }
 
-/// At most `MAX_LENGTH` bytes.
+/// At most 4 KiB.
 fn put_set(record: &mut BytesMut, unit: &[u8]) {
     record.put_u16(u16::try_from(unit.len()).unwrap_or(u16::MAX));
     record.put_slice(unit);
@@ -113,7 +89,7 @@ fn pps_ids(unit: &[u8]) -> Option<(u8, u8)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::h264::bits::Writer;
+    use crate::codec::nal::bits::Writer;
     use proptest::prelude::*;
 
     #[test]

@@ -1,6 +1,6 @@
 //! The first fields of a slice header (ITU-T H.264 section 7.3.3).
 
-use super::bits::{BitReader, EndOfData, unescape};
+use crate::codec::nal::bits::{BitReader, EndOfData, unescape};
 
 /// The fields in front of those that need a parameter set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,27 +1,9 @@
 //! What is needed of a sequence parameter set (ITU-T H.264 section 7.3.2.1.1).
 
-use super::bits::{BitReader, EndOfData, unescape};
 use crate::codec::format::VideoFormat;
+use crate::codec::nal::SpsError;
+use crate::codec::nal::bits::{BitReader, EndOfData, unescape};
 use crate::codec::name::VideoCodec;
-
-/// Why a sequence parameter set cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SpsError {
-    /// It ends before its last mandatory field.
-    #[error("SPS of {length} bytes is cut off")]
-    CutOff {
-        /// Bytes of the NAL unit.
-        length: usize,
-    },
-    /// A field has a value that the standard does not allow.
-    #[error("SPS field {field} is {value}")]
-    Field {
-        /// Its name in the standard.
-        field: &'static str,
-        /// Its value, out of range.
-        value: i64,
-    },
-}
 
 /// A parsed sequence parameter set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,7 +159,7 @@ fn skip_scaling_list(reader: &mut BitReader<'_>, size: usize) -> Result<(), EndO
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::h264::bits::Writer;
+    use crate::codec::nal::bits::Writer;
     use proptest::prelude::*;
 
     trait Nal {

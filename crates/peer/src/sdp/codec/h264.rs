@@ -1,18 +1,8 @@
 //! H.264 in SDP (RFC 6184, section 8).
 
-use crate::sdp::words::{LeftOut, is_blank, printable};
-use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use super::parameter_sets::read_parameter_sets;
+use crate::sdp::words::{LeftOut, printable};
 use kvs_media::VideoCodec;
-
-/// With or without padding, as `sprop-parameter-sets` come.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
 
 /// What H.264 is without a `profile-level-id`: baseline, level 1 (RFC 6184, 8.1).
 const DEFAULT_PROFILE: &str = "420010";
@@ -49,11 +39,8 @@ pub(super) fn offered() -> impl Iterator<Item = (u8, u8, H264Parameters)> {
 }
 
 impl H264Parameters {
-    pub(super) fn offered_fmtp(&self, start_bitrate_kbps: Option<u32>) -> String {
+    pub(super) fn offered_fmtp(&self, bitrate: &str) -> String {
         let Self { profile_level_id, packetization_mode, parameter_sets: _ } = self;
-        let bitrate = start_bitrate_kbps.map_or_else(String::new, |kbps| {
-            format!(";x-google-min-bitrate={kbps};x-google-start-bitrate={kbps}")
-        });
         format!(
             "level-asymmetry-allowed=1;packetization-mode={packetization_mode};profile-level-id={profile_level_id}{bitrate}"
         )
@@ -87,17 +74,7 @@ impl H264Parameters {
             fits
         });
         let sets = parameter("sprop-parameter-sets").unwrap_or_default();
-        let parameter_sets = sets
-            .split(',')
-            .filter(|set| !set.is_empty())
-            .filter_map(|set| {
-                let unit = BASE64.decode(set.trim_matches(is_blank)).ok().filter(|unit| !unit.is_empty());
-                if unit.is_none() {
-                    left_out.say(format!("H264 {payload_type}: a parameter set that is not base64"));
-                }
-                unit
-            })
-            .collect();
+        let parameter_sets = read_parameter_sets(sets, "H264", payload_type, left_out);
         Some(Self {
             profile_level_id: profile.unwrap_or(DEFAULT_PROFILE).to_ascii_lowercase(),
             packetization_mode,

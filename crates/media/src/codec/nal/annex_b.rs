@@ -1,27 +1,9 @@
-//! NAL units and the byte stream format (ITU-T H.264 section 7.3.1 and annex B).
+//! The byte stream format (annex B of ITU-T H.264 and H.265).
 
 use std::ops::Range;
 
-pub(crate) const IDR: u8 = 5;
-pub(crate) const SPS: u8 = 7;
-pub(crate) const PPS: u8 = 8;
-pub(crate) const DELIMITER: u8 = 9;
-pub(crate) const END_OF_SEQUENCE: u8 = 10;
-pub(crate) const END_OF_STREAM: u8 = 11;
-pub(crate) const FILLER: u8 = 12;
-
-/// `nal_unit_type`; 0 for an empty unit.
-pub(crate) fn kind(nal: &[u8]) -> u8 {
-    nal.first().map_or(0, |header| header & 0x1f)
-}
-
-/// True for the slices of a primary coded picture.
-pub(crate) fn is_slice(kind: u8) -> bool {
-    (1..=5).contains(&kind)
-}
-
 /// The non-empty pieces between start codes, without the zeros at their ends; all of `data` when it has no start code.
-pub(crate) fn split(data: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
+pub(super) fn split(data: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
     let mut start = 0;
     std::iter::from_fn(move || {
         while start < data.len() {

@@ -2,18 +2,14 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::nal;
-use super::parameters::{ParameterError, ParameterSets};
-use super::slice::{SliceStart, frame_num};
-use crate::codec::format::VideoParameters;
+use super::error::ParameterError;
+use super::{NalCodec, Role};
 use crate::codec::unit::{AccessUnitError, Completed, UntimedAccessUnit};
 
 /// More is not believed: the largest picture of level 5.2 is a few MB.
 const MAX_BYTES: usize = 16 << 20;
 /// NAL units of a picture: the standard allows as many slices as macroblocks, but no encoder makes more than some dozens.
 pub(super) const MAX_UNITS: usize = 4096;
-/// `frame_num` has at least 4 bits, so fewer lost packets than this cannot hide a whole turn of it.
-const FRAME_NUM_TURN: u64 = 16;
 
 #[derive(Default)]
 struct Building {
@@ -22,15 +18,15 @@ struct Building {
     bytes: usize,
     /// Slices, and which of `units` is the first.
     first_slice: Option<usize>,
-    has_sps: bool,
+    has_sequence: bool,
     /// Packets that were lost right in front of it.
     gap: u64,
     broken: Option<AccessUnitError>,
 }
 
 /// Collects the NAL units of one access unit after the other.
-pub(crate) struct Assembler {
-    parameters: ParameterSets,
+pub(super) struct Assembler<C> {
+    codec: C,
     current: Option<Building>,
     /// Packets lost since the last packet.
     gap: u64,
@@ -42,52 +38,49 @@ pub(crate) struct Assembler {
     marks: bool,
     /// It ended a whole picture by the next timestamp only.
     unmarked: bool,
-    /// The last IDR brought its SPS along.
-    sps_with_idr: bool,
-    /// `frame_num` of the last reference picture that was handed on.
-    reference: Option<u32>,
+    /// The last key frame brought its sequence parameter set along.
+    sequence_with_key: bool,
 }
 
-impl Default for Assembler {
+impl<C: Default> Default for Assembler<C> {
     fn default() -> Self {
         Self {
-            parameters: ParameterSets::default(),
+            codec: C::default(),
             current: None,
             gap: 0,
             ended: None,
             trust_marker: true,
             marks: false,
             unmarked: false,
-            sps_with_idr: false,
-            reference: None,
+            sequence_with_key: false,
         }
     }
 }
 
-impl Assembler {
-    /// Parameter sets that are not of the stream itself, for what follows. Those that cannot be read are left out: an IDR
-    /// that refers to them has none.
-    pub(crate) fn tell(&mut self, parameter_sets: &[Bytes]) {
-        for unit in parameter_sets.iter().filter(|unit| matches!(nal::kind(unit), nal::SPS | nal::PPS)) {
-            let _ = self.parameters.update(unit);
+impl<C: NalCodec> Assembler<C> {
+    /// Parameter sets that are not of the stream itself, for what follows. Those that cannot be read are left out: a key
+    /// frame that refers to them has none.
+    pub(super) fn tell(&mut self, parameter_sets: &[Bytes]) {
+        for unit in parameter_sets.iter().filter(|unit| is_parameter_set::<C>(unit)) {
+            let _ = self.codec.update(unit);
         }
     }
 
     /// Packets were lost here.
-    pub(crate) fn lost(&mut self, count: u64) {
+    pub(super) fn lost(&mut self, count: u64) {
         self.gap = self.gap.saturating_add(count);
     }
 
     /// The stream starts afresh here: what was begun is thrown away.
-    pub(crate) fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.current = None;
         self.ended = None;
-        self.reference = None;
+        self.codec.interrupted();
         self.gap = u64::MAX;
     }
 
     /// A packet with this timestamp comes next. Gives the unit before it, if no marker bit ended that.
-    pub(crate) fn begin(&mut self, timestamp: u64) -> Option<Completed> {
+    pub(super) fn begin(&mut self, timestamp: u64) -> Option<Completed> {
         let gap = std::mem::take(&mut self.gap);
         let same = self.current.as_ref().is_some_and(|current| current.timestamp == timestamp);
         if same {
@@ -108,7 +101,7 @@ impl Assembler {
             // Parameter sets may come under a timestamp of their own.
             building.units = carried.units;
             building.bytes = carried.bytes;
-            building.has_sps = carried.has_sps && gap == 0;
+            building.has_sequence = carried.has_sequence && gap == 0;
             building.gap = carried.gap.saturating_add(gap);
         }
         self.current = Some(building);
@@ -116,28 +109,28 @@ impl Assembler {
     }
 
     /// The unit being built cannot be used.
-    pub(crate) fn damage(&mut self, broken: AccessUnitError) {
+    pub(super) fn damage(&mut self, broken: AccessUnitError) {
         if let Some(current) = &mut self.current {
             current.broken.get_or_insert(broken);
         }
     }
 
     /// A NAL unit of the packet that was announced by `begin`.
-    pub(crate) fn push(&mut self, unit: Bytes) -> Result<(), ParameterError> {
-        let kind = nal::kind(&unit);
+    pub(super) fn push(&mut self, unit: Bytes) -> Result<(), ParameterError> {
+        let role = C::role(&unit);
         let mut keep = true;
         let mut result = Ok(());
-        match kind {
-            nal::DELIMITER | nal::END_OF_SEQUENCE | nal::END_OF_STREAM | nal::FILLER => return Ok(()),
-            nal::SPS | nal::PPS => match self.parameters.update(&unit) {
+        match role {
+            Role::Skipped => return Ok(()),
+            Role::SequenceParameters | Role::Parameters => match self.codec.update(&unit) {
                 Ok(changed) => keep = changed,
                 Err(error) => (keep, result) = (false, Err(error)),
             },
-            _ => {}
+            Role::Slice | Role::Other => {}
         }
         let Some(current) = &mut self.current else { return result };
-        if kind == nal::SPS && result.is_ok() {
-            current.has_sps = true;
+        if role == Role::SequenceParameters && result.is_ok() {
+            current.has_sequence = true;
         }
         if !keep {
             return result;
@@ -146,7 +139,7 @@ impl Assembler {
             current.broken.get_or_insert(AccessUnitError::TooLarge);
             return result;
         }
-        if nal::is_slice(kind) && current.first_slice.is_none() {
+        if role == Role::Slice && current.first_slice.is_none() {
             current.first_slice = Some(current.units.len());
         }
         current.bytes += unit.len();
@@ -155,7 +148,7 @@ impl Assembler {
     }
 
     /// The packet had the marker bit. Gives the unit that it ends.
-    pub(crate) fn marker(&mut self) -> Option<Completed> {
+    pub(super) fn marker(&mut self) -> Option<Completed> {
         self.marks = true;
         // Some senders set it on parameter sets of their own.
         let ends = self.trust_marker
@@ -170,7 +163,7 @@ impl Assembler {
 
     /// Nothing follows. Gives the unit that no marker bit ended, of a sender that has shown to set none: of any other its end
     /// may be missing.
-    pub(crate) fn end(&mut self) -> Option<Completed> {
+    pub(super) fn end(&mut self) -> Option<Completed> {
         if self.gap > 0 || !self.unmarked || self.marks {
             self.damage(AccessUnitError::Missing);
         }
@@ -185,14 +178,14 @@ impl Assembler {
         let current = self.current.as_mut()?;
         let timestamp = current.timestamp;
         if current.broken.is_none() && current.first_slice.is_none() {
-            current.units.retain(|unit| matches!(nal::kind(unit), nal::SPS | nal::PPS));
+            current.units.retain(|unit| is_parameter_set::<C>(unit));
             current.bytes = current.units.iter().map(Bytes::len).sum();
             return None;
         }
         let current = std::mem::replace(current, Building { timestamp, ..Building::default() });
         let judged = self.judge(current);
         if judged.is_err() {
-            self.reference = None;
+            self.codec.interrupted();
         }
         Some(judged)
     }
@@ -201,55 +194,42 @@ impl Assembler {
         if let Some(broken) = current.broken {
             return Err(broken);
         }
-        let slice =
+        let unit =
             current.first_slice.and_then(|at| current.units.get(at)).ok_or(AccessUnitError::Malformed)?;
-        let start = SliceStart::parse(slice).map_err(|_| AccessUnitError::Malformed)?;
-        if self.ended == Some(current.timestamp) && start.first_macroblock != 0 {
+        let slice = self.codec.slice(unit).ok_or(AccessUnitError::Malformed)?;
+        let is_whole = C::begins_picture(&slice);
+        if self.ended == Some(current.timestamp) && !is_whole {
             self.trust_marker = false;
             return Err(AccessUnitError::Marker);
         }
-        let idr = nal::kind(slice) == nal::IDR;
-        let sps = self.parameters.sps_of(start.pps_id).copied();
-        let number =
-            sps.and_then(|sps| frame_num(slice, sps.frame_num_bits, sps.separate_colour_planes).ok());
+        let is_key = C::is_key(C::kind(unit));
         if current.gap > 0 {
-            let whole = start.first_macroblock == 0;
-            let intact = if idr {
+            let is_intact = if is_key {
                 // Lost may be: what belongs to other units, or the parameter sets of this one.
-                current.has_sps || (whole && !self.sps_with_idr)
+                current.has_sequence || (is_whole && !self.sequence_with_key)
             } else {
-                // Lost may be: padding, or pictures that nothing refers to.
-                let next = sps.zip(self.reference).map(|(sps, it)| (it + 1) % (1 << sps.frame_num_bits));
-                whole && current.gap < FRAME_NUM_TURN && number.is_some() && number == next
+                is_whole && self.codec.nothing_needed_is_lost(&slice, current.gap)
             };
-            if !intact {
+            if !is_intact {
                 return Err(AccessUnitError::Missing);
             }
         }
-        let is_reference = slice.first().is_some_and(|header| header & 0x60 != 0);
-        if idr {
-            let sps = sps.ok_or(AccessUnitError::NoParameterSets)?;
-            self.sps_with_idr = current.has_sps;
-            self.reference = number;
-            let own = current.units.iter().filter(|unit| !matches!(nal::kind(unit), nal::SPS | nal::PPS));
-            let record =
-                self.parameters.configuration_record(sps.id).ok_or(AccessUnitError::NoParameterSets)?;
-            let parameters = Some(VideoParameters { format: sps.format, configuration_record: record });
-            return Ok(UntimedAccessUnit {
-                data: length_prefixed(own),
-                timestamp: current.timestamp,
-                parameters,
-            });
-        }
-        if is_reference {
-            self.reference = number;
-        }
-        Ok(UntimedAccessUnit {
-            data: length_prefixed(current.units.iter()),
-            timestamp: current.timestamp,
-            parameters: None,
-        })
+        let parameters = if is_key {
+            let parameters = self.codec.parameters(&slice).ok_or(AccessUnitError::NoParameterSets)?;
+            self.sequence_with_key = current.has_sequence;
+            Some(parameters)
+        } else {
+            None
+        };
+        self.codec.handed_on(unit, &slice);
+        // Those of a key frame are in its parameters.
+        let own = current.units.iter().filter(|unit| !is_key || !is_parameter_set::<C>(unit));
+        Ok(UntimedAccessUnit { data: length_prefixed(own), timestamp: current.timestamp, parameters })
     }
+}
+
+fn is_parameter_set<C: NalCodec>(unit: &[u8]) -> bool {
+    matches!(C::role(unit), Role::SequenceParameters | Role::Parameters)
 }
 
 /// As ISO/IEC 14496-15 has it, section 5.3.4.2: lengths of four bytes. No unit is longer than `MAX_BYTES`.

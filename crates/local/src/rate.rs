@@ -7,19 +7,19 @@ use std::{
 
 /// A sliding window of one second.
 #[derive(Debug)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     limit: usize,
     /// Never longer than `limit`.
     taken: VecDeque<Instant>,
 }
 
 impl Rate {
-    pub(super) fn new(limit: u32) -> Self {
+    pub(crate) fn new(limit: u32) -> Self {
         Self { limit: usize::try_from(limit).unwrap_or(usize::MAX), taken: VecDeque::new() }
     }
 
     /// Whether one more is within the rate; counts it if so.
-    pub(super) fn take(&mut self, now: Instant) -> bool {
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
         while self
             .taken
             .front()

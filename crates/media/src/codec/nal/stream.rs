@@ -1,29 +1,29 @@
-//! One H.264 stream: depacketizer and assembler together.
+//! One stream: depacketizer and assembler together.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::NalCodec;
 use super::assemble::Assembler;
-use super::depacketize::{H264Depacketizer, H264Error};
-use super::nal;
+use super::depacketize::{Depacketizer, NalError};
 use crate::codec::unit::{AccessUnitError, Completed};
 use crate::rtp::RtpPacket;
 
 /// What [`crate::codec::video::VideoStream`] needs of it.
-pub(crate) struct H264Stream {
-    depacketizer: H264Depacketizer,
-    assembler: Assembler,
+pub(crate) struct NalStream<C> {
+    depacketizer: Depacketizer<C>,
+    assembler: Assembler<C>,
     /// Parameter sets by the payload type that they were told for.
     told: BTreeMap<u8, Vec<Bytes>>,
     /// That of the last packet.
     payload_type: Option<u8>,
 }
 
-impl H264Stream {
+impl<C: NalCodec> NalStream<C> {
     pub(crate) fn new(told: BTreeMap<u8, Vec<Bytes>>) -> Self {
         Self {
-            depacketizer: H264Depacketizer::default(),
+            depacketizer: Depacketizer::default(),
             assembler: Assembler::default(),
             told,
             payload_type: None,
@@ -47,7 +47,7 @@ impl H264Stream {
     pub(crate) fn push(
         &mut self,
         packet: &RtpPacket,
-        mut malformed: impl FnMut(H264Error),
+        mut malformed: impl FnMut(NalError),
     ) -> Option<Completed> {
         // Two payload types may have parameter sets of the same number: those of the one that is sent count. Where it changes,
         // the sender has changed its encoder.
@@ -61,7 +61,7 @@ impl H264Stream {
         match self.depacketizer.push(&packet.payload, packet.timestamp, &mut units) {
             Ok(()) => {}
             // A viewer that comes in the middle of a picture, or behind a loss.
-            Err(H264Error::NoStart) if self.depacketizer.is_out_of_step() => {
+            Err(NalError::NoStart) if self.depacketizer.is_out_of_step() => {
                 self.assembler.damage(AccessUnitError::Missing);
             }
             Err(error) => {
@@ -93,21 +93,25 @@ impl H264Stream {
     }
 }
 
-/// True when the payload of a packet holds an IDR slice, a beginning of one, or an SPS: a key frame is on its way.
-pub(crate) fn announces_key_frame(payload: &[u8]) -> bool {
-    let is_key = |kind: u8| matches!(kind, nal::IDR | nal::SPS);
-    match payload {
-        [first, ..] if is_key(first & 0x1f) => true,
-        [first, fu, ..] if first & 0x1f == 28 => is_key(fu & 0x1f),
-        [first, _, _, inner, ..] if first & 0x1f == 24 => is_key(inner & 0x1f),
-        _ => false,
-    }
+/// True when the payload of a packet holds a slice of a key frame, a beginning of one, or what comes in front of key frames
+/// alone: one is on its way.
+pub(crate) fn announces_key_frame<C: NalCodec>(payload: &[u8]) -> bool {
+    let kind = C::kind(payload);
+    let kind = if kind == C::FRAGMENT {
+        payload.get(C::HEADER).map(|fu| fu & C::FRAGMENT_KIND)
+    } else if kind == C::AGGREGATE {
+        payload.get(C::HEADER + 2..).filter(|inner| !inner.is_empty()).map(C::kind)
+    } else {
+        Some(kind)
+    };
+    kind.is_some_and(|kind| C::is_key(kind) || C::precedes_key(kind))
 }
 
-/// Whether the payload is a slice of an IDR or a fragment of one. Aggregates arrive whole or not at all.
-pub(crate) fn is_of_idr(payload: &[u8]) -> bool {
-    match payload {
-        [first, fu, ..] if first & 0x1f == 28 => fu & 0x1f == nal::IDR,
-        _ => nal::kind(payload) == nal::IDR,
+/// Whether the payload is a slice of a key frame or a fragment of one. Aggregates arrive whole or not at all.
+pub(crate) fn is_of_key_frame<C: NalCodec>(payload: &[u8]) -> bool {
+    let kind = C::kind(payload);
+    if kind == C::FRAGMENT {
+        return payload.get(C::HEADER).is_some_and(|fu| C::is_key(fu & C::FRAGMENT_KIND));
     }
+    C::is_key(kind)
 }

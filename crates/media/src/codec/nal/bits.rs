@@ -1,4 +1,4 @@
-//! Reads the bits of a NAL unit's payload (ITU-T H.264 section 7.2 and 9.1).
+//! Reads the bits of a NAL unit's payload (ITU-T H.264 section 7.2 and 9.1; the same in H.265, 7.2 and 9.2).
 
 /// The payload ended, or an Exp-Golomb code is longer than 32 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

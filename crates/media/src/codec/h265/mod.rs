@@ -1,0 +1,103 @@
+//! H.265: what its NAL units are, and which of its pictures can be decoded (RFC 7798, ITU-T H.265).
+
+mod kinds;
+mod parameters;
+mod profile;
+mod slice;
+mod sps;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+pub(super) use profile::profile_name;
+pub use sps::H265Sps;
+
+use self::parameters::ParameterSets;
+use self::slice::SliceStart;
+use super::format::VideoParameters;
+use super::nal::{NalCodec, ParameterError, Role};
+
+/// What of a stream is remembered.
+#[derive(Default)]
+pub struct H265 {
+    parameters: ParameterSets,
+}
+
+/// The front of a slice segment.
+pub struct Slice(SliceStart);
+
+impl NalCodec for H265 {
+    const HEADER: usize = 2;
+    /// AP.
+    const AGGREGATE: u8 = 48;
+    /// FU.
+    const FRAGMENT: u8 = 49;
+    const FRAGMENT_KIND: u8 = 0x3f;
+
+    type Slice = Slice;
+
+    fn kind(header: &[u8]) -> u8 {
+        kinds::of(header)
+    }
+
+    fn is_unit(kind: u8) -> bool {
+        kind < Self::AGGREGATE
+    }
+
+    fn put_header(payload: &[u8], kind: u8, out: &mut BytesMut) {
+        let [first, second] = payload.first_chunk().copied().unwrap_or_default();
+        out.put_u8(first & 0x81 | kind << 1);
+        out.put_u8(second);
+    }
+
+    fn role(unit: &[u8]) -> Role {
+        // Layers beside the base have parameter sets of another syntax, under the numbers of its own.
+        if kinds::layer(unit) > 0 {
+            return Role::Other;
+        }
+        match kinds::of(unit) {
+            kinds::DELIMITER | kinds::END_OF_SEQUENCE | kinds::END_OF_BITSTREAM | kinds::FILLER => {
+                Role::Skipped
+            }
+            kinds::SPS => Role::SequenceParameters,
+            kinds::VPS | kinds::PPS => Role::Parameters,
+            kind if kinds::SLICES.contains(&kind) => Role::Slice,
+            _ => Role::Other,
+        }
+    }
+
+    fn is_key(kind: u8) -> bool {
+        kinds::RANDOM_ACCESS.contains(&kind)
+    }
+
+    fn precedes_key(kind: u8) -> bool {
+        matches!(kind, kinds::VPS | kinds::SPS)
+    }
+
+    fn update(&mut self, unit: &Bytes) -> Result<bool, ParameterError> {
+        self.parameters.update(unit)
+    }
+
+    fn slice(&self, unit: &[u8]) -> Option<Slice> {
+        SliceStart::parse(unit).ok().map(Slice)
+    }
+
+    fn begins_picture(slice: &Slice) -> bool {
+        slice.0.is_first
+    }
+
+    /// Pictures are not numbered one by one: what was lost may have been one of them.
+    fn nothing_needed_is_lost(&self, _slice: &Slice, _packets: u64) -> bool {
+        false
+    }
+
+    fn parameters(&self, slice: &Slice) -> Option<VideoParameters> {
+        self.parameters.of(slice.0.pps_id)
+    }
+
+    fn handed_on(&mut self, _unit: &[u8], _slice: &Slice) {}
+
+    fn interrupted(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests;
