@@ -3,6 +3,7 @@
 use crate::channel::{self, Channel, Outgoing, Socket};
 use crate::events::{Event, Events};
 use crate::failure;
+use crate::hand_over::HandOver;
 use crate::peer::{MediaQueue, Peer, PeerConfig, PeerError, PeerEvent, UdpPeer};
 use crate::receive::{Receive, ReceiveConfig};
 use crate::servers::servers;
@@ -45,6 +46,8 @@ enum Message {
         generation: u64,
         /// Why it has no TURN server, if it has none.
         without_turn: Option<String>,
+        /// For how long the credentials of its TURN servers are good.
+        good_for: Option<Duration>,
         /// The peer with its media.
         result: Result<(UdpPeer, MediaQueue), Failure>,
     },
@@ -68,6 +71,8 @@ struct PeerSlot {
     media: Option<MediaQueue>,
     key_frame_request: Arc<Notify>,
     stop: CancellationToken,
+    /// For the connection that takes its place.
+    hand_over: Arc<HandOver>,
 }
 
 /// The shell around a [`Session`].
@@ -83,6 +88,8 @@ pub struct Driver {
     /// The generation whose peer is wanted; any other that is built is dropped.
     wanted_peer: Option<u64>,
     peer: Option<PeerSlot>,
+    /// Another one, which is recorded from until that one brings frames.
+    leaving: Option<PeerSlot>,
     /// Why the newest peer has no TURN server.
     without_turn: Option<String>,
     receiving: JoinSet<()>,
@@ -117,6 +124,7 @@ impl Driver {
             socket: None,
             wanted_peer: None,
             peer: None,
+            leaving: None,
             without_turn: None,
             receiving: JoinSet::new(),
             generations: HashMap::new(),
@@ -189,7 +197,7 @@ impl Driver {
                     self.step(Input::SignalingOpened { attempt, result: Ok(()) }).await;
                 }
             }
-            Message::PeerBuilt { generation, without_turn, result } => match result {
+            Message::PeerBuilt { generation, without_turn, good_for, result } => match result {
                 // One that was built so slowly that it is not waited for any more ends as it is dropped.
                 Ok(_) if self.wanted_peer != Some(generation) => {
                     tracing::info!(generation, wanted = ?self.wanted_peer, "a peer connection was built too late");
@@ -207,11 +215,12 @@ impl Driver {
                         media: Some(media),
                         key_frame_request: Arc::new(Notify::new()),
                         stop: CancellationToken::new(),
+                        hand_over: Arc::default(),
                     };
                     if let Some(older) = self.peer.replace(slot) {
                         close(older);
                     }
-                    self.step(Input::PeerCreated { generation, result: Ok(()) }).await;
+                    self.step(Input::PeerCreated { generation, result: Ok(good_for) }).await;
                 }
                 Err(failure) => self.step(Input::PeerCreated { generation, result: Err(failure) }).await,
             },
@@ -296,8 +305,17 @@ impl Driver {
             Action::CreatePeer { generation, client_id } => self.create_peer(generation, client_id),
             Action::ClosePeer { generation } => {
                 self.wanted_peer.take_if(|wanted| *wanted == generation);
-                if let Some(slot) = self.peer.take_if(|slot| slot.generation == generation) {
+                let is_it = |slot: &mut PeerSlot| slot.generation == generation;
+                if let Some(slot) = self.peer.take_if(is_it).or_else(|| self.leaving.take_if(is_it)) {
                     close(slot);
+                }
+            }
+            Action::LeavePeer { generation } => {
+                if let Some(slot) = self.peer.take_if(|slot| slot.generation == generation) {
+                    slot.hand_over.begin();
+                    if let Some(older) = self.leaving.replace(slot) {
+                        close(older);
+                    }
                 }
             }
             Action::SendOffer { generation, candidates } => {
@@ -353,18 +371,20 @@ impl Driver {
         let (context, messages) = (self.context.clone(), self.messages.clone());
         let mut config = self.config.peer.clone();
         tokio::spawn(async move {
-            let mut without_turn = None;
+            let (mut without_turn, mut good_for) = (None, None);
             let result = async {
                 let found = servers(&context, &channel, &client_id, config.relay_only).await?;
-                (config.ice_servers, without_turn) = (found.servers, found.without_turn);
-                UdpPeer::new(config).await.map_err(|error| failure::peer(&error))
+                (config.ice_servers, without_turn, good_for) =
+                    (found.servers, found.without_turn, found.good_for);
+                UdpPeer::new(config, &context).await.map_err(|error| failure::peer(&error))
             }
             .await;
             let (result, peer_events) = match result {
                 Ok((peer, peer_events, media)) => (Ok((peer, media)), Some(peer_events)),
                 Err(failure) => (Err(failure), None),
             };
-            if messages.send(Message::PeerBuilt { generation, without_turn, result }).await.is_err() {
+            if messages.send(Message::PeerBuilt { generation, without_turn, good_for, result }).await.is_err()
+            {
                 return;
             }
             let Some(mut peer_events) = peer_events else {
@@ -376,6 +396,7 @@ impl Driver {
                     PeerEvent::Connected => Input::PeerConnected { generation },
                     PeerEvent::Recovered => Input::PeerConnected { generation },
                     PeerEvent::Disconnected => Input::PeerDisconnected { generation },
+                    PeerEvent::RelayEnds { reason } => Input::RelayEnds { generation, reason },
                     PeerEvent::Goodbye => Input::PeerEnded { generation },
                     PeerEvent::Failed { reason } => Input::PeerFailed { generation, reason },
                 };
@@ -420,6 +441,8 @@ impl Driver {
             events: Arc::clone(&self.events),
             key_frame_request: Arc::clone(&slot.key_frame_request),
             stop: slot.stop.clone(),
+            hand_over: Arc::clone(&slot.hand_over),
+            follows: self.leaving.as_ref().map(|leaving| Arc::clone(&leaving.hand_over)),
         };
         let task = self.receiving.spawn(receive.run(media));
         self.generations.insert(task.id(), generation);
@@ -472,6 +495,7 @@ mod tests {
             relay_only: false,
             ice_servers: Vec::new(),
             bind: vec!["127.0.0.1".to_owned()],
+            ports: None,
             receive_buffer: 4096,
             destinations: Destinations::default(),
         }
@@ -503,9 +527,14 @@ mod tests {
     }
 
     async fn built(driver: &mut Driver, generation: u64) {
-        let (peer, _, media) = UdpPeer::new(peer_config()).await.unwrap();
+        let (peer, _, media) = UdpPeer::new(peer_config(), &driver.context).await.unwrap();
         driver
-            .receive(Message::PeerBuilt { generation, without_turn: None, result: Ok((peer, media)) })
+            .receive(Message::PeerBuilt {
+                generation,
+                without_turn: None,
+                good_for: None,
+                result: Ok((peer, media)),
+            })
             .await;
     }
 

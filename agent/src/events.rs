@@ -1,6 +1,6 @@
 //! Important moments: each is logged and counted in this one place.
 
-use crate::peer::{MediaKind, SelectedPair};
+use crate::peer::{MediaKind, RelayProtocol, SelectedPair};
 use crate::session::{Failure, Phase, View};
 use crate::tracks::{Reason, Tracks};
 use kvs_media::{ClockStats, LossEvent, MalformedPacket, VideoFormat};
@@ -47,6 +47,8 @@ pub enum Event {
     /// The media path is known.
     PairSelected {
         pair: SelectedPair,
+        /// No server answers over UDP.
+        udp_is_silent: bool,
     },
     /// The master accepted less than was offered.
     TracksRefused {
@@ -130,6 +132,13 @@ struct ReasonLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PathLabel {
+    local: String,
+    remote: String,
+    relay_protocol: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
 }
@@ -145,6 +154,7 @@ struct TrackReasonLabel {
 pub struct Events {
     failures: Family<ReasonLabel, Counter>,
     without_turn: Counter,
+    paths: Family<PathLabel, Counter>,
     transitions: Family<ReasonLabel, Counter>,
     malformed: Family<KindLabel, Counter>,
     format_changes: Counter,
@@ -167,6 +177,12 @@ impl Events {
             "peers_without_turn",
             "Peer connections that were built without TURN servers, because GetIceServerConfig failed",
             self.without_turn.clone(),
+        );
+        registry.register(
+            "paths_selected",
+            "Paths that media took, by the types of both candidates, and by what our own TURN server is reached (none: no relay \
+             of ours)",
+            self.paths.clone(),
         );
         registry.register("transitions", "Changes of phase, by the new reason", self.transitions.clone());
         registry.register(
@@ -252,13 +268,33 @@ impl Events {
                     );
                 }
             }
-            Event::PairSelected { pair } => tracing::info!(
-                local = pair.local,
-                local_type = pair.local_type,
-                remote = pair.remote,
-                remote_type = pair.remote_type,
-                "media path selected"
-            ),
+            Event::PairSelected { pair, udp_is_silent } => {
+                let relay_protocol = pair.relay_protocol.map_or("none", RelayProtocol::as_str);
+                self.paths
+                    .get_or_create(&PathLabel {
+                        local: pair.local_type.clone(),
+                        remote: pair.remote_type.clone(),
+                        relay_protocol,
+                    })
+                    .inc();
+                tracing::info!(
+                    local = pair.local,
+                    local_type = pair.local_type,
+                    remote = pair.remote,
+                    remote_type = pair.remote_type,
+                    relay_protocol,
+                    "media path selected"
+                );
+                if udp_is_silent
+                    && matches!(pair.relay_protocol, Some(RelayProtocol::Tcp | RelayProtocol::Tls))
+                {
+                    tracing::warn!(
+                        "no STUN or TURN server answers over UDP: media takes TURN over {}, which makes up for losses by \
+                         waiting. Let UDP out of this network where you can",
+                        relay_protocol.to_uppercase()
+                    );
+                }
+            }
             Event::TracksRefused { what } => {
                 tracing::warn!("the master does not send everything it was offered: {}", what.join("; "));
             }

@@ -10,6 +10,7 @@ pub mod driver;
 mod elements;
 pub mod events;
 mod failure;
+mod hand_over;
 pub mod http;
 pub mod logging;
 pub mod output_files;

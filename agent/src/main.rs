@@ -144,6 +144,7 @@ fn driver_config(cli: &Cli, settings: &Settings, aws: &AwsContext, outputs: Outp
             relay_only: settings.relay_only,
             ice_servers: Vec::new(),
             bind: bind::addresses(&cli.ice_bind, aws.has_custom_endpoint()),
+            ports: settings.ports.map(|ports| ports.min..=ports.max),
             receive_buffer: cli.receive_buffer,
             destinations: Destinations {
                 // The master of an emulator may be on this machine.

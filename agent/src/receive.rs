@@ -1,6 +1,7 @@
 //! Moves the media of one peer connection: RTP in, loss repaired, frames into the pipeline.
 
 use crate::events::{Event, Events};
+use crate::hand_over::{HandOver, Item, Line};
 use crate::outputs::Outputs;
 use crate::peer::{MediaEvent, MediaKind, MediaQueue, Peer, PeerStats};
 use crate::pipeline::{PipelineEvent, PipelineFigures, Pipelines};
@@ -99,6 +100,10 @@ pub struct Receive {
     pub key_frame_request: Arc<tokio::sync::Notify>,
     /// Ends it.
     pub stop: CancellationToken,
+    /// For the connection that takes the place of this one.
+    pub hand_over: Arc<HandOver>,
+    /// The connection in whose place this one is.
+    pub follows: Option<Arc<HandOver>>,
 }
 
 impl Receive {
@@ -127,7 +132,10 @@ impl Receive {
             }),
             ..MediaConfig::default()
         });
+        let line =
+            Line::new(Arc::clone(&self.hand_over), self.follows.clone(), self.expected.video.is_some());
         let mut state = State {
+            line,
             flowing: false,
             arrived: false,
             format: None,
@@ -143,7 +151,7 @@ impl Receive {
         let mut burst = Vec::with_capacity(BURST);
         loop {
             let now = Instant::now();
-            let wake = [receiver.poll_timeout(), pipelines.poll_timeout(now)]
+            let wake = [receiver.poll_timeout(), pipelines.poll_timeout(now), state.line.poll_timeout()]
                 .into_iter()
                 .flatten()
                 .min()
@@ -199,6 +207,7 @@ impl Receive {
         state.ended = true;
         receiver.finish(now);
         self.drain(&mut receiver, &mut pipelines, &mut state, now).await;
+        self.pass_on(&mut pipelines, &mut state, now, true);
         self.report(&mut receiver, &pipelines, &mut state).await;
         // What was received stays to be read; of what is stored now, nothing does.
         self.figures.lock().standings = Default::default();
@@ -219,12 +228,11 @@ impl Receive {
                         state.flowing = true;
                         self.report_media(true);
                     }
-                    let events = pipelines.access_unit(unit, now);
-                    self.handle_pipeline_events(events, state);
+                    state.line.push(Item::Video(unit), now);
                 }
                 MediaOutput::Video(VideoOutput::FormatChanged(format)) => {
                     state.format = Some(format);
-                    pipelines.format_changed();
+                    state.line.push(Item::FormatChanged, now);
                     self.events.emit(Event::VideoFormat { format });
                 }
                 MediaOutput::Video(VideoOutput::Nack { ssrc, sequences })
@@ -266,16 +274,31 @@ impl Receive {
                         state.flowing = true;
                         self.report_media(true);
                     }
-                    let events = pipelines.audio_packet(packet, now);
-                    self.handle_pipeline_events(events, state);
+                    state.line.push(Item::Audio(packet), now);
                 }
                 MediaOutput::Audio(AudioOutput::Gap { at, duration }) => {
-                    let events = pipelines.audio_gap(at, duration, now);
-                    self.handle_pipeline_events(events, state);
+                    state.line.push(Item::Gap { at, duration }, now);
                 }
                 // The enums may grow.
                 MediaOutput::Video(_) | MediaOutput::Audio(_) => {}
             }
+        }
+        self.pass_on(pipelines, state, now, false);
+    }
+
+    /// What is this connection's to store goes into the pipelines. `last`: nothing follows.
+    fn pass_on(&self, pipelines: &mut Pipelines, state: &mut State, now: Instant, last: bool) {
+        while let Some(item) = state.line.poll(now, last) {
+            let events = match item {
+                Item::Video(unit) => pipelines.access_unit(unit, now),
+                Item::Audio(packet) => pipelines.audio_packet(packet, now),
+                Item::Gap { at, duration } => pipelines.audio_gap(at, duration, now),
+                Item::FormatChanged => {
+                    pipelines.format_changed();
+                    continue;
+                }
+            };
+            self.handle_pipeline_events(events, state);
         }
     }
 
@@ -358,7 +381,7 @@ impl Receive {
         if figures.peer.pair != peer.pair
             && let Some(pair) = &peer.pair
         {
-            self.events.emit(Event::PairSelected { pair: pair.clone() });
+            self.events.emit(Event::PairSelected { pair: pair.clone(), udp_is_silent: peer.udp_is_silent });
             let relayed = pair.is_relayed();
             let _ = self.session.try_send(Input::PairSelected { generation: self.generation, relayed });
         }
@@ -439,6 +462,8 @@ impl Receive {
 }
 
 struct State {
+    /// On its way to the pipelines.
+    line: Line,
     flowing: bool,
     arrived: bool,
     format: Option<VideoFormat>,

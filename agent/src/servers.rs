@@ -17,6 +17,8 @@ pub(crate) struct Servers {
     pub(crate) servers: Vec<IceServer>,
     /// Why there is no TURN server, if there is none. The same words for the same reason.
     pub(crate) without_turn: Option<String>,
+    /// For how long relays may be asked for: the shortest life of the credentials.
+    pub(crate) good_for: Option<Duration>,
 }
 
 /// STUN of the region and TURN of GetIceServerConfig. Where that call fails, host and STUN candidates often do: the peer
@@ -58,10 +60,11 @@ pub(crate) async fn servers(
         username: String::new(),
         credential: String::new(),
     });
+    let good_for = turn.iter().map(|server| server.ttl).min();
     let turn = turn.into_iter().map(|server| IceServer {
         urls: server.urls,
         username: server.username,
         credential: server.credential,
     });
-    Ok(Servers { servers: stun.into_iter().chain(turn).collect(), without_turn })
+    Ok(Servers { servers: stun.into_iter().chain(turn).collect(), without_turn, good_for })
 }

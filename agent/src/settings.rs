@@ -6,7 +6,7 @@ use kvs::{ChannelId, NewStream, StreamId, StreamName};
 use kvs_aws::{AssumeRole, AwsContext, ContextError};
 use kvs_ingest_api::{
     AgentConfig, BufferingSpec, CONFIG_ENV, IceSpec, IceTransportPolicy, KvsIngestManifest, KvsIngestSpec,
-    LogLevel, MediaSpec, OutputConfig, StreamConfig, StreamSpec,
+    LogLevel, MediaSpec, OutputConfig, PortRange, StreamConfig, StreamSpec,
 };
 use kvs_media::{AudioCodec, VideoCodec};
 use std::path::{Path, PathBuf};
@@ -32,6 +32,8 @@ pub struct Settings {
     pub relay_only: bool,
     /// Networks of which no candidate is used.
     pub denied: Vec<IpNet>,
+    /// UDP ports to receive media on; `None`: any.
+    pub ports: Option<PortRange>,
     /// What to keep while KVS does not take it.
     pub buffering: BufferingSpec,
     /// Where the spool is, if there is one.
@@ -100,6 +102,13 @@ pub enum SettingsError {
         index: usize,
         error: String,
     },
+    /// Ports are no range.
+    #[error("{field}.portRange: {wrong}")]
+    Ports {
+        /// Path in the manifest or the configuration, `spec.ice`.
+        field: &'static str,
+        wrong: String,
+    },
     /// There is no AWS context.
     #[error("AWS: {0}")]
     Aws(#[from] ContextError),
@@ -149,6 +158,7 @@ impl Settings {
             media: spec.media,
             relay_only: spec.ice.transport_policy == IceTransportPolicy::Relay,
             denied: denied("spec.ice", &spec.ice)?,
+            ports: ports("spec.ice", &spec.ice)?,
             buffering: spec.buffering,
             spool_dir: None,
             role: spec.role_arn.map(|arn| (arn, spec.external_id)),
@@ -182,6 +192,7 @@ impl Settings {
             media,
             relay_only: ice.transport_policy == IceTransportPolicy::Relay,
             denied: denied("ice", &ice)?,
+            ports: ports("ice", &ice)?,
             buffering,
             spool_dir: spool_dir.map(PathBuf::from),
             role: role.map(|role| (role.arn, role.external_id)),
@@ -289,6 +300,13 @@ where
 
 fn grace(seconds: Option<u32>) -> Duration {
     Duration::from_secs(seconds.unwrap_or(KvsIngestSpec::TERMINATION_GRACE_PERIOD_SECONDS).into())
+}
+
+fn ports(field: &'static str, ice: &IceSpec) -> Result<Option<PortRange>, SettingsError> {
+    ice.port_range
+        .map(|ports| ports.check().map(|()| ports))
+        .transpose()
+        .map_err(|wrong| SettingsError::Ports { field, wrong })
 }
 
 fn denied(field: &'static str, ice: &IceSpec) -> Result<Vec<IpNet>, SettingsError> {

@@ -20,8 +20,24 @@ struct Inner {
     since: SystemTime,
     heartbeat: Instant,
     current: Option<(u64, Arc<Mutex<Received>>)>,
+    /// Of peers before, whose tasks have not ended yet.
+    earlier: Vec<Arc<Mutex<Received>>>,
     /// Sums of the peers before.
     past: Totals,
+}
+
+impl Inner {
+    /// What nobody adds to any more goes into the sums.
+    fn settle(&mut self) {
+        let past = &mut self.past;
+        self.earlier.retain(|received| {
+            let lives = Arc::strong_count(received) > 1;
+            if !lives {
+                past.add(&received.lock());
+            }
+            lives
+        });
+    }
 }
 
 /// Sums over all peer connections of this process.
@@ -64,6 +80,8 @@ pub struct Totals {
     pub datagrams_of_strangers: u64,
     /// Remote candidates that are not used.
     pub candidates_refused: u64,
+    /// Datagrams to TURN servers over TCP or TLS that were not taken.
+    pub relay_dropped: u64,
     /// Peer connections that were answered.
     pub peers: u64,
 }
@@ -90,6 +108,7 @@ impl Totals {
         self.packets_discarded += received.peer.packets_discarded;
         self.datagrams_of_strangers += received.peer.strangers;
         self.candidates_refused += received.peer.candidates_refused;
+        self.relay_dropped += received.peer.relay_dropped;
         self.sound.add(received.pipelines.sound);
         for kind in MediaKind::ALL {
             self.withheld[kind].add(&received.withheld[kind]);
@@ -130,6 +149,7 @@ impl State {
                 since: SystemTime::now(),
                 heartbeat: Instant::now(),
                 current: None,
+                earlier: Vec::new(),
                 past: Totals::default(),
             }),
         }
@@ -158,16 +178,20 @@ impl State {
         let mut inner = self.inner.lock();
         inner.past.peers += 1;
         if let Some((_, before)) = inner.current.replace((generation, Arc::clone(&figures))) {
-            let before = before.lock().clone();
-            inner.past.add(&before);
+            inner.earlier.push(before);
         }
+        inner.settle();
         figures
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        let inner = self.inner.lock();
+        let mut inner = self.inner.lock();
+        inner.settle();
         let received = inner.current.as_ref().map(|(_, figures)| figures.lock().clone());
         let mut totals = inner.past;
+        for received in &inner.earlier {
+            totals.add(&received.lock());
+        }
         if let Some(received) = &received {
             totals.add(received);
         }

@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod browser;
+pub mod coturn;
 pub mod helm;
 pub mod http;
 pub mod impair;
@@ -23,5 +24,6 @@ pub mod stored;
 pub mod stranger;
 pub mod tenancy;
 pub mod tripwire;
+pub mod turn_front;
 pub mod usage;
 pub mod verdict;

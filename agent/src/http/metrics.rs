@@ -174,6 +174,11 @@ impl Metrics {
         count("candidates_refused", "Candidates of masters that were not used: too many, or denied", |now| {
             now.totals.candidates_refused
         });
+        count(
+            "relay_datagrams_dropped",
+            "Datagrams to a TURN server over TCP or TLS that were dropped because it did not take them",
+            |now| now.totals.relay_dropped,
+        );
         count("peer_connections", "Peer connections that a master answered", |now| now.totals.peers);
         Self {
             inner: Mutex::new(Inner {

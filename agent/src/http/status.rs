@@ -1,6 +1,7 @@
 //! The `/status` document.
 
 use crate::outputs::Outputs;
+use crate::peer::SelectedPair;
 use crate::rfc3339::rfc3339;
 use crate::state::{Snapshot, State};
 use crate::tracks::Standing;
@@ -59,9 +60,11 @@ pub(super) fn document(state: &State, outputs: &Outputs, channel: &str) -> Agent
         version: env!("CARGO_PKG_VERSION").to_owned(),
         signaling_connected: view.signaling,
         peer_connections: totals.peers,
-        candidate_pair: pair.map(|pair| {
-            format!("{} {} <-> {} {}", pair.local_type, pair.local, pair.remote_type, pair.remote)
-        }),
+        candidate_pair: pair.map(SelectedPair::describe),
+        relay_protocol: pair
+            .and_then(|pair| pair.relay_protocol)
+            .map(|protocol| protocol.as_str().to_owned()),
+        udp_is_silent: received.as_ref().is_some_and(|received| received.peer.udp_is_silent),
         video,
         audio,
         packets_unbound: received

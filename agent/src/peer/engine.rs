@@ -3,10 +3,12 @@
 
 use super::queue::{MediaQueue, MediaSender, media_queue};
 use super::sockets::{self, Buffers, Socket};
+use super::streams::{Incoming, Streams};
 use super::{
     MediaEvent, Negotiated, Peer, PeerConfig, PeerError, PeerEvent, PeerStats, SelectedPair, Unbound, servers,
 };
 use async_trait::async_trait;
+use kvs_aws::AwsContext;
 use kvs_peer::{Event, MAX_REMOTE_CANDIDATES, Receiver, ReceiverError, Stage, sdp};
 use mio::{Events, Interest, Poll, Token, Waker};
 use parking_lot::Mutex;
@@ -59,16 +61,21 @@ enum Command {
 }
 
 impl UdpPeer {
-    /// Binds the sockets, makes the offer and starts to gather candidates.
+    /// Binds the sockets, makes the offer and starts to gather candidates. `context` connects to TURN servers over TCP and
+    /// TLS, with its roots and proxies.
     ///
     /// # Errors
     ///
     /// [`PeerError::Build`] when no socket can be bound.
-    pub async fn new(config: PeerConfig) -> Result<(Self, mpsc::Receiver<PeerEvent>, MediaQueue), PeerError> {
+    pub async fn new(
+        config: PeerConfig,
+        context: &AwsContext,
+    ) -> Result<(Self, mpsc::Receiver<PeerEvent>, MediaQueue), PeerError> {
         let build = |error: &dyn std::fmt::Display| PeerError::Build(error.to_string());
-        let ice_servers = servers::resolve(&config.ice_servers).await;
-        let mut sockets =
-            sockets::bind(&config.bind, config.receive_buffer).map_err(|error| build(&error))?;
+        let servers = servers::resolve(&config.ice_servers).await;
+        let (urls, turn_streams) = servers.streams.into_iter().unzip();
+        let mut sockets = sockets::bind(&config.bind, config.ports.as_ref(), config.receive_buffer)
+            .map_err(|error| build(&error))?;
         let receive_buffer = sockets.iter().map(|socket| socket.receive_buffer).min().unwrap_or_default();
         let receiver = Receiver::new(
             &kvs_peer::Config {
@@ -76,7 +83,8 @@ impl UdpPeer {
                 audio: config.audio,
                 start_bitrate_kbps: config.start_bitrate_kbps,
                 relay_only: config.relay_only,
-                ice_servers,
+                ice_servers: servers.udp,
+                turn_streams,
                 sockets: sockets.iter().map(|socket| socket.local).collect(),
                 receive_buffer,
                 destinations: config.destinations,
@@ -100,8 +108,10 @@ impl UdpPeer {
         let (media, queue) = media_queue();
         let stats = Arc::new(Mutex::new(PeerStats { receive_buffer, ..PeerStats::default() }));
         let peer = Self { offer: receiver.offer().to_owned(), commands, waker, stats: Arc::clone(&stats) };
+        let streams = Streams::new(context.clone(), urls, Arc::clone(&peer.waker));
         let engine = Engine {
             receiver,
+            streams,
             sockets,
             backlog: VecDeque::new(),
             backlog_bytes: 0,
@@ -185,6 +195,7 @@ impl Peer for UdpPeer {
 
 struct Engine {
     receiver: Receiver,
+    streams: Streams,
     sockets: Vec<Socket>,
     backlog: VecDeque<Datagram>,
     backlog_bytes: usize,
@@ -212,7 +223,8 @@ impl Engine {
         let mut events = Events::with_capacity(64);
         let mut buffers = Buffers::new();
         loop {
-            let timeout = if self.backlog.is_empty() && !self.sockets.iter().any(|socket| socket.ready) {
+            let is_idle = self.backlog.is_empty() && !self.streams.has_more();
+            let timeout = if is_idle && !self.sockets.iter().any(|socket| socket.ready) {
                 let now = Instant::now();
                 let due =
                     self.receiver.poll_timeout().map_or(FIGURES, |at| at.saturating_duration_since(now));
@@ -233,6 +245,7 @@ impl Engine {
             }
             self.empty_sockets(&mut buffers);
             self.handle_backlog();
+            self.handle_streams();
             let closing = self.handle_commands();
             let now = Instant::now();
             if closing.is_some() {
@@ -274,6 +287,20 @@ impl Engine {
             };
             self.backlog_bytes -= datagram.data.len() + ENTRY;
             self.receiver.handle_datagram(datagram.local, datagram.remote, &datagram.data, now);
+        }
+    }
+
+    fn handle_streams(&mut self) {
+        for _ in 0..BATCH {
+            let Some((stream, incoming)) = self.streams.poll() else {
+                return;
+            };
+            let now = Instant::now();
+            match incoming {
+                Incoming::Opened => self.receiver.stream_opened(stream, now),
+                Incoming::Data(data) => self.receiver.handle_stream(stream, &data, now),
+                Incoming::Closed(reason) => self.receiver.stream_closed(stream, &reason, now),
+            }
         }
     }
 
@@ -333,10 +360,14 @@ impl Engine {
                 socket.send(transmit.remote, &transmit.data);
             }
         }
+        while let Some(transmit) = self.receiver.poll_stream_transmit() {
+            self.streams.carry_out(transmit);
+        }
     }
 
     fn emit_all(&mut self, now: Instant) {
         let mut news = false;
+        let udp_is_silent = self.receiver.udp_is_silent();
         while let Some(event) = self.receiver.poll_event() {
             match event {
                 Event::Rtp { kind, packet } => self.media.send(MediaEvent::Rtp { kind, packet }),
@@ -356,11 +387,13 @@ impl Engine {
                 }
                 Event::Disconnected => self.emit(PeerEvent::Disconnected),
                 Event::Recovered => self.emit(PeerEvent::Recovered),
+                Event::RelayEnds { reason } => self.emit(PeerEvent::RelayEnds { reason }),
                 Event::Goodbye => self.emit(PeerEvent::Goodbye),
                 Event::Failed { stage, reason } => self.emit(PeerEvent::Failed {
                     reason: match stage {
                         Stage::Ice => format!(
-                            "{reason}. Check that UDP (and TURN over UDP port 443) may leave this network"
+                            "{reason}{}. Check that UDP, or at least TCP port 443 to the TURN servers, may leave this network",
+                            if udp_is_silent { "; no server answered over UDP" } else { "" }
                         ),
                         Stage::Dtls => format!("ICE found a path to the master, but {reason}"),
                     },
@@ -386,6 +419,7 @@ impl Engine {
         });
         let mut stats = self.stats.lock();
         stats.pair = figures.pair.map(|(local, remote)| SelectedPair {
+            relay_protocol: local.relay_protocol,
             local_type: local.kind,
             remote_type: remote.kind,
             local: local.address.to_string(),
@@ -394,6 +428,8 @@ impl Engine {
         stats.round_trip_time = figures.round_trip_time;
         stats.packets_discarded = self.media.discarded() + figures.early_dropped;
         stats.unbound = Unbound { by_payload_type: figures.unbound, undecryptable: figures.undecryptable };
+        stats.udp_is_silent = figures.udp_is_silent;
+        stats.relay_dropped = self.streams.dropped;
         stats.strangers = figures.strangers;
         stats.candidates_refused = figures.candidates_refused + self.early_refused;
         if let Some(dropped) = dropped {

@@ -6,21 +6,22 @@ mod engine;
 mod queue;
 mod servers;
 mod sockets;
+mod streams;
 #[cfg(test)]
 mod tests;
 
 use async_trait::async_trait;
 use kvs_media::{AudioCodec, VideoCodec};
 pub use kvs_media::{MediaKind, RtpPacket, SenderReport};
-use serde::Serialize;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 use thiserror::Error;
 
 pub use answer::Negotiated;
 pub use engine::UdpPeer;
-pub use kvs_peer::Destinations;
 pub use kvs_peer::sdp::AnswerError;
+pub use kvs_peer::{Destinations, RelayProtocol};
 pub use queue::MediaQueue;
 
 /// What a peer connection is to be like.
@@ -40,6 +41,8 @@ pub struct PeerConfig {
     /// Local addresses to bind, `ip` or `ip:port`. A wildcard stands for every interface except
     /// loopback.
     pub bind: Vec<String>,
+    /// Ports to take where `bind` names none; `None`: any.
+    pub ports: Option<RangeInclusive<u16>>,
     /// Bytes of `SO_RCVBUF` that are asked for, for each socket.
     pub receive_buffer: usize,
     /// Where the master may have datagrams sent.
@@ -52,7 +55,7 @@ pub const RECEIVE_BUFFER: usize = sockets::RECEIVE_BUFFER;
 /// One STUN or TURN server entry.
 #[derive(Clone)]
 pub struct IceServer {
-    /// `stun:` and `turn:` URLs.
+    /// `stun:`, `turn:` and `turns:` URLs.
     pub urls: Vec<String>,
     /// TURN user name, empty for STUN.
     pub username: String,
@@ -77,6 +80,12 @@ pub enum PeerEvent {
     /// Nothing came over the connection for four seconds, ICE checks included; it may recover by itself.
     Disconnected,
     Recovered,
+    /// The TURN relay that media comes over will not last some minutes more: its server does not take the credential any
+    /// longer, say.
+    RelayEnds {
+        /// What the server said.
+        reason: String,
+    },
     /// The master closed the connection (DTLS close_notify), or ended all its sources (RTCP BYE). All media that it
     /// sent before is in the media queue.
     Goodbye,
@@ -96,9 +105,10 @@ pub enum MediaEvent {
 }
 
 /// The candidate pair that media flows over.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SelectedPair {
+    /// How our own relay is reached; `None`: media comes over none of ours.
+    pub relay_protocol: Option<RelayProtocol>,
     /// `host`, `srflx`, `prflx` or `relay`.
     pub local_type: String,
     /// `host`, `srflx`, `prflx` or `relay`.
@@ -113,6 +123,12 @@ impl SelectedPair {
     /// Media goes through a TURN server of either side.
     pub fn is_relayed(&self) -> bool {
         [&self.local_type, &self.remote_type].into_iter().any(|kind| kind == "relay")
+    }
+
+    /// As `/status` shows it, `relay 198.51.100.2:443 (tls) <-> host 10.0.0.7:4242`.
+    pub fn describe(&self) -> String {
+        let by = self.relay_protocol.map(|protocol| format!(" ({})", protocol.as_str())).unwrap_or_default();
+        format!("{} {}{by} <-> {} {}", self.local_type, self.local, self.remote_type, self.remote)
     }
 }
 
@@ -135,6 +151,10 @@ pub struct PeerStats {
     pub strangers: u64,
     /// Remote candidates that are not used: too many, or of an address that gets nothing.
     pub candidates_refused: u64,
+    /// Datagrams to a TURN server over TCP or TLS that were dropped because it did not take them.
+    pub relay_dropped: u64,
+    /// STUN and TURN servers were asked over UDP, and none has answered.
+    pub udp_is_silent: bool,
 }
 
 /// Packets that arrived and belong to no track.

@@ -4,6 +4,7 @@ use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
 use socket2::SockRef;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
 use std::os::fd::AsRawFd;
 
 /// Asked for per socket: two key frames of 1.5 MB, as the kernel counts them. Nodes often cap it at `net.core.rmem_max`.
@@ -26,12 +27,17 @@ pub(super) struct Socket {
     pub(super) ready: bool,
 }
 
-/// Binds what was asked for: `ip` or `ip:port`; a wildcard stands for every interface except loopback.
+/// Binds what was asked for: `ip` or `ip:port`; a wildcard stands for every interface except loopback. Where no port is named,
+/// one of `ports` is taken.
 ///
 /// # Errors
 ///
 /// When none can be bound.
-pub(super) fn bind(asked: &[String], receive_buffer: usize) -> io::Result<Vec<Socket>> {
+pub(super) fn bind(
+    asked: &[String],
+    ports: Option<&RangeInclusive<u16>>,
+    receive_buffer: usize,
+) -> io::Result<Vec<Socket>> {
     let mut sockets = Vec::new();
     let mut failure = None;
     for address in asked.iter().flat_map(|asked| expand(asked)) {
@@ -39,7 +45,7 @@ pub(super) fn bind(asked: &[String], receive_buffer: usize) -> io::Result<Vec<So
             tracing::debug!(%address, "more interfaces than are offered");
             break;
         }
-        match Socket::bind(address, receive_buffer) {
+        match bind_within(address, ports, receive_buffer) {
             Ok(socket) => sockets.push(socket),
             Err(error) => {
                 tracing::debug!(%error, %address, "cannot bind");
@@ -56,6 +62,28 @@ pub(super) fn bind(asked: &[String], receive_buffer: usize) -> io::Result<Vec<So
         }));
     }
     Ok(sockets)
+}
+
+/// Binds one address; without a port to the first of `ports` that is free, from a random one on: what was closed just now is
+/// not taken by another connection, to which what still comes to it would be a stranger's.
+fn bind_within(
+    address: SocketAddr,
+    ports: Option<&RangeInclusive<u16>>,
+    receive_buffer: usize,
+) -> io::Result<Socket> {
+    let Some(ports) = ports.filter(|_| address.port() == 0) else {
+        return Socket::bind(address, receive_buffer);
+    };
+    let first = rand::random_range(ports.clone());
+    for port in (first..=*ports.end()).chain(*ports.start()..first) {
+        match Socket::bind(SocketAddr::new(address.ip(), port), receive_buffer) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            bound => return bound,
+        }
+    }
+    let (min, max) = (ports.start(), ports.end());
+    let reason = format!("no port of {min} to {max} is free: make spec.ice.portRange larger");
+    Err(io::Error::new(io::ErrorKind::AddrInUse, reason))
 }
 
 /// The addresses that `ip` or `ip:port` stands for.
@@ -215,7 +243,7 @@ mod tests {
 
     #[test]
     fn what_the_kernel_drops_is_counted_for_the_socket_alone() {
-        let mut sockets = bind(&["127.0.0.1".to_owned()], 4096).unwrap();
+        let mut sockets = bind(&["127.0.0.1".to_owned()], None, 4096).unwrap();
         let to = sockets[0].local;
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         for _ in 0..200 {
@@ -234,8 +262,31 @@ mod tests {
     }
 
     #[test]
+    fn ports_are_of_the_range_and_its_end_is_named() {
+        let asked = ["127.0.0.1".to_owned()];
+        // Four in a row that are free, as good as nobody takes meanwhile.
+        let mut bound = Vec::new();
+        let ports = loop {
+            let first = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let ports = first..=first.saturating_add(3);
+            bound.clear();
+            bound.extend((0..4).map_while(|_| bind(&asked, Some(&ports), 4096).ok()?.into_iter().next()));
+            if bound.len() == 4 {
+                break ports;
+            }
+        };
+        let mut taken: Vec<_> = bound.iter().map(|socket| socket.local.port()).collect();
+        taken.sort_unstable();
+        assert_eq!(taken, ports.clone().collect::<Vec<_>>());
+        let error = bind(&asked, Some(&ports), 4096).err().unwrap().to_string();
+        assert!(error.contains("portRange") && error.contains(&ports.end().to_string()), "{error}");
+        // Who names a port gets that.
+        assert!(bind(&[format!("127.0.0.1:{}", ports.start())], Some(&(1..=2)), 4096).is_err());
+    }
+
+    #[test]
     fn what_cannot_be_bound_is_named() {
-        let error = bind(&["192.0.2.1".to_owned()], 4096).err().unwrap();
+        let error = bind(&["192.0.2.1".to_owned()], None, 4096).err().unwrap();
         assert!(error.to_string().starts_with("192.0.2.1:0: "), "{error}");
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use kvs_aws::AwsContext;
 use kvs_media::{AudioCodec, VideoCodec};
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MediaEngine};
@@ -27,14 +28,21 @@ fn config() -> PeerConfig {
         relay_only: false,
         ice_servers: Vec::new(),
         bind: vec!["127.0.0.1".to_owned()],
+        ports: None,
         receive_buffer: RECEIVE_BUFFER,
         destinations: Destinations { loopback: true, denied: Vec::new() },
     }
 }
 
+/// One that nobody has to answer for.
+async fn context() -> AwsContext {
+    let context = AwsContext::builder().region("eu-central-1").static_credentials("a", "b", None);
+    context.build().await.unwrap()
+}
+
 #[tokio::test]
 async fn candidates_before_the_answer_are_kept_and_bounded() {
-    let (peer, _events, _media) = UdpPeer::new(config()).await.unwrap();
+    let (peer, _events, _media) = UdpPeer::new(config(), &context().await).await.unwrap();
     assert!(!peer.add_remote_candidate("", 0).await.unwrap());
     for port in 0..64 {
         let text = format!("candidate:1 1 udp 1 192.0.2.1 {} typ host", 1000 + port);
@@ -107,7 +115,7 @@ async fn master() -> (
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn media_and_sender_reports_arrive_and_the_pair_is_known() {
-    let (peer, mut events, mut media) = UdpPeer::new(config()).await.unwrap();
+    let (peer, mut events, mut media) = UdpPeer::new(config(), &context().await).await.unwrap();
     let (remote, track, mut candidates, mut connected) = master().await;
     remote
         .set_remote_description(RTCSessionDescription::offer(peer.offer().to_owned()).unwrap())

@@ -20,6 +20,11 @@ pub enum Action {
         generation: u64,
         client_id: String,
     },
+    /// Another peer is made beside this one; it is recorded from until [`Action::ClosePeer`], or until the other one brings
+    /// frames.
+    LeavePeer {
+        generation: u64,
+    },
     /// Close this peer, if it is there.
     ClosePeer {
         generation: u64,

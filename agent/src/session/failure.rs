@@ -33,6 +33,8 @@ pub enum FailureKind {
     PeerFailed,
     /// Connected, but no media for too long.
     MediaTimeout,
+    /// The TURN server ends the relay that media comes over.
+    RelayEnds,
     /// The offer was answered a second time, by another connection: the first answer's may be dead.
     AnsweredTwice,
 }
@@ -55,6 +57,7 @@ impl FailureKind {
             Self::PeerBuild => "PeerBuildFailed",
             Self::PeerFailed => "PeerConnectionFailed",
             Self::MediaTimeout => "MediaTimeout",
+            Self::RelayEnds => "RelayEnds",
             Self::AnsweredTwice => "AnsweredTwice",
         }
     }

@@ -47,7 +47,8 @@ pub enum Input {
     /// The peer was built, in reply to [`Action::CreatePeer`](super::Action::CreatePeer), or not.
     PeerCreated {
         generation: u64,
-        result: Result<(), Failure>,
+        /// For how long the credentials of its TURN servers are good, if it has some; or why it was not built.
+        result: Result<Option<Duration>, Failure>,
     },
     LocalCandidate {
         generation: u64,
@@ -71,6 +72,12 @@ pub enum Input {
     /// The master has ended the connection and said so.
     PeerEnded {
         generation: u64,
+    },
+    /// The relay that media comes over will not last; it still does for some minutes.
+    RelayEnds {
+        generation: u64,
+        /// What the TURN server said.
+        reason: String,
     },
     /// ICE or DTLS is gone.
     PeerFailed {

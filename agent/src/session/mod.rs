@@ -9,6 +9,7 @@ mod answer;
 mod failure;
 mod ids;
 mod input;
+mod leaving;
 mod machine;
 mod patience;
 mod reason;

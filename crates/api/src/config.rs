@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::output::{OutputSpec, RtmpSpec, SecretKeyRef};
+use crate::output::{OutputSpec, RtmpSpec};
+use crate::references::SecretKeyRef;
 use crate::spec::{BufferingSpec, ChannelSpec, IceSpec, KvsIngestSpec, LogLevel, MediaSpec, StreamSpec};
 use crate::strict;
 use crate::validate::FieldError;

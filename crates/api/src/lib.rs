@@ -18,6 +18,7 @@ mod pod_schema;
 #[cfg(feature = "crd")]
 mod policy;
 mod quantity;
+mod references;
 #[allow(clippy::duplicated_attributes, reason = "print columns repeat `type_` and `priority`")]
 mod spec;
 mod status;
@@ -31,15 +32,15 @@ pub use self::object::{
     KvsIngestStatus, MAX_NAME, ResolvedChannel, ResolvedStream, annotations, condition,
     custom_resource_definition,
 };
-pub use self::output::{OutputSpec, RtmpSpec, SecretKeyRef};
+pub use self::output::{OutputSpec, RtmpSpec};
 #[cfg(feature = "crd")]
 pub use self::policy::{KvsIngestPolicy, KvsIngestPolicySpec, policy_definition};
+pub use self::references::{CaBundleRef, CredentialsSecretRef, SecretKeyRef};
 #[cfg(feature = "crd")]
 pub use self::spec::KvsIngest;
 pub use self::spec::{
-    AudioCodec, AudioSpec, BufferingSpec, CaBundleRef, ChannelSpec, CredentialsSecretRef, DeletionPolicy,
-    IceSpec, IceTransportPolicy, KvsIngestSpec, LogLevel, MediaSpec, SpoolSpec, StreamSpec, VideoCodec,
-    VideoSpec,
+    AudioCodec, AudioSpec, BufferingSpec, ChannelSpec, DeletionPolicy, IceSpec, IceTransportPolicy,
+    KvsIngestSpec, LogLevel, MediaSpec, PortRange, SpoolSpec, StreamSpec, VideoCodec, VideoSpec,
 };
 pub use self::status::{
     AgentStatus, AudioStatus, OutputState, OutputStatus, Phase, StreamStatus, TimeStatus, TrackState,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::CaBundleRef;
+use crate::references::{CaBundleRef, SecretKeyRef};
 
 /// An output: exactly one kind of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,23 +103,4 @@ impl Default for RtmpSpec {
 
 fn yes() -> bool {
     true
-}
-
-/// A value in a Secret of the object's namespace. What is changed there is read at the next connection, without a restart.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
-pub struct SecretKeyRef {
-    /// Name of the Secret.
-    #[cfg_attr(
-        feature = "crd",
-        schemars(length(min = 1, max = 253), regex(pattern = crate::pattern::NAME))
-    )]
-    pub name: String,
-    /// The key that holds it.
-    #[cfg_attr(
-        feature = "crd",
-        schemars(length(min = 1, max = 253), regex(pattern = crate::pattern::DATA_KEY))
-    )]
-    pub key: String,
 }

@@ -1,8 +1,8 @@
 //! The rules of `spec.outputs`.
 
 use crate::errors::Errors;
-use crate::output::{OutputSpec, RtmpSpec, SecretKeyRef};
-use crate::spec::CaBundleRef;
+use crate::output::{OutputSpec, RtmpSpec};
+use crate::references::{CaBundleRef, SecretKeyRef};
 
 /// Each is an upload of its own over the node's uplink, with a buffer in the agent's memory, and has a condition: a status holds
 /// sixteen.

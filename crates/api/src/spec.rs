@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::output::OutputSpec;
 use crate::pod::{ImagePullPolicy, LocalObjectReference, PodSpec, ResourceRequirements};
 use crate::quantity::Quantity;
+use crate::references::{CaBundleRef, CredentialsSecretRef};
 
 /// What a user wants: the media of one signaling channel in one stream, or sent live elsewhere, or both.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -358,66 +359,6 @@ pub enum DeletionPolicy {
     Delete,
 }
 
-/// AWS credentials in a Secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
-pub struct CredentialsSecretRef {
-    /// Name of the Secret.
-    #[cfg_attr(
-        feature = "crd",
-        schemars(
-            length(min = 1, max = 253),
-            regex(pattern = crate::pattern::NAME)
-        )
-    )]
-    pub name: String,
-    /// The key that holds them, in the format of AWS's shared credentials file, profile `default`.
-    #[serde(default = "credentials_key")]
-    #[cfg_attr(
-        feature = "crd",
-        schemars(
-            length(min = 1, max = 253),
-            regex(pattern = crate::pattern::DATA_KEY)
-        )
-    )]
-    pub key: String,
-}
-
-fn credentials_key() -> String {
-    "credentials".to_owned()
-}
-
-/// Certificate authorities in a ConfigMap.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
-pub struct CaBundleRef {
-    /// Name of the ConfigMap.
-    #[cfg_attr(
-        feature = "crd",
-        schemars(
-            length(min = 1, max = 253),
-            regex(pattern = crate::pattern::NAME)
-        )
-    )]
-    pub name: String,
-    /// The key that holds them, in PEM.
-    #[serde(default = "ca_bundle_key")]
-    #[cfg_attr(
-        feature = "crd",
-        schemars(
-            length(min = 1, max = 253),
-            regex(pattern = crate::pattern::DATA_KEY)
-        )
-    )]
-    pub key: String,
-}
-
-fn ca_bundle_key() -> String {
-    "ca.crt".to_owned()
-}
-
 /// Which media.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -527,6 +468,47 @@ pub struct IceSpec {
         )
     )]
     pub deny_cidrs: Vec<String>,
+    /// The UDP ports on which the agent receives media, for firewalls. Default: any that is free.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port_range: Option<PortRange>,
+}
+
+/// UDP ports, the first and the last included. A connection takes one on each address of the pod, and is made before the one
+/// that it replaces ends: four at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(
+    feature = "crd",
+    derive(schemars::JsonSchema),
+    schemars(extend("x-kubernetes-validations" = [{
+        "rule": "self.max - self.min >= 3",
+        "message": "min to max must be four ports at least",
+    }]))
+)]
+pub struct PortRange {
+    /// The first port. Below 1024 the agent may not listen.
+    #[cfg_attr(feature = "crd", schemars(range(min = 1024, max = 65_535)))]
+    pub min: u16,
+    /// The last port.
+    #[cfg_attr(feature = "crd", schemars(range(min = 1024, max = 65_535)))]
+    pub max: u16,
+}
+
+impl PortRange {
+    /// What is wrong with it.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn check(self) -> Result<(), String> {
+        let Self { min, max } = self;
+        if min < 1024 {
+            return Err(format!("min {min} is below 1024, where the agent may not listen"));
+        }
+        if max.checked_sub(min).is_none_or(|more| more < 3) {
+            return Err(format!("{min} to {max} are not four ports at least"));
+        }
+        Ok(())
+    }
 }
 
 impl IceSpec {

@@ -46,8 +46,13 @@ pub struct AgentStatus {
     pub signaling_connected: bool,
     /// Peer connections made since the start.
     pub peer_connections: u64,
-    /// The selected candidate pair, `host 10.0.0.7:4242 <-> relay 198.51.100.2:443`.
+    /// The selected candidate pair, `host 10.0.0.7:4242 <-> relay 198.51.100.2:443`; behind our own relay, how
+    /// it is reached: `relay 198.51.100.2:50000 (tls) <-> host 10.0.0.9:4242`.
     pub candidate_pair: Option<String>,
+    /// By what the agent reaches the TURN server that media comes over (W3C's `relayProtocol`): `udp`, `tcp` or `tls`.
+    pub relay_protocol: Option<String>,
+    /// STUN and TURN servers were asked over UDP, and none has answered: UDP does not get out of this network, it seems.
+    pub udp_is_silent: bool,
     /// Video, once some has arrived.
     pub video: Option<VideoStatus>,
     /// Audio, once some has arrived.

@@ -8,9 +8,10 @@ pub(crate) use crate::errors::{Errors, list};
 use crate::output_rules;
 use crate::pod::{EnvVar, PodSpec};
 use crate::pod_rules;
+use crate::references::{CaBundleRef, CredentialsSecretRef};
 use crate::spec::{
-    AudioSpec, BufferingSpec, CaBundleRef, ChannelSpec, CredentialsSecretRef, KvsIngestSpec, MediaSpec,
-    SpoolSpec, StreamSpec, VideoSpec,
+    AudioSpec, BufferingSpec, ChannelSpec, KvsIngestSpec, MediaSpec, PortRange, SpoolSpec, StreamSpec,
+    VideoSpec,
 };
 
 /// The most that a stream keeps: ten years.
@@ -140,6 +141,9 @@ impl KvsIngestSpec {
         }
         if let Err((index, wrong)) = ice.denied() {
             errors.add(format!("spec.ice.denyCidrs[{index}]"), wrong);
+        }
+        if let Some(Err(wrong)) = ice.port_range.map(PortRange::check) {
+            errors.add("spec.ice.portRange", wrong);
         }
         match role_arn {
             Some(arn) if !is_role(arn) => {
@@ -405,6 +409,9 @@ spec:
                 "spec.ice.denyCidrs[0]",
             ),
             ("  channel:", "  ice: {denyCidrs: [10.0.0.1]}\n  channel:", "spec.ice.denyCidrs[0]"),
+            ("  channel:", "  ice: {portRange: {min: 1000, max: 2000}}\n  channel:", "spec.ice.portRange"),
+            ("  channel:", "  ice: {portRange: {min: 5000, max: 5002}}\n  channel:", "spec.ice.portRange"),
+            ("  channel:", "  ice: {portRange: {min: 5000, max: 4000}}\n  channel:", "spec.ice.portRange"),
             (
                 "  channel:",
                 "  buffering: {memoryMiB: 512}\n  resources: {limits: {memory: 639Mi}}\n  channel:",
@@ -490,6 +497,7 @@ spec:
             "buffering: {memoryMiB: 512}\n  resources: {requests: {memory: 1Mi}}",
             "buffering: {memoryMiB: 512}",
             "resources: {limits: {memory: 256Mi, cpu: '1'}}",
+            "ice: {portRange: {min: 50000, max: 50003}}",
             "ice: {denyCidrs: [10.96.0.0/12, 'fd00::/8', 10.1.2.3/8]}",
         ] {
             let text = GOOD.replace("channel:", &format!("{more}\n  channel:"));

@@ -4,8 +4,8 @@
 use kvs_ingest_api::{
     API_VERSION, AgentConfig, AgentStatus, AudioSpec, AudioStatus, BufferingSpec, CaBundleRef, ChannelSpec,
     IceSpec, IceTransportPolicy, KIND, KvsIngestManifest, KvsIngestSpec, LogLevel, MediaSpec, OutputConfig,
-    OutputSpec, OutputState, OutputStatus, Phase, RoleConfig, RtmpConfig, RtmpSpec, SecretKeyRef, SpoolSpec,
-    StreamConfig, StreamSpec, VideoSpec, VideoStatus,
+    OutputSpec, OutputState, OutputStatus, Phase, PortRange, RoleConfig, RtmpConfig, RtmpSpec, SecretKeyRef,
+    SpoolSpec, StreamConfig, StreamSpec, VideoSpec, VideoStatus,
 };
 use proptest::option::of;
 use proptest::prelude::*;
@@ -146,9 +146,11 @@ fn spec() -> impl Strategy<Value = KvsIngestSpec> {
         let policy = prop::sample::select(vec![IceTransportPolicy::All, IceTransportPolicy::Relay]);
         let denied =
             prop::collection::vec(prop::sample::select(vec!["10.96.0.0/12", "fd00::/8", "0.0.0.0/0"]), 0..3);
-        let ice = (policy, denied).prop_map(|(transport_policy, denied)| IceSpec {
+        let ports = of((1024_u16..60_000, 3_u16..5_000));
+        let ice = (policy, denied, ports).prop_map(|(transport_policy, denied, ports)| IceSpec {
             transport_policy,
             deny_cidrs: denied.into_iter().map(str::to_owned).collect(),
+            port_range: ports.map(|(min, more)| PortRange { min, max: min + more }),
         });
         let grace = of(5u32..=3600);
         let buffering = (16u32..=10_240, of(16u32..=1_048_576)).prop_map(|(memory_mib, size)| {

@@ -1,6 +1,7 @@
 //! What a connection is to be like.
 
 use crate::destinations::Destinations;
+use crate::figures::RelayProtocol;
 use kvs_media::{AudioCodec, VideoCodec};
 use std::fmt;
 use std::net::SocketAddr;
@@ -19,6 +20,8 @@ pub struct Config {
     pub relay_only: bool,
     /// STUN and TURN servers, reached over UDP.
     pub ice_servers: Vec<IceServer>,
+    /// TURN servers reached over TCP or TLS, the most wanted first: they are tried beside UDP, one after the other.
+    pub turn_streams: Vec<TurnStream>,
     /// The sockets there are: bound addresses, never wildcards.
     pub sockets: Vec<SocketAddr>,
     /// What the kernel holds for a socket, bytes as it counts them. What is asked for again comes in one burst: no more is
@@ -41,5 +44,22 @@ impl fmt::Debug for IceServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.credentials.is_some() { "turn" } else { "stun" };
         write!(f, "{scheme}:{}", self.address)
+    }
+}
+
+/// A TURN server over a stream (RFC 8656, section 3.1).
+#[derive(Clone, PartialEq, Eq)]
+pub struct TurnStream {
+    /// For messages: its URL, in which there is no secret.
+    pub name: String,
+    /// [`RelayProtocol::Tcp`] or [`RelayProtocol::Tls`]: what it is worth as a way. Who opens it knows what to do.
+    pub protocol: RelayProtocol,
+    /// User name and password.
+    pub credentials: (String, String),
+}
+
+impl fmt::Debug for TurnStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
     }
 }

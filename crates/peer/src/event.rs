@@ -24,6 +24,12 @@ pub enum Event {
     Disconnected,
     /// Something came over the path again.
     Recovered,
+    /// The relay that media comes over will not last: its server does not take the credential any more, say. Media still
+    /// comes, for some minutes; another connection can be made meanwhile.
+    RelayEnds {
+        /// What the server said, in words.
+        reason: String,
+    },
     /// The master closed, or ended all its sources.
     Goodbye,
     /// It will not come up, or will not come back.

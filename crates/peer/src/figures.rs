@@ -4,6 +4,28 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+/// By what a TURN server is reached (`relayProtocol` of W3C's statistics). Between it and the master there is UDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RelayProtocol {
+    /// Datagrams.
+    Udp,
+    /// A stream in the clear; the media in it is encrypted like all of WebRTC's.
+    Tcp,
+    /// A stream in TLS.
+    Tls,
+}
+
+impl RelayProtocol {
+    /// `udp`, `tcp` or `tls`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        }
+    }
+}
+
 /// One side of a pair of candidates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Side {
@@ -11,6 +33,8 @@ pub struct Side {
     pub kind: String,
     /// Of a relayed candidate: at the relay.
     pub address: SocketAddr,
+    /// How our own relay is reached; `None`: it is no relay of ours.
+    pub relay_protocol: Option<RelayProtocol>,
 }
 
 /// Figures of a connection.
@@ -31,4 +55,6 @@ pub struct Figures {
     pub strangers: u64,
     /// Remote candidates that are not used: too many, unreadable, or of an address that gets nothing.
     pub candidates_refused: u64,
+    /// STUN and TURN servers were asked over UDP, and none has answered yet: UDP does not get out, it seems.
+    pub udp_is_silent: bool,
 }

@@ -2,9 +2,9 @@
 
 use crate::dtls::{Dtls, Keys};
 use crate::event::Stage;
-use crate::figures::Side;
-use crate::gather::Found;
+use crate::figures::{RelayProtocol, Side};
 use crate::sdp::RemoteTransport;
+use crate::server::Found;
 use crate::srtp::Opened;
 use crate::transmit::Transmit;
 use bytes::BytesMut;
@@ -97,7 +97,7 @@ pub(crate) struct Path {
 impl Path {
     pub(crate) fn new(
         credentials: Option<&Credentials>,
-        relay_only: bool,
+        relay_wait: Duration,
         provider: &Arc<dyn RTCCryptoProvider>,
         now: Instant,
     ) -> Result<Self, Error> {
@@ -117,7 +117,7 @@ impl Path {
             // How long a better pair is waited for before one of this type is taken.
             srflx_acceptance_min_wait: Some(Duration::from_millis(300)),
             prflx_acceptance_min_wait: Some(Duration::from_millis(300)),
-            relay_acceptance_min_wait: Some(if relay_only { Duration::ZERO } else { Duration::from_secs(1) }),
+            relay_acceptance_min_wait: Some(relay_wait),
             ..AgentConfig::default()
         };
         Ok(Self {
@@ -172,6 +172,18 @@ impl Path {
 
     pub(crate) fn has_route(&self) -> bool {
         self.route.is_some()
+    }
+
+    /// Our side of the selected pair.
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        self.route.map(|(local, _)| local)
+    }
+
+    /// A relay is gone. ICE would find out that nothing comes over it, and not select another pair.
+    pub(crate) fn relay_lost(&mut self, relayed: SocketAddr, reason: &str) {
+        if self.local() == Some(relayed) {
+            self.fail(Stage::Ice, format!("the TURN relay is gone: {reason}"));
+        }
     }
 
     /// Media can come over it now.
@@ -421,6 +433,7 @@ impl Path {
         let side = |candidate: &Candidate| Side {
             kind: candidate.candidate_type().to_string(),
             address: candidate.addr(),
+            relay_protocol: None,
         };
         let rtt = self
             .agent
@@ -546,6 +559,17 @@ pub(crate) fn host(address: SocketAddr) -> Result<Candidate, Error> {
     CandidateHostConfig { base_config: base(address), ..CandidateHostConfig::default() }.new_candidate_host()
 }
 
+/// Of relays the one that is reached over UDP goes first, and TLS, which costs most, last (RFC 8445, section 5.1.2.1: the type
+/// of relays is worth 0, the component is 1).
+fn relay_priority(protocol: RelayProtocol) -> u32 {
+    let local_preference: u32 = match protocol {
+        RelayProtocol::Udp => 65_535,
+        RelayProtocol::Tcp => 40_000,
+        RelayProtocol::Tls => 20_000,
+    };
+    (local_preference << 8) + 255
+}
+
 /// The candidate of an address that a server told.
 pub(crate) fn gathered(found: Found) -> Result<Candidate, Error> {
     match found {
@@ -556,8 +580,8 @@ pub(crate) fn gathered(found: Found) -> Result<Candidate, Error> {
             url: None,
         }
         .new_candidate_server_reflexive(),
-        Found::Relayed { base: socket, address } => CandidateRelayConfig {
-            base_config: base(address),
+        Found::Relayed { base: socket, address, protocol } => CandidateRelayConfig {
+            base_config: CandidateConfig { priority: relay_priority(protocol), ..base(address) },
             rel_addr: socket.ip().to_string(),
             rel_port: socket.port(),
             url: None,

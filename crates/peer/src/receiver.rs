@@ -6,15 +6,17 @@ use crate::destinations::Destinations;
 use crate::dtls;
 use crate::event::{Event, Stage};
 use crate::figures::Figures;
-use crate::gather::{Found, Gatherer, Relayed};
+use crate::gather::Gatherer;
 use crate::nack::NackPacer;
 use crate::path::{self, Credentials, Path, PathEvent};
 use crate::rtcp::{self, Inbound};
 use crate::rtp::Extensions;
 use crate::sdp::offer::{self, Identity};
 use crate::sdp::{Answer, AnswerError, HashAlgorithm, OfferedSection, read_answer};
+use crate::server::{Found, Relayed};
 use crate::sources::Sources;
 use crate::srtp::Opened;
+use crate::streams::StreamTransmit;
 use crate::transmit::Transmit;
 use crate::twcc::Twcc;
 use bytes::Bytes;
@@ -71,6 +73,15 @@ pub enum ReceiverError {
     Feedback(String),
 }
 
+/// How long a better way is waited for when a relayed pair works: a direct one, or with relays alone one over UDP.
+fn relay_wait(config: &Config) -> Duration {
+    match (config.relay_only, config.turn_streams.is_empty()) {
+        (true, true) => Duration::ZERO,
+        (true, false) => Duration::from_millis(400),
+        (false, _) => Duration::from_secs(1),
+    }
+}
+
 /// A connection that only receives.
 pub struct Receiver {
     provider: Arc<dyn RTCCryptoProvider>,
@@ -78,6 +89,7 @@ pub struct Receiver {
     offered: Vec<OfferedSection>,
     offer: String,
     relay_only: bool,
+    relay_wait: Duration,
     destinations: Destinations,
     credentials: Credentials,
     gatherer: Gatherer,
@@ -92,6 +104,10 @@ pub struct Receiver {
     report_at: Option<Instant>,
     figures: Figures,
     connected: bool,
+    /// It was told that the relay will not last.
+    relay_ends: bool,
+    /// Relays that stood by were given back.
+    released: bool,
     /// All sources ended: believed then, unless one begins.
     goodbye_at: Option<Instant>,
     /// When it is given up, until it is connected.
@@ -114,7 +130,7 @@ impl Receiver {
         let der = certificate.certificate.first().ok_or_else(|| build(&"an empty certificate"))?;
         let digest = dtls::digest(HashAlgorithm::Sha256, der.as_ref());
         let fingerprint: Vec<_> = digest.iter().map(|byte| format!("{byte:02X}")).collect();
-        let path = Path::new(None, config.relay_only, &provider, now).map_err(|error| build(&error))?;
+        let path = Path::new(None, relay_wait(config), &provider, now).map_err(|error| build(&error))?;
         let credentials = path.credentials();
         let offered = offer::sections(&config.audio, &config.video);
         let identity = Identity {
@@ -124,13 +140,21 @@ impl Receiver {
             ice_pwd: &credentials.pwd,
         };
         let offer = offer::write(&offered, &identity, config.start_bitrate_kbps);
-        let gatherer = Gatherer::new(&config.ice_servers, &config.sockets, config.relay_only, &provider, now);
+        let gatherer = Gatherer::new(
+            &config.ice_servers,
+            &config.turn_streams,
+            &config.sockets,
+            config.relay_only,
+            &provider,
+            now,
+        );
         let mut receiver = Self {
             provider,
             certificate,
             offered,
             offer,
             relay_only: config.relay_only,
+            relay_wait: relay_wait(config),
             destinations: config.destinations.clone(),
             credentials,
             gatherer,
@@ -144,6 +168,8 @@ impl Receiver {
             report_at: None,
             figures: Figures::default(),
             connected: false,
+            relay_ends: false,
+            released: false,
             goodbye_at: None,
             deadline: None,
             over: false,
@@ -183,7 +209,7 @@ impl Receiver {
         let build = |error: rtc_shared::error::Error| ReceiverError::Build(error.to_string());
         while self.paths.len() < answer.transports.len() {
             let mut path =
-                Path::new(Some(&self.credentials), self.relay_only, &self.provider, now).map_err(build)?;
+                Path::new(Some(&self.credentials), self.relay_wait, &self.provider, now).map_err(build)?;
             for candidate in &self.local {
                 path.add_local(candidate.clone());
             }
@@ -274,6 +300,37 @@ impl Receiver {
         }
     }
 
+    /// The stream of this number of [`Config::turn_streams`] is open, as [`StreamAction::Open`](crate::StreamAction) asked.
+    pub fn stream_opened(&mut self, stream: usize, now: Instant) {
+        if !self.over {
+            self.gatherer.stream_opened(stream, now);
+        }
+    }
+
+    /// Takes bytes of a stream, in order, in whatever pieces they come.
+    pub fn handle_stream(&mut self, stream: usize, bytes: &[u8], now: Instant) {
+        if self.over {
+            return;
+        }
+        for Relayed { to, peer, data } in self.gatherer.stream_read(stream, bytes, now) {
+            self.peer_datagram(to, peer, &data, now);
+        }
+        self.take_gathered();
+    }
+
+    /// A stream has ended or could not be opened, `reason` in words. It may be asked for again.
+    pub fn stream_closed(&mut self, stream: usize, reason: &str, now: Instant) {
+        if !self.over {
+            self.gatherer.stream_closed(stream, reason, now);
+            self.take_gathered();
+        }
+    }
+
+    /// The next thing to do for a stream.
+    pub fn poll_stream_transmit(&mut self) -> Option<StreamTransmit> {
+        self.gatherer.poll_stream_transmit()
+    }
+
     /// When [`Receiver::handle_timeout`] is to be called at the latest.
     pub fn poll_timeout(&mut self) -> Option<Instant> {
         if self.over {
@@ -330,6 +387,7 @@ impl Receiver {
         for packet in self.twcc.feedback(about, now) {
             self.send_rtcp(&packet);
         }
+        self.release_streams(now);
     }
 
     /// The next datagram to send.
@@ -339,7 +397,7 @@ impl Receiver {
                 return Some(transmit);
             }
             let transmit = self.paths.iter_mut().find_map(Path::poll_transmit)?;
-            if !self.gatherer.is_relayed(transmit.local) {
+            if self.gatherer.protocol(transmit.local).is_none() {
                 return Some(transmit);
             }
             self.gatherer.send(transmit.local, transmit.remote, &transmit.data, now);
@@ -383,10 +441,12 @@ impl Receiver {
     /// Counted since the connection began.
     pub fn figures(&self, now: Instant) -> Figures {
         let mut figures = self.figures.clone();
-        if let Some((pair, rtt)) = self.paths.iter().find_map(|path| path.pair(now)) {
-            figures.pair = Some(pair);
+        if let Some(((mut local, remote), rtt)) = self.paths.iter().find_map(|path| path.pair(now)) {
+            local.relay_protocol = self.gatherer.protocol(local.address);
+            figures.pair = Some((local, remote));
             figures.round_trip_time = rtt;
         }
+        figures.udp_is_silent = self.udp_is_silent();
         figures.undecryptable = self.paths.iter().map(|path| path.undecryptable).sum();
         figures.early_dropped = self.paths.iter().map(|path| path.early_dropped).sum();
         figures
@@ -396,6 +456,11 @@ impl Receiver {
     pub fn standing(&self) -> (Stage, String) {
         let standings = self.paths.iter().map(Path::standing);
         standings.min_by_key(|(stage, _)| *stage == Stage::Dtls).unwrap_or((Stage::Ice, String::new()))
+    }
+
+    /// STUN and TURN servers were asked over UDP, and none has answered.
+    pub fn udp_is_silent(&self) -> bool {
+        self.gatherer.udp_is_silent()
     }
 
     /// Servers that did not give what they were asked for, in words.
@@ -547,6 +612,19 @@ impl Receiver {
     }
 
     fn take_gathered(&mut self) {
+        for (relayed, reason) in self.gatherer.take_lost() {
+            for path in &mut self.paths {
+                path.relay_lost(relayed, &reason);
+            }
+            self.path_events();
+        }
+        if self.connected && !self.relay_ends {
+            let mut used = self.paths.iter().filter(|path| path.is_up()).filter_map(Path::local);
+            if let Some(reason) = used.find_map(|local| self.gatherer.ends(local)) {
+                self.relay_ends = true;
+                self.events.push_back(Event::RelayEnds { reason: reason.to_owned() });
+            }
+        }
         while let Some(found) = self.gatherer.poll_found() {
             if self.relay_only && !matches!(found, Found::Relayed { .. }) {
                 continue;
@@ -598,5 +676,19 @@ impl Receiver {
                 self.events.push_back(event);
             }
         }
+    }
+
+    /// Relays over streams stand by for where UDP does not get through: when each transport has its path, those that none
+    /// took are given back.
+    fn release_streams(&mut self, now: Instant) {
+        if self.released
+            || !self.connected
+            || !self.paths.iter().all(|path| path.has_route() || path.is_over())
+        {
+            return;
+        }
+        self.released = true;
+        let used: Vec<_> = self.paths.iter().filter_map(Path::local).collect();
+        self.gatherer.release_streams(&used, now);
     }
 }

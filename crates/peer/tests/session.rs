@@ -77,6 +77,7 @@ impl World {
             start_bitrate_kbps: None,
             relay_only: false,
             ice_servers: Vec::new(),
+            turn_streams: Vec::new(),
             sockets: vec![ours],
             receive_buffer: 4 << 20,
             destinations: Destinations { loopback: false, denied: vec!["10.0.0.0/8".parse().unwrap()] },

@@ -8,7 +8,6 @@ use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
-use kvs_ingest_api::KvsIngest;
 use rand::Rng;
 use tracing::field::{Empty, display};
 use tracing::{Instrument, instrument};
@@ -181,6 +180,15 @@ async fn reconcile_cached(
     finish(&object, converged).await
 }
 
+/// What the object says, and nothing that was looked at.
+fn unobserved(ingest: &KvsIngest) -> Observed {
+    Observed {
+        outputs: DeclaredOutput::all(&ingest.spec),
+        suspended: ingest.spec.suspend,
+        ..Observed::unobserved(ingest.metadata.generation)
+    }
+}
+
 /// An object that is being deleted. Who holds it with a finalizer, or pauses it, does so for as long as he likes: what it may
 /// not have it must not have until then.
 async fn reconcile_deleted(
@@ -195,15 +203,6 @@ async fn reconcile_deleted(
     match withdrawn {
         Some(error) => Err(error.into()),
         None => Ok(next),
-    }
-}
-
-/// What the object says, and nothing that was looked at.
-fn unobserved(ingest: &KvsIngest) -> Observed {
-    Observed {
-        outputs: DeclaredOutput::all(&ingest.spec),
-        suspended: ingest.spec.suspend,
-        ..Observed::unobserved(ingest.metadata.generation)
     }
 }
 

@@ -88,6 +88,7 @@ impl Session {
             return;
         }
         let since = *flowing_since.get_or_insert(now);
+        self.replaced(now);
         self.ever_streamed = true;
         self.peer_failure = None;
         if now.saturating_duration_since(since) >= self.timing.stable {

@@ -1,9 +1,11 @@
 //! The transitions.
 
 mod master;
+mod replace;
 
 use super::answer::Answer;
 use super::ids::ClientIds;
+use super::leaving::Leaving;
 use super::patience::Patience;
 use super::{Action, Failure, FailureKind, Input, Missing, Reason, Timing, View};
 use kvs_aws::Backoff;
@@ -30,6 +32,9 @@ const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 /// After a goodbye, so many offers follow each other faster.
 const SOON_OFFERS: u32 = 3;
+
+/// A peer waits for a master at least so long, however short-lived its credentials are.
+const SHORTEST_WAIT: Duration = Duration::from_secs(10);
 
 /// After a refused message.
 const REFUSED_PAUSE: Duration = Duration::from_secs(10);
@@ -59,6 +64,8 @@ enum Peer {
         offered: bool,
         /// Under an id that the master knew, until there may be a new one.
         borrowed: Option<Instant>,
+        /// How long it may wait: the credentials of its TURN servers are good for no longer.
+        waits: Duration,
     },
     Connecting {
         generation: u64,
@@ -92,6 +99,8 @@ pub struct Session {
     attempts: u64,
     message_ttl: Duration,
     peer: Peer,
+    /// Another connection, which is being replaced by it.
+    leaving: Option<Leaving>,
     peer_backoff: Backoff,
     peer_failure: Option<Failure>,
     generations: u64,
@@ -141,6 +150,7 @@ impl Session {
             attempts: 0,
             message_ttl: Duration::from_secs(60),
             peer: Peer::Idle { retry_at: now },
+            leaving: None,
             peer_backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(20)),
             peer_failure: None,
             generations: 0,
@@ -199,8 +209,8 @@ impl Session {
         let peer = match &self.peer {
             Peer::Idle { retry_at } => up.then_some(*retry_at),
             Peer::Creating { deadline, .. } | Peer::Connecting { deadline, .. } => Some(*deadline),
-            Peer::Offering { since, next_offer, borrowed, .. } => {
-                let renew = *since + self.timing.peer_waits;
+            Peer::Offering { since, next_offer, borrowed, waits, .. } => {
+                let renew = *since + *waits;
                 let next = borrowed.map_or(*next_offer, |until| until.min(*next_offer));
                 Some(if up { renew.min(next) } else { renew })
             }
@@ -210,7 +220,7 @@ impl Session {
         };
         let trickle = (up && self.may_trickle() && self.candidates_sent < self.candidates.len())
             .then_some(self.next_candidate);
-        [signaling, peer, trickle].into_iter().flatten().min()
+        [signaling, peer, trickle, self.leaving_deadline()].into_iter().flatten().min()
     }
 
     fn take(&mut self, input: Input, now: Instant, actions: &mut Vec<Action>) {
@@ -253,8 +263,13 @@ impl Session {
                     actions.push(Action::ClosePeer { generation: *generation });
                     self.peer = Peer::Idle { retry_at: now };
                 }
-                Peer::Connecting { .. } | Peer::Connected { relayed: true, .. } => {
-                    self.restart_peer(now, actions);
+                Peer::Connecting { .. } => self.restart_peer(now, actions),
+                Peer::Connected { relayed: true, .. } => {
+                    self.replace_peer(
+                        "the service says that its TURN servers go away".to_owned(),
+                        now,
+                        actions,
+                    );
                 }
                 _ => {}
             },
@@ -286,14 +301,18 @@ impl Session {
                     && *current == generation
                 {
                     match result {
-                        Ok(()) => {
+                        Ok(good_for) => {
                             let borrowed = *borrowed;
+                            let waits = good_for.map_or(self.timing.peer_waits, |good_for| {
+                                good_for.mul_f64(0.9).clamp(SHORTEST_WAIT, self.timing.peer_waits)
+                            });
                             self.peer = Peer::Offering {
                                 generation,
                                 since: now,
                                 next_offer: now,
                                 offered: false,
                                 borrowed,
+                                waits,
                             };
                         }
                         Err(failure) => self.peer_failed(failure, now, actions),
@@ -346,6 +365,17 @@ impl Session {
                     lost.get_or_insert(now);
                 }
             }
+            Input::PeerEnded { generation } | Input::PeerFailed { generation, .. }
+                if self.is_leaving(generation) =>
+            {
+                self.end_leaving(now, actions);
+            }
+            Input::Media { generation, .. } if self.is_leaving(generation) => self.leaving_media(now),
+            Input::RelayEnds { generation, reason } => {
+                if self.generation() == Some(generation) && matches!(self.peer, Peer::Connected { .. }) {
+                    self.replace_peer(reason, now, actions);
+                }
+            }
             Input::PeerEnded { generation } => {
                 if self.generation() == Some(generation) {
                     self.ended(now, actions);
@@ -374,6 +404,7 @@ impl Session {
                 }
             }
             Input::Stop => {
+                self.end_leaving(now, actions);
                 if let Some(generation) = self.generation() {
                     actions.push(Action::ClosePeer { generation });
                 }
@@ -496,6 +527,9 @@ impl Session {
     }
 
     fn drive_peer(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if self.leaving_deadline().is_some_and(|at| now >= at) {
+            self.end_leaving(now, actions);
+        }
         let up = matches!(self.signaling, Signaling::Up { .. });
         match &self.peer {
             Peer::Idle { retry_at } if up && now >= *retry_at => self.begin_peer(now, actions),
@@ -504,9 +538,7 @@ impl Session {
                 now,
                 actions,
             ),
-            Peer::Offering { since, .. }
-                if now.saturating_duration_since(*since) >= self.timing.peer_waits =>
-            {
+            Peer::Offering { since, waits, .. } if now.saturating_duration_since(*since) >= *waits => {
                 self.restart_peer(now, actions);
                 if up {
                     self.begin_peer(now, actions);
@@ -570,6 +602,11 @@ impl Session {
                 }
                 // A master that was restarted, or replaces its connection, answers to the old id; to any other it
                 // is no burden.
+                // Some masters close what they had under it: while that still brings media, a new one is waited for.
+                Err(until) if self.leaving.is_some() => {
+                    self.peer = Peer::Idle { retry_at: until };
+                    return;
+                }
                 Err(until) => borrowed = Some(until),
             }
         }
@@ -607,6 +644,11 @@ impl Session {
         actions.push(Action::SendOffer { generation: *generation, candidates: self.candidates.clone() });
     }
 
+    /// The connection that is recorded from until the newest one brings frames.
+    pub fn leaving(&self) -> Option<u64> {
+        self.leaving.as_ref().map(|leaving| leaving.generation)
+    }
+
     /// The session as seen from outside, now.
     pub fn view(&self, now: Instant) -> View {
         let up = matches!(self.signaling, Signaling::Up { .. });
@@ -624,6 +666,12 @@ impl Session {
     fn standing(&self, up: bool, now: Instant) -> (Phase, Reason, String) {
         if self.stopped {
             return (Phase::Stopping, Reason::Stopping, "stopping".to_owned());
+        }
+        if let Some(leaving) = &self.leaving
+            && !matches!(self.peer, Peer::Connected { flowing_since: Some(_), .. })
+        {
+            let message = format!("media flows; the connection is being replaced: {}", leaving.reason);
+            return (Phase::Streaming, Reason::Streaming, message);
         }
         // Packets that nobody can use are not silence.
         let is_unusable = |flowing_since: &Option<Instant>| {

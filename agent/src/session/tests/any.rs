@@ -15,6 +15,8 @@ enum Event {
     Failed(bool),
     Media { flowing: bool },
     Relayed,
+    RelayEnds,
+    LeftMedia,
     LocalCandidate,
     NotApplied,
     IceServersGo,
@@ -39,6 +41,8 @@ fn event() -> impl Strategy<Value = Event> {
         2 => newest().prop_map(Event::Failed),
         4 => any::<bool>().prop_map(|flowing| Event::Media { flowing }),
         1 => Just(Event::Relayed),
+        2 => Just(Event::RelayEnds),
+        2 => Just(Event::LeftMedia),
         1 => Just(Event::LocalCandidate),
         1 => Just(Event::NotApplied),
         1 => Just(Event::IceServersGo),
@@ -73,6 +77,8 @@ impl Harness {
             }
             Event::Media { flowing } => Input::Media { generation: latest, flowing: *flowing },
             Event::Relayed => Input::PairSelected { generation: latest, relayed: true },
+            Event::RelayEnds => Input::RelayEnds { generation: latest, reason: "refused".to_owned() },
+            Event::LeftMedia => Input::Media { generation: latest.saturating_sub(1), flowing: true },
             Event::LocalCandidate => {
                 Input::LocalCandidate { generation: latest, candidate: "candidate:l".to_owned() }
             }
@@ -92,7 +98,7 @@ impl Harness {
     }
 
     /// The most of these actions in any minute.
-    fn in_a_minute(&self, wanted: impl Fn(&Action) -> bool) -> usize {
+    pub(super) fn in_a_minute(&self, wanted: impl Fn(&Action) -> bool) -> usize {
         let times: Vec<_> = self.log.iter().filter(|(_, action)| wanted(action)).map(|(at, _)| *at).collect();
         times
             .iter()
@@ -120,6 +126,10 @@ proptest! {
             harness.input(Input::Tick);
             let next = harness.session.poll_timeout();
             prop_assert!(next.is_some_and(|next| next > harness.now), "{:?}", harness.session);
+            // Never more than the one in use and the one that it replaces.
+            let closed = |generation| harness.log.iter().any(|(_, action)| *action == Action::ClosePeer { generation });
+            let open = (1..=harness.peers() as u64).filter(|generation| !closed(*generation)).count();
+            prop_assert!(open <= 2, "{open} connections: {:?}", harness.session);
         }
         let peers = harness.in_a_minute(|action| matches!(action, Action::CreatePeer { .. }));
         prop_assert!(peers <= 12, "{peers} peers in a minute");

@@ -58,6 +58,8 @@ struct Harness {
     lost: bool,
     log: Vec<(Duration, Action)>,
     answers: u32,
+    /// The life of TURN credentials.
+    good_for: Option<Duration>,
 }
 
 impl Harness {
@@ -100,6 +102,7 @@ impl Harness {
             lost: false,
             log: Vec::new(),
             answers: 0,
+            good_for: None,
         };
         change(&mut harness.world);
         harness.input(Input::Tick);
@@ -125,7 +128,7 @@ impl Harness {
                     }
                     Action::CloseSignaling => self.socket = None,
                     Action::CreatePeer { generation, .. } => {
-                        inputs.push_back(Input::PeerCreated { generation, result: Ok(()) });
+                        inputs.push_back(Input::PeerCreated { generation, result: Ok(self.good_for) });
                         inputs.push_back(Input::LocalCandidate {
                             generation,
                             candidate: format!("candidate:{generation}"),
@@ -575,6 +578,99 @@ fn turn_servers_going_away_replace_relayed_peers_only() {
     harness.run(SECOND);
     assert_eq!(harness.ids().len(), 2);
     assert_eq!(harness.phase(), Phase::Streaming);
+}
+
+/// The old one is recorded from until the new one has brought a frame, and the master is told nothing of it before.
+#[test]
+fn a_relay_that_ends_is_replaced_before_it_does() {
+    let mut harness = Harness::new();
+    harness.run(5 * SECOND);
+    harness.input(Input::PairSelected { generation: 1, relayed: true });
+    harness.world.connects = false;
+    let refused = || "the TURN server refuses to keep the relay: 401".to_owned();
+    harness.input(Input::RelayEnds { generation: 1, reason: refused() });
+    for _ in 0..30 {
+        harness.run(Duration::from_millis(500));
+        harness.input(Input::Media { generation: 1, flowing: true });
+        assert_eq!(harness.phase(), Phase::Streaming);
+        assert!(harness.session.view(harness.now).message.contains("401"));
+    }
+    assert_eq!(harness.session.leaving(), Some(1));
+    assert_eq!(harness.count(|action| *action == Action::ClosePeer { generation: 1 }), 0);
+    assert_eq!(harness.ids().len(), 2);
+    harness.connected = Some(2);
+    harness.input(Input::PeerConnected { generation: 2 });
+    assert_eq!(
+        harness.count(|action| *action == Action::ClosePeer { generation: 1 }),
+        0,
+        "no frame of it yet"
+    );
+    harness.run(5 * SECOND);
+    assert_eq!(harness.session.leaving(), None);
+    assert_eq!(harness.count(|action| *action == Action::ClosePeer { generation: 1 }), 1);
+    assert_eq!((harness.phase(), harness.peers()), (Phase::Streaming, 2));
+}
+
+#[test]
+fn a_connection_that_dies_while_it_is_replaced_is_let_go() {
+    for how in 0..3 {
+        let mut harness = Harness::new();
+        harness.run(5 * SECOND);
+        harness.world.master = false;
+        harness.input(Input::RelayEnds { generation: 1, reason: "refused".to_owned() });
+        // By itself, and without another word.
+        harness.connected = None;
+        harness.input(match how {
+            0 => Input::PeerFailed { generation: 1, reason: "no path".to_owned() },
+            1 => Input::PeerEnded { generation: 1 },
+            _ => Input::Tick,
+        });
+        harness.run(6 * SECOND);
+        assert_eq!(harness.session.leaving(), None);
+        assert_eq!(harness.phase(), Phase::WaitingForMaster);
+        harness.world.master = true;
+        harness.until_streaming();
+    }
+}
+
+/// Under an id that the master knows, some masters close the connection that is still recorded from.
+#[test]
+fn a_replacement_waits_for_an_id_of_its_own() {
+    let mut harness = Harness::new();
+    harness.run(SECOND);
+    for _ in 0..2 {
+        let generation = harness.connected.unwrap();
+        harness.input(Input::RelayEnds { generation, reason: "refused".to_owned() });
+        harness.run(4 * SECOND);
+    }
+    assert_eq!(harness.ids().len(), 3);
+    let generation = harness.connected.take().unwrap();
+    harness.input(Input::RelayEnds { generation, reason: "refused".to_owned() });
+    for _ in 0..200 {
+        harness.run(Duration::from_millis(500));
+        if harness.connected.is_some() {
+            break;
+        }
+        harness.input(Input::Media { generation, flowing: true });
+        assert_eq!(harness.phase(), Phase::Streaming);
+    }
+    assert_eq!(harness.ids().len(), 4);
+    assert!(harness.in_a_minute(|action| matches!(action, Action::OpenSignaling { .. })) <= 4);
+}
+
+#[test]
+fn a_peer_waits_no_longer_than_its_credentials_live() {
+    let mut harness = Harness::new();
+    harness.world.master = false;
+    harness.lose_peer();
+    harness.run(3 * SECOND);
+    let (generation, before) = (harness.peers() as u64, harness.peers());
+    harness.input(Input::PeerFailed { generation, reason: "anew".to_owned() });
+    harness.good_for = Some(100 * SECOND);
+    harness.run(70 * SECOND);
+    let first = harness.peers();
+    harness.run(60 * SECOND);
+    assert!(harness.peers() > first && first > before, "{before} {first} {}", harness.peers());
 }
 
 #[test]

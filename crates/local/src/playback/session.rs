@@ -381,8 +381,8 @@ mod tests {
     use crate::model::Fragment;
 
     fn archive(folder: &Path) -> Archive {
-        let db = Arc::new(redb::Database::create(folder.join("index.redb")).unwrap());
-        Archive::open(folder, db).unwrap()
+        let index = crate::index::Index::open(&folder.join("index.redb")).unwrap();
+        Archive::open(folder, Arc::new(index)).unwrap().0
     }
 
     fn stream() -> Stream {
@@ -398,6 +398,9 @@ mod tests {
             version: String::new(),
             created_ms: 1,
             tags: std::collections::BTreeMap::new(),
+            images: None,
+            notifications: None,
+            edge: None,
             transition: None,
         }
     }

@@ -21,6 +21,7 @@ fuzz_target!(|data: &[u8]| {
         start_bitrate_kbps: None,
         relay_only: false,
         ice_servers: vec![IceServer { address: server, credentials: Some(("user".to_owned(), "password".to_owned())) }],
+        turn_streams: Vec::new(),
         sockets: vec![ours],
         receive_buffer: 1 << 20,
         destinations: Destinations::default(),
