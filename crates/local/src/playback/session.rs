@@ -378,11 +378,12 @@ mod tests {
 
     use super::super::media::stored::{SPS, avcc, cluster, header, slice};
     use super::*;
+    use crate::index::Index;
     use crate::model::Fragment;
 
     fn archive(folder: &Path) -> Archive {
-        let index = crate::index::Index::open(&folder.join("index.redb")).unwrap();
-        Archive::open(folder, Arc::new(index)).unwrap().0
+        let index = Arc::new(Index::open(&folder.join("index.redb")).unwrap());
+        Archive::open(folder, index).unwrap().0
     }
 
     fn stream() -> Stream {
