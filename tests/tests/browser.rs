@@ -41,7 +41,7 @@ async fn a_browser_without_h264_is_told_what_to_do() {
         assert_eq!(page["signaling"], shared, "{query}: {page}");
         let status = page["status"].as_str().unwrap();
         assert_eq!(status.contains("cannot send H.264") && status.contains("OpenH264"), !shared, "{page}");
-        assert_eq!(status.contains("untick the camera"), query.is_empty(), "{page}");
+        assert_eq!(status.contains("choose “No picture”"), query.is_empty(), "{page}");
     }
     local.shutdown().await;
 }

@@ -31,7 +31,7 @@ pub(crate) async fn allow_browsers(State(app): State<Arc<App>>, request: Request
     };
     let mut response = if request.method() == Method::OPTIONS {
         // A page that is refused may ask, too: a browser shows it no answer to what it may not ask, and with that nobody the remedy.
-        preflight(request.headers())
+        answer_preflight(request.headers())
     } else {
         match granted {
             Ok(_) => next.run(request).await,
@@ -49,7 +49,7 @@ pub(crate) async fn allow_browsers(State(app): State<Arc<App>>, request: Request
     response
 }
 
-fn preflight(wanted: &HeaderMap) -> Response {
+fn answer_preflight(wanted: &HeaderMap) -> Response {
     let mut response = StatusCode::OK.into_response();
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,POST,OPTIONS"));

@@ -11,8 +11,8 @@ const sdk = createRequire(import.meta.url)('amazon-kinesis-video-streams-webrtc/
 await rm(outdir, { recursive: true, force: true });
 await mkdir(outdir, { recursive: true });
 await build({
-  entryPoints: ['src/main.js'],
-  outfile: path.join(outdir, 'main.js'),
+  entryPoints: [{ in: 'src/main.js', out: 'main' }, { in: 'src/styles/main.css', out: 'main' }],
+  outdir,
   bundle: true,
   minify: true,
   sourcemap: true,
@@ -22,6 +22,6 @@ await build({
   define: { 'process.env.PACKAGE_VERSION': JSON.stringify(sdk.version), global: 'globalThis' },
   logLevel: 'warning',
 });
-for (const file of ['style.css', 'index.html']) {
+for (const file of ['index.html', 'logo.svg']) {
   await cp(`src/${file}`, path.join(outdir, file));
 }

@@ -201,10 +201,10 @@ impl Demo {
             say!("Headless Chromium is the master, with a synthetic camera and microphone.");
         } else if open_in_browser(page) {
             say!(
-                "The page is open in your browser: click Start and share your camera. Ctrl-C ends the demo."
+                "The page is open in your browser: click Go live and share your camera. Ctrl-C ends the demo."
             );
         } else {
-            say!("Open the page, click Start and share your camera. Ctrl-C ends the demo.");
+            say!("Open the page, click Go live and share your camera. Ctrl-C ends the demo.");
         }
         say!("");
     }

@@ -158,9 +158,9 @@ fn introduce(
     if options.headless {
         say!("Headless Chromium is the master, with a synthetic camera and microphone.");
     } else if open_in_browser(page) {
-        say!("The page is open in your browser: click Start and share your camera. Ctrl-C ends the demo.");
+        say!("The page is open in your browser: click Go live and share your camera. Ctrl-C ends the demo.");
     } else {
-        say!("Open the page, click Start and share your camera. Ctrl-C ends the demo.");
+        say!("Open the page, click Go live and share your camera. Ctrl-C ends the demo.");
     }
     say!("");
 }

@@ -33,6 +33,7 @@ pub fn e2e(suite: &mut Run<'_>) -> Result<()> {
         "bursts",
         "chart",
         "chart_install",
+        "console",
         "delivery",
         "hostile",
         "operator",
@@ -87,9 +88,16 @@ pub fn browser(suite: &mut Run<'_>) -> Result<()> {
     suite.binaries()?;
     let page = workspace::build_page()?;
     workspace::npm_ci(&root().join("tests/browser"))?;
+    suite.command(
+        Command::new("npm").args(["test", "--silent"]).current_dir(root().join("crates/local/web")),
+    )?;
     // With what a test that passed has to say: which sizes the browser went through is different every time.
     suite.test("browser", &["--show-output"], |command| {
-        command.env("KVS_INGEST_WEB_DIR", page);
+        command.env("KVS_INGEST_WEB_DIR", &page);
+    })?;
+    // Alone: what a person waits for must not depend on what else the machine does.
+    suite.test("console", &["--show-output"], |command| {
+        command.env("KVS_INGEST_WEB_DIR", &page);
     })
 }
 

@@ -195,7 +195,7 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         name: "browser",
-        about: "every frame that Chromium sends is stored",
+        about: "every frame that Chromium sends is stored; the console by mouse, by keyboard and by axe",
         minutes: 12,
         missing: no_browser,
         run: media::browser,

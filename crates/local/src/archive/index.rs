@@ -32,7 +32,7 @@ pub struct FragmentInfo {
     pub session: SessionInfo,
 }
 
-/// What a session's header says.
+/// A PutMedia session, and what its header says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionInfo {
     /// Pixels of the video track.
@@ -41,17 +41,21 @@ pub struct SessionInfo {
     pub height: Option<u32>,
     /// `H.264`, `AAC` and the like.
     pub codecs: Vec<String>,
+    /// When it began, milliseconds since 1970; 0 of what an older version stored.
+    #[serde(default)]
+    pub began_ms: u64,
 }
 
 impl SessionInfo {
-    /// Of these tracks.
+    /// Of these tracks, in a session that began then (milliseconds since 1970).
     #[must_use]
-    pub fn of(tracks: &[Track]) -> Self {
+    pub fn of(tracks: &[Track], began_ms: u64) -> Self {
         let video = tracks.iter().find(|track| track.kind == TrackKind::Video);
         Self {
             width: video.map(|track| track.width).filter(|pixels| *pixels > 0),
             height: video.map(|track| track.height).filter(|pixels| *pixels > 0),
             codecs: tracks.iter().map(|track| codec_name(&track.codec).to_owned()).collect(),
+            began_ms,
         }
     }
 }
@@ -69,7 +73,14 @@ fn codec_name(id: &str) -> &str {
 impl FragmentInfo {
     /// Of a fragment that is about to be stored.
     #[must_use]
-    pub fn of(fragment: &Fragment, number: String, producer_ms: u64, server_ms: u64, header: String) -> Self {
+    pub fn of(
+        fragment: &Fragment,
+        number: String,
+        producer_ms: u64,
+        server_ms: u64,
+        began_ms: u64,
+        header: String,
+    ) -> Self {
         Self {
             number,
             producer_ms,
@@ -80,7 +91,7 @@ impl FragmentInfo {
             video_frames: fragment.video_frames,
             audio_frames: fragment.audio_frames,
             header,
-            session: SessionInfo::of(&fragment.tracks),
+            session: SessionInfo::of(&fragment.tracks, began_ms),
         }
     }
 

@@ -6,6 +6,7 @@ mod read;
 mod select;
 mod start;
 mod store;
+mod timeline;
 mod trailer;
 
 pub(crate) use self::api::routes;
@@ -13,3 +14,4 @@ pub use self::index::{FragmentInfo, SessionInfo};
 pub use self::read::{part_body, parts};
 pub use self::select::{Page, Position, Selector, TimestampKind, select};
 pub use self::store::{Archive, StoreError, StreamSummary};
+pub use self::timeline::{Span, Spans};

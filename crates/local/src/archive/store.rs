@@ -95,6 +95,8 @@ pub struct StreamSummary {
     pub duration_ms: u64,
     /// The newest by producer time.
     pub last: Option<FragmentInfo>,
+    /// Producer's time of the oldest, milliseconds since 1970.
+    pub first_ms: Option<u64>,
 }
 
 #[derive(Default)]
@@ -278,7 +280,7 @@ impl Archive {
         Ok(())
     }
 
-    /// Stores a fragment. When this returns it is on disk and in the index.
+    /// Stores a fragment of a session that began at `began_ms`. When this returns it is on disk and in the index.
     ///
     /// # Errors
     /// The disk or the index; nothing is stored then.
@@ -288,6 +290,7 @@ impl Archive {
         number: &str,
         producer_ms: u64,
         server_ms: u64,
+        began_ms: u64,
         fragment: &Fragment,
     ) -> Result<FragmentInfo, StoreError> {
         let header = format!("{}.mkv", hex::encode(&Sha256::digest(&fragment.header)[..16]));
@@ -297,7 +300,8 @@ impl Archive {
             write_synced(&header_path, number, &[&fragment.header])?;
             self.headers.lock().insert(header_path);
         }
-        let mut info = FragmentInfo::of(fragment, number.to_owned(), producer_ms, server_ms, header);
+        let mut info =
+            FragmentInfo::of(fragment, number.to_owned(), producer_ms, server_ms, began_ms, header);
         info.persisted_ms = now_ms();
         let path = self.fragment_path(stream, number);
         write_synced(&path, number, &[&fragment.raw, &trailer::of(&info)])?;
@@ -354,6 +358,16 @@ impl Archive {
     pub fn fragments(&self, stream: &str) -> Vec<Arc<FragmentInfo>> {
         let streams = self.streams.lock();
         streams.get(stream).map(|state| state.by_producer.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Shows what a player is given of the time from `from_ms` to `to_ms` (not included), in order, beginning with the
+    /// fragment before it if that reaches into it.
+    pub fn visit(&self, stream: &str, from_ms: u64, to_ms: u64, mut each: impl FnMut(&FragmentInfo)) {
+        let streams = self.streams.lock();
+        let Some(state) = streams.get(stream).filter(|_| from_ms < to_ms) else { return };
+        let before = state.by_producer.range(..from_ms).next_back().map(|(_, info)| info);
+        let within = state.by_producer.range(from_ms..to_ms).map(|(_, info)| info);
+        before.filter(|info| info.end_ms() > from_ms).into_iter().chain(within).for_each(|info| each(info));
     }
 
     /// The fragment that came next after the one with this number, or the first.
@@ -464,6 +478,7 @@ impl Archive {
             fragments: state.by_producer.len() as u64,
             duplicates: (state.fragments.len() - state.by_producer.len()) as u64,
             last: state.by_producer.last_key_value().map(|(_, info)| (**info).clone()),
+            first_ms: state.by_producer.first_key_value().map(|(ms, _)| *ms),
             video_frames: state.totals.video_frames,
             audio_frames: state.totals.audio_frames,
             bytes: state.totals.bytes,
@@ -655,7 +670,7 @@ mod tests {
 
     fn put(archive: &Archive, timecode: u64) -> FragmentInfo {
         let number = archive.next_number("s");
-        archive.store("s", &number, timecode, 5, &fragment(timecode)).unwrap()
+        archive.store("s", &number, timecode, 5, 4, &fragment(timecode)).unwrap()
     }
 
     #[test]
@@ -755,8 +770,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let archive = open(folder.path());
         let (older, newer) = (archive.next_number("s"), archive.next_number("s"));
-        archive.store("s", &newer, 1_000, 5, &fragment(1_000)).unwrap();
-        archive.store("s", &older, 1_000, 5, &fragment(1_000)).unwrap();
+        archive.store("s", &newer, 1_000, 5, 4, &fragment(1_000)).unwrap();
+        archive.store("s", &older, 1_000, 5, 4, &fragment(1_000)).unwrap();
         assert_eq!(archive.fragments("s")[0].number, newer);
         assert_eq!((archive.summary("s").fragments, archive.summary("s").duplicates), (1, 1));
     }
@@ -790,7 +805,7 @@ mod tests {
         let archive = open(folder.path());
         put(&archive, 1_000);
         let number = archive.next_number("s");
-        archive.store("s", &number, 3_000, 50, &fragment(3_000)).unwrap();
+        archive.store("s", &number, 3_000, 50, 4, &fragment(3_000)).unwrap();
         assert_eq!(archive.expire("s", 10).unwrap(), 1);
         assert_eq!(archive.fragments("s").len(), 1);
         assert_eq!(list(&folder.path().join("archive/s/fragments")).unwrap().len(), 1);
@@ -828,7 +843,7 @@ mod tests {
             archive.describe(&stream, "1").unwrap();
             let store = |timecode| {
                 let number = archive.next_number(&stream.folder());
-                archive.store(&stream.folder(), &number, timecode, 5, &fragment(timecode)).unwrap()
+                archive.store(&stream.folder(), &number, timecode, 5, 4, &fragment(timecode)).unwrap()
             };
             [1_000, 3_000].map(store).into()
         };

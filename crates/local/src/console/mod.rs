@@ -4,8 +4,14 @@ mod credentials;
 mod faults;
 mod state;
 mod states;
+mod timeline;
 
-use std::{convert::Infallible, path::Path, sync::Arc, time::Instant};
+use std::{
+    convert::Infallible,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -39,6 +45,7 @@ pub(crate) fn routes(app: Arc<App>) -> Router<Arc<App>> {
         .route("/state", get(state))
         .route("/events", get(events))
         .route("/streams/{name}/fragments", get(fragments))
+        .route("/streams/{name}/timeline", get(timeline::timeline))
         .route("/streams/{name}/media.mkv", get(media))
         .merge(for_this_machine)
         .layer(middleware::from_fn_with_state(app, admit))
@@ -91,26 +98,39 @@ async fn state(State(app): State<Arc<App>>) -> axum::Json<Value> {
     axum::Json(state::state(&app))
 }
 
+/// How soon is told what nobody announces: a state that has lasted its time, a session that has ended, a stream that is new.
+const UNANNOUNCED: Duration = Duration::from_secs(1);
+
+/// What a browser may do with the page: nothing that comes from, or goes to, anywhere else.
+const PAGE_POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; worker-src 'self' blob:; \
+    connect-src 'self' ws: wss:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
 /// Server-sent events: the state, now and after changes.
 async fn events(State(app): State<Arc<App>>) -> impl IntoResponse {
     let (signaling, archive) = (app.signaling.changes(), app.archive.changes());
-    let events = futures::stream::unfold((app, signaling, archive, true), |watched| async move {
-        let (app, mut signaling, mut archive, first) = watched;
-        if !first {
-            let changed = tokio::select! {
-                changed = signaling.changed() => changed,
-                changed = archive.changed() => changed,
-            };
-            changed.ok()?;
-            tokio::time::sleep(Snapshot::FRESH).await;
-        }
-        signaling.mark_unchanged();
-        archive.mark_unchanged();
-        let make = || state::state(&app).to_string();
-        // who has just come has missed the changes since the shared text was made
-        let text = if first { make().into() } else { app.snapshot.get(Instant::now(), make) };
-        let event = Ok::<_, Infallible>(Event::default().event("state").data(text));
-        Some((event, (app, signaling, archive, false)))
+    let events = futures::stream::unfold((app, signaling, archive, None), |watched| async move {
+        let (app, mut signaling, mut archive, told): (_, _, _, Option<Arc<str>>) = watched;
+        let text = loop {
+            if told.is_some() {
+                let changed = tokio::select! {
+                    changed = signaling.changed() => changed,
+                    changed = archive.changed() => changed,
+                    () = tokio::time::sleep(UNANNOUNCED) => Ok(()),
+                };
+                changed.ok()?;
+                tokio::time::sleep(Snapshot::FRESH).await;
+            }
+            signaling.mark_unchanged();
+            archive.mark_unchanged();
+            let make = || state::state(&app).to_string();
+            // who has just come has missed the changes since the shared text was made
+            let text = if told.is_none() { make().into() } else { app.snapshot.get(Instant::now(), make) };
+            if told.as_ref() != Some(&text) {
+                break text;
+            }
+        };
+        let event = Ok::<_, Infallible>(Event::default().event("state").data(&text));
+        Some((event, (app, signaling, archive, Some(text))))
     });
     Sse::new(events).keep_alive(KeepAlive::default())
 }
@@ -207,7 +227,13 @@ pub(crate) async fn page(app: &App, path: &str) -> Option<Response> {
         Some("png") => "image/png",
         _ => "application/octet-stream",
     };
-    Some(([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")], data).into_response())
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    Some((headers, data).into_response())
 }
 
 /// What is shown when there is no built page.

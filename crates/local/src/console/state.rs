@@ -18,6 +18,7 @@ pub(super) fn state(app: &App) -> Value {
                 "status": channel.status().name(),
                 "master": view.master,
                 "viewers": view.viewers,
+                "faults": app.faults.describe(&channel.arn),
             })
         })
         .collect();
@@ -34,6 +35,7 @@ pub(super) fn state(app: &App) -> Value {
                 "region": stream.region,
                 "status": stream.status().name(),
                 "retentionHours": stream.retention_hours,
+                "firstMs": summary.first_ms,
                 "fragments": summary.fragments,
                 "duplicates": summary.duplicates,
                 "frames": summary.video_frames,

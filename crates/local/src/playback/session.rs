@@ -422,7 +422,7 @@ mod tests {
         };
         let key = stream().folder();
         let number = archive.next_number(&key);
-        archive.store(&key, &number, producer_ms, producer_ms, &fragment).unwrap();
+        archive.store(&key, &number, producer_ms, producer_ms, producer_ms, &fragment).unwrap();
     }
 
     fn options(mode: Mode) -> Options {

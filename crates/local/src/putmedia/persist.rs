@@ -30,6 +30,8 @@ pub(super) struct Job {
     pub(super) number: String,
     pub(super) producer_ms: u64,
     pub(super) server_ms: u64,
+    /// When its session began, milliseconds since 1970.
+    pub(super) began_ms: u64,
     /// When it was complete.
     pub(super) complete: Instant,
     /// As they were then.
@@ -143,7 +145,7 @@ async fn acknowledge(
 
 /// Stores a fragment; `false` when its stream keeps nothing.
 async fn persist(app: &Arc<App>, stream: &Stream, job: Job) -> Result<bool, (ErrorId, String)> {
-    let Job { fragment, number, producer_ms, server_ms, complete: _, modes } = job;
+    let Job { fragment, number, producer_ms, server_ms, began_ms, complete: _, modes } = job;
     // As it is now: it may have been changed or deleted since the session began.
     let stream = app
         .control
@@ -158,7 +160,7 @@ async fn persist(app: &Arc<App>, stream: &Stream, job: Job) -> Result<bool, (Err
         let stored_key = key.clone();
         tokio::task::spawn_blocking(move || {
             archive.describe(&stream, &number)?;
-            archive.store(&stored_key, &number, producer_ms, server_ms, &fragment)
+            archive.store(&stored_key, &number, producer_ms, server_ms, began_ms, &fragment)
         })
         .await
         .map_err(|error| (ErrorId::InternalError, error.to_string()))?

@@ -84,6 +84,8 @@ pub(super) struct Session {
     /// `None` once the session no longer counts.
     open: Option<Open>,
     id: u64,
+    /// Milliseconds since 1970.
+    began_ms: u64,
     acks: Acks,
     abort: Abort,
     fragment: Option<OpenFragment>,
@@ -105,7 +107,8 @@ impl Session {
         let (stream, id) = (head.stream.folder(), open.id);
         let modes = Modes::default();
         let open = Some(open);
-        Self { app, head, stream, until, open, id, acks, abort, fragment: None, modes, persister }
+        let began_ms = now_ms();
+        Self { app, head, stream, until, open, id, began_ms, acks, abort, fragment: None, modes, persister }
     }
 
     /// Runs to the end of the body, of the producer, or of the session's life.
@@ -113,7 +116,20 @@ impl Session {
         let name = self.head.stream.name.clone();
         tracing::info!(stream = name, session = self.id, "PutMedia session begins");
         let end = self.read(first, &mut body).await;
-        let Self { app, head: _, stream, until: _, open, id, acks, abort, fragment, modes, persister } = self;
+        let Self {
+            app,
+            stream,
+            open,
+            id,
+            acks,
+            abort,
+            fragment,
+            modes,
+            persister,
+            head: _,
+            until: _,
+            began_ms: _,
+        } = self;
         if matches!(end, End::Reset) {
             abort.reset();
         }
@@ -291,6 +307,7 @@ impl Session {
                             number,
                             producer_ms,
                             server_ms,
+                            began_ms: self.began_ms,
                             complete: Instant::now(),
                             modes: self.modes,
                         })

@@ -1,0 +1,121 @@
+// Signaling of one channel in one role, by AWS's own WebRTC SDK: endpoints, ICE servers, and a connection that comes back.
+import { GetSignalingChannelEndpointCommand } from '@aws-sdk/client-kinesis-video';
+import { GetIceServerConfigCommand, KinesisVideoSignalingClient } from '@aws-sdk/client-kinesis-video-signaling';
+import { Role, SignalingClient, SigV4RequestSigner } from 'amazon-kinesis-video-streams-webrtc';
+import { regionOf } from './server.js';
+
+const RECONNECT_MS = [500, 1000, 2000, 5000];
+
+/** Signs the `wss://` URL, and opens it as `ws://` on plain localhost: the signature does not cover the scheme. */
+class Signer {
+  constructor(region, credentials) {
+    this.signer = new SigV4RequestSigner(region, credentials);
+  }
+
+  async getSignedURL(endpoint, parameters, date) {
+    const plain = endpoint.startsWith('ws://');
+    const url = await this.signer.getSignedURL(endpoint.replace(/^ws:/, 'wss:'), parameters, date);
+    return plain ? url.replace(/^wss:/, 'ws:') : url;
+  }
+}
+
+/** Events: `open`, `down` (detail: milliseconds until the next try), `offer` and `answer` and `candidate` (detail: `{message, from}`). */
+export class Signaling extends EventTarget {
+  /** @param {import('./server.js').Server} server  @param {string} arn  @param {string} [clientId] of a viewer; a master has none */
+  constructor(server, arn, clientId) {
+    super();
+    this.server = server;
+    this.arn = arn;
+    this.clientId = clientId;
+    this.role = clientId ? Role.VIEWER : Role.MASTER;
+    this.attempt = 0;
+    this.stopped = false;
+    this.connected = false;
+  }
+
+  #tell(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+
+  /** Fails when the channel cannot be asked for; what goes down afterwards comes back by itself. */
+  async start() {
+    const region = regionOf(this.arn);
+    const credentials = await this.server.credentials();
+    const answer = await (await this.server.control(region)).send(
+      new GetSignalingChannelEndpointCommand({
+        ChannelARN: this.arn,
+        SingleMasterChannelEndpointConfiguration: { Protocols: ['WSS', 'HTTPS'], Role: this.role },
+      }),
+    );
+    const endpoints = Object.fromEntries(answer.ResourceEndpointList.map(e => [e.Protocol, e.ResourceEndpoint]));
+    this.ice = new KinesisVideoSignalingClient({ region, endpoint: endpoints.HTTPS, credentials });
+    if (this.stopped) return;
+    const client = new SignalingClient({
+      channelARN: this.arn,
+      channelEndpoint: endpoints.WSS,
+      role: this.role,
+      clientId: this.clientId,
+      region,
+      credentials,
+      requestSigner: new Signer(region, credentials),
+    });
+    client.on('open', () => {
+      this.attempt = 0;
+      this.connected = true;
+      this.#tell('open');
+    });
+    client.on('sdpOffer', (message, from) => this.#tell('offer', { message, from }));
+    client.on('sdpAnswer', (message, from) => this.#tell('answer', { message, from }));
+    client.on('iceCandidate', (message, from) => this.#tell('candidate', { message, from }));
+    client.on('close', () => this.#again());
+    client.on('error', error => console.warn('signaling', error));
+    this.client = client;
+    client.open();
+  }
+
+  /** Media flows on meanwhile. */
+  #again() {
+    this.connected = false;
+    if (this.stopped) return;
+    const wait = RECONNECT_MS[Math.min(this.attempt++, RECONNECT_MS.length - 1)];
+    this.#tell('down', wait);
+    setTimeout(() => {
+      if (!this.stopped) this.start().catch(() => this.#again());
+    }, wait);
+  }
+
+  /** For an `RTCPeerConnection`; none where they cannot be had, and local candidates have to do. */
+  async iceServers() {
+    try {
+      const answer = await this.ice.send(new GetIceServerConfigCommand({ ChannelARN: this.arn }));
+      return answer.IceServerList.map(s => ({ urls: s.Uris, username: s.Username, credential: s.Password }));
+    } catch (error) {
+      console.warn('no ICE servers', error);
+      return [];
+    }
+  }
+
+  stop() {
+    this.stopped = true;
+    this.client?.close();
+  }
+}
+
+/** Candidates that come before the description that they belong to wait for it. */
+export class Candidates {
+  constructor(connection) {
+    this.connection = connection;
+    this.early = [];
+  }
+
+  async add(candidate) {
+    if (this.early) this.early.push(candidate);
+    else await this.connection.addIceCandidate(candidate).catch(error => console.warn('candidate', error));
+  }
+
+  async ready() {
+    const early = this.early ?? [];
+    this.early = null;
+    for (const candidate of early) await this.add(candidate);
+  }
+}

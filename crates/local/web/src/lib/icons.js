@@ -1,0 +1,21 @@
+// Paths for `icon`, in a box of 24 by 24, drawn as strokes.
+export const channels = 'M4.9 19.1a10 10 0 0 1 0-14.2M7.8 16.2a6 6 0 0 1 0-8.4M16.2 7.8a6 6 0 0 1 0 8.4M19.1 4.9a10 10 0 0 1 0 14.2M12 11v2';
+export const camera = 'M3 7h11v10H3zM14 11l7-4v10l-7-4';
+export const streams = 'M4 5h16v4H4zM4 10.5h10v4H4zM4 16h13v4H4z';
+export const film = 'M4 5h16v14H4zM8 5v14M16 5v14M4 9.5h4M4 14.5h4M16 9.5h4M16 14.5h4';
+export const beside = 'M3 5h8v14H3zM13 5h8v14h-8z';
+export const sun = 'M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8M12 2v2M12 20v2M4.9 4.9l1.4 1.4M17.7 17.7l1.4 1.4M2 12h2M20 12h2M4.9 19.1l1.4-1.4M17.7 6.3l1.4-1.4';
+export const moon = 'M20 14.5A8.5 8.5 0 0 1 9.5 4a8.5 8.5 0 1 0 10.5 10.5z';
+export const play = 'M7 4v16l13-8z';
+export const pause = 'M7 5v14M17 5v14';
+export const plus = 'M12 5v14M5 12h14';
+export const minus = 'M5 12h14';
+export const back = 'M15 5l-7 7 7 7';
+export const scissors = 'M6 3a3 3 0 1 0 0 6 3 3 0 0 0 0-6M6 15a3 3 0 1 0 0 6 3 3 0 0 0 0-6M8.5 7.5 20 18M8.5 16.5 20 6';
+export const download = 'M12 4v11M7 11l5 5 5-5M5 20h14';
+export const full = 'M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5';
+export const bolt = 'M13 2 5 13h6l-1 9 9-12h-7z';
+export const trash = 'M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13';
+export const edit = 'M4 20h4L19 9l-4-4L4 16z';
+export const sound = 'M4 9v6h4l5 4V5L8 9zM16.5 8.5a5 5 0 0 1 0 7M19 6a9 9 0 0 1 0 12';
+export const silent = 'M4 9v6h4l5 4V5L8 9zM17 9l5 6M22 9l-5 6';
