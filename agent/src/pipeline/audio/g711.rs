@@ -1,6 +1,6 @@
 //! G.711 to samples of the grid's rate (ITU-T G.711). Pure, and in Rust: a stranger's sound is not read in C.
 
-use super::codec::RATE;
+use super::rate::RATE;
 use super::resample::Resampler;
 use std::time::Duration;
 
