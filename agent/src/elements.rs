@@ -36,6 +36,7 @@ const BASE: &str = "gstreamer1.0-plugins-base";
 const BAD: &str = "gstreamer1.0-plugins-bad";
 
 pub(crate) const APPSRC: Kind = Kind { name: "appsrc", package: BASE };
+pub(crate) const APPSINK: Kind = Kind { name: "appsink", package: BASE };
 pub(crate) const CAPSFILTER: Kind = Kind { name: "capsfilter", package: CORE };
 pub(crate) const TEE: Kind = Kind { name: "tee", package: CORE };
 pub(crate) const OPUSDEC: Kind = Kind { name: "opusdec", package: BASE };

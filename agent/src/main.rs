@@ -7,7 +7,7 @@ use kvs_aws::AwsContext;
 use kvs_ingest_agent::cli::Cli;
 use kvs_ingest_agent::driver::{Driver, DriverConfig};
 use kvs_ingest_agent::events::{Event, Events};
-use kvs_ingest_agent::outputs::{OutputConfig, Outputs, kvssink};
+use kvs_ingest_agent::outputs::{OutputConfig, Outputs, kvssink, rtmp};
 use kvs_ingest_agent::peer::{Destinations, PeerConfig};
 use kvs_ingest_agent::receive::ReceiveConfig;
 use kvs_ingest_agent::session::{Session, Timing};
@@ -62,10 +62,7 @@ async fn run(cli: Cli) -> Result<()> {
     gst::init().context("GStreamer does not start")?;
     pipeline::check_installed(&settings.audio_codecs())?;
     let aws = settings.aws().await?;
-    let outputs = output_configs(&cli, &settings)?
-        .into_iter()
-        .map(|config| config.open(&aws))
-        .collect::<Result<Outputs>>()?;
+    let outputs = OutputConfig::open(output_configs(&cli, &settings), &aws)?;
     let stop = stop_on_signal()?;
 
     let state = Arc::new(State::new());
@@ -95,17 +92,17 @@ async fn run(cli: Cli) -> Result<()> {
         () = stop.cancelled() => return Ok(()),
         () = prepare::prepare(&outputs, &state, &events) => {}
     }
-    let config = driver_config(&cli, &settings, &aws, outputs);
+    let config = driver_config(&cli, &settings, &aws, outputs.clone());
     Driver::new(config, aws, session(&settings), events, state).run(stop).await;
+    outputs.finish().await;
     server.abort();
     tracing::info!("stopped");
     Ok(())
 }
 
-fn output_configs(cli: &Cli, settings: &Settings) -> Result<Vec<OutputConfig>> {
-    if let Some(output) = settings.outputs.first() {
-        anyhow::bail!("spec.outputs: {}: this agent cannot send RTMP", output.name);
-    }
+fn output_configs(cli: &Cli, settings: &Settings) -> Vec<OutputConfig> {
+    let broadcasts =
+        settings.outputs.iter().map(|output| OutputConfig::Rtmp(rtmp::Settings::new(output.clone())));
     let stream = settings.stream.iter().map(|stream| {
         OutputConfig::Kvssink(kvssink::Settings {
             origin: cli.kvssink,
@@ -119,7 +116,7 @@ fn output_configs(cli: &Cli, settings: &Settings) -> Result<Vec<OutputConfig>> {
             deliver_within: settings.deliver_within(),
         })
     });
-    Ok(stream.collect())
+    stream.chain(broadcasts).collect()
 }
 
 fn session(settings: &Settings) -> Session {

@@ -109,8 +109,8 @@ impl CachedIngest {
         Ok(KvsIngest { metadata: self.metadata.clone(), spec: known, status })
     }
 
-    /// Of an object that cannot be read, what can be: without the values that it fails at. Region, channel and stream are there
-    /// in any case, empty where they are of another kind.
+    /// Of an object that cannot be read, what can be: without the values that it fails at. Region and channel are there in any
+    /// case, and a stream where there is one, empty where they are of another kind.
     #[must_use]
     pub fn read_in_part(&self) -> KvsIngest {
         let body = decompress::<Body<Value>>(&self.body);
@@ -119,9 +119,11 @@ impl CachedIngest {
             Some(Value::Object(spec)) => spec,
             _ => Map::new(),
         };
+        let has_stream = known.contains_key("stream");
         let mut read = KvsIngestSpec::default();
         for _ in 0..FAULTS {
-            for (field, empty) in [("region", json!("")), ("channel", json!({})), ("stream", json!({}))] {
+            let stream = has_stream.then(|| ("stream", json!({})));
+            for (field, empty) in [("region", json!("")), ("channel", json!({}))].into_iter().chain(stream) {
                 known.entry(field).or_insert(empty);
             }
             let mut spec = Value::Object(known);
@@ -263,13 +265,14 @@ mod tests {
             "stream": {"name": "s", "retentionHours": "long", "kmsKeyId": "k"},
             "pod": {"env": [{"name": 1}, {"name": "A", "value": "b"}], "labels": {"a": 1, "b": "c"}}}));
         assert_eq!((&*read.region, read.image.as_deref()), ("", Some("x:1")));
-        assert_eq!((read.channel.name.as_deref(), read.stream.name.as_deref()), (Some("c"), Some("s")));
-        assert_eq!((read.stream.kms_key_id.as_deref(), read.stream.retention_hours), (Some("k"), None));
+        let stream = read.stream.unwrap();
+        assert_eq!((read.channel.name.as_deref(), stream.name.as_deref()), (Some("c"), Some("s")));
+        assert_eq!((stream.kms_key_id.as_deref(), stream.retention_hours), (Some("k"), None));
         let env: Vec<_> = read.pod.env.iter().map(|variable| variable.name.as_str()).collect();
         assert_eq!((env, read.pod.labels.keys().map(String::as_str).collect()), (vec!["A"], vec!["b"]));
         // Not even their kinds are known.
         let read = part(json!({"region": {}, "channel": "c", "stream": 7, "pod": 7}));
-        assert_eq!((read.channel.name, read.stream.name), (None, None));
+        assert_eq!((read.channel.name, read.stream.unwrap().name), (None, None));
         // Of a spec that is all faults nothing is read, and it takes no time.
         let many: Vec<_> = (0..10_000).map(|index| json!({"name": index})).collect();
         assert_eq!(part(json!({"pod": {"env": many}, "image": "x:1"})).image, None);

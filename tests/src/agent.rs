@@ -38,6 +38,11 @@ fn own_folder() -> Result<PathBuf> {
     Ok(test.ancestors().nth(2).context("a test binary lies in target/PROFILE/deps")?.to_owned())
 }
 
+/// Cargo's target folder.
+pub(crate) fn target() -> Result<PathBuf> {
+    Ok(own_folder()?.parent().context("target/PROFILE")?.to_owned())
+}
+
 /// A command line that becomes `binary` under the seccomp profile of the agent's pods, where what that does not allow is
 /// fatal.
 fn confined(binary: &Path) -> Result<Command> {

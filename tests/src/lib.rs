@@ -19,6 +19,7 @@ pub mod otlp;
 pub mod packets;
 pub mod pods;
 pub mod proxy;
+pub mod rtmp;
 pub mod sound;
 pub mod stored;
 pub mod stranger;

@@ -71,12 +71,12 @@ pub async fn read_undecoded(endpoint: &str, stream: &str, folder: &Path) -> Resu
         std::fs::write(&file, body)?;
         let probe = probe(&file).await?;
         let codecs = probe["streams"].as_array().into_iter().flatten().map(|it| &it["codec_name"]);
-        let video = codecs.filter_map(|name| match name.as_str()? {
+        let mut video = codecs.filter_map(|name| match name.as_str()? {
             "h264" => Some(Nal::H264),
             "hevc" => Some(Nal::H265),
             _ => None,
         });
-        if let Some(nal) = video.last() {
+        if let Some(nal) = video.next_back() {
             stored.frames.extend(frames(&file, nal, &times(&probe, "video")).await?);
         }
         for stream in probe["streams"].as_array().into_iter().flatten() {

@@ -235,7 +235,7 @@ fn frame_at(video: &[(f64, f64)], at: f64) -> Option<(f64, f64)> {
         .filter(|frame| (frame.0 - at).abs() < 0.1)
 }
 
-fn seconds(at: SystemTime) -> f64 {
+pub(crate) fn seconds(at: SystemTime) -> f64 {
     at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
 }
 

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::workspace::{members, root};
 
 /// What each package may depend on. That of the end-to-end tests may depend on all.
-const ALLOWED: [(&str, &[&str]); 12] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     (
         "kvs-ingest-agent",
         &[
@@ -20,6 +20,7 @@ const ALLOWED: [(&str, &[&str]); 12] = [
             "kvs-ingest-serve",
             "kvs-media",
             "kvs-peer",
+            "kvs-rtmp",
         ],
     ),
     ("kvs-ingest-operator", &["kvs", "kvs-aws", "kvs-ingest-api", "kvs-ingest-serve"]),
@@ -32,6 +33,7 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("kvs-ingest-serve", &[]),
     ("kvs-local", &[]),
     ("kvs-media", &[]),
+    ("kvs-rtmp", &[]),
     ("xtask", &[]),
 ];
 const TESTS: &str = "kvs-ingest-tests";

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 
 use crate::cluster::{self, assets};
 use crate::packages;
+use crate::rtmp_server;
 use crate::workspace::{cargo, run as run_command, target};
 
 #[derive(Args)]
@@ -31,6 +32,9 @@ enum What {
         /// Another build of the agent, run in turn with this one: the figures side by side, and their ratio
         #[arg(long, value_name = "BINARY")]
         against: Option<std::path::PathBuf>,
+        /// What a second output costs, too: RTMPS to a server on this machine, in turn with the stream alone
+        #[arg(long)]
+        rtmp: bool,
     },
     /// kvssink over TLS, beside a fakesink at the end of the same pipeline and the element for C++
     Kvssink {
@@ -43,7 +47,7 @@ enum What {
 pub fn run(options: &Options) -> Result<ExitCode> {
     match &options.what {
         What::Operator { objects } => operator(*objects),
-        What::Agent { seconds, against } => agent(*seconds, against.as_deref()),
+        What::Agent { seconds, against, rtmp } => agent(*seconds, against.as_deref(), *rtmp),
         What::Kvssink { seconds } => kvssink(*seconds),
     }
 }
@@ -81,8 +85,11 @@ fn kvssink(seconds: u32) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn agent(seconds: u32, against: Option<&std::path::Path>) -> Result<ExitCode> {
+fn agent(seconds: u32, against: Option<&std::path::Path>, rtmp: bool) -> Result<ExitCode> {
     packages::ensure(&[packages::Group::Build, packages::Group::Media])?;
+    if rtmp {
+        rtmp_server::ensure()?;
+    }
     run_command(cargo().args(["build", "--locked", "--release", "-p", "kvs-ingest-agent"]))?;
     run_command(
         cargo()
@@ -90,7 +97,8 @@ fn agent(seconds: u32, against: Option<&std::path::Path>) -> Result<ExitCode> {
             .args(["bench", "--locked", "--profile", "dev", "-p", "kvs-ingest-tests", "--bench", "agent"])
             .env("KVS_INGEST_BENCH_SECONDS", seconds.to_string())
             .env("KVS_INGEST_BIN_DIR", target().join("release"))
-            .envs(against.map(|binary| ("KVS_INGEST_BENCH_AGAINST", binary))),
+            .envs(against.map(|binary| ("KVS_INGEST_BENCH_AGAINST", binary)))
+            .envs(rtmp.then_some(("KVS_INGEST_BENCH_RTMP", "1"))),
     )?;
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,7 @@ mod demo;
 mod images;
 mod packages;
 mod process;
+mod rtmp_server;
 mod say;
 mod soak;
 mod suites;

@@ -9,27 +9,48 @@ use clap::Args;
 use crate::packages::{self, Group};
 use crate::suites::compile::binaries;
 use crate::workspace::{cargo, run as run_command};
-use crate::{process, say};
+use crate::{process, rtmp_server, say};
 
 #[derive(Args)]
 pub struct Options {
-    /// Length of each recording; without it, ten minutes of beeps, an hour of drift, and one around a long pause
+    /// Length of each recording; without it, ten minutes of beeps, also over RTMP, an hour of drift, and one around a long pause
     #[arg(long)]
     minutes: Option<u32>,
-    /// Name of a row of `cargo xtask test time`; without it, those that drift
+    /// Name of a row of `cargo xtask test time`, or `RTMP`; without it, those that drift
     #[arg(long)]
     scenario: Option<String>,
 }
 
+/// Sound and picture at a server of RTMP: a scenario that is no row of the suite `time`.
+const RTMP: &str = "RTMP";
+
 /// Audio that runs 1.4 % slow behind reports by wall clock, crystals that differ, and a camera that is off for 20 s.
-const DEFAULT: [(&str, u32); 3] =
-    [("audio 20 ms per 20.28", 10), ("crystals 200 ppm apart", 60), ("video off 20 s, clock counts", 1)];
+const DEFAULT: [(&str, u32); 4] = [
+    ("audio 20 ms per 20.28", 10),
+    (RTMP, 10),
+    ("crystals 200 ppm apart", 60),
+    ("video off 20 s, clock counts", 1),
+];
 
 /// Forged packets beside a recording.
 const FORGED: u32 = 1_000_000;
 
 /// Times that kvs-local is killed while it writes.
 const KILLS: u32 = 1000;
+
+fn record(scenario: &str, minutes: u32) -> Result<()> {
+    let (suite, test) = if scenario == RTMP { ("rtmp", "soak::soak") } else { ("time", "soak") };
+    if scenario == RTMP {
+        rtmp_server::ensure()?;
+    }
+    run_command(
+        cargo()
+            .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", suite, "--"])
+            .args(["--ignored", "--exact", test, "--nocapture"])
+            .env("KVS_INGEST_SOAK_SCENARIO", scenario)
+            .env("KVS_INGEST_SOAK_MINUTES", minutes.to_string()),
+    )
+}
 
 pub fn run(options: &Options) -> Result<ExitCode> {
     packages::ensure(&[Group::Build, Group::Media])?;
@@ -42,13 +63,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             bail!("interrupted");
         }
         say!("\n==== {name}: {minutes} min");
-        let result = run_command(
-            cargo()
-                .args(["test", "--locked", "-p", "kvs-ingest-tests", "--test", "time", "--"])
-                .args(["--ignored", "--exact", "soak", "--nocapture"])
-                .env("KVS_INGEST_SOAK_SCENARIO", name)
-                .env("KVS_INGEST_SOAK_MINUTES", minutes.to_string()),
-        );
+        let result = record(name, minutes);
         if let Err(error) = result {
             say!("FAILED   {error:#}");
             failed += 1;

@@ -2,6 +2,8 @@
 
 use super::kvssink::{self, Kvssink};
 use super::output::Output;
+use super::rtmp::{self, Rtmp};
+use super::set::Outputs;
 use kvs_aws::AwsContext;
 use std::sync::Arc;
 
@@ -10,17 +12,24 @@ use std::sync::Arc;
 pub enum OutputConfig {
     /// A KVS stream.
     Kvssink(kvssink::Settings),
+    /// A live broadcast.
+    Rtmp(rtmp::Settings),
 }
 
 impl OutputConfig {
-    /// The output; nothing is sent before [`Output::prepare`].
+    /// The outputs; nothing is sent before [`Output::prepare`].
     ///
     /// # Errors
     ///
-    /// What it is made of is not installed, or cannot do what is asked.
-    pub fn open(self, aws: &AwsContext) -> anyhow::Result<Arc<dyn Output>> {
-        Ok(match self {
-            Self::Kvssink(settings) => Arc::new(Kvssink::new(settings, aws)?),
-        })
+    /// What one is made of is not installed, or cannot do what is asked.
+    pub fn open(all: impl IntoIterator<Item = Self>, aws: &AwsContext) -> anyhow::Result<Outputs> {
+        let broadcasts = Arc::default();
+        let open = |config| -> anyhow::Result<Arc<dyn Output>> {
+            Ok(match config {
+                Self::Kvssink(settings) => Arc::new(Kvssink::new(settings, aws)?),
+                Self::Rtmp(settings) => Arc::new(Rtmp::new(settings, aws, &broadcasts)?),
+            })
+        };
+        all.into_iter().map(open).collect()
     }
 }

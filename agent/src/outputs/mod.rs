@@ -7,6 +7,7 @@ mod config;
 mod delivery;
 pub mod kvssink;
 mod output;
+pub mod rtmp;
 mod set;
 
 pub use crate::elements::PipelineError;

@@ -17,8 +17,8 @@ use prometheus_client::encoding::DescriptorEncoder;
 /// is then built anew, and is for what nothing else heals.
 #[async_trait]
 pub trait Output: Send + Sync {
-    /// Sees to it that there is something to write to. Until it succeeds it is called again, with backoff, and no media
-    /// is asked for.
+    /// Sees to it that there is something to write to. Until it succeeds it is called again, with backoff, and pipelines are
+    /// built without it; no media is asked for before one of the outputs is ready.
     ///
     /// # Errors
     ///
@@ -51,6 +51,9 @@ pub trait Output: Send + Sync {
     ///
     /// Those of `encoder`.
     fn encode_metrics(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result;
+
+    /// No media follows: what it has of its own beside pipelines comes to an end, within two seconds.
+    async fn finish(&self) {}
 }
 
 /// The sink pads of an output. Buffers carry their capture time, nanoseconds since 1970, in PTS, and in DTS where the

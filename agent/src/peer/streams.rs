@@ -96,12 +96,11 @@ impl Streams {
                     close: close.clone(),
                 };
                 let (context, url) = (self.context.clone(), url.clone());
-                self.runtime.spawn(
-                    task.run(
-                        async move { context.connect(&url).await.map_err(|error| causes(&error)) },
-                        queue,
-                    ),
-                );
+                self.runtime.spawn(task.run(
+                    // Half of it to a proxy, and half from there.
+                    async move { context.connect(&url, CONNECT / 2).await.map_err(|error| causes(&error)) },
+                    queue,
+                ));
                 *slot = Some(Open { number: self.numbers, outgoing, _close: close.drop_guard() });
             }
             StreamAction::Send(data) => {

@@ -86,6 +86,8 @@ pub fn check_installed(audio: &[AudioCodec]) -> Result<(), PipelineError> {
 pub struct Graph {
     pipeline: gst::Pipeline,
     tracks: Tracks,
+    /// Places of the outputs that it feeds.
+    outputs: Vec<usize>,
     video: Option<gst_app::AppSrc>,
     audio: Option<gst_app::AppSrc>,
     /// What decodes sound in front of it, where that is no element.
@@ -117,7 +119,8 @@ impl Graph {
     ) -> Result<(Self, mpsc::Receiver<GraphEvent>), PipelineError> {
         let pipeline = gst::Pipeline::new();
         let (mut video_inlets, mut audio_inlets) = (Vec::new(), Vec::new());
-        for output in outputs.iter() {
+        let ready = outputs.ready();
+        for output in ready.iter().filter_map(|place| outputs.get(*place)) {
             let inlets = output.attach(&pipeline, tracks)?;
             video_inlets.extend(inlets.video);
             audio_inlets.extend(inlets.audio);
@@ -150,6 +153,7 @@ impl Graph {
         let graph = Self {
             pipeline,
             tracks,
+            outputs: ready,
             video,
             audio,
             decoder: tracks.audio.and_then(|codec| Decoder::of(codec).in_front()),
@@ -168,6 +172,11 @@ impl Graph {
     /// The tracks it was built with.
     pub fn tracks(&self) -> Tracks {
         self.tracks
+    }
+
+    /// Places of the outputs that it was built with.
+    pub fn outputs(&self) -> &[usize] {
+        &self.outputs
     }
 
     /// Puts an access unit in. `false`: it was dropped, because the pipeline does not keep up or has no video.

@@ -13,6 +13,8 @@ mod audio;
 mod backlog;
 mod gate;
 mod graph;
+#[cfg(test)]
+mod live_tests;
 mod pipelines;
 #[cfg(test)]
 mod tests;

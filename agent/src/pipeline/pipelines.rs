@@ -132,7 +132,9 @@ impl Pipelines {
     pub fn access_unit(&mut self, unit: AccessUnit, now: Instant) -> Vec<PipelineEvent> {
         self.gate.video(now);
         let mut events = Vec::new();
-        let switch = self.graph.as_ref().is_some_and(|graph| Some(graph.tracks()) != self.gate.tracks(now));
+        let switch = self.graph.as_ref().is_some_and(|graph| {
+            Some(graph.tracks()) != self.gate.tracks(now) || self.has_other_outputs(graph)
+        });
         if switch {
             if unit.is_idr() {
                 self.retire();
@@ -149,6 +151,11 @@ impl Pipelines {
         events
     }
 
+    /// An output has become ready since.
+    fn has_other_outputs(&self, graph: &Graph) -> bool {
+        graph.outputs() != self.outputs.ready()
+    }
+
     /// The next picture, an IDR, has another format than those before.
     pub fn format_changed(&mut self) {
         if self.outputs.replace_on_new_format() {
@@ -160,8 +167,8 @@ impl Pipelines {
         self.gate.audio(packet.stereo, now);
         // Without video nothing has to wait for an IDR.
         if let (Some(graph), Some(tracks)) = (&self.graph, self.gate.tracks(now))
-            && graph.tracks() != tracks
             && tracks.video.is_none()
+            && (graph.tracks() != tracks || self.has_other_outputs(graph))
         {
             self.retire();
         }

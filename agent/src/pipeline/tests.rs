@@ -132,7 +132,7 @@ fn parameters(sample: &gst::Sample) -> Option<VideoParameters> {
 }
 
 /// One second of 30 pictures with an IDR at 0 and 15.
-fn pictures(width: u32) -> Vec<Unit> {
+pub(super) fn pictures(width: u32) -> Vec<Unit> {
     let units = encode(&format!(
         "videotestsrc num-buffers=30 ! video/x-raw,width={width},height=180,framerate=30/1 \
          ! x264enc tune=zerolatency key-int-max=15 speed-preset=ultrafast \
@@ -142,7 +142,7 @@ fn pictures(width: u32) -> Vec<Unit> {
     units
 }
 
-fn sounds(seconds: u32) -> Vec<Unit> {
+pub(super) fn sounds(seconds: u32) -> Vec<Unit> {
     encode(&format!(
         "audiotestsrc num-buffers={} samplesperbuffer=960 ! audio/x-raw,rate=48000,channels=2 ! opusenc frame-size=20",
         seconds * 50
@@ -150,7 +150,7 @@ fn sounds(seconds: u32) -> Vec<Unit> {
 }
 
 /// Frames of a track, as ffprobe counts them while decoding everything.
-fn frames(file: &Path, track: &str) -> usize {
+pub(super) fn frames(file: &Path, track: &str) -> usize {
     let output = std::process::Command::new("ffprobe")
         .args(["-v", "error", "-count_frames", "-select_streams", track])
         .args(["-show_entries", "stream=nb_read_frames", "-of", "csv=p=0"])
@@ -165,7 +165,7 @@ fn at(start: SystemTime, millis: u64) -> SystemTime {
     start + Duration::from_millis(millis)
 }
 
-struct Bench {
+pub(super) struct Bench {
     folder: tempfile::TempDir,
     files: Arc<Files>,
     /// Of the sound that is fed.
@@ -175,7 +175,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         gst::init().unwrap();
         check_installed(&[AudioCodec::Opus]).unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -194,7 +194,13 @@ impl Bench {
     }
 
     /// Feeds pictures from `from` milliseconds on, in real order with sounds.
-    fn feed(&self, pipelines: &mut Pipelines, from: u64, video: &[Unit], audio: &[Unit]) -> Vec<String> {
+    pub(super) fn feed(
+        &self,
+        pipelines: &mut Pipelines,
+        from: u64,
+        video: &[Unit],
+        audio: &[Unit],
+    ) -> Vec<String> {
         let mut events = Vec::new();
         let mut sounds = audio.iter().enumerate().peekable();
         let end = (video.len() as u64 * 100 / 3).max(audio.len() as u64 * 20);
@@ -228,7 +234,8 @@ impl Bench {
     }
 }
 
-const BOTH: Tracks = Tracks { video: Some(VideoCodec::H264), audio: Some(AudioCodec::Opus), stereo: false };
+pub(super) const BOTH: Tracks =
+    Tracks { video: Some(VideoCodec::H264), audio: Some(AudioCodec::Opus), stereo: false };
 const VIDEO: Tracks = Tracks { audio: None, ..BOTH };
 const AUDIO: Tracks = Tracks { video: None, ..BOTH };
 
@@ -261,6 +268,29 @@ async fn every_output_gets_every_frame() {
         let audio = frames(&output.file(0), "a:0");
         assert!((46..=50).contains(&audio), "{audio}");
     }
+}
+
+/// It is fed from the next key frame on, and the other loses nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_that_becomes_ready_joins_at_a_key_frame() {
+    let bench = Bench::new();
+    let folder = tempfile::tempdir().unwrap();
+    let late = Files::new(folder.path());
+    let outputs: Outputs = [Arc::clone(&bench.files), Arc::clone(&late)]
+        .map(|files| files as Arc<dyn Output>)
+        .into_iter()
+        .collect();
+    outputs.unprepared();
+    outputs.set_ready(0, Ok(()));
+    let mut pipelines = Pipelines::new(VIDEO, outputs.clone(), 64_000, Duration::from_secs(10));
+    let video = pictures(320);
+    bench.feed(&mut pipelines, 0, &video, &[]);
+    outputs.set_ready(1, Ok(()));
+    let events = bench.feed(&mut pipelines, 1000, &video, &[]);
+    assert!(events.iter().any(|event| event.contains("Opened")), "{events:?}");
+    pipelines.finish().await;
+    assert_eq!([0, 1].map(|number| frames(&bench.files.file(number), "v:0")), [30, 30]);
+    assert_eq!(frames(&late.file(0), "v:0"), 30);
 }
 
 #[tokio::test(flavor = "multi_thread")]

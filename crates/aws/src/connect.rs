@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
@@ -22,6 +24,7 @@ use url::Url;
 
 use crate::class::ErrorClass;
 use crate::proxy::{Proxies, Proxy, ProxyError, authority};
+use crate::tls::{Roots, TlsError};
 
 /// Bytes to and from a host.
 pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -65,6 +68,9 @@ pub enum ConnectError {
         /// What rustls says.
         source: io::Error,
     },
+    /// The roots that were asked for cannot be used.
+    #[error(transparent)]
+    Roots(#[from] TlsError),
     /// Name resolution or TCP failed on the way to the proxy, or took too long.
     #[error("cannot reach the proxy {proxy} ({variable}), which is to be asked for {host}: {source}")]
     ProxyUnreachable {
@@ -136,7 +142,9 @@ impl ConnectError {
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {
-            ConnectError::Endpoint { .. } | ConnectError::Proxy { .. } => ErrorClass::InvalidRequest,
+            ConnectError::Endpoint { .. } | ConnectError::Proxy { .. } | ConnectError::Roots(_) => {
+                ErrorClass::InvalidRequest
+            }
             late if late.is_timeout() => ErrorClass::Timeout,
             ConnectError::Unreachable { .. }
             | ConnectError::Tls { .. }
@@ -158,6 +166,7 @@ impl ConnectError {
             | ConnectError::ProxyTls { source, .. } => source.kind() == io::ErrorKind::TimedOut,
             ConnectError::Endpoint { .. }
             | ConnectError::Proxy { .. }
+            | ConnectError::Roots(_)
             | ConnectError::ProxyRefused { .. }
             | ConnectError::ProxyBroken { .. } => false,
         }
@@ -217,6 +226,31 @@ fn refused(url: &Url, reason: &'static str) -> ConnectError {
     ConnectError::Endpoint { endpoint: format!("{}://{host}", url.scheme()), reason }
 }
 
+/// Whether there is TLS, and whom it trusts.
+#[derive(Clone, Copy, Debug)]
+pub enum Security<'a> {
+    /// No TLS.
+    Plain,
+    /// The roots of the context.
+    Tls,
+    /// The system's roots and those of this file, which is read now.
+    TlsWith(&'a Path),
+}
+
+/// A host that is none of AWS's.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer<'a> {
+    /// Name or address, without brackets.
+    pub host: &'a str,
+    /// Of TCP.
+    pub port: u16,
+    /// With TLS or without.
+    pub security: Security<'a>,
+    /// Bytes that the kernel takes beyond what it can send at once: what is live is better left out than late.
+    /// `None`: as many as it likes.
+    pub unsent: Option<u32>,
+}
+
 /// Proxies, and the TLS of targets. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Dialer {
@@ -230,29 +264,59 @@ impl Dialer {
     /// all had to be done within one limit, nobody could tell which of the two takes so long.
     pub(crate) async fn connect(&self, url: &Url, limit: Duration) -> Result<Connection, ConnectError> {
         let Target { secure, name, port } = Target::of(url)?;
-        let server = match secure {
-            true => Some(
-                ServerName::try_from(name.to_owned())
-                    .map_err(|_| refused(url, "has a host that no certificate can name"))?,
-            ),
-            false => None,
+        let tls = secure.then(|| Arc::clone(&self.tls));
+        self.dial(name, port, tls, None, limit).await
+    }
+
+    /// Connects to a host that is none of AWS's, with the limits of [`Self::connect`].
+    pub(crate) async fn connect_to(
+        &self,
+        peer: Peer<'_>,
+        limit: Duration,
+    ) -> Result<Connection, ConnectError> {
+        let Peer { host, port, security, unsent } = peer;
+        let tls = match security {
+            Security::Plain => None,
+            Security::Tls => Some(Arc::clone(&self.tls)),
+            Security::TlsWith(bundle) => Some(Roots::with_bundle(bundle)?.client_config()?),
         };
+        self.dial(host, port, tls, unsent, limit).await
+    }
+
+    async fn dial(
+        &self,
+        name: &str,
+        port: u16,
+        tls: Option<Arc<ClientConfig>>,
+        unsent: Option<u32>,
+        limit: Duration,
+    ) -> Result<Connection, ConnectError> {
         let host = authority(name, port);
-        let proxy = match self.proxies.of(secure, name, port) {
+        let proxy = match self.proxies.of(tls.is_some(), name, port) {
             Ok(proxy) => proxy,
             Err(source) => return Err(ConnectError::Proxy { host, source }),
         };
+        let tls = match tls {
+            Some(tls) => {
+                let server = ServerName::try_from(name.to_owned()).map_err(|_| ConnectError::Endpoint {
+                    endpoint: host.clone(),
+                    reason: "has a host that no certificate can name",
+                })?;
+                Some((tls, server))
+            }
+            None => None,
+        };
         let first = Deadline::after(limit);
         match proxy {
-            None => match first.io(tcp(name, port)).await {
-                Ok(stream) => self.secure(stream, server, host, first).await,
+            None => match first.io(tcp(name, port, unsent)).await {
+                Ok(stream) => handshake(stream, tls, host, first).await,
                 Err(source) => Err(ConnectError::Unreachable { host, source }),
             },
             Some(proxy) => {
-                let stream = to_proxy(proxy, &host, first).await?;
+                let stream = to_proxy(proxy, &host, unsent, first).await?;
                 let second = Deadline::after(limit);
                 let stream = tunnel(stream, proxy, &host, second).await?;
-                self.secure(stream, server, host, second).await
+                handshake(stream, tls, host, second).await
             }
         }
     }
@@ -265,30 +329,34 @@ impl Dialer {
             Err(_) => Ok(None),
         }
     }
+}
 
-    async fn secure(
-        &self,
-        stream: impl ByteStream + 'static,
-        server: Option<ServerName<'static>>,
-        host: String,
-        deadline: Deadline,
-    ) -> Result<Connection, ConnectError> {
-        let Some(server) = server else { return Ok(Box::new(stream)) };
-        match deadline.io(TlsConnector::from(Arc::clone(&self.tls)).connect(server, stream)).await {
-            Ok(stream) => Ok(Box::new(stream)),
-            Err(source) => Err(ConnectError::Tls { host, source }),
-        }
+/// TLS over `stream`, if there is to be any.
+async fn handshake(
+    stream: impl ByteStream + 'static,
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    host: String,
+    deadline: Deadline,
+) -> Result<Connection, ConnectError> {
+    let Some((tls, server)) = tls else { return Ok(Box::new(stream)) };
+    match deadline.io(TlsConnector::from(tls).connect(server, stream)).await {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(source) => Err(ConnectError::Tls { host, source }),
     }
 }
 
 /// So long an address may be silent before the next one is tried beside it (RFC 8305 section 8).
 const STAGGER: Duration = Duration::from_millis(250);
 
-async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+async fn tcp(host: &str, port: u16, unsent: Option<u32>) -> io::Result<TcpStream> {
     let addresses = alternating(lookup_host((host, port)).await?.collect());
     let stream = race(addresses, TcpStream::connect).await?;
     // Candidates and the frames of live media are small, and each counts.
     let _ = stream.set_nodelay(true);
+    if let Some(unsent) = unsent {
+        // Without, there is more in the kernel; it works all the same.
+        let _ = SockRef::from(&stream).set_tcp_notsent_lowat(unsent);
+    }
     Ok(stream)
 }
 
@@ -334,9 +402,14 @@ async fn race<T: Send + 'static, F: Future<Output = io::Result<T>> + Send + 'sta
 }
 
 /// A connection with a proxy, which is to be asked for `host`.
-async fn to_proxy(proxy: &Proxy, host: &str, deadline: Deadline) -> Result<Connection, ConnectError> {
+async fn to_proxy(
+    proxy: &Proxy,
+    host: &str,
+    unsent: Option<u32>,
+    deadline: Deadline,
+) -> Result<Connection, ConnectError> {
     let (name, variable) = (|| proxy.to_string(), proxy.variable);
-    let stream = deadline.io(tcp(&proxy.host, proxy.port)).await.map_err(|source| {
+    let stream = deadline.io(tcp(&proxy.host, proxy.port, unsent)).await.map_err(|source| {
         ConnectError::ProxyUnreachable { proxy: name(), variable, host: host.to_owned(), source }
     })?;
     let Some((server, tls)) = &proxy.tls else { return Ok(Box::new(stream)) };

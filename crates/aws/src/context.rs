@@ -18,7 +18,7 @@ use url::Url;
 use crate::causes::causes;
 use crate::class::{ErrorClass, classify_credentials};
 use crate::clock::Clock;
-use crate::connect::{ConnectError, Connection, Dialer};
+use crate::connect::{ConnectError, Connection, Dialer, Peer};
 use crate::credentials::{AssumeRole, Cached, Chain};
 use crate::proxy::{Proxies, ProxyError};
 use crate::sign::{self, SERVICE, Scope, SignError};
@@ -310,6 +310,15 @@ impl AwsContext {
     /// [`ConnectError`] names the host, and the proxy if it is the proxy that fails.
     pub async fn connect(&self, url: &Url, limit: Duration) -> Result<Connection, ConnectError> {
         self.inner.dialer.connect(url, limit).await
+    }
+
+    /// A connection to a host that is none of AWS's, on the same ways: through a proxy where the environment says so (the
+    /// variables of `https` for TLS, those of `http` without), within `limit` as [`Self::connect`].
+    ///
+    /// # Errors
+    /// [`ConnectError`] names the host, and the proxy if it is the proxy that fails.
+    pub async fn connect_to(&self, peer: Peer<'_>, limit: Duration) -> Result<Connection, ConnectError> {
+        self.inner.dialer.connect_to(peer, limit).await
     }
 
     /// AWS's time: this machine's, corrected by what answers of AWS said.

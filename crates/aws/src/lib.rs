@@ -21,7 +21,7 @@ mod tls;
 pub use self::backoff::Backoff;
 pub use self::causes::causes;
 pub use self::class::{ErrorClass, classify_sdk};
-pub use self::connect::{ConnectError, Connection};
+pub use self::connect::{ConnectError, Connection, Peer, Security};
 pub use self::context::{AwsContext, AwsContextBuilder, ContextError, CredentialsError};
 pub use self::credential_file::CredentialFile;
 pub use self::credentials::AssumeRole;

@@ -14,18 +14,22 @@ pub const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// It cannot be read.
-    #[error("cannot read the CA bundle {path} (AWS_CA_BUNDLE): {source}")]
+    #[error("cannot read the CA bundle {path}{origin}: {source}")]
     Read {
         /// The file, as it was named.
         path: PathBuf,
+        /// Who names it, in brackets, if not the caller.
+        origin: &'static str,
         /// What the system says.
         source: std::io::Error,
     },
     /// It holds no certificate, or one that is none.
-    #[error("the CA bundle {path} (AWS_CA_BUNDLE) holds no usable PEM certificate: {reason}")]
+    #[error("the CA bundle {path}{origin} holds no usable PEM certificate: {reason}")]
     NoCertificate {
         /// The file, as it was named.
         path: PathBuf,
+        /// Who names it, in brackets, if not the caller.
+        origin: &'static str,
         /// What is wrong with it.
         reason: String,
     },
@@ -43,11 +47,16 @@ impl Roots {
     /// The system's roots, and those of `bundle`, or without one of `AWS_CA_BUNDLE`.
     pub(crate) fn of_environment(bundle: Option<PathBuf>) -> Result<Self, TlsError> {
         let named = || std::env::var_os(CA_BUNDLE).filter(|path| !path.is_empty()).map(PathBuf::from);
-        Self::load(bundle.or_else(named).as_deref())
+        Self::load(bundle.or_else(named).as_deref(), " (AWS_CA_BUNDLE)")
     }
 
-    /// The system's roots, and those of `bundle`.
-    fn load(bundle: Option<&Path>) -> Result<Self, TlsError> {
+    /// The system's roots, and those of a bundle that another than the environment names.
+    pub(crate) fn with_bundle(bundle: &Path) -> Result<Self, TlsError> {
+        Self::load(Some(bundle), "")
+    }
+
+    /// The system's roots, and those of `bundle`, which `origin` names.
+    fn load(bundle: Option<&Path>, origin: &'static str) -> Result<Self, TlsError> {
         let mut roots = Self { store: RootCertStore::empty() };
         let native = rustls_native_certs::load_native_certs();
         for certificate in native.certs {
@@ -55,7 +64,7 @@ impl Roots {
             let _ = roots.store.add(certificate);
         }
         if let Some(path) = bundle {
-            roots.add_bundle(path)?;
+            roots.add_bundle(path, origin)?;
         }
         if roots.store.is_empty() {
             // Enough for plain http to an emulator; https will say UnknownIssuer.
@@ -67,9 +76,10 @@ impl Roots {
         Ok(roots)
     }
 
-    fn add_bundle(&mut self, path: &Path) -> Result<(), TlsError> {
-        let pem = std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })?;
-        let wrong = |reason: String| TlsError::NoCertificate { path: path.to_owned(), reason };
+    fn add_bundle(&mut self, path: &Path, origin: &'static str) -> Result<(), TlsError> {
+        let pem =
+            std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), origin, source })?;
+        let wrong = |reason: String| TlsError::NoCertificate { path: path.to_owned(), origin, reason };
         let before = self.store.len();
         for certificate in CertificateDer::pem_slice_iter(&pem) {
             let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
@@ -105,8 +115,10 @@ mod tests {
             ("-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n", "no usable"),
         ] {
             std::fs::write(&path, text).unwrap();
-            let error = Roots::load(Some(&path)).err().unwrap().to_string();
-            assert!(error.contains("ca.pem") && error.contains(reason), "{error}");
+            let error = Roots::load(Some(&path), " (X)").err().unwrap().to_string();
+            assert!(error.contains("ca.pem (X) holds") && error.contains(reason), "{error}");
+            let error = Roots::with_bundle(&path).err().unwrap().to_string();
+            assert!(error.contains("ca.pem holds"), "{error}");
         }
     }
 }

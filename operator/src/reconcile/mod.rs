@@ -8,6 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
+use kvs_ingest_api::KvsIngest;
 use rand::Rng;
 use tracing::field::{Empty, display};
 use tracing::{Instrument, instrument};

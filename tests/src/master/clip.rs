@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context, Result, bail, ensure};
 use tokio::process::Command;
 
+use crate::agent::target;
 use crate::nal::{nal_type, split_annex_b};
 
 /// Frames a second of every clip.
@@ -52,8 +53,7 @@ pub struct VideoClip {
 
 /// A folder of made clips, shared by all tests of this target folder.
 pub fn cache() -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let folder = test.ancestors().nth(3).unwrap_or(Path::new("target")).join("test-clips");
+    let folder = target()?.join("test-clips");
     fs::create_dir_all(&folder)?;
     Ok(folder)
 }

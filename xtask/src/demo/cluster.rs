@@ -257,6 +257,7 @@ impl Demo {
             phase: format!("Ready={}", text("status")),
             reason: text("reason"),
             message: text("message"),
+            outputs: Vec::new(),
         }
     }
 

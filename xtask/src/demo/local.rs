@@ -11,6 +11,7 @@ use super::browser::{Browser, open_in_browser, recorded};
 use super::local_kvs::{LocalKvs, Settings, fresh_folder};
 use super::options::{CHANNEL, FIRST_FRAGMENT, Options, PORT, STREAM};
 use super::progress::Progress;
+use super::rtmp::RtmpServer;
 use super::state::{Ingest, Stored};
 use super::summary::summarize;
 use crate::packages::{self, Group};
@@ -35,12 +36,13 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let data = options.data.clone().unwrap_or_else(|| folder.join("data"));
     let mut local = start_local(options, &data, &page, &folder)?;
     let manifest = root().join(&options.ingest);
-    let (mut agent, agent_url) = start_agent(&local, &manifest, &folder)?;
+    let mut rtmp = if options.rtmp { Some(RtmpServer::start(&folder)?) } else { None };
+    let (mut agent, agent_url) = start_agent(&local, &manifest, rtmp.as_ref(), &folder)?;
 
     let page_url = format!("{}/?channel={CHANNEL}", local.url);
     let mut browser =
         if options.headless { Some(Browser::start(&format!("{page_url}&start=1"), &folder)?) } else { None };
-    introduce(options, &page_url, &manifest, &data, &folder);
+    introduce(options, &page_url, rtmp.as_ref(), &manifest, &data, &folder);
 
     let mut progress = Progress::new();
     let started = Instant::now();
@@ -50,6 +52,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         agent.check()?;
         if let Some(browser) = &mut browser {
             browser.check()?;
+        }
+        if let Some(rtmp) = &mut rtmp {
+            rtmp.check()?;
         }
         let ingest = Ingest::read(&agent_url);
         let stored = Stored::read(&local, STREAM)?;
@@ -81,6 +86,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     if stored.fragments == 0 {
         bail!("nothing was persisted; the logs are in {}\n{}", folder.display(), agent.log_tail());
     }
+    if let Some(rtmp) = rtmp.filter(|_| options.headless) {
+        rtmp.summarize(&stored).with_context(|| agent.log_tail())?;
+    }
     match status {
         Some(status) if status.success() => Ok(ExitCode::SUCCESS),
         _ => bail!("the agent did not end cleanly\n{}", agent.log_tail()),
@@ -99,7 +107,12 @@ fn start_local(options: &Options, data: &Path, page: &Path, folder: &Path) -> Re
     }
 }
 
-fn start_agent(local: &LocalKvs, manifest: &Path, folder: &Path) -> Result<(Running, String)> {
+fn start_agent(
+    local: &LocalKvs,
+    manifest: &Path,
+    rtmp: Option<&RtmpServer>,
+    folder: &Path,
+) -> Result<(Running, String)> {
     let mut command = Command::new(binary("kvs-ingest-agent"));
     command
         .arg("--ingest")
@@ -108,6 +121,9 @@ fn start_agent(local: &LocalKvs, manifest: &Path, folder: &Path) -> Result<(Runn
         .envs(local.credentials())
         .env_remove("AWS_PROFILE")
         .env_remove("AWS_SESSION_TOKEN");
+    if let Some(rtmp) = rtmp {
+        command.args(rtmp.arguments()?);
+    }
     let (agent, line) = Running::start_and_read_line(
         "kvs-ingest-agent",
         &mut command,
@@ -121,10 +137,20 @@ fn start_agent(local: &LocalKvs, manifest: &Path, folder: &Path) -> Result<(Runn
     Ok((agent, url.trim_end_matches('/').to_owned()))
 }
 
-fn introduce(options: &Options, page: &str, manifest: &Path, data: &Path, folder: &Path) {
+fn introduce(
+    options: &Options,
+    page: &str,
+    rtmp: Option<&RtmpServer>,
+    manifest: &Path,
+    data: &Path,
+    folder: &Path,
+) {
     let manifest = manifest.strip_prefix(root()).unwrap_or(manifest);
     say!("");
     say!("  page      {page}");
+    if let Some(rtmp) = rtmp {
+        say!("  play      ffplay {}", rtmp.url());
+    }
     say!("  manifest  {}", manifest.display());
     say!("  data      {}", data.display());
     say!("  logs      {}", folder.display());

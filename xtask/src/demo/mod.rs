@@ -7,6 +7,7 @@ mod local;
 mod local_kvs;
 mod options;
 mod progress;
+mod rtmp;
 mod state;
 mod summary;
 

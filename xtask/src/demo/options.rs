@@ -28,8 +28,12 @@ pub struct Options {
     /// Port of the page and of KVS on localhost; 0 takes a free one
     #[arg(long)]
     pub port: Option<u16>,
-    /// The KvsIngest manifest that the agent is given
+    /// Start an RTMP server, too, and send to it beside the stream: examples/live.yaml
+    #[arg(long, conflicts_with = "cluster")]
+    pub rtmp: bool,
+    /// The KvsIngest manifest that the agent is given; with --rtmp it has an output `live`, whose URL is in a Secret
     #[arg(long, value_name = "FILE", default_value = "examples/front-door.yaml")]
+    #[arg(default_value_if("rtmp", "true", "examples/live.yaml"))]
     pub ingest: PathBuf,
     /// Take the binaries as they are in the target folder
     #[arg(long, hide = true)]

@@ -24,13 +24,17 @@ impl Progress {
     pub fn show(&mut self, ingest: &Ingest, stored: &Stored) {
         let stored_line = line(stored);
         if self.terminal {
-            let text = format!("{:<16} {stored_line}", ingest.phase);
+            let outputs = ingest.outputs.iter().map(|output| format!("  {}: {}", output.name, output.state));
+            let text = format!("{:<16} {stored_line}{}", ingest.phase, outputs.collect::<String>());
             let _ = write!(std::io::stdout(), "\r\x1b[2K{text}");
             let _ = std::io::stdout().flush();
             return;
         }
         if self.ingest.as_ref() != Some(ingest) {
             say!("agent: {} ({}) {}", ingest.phase, ingest.reason, ingest.message);
+            for output in &ingest.outputs {
+                say!("output {}: {} {}", output.name, output.state, output.message);
+            }
             self.ingest = Some(ingest.clone());
         }
         let due = self.printed.is_none_or(|printed| printed.elapsed() >= PIPED_INTERVAL);

@@ -107,6 +107,16 @@ pub struct Ingest {
     pub phase: String,
     pub reason: String,
     pub message: String,
+    pub outputs: Vec<Output>,
+}
+
+/// What the agent says of an output beside the stream.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Output {
+    pub name: String,
+    pub state: String,
+    pub message: String,
 }
 
 impl Ingest {
@@ -116,6 +126,7 @@ impl Ingest {
             phase: "Unknown".to_owned(),
             reason: "NoAnswer".to_owned(),
             message: format!("{error:#}"),
+            outputs: Vec::new(),
         })
     }
 }

@@ -9,12 +9,16 @@ use super::compile;
 use super::prepare::virtual_environment;
 use super::run::Run;
 use crate::workspace::{self, binary, root, target};
+use crate::{rtmp_server, say};
 
 /// The AWS producer SDK's libgstkvssink.so, with which the agent is tested, too.
 const CPP: &str = "KVS_INGEST_CPP_KVSSINK";
 
 /// Tests at a time that mostly wait, on two cores.
 const TOGETHER: usize = 4;
+
+/// The module of tests that take minutes.
+const SOAK: &str = "soak::";
 
 /// The module of tests that play an RTSP camera.
 const RTSP: &str = "rtsp::";
@@ -34,6 +38,7 @@ pub fn e2e(suite: &mut Run<'_>) -> Result<()> {
         "hostile",
         "operator",
         "pods",
+        "rtmp",
         "strangers",
         "tenancy",
         "time",
@@ -58,6 +63,14 @@ pub fn delivery(suite: &mut Run<'_>) -> Result<()> {
     suite.binaries()?;
     // The table is what it has to say.
     suite.test("delivery", &["--nocapture"], |_| {})
+}
+
+pub fn rtmp(suite: &mut Run<'_>) -> Result<()> {
+    suite.binaries()?;
+    rtmp_server::ensure()?;
+    workspace::npm_ci(&root().join("tests/rtmp"))?;
+    let test = suite.end_to_end("rtmp")?;
+    suite.each_test(&[test], SOAK, false, TOGETHER)
 }
 
 /// The names of the tests in `tests/tests`, which are files or folders.
@@ -115,12 +128,14 @@ pub fn the_demo(suite: &mut Run<'_>) -> Result<()> {
     let folder = target().join("suites/demo");
     let picture = folder.join("page.png");
     let _ = std::fs::remove_file(&picture);
-    suite.command(
-        Command::new(binary("xtask"))
-            .args(["demo", "--headless", "--seconds", "20", "--port", "0", "--no-build", "--record"])
-            .arg(&folder)
-            .current_dir(root()),
-    )?;
+    let mut demo = Command::new(binary("xtask"));
+    demo.args(["demo", "--headless", "--seconds", "20", "--port", "0", "--no-build", "--record"])
+        .arg(&folder);
+    match rtmp_server::missing() {
+        None => drop(demo.arg("--rtmp")),
+        Some(reason) => say!("without --rtmp: {reason}"),
+    }
+    suite.command(demo.current_dir(root()))?;
     let picture = std::fs::read(&picture).with_context(|| format!("no picture {}", picture.display()))?;
     // Width and height are the first words of the header: PNG 11.2.1 IHDR.
     if !picture.starts_with(b"\x89PNG\r\n\x1a\n") || picture.get(16..24) != Some(&[0, 0, 4, 76, 0, 0, 3, 92])

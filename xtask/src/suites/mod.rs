@@ -23,7 +23,7 @@ use clap::Args;
 use self::prepare::images_in_background;
 use self::requirements::{
     no_browser, no_chart_in_pods, no_ffmpeg, no_helm, no_kubernetes, no_node, no_players, no_pods,
-    no_policies, no_python, no_strangers, nothing_missing,
+    no_policies, no_python, no_rtmp, no_strangers, nothing_missing,
 };
 use self::run::{Common, Run};
 use crate::packages::{self, Group};
@@ -129,6 +129,13 @@ const SUITES: &[Suite] = &[
         minutes: 15,
         missing: no_ffmpeg,
         run: media::delivery,
+    },
+    Suite {
+        name: "rtmp",
+        about: "every frame at servers of RTMP and RTMPS that nobody here wrote, and what they do to the stream",
+        minutes: 10,
+        missing: no_rtmp,
+        run: media::rtmp,
     },
     Suite {
         name: "operator",

@@ -3,6 +3,7 @@
 use crate::cluster::{assets, helm, node_missing};
 use crate::images;
 use crate::packages::on_path;
+use crate::rtmp_server;
 
 /// For suites that run everywhere.
 pub fn nothing_missing() -> Option<String> {
@@ -49,6 +50,10 @@ pub fn no_chart_in_pods() -> Option<String> {
 
 pub fn no_browser() -> Option<String> {
     missing_commands(&["chromium", "node", "npm", "ffmpeg"])
+}
+
+pub fn no_rtmp() -> Option<String> {
+    no_ffmpeg().or_else(|| missing_commands(&["node", "npm"])).or_else(rtmp_server::missing)
 }
 
 pub fn no_players() -> Option<String> {

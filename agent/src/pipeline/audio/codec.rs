@@ -1,12 +1,11 @@
 //! How sound is decoded and encoded here: what is different from codec to codec, and the delays.
 
 use super::g711::{G711Decoder, Law};
+use super::rate::RATE;
 use crate::elements::{self, PipelineError, set};
 use kvs_media::AudioCodec;
 use std::time::Duration;
 
-/// Samples per second of all that is decoded, and of the AAC.
-pub(in crate::pipeline) const RATE: u32 = 48_000;
 /// What makes AAC of it.
 pub(in crate::pipeline) const ENCODER: elements::Kind = elements::VOAACENC;
 /// `voaacenc`: a frame of 1024 samples begins with what went in so many samples before it (measured with a pulse,

@@ -7,7 +7,8 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use parking_lot::Mutex;
 
-use super::codec::{Decoder, RATE};
+use super::codec::Decoder;
+use super::rate::RATE;
 use super::retime::{Pcm, RetimeFigures, Retimer};
 
 glib::wrapper! {

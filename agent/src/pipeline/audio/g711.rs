@@ -1,6 +1,6 @@
 //! G.711 to samples of the grid's rate (ITU-T G.711). Pure, and in Rust: a stranger's sound is not read in C.
 
-use super::codec::RATE;
+use super::rate::RATE;
 use super::resample::Resampler;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ impl Law {
         match self {
             Self::Mu => {
                 let code = !code;
-                let magnitude = ((i16::from(code & 0x0f) << 3) + 0x84 << (code >> 4 & 0x07)) - 0x84;
+                let magnitude = (((i16::from(code & 0x0f) << 3) + 0x84) << (code >> 4 & 0x07)) - 0x84;
                 if code & 0x80 != 0 { -magnitude } else { magnitude }
             }
             Self::A => {
@@ -30,7 +30,7 @@ impl Law {
                 let mantissa = i16::from(code & 0x0f) << 4;
                 let magnitude = match code >> 4 & 0x07 {
                     0 => mantissa + 0x08,
-                    exponent => mantissa + 0x108 << (exponent - 1),
+                    exponent => (mantissa + 0x108) << (exponent - 1),
                 };
                 if code & 0x80 != 0 { magnitude } else { -magnitude }
             }

@@ -4,10 +4,12 @@
 mod codec;
 mod element;
 mod g711;
+mod rate;
 mod resample;
 mod retime;
 
-pub(super) use codec::{Decoder, ENCODER, RATE};
+pub(super) use codec::{Decoder, ENCODER};
 pub(super) use element::Retime;
 pub(super) use g711::{G711Decoder, Sound};
+pub(super) use rate::RATE;
 pub(super) use retime::RetimeFigures;

@@ -6,7 +6,8 @@
 //! missing beyond that is **filled**: where it is quiet, or at the latest when 60 ms are missing. What comes faster is
 //! never cut.
 
-use super::codec::{AAC_DELAY, RATE};
+use super::codec::AAC_DELAY;
+use super::rate::RATE;
 use super::resample::Resampler;
 
 /// Nanoseconds since 1970.

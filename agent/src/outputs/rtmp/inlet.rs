@@ -1,0 +1,118 @@
+//! From a pipeline to the queue.
+
+use super::shared::Shared;
+use crate::elements::{APPSINK, PipelineError, set};
+use bytes::Bytes;
+use gst::prelude::*;
+use kvs_rtmp::{AacConfig, Picture, Sound, VideoParameters};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Adds an inlet for pictures.
+pub(super) fn video(pipeline: &gst::Pipeline, shared: &Arc<Shared>) -> Result<gst::Pad, PipelineError> {
+    let mut parameters = OfCaps::new(video_parameters);
+    let shared = Arc::clone(shared);
+    inlet(pipeline, move |sample| {
+        let Some((at, data, buffer)) = taken(sample) else { return };
+        let Some(parameters) = parameters.of(sample, &shared).cloned() else {
+            return shared.with(|live| live.heard(Instant::now()));
+        };
+        let idr = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        let picture = Picture { at, idr, data, parameters };
+        shared.put(|live| live.picture(picture, Instant::now()));
+    })
+}
+
+/// Adds an inlet for sound.
+pub(super) fn audio(pipeline: &gst::Pipeline, shared: &Arc<Shared>) -> Result<gst::Pad, PipelineError> {
+    let mut config = OfCaps::new(audio_config);
+    let shared = Arc::clone(shared);
+    inlet(pipeline, move |sample| {
+        let Some((at, data, _)) = taken(sample) else { return };
+        let Some(config) = config.of(sample, &shared).copied() else {
+            return shared.with(|live| live.heard(Instant::now()));
+        };
+        let sound = Sound { at, data, config };
+        shared.put(|live| live.sound(sound, Instant::now()));
+    })
+}
+
+/// An `appsink` that takes every buffer at once, and waits for nothing when the pipeline starts.
+fn inlet(
+    pipeline: &gst::Pipeline,
+    mut take: impl FnMut(&gst::Sample) + Send + 'static,
+) -> Result<gst::Pad, PipelineError> {
+    let element = APPSINK.make()?;
+    set(&element, "sync", false)?;
+    set(&element, "async", false)?;
+    // Else the newest buffer is held for whoever asks.
+    set(&element, "enable-last-sample", false)?;
+    let unfit =
+        |reason: &str| PipelineError::Element { element: "appsink".to_owned(), reason: reason.to_owned() };
+    let sink = element.downcast_ref::<gst_app::AppSink>().ok_or_else(|| unfit("it is another's"))?;
+    sink.set_callbacks(
+        gst_app::AppSinkCallbacks::builder()
+            .new_sample(move |sink| {
+                // At the end there is none.
+                if let Ok(sample) = sink.pull_sample() {
+                    take(&sample);
+                }
+                Ok(gst::FlowSuccess::Ok)
+            })
+            .build(),
+    );
+    pipeline.add(&element)?;
+    element.static_pad("sink").ok_or_else(|| unfit("it has no pad `sink`"))
+}
+
+/// Its time, its bytes, and the buffer; `None`: it has no time, or cannot be read, which none of ours is.
+fn taken(sample: &gst::Sample) -> Option<(Duration, Bytes, &gst::BufferRef)> {
+    let buffer = sample.buffer()?;
+    let at = Duration::from_nanos(buffer.pts()?.nseconds());
+    let data = Bytes::copy_from_slice(&buffer.map_readable().ok()?);
+    Some((at, data, buffer))
+}
+
+/// What caps say, read once for each, and told once where it cannot be sent.
+struct OfCaps<T> {
+    read: fn(&gst::StructureRef) -> Result<T, String>,
+    known: Option<(gst::Caps, Option<T>)>,
+}
+
+impl<T> OfCaps<T> {
+    fn new(read: fn(&gst::StructureRef) -> Result<T, String>) -> Self {
+        Self { read, known: None }
+    }
+
+    fn of(&mut self, sample: &gst::Sample, shared: &Shared) -> Option<&T> {
+        let caps = sample.caps()?;
+        if self.known.as_ref().is_none_or(|(known, _)| known.as_ptr() != caps.as_ptr()) {
+            let read = (self.read)(caps.structure(0)?).inspect_err(|error| shared.unfit(error));
+            self.known = Some((caps.to_owned(), read.ok()));
+        }
+        self.known.as_ref()?.1.as_ref()
+    }
+}
+
+fn video_parameters(caps: &gst::StructureRef) -> Result<Arc<VideoParameters>, String> {
+    if caps.name() != "video/x-h264" {
+        let codec = caps.name().as_str().trim_start_matches("video/x-").to_uppercase();
+        return Err(format!(
+            "the master sends {codec}, and only H264 goes out by RTMP: name H264 alone in spec.media.video.codecs"
+        ));
+    }
+    let pixels = |name| u32::try_from(caps.get::<i32>(name).unwrap_or(0)).unwrap_or(0);
+    let record = codec_data(caps).ok_or("the pipeline gives no configuration record of H.264")?;
+    Ok(Arc::new(VideoParameters { record, width: pixels("width"), height: pixels("height") }))
+}
+
+fn audio_config(caps: &gst::StructureRef) -> Result<AacConfig, String> {
+    let config = codec_data(caps).ok_or("the pipeline gives no AudioSpecificConfig")?;
+    AacConfig::parse(&config).map_err(|error| error.to_string())
+}
+
+fn codec_data(caps: &gst::StructureRef) -> Option<Bytes> {
+    let buffer = caps.get::<gst::Buffer>("codec_data").ok()?;
+    let map = buffer.map_readable().ok()?;
+    Some(Bytes::copy_from_slice(&map))
+}

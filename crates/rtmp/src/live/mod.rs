@@ -1,0 +1,239 @@
+//! The queue between the pipeline and a connection.
+//!
+//! Media comes in capture time and goes out as tags whose timestamps begin at zero on each connection and never go back. What
+//! follows a picture that was left out is left out too, up to the next key frame, so that nothing is sent that cannot be
+//! decoded.
+
+mod broadcast;
+mod config;
+mod counts;
+mod decode_times;
+mod measure;
+mod queue;
+#[cfg(test)]
+mod tests;
+mod timeline;
+mod waiting;
+
+pub use config::{LiveConfig, Tracks};
+pub use counts::{Counts, DropReason, Figures};
+
+use crate::flv::Tag;
+use crate::ivs::Observed;
+use crate::media::{Picture, Sound, VideoParameters};
+use broadcast::Broadcast;
+use decode_times::DecodeTimes;
+use measure::Measure;
+use queue::{QueuedPicture, QueuedSound};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use timeline::Timeline;
+use waiting::{PAUSE, Waiting};
+
+/// A master that has sent no picture for so long is not asked for one.
+const SILENT: Duration = Duration::from_secs(5);
+
+/// See the [module](self).
+pub struct Live {
+    waiting: Waiting,
+    timeline: Timeline,
+    decode_times: DecodeTimes,
+    parameters: Option<Arc<VideoParameters>>,
+    asked: Option<Instant>,
+    measure: Measure,
+    /// While there is a connection.
+    broadcast: Option<Broadcast>,
+}
+
+impl Live {
+    /// Without media or connection.
+    #[must_use]
+    pub fn new(config: LiveConfig) -> Self {
+        Self {
+            waiting: Waiting::new(config),
+            timeline: Timeline::default(),
+            decode_times: DecodeTimes::default(),
+            parameters: None,
+            asked: None,
+            measure: Measure::default(),
+            broadcast: None,
+        }
+    }
+
+    /// The pipeline that media comes from now has these tracks: for none else is waited.
+    pub fn set_tracks(&mut self, tracks: Tracks, now: Instant) {
+        if tracks.video && !self.waiting.tracks.video {
+            self.waiting.arrivals.video = Some(now);
+        }
+        if tracks.audio && !self.waiting.tracks.audio {
+            self.waiting.arrivals.audio = Some(now);
+        }
+        self.waiting.tracks = tracks;
+    }
+
+    /// A picture came.
+    pub fn picture(&mut self, picture: Picture, now: Instant) {
+        let Picture { at, idr, data, parameters } = picture;
+        (self.waiting.arrivals.video, self.waiting.arrivals.media, self.waiting.arrivals.picture) =
+            (Some(now), Some(now), Some(now));
+        let place = self.timeline.place(0, at, now);
+        self.waiting.figures.jumps = self.timeline.jumps();
+        self.measure.picture(place, data.len(), idr, &parameters);
+        if idr && self.parameters.as_ref().is_none_or(|before| **before != *parameters) {
+            self.decode_times.forget_order();
+            self.parameters = Some(Arc::clone(&parameters));
+        }
+        if self.waiting.broken && !idr {
+            self.waiting.figures.count(DropReason::NoKeyFrame).pictures += 1;
+            return;
+        }
+        self.waiting.broken = false;
+        let time = self.decode_times.next(place, idr);
+        self.waiting.queue.push_picture(QueuedPicture {
+            time,
+            shown: place,
+            at,
+            idr,
+            data,
+            parameters,
+            arrived: now,
+        });
+        self.trim();
+    }
+
+    /// Something came that cannot be sent: the master is there all the same.
+    pub fn heard(&mut self, now: Instant) {
+        self.waiting.arrivals.media = Some(now);
+    }
+
+    /// A frame of sound came.
+    pub fn sound(&mut self, sound: Sound, now: Instant) {
+        let Sound { at, data, config } = sound;
+        (self.waiting.arrivals.audio, self.waiting.arrivals.media) = (Some(now), Some(now));
+        let time = self.timeline.place(1, at, now);
+        self.waiting.figures.jumps = self.timeline.jumps();
+        self.measure.sound(time, data.len(), config);
+        self.waiting.queue.push_sound(QueuedSound { time, at, data, config, arrived: now });
+        self.trim();
+    }
+
+    fn trim(&mut self) {
+        match self.broadcast {
+            Some(_) => self.waiting.trim(),
+            None => self.waiting.trim_unsent(),
+        }
+    }
+
+    /// There is media that a broadcast can begin with, and the master is not gone.
+    #[must_use]
+    pub fn wants_connection(&self, now: Instant) -> bool {
+        let can_begin = match self.waiting.queue.first_picture() {
+            Some(picture) => picture.idr,
+            None => !self.waiting.tracks.video && self.waiting.queue.first_sound().is_some(),
+        };
+        can_begin && !self.is_idle(now)
+    }
+
+    /// The master has sent nothing for so long that it is gone.
+    #[must_use]
+    pub fn is_idle(&self, now: Instant) -> bool {
+        self.waiting
+            .arrivals
+            .media
+            .is_none_or(|at| now.saturating_duration_since(at) >= self.waiting.config.idle)
+    }
+
+    /// A server takes media from now on: it begins with the newest key frame.
+    pub fn connected(&mut self, now: Instant) {
+        self.begin_anew();
+        // What has waited for the connection for too long is no beginning of a live broadcast.
+        if self
+            .waiting
+            .queue
+            .first_picture()
+            .is_some_and(|it| now.saturating_duration_since(it.arrived) > self.waiting.config.max_delay)
+        {
+            self.waiting.drop_pictures(self.waiting.queue.pictures(), DropReason::Disconnected);
+        }
+        self.asked = None;
+        self.broadcast = Some(Broadcast::default());
+    }
+
+    /// There is no connection any more.
+    pub fn disconnected(&mut self) {
+        self.broadcast = None;
+        self.begin_anew();
+    }
+
+    /// Leaves of the queue what a broadcast can begin with.
+    fn begin_anew(&mut self) {
+        let first = self.waiting.queue.last_key_frame().unwrap_or_else(|| self.waiting.queue.pictures());
+        self.waiting.drop_pictures(first, DropReason::Disconnected);
+        self.waiting.broken |= self.waiting.queue.pictures() == 0;
+        self.trim();
+    }
+
+    /// The next tag that is due; `None`: none before [`Live::timeout`], or before more media.
+    pub fn next(&mut self, now: Instant) -> Option<Tag> {
+        let mut broadcast = self.broadcast.take()?;
+        let tag = broadcast.next(&mut self.waiting, now);
+        self.broadcast = Some(broadcast);
+        tag
+    }
+
+    /// When [`Live::next`] or [`Live::take_key_frame_wanted`] may have something to say although nothing came.
+    #[must_use]
+    pub fn timeout(&self, now: Instant) -> Option<Instant> {
+        self.broadcast.as_ref()?;
+        let arrived = [
+            self.waiting.queue.first_picture().map(|it| it.arrived),
+            self.waiting.queue.first_sound().map(|it| it.arrived),
+        ];
+        let held = arrived.into_iter().flatten().map(|at| at + self.waiting.config.hold);
+        let paused = [self.waiting.arrivals.video, self.waiting.arrivals.audio]
+            .into_iter()
+            .flatten()
+            .map(|at| at + PAUSE);
+        let asks = self
+            .asks_for_key_frame(now)
+            .then(|| self.asked.map(|at| at + self.waiting.config.key_frame_retry));
+        let idle = self.waiting.arrivals.media.map(|at| at + self.waiting.config.idle);
+        let asks = asks.flatten();
+        held.chain(paused).chain(asks).chain(idle).filter(|at| *at > now).min()
+    }
+
+    /// Whether to ask the master for a key frame now, without which nothing can be sent.
+    pub fn take_key_frame_wanted(&mut self, now: Instant) -> bool {
+        let due = self
+            .asked
+            .is_none_or(|asked| now.saturating_duration_since(asked) >= self.waiting.config.key_frame_retry);
+        let wanted = due && self.asks_for_key_frame(now);
+        if wanted {
+            self.asked = Some(now);
+            self.waiting.figures.key_frames_wanted += 1;
+        }
+        wanted
+    }
+
+    fn asks_for_key_frame(&self, now: Instant) -> bool {
+        let is_heard =
+            self.waiting.arrivals.picture.is_some_and(|at| now.saturating_duration_since(at) < SILENT);
+        self.waiting.broken && self.waiting.tracks.video && is_heard
+    }
+
+    /// What was counted, and what waits.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        Figures {
+            queued: self.waiting.queue.span(),
+            queued_bytes: self.waiting.queue.bytes(),
+            ..self.waiting.figures
+        }
+    }
+
+    /// What the master sends, as it is measured.
+    #[must_use]
+    pub fn observed(&self) -> Observed {
+        self.measure.observed()
+    }
+}

@@ -1,0 +1,76 @@
+//! Sound and picture together, for seconds or for as long as `cargo xtask soak` likes.
+
+use std::time::Duration;
+
+use kvs_ingest_tests::master::Settings;
+use kvs_ingest_tests::master::clip::{FRAME_RATE, Sound};
+use kvs_ingest_tests::master::time::Time;
+use kvs_ingest_tests::rtmp::received::Received;
+use kvs_ingest_tests::verdict::{self, Limits, SETTLED, Verdict};
+
+use crate::world::{End, Output, World, broadcasts, metric};
+
+/// A beep is within so many milliseconds of the frame that was captured with it.
+const LIP_SYNC: f64 = 40.0;
+
+/// A machine that does too much else is given more chances.
+const TRIES: u32 = 3;
+
+/// Sends so many seconds of frames and beeps to a server beside the stream, and judges what arrives: every frame from the
+/// first one on, in order, once, unchanged, at its time, and every beep with its frame. What a live output leaves out because it
+/// comes too late it counts; where that happens the machine has no time for the master or the agent, and it is done once more.
+pub async fn in_sync(seconds: u64) -> (World, Received, End) {
+    for _ in 1..TRIES {
+        let (world, received, end) = record(seconds).await;
+        if metric(&end.metrics, "output_dropped_frames_total", "reason=\"late\"") == 0.0 {
+            judge(&received, &end).await;
+            return (world, received, end);
+        }
+        println!("the machine is too slow for it: media came too late");
+    }
+    let (world, received, end) = record(seconds).await;
+    judge(&received, &end).await;
+    (world, received, end)
+}
+
+async fn record(seconds: u64) -> (World, Received, End) {
+    let world = World::new().await;
+    let nginx = world.nginx("nginx").await;
+    let settings = Settings {
+        sizes: vec![(320, 240)],
+        sound: Sound::Beeps { stereo: false },
+        time: Time { reports_every: Some(Duration::from_secs(1)), ..Time::default() },
+        ..Settings::default()
+    };
+    let master = world.master(settings).await;
+    let agent = world.agent(&[Output::new("live", nginx.url())]).await;
+    world.arrived(&nginx, FRAME_RATE as usize, &agent).await;
+    let pictures = seconds as usize * FRAME_RATE as usize;
+    world.arrived_within(&nginx, pictures, &agent, Duration::from_secs(2 * seconds + 60)).await;
+    let end = world.end(agent, &master).await;
+    let mut broadcasts = broadcasts(&nginx);
+    assert_eq!(broadcasts.len(), 1, "one broadcast");
+    let received = broadcasts.remove(0);
+    (world, received, end)
+}
+
+async fn judge(received: &Received, end: &End) {
+    let stored = received.stored(&end.sent).unwrap();
+    let heard = received.heard(&end.sent).await.unwrap();
+    let unsteady = 0.0..SETTLED;
+    // What was sent to an agent that was ending need not arrive.
+    let mut sent = end.sent.clone();
+    let last = received.numbers().last().map_or(0, |number| *number as usize + 1);
+    sent.frames.truncate(end.frames.max(last));
+    let verdict = Verdict::new("live", &stored, &heard, &sent, std::slice::from_ref(&unsteady));
+    println!("{}\n{verdict}", verdict::HEADER);
+    let failures = verdict.failures(&Limits { lip_sync: LIP_SYNC, ..Limits::default() });
+    assert!(failures.is_empty(), "{}", failures.join("; "));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes: cargo xtask soak"]
+async fn soak() {
+    let minutes: u64 = std::env::var("KVS_INGEST_SOAK_MINUTES").map_or(10, |text| text.parse().unwrap());
+    in_sync(60 * minutes).await;
+}
