@@ -45,11 +45,12 @@ fn untouchable() -> Body {
     ))
 }
 
-const FOR_READERS: [&str; 5] = [
+const FOR_READERS: [&str; 6] = [
     "/_kvs/config",
     "/_kvs/state",
     "/_kvs/events",
     "/_kvs/streams/door/fragments",
+    "/_kvs/streams/door/timeline?from=0&to=9000&resolution=2",
     "/_kvs/streams/door/media.mkv",
 ];
 
@@ -79,7 +80,7 @@ async fn who_is_invited_reads_and_breaks_nothing() {
     let kvs = start(|config| config.console_public = true).await;
     call(&kvs.server, "/createStream", json!({ "StreamName": "door" })).await;
     let peer = "192.0.2.9:40000";
-    for path in &FOR_READERS[..4] {
+    for path in &FOR_READERS[..5] {
         let response = ask(&kvs.server, peer, request(Method::GET, path, Body::empty())).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
     }
@@ -90,6 +91,24 @@ async fn who_is_invited_reads_and_breaks_nothing() {
             refusal_of(ask(&kvs.server, peer, request(method, path, untouchable())).await).await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
         assert!(message.contains("this machine"), "{path}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn a_timeline_has_no_more_steps_than_a_screen() {
+    let kvs = start(|_| ()).await;
+    call(&kvs.server, "/createStream", json!({ "StreamName": "door" })).await;
+    for (query, named) in [
+        ("from=0&to=8191&resolution=1", None),
+        ("from=0&to=8192&resolution=1", Some("resolution")),
+        ("from=0&to=9&resolution=0", Some("resolution")),
+        ("from=9&to=8&resolution=1", Some("to")),
+    ] {
+        let path = format!("/_kvs/streams/door/timeline?{query}");
+        let response = ask(&kvs.server, "127.0.0.1:1", request(Method::GET, &path, Body::empty())).await;
+        let (status, message) = refusal_of(response).await;
+        assert_eq!(status == StatusCode::OK, named.is_none(), "{query}: {message}");
+        assert!(named.is_none_or(|member| message.starts_with(member)), "{query}: {message}");
     }
 }
 
