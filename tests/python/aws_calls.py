@@ -62,5 +62,7 @@ def agent():
         # The sink tags a stream when it is told to.
         actions.discard("kinesisvideo:TagStream")
     resolved = read("agent/src/settings.rs").split("fn from_config")[1].split("\n    }\n")[0]
-    assert "create_channel: false" in resolved and "create_stream: None" in resolved, resolved
+    assert "create_channel: false" in resolved and "StreamSettings::resolved" in resolved, resolved
+    of_stream = read("agent/src/settings.rs").split("fn resolved(")[1].split("\n    }\n")[0]
+    assert "create: None" in of_stream, of_stream
     return {name for name in actions if not name.startswith("kinesisvideo:Create")}

@@ -39,6 +39,10 @@ def exported():
     # Counters by name, help and figure.
     for name in re.findall(r'\(\s*"([a-z_]+)",\s*"[^"]*",\s*self\.', output):
         kinds[f"kvs_ingest_{name}"] = "Counter"
+    rtmp = read("agent/src/outputs/rtmp/metrics.rs")
+    fields = {name: kind for name, kind in re.findall(r"^        let (\w+) = Family::<\w+, (Counter|Gauge)", rtmp, re.M)}
+    for name, field in re.findall(r'\(\s*"([a-z_]+)",\s*"[^"]*",\s*&(?:self\.)?(\w+)', rtmp):
+        kinds[f"kvs_ingest_output_{name}"] = fields.get(field, "Histogram")
     return {name + suffix for name, kind in kinds.items() for suffix in SUFFIXES[kind]}
 
 

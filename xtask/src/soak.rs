@@ -72,21 +72,21 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             break;
         }
     }
-    let once: [(String, [&str; 4], &[&str], (&str, u32)); 2] = [
+    let once = [
         (
             format!("{FORGED} forged packets"),
             ["-p", "kvs-ingest-tests", "--test", "hostile"],
-            &["--nocapture", "forged_packets"],
+            "forged_packets",
             ("KVS_INGEST_FORGED_PACKETS", FORGED),
         ),
         (
             format!("{KILLS} kills of kvs-local"),
             ["-p", "kvs-local", "--test", "durability"],
-            &["--nocapture", "kill_at_any_moment"],
+            "kill_at_any_moment",
             ("KVS_INGEST_KILLS", KILLS),
         ),
     ];
-    for (what, test, arguments, (variable, number)) in once {
+    for (what, test, name, (variable, number)) in once {
         if options.scenario.is_some() || process::interrupted() {
             break;
         }
@@ -95,8 +95,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         command
             .args(["test", "--locked"])
             .args(test)
-            .arg("--")
-            .args(arguments)
+            .args(["--", "--nocapture", name])
             .env(variable, number.to_string());
         if let Err(error) = run_command(&mut command) {
             say!("FAILED   {error:#}");

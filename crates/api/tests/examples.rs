@@ -46,15 +46,16 @@ fn every_example_says_what_its_name_promises() {
     assert!(spec("rtmp-only").stream.is_none() && alone.url_secret_ref.is_some());
 }
 
-/// They can all be applied to one cluster: a stream belongs to one object.
+/// They can all be applied to one cluster: a stream belongs to one object. Two of one name are the same object, applied twice.
 #[test]
 fn no_two_examples_store_in_the_same_stream() {
     let mut owners = BTreeMap::new();
     for (name, manifest) in examples() {
         let Some(stream) = manifest.spec.stream else { continue };
         let stream = (stream.name, stream.arn);
-        if let Some(other) = owners.insert(stream, name.clone()) {
-            panic!("{name} and {other}");
+        let object = (manifest.metadata.namespace, manifest.metadata.name);
+        if let Some((other, of)) = owners.insert(stream, (name.clone(), object.clone())) {
+            assert_eq!(of, object, "{name} and {other}");
         }
     }
 }
