@@ -37,13 +37,13 @@ pub(crate) fn volume(outputs: &[OutputSpec]) -> Option<(Volume, VolumeMount)> {
 }
 
 fn sources(output: &OutputSpec) -> Vec<VolumeProjection> {
-    let OutputSpec { name, required, rtmp } = output;
+    let OutputSpec { name, required: _, rtmp } = output;
     let Some(rtmp) = rtmp else { return Vec::new() };
     // Without `..`: a new field must not be forgotten here.
     let RtmpSpec { url: _, url_secret_ref, stream_key_secret_ref, ca_bundle_ref, silence: _ } = rtmp;
-    // A pod does not start without what it has to mount. What is best effort must not keep media from the stream: there the
-    // agent says that the file is missing, and finds it when it comes.
-    let optional = (!required).then_some(true);
+    // A pod does not start without what it has to mount, and a live output, required or not, must not keep media from the stream:
+    // the agent says that the file is missing, and finds it when it comes.
+    let optional = Some(true);
     let item = |key: &String, file: &str| {
         Some(vec![KeyToPath { key: key.clone(), path: format!("{name}/{file}"), mode: None }])
     };

@@ -109,7 +109,7 @@ fn the_agent_reads_its_configuration() {
     assert_eq!(config.role.unwrap().external_id.as_deref(), Some("ours"));
 }
 
-/// A file that it is told of is one that is mounted; what is best effort does not keep the pod from its start.
+/// A file that it is told of is one that is mounted; what is missing of a live output does not keep the pod from its start.
 #[test]
 fn what_is_secret_of_an_output_is_a_file() {
     let template = built(&ingest(OUTPUTS), true).deployment.spec.unwrap().template;
@@ -134,7 +134,7 @@ fn what_is_secret_of_an_output_is_a_file() {
         (found.1.as_str(), found.2)
     };
     let [ivs, own] = &config.outputs[..] else { panic!("{config:?}") };
-    assert_eq!(find(ivs.rtmp.stream_key_file.as_ref()), ("ivs/streamKey", None));
+    assert_eq!(find(ivs.rtmp.stream_key_file.as_ref()), ("ivs/streamKey", Some(true)));
     assert_eq!(find(own.rtmp.url_file.as_ref()), ("own/url", Some(true)));
     assert_eq!(find(own.rtmp.ca_bundle.as_ref()), ("own-ca/ca.crt", Some(true)));
     assert_eq!((ivs.rtmp.url.as_deref(), mounted.len()), (Some("rtmps://ingest.example/app/"), 3));

@@ -44,17 +44,29 @@ pub async fn serve(listener: TcpListener, router: Router, closed: impl Fn(IpAddr
             }
             open.insert(address, own + 1);
         }
-        let (open, router) = (open.clone(), router.clone());
+        let (counted, router) = (Counted { open: open.clone(), address }, router.clone());
         tokio::spawn(async move {
             serve_connection(stream, router).await;
-            let mut open = open.lock();
-            if let Some(own) = open.get_mut(&address) {
-                *own -= 1;
-                if *own == 0 {
-                    open.remove(&address);
-                }
-            }
+            drop(counted);
         });
+    }
+}
+
+/// A connection that is open; gives its place back also when a handler panics.
+struct Counted {
+    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    address: IpAddr,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut open = self.open.lock();
+        if let Some(own) = open.get_mut(&self.address) {
+            *own -= 1;
+            if *own == 0 {
+                open.remove(&self.address);
+            }
+        }
     }
 }
 

@@ -372,8 +372,14 @@ impl Session {
             }
             Input::Media { generation, .. } if self.is_leaving(generation) => self.leaving_media(now),
             Input::RelayEnds { generation, reason } => {
-                if self.generation() == Some(generation) && matches!(self.peer, Peer::Connected { .. }) {
-                    self.replace_peer(reason, now, actions);
+                match &self.peer {
+                    _ if self.generation() != Some(generation) => {}
+                    Peer::Connected { flowing_since: Some(_), .. } => self.replace_peer(reason, now, actions),
+                    // Nothing is lost by it, and the next relay may end in the same way.
+                    Peer::Connected { flowing_since: None, .. } => {
+                        self.peer_failed(Failure::new(FailureKind::RelayEnds, reason), now, actions);
+                    }
+                    _ => {}
                 }
             }
             Input::PeerEnded { generation } => {

@@ -10,6 +10,7 @@ impl Session {
     /// Makes another connection beside the current one, if that brings frames; in its place, if it does not.
     pub(super) fn replace_peer(&mut self, reason: String, now: Instant, actions: &mut Vec<Action>) {
         let Peer::Connected { generation, flowing_since: Some(_), last_media, .. } = &self.peer else {
+            actions.push(Action::Report(Failure::new(FailureKind::RelayEnds, reason)));
             return self.restart_peer(now, actions);
         };
         // One at a time: what is left now has been replaced.
