@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -115,8 +115,13 @@ impl Drop for TcpFront {
 }
 
 async fn pass(client: TcpStream, upstream: TcpStream, refuses: Arc<AtomicBool>) {
-    let (mut from_client, to_client) = client.into_split();
-    let (mut from_server, mut to_server) = upstream.into_split();
+    // What waits here, the TURN server drops.
+    for stream in [&client, &upstream] {
+        let _ = stream.set_nodelay(true);
+    }
+    let (from_client, to_client) = client.into_split();
+    let (from_server, mut to_server) = upstream.into_split();
+    let (mut from_client, mut from_server) = (BufReader::new(from_client), BufReader::new(from_server));
     let to_client = Arc::new(Mutex::new(to_client));
     let down = to_client.clone();
     let back = tokio::spawn(async move {
