@@ -23,6 +23,8 @@ const FORMAT: u64 = 1;
 
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const FORMAT_ROW: &str = "format";
+/// It was made anew, and what the files have of fragments and streams is not in it yet.
+const EMPTY_ROW: &str = "empty";
 
 /// Why the index cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +49,6 @@ pub(crate) struct Index {
     db: RwLock<Option<Database>>,
     /// Something went wrong with the disk: the database refuses everything until it is opened again.
     failed: AtomicBool,
-    /// There was none, or nothing in it.
-    made: bool,
 }
 
 impl Index {
@@ -63,7 +63,6 @@ impl Index {
         let other = |error: &dyn Display| OpenError::Other(error.to_string());
         // redb would make it for everyone to read, and takes an empty one for a new one
         private::file(path).map_err(|error| other(&error))?;
-        let made = fs::metadata(path).map_err(|error| other(&error))?.len() == 0;
         let db = Database::create(path).map_err(|error| match error {
             redb::DatabaseError::DatabaseAlreadyOpen => other(&error),
             error => OpenError::Broken(error.to_string()),
@@ -72,11 +71,17 @@ impl Index {
         if let Some(format) = format.filter(|format| *format > FORMAT) {
             return Err(OpenError::Newer(format));
         }
-        let index =
-            Self { path: path.to_owned(), db: RwLock::new(Some(db)), failed: AtomicBool::new(false), made };
+        // An index of before formats has tables.
+        let made =
+            format.is_none() && has_no_tables(&db).map_err(|error| OpenError::Broken(error.to_string()))?;
+        let index = Self { path: path.to_owned(), db: RwLock::new(Some(db)), failed: AtomicBool::new(false) };
         if format != Some(FORMAT) {
             let write = |write: &WriteTransaction| {
-                write.open_table(META)?.insert(FORMAT_ROW, FORMAT)?;
+                let mut meta = write.open_table(META)?;
+                meta.insert(FORMAT_ROW, FORMAT)?;
+                if made {
+                    meta.insert(EMPTY_ROW, 1)?;
+                }
                 Ok(())
             };
             index.write(write).map_err(|error| match error {
@@ -87,9 +92,27 @@ impl Index {
         Ok(index)
     }
 
-    /// Whether nothing was there before.
-    pub(crate) fn is_new(&self) -> bool {
-        self.made
+    /// Whether it was made anew, and nobody has said since that it has what the files have: [`Self::settle`]. Who is killed, or
+    /// refused, in between begins again.
+    ///
+    /// # Errors
+    /// The disk.
+    pub(crate) fn is_new(&self) -> Result<bool, redb::Error> {
+        self.read(|read| Ok(read.open_table(META)?.get(EMPTY_ROW)?.is_some()))
+    }
+
+    /// It has what the files have.
+    ///
+    /// # Errors
+    /// The disk.
+    pub(crate) fn settle(&self) -> Result<(), redb::Error> {
+        if self.is_new()? {
+            self.write(|write| {
+                write.open_table(META)?.remove(EMPTY_ROW)?;
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 
     /// Writes, all or nothing, and to the disk. After an error it is not known whether it was written.
@@ -145,6 +168,10 @@ impl Index {
 }
 
 /// `None` of a new one, and of one from before formats were written down.
+fn has_no_tables(db: &Database) -> Result<bool, redb::Error> {
+    Ok(db.begin_read()?.list_tables()?.next().is_none())
+}
+
 fn format(db: &Database) -> Result<Option<u64>, redb::Error> {
     match db.begin_read()?.open_table(META) {
         Ok(table) => Ok(table.get(FORMAT_ROW)?.map(|format| format.value())),
@@ -162,7 +189,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index.redb");
         let index = Index::open(&path).unwrap();
-        assert!(index.is_new());
+        assert!(index.is_new().unwrap());
+        index.settle().unwrap();
+        assert!(!index.is_new().unwrap());
         index
             .write(|write| {
                 write.open_table(META)?.insert(FORMAT_ROW, FORMAT + 1)?;
@@ -183,6 +212,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index.redb");
         let index = Index::open(&path).unwrap();
+        index.settle().unwrap();
         for row in 0..20 {
             index
                 .write(|write| {
@@ -202,7 +232,7 @@ mod tests {
             for bytes in [&whole[..at], &zeroed[..]] {
                 fs::write(&torn, bytes).unwrap();
                 match Index::open(&torn) {
-                    Ok(index) => assert!(!index.is_new(), "cut or zeroed at {at}"),
+                    Ok(index) => assert!(!index.is_new().unwrap(), "cut or zeroed at {at}"),
                     Err(OpenError::Broken(_)) => {}
                     Err(other) => panic!("{other}"),
                 }

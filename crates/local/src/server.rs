@@ -65,7 +65,9 @@ impl Server {
         let index = Arc::new(Index::open(&path).map_err(|error| no_index(&error))?);
         let (archive, found) = Archive::open(&data, index.clone()).map_err(|error| no_index(&error))?;
         let archive = Arc::new(archive);
-        let control = ControlPlane::open(index, config.states, found).map_err(|error| no_index(&error))?;
+        let control =
+            ControlPlane::open(index.clone(), config.states, found).map_err(|error| no_index(&error))?;
+        index.settle().map_err(|error| no_index(&error))?;
 
         let bind = |flag, address| async move {
             let bound = with_fallback(address, TcpListener::bind)
