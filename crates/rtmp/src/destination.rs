@@ -71,7 +71,9 @@ impl Destination {
         let (host, port) = host_and_port(authority)?;
         let port = port.unwrap_or(if secure { 443 } else { 1935 });
         let path = path.trim_start_matches('/');
-        let (app, name) = match key.filter(|key| !key.is_empty()) {
+        let (app, name) = match key {
+            // Its Secret is empty: what is last in the URL is not meant to be one.
+            Some("") => return Err(DestinationError::NoKey),
             Some(key) => (without_slash(path), key.trim_start_matches('/').to_owned()),
             None => {
                 // A slash in the query is none of the path.
@@ -121,6 +123,20 @@ impl Destination {
     /// The stream key.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What a server says, without what may be a key: servers repeat the name, or a part of it, that they refuse. The first part
+    /// of the application is no secret.
+    pub(crate) fn without_secrets(&self, text: String) -> String {
+        let (path, query) = self.name.split_once('?').unwrap_or((&self.name, ""));
+        let values = query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
+        let parts = self.app.split(['/', '?']).skip(1);
+        let mut secrets: Vec<&str> =
+            [self.name.as_str(), path].into_iter().chain(values).chain(parts).collect();
+        // Words of three letters are in every sentence.
+        secrets.retain(|secret| secret.len() >= 4);
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.into_iter().fold(text, |text, secret| text.replace(secret, "…"))
     }
 
     /// `tcUrl` of `connect`.
@@ -222,6 +238,15 @@ mod tests {
     }
 
     #[test]
+    fn what_a_server_repeats_of_a_key_is_not_told() {
+        let destination = Destination::parse("rtmp://h/live/customer1", Some("key1?auth=hunter2")).unwrap();
+        let said = "customer1/key1 of live is busy: hunter2 is wrong, key1?auth=hunter2";
+        assert_eq!(destination.without_secrets(said.to_owned()), "…/… of live is busy: … is wrong, …");
+        let short = Destination::parse("rtmp://h/live", Some("abc")).unwrap();
+        assert_eq!(short.without_secrets("abcdef".to_owned()), "abcdef");
+    }
+
+    #[test]
     fn urls_are_read_as_obs_and_ffmpeg_read_them() {
         assert_eq!(parts("rtmp://h/live/k", None), expect(false, "h", 1935, "live", "k"));
         assert_eq!(
@@ -251,6 +276,7 @@ mod tests {
             ("rtmp://h", Some("k"), NoApp),
             ("rtmp://h/", None, NoApp),
             ("rtmp://h/a", None, NoKey),
+            ("rtmp://h/a/b", Some(" "), NoKey),
             ("rtmp://h/a/", None, NoKey),
             ("rtmp://h/a", Some(" \n"), NoKey),
             ("rtmp://h/a b", Some("k"), Character("URL")),

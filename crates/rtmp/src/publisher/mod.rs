@@ -20,6 +20,8 @@ use status::Status;
 const CHUNK: u32 = 4096;
 /// Bytes after which the server is to acknowledge.
 const WINDOW: u32 = 2_500_000;
+/// Bytes that may wait before requests of the server are left unanswered: it does not read.
+const MAX_UNREAD: usize = 1 << 20;
 /// Bytes of messages that a server may have begun and not ended. Its answers have a few hundred.
 const MAX_UNFINISHED: usize = 1 << 20;
 
@@ -192,6 +194,11 @@ impl Publisher {
         PublishError::Closed { step: self.step }
     }
 
+    /// A server that asks and does not read gets no answer.
+    fn may_answer(&self) -> bool {
+        self.out.len() < MAX_UNREAD
+    }
+
     fn message(&mut self, message: &Message) -> Result<(), PublishError> {
         if let Some(control) = ProtocolControl::from_message(message)? {
             match control {
@@ -199,7 +206,7 @@ impl Publisher {
                 ProtocolControl::Abort { chunk_stream_id } => self.reader.abort(chunk_stream_id),
                 ProtocolControl::WindowAckSize(size) => self.window = size,
                 ProtocolControl::Acknowledgement(number) => self.peer_acknowledged = Some(number),
-                ProtocolControl::SetPeerBandwidth { .. } => {
+                ProtocolControl::SetPeerBandwidth { .. } if self.may_answer() => {
                     self.control(ProtocolControl::WindowAckSize(WINDOW))?;
                 }
                 _ => {}
@@ -209,7 +216,9 @@ impl Publisher {
         match message.message_type_id {
             msg_type::USER_CONTROL => {
                 // What else it may tell is for players.
-                if let Ok(UserControl::PingRequest(time)) = UserControl::parse(&message.payload) {
+                if let Ok(UserControl::PingRequest(time)) = UserControl::parse(&message.payload)
+                    && self.may_answer()
+                {
                     self.message_out(UserControl::PingResponse(time).to_message())?;
                 }
                 Ok(())
@@ -223,7 +232,7 @@ impl Publisher {
 
     fn commanded(&mut self, payload: &[u8]) -> Result<(), PublishError> {
         let Some(command) = leniently(payload) else { return Ok(()) };
-        let status = Status::of(&command.arguments);
+        let status = Status::of(&command.arguments, |text| self.destination.without_secrets(text));
         match command.name.as_str() {
             "_result" if command.transaction_id == CONNECT && self.step == Step::Connect => {
                 self.create_stream()
@@ -255,9 +264,7 @@ impl Publisher {
 
     fn refused(&self, status: Status) -> PublishError {
         let Status { code, description, level: _ } = status;
-        // Servers repeat the name that they refuse.
-        let hide = |text: String| text.replace(self.destination.name(), "…");
-        PublishError::Refused { step: self.step, code: hide(code), description: hide(description) }
+        PublishError::Refused { step: self.step, code, description }
     }
 
     fn connect(&mut self) -> Result<(), PublishError> {

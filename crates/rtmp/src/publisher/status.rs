@@ -4,6 +4,8 @@ use rtmp_runtime::amf0::Amf0Value;
 
 /// More of a description helps nobody.
 const MAX_TEXT: usize = 300;
+/// And so many are looked through for what must not be told.
+const MAX_READ: usize = 4096;
 
 #[derive(Debug, Default)]
 pub(super) struct Status {
@@ -13,8 +15,8 @@ pub(super) struct Status {
 }
 
 impl Status {
-    /// Of the last object among `arguments`.
-    pub(super) fn of(arguments: &[Amf0Value]) -> Self {
+    /// Of the last object among `arguments`, without what `hide` takes out.
+    pub(super) fn of(arguments: &[Amf0Value], hide: impl Fn(String) -> String) -> Self {
         let fields = arguments.iter().rev().find_map(|value| match value {
             Amf0Value::Object(fields) | Amf0Value::EcmaArray(fields) => Some(fields),
             _ => None,
@@ -23,9 +25,9 @@ impl Status {
             let value = fields?.iter().find(|(name, _)| name == wanted).map(|(_, value)| value)?;
             match value {
                 Amf0Value::String(text) | Amf0Value::LongString(text) => {
-                    // It goes into logs.
+                    // It goes into logs. What is hidden is so before it is cut: half a key is none that is known.
                     let plain = text.chars().filter(|letter| !letter.is_control());
-                    Some(plain.take(MAX_TEXT).collect())
+                    Some(hide(plain.take(MAX_READ).collect()).chars().take(MAX_TEXT).collect())
                 }
                 _ => None,
             }
