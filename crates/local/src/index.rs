@@ -6,7 +6,6 @@
 
 use std::{
     fmt::Display,
-    fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
@@ -182,6 +181,8 @@ fn format(db: &Database) -> Result<Option<u64>, redb::Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
