@@ -5,7 +5,7 @@
 import { createRequire } from 'node:module';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { chromium } from 'playwright-core';
+import { launch } from './chromium.mjs';
 import { channels } from './console/channels.mjs';
 import { live } from './console/live.mjs';
 import { playback } from './console/playback.mjs';
@@ -16,20 +16,7 @@ const [url, recorded, folder, only] = process.argv.slice(2);
 const parts = only?.split(',');
 const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: [
-    '--no-sandbox',
-    '--use-fake-device-for-media-stream=fps=20',
-    '--use-fake-ui-for-media-stream',
-    '--autoplay-policy=no-user-gesture-required',
-    '--disable-gpu',
-    '--disable-quic',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-  ],
-});
+const browser = await launch('--use-fake-device-for-media-stream=fps=20');
 const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, acceptDownloads: true });
 context.setDefaultTimeout(20_000);
 const complaints = [];

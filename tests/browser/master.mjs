@@ -4,7 +4,7 @@
 // and leaves the connections. Ends when standard input does.
 // `master.mjs URL FILE [without-h264]`: the last hides H.264 from the page, as Firefox without OpenH264 has none.
 import { createInterface } from 'node:readline';
-import { chromium } from 'playwright-core';
+import { launch } from './chromium.mjs';
 
 const [url, camera, without] = process.argv.slice(2);
 
@@ -75,21 +75,7 @@ function hideH264() {
   };
 }
 
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: [
-    '--no-sandbox',
-    '--use-fake-device-for-media-stream',
-    `--use-file-for-fake-video-capture=${camera}`,
-    '--use-fake-ui-for-media-stream',
-    '--autoplay-policy=no-user-gesture-required',
-    '--disable-gpu',
-    '--disable-quic',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-  ],
-});
+const browser = await launch('--use-fake-device-for-media-stream', `--use-file-for-fake-video-capture=${camera}`);
 const page = await browser.newPage();
 page.on('pageerror', error => console.error(`page: ${error}`));
 page.on('console', message => console.error(`console: ${message.text()}`));

@@ -9,17 +9,6 @@ const SEI_UUID: [u8; 16] = *b"kvs-ingest-frame";
 /// The digits of a frame number in its SEI.
 const DIGITS: usize = 10;
 
-/// The NAL units of an access unit as MP4 and Matroska hold it (ISO/IEC 14496-15), behind lengths of four bytes.
-pub fn split_lengths(mut data: &[u8]) -> Vec<&[u8]> {
-    let mut units = Vec::new();
-    while let Some((length, rest)) = data.split_first_chunk::<4>() {
-        let (unit, rest) = rest.split_at(rest.len().min(u32::from_be_bytes(*length) as usize));
-        units.push(unit);
-        data = rest;
-    }
-    units
-}
-
 /// The NAL units of an Annex B byte stream (ITU-T H.264 Annex B), without start codes and trailing zeros.
 pub fn split_annex_b(data: &[u8]) -> Vec<&[u8]> {
     let mut starts = Vec::new();
@@ -142,7 +131,7 @@ pub fn nal_type(unit: &[u8]) -> u8 {
 
 /// Is a coded slice of the primary picture among them?
 pub fn is_idr(units: &[&[u8]]) -> bool {
-    units.iter().any(|unit| nal_type(unit) == 5)
+    units.iter().any(|unit| Nal::H264.is_key(unit))
 }
 
 /// A hash of the coded slices (types 1 and 5): what must arrive unchanged, whatever happens to the rest.

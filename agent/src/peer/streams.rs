@@ -151,13 +151,9 @@ impl Task {
         let connection = tokio::select! {
             // Nobody wants it any more.
             () = self.close.cancelled() => return,
-            connected = tokio::time::timeout(CONNECT, connect) => match connected {
-                Ok(Ok(connection)) => connection,
-                Ok(Err(reason)) => return self.tell(Incoming::Closed(reason)).await,
-                Err(_) => {
-                    let reason = format!("no connection within {} s", CONNECT.as_secs());
-                    return self.tell(Incoming::Closed(reason)).await;
-                }
+            connected = connect => match connected {
+                Ok(connection) => connection,
+                Err(reason) => return self.tell(Incoming::Closed(reason)).await,
             },
         };
         self.tell(Incoming::Opened).await;

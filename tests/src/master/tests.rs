@@ -17,7 +17,7 @@ use super::clip::{GROUP, Picture, Sound, VideoClip, opus_packets};
 use super::session::{Command, Media, Session};
 use super::{Answering, Sent, Settings};
 use crate::impair::Impairment;
-use crate::nal::{frame_number, is_idr, nal_type, slice_hash, split_annex_b, split_lengths};
+use crate::nal::{frame_number, is_idr, nal_type, slice_hash, split_annex_b, split_avcc};
 
 /// A picture as the viewer got it.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,7 +121,8 @@ impl Viewer {
             match output {
                 MediaOutput::Video(VideoOutput::AccessUnit(unit)) => {
                     self.got.frame_times.push(unit.capture_time);
-                    self.frame(&split_lengths(&unit.data), unit.is_idr());
+                    let units = split_avcc(&unit.data).expect("lengths add up");
+                    self.frame(&units, unit.is_idr());
                 }
                 MediaOutput::Video(VideoOutput::RequestKeyFrame(_)) => {
                     if let Some(stream) = self.rtc.direct_api().stream_rx_by_mid(self.video, None) {

@@ -1,18 +1,10 @@
 #![no_main]
-//! Payloads, each behind its length, through the depacketizer.
+//! Payloads of H.264.
 
-use bytes::Bytes;
-use kvs_media::{Depacketizer, H264};
+mod depacketize;
+
+use depacketize::depacketize;
+use kvs_media::H264;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| {
-    let mut depacketizer = Depacketizer::<H264>::default();
-    let mut nals = Vec::new();
-    let mut rest = data;
-    while let Some((&length, behind)) = rest.split_first() {
-        let (payload, behind) = behind.split_at(behind.len().min(usize::from(length)));
-        let _ = depacketizer.push(&Bytes::copy_from_slice(payload), u32::from(length & 1), &mut nals);
-        rest = behind;
-    }
-    assert!(nals.iter().all(|nal| (1..=23).contains(&(nal[0] & 0x1f))));
-});
+fuzz_target!(|data: &[u8]| depacketize::<H264>(data, |nal| (1..=23).contains(&(nal[0] & 0x1f))));

@@ -12,7 +12,7 @@ pub(super) use profile::profile_name;
 pub use sps::H265Sps;
 
 use self::parameters::ParameterSets;
-use self::slice::SliceStart;
+pub use self::slice::SliceStart;
 use super::format::VideoParameters;
 use super::nal::{NalCodec, ParameterError, Role};
 
@@ -22,9 +22,6 @@ pub struct H265 {
     parameters: ParameterSets,
 }
 
-/// The front of a slice segment.
-pub struct Slice(SliceStart);
-
 impl NalCodec for H265 {
     const HEADER: usize = 2;
     /// AP.
@@ -33,7 +30,7 @@ impl NalCodec for H265 {
     const FRAGMENT: u8 = 49;
     const FRAGMENT_KIND: u8 = 0x3f;
 
-    type Slice = Slice;
+    type Slice = SliceStart;
 
     fn kind(header: &[u8]) -> u8 {
         kinds::of(header)
@@ -77,24 +74,24 @@ impl NalCodec for H265 {
         self.parameters.update(unit)
     }
 
-    fn slice(&self, unit: &[u8]) -> Option<Slice> {
-        SliceStart::parse(unit).ok().map(Slice)
+    fn slice(&self, unit: &[u8]) -> Option<SliceStart> {
+        SliceStart::parse(unit).ok()
     }
 
-    fn begins_picture(slice: &Slice) -> bool {
-        slice.0.is_first
+    fn begins_picture(slice: &SliceStart) -> bool {
+        slice.is_first
     }
 
     /// Pictures are not numbered one by one: what was lost may have been one of them.
-    fn nothing_needed_is_lost(&self, _slice: &Slice, _packets: u64) -> bool {
+    fn nothing_needed_is_lost(&self, _slice: &SliceStart, _packets: u64) -> bool {
         false
     }
 
-    fn parameters(&self, slice: &Slice) -> Option<VideoParameters> {
-        self.parameters.of(slice.0.pps_id)
+    fn parameters(&self, slice: &SliceStart) -> Option<VideoParameters> {
+        self.parameters.of(slice.pps_id)
     }
 
-    fn handed_on(&mut self, _unit: &[u8], _slice: &Slice) {}
+    fn handed_on(&mut self, _unit: &[u8], _slice: &SliceStart) {}
 
     fn interrupted(&mut self) {}
 }

@@ -5,7 +5,7 @@ use crate::codec::nal::bits::{BitReader, EndOfData, unescape};
 
 /// The fields in front of those that need a parameter set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SliceStart {
+pub struct SliceStart {
     /// `first_slice_segment_in_pic_flag`.
     pub(super) is_first: bool,
     pub(super) pps_id: u32,
