@@ -66,7 +66,12 @@ pub fn rows() -> Vec<Row> {
     }));
     // What the service would say of a fragment that is wrong is said of one that is not: it is taken the second time.
     for id in (4000..=4012).chain(4500..=4507).chain(5000..=5001) {
-        rows.push(simple(format!("error {id}"), vec![json!({"action": "error", "id": id, "after": 2})], "", 1));
+        rows.push(simple(
+            format!("error {id}"),
+            vec![json!({"action": "error", "id": id, "after": 2})],
+            "",
+            1,
+        ));
     }
     // The SDK tries what is the service's fault three times by itself.
     for (call, status, kind, times) in [
