@@ -145,6 +145,19 @@ mod tests {
     }
 
     #[test]
+    fn sound_that_comes_and_goes_keeps_its_track() {
+        let (start, mut gate) = (Instant::now(), Gate::new(BOTH));
+        for second in 0..3600 {
+            let now = start + Duration::from_secs(second);
+            gate.video(now);
+            if second % 600 == 0 {
+                gate.audio(false, now);
+            }
+            assert_eq!(gate.tracks(now), Some(BOTH));
+        }
+    }
+
+    #[test]
     fn a_camera_that_sends_seldom_is_taken_out_at_most_once() {
         for every in [8, 12, 20, 55] {
             let (start, mut gate) = (Instant::now(), Gate::new(BOTH));

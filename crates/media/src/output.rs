@@ -18,6 +18,9 @@ pub enum VideoOutput {
     /// The access units that follow, from the next on, at which decoding can start, have this format. Comes in front of the first,
     /// too.
     FormatChanged(VideoFormat),
+    /// No key frame has come for long, and no recovery point: from here on I pictures count as
+    /// points at which decoding can start. Told once.
+    KeyFramesAssumed,
     /// To be sent to the sender as a generic NACK (RFC 4585 section 6.2.1), numbers in order.
     Nack {
         /// SSRC of the media source.

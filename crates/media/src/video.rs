@@ -53,6 +53,8 @@ pub struct VideoReceiver {
     stream: VideoStream,
     gate: KeyFrameGate,
     format: Option<VideoFormat>,
+    /// That I pictures count as key frames was told.
+    assumed: bool,
     /// Timestamp of the access unit that is being received, and when its first packet came.
     arrived: Option<(u64, Instant)>,
     held: VecDeque<(UntimedAccessUnit, Instant)>,
@@ -73,6 +75,7 @@ impl VideoReceiver {
             stream: VideoStream::new(config.codec, config.payload_types),
             gate: KeyFrameGate::new(config.key_frames),
             format: None,
+            assumed: false,
             arrived: None,
             held: VecDeque::new(),
             held_until: None,
@@ -234,7 +237,9 @@ impl VideoReceiver {
         match self.gate.passage(&unit, now) {
             Passage::Starts => {
                 stats.key_frames_received += 1;
-                unit.announce_start();
+                if unit.announce_start() && !std::mem::replace(&mut self.assumed, true) {
+                    self.outputs.push(VideoOutput::KeyFramesAssumed);
+                }
             }
             Passage::Follows => unit.start = None,
             Passage::Withheld { owed } => {

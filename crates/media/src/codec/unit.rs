@@ -41,11 +41,11 @@ pub(crate) enum StartKind {
 }
 
 impl UntimedAccessUnit {
-    /// Decoding starts here, and a picture of which the stream does not say that it may gets the unit that does.
-    pub(crate) fn announce_start(&mut self) {
-        if let Some(Start { kind: StartKind::Intra(unit), .. }) = self.start {
-            self.data = length_prefixed(std::iter::once(unit), &self.data);
-        }
+    /// Decoding starts here, and a picture of which the stream does not say that it may gets the unit that does: then true.
+    pub(crate) fn announce_start(&mut self) -> bool {
+        let Some(Start { kind: StartKind::Intra(unit), .. }) = self.start else { return false };
+        self.data = length_prefixed(std::iter::once(unit), &self.data);
+        true
     }
 }
 

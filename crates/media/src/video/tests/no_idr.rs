@@ -172,7 +172,10 @@ fn pictures_that_refer_to_none_serve_where_nothing_better_comes_and_say_so() {
     for picture in 0..450_u64 {
         let kind = if picture % 30 == 10 { I } else { P };
         let packets = sender.packets(kind, &[], picture == 0, 0);
-        for unit in units(&sender.outputs(packets)) {
+        let outputs = sender.outputs(packets);
+        let told = outputs.iter().filter(|output| **output == VideoOutput::KeyFramesAssumed).count();
+        assert_eq!(told, usize::from(picture == 310), "{picture}");
+        for unit in units(&outputs) {
             assert_eq!(unit.is_idr(), kind == I, "{picture}");
             let own = with_lengths(&[typed_slice(kind, sender.encoder.frame_num, 0, picture, 100)]);
             let said = with_lengths(&[vec![6, 6, 1, 0x84, 0x80]]);
