@@ -103,6 +103,11 @@ impl Collector for Now {
                 turn.unwanted,
             ),
             ("turn_datagrams_over_bitrate", "Datagrams beyond a channel's bitrate", turn.over_bitrate),
+            (
+                "turn_datagrams_too_long",
+                "Data of TURN clients over TCP or TLS that no datagram can carry",
+                turn.too_long,
+            ),
             ("turn_datagrams_lost", "Datagrams that there was no room for", lost),
         ] {
             write(name, help, &ConstCounter::new(value))?;
