@@ -15,7 +15,7 @@ use http::{HeaderValue, header};
 use serde_json::{Value, json};
 
 use super::read::{fragment_list_chunk, get_media_chunk};
-use super::select::{Selector, TimestampKind, select};
+use super::select::{Selector, TimestampKind};
 use super::start::start;
 use super::{Archive, FragmentInfo};
 use crate::{
@@ -60,8 +60,8 @@ async fn list_fragments(State(app): State<Arc<App>>, Signed { caller, members }:
             (selector, Some(after))
         }
     };
-    let all = app.archive.all_fragments(&stream.folder());
-    let page = select(&all, selector, usize::try_from(most).unwrap_or(1), after.as_ref());
+    let most = usize::try_from(most).unwrap_or(1);
+    let page = app.archive.page(&stream.folder(), selector, most, after.as_ref());
     let mut answer =
         json!({"Fragments": page.fragments.iter().map(|info| describe(info)).collect::<Vec<_>>()});
     if let Some(after) = page.next {
