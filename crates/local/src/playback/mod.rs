@@ -7,6 +7,7 @@ mod http;
 mod images;
 mod media;
 mod mp4;
+mod player;
 mod request;
 mod respond;
 mod session;

@@ -68,7 +68,8 @@ impl ClipTrack {
         if least <= 1 {
             return;
         }
-        let by = (least..self.timescale).find(|by| self.timescale.is_multiple_of(*by)).unwrap_or(self.timescale);
+        let by =
+            (least..self.timescale).find(|by| self.timescale.is_multiple_of(*by)).unwrap_or(self.timescale);
         self.timescale /= by;
         let mut after = i64::MIN;
         for entry in &mut self.entries {
