@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context;
 use clap::Parser;
-use kvs_local::{AccessKey, Config, Origin, RelayPorts, Server, StateTimes};
+use kvs_local::{AccessKey, Config, Origin, RelayPorts, Server, SnsUrl, StateTimes};
 
 /// Amazon Kinesis Video Streams on localhost: control plane, signaling, TURN and media ingest in one process.
 #[derive(Parser)]
@@ -53,6 +53,12 @@ struct Options {
     /// Folder of the built web page
     #[arg(long, value_name = "DIR")]
     web: Option<PathBuf>,
+    /// Folder that stands for S3: generated images are files DIR/BUCKET/KEY; default: s3 in the data folder
+    #[arg(long, value_name = "DIR")]
+    s3_dir: Option<PathBuf>,
+    /// Post notifications here, as SNS does to who subscribes by HTTP; they are in files in the data folder's sns as well
+    #[arg(long, value_name = "URL")]
+    sns_url: Option<SnsUrl>,
     /// Region of the web page and of unsigned requests; signed requests name their own
     #[arg(long, default_value = "us-east-1", value_name = "REGION")]
     region: String,
@@ -138,6 +144,8 @@ async fn main() -> anyhow::Result<()> {
     config.allow_origins = options.allow_origin;
     config.console_public = options.console_public;
     config.web = options.web;
+    config.s3_folder = options.s3_dir;
+    config.sns_url = options.sns_url;
     config.region = options.region;
     config.turn_listen = options.turn_listen;
     config.turn_advertise = options.turn_advertise;

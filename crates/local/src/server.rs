@@ -6,10 +6,11 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    App, Config, StartError,
+    App, Config, SnsUrl, StartError,
     archive::Archive,
     auth::KeyRing,
     control::ControlPlane,
+    delivery::{Delivery, Waiting, make_images, push_notifications},
     error::ServiceError,
     expiry::expire,
     faults::Faults,
@@ -110,6 +111,9 @@ impl Server {
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
+        let buckets = config.s3_folder.clone().unwrap_or_else(|| data.join("s3"));
+        let subscriber = config.sns_url.clone();
+        let (delivery, Waiting { images, pushes }) = Delivery::new(data.join("sns"), subscriber.is_some());
         let app = Arc::new(App {
             put_media: Arc::new(Sessions::default()),
             faults: Arc::new(Faults::default()),
@@ -119,6 +123,7 @@ impl Server {
             signaling: Signaling::new(config.signaling.clone(), stop.clone(), tasks.clone()),
             snapshot: Snapshot::default(),
             playback: Playback::default(),
+            delivery,
             tokens: PageTokens::default(),
             turn: credentials,
             turn_address: turn.address(),
@@ -130,6 +135,10 @@ impl Server {
             archive,
         });
         tasks.spawn(expire(app.clone(), stop.clone()));
+        tasks.spawn(make_images(app.clone(), images, buckets));
+        if let Some(SnsUrl(url)) = subscriber {
+            tasks.spawn(push_notifications(app.clone(), pushes, url));
+        }
         let listener = Listener::new(router(app.clone()), stop.clone(), tasks.clone());
         tasks.spawn(listener.clone().accept(socket, None));
         let metrics = metrics.map(|(address, socket)| {

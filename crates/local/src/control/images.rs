@@ -1,4 +1,4 @@
-//! The image generation configuration of streams. It is kept and told.
+//! The image generation configuration of streams: what is made of fragments that have the tag.
 
 use std::sync::Arc;
 

@@ -19,4 +19,5 @@ mod ts;
 mod untrusted;
 
 pub(crate) use self::http::{player_routes, routes};
+pub(crate) use self::images::{Decoder, Format, Size, pictures_of_fragment};
 pub(crate) use self::sessions::Playback;

@@ -28,23 +28,38 @@ const NOT_FOUND: i32 = 127;
 
 /// What a picture is to be like.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Decoder {
-    pub(super) format: Format,
+pub(crate) struct Decoder {
+    pub(crate) format: Format,
     /// 1 to 100.
-    pub(super) quality: u32,
-    /// Pixels; `None`: as it was recorded.
-    pub(super) size: Option<(Width, u32)>,
+    pub(crate) quality: u32,
+    /// `None`: as it was recorded.
+    pub(crate) size: Option<Size>,
 }
 
-/// Width of a picture whose height is given.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Width {
-    Pixels(u32),
-    /// As the recorded picture has it to its height.
-    InProportion,
+/// Pixels of a picture. The side that is not given is in proportion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Size {
+    Both { width: u32, height: u32 },
+    Width(u32),
+    Height(u32),
+}
+
+impl Size {
+    /// `WidthPixels` and `HeightPixels`.
+    pub(crate) fn of(width: Option<u32>, height: Option<u32>) -> Option<Self> {
+        match (width, height) {
+            (None, None) => None,
+            (Some(width), Some(height)) => Some(Self::Both { width, height }),
+            (Some(width), None) => Some(Self::Width(width)),
+            (None, Some(height)) => Some(Self::Height(height)),
+        }
+    }
 }
 
 impl Decoder {
+    /// Of a JPEG whose quality nobody has asked for.
+    pub(crate) const QUALITY: u32 = 80;
+
     /// The pictures that are shown at these times, in units of 90 kHz since the start of the file; as many as could be decoded.
     ///
     /// # Errors
@@ -114,8 +129,9 @@ impl Decoder {
         let mut filters = vec![format!("select='{}'", wanted.join("+")), "setpts=N/(25*TB)".to_owned()];
         match self.size {
             None => {}
-            Some((Width::Pixels(width), height)) => filters.push(format!("scale={width}:{height}")),
-            Some((Width::InProportion, height)) => filters.push(format!("scale=-1:{height}")),
+            Some(Size::Both { width, height }) => filters.push(format!("scale={width}:{height}")),
+            Some(Size::Width(width)) => filters.push(format!("scale={width}:-1")),
+            Some(Size::Height(height)) => filters.push(format!("scale=-1:{height}")),
         }
         let mut arguments =
             vec!["-v", "error", "-nostdin", "-threads", "1", "-f", "mp4", "-i", "pipe:0", "-an"];

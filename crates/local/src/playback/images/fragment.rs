@@ -1,4 +1,4 @@
-//! [`of_fragment`]: pictures of one stored fragment.
+//! [`pictures_of_fragment`]: pictures of one stored fragment.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::{
 ///
 /// # Errors
 /// Nothing can be decoded here.
-pub(super) async fn of_fragment(
+pub(crate) async fn pictures_of_fragment(
     app: &Arc<App>,
     key: &str,
     (info, kind): (&Arc<FragmentInfo>, TimestampKind),

@@ -12,9 +12,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use self::decoder::{Decoder, Width};
-use self::fragment::of_fragment;
-use self::split::Format;
+pub(crate) use self::decoder::{Decoder, Size};
+pub(crate) use self::fragment::pictures_of_fragment;
+pub(crate) use self::split::Format;
 use super::request;
 use crate::{
     App,
@@ -70,12 +70,10 @@ impl Wanted {
         let width = members.integer("WidthPixels", 1..=3_840)?.and_then(|pixels| u32::try_from(pixels).ok());
         let height =
             members.integer("HeightPixels", 1..=2_160)?.and_then(|pixels| u32::try_from(pixels).ok());
-        let size = match (width, height) {
-            (None, None) => None,
-            (Some(width), Some(height)) => Some((Width::Pixels(width), height)),
-            (None, Some(height)) => Some((Width::InProportion, height)),
-            (Some(_), None) => return Err(members.invalid("WidthPixels", "needs HeightPixels beside it")),
-        };
+        if width.is_some() && height.is_none() {
+            return Err(members.invalid("WidthPixels", "needs HeightPixels beside it"));
+        }
+        let size = Size::of(width, height);
         let format = if format == "JPEG" { Format::Jpeg } else { Format::Png };
         Ok(Self {
             kind,
@@ -90,7 +88,7 @@ impl Wanted {
 
 /// `FormatConfig`: one entry, `JPEGQuality`, from 1 to 100.
 fn quality(members: &Members) -> Result<u32, ServiceError> {
-    let Some(config) = members.string_map("FormatConfig", 1)? else { return Ok(80) };
+    let Some(config) = members.string_map("FormatConfig", 1)? else { return Ok(Decoder::QUALITY) };
     let Some((key, value)) = config.into_iter().next() else {
         return Err(members.invalid("FormatConfig", "must have an entry"));
     };
@@ -152,7 +150,8 @@ pub(super) async fn get_images(State(app): State<Arc<App>>, Signed { caller, mem
     'page: for group in groups(&fragments, kind, page) {
         let pictures = match &group.info {
             Some(info) => {
-                of_fragment(&app, &key, (info, wanted.kind), &group.times_ms, &wanted.decoder).await?
+                pictures_of_fragment(&app, &key, (info, wanted.kind), &group.times_ms, &wanted.decoder)
+                    .await?
             }
             None => vec![Err("NO_MEDIA"); group.times_ms.len()],
         };
