@@ -40,6 +40,9 @@ struct Options {
     /// A key that callers may sign with (repeatable); default: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
     #[arg(long, value_name = "AKID:SECRET")]
     access_key: Vec<AccessKey>,
+    /// Whose a key is (repeatable); of those that are not named it is 000000000000
+    #[arg(long, value_name = "AKID=ACCOUNT", value_parser = key_and_account)]
+    account: Vec<(String, String)>,
     /// A signaling channel that exists from the start (repeatable)
     #[arg(long, value_name = "NAME")]
     create_channel: Vec<String>,
@@ -103,6 +106,15 @@ struct Options {
     deleting_seconds: u64,
 }
 
+fn key_and_account(text: &str) -> Result<(String, String), &'static str> {
+    match text.rsplit_once('=') {
+        Some((key, account)) if !key.is_empty() && kvs_local::model::is_account(account) => {
+            Ok((key.to_owned(), account.to_owned()))
+        }
+        _ => Err("must be a key and its account of twelve digits, like AKID=111122223333"),
+    }
+}
+
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum LogFormat {
     /// For people
@@ -133,6 +145,11 @@ async fn main() -> anyhow::Result<()> {
             "no access key: only the web page can call; give --access-key AKID:SECRET, set AWS_ACCESS_KEY_ID and \
              AWS_SECRET_ACCESS_KEY, or switch signatures off with --no-auth"
         );
+    }
+    for (id, account) in options.account {
+        let key = access_keys.iter_mut().find(|key| key.id() == id);
+        let key = key.with_context(|| format!("--account {id}={account}: there is no such --access-key"))?;
+        *key = key.clone().of_account(account);
     }
     let mut config = Config::new(options.data);
     config.listen = options.listen;

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use crate::{
     error::{ErrorKind, ServiceError},
     members::Members,
-    model::{Arn, ArnKind},
+    model::{Arn, ArnKind, Scope},
     rate::Rate,
 };
 
@@ -43,16 +43,17 @@ const TABLE: [(&str, u32, Option<u32>); 27] = [
     ("UpdateStream", 50, Some(5)),
 ];
 
-/// Streams and channels that are remembered, each with each operation. Full: all are forgotten, which lets a few calls more
-/// through.
+/// Accounts in their regions that are remembered, and streams and channels, each with each operation. Full: all are forgotten,
+/// which lets a few calls more through. A caller may sign for any word as its region.
+const MAX_ACCOUNTS: usize = 2_000;
 const MAX_RESOURCES: usize = 20_000;
 
 type Operation = &'static str;
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// By region: quotas are of a region.
-    accounts: HashMap<(Operation, String), Rate>,
+    /// Quotas are of an account and a region.
+    accounts: HashMap<(Operation, Scope), Rate>,
     resources: HashMap<(Operation, String), Rate>,
 }
 
@@ -68,7 +69,7 @@ impl Quotas {
     pub(crate) fn take(
         &self,
         operation: &str,
-        region: &str,
+        scope: &Scope,
         members: &Members,
         now: Instant,
     ) -> Result<(), ServiceError> {
@@ -77,9 +78,12 @@ impl Quotas {
             return Ok(());
         };
         let mut inner = self.0.lock();
-        let account = inner.accounts.entry((operation, region.to_owned()));
+        if inner.accounts.len() >= MAX_ACCOUNTS {
+            inner.accounts.clear();
+        }
+        let account = inner.accounts.entry((operation, scope.clone()));
         let mut within = account.or_insert_with(|| Rate::new(of_account)).take(now);
-        if let Some((limit, resource)) = of_resource.zip(resource(region, members)) {
+        if let Some((limit, resource)) = of_resource.zip(resource(scope, members)) {
             if inner.resources.len() >= MAX_RESOURCES {
                 inner.resources.clear();
             }
@@ -97,9 +101,10 @@ impl Quotas {
 }
 
 /// What a call is about, however it names it.
-fn resource(region: &str, members: &Members) -> Option<String> {
+fn resource(scope: &Scope, members: &Members) -> Option<String> {
     let text = |member| members.string(member).ok().flatten();
-    let named = |kind: &str, region: &str, name: &str| format!("{kind}/{region}/{name}");
+    // an ARN is of the caller's account, or was refused
+    let named = |kind: &str, region: &str, name: &str| format!("{}/{kind}/{region}/{name}", scope.account);
     let arn = ["StreamARN", "ChannelARN", "ResourceARN"].into_iter().find_map(text);
     match arn.map(str::parse::<Arn>) {
         Some(Ok(arn)) => {
@@ -110,7 +115,7 @@ fn resource(region: &str, members: &Members) -> Option<String> {
         Some(Err(_)) => None,
         None => {
             let kinds = [("stream", "StreamName"), ("channel", "ChannelName")];
-            kinds.into_iter().find_map(|(kind, member)| Some(named(kind, region, text(member)?)))
+            kinds.into_iter().find_map(|(kind, member)| Some(named(kind, &scope.region, text(member)?)))
         }
     }
 }
@@ -133,13 +138,18 @@ mod tests {
         let by_name = members(json!({"StreamName": "door"}));
         let by_arn =
             members(json!({"StreamARN": "arn:aws:kinesisvideo:r-1:000000000000:stream/door/1700000000000"}));
-        let call = |members: &Members, now| quotas.take("DescribeStream", "r-1", members, now).is_ok();
+        let call = |members: &Members, now| {
+            quotas.take("DescribeStream", &Scope::of_region("r-1"), members, now).is_ok()
+        };
         let seen: Vec<_> = (0..6).map(|n| call(if n % 2 == 0 { &by_name } else { &by_arn }, now)).collect();
         assert_eq!(seen, [true, true, true, true, true, false]);
         assert!(call(&members(json!({"StreamName": "other"})), now));
-        assert!(quotas.take("DescribeStream", "r-2", &by_name, now).is_ok(), "another region's");
+        assert!(
+            quotas.take("DescribeStream", &Scope::of_region("r-2"), &by_name, now).is_ok(),
+            "another region's"
+        );
         assert!(call(&by_name, now + Duration::from_secs(1)));
-        let refused = quotas.take("CreateStream", "r-1", &by_name, now);
+        let refused = quotas.take("CreateStream", &Scope::of_region("r-1"), &by_name, now);
         assert!(refused.is_ok(), "another operation");
     }
 
@@ -147,10 +157,20 @@ mod tests {
     fn an_account_has_a_rate_of_its_own() {
         let (quotas, now) = (Quotas::default(), Instant::now());
         let made = (0..60).filter(|n| {
-            quotas.take("CreateStream", "r-1", &members(json!({"StreamName": format!("s{n}")})), now).is_ok()
+            quotas
+                .take(
+                    "CreateStream",
+                    &Scope::of_region("r-1"),
+                    &members(json!({"StreamName": format!("s{n}")})),
+                    now,
+                )
+                .is_ok()
         });
         assert_eq!(made.count(), 50);
-        assert!((0..1000).all(|_| quotas.take("PutMedia", "r-1", &Members::default(), now).is_ok()));
+        assert!(
+            (0..1000)
+                .all(|_| quotas.take("PutMedia", &Scope::of_region("r-1"), &Members::default(), now).is_ok())
+        );
     }
 
     #[test]
@@ -159,10 +179,20 @@ mod tests {
         for n in 0..MAX_RESOURCES + 10 {
             now += Duration::from_millis(4);
             quotas
-                .take("DescribeStream", "r-1", &members(json!({"StreamName": format!("s{n}")})), now)
+                .take(
+                    "DescribeStream",
+                    &Scope::of_region("r-1"),
+                    &members(json!({"StreamName": format!("s{n}")})),
+                    now,
+                )
                 .unwrap();
         }
-        assert!(quotas.0.lock().resources.len() <= MAX_RESOURCES);
+        for n in 0..MAX_ACCOUNTS + 10 {
+            let scope = Scope::of_region(&format!("r-{n}"));
+            quotas.take("CreateStream", &scope, &members(json!({"StreamName": "s"})), now).unwrap();
+        }
+        let inner = quotas.0.lock();
+        assert!(inner.resources.len() <= MAX_RESOURCES && inner.accounts.len() <= MAX_ACCOUNTS);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::{
     index::Index,
     listener::{Listener, with_fallback},
     metrics,
+    model::Scope,
     page_token::PageTokens,
     playback::Playback,
     private,
@@ -179,10 +180,10 @@ impl Server {
     /// # Errors
     /// The index cannot be written.
     pub fn ensure_channel(&self, name: &str) -> Result<(), ServiceError> {
-        let region = &self.app.config.region;
-        match self.app.control.channel(region, name) {
+        let scope = Scope::of_region(&self.app.config.region);
+        match self.app.control.channel(&scope, name) {
             Ok(_) => Ok(()),
-            Err(_) => self.app.create_channel(region, name).map(drop),
+            Err(_) => self.app.create_channel(&scope, name).map(drop),
         }
     }
 
