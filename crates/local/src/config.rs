@@ -54,8 +54,8 @@ pub struct Config {
     pub signaling: SignalingLimits,
     /// Times and numbers of PutMedia.
     pub put_media: PutMediaLimits,
-    /// Whether the service's quotas hold, also those that only get in the way on one machine: rates of the
-    /// control plane's calls, TURN allocations and bitrate.
+    /// Whether the service's quotas hold, also those that only get in the way on one machine: rates of
+    /// calls, TURN allocations and bitrate.
     pub quotas: bool,
     /// How long channels and streams are between two states; `POST /_kvs/states` changes it.
     pub states: StateTimes,

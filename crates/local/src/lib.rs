@@ -17,6 +17,8 @@ mod delivery;
 pub mod error;
 mod expiry;
 pub mod faults;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod ice;
 mod index;
 mod listener;

@@ -92,7 +92,7 @@ struct Options {
     /// Seconds that a PutMedia session lives
     #[arg(long, default_value_t = 2700, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     put_media_lifetime: u64,
-    /// Hold callers to the service's quotas: rates of the control plane's calls, TURN allocations and bitrate
+    /// Hold callers to the service's quotas: rates of calls, TURN allocations and bitrate
     #[arg(long)]
     quotas: bool,
     /// Seconds that a new channel or stream is CREATING, and serves nothing

@@ -1,4 +1,4 @@
-//! [`Quotas`]: how often the control plane may be called, where `--quotas` holds callers to it.
+//! [`Quotas`]: how often operations may be called, where `--quotas` holds callers to it.
 
 use std::{collections::HashMap, time::Instant};
 
@@ -13,7 +13,7 @@ use crate::{
 
 /// Calls a second of an account, and of one stream or channel (the developer guides' tables "Control plane API service
 /// quotas"). Other operations have none that is told.
-const TABLE: [(&str, u32, Option<u32>); 27] = [
+const TABLE: [(&str, u32, Option<u32>); 28] = [
     ("CreateSignalingChannel", 50, None),
     ("CreateStream", 50, None),
     ("DeleteEdgeConfiguration", 10, Some(1)),
@@ -40,8 +40,27 @@ const TABLE: [(&str, u32, Option<u32>); 27] = [
     ("UntagStream", 50, Some(5)),
     ("UpdateDataRetention", 50, Some(5)),
     ("UpdateMediaStorageConfiguration", 10, Some(5)),
+    ("UpdateSignalingChannel", 50, Some(5)),
     ("UpdateStream", 50, Some(5)),
 ];
+
+/// Calls a second of one stream or channel (the tables of media, archived media and signaling), whoever makes them.
+const OF_RESOURCES: [(&str, u32); 6] = [
+    ("GetDASHStreamingSessionURL", 25),
+    ("GetHLSStreamingSessionURL", 25),
+    ("GetIceServerConfig", 5),
+    ("GetMedia", 5),
+    ("ListFragments", 5),
+    ("SendAlexaOfferToMaster", 5),
+];
+
+/// The operation's name and rates: of an account, and of one stream or channel.
+fn rates(operation: &str) -> Option<(Operation, Option<u32>, Option<u32>)> {
+    let row = TABLE.iter().find(|row| row.0 == operation);
+    let row = row.map(|(name, of_account, of_resource)| (*name, Some(*of_account), *of_resource));
+    let of_one = || OF_RESOURCES.iter().find(|row| row.0 == operation);
+    row.or_else(|| of_one().map(|(name, rate)| (*name, None, Some(*rate))))
+}
 
 /// Accounts in their regions that are remembered, and streams and channels, each with each operation. Full: all are forgotten,
 /// which lets a few calls more through. A caller may sign for any word as its region.
@@ -73,16 +92,15 @@ impl Quotas {
         members: &Members,
         now: Instant,
     ) -> Result<(), ServiceError> {
-        let Some((operation, of_account, of_resource)) = TABLE.iter().find(|row| row.0 == operation).copied()
-        else {
-            return Ok(());
-        };
+        let Some((operation, of_account, of_resource)) = rates(operation) else { return Ok(()) };
         let mut inner = self.0.lock();
         if inner.accounts.len() >= MAX_ACCOUNTS {
             inner.accounts.clear();
         }
-        let account = inner.accounts.entry((operation, scope.clone()));
-        let mut within = account.or_insert_with(|| Rate::new(of_account)).take(now);
+        let mut within = of_account.is_none_or(|of_account| {
+            let account = inner.accounts.entry((operation, scope.clone()));
+            account.or_insert_with(|| Rate::new(of_account)).take(now)
+        });
         if let Some((limit, resource)) = of_resource.zip(resource(scope, members)) {
             if inner.resources.len() >= MAX_RESOURCES {
                 inner.resources.clear();
@@ -197,8 +215,23 @@ mod tests {
 
     #[test]
     fn each_row_is_an_operation() {
-        for (name, ..) in TABLE {
+        let all = TABLE.iter().map(|row| row.0).chain(OF_RESOURCES.iter().map(|row| row.0));
+        let mut seen = std::collections::HashSet::new();
+        for name in all {
             assert!(crate::operations::is_one(name), "{name}");
+            assert!(seen.insert(name), "{name} is there twice");
         }
+    }
+
+    #[test]
+    fn a_stream_is_read_so_often_a_second_by_all_together() {
+        let (quotas, now) = (Quotas::default(), Instant::now());
+        let door = members(json!({"StreamName": "door"}));
+        let list = |members: &Members, now| {
+            quotas.take("ListFragments", &Scope::of_region("r-1"), members, now).is_ok()
+        };
+        assert_eq!((0..9).filter(|_| list(&door, now)).count(), 5);
+        assert!(list(&members(json!({"StreamName": "yard"})), now));
+        assert!(list(&door, now + Duration::from_secs(1)));
     }
 }

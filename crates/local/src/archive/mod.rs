@@ -6,6 +6,7 @@ mod files;
 mod headers;
 mod index;
 mod read;
+mod rows;
 mod select;
 mod start;
 mod state;

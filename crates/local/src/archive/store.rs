@@ -20,7 +20,7 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use redb::{ReadableTable, TableDefinition};
+use redb::ReadableTable;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
@@ -29,6 +29,7 @@ use super::{
     files::{create, list, read, remove_file, write_synced},
     headers::Headers,
     index::FragmentInfo,
+    rows::{FRAGMENTS, Rows},
     select::{Page, Position, Selector, Start, TimestampKind},
     state::{StreamState, given, range},
     trailer,
@@ -41,9 +42,6 @@ use crate::{
 
 /// What a stream is, in its folder.
 const DESCRIPTION: &str = "stream.json";
-
-/// Stream key and fragment number to JSON.
-const FRAGMENTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("archive.fragments");
 
 /// Figures of one stream.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -77,6 +75,7 @@ pub struct Archive {
     /// was acknowledged.
     unsettled: Mutex<Vec<(String, String, PathBuf)>>,
     headers: Headers,
+    rows: Rows,
     changed: watch::Sender<u64>,
 }
 
@@ -137,6 +136,7 @@ impl Archive {
             described: Mutex::default(),
             unsettled: Mutex::default(),
             headers: Headers::default(),
+            rows: Rows::default(),
             changed: watch::channel(0).0,
         };
         for (stream, state) in &*archive.streams.lock() {
@@ -228,10 +228,7 @@ impl Archive {
         };
         files().inspect_err(|_| self.headers.release(&header_path))?;
         let json = serde_json::to_vec(&info).unwrap_or_default();
-        let written = self.index.write(|write| {
-            write.open_table(FRAGMENTS)?.insert((stream, number), json.as_slice())?;
-            Ok(())
-        });
+        let written = self.rows.insert(&self.index, stream, number, json);
         if let Err(error) = written {
             self.unsettled.lock().push((stream.to_owned(), number.to_owned(), header_path));
             self.settle();
@@ -525,10 +522,10 @@ impl Archive {
 }
 
 /// Streams' keys, and rows of theirs.
-type Rows = Vec<(String, FragmentInfo)>;
+type Found = Vec<(String, FragmentInfo)>;
 
 /// Reads what streams and fragments say of themselves, and changes nothing.
-fn recover(folder: &Path) -> Result<(Vec<Stream>, Rows), StoreError> {
+fn recover(folder: &Path) -> Result<(Vec<Stream>, Found), StoreError> {
     let (mut streams, mut infos) = (Vec::new(), Vec::new());
     for entry in list(folder)? {
         let fragments = list(&entry.join("fragments"))?;

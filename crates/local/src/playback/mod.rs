@@ -2,6 +2,8 @@
 
 mod clip;
 mod dash;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod hls;
 mod http;
 mod images;
