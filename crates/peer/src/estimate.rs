@@ -177,7 +177,7 @@ impl Delay {
     /// `sent`: 24 bits of 6.18 s. `at`: arrival, µs.
     fn packet(&mut self, sent: u32, at: i64) {
         const WRAP: i64 = 64_000_000;
-        let sent = i64::from(sent & 0xff_ffff) * 1_000_000 >> 18;
+        let sent = (i64::from(sent & 0xff_ffff) * 1_000_000) >> 18;
         let newest = *self.newest.get_or_insert(sent);
         let ahead = (sent - newest).rem_euclid(WRAP);
         let sent = newest + if ahead < WRAP / 2 { ahead } else { ahead - WRAP };
