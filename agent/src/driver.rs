@@ -435,6 +435,7 @@ impl Driver {
             expected: Tracks { video: negotiated.video, audio: negotiated.audio, ..Tracks::default() },
             video_payload_types: negotiated.video_payload_types,
             audio_payload_types: negotiated.audio_payload_types,
+            audio_nack: negotiated.nack,
             config: self.config.receive.clone(),
             session: self.inputs.clone(),
             figures: self.state.new_peer(generation),

@@ -10,7 +10,8 @@ use crate::tracks::{self, Standing, Track, TrackWatch, Tracks};
 use bytes::Bytes;
 use kvs_media::{
     AudioCodec, AudioConfig, AudioOutput, ClockStats, InboundStats, KeyFrameConfig, MediaConfig, MediaOutput,
-    MediaReceiver, PerTrack, TimeSource, VideoCodec, VideoConfig, VideoFormat, VideoOutput, WithheldCounts,
+    MediaReceiver, PerTrack, ReorderConfig, TimeSource, VideoCodec, VideoConfig, VideoFormat, VideoOutput,
+    WithheldCounts,
 };
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -90,6 +91,8 @@ pub struct Receive {
     pub video_payload_types: BTreeMap<u8, Vec<Bytes>>,
     /// Payload types of the audio codec.
     pub audio_payload_types: Vec<u8>,
+    /// Lost sound is asked for again.
+    pub audio_nack: bool,
     pub config: ReceiveConfig,
     /// To the session. Bounded; a report that does not fit is left out, the next follows.
     pub session: mpsc::Sender<Input>,
@@ -128,6 +131,7 @@ impl Receive {
             audio: self.expected.audio.map(|codec| AudioConfig {
                 codec,
                 payload_types: self.audio_payload_types.clone(),
+                reorder: ReorderConfig { nack: self.audio_nack, ..ReorderConfig::audio() },
                 ..AudioConfig::default()
             }),
             ..MediaConfig::default()

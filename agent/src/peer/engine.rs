@@ -215,6 +215,8 @@ struct Engine {
 struct Datagram {
     local: SocketAddr,
     remote: SocketAddr,
+    /// When it was read: masters are told, and estimate what the path carries from how far packets come apart.
+    arrived: Instant,
     data: Box<[u8]>,
 }
 
@@ -271,22 +273,22 @@ impl Engine {
                 if !socket.ready || *bytes >= MAX_BACKLOG {
                     break;
                 }
+                let arrived = Instant::now();
                 socket.read(buffers, |remote, data| {
                     *bytes += data.len() + ENTRY;
-                    backlog.push_back(Datagram { local, remote, data: data.into() });
+                    backlog.push_back(Datagram { local, remote, arrived, data: data.into() });
                 });
             }
         }
     }
 
     fn handle_backlog(&mut self) {
-        let now = Instant::now();
         for _ in 0..BATCH {
-            let Some(datagram) = self.backlog.pop_front() else {
+            let Some(Datagram { local, remote, arrived, data }) = self.backlog.pop_front() else {
                 return;
             };
-            self.backlog_bytes -= datagram.data.len() + ENTRY;
-            self.receiver.handle_datagram(datagram.local, datagram.remote, &datagram.data, now);
+            self.backlog_bytes -= data.len() + ENTRY;
+            self.receiver.handle_datagram(local, remote, &data, arrived);
         }
     }
 

@@ -386,7 +386,7 @@ fn audio_branch(
 
 /// How late media comes in at most: a capture time is up to 2.5 s before its packet's arrival, which may wait for others
 /// and for its judgement, and silence is reported behind all that, in pieces.
-const LATENESS: gst::ClockTime = gst::ClockTime::from_mseconds(4_000);
+const LATENESS: gst::ClockTime = gst::ClockTime::from_mseconds(4_250);
 
 fn source(caps: Option<&gst::Caps>) -> gst_app::AppSrc {
     let source = gst_app::AppSrc::builder()

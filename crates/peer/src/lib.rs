@@ -8,9 +8,11 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod congestion;
 mod demux;
 mod destinations;
 mod dtls;
+mod estimate;
 mod event;
 mod figures;
 mod framing;
@@ -18,6 +20,7 @@ mod gather;
 mod nack;
 mod path;
 mod receiver;
+mod remb;
 mod rtcp;
 mod rtp;
 pub mod sdp;

@@ -1,6 +1,7 @@
 //! The connection as a whole.
 
 use crate::config::Config;
+use crate::congestion::Congestion;
 use crate::demux::{Demux, Route};
 use crate::destinations::Destinations;
 use crate::dtls;
@@ -18,7 +19,6 @@ use crate::sources::Sources;
 use crate::srtp::Opened;
 use crate::streams::StreamTransmit;
 use crate::transmit::Transmit;
-use crate::twcc::Twcc;
 use bytes::Bytes;
 use kvs_media::RtpPacket;
 use rtc_crypto::RTCCryptoProvider;
@@ -99,7 +99,9 @@ pub struct Receiver {
     answer: Option<Answer>,
     demux: Demux,
     sources: Sources,
-    twcc: Twcc,
+    /// Of each path.
+    congestion: Vec<Congestion>,
+    start_bitrate_kbps: Option<u32>,
     nacks: NackPacer,
     report_at: Option<Instant>,
     figures: Figures,
@@ -163,7 +165,8 @@ impl Receiver {
             answer: None,
             demux: Demux::default(),
             sources: Sources::default(),
-            twcc: Twcc::new(now),
+            congestion: Vec::new(),
+            start_bitrate_kbps: config.start_bitrate_kbps,
             nacks: NackPacer::new(config.receive_buffer),
             report_at: None,
             figures: Figures::default(),
@@ -226,6 +229,11 @@ impl Receiver {
             }
         }
         self.demux = Demux::new(&answer);
+        let congestion = (0..self.paths.len()).map(|path| {
+            let remb = answer.sections.iter().any(|section| section.transport == path && section.remb);
+            Congestion::new(remb, self.start_bitrate_kbps, now)
+        });
+        self.congestion = congestion.collect();
         self.deadline = Some(now + CONNECT);
         self.path_events();
         Ok(self.answer.insert(answer))
@@ -342,7 +350,7 @@ impl Receiver {
             self.gatherer.poll_timeout(),
             self.report_at,
             self.nacks.poll_timeout(),
-            self.twcc.poll_timeout(),
+            self.congestion.iter().filter_map(Congestion::poll_timeout).min(),
             self.deadline,
             self.goodbye_at,
         ]
@@ -383,9 +391,12 @@ impl Receiver {
                 self.report_at = Some(now + REPORT_INTERVAL);
             }
         }
-        let about = self.sources.any().unwrap_or(0);
-        for packet in self.twcc.feedback(about, now) {
-            self.send_rtcp(&packet);
+        for (path, congestion) in self.paths.iter_mut().zip(&mut self.congestion) {
+            for packet in congestion.feedback(now) {
+                if let Err(error) = path.send_rtcp(&packet) {
+                    tracing::debug!(error, "congestion feedback not sent");
+                }
+            }
         }
         self.release_streams(now);
     }
@@ -416,6 +427,9 @@ impl Receiver {
     /// [`ReceiverError::Feedback`] while there is no connection.
     pub fn nack(&mut self, media_ssrc: u32, sequences: &[u16], now: Instant) -> Result<(), ReceiverError> {
         self.nacks.want(media_ssrc, sequences);
+        for congestion in &mut self.congestion {
+            congestion.missing(media_ssrc, sequences.len());
+        }
         self.send_nacks(now)
     }
 
@@ -527,22 +541,22 @@ impl Receiver {
                 taken || self.paths.iter().any(|path| path.knows(local, remote))
             }
             Some(20..=63) => {
-                let Some(path) = self.paths.iter_mut().find(|path| path.knows(local, remote)) else {
+                let Some(path) = self.paths.iter().position(|path| path.knows(local, remote)) else {
                     return false;
                 };
-                let opened = path.dtls(local, remote, data, now);
+                let opened = self.paths[path].dtls(local, remote, data, now);
                 self.path_events();
                 for opened in opened {
-                    self.opened(opened, now);
+                    self.opened(path, opened, now);
                 }
                 true
             }
             Some(128..=191) => {
-                let Some(path) = self.paths.iter_mut().find(|path| path.knows(local, remote)) else {
+                let Some(path) = self.paths.iter().position(|path| path.knows(local, remote)) else {
                     return false;
                 };
-                if let Some(opened) = path.media(local, remote, data, now) {
-                    self.opened(opened, now);
+                if let Some(opened) = self.paths[path].media(local, remote, data, now) {
+                    self.opened(path, opened, now);
                 }
                 true
             }
@@ -550,9 +564,9 @@ impl Receiver {
         }
     }
 
-    fn opened(&mut self, opened: Opened, now: Instant) {
+    fn opened(&mut self, path: usize, opened: Opened, now: Instant) {
         match opened {
-            Opened::Rtp(packet) => self.rtp(&packet, now),
+            Opened::Rtp(packet) => self.rtp(path, &packet, now),
             Opened::Rtcp(compound) => {
                 for message in rtcp::read(&compound) {
                     match message {
@@ -571,7 +585,7 @@ impl Receiver {
         }
     }
 
-    fn rtp(&mut self, bytes: &Bytes, now: Instant) {
+    fn rtp(&mut self, path: usize, bytes: &Bytes, now: Instant) {
         let packet = match RtpPacket::parse(bytes) {
             Ok(packet) => packet,
             Err(error) => {
@@ -580,13 +594,16 @@ impl Receiver {
             }
         };
         let extensions = Extensions::of(bytes);
-        if let Some(sequence) = self.demux.transport_sequence(extensions) {
-            self.twcc.arrived(sequence, now);
+        if let Some(congestion) = self.congestion.get_mut(path) {
+            congestion.packet(bytes.len(), self.demux.sending(extensions), now);
         }
         let payload_type = packet.payload_type;
         match self.demux.route(packet, extensions) {
             Route::Track { kind, clock_rate, packet, original } => {
                 if original {
+                    if let Some(congestion) = self.congestion.get_mut(path) {
+                        congestion.source(packet.ssrc);
+                    }
                     self.sources.packet(&packet, clock_rate, now);
                     self.goodbye_at = None;
                     self.report_at.get_or_insert(now + REPORT_INTERVAL);

@@ -17,6 +17,7 @@ use rtc_stun::message::{
     BINDING_ERROR, BINDING_REQUEST, BINDING_SUCCESS, CLASS_INDICATION, METHOD_BINDING, Message, MessageType,
     Setter,
 };
+use str0m::bwe::{Bitrate, BweKind};
 use str0m::change::SdpOffer;
 use str0m::media::{Mid, Pt};
 use str0m::net::{Protocol, Receive};
@@ -61,6 +62,10 @@ struct World {
     credentials: (String, String),
     /// Where datagrams were sent.
     sent_to: BTreeSet<SocketAddr>,
+    /// What the path from the master carries, bit/s, and when all that waits for it is through.
+    link: Option<(f64, Instant)>,
+    /// What the master was last told to send at most, or makes of what it is told, bit/s.
+    estimate: f64,
 }
 
 /// Rewrites an answer.
@@ -68,6 +73,11 @@ type Edit = fn(&str) -> String;
 
 impl World {
     fn new(network: Network, seed: u64, edit: Edit) -> Self {
+        Self::with(network, seed, edit, None)
+    }
+
+    /// `estimates`: the master finds out itself what it may send, and begins with so much.
+    fn with(network: Network, seed: u64, edit: Edit, estimates: Option<Bitrate>) -> Self {
         let now = Instant::now();
         let ours: SocketAddr = "192.0.2.1:5000".parse().unwrap();
         let theirs: SocketAddr = "198.51.100.7:6000".parse().unwrap();
@@ -88,6 +98,7 @@ impl World {
             .enable_h264(true)
             .enable_opus(true, false)
             .set_rtp_mode(true)
+            .enable_bwe(estimates)
             .build(now);
         master.add_local_candidate(Candidate::host(theirs, "udp").unwrap());
         master.add_remote_candidate(Candidate::host(ours, "udp").unwrap());
@@ -122,6 +133,8 @@ impl World {
             key_frames_asked: 0,
             credentials,
             sent_to: BTreeSet::new(),
+            link: None,
+            estimate: estimates.map_or(1e6, |rate| rate.as_f64()),
         }
     }
 
@@ -133,7 +146,17 @@ impl World {
             }
             let jitter = self.network.jitter.mul_f64(self.rng.random());
             self.number += 1;
-            let at = std::cmp::Reverse(self.now + self.network.delay + jitter);
+            let mut through = self.now;
+            if let Some((carries, free)) = &mut self.link
+                && !to_master
+            {
+                through = through.max(*free) + Duration::from_secs_f64(data.len() as f64 * 8.0 / *carries);
+                if through > self.now + Duration::from_secs(1) {
+                    continue;
+                }
+                *free = through;
+            }
+            let at = std::cmp::Reverse(through + self.network.delay + jitter);
             self.air.push(Flying { at, number: u64::MAX - self.number, to_master, data: data.clone() });
         }
     }
@@ -184,6 +207,9 @@ impl World {
                     }
                     Output::Event(MasterEvent::Connected) => self.master_connected = true,
                     Output::Event(MasterEvent::KeyframeRequest(_)) => self.key_frames_asked += 1,
+                    Output::Event(MasterEvent::EgressBitrateEstimate(
+                        BweKind::Twcc { estimate, .. } | BweKind::Remb { estimate, .. },
+                    )) => self.estimate = estimate.as_f64(),
                     Output::Event(_) => {}
                 }
             };
@@ -363,6 +389,58 @@ fn what_is_lost_comes_when_it_is_asked_for_again() {
     let got: BTreeSet<_> = world.got(MediaKind::Video).into_iter().collect();
     assert!(got.len() >= 595, "{} of 600", got.len());
     assert_eq!(sequences.len(), 1, "retransmissions come under the source they repeat");
+}
+
+/// A master that sends pictures of the size that it may, at most `wants` bit/s, for so long over what the path carries: what it
+/// sent in the last second, bit/s, and the longest queue of that second.
+fn adapt(world: &mut World, sequence: &mut u64, seconds: u64, carries: f64, wants: f64) -> (f64, Duration) {
+    let free = world.link.map_or(world.now, |(_, free)| free);
+    world.link = Some((carries, free));
+    let (mut sent, mut queue) = (0, Duration::ZERO);
+    for picture in 0..seconds * 30 {
+        let length = (world.estimate.min(wants) / 8.0 / 30.0) as usize;
+        for at in (0..length).step_by(1_200) {
+            let payload = [&[0x65, 0, 0, 0, 0][..], &vec![7; (length - at).min(1_200)]].concat();
+            world.send(MediaKind::Video, H264, *sequence, &payload);
+            *sequence += 1;
+        }
+        world.run(Duration::from_micros(33_333));
+        world.events.clear();
+        if picture >= (seconds - 1) * 30 {
+            sent += length * 8;
+            queue = queue.max(world.link.unwrap().1.saturating_duration_since(world.now));
+        }
+    }
+    (sent as f64, queue)
+}
+
+#[test]
+fn a_master_is_told_what_it_may_send_by_what_it_understands() {
+    let no_transport_cc: Edit = |answer| {
+        let lines = answer.lines().filter(|line| !line.contains("transport-cc"));
+        lines.map(|line| format!("{line}\r\n")).collect()
+    };
+    let start = Bitrate::kbps(500);
+    for (edit, estimates, name) in
+        [(as_is as Edit, Some(start), "transport-cc"), (no_transport_cc, None, "goog-remb")]
+    {
+        let jitter = Duration::from_millis(10);
+        let mut world = World::with(Network { jitter, ..PLAIN }, 21, edit, estimates);
+        world.connect();
+        world.master.bwe().set_bitrate(Bitrate::ZERO, Bitrate::mbps(3));
+        let mut sequence = 0;
+        let wants = 2.5e6;
+        let (rate, _) = adapt(&mut world, &mut sequence, 20, 20e6, wants);
+        assert!(rate > 2.4e6, "{name}: {rate} bit/s of {wants}");
+        let (rate, _) = adapt(&mut world, &mut sequence, 3, 1e6, wants);
+        assert!(rate < 1.1e6, "{name}: {rate} bit/s where a million are carried");
+        let (rate, queue) = adapt(&mut world, &mut sequence, 15, 1e6, wants);
+        assert!((0.5e6..1.1e6).contains(&rate), "{name}: {rate} bit/s");
+        // Whether a queue may stand is for who estimates to say.
+        assert!(estimates.is_some() || queue < Duration::from_millis(300), "{name}: {queue:?}");
+        let (rate, _) = adapt(&mut world, &mut sequence, 30, 20e6, wants);
+        assert!(rate > 2.2e6, "{name}: {rate} bit/s when the path is wide again");
+    }
 }
 
 #[test]

@@ -12,6 +12,9 @@ pub(crate) const MID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 pub(crate) const TRANSPORT_CC_URI: &str =
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
+/// `a=extmap` of the absolute send time: 24 bits of 6.18 seconds. For masters that have no transport-wide sequence numbers.
+pub(crate) const ABS_SEND_TIME_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time";
+
 /// The media sections of an offer of these codecs, the most wanted first. Audio comes first: C SDK masters write their
 /// answer in that order.
 pub(crate) fn sections(audio: &[AudioCodec], video: &[VideoCodec]) -> Vec<OfferedSection> {
@@ -23,9 +26,12 @@ pub(crate) fn sections(audio: &[AudioCodec], video: &[VideoCodec]) -> Vec<Offere
         kind,
         mid: index.to_string(),
         formats,
-        extensions: [(1, MID_URI), (2, TRANSPORT_CC_URI)]
+        extensions: [(1, MID_URI), (2, TRANSPORT_CC_URI), (3, ABS_SEND_TIME_URI)]
+            .into_iter()
+            // The pictures tell enough.
+            .filter(|(_, uri)| kind == MediaKind::Video || *uri != ABS_SEND_TIME_URI)
             .map(|(id, uri)| HeaderExtension { id, uri: uri.to_owned() })
-            .to_vec(),
+            .collect(),
     };
     offered.map(section).collect()
 }
