@@ -471,6 +471,10 @@ impl Session {
         if let Some(generation) = self.generation() {
             actions.push(Action::ClosePeer { generation });
         }
+        // Nothing is final yet: what was to end goes on.
+        if let Some(leaving) = &mut self.leaving {
+            leaving.not_replaced();
+        }
         self.peer = Peer::Idle { retry_at: now };
     }
 
