@@ -8,7 +8,6 @@ use kvs_ingest_tests::agent::{AgentProcess, AgentSettings};
 use kvs_ingest_tests::local::{self, MANIFEST};
 use kvs_ingest_tests::master::channel::Access;
 use kvs_ingest_tests::master::clip::GROUP;
-use kvs_ingest_tests::master::time::{Time, Track};
 use kvs_ingest_tests::master::{Master, Sent, Settings};
 use kvs_ingest_tests::stored::{self, Stored, all_of_one_encoder};
 use kvs_local::Server;
@@ -35,9 +34,7 @@ impl World {
         let (local, folder) =
             local::start(|config| config.put_media.connections = connections).await.unwrap();
         let access = local::access(&local);
-        // 50 frames a second, so that a group of pictures is short.
-        let time = Time { video: Track::new(Duration::from_millis(20), 1_800), ..Time::default() };
-        let settings = Settings { one_encoder: true, time, ..Settings::default() };
+        let settings = Settings { one_encoder: true, ..Settings::default() };
         let master = Master::start(&access, CHANNEL, settings).await.unwrap();
         Self { local, folder, access, master }
     }
@@ -76,9 +73,6 @@ async fn upgrades(connections: usize, times: usize) {
         let ended = agent.stop(STOPS_WITHIN).await.unwrap();
         assert!(ended.success(), "{ended}");
         world.stores(&mut new).await;
-        let log = new.log();
-        assert!(log.contains("the recording goes on where the stream ends"), "{log}");
-        assert!(!log.contains("ConnectionLimitExceeded"), "{log}");
         agent = new;
     }
     let (stored, sent) = world.finish(agent).await;

@@ -28,9 +28,8 @@ impl Leaving {
         self.ends_at.get_or_insert(now + LINGER);
     }
 
-    /// It does not any more: another one is made.
-    pub(super) fn not_replaced(&mut self) {
-        self.ends_at = None;
+    pub(super) fn name(&self) -> &'static str {
+        if self.is_replaced() { "Replaced" } else { "Leaving" }
     }
 
     pub(super) fn is_replaced(&self) -> bool {
