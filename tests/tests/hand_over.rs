@@ -7,13 +7,14 @@ use std::time::Duration;
 use kvs_ingest_tests::agent::{AgentProcess, AgentSettings};
 use kvs_ingest_tests::local::{self, MANIFEST};
 use kvs_ingest_tests::master::channel::Access;
-use kvs_ingest_tests::master::clip::GROUP;
+use kvs_ingest_tests::master::clip::{FRAME_RATE, GROUP};
 use kvs_ingest_tests::master::{Master, Sent, Settings};
 use kvs_ingest_tests::stored::{self, Stored, all_of_one_encoder};
 use kvs_local::Server;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
+use tokio::time::{Instant, sleep};
 
 const CHANNEL: &str = "door";
 const STREAM: &str = "door-stream";
@@ -53,6 +54,11 @@ impl World {
     async fn stores(&self, agent: &mut AgentProcess) {
         let stores = |status: &Value| status["kvs"]["fragmentsPersisted"].as_u64() > Some(0);
         agent.wait_for("something stored", DEADLINE, stores).await.unwrap();
+    }
+
+    /// Milliseconds of what is stored.
+    async fn duration(&self) -> u64 {
+        stored::state(&self.access.endpoint, STREAM).await.unwrap()["durationMs"].as_u64().unwrap()
     }
 
     async fn finish(self, agent: AgentProcess) -> (Stored, Vec<Sent>) {
@@ -106,6 +112,13 @@ async fn an_agent_that_hangs_stops_nobody() {
     let mut hung = world.agent(0).await;
     world.stores(&mut hung).await;
     let mut new = world.agent(1).await;
+    // What the old one alone has received is lost with it: it has to have delivered all from before the new one's first frame.
+    let before = world.duration().await;
+    let until = Instant::now() + DEADLINE;
+    while world.duration().await < before + 2 * GROUP as u64 * 1_000 / u64::from(FRAME_RATE) {
+        assert!(Instant::now() < until, "the old agent stores nothing\n{}", hung.log());
+        sleep(Duration::from_millis(100)).await;
+    }
     let id = hung.id().unwrap().to_string();
     assert!(Command::new("kill").args(["-STOP", &id]).status().await.unwrap().success());
     world.stores(&mut new).await;
