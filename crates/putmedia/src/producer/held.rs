@@ -165,7 +165,9 @@ mod tests {
             let most = group * FRAME_MS + MARGIN_MS + 90 + FRAME_MS;
             prop_assert!(begins == first || twice <= most, "{twice} ms are stored twice");
             if own.is_none() {
-                prop_assert!(ends - begins <= group, "with one encoder: {} of {group}", ends - begins);
+                // A last fragment that is shorter than what the two differ in is not known again.
+                let unknown = off_ms.unsigned_abs().div_ceil(FRAME_MS);
+                prop_assert!(ends - begins <= group + unknown, "with one encoder: {} of {group}", ends - begins);
             }
             producer.release(now);
             prop_assert!(connects(&mut producer));
