@@ -397,7 +397,10 @@ impl Receive {
             video_codec: self.expected.video,
             audio_codec: self.expected.audio,
             format: state.format,
-            pipelines: pipelines.figures(),
+            pipelines: PipelineFigures {
+                pictures_dropped: pipelines.figures().pictures_dropped + state.line.left_out(),
+                ..pipelines.figures()
+            },
             standings: state.standings,
             withheld: PerTrack::from_fn(|kind| receiver.withheld(kind)),
             peer,

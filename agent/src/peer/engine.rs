@@ -36,6 +36,9 @@ const READS: usize = 64;
 /// Datagrams handled before the sockets are emptied again.
 const BATCH: usize = 32;
 
+/// Batches of messages from streams that are handled at the end: more than their queue holds.
+const LAST_BATCHES: usize = 64;
+
 /// Between figures.
 const FIGURES: Duration = Duration::from_millis(400);
 
@@ -249,6 +252,9 @@ impl Engine {
             self.handle_backlog();
             self.handle_streams();
             let closing = self.handle_commands();
+            if closing.is_some() {
+                self.drain(&mut buffers);
+            }
             let now = Instant::now();
             if closing.is_some() {
                 self.receiver.close(now);
@@ -289,6 +295,25 @@ impl Engine {
             };
             self.backlog_bytes -= data.len() + ENTRY;
             self.receiver.handle_datagram(local, remote, &data, arrived);
+        }
+    }
+
+    /// What has arrived until now is still received: a fraction of a second at most, for both is bounded.
+    fn drain(&mut self, buffers: &mut Buffers) {
+        for socket in &mut self.sockets {
+            socket.ready = true;
+        }
+        self.empty_sockets(buffers);
+        while !self.backlog.is_empty() {
+            self.handle_backlog();
+            self.emit_all(Instant::now());
+        }
+        for _ in 0..LAST_BATCHES {
+            if !self.streams.has_more() {
+                break;
+            }
+            self.handle_streams();
+            self.emit_all(Instant::now());
         }
     }
 

@@ -106,8 +106,8 @@ pub struct Receiver {
     report_at: Option<Instant>,
     figures: Figures,
     connected: bool,
-    /// It was told that the relay will not last.
-    relay_ends: bool,
+    /// Relays of which it was told that they will not last: no more than there are servers.
+    relays_ended: Vec<SocketAddr>,
     /// Relays that stood by were given back.
     released: bool,
     /// All sources ended: believed then, unless one begins.
@@ -171,7 +171,7 @@ impl Receiver {
             report_at: None,
             figures: Figures::default(),
             connected: false,
-            relay_ends: false,
+            relays_ended: Vec::new(),
             released: false,
             goodbye_at: None,
             deadline: None,
@@ -635,11 +635,15 @@ impl Receiver {
             }
             self.path_events();
         }
-        if self.connected && !self.relay_ends {
-            let mut used = self.paths.iter().filter(|path| path.is_up()).filter_map(Path::local);
-            if let Some(reason) = used.find_map(|local| self.gatherer.ends(local)) {
-                self.relay_ends = true;
-                self.events.push_back(Event::RelayEnds { reason: reason.to_owned() });
+        if self.connected {
+            // Of each relay once: media may go on over another, which ends as well.
+            let used = self.paths.iter().filter(|path| path.is_up()).filter_map(Path::local);
+            let untold = used.filter(|local| !self.relays_ended.contains(local));
+            let mut ends = untold.filter_map(|local| Some((local, self.gatherer.ends(local)?.to_owned())));
+            let found = ends.next();
+            if let Some((local, reason)) = found {
+                self.relays_ended.push(local);
+                self.events.push_back(Event::RelayEnds { reason });
             }
         }
         while let Some(found) = self.gatherer.poll_found() {
