@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod data;
 mod errors;
+mod glob;
 mod manifest;
 #[cfg(feature = "crd")]
 mod object;
@@ -32,6 +34,8 @@ pub use self::object::{
     KvsIngestStatus, MAX_NAME, ResolvedChannel, ResolvedStream, annotations, condition,
     custom_resource_definition,
 };
+pub use self::data::{DataSpec, TagPiece};
+pub use self::glob::glob;
 pub use self::output::{OutputSpec, RtmpSpec};
 #[cfg(feature = "crd")]
 pub use self::policy::{KvsIngestPolicy, KvsIngestPolicySpec, policy_definition};
@@ -43,7 +47,7 @@ pub use self::spec::{
     KvsIngestSpec, LogLevel, MediaSpec, PortRange, SpoolSpec, StreamSpec, VideoCodec, VideoSpec,
 };
 pub use self::status::{
-    AgentStatus, AudioStatus, OutputState, OutputStatus, Phase, StreamStatus, TimeStatus, TrackState,
+    AgentStatus, AudioStatus, DataStatus, OutputState, OutputStatus, Phase, StreamStatus, TimeStatus, TrackState,
     VideoStatus,
 };
 pub use self::validate::FieldError;

@@ -396,7 +396,7 @@ fn compare(answer: &Answer, reads: &Reads) -> Vec<String> {
 #[test]
 fn answers_of_the_world_are_read() {
     let mut wrong = Vec::new();
-    let mut read = |name: &str, sdp: &str, reads: &Reads| match read_answer(&offer(), sdp) {
+    let mut read = |name: &str, sdp: &str, reads: &Reads| match read_answer(&offer(), None, sdp) {
         Ok(answer) => wrong.extend(compare(&answer, reads).into_iter().map(|what| format!("{name}: {what}"))),
         Err(error) => wrong.push(format!("{name}: {error}")),
     };
@@ -431,7 +431,7 @@ const REFUSED: &[(&str, &str, Edit, &str)] = &[
 #[test]
 fn answers_of_which_nothing_can_come_say_why() {
     for (name, base_name, edit, why) in REFUSED {
-        let error = read_answer(&offer(), &edit(&base(base_name))).unwrap_err().to_string();
+        let error = read_answer(&offer(), None, &edit(&base(base_name))).unwrap_err().to_string();
         assert!(error.contains(why), "{name}: {error}");
     }
 }
@@ -444,7 +444,7 @@ fn a_codec_that_was_not_offered_is_not_accepted() {
         let mut offered = offer();
         let section = offered.iter_mut().find(|section| section.kind == kind).unwrap();
         section.formats.clear();
-        let answer = read_answer(&offered, &sdp).unwrap();
+        let answer = read_answer(&offered, None, &sdp).unwrap();
         assert!(answer.section(kind).is_none(), "{answer:?}");
         let said = format!("{} answered with {name}", kind.as_str());
         assert!(answer.refused.iter().any(|refused| refused.contains(&said)), "{:?}", answer.refused);
@@ -454,7 +454,7 @@ fn a_codec_that_was_not_offered_is_not_accepted() {
 #[test]
 fn other_mids_are_told() {
     let sdp = base("chromium").replace("a=mid:1", "a=mid:video0");
-    let answer = read_answer(&offer(), &sdp).unwrap();
+    let answer = read_answer(&offer(), None, &sdp).unwrap();
     let mids: Vec<_> = answer
         .sections
         .iter()
@@ -477,7 +477,7 @@ fn what_is_read_and_said_is_bounded() {
     for _ in 0..100 {
         sdp.push_str("m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=rtpmap:111 opus/48000/2\r\n");
     }
-    let answer = read_answer(&offer(), &sdp).unwrap();
+    let answer = read_answer(&offer(), None, &sdp).unwrap();
     assert_eq!(answer.transports[0].candidates.len(), 100);
     assert_eq!(answer.sections[1].ssrcs.len(), 64);
     assert_eq!(answer.left_out.len(), 21);

@@ -34,7 +34,7 @@ fn offer() -> [OfferedSection; 2] {
 
 fuzz_target!(|data: &[u8]| {
     let sdp = String::from_utf8_lossy(data);
-    let Ok(answer) = read_answer(&offer(), &sdp) else { return };
+    let Ok(answer) = read_answer(&offer(), None, &sdp) else { return };
     assert!(answer.left_out.len() <= 21 && answer.refused.len() < 2);
     assert!((1..=answer.sections.len()).contains(&answer.transports.len()));
     for section in &answer.sections {
