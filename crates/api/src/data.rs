@@ -80,9 +80,8 @@ mod tests {
 
     #[test]
     fn a_tag_is_read_in_pieces() {
-        let pieces = |tag: Option<&str>| {
-            DataSpec { tag: tag.map(str::to_owned), ..DataSpec::default() }.tag_pieces()
-        };
+        let pieces =
+            |tag: Option<&str>| DataSpec { tag: tag.map(str::to_owned), ..DataSpec::default() }.tag_pieces();
         let text = |text: &str| TagPiece::Text(text.to_owned());
         assert_eq!(pieces(None), Ok(vec![TagPiece::Label]));
         assert_eq!(pieces(Some("door")), Ok(vec![text("door")]));

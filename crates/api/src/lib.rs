@@ -28,14 +28,14 @@ mod strict;
 mod validate;
 
 pub use self::config::{AgentConfig, ConfigError, OutputConfig, RoleConfig, RtmpConfig, StreamConfig};
+pub use self::data::{DataSpec, TagPiece};
+pub use self::glob::glob;
 pub use self::manifest::{KvsIngestManifest, ManifestError, Metadata};
 #[cfg(feature = "crd")]
 pub use self::object::{
     KvsIngestStatus, MAX_NAME, ResolvedChannel, ResolvedStream, annotations, condition,
     custom_resource_definition,
 };
-pub use self::data::{DataSpec, TagPiece};
-pub use self::glob::glob;
 pub use self::output::{OutputSpec, RtmpSpec};
 #[cfg(feature = "crd")]
 pub use self::policy::{KvsIngestPolicy, KvsIngestPolicySpec, policy_definition};
@@ -47,8 +47,8 @@ pub use self::spec::{
     KvsIngestSpec, LogLevel, MediaSpec, PortRange, SpoolSpec, StreamSpec, VideoCodec, VideoSpec,
 };
 pub use self::status::{
-    AgentStatus, AudioStatus, DataStatus, OutputState, OutputStatus, Phase, StreamStatus, TimeStatus, TrackState,
-    VideoStatus,
+    AgentStatus, AudioStatus, DataStatus, OutputState, OutputStatus, Phase, StreamStatus, TimeStatus,
+    TrackState, VideoStatus,
 };
 pub use self::validate::FieldError;
 

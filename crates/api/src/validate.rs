@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::data::DataSpec;
 pub use crate::errors::FieldError;
 pub(crate) use crate::errors::{Errors, list};
-use crate::data::DataSpec;
 use crate::glob::glob;
 use crate::output_rules;
 use crate::pod::{EnvVar, PodSpec};
@@ -258,7 +258,10 @@ impl Errors {
         for (index, label) in open.iter().enumerate() {
             if !labels.iter().any(|pattern| glob(pattern, label)) {
                 let path = format!("spec.media.data.open[{index}]");
-                self.add(path, format!("nothing in labels matches {label:?}: none of its messages would be stored"));
+                self.add(
+                    path,
+                    format!("nothing in labels matches {label:?}: none of its messages would be stored"),
+                );
             }
         }
         if let Some(tag) = tag {
@@ -488,7 +491,11 @@ spec:
             ("  channel:", "  media: {data: {labels: []}}\n  channel:", "spec.media.data.labels"),
             ("  channel:", "  media: {data: {labels: [a, a]}}\n  channel:", "spec.media.data.labels[1]"),
             ("  channel:", "  media: {data: {labels: ['']}}\n  channel:", "spec.media.data.labels[0]"),
-            ("  channel:", "  media: {data: {labels: [a], open: [b]}}\n  channel:", "spec.media.data.open[0]"),
+            (
+                "  channel:",
+                "  media: {data: {labels: [a], open: [b]}}\n  channel:",
+                "spec.media.data.open[0]",
+            ),
             ("  channel:", "  media: {data: {labels: [a], tag: AWSa}}\n  channel:", "spec.media.data.tag"),
             ("  channel:", "  media: {data: {labels: [a], tag: '{n}'}}\n  channel:", "spec.media.data.tag"),
             ("  channel:", "  media: {data: {tag: a}}\n  channel:", "spec.media.data.labels"),

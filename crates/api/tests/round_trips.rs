@@ -3,9 +3,9 @@
 
 use kvs_ingest_api::{
     API_VERSION, AgentConfig, AgentStatus, AudioSpec, AudioStatus, BufferingSpec, CaBundleRef, ChannelSpec,
-    DataSpec,    IceSpec, IceTransportPolicy, KIND, KvsIngestManifest, KvsIngestSpec, LogLevel, MediaSpec, OutputConfig,
-    OutputSpec, OutputState, OutputStatus, Phase, PortRange, RoleConfig, RtmpConfig, RtmpSpec, SecretKeyRef,
-    SpoolSpec, StreamConfig, StreamSpec, VideoSpec, VideoStatus,
+    DataSpec, IceSpec, IceTransportPolicy, KIND, KvsIngestManifest, KvsIngestSpec, LogLevel, MediaSpec,
+    OutputConfig, OutputSpec, OutputState, OutputStatus, Phase, PortRange, RoleConfig, RtmpConfig, RtmpSpec,
+    SecretKeyRef, SpoolSpec, StreamConfig, StreamSpec, VideoSpec, VideoStatus,
 };
 use proptest::option::of;
 use proptest::prelude::*;
@@ -72,7 +72,8 @@ fn stream(region: String) -> impl Strategy<Value = StreamSpec> {
 }
 
 fn media() -> impl Strategy<Value = MediaSpec> {
-    let data = (of("[a-z{}-]{0,8}"), prop::collection::btree_set("[a-zA-Z0-9:/ -]{1,16}", 1..4), any::<bool>());
+    let data =
+        (of("[a-z{}-]{0,8}"), prop::collection::btree_set("[a-zA-Z0-9:/ -]{1,16}", 1..4), any::<bool>());
     let data = data.prop_map(|(tag, labels, open)| DataSpec {
         tag: tag.map(|text| format!("{}{{label}}", text.replace(['{', '}'], ""))),
         open: labels.iter().filter(|_| open).cloned().collect(),

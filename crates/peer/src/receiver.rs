@@ -596,13 +596,13 @@ impl Receiver {
         let Some((index, data)) = &mut self.data else {
             return;
         };
+        while let Some(message) = data.poll_message(now) {
+            self.events.push_back(Event::Message(message));
+        }
         if let Some(path) = self.paths.get_mut(*index) {
             while let Some(record) = data.poll_transmit() {
                 path.send_data(&record, now);
             }
-        }
-        while let Some(message) = data.poll_message() {
-            self.events.push_back(Event::Message(message));
         }
     }
 

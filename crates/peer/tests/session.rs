@@ -795,7 +795,8 @@ fn messages_of_data_channels_arrive_once_and_in_order_and_none_is_sent() {
 
 #[test]
 fn a_master_that_wants_no_data_channels_sends_its_media_all_the_same() {
-    let no_data: Edit = |answer| answer.replace("m=application 9", "m=application 0").replace("BUNDLE 0 1 2", "BUNDLE 0 1");
+    let no_data: Edit =
+        |answer| answer.replace("m=application 9", "m=application 0").replace("BUNDLE 0 1 2", "BUNDLE 0 1");
     let mut world = World::with_data(PLAIN, 1, no_data, Some(DataConfig::default()));
     let refused = &world.receiver.answer().unwrap().refused;
     assert!(refused.iter().any(|why| why.contains("data channels")), "{refused:?}");

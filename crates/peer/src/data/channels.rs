@@ -1,14 +1,14 @@
 //! One SCTP association, and the channels in it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sctp_proto::{
-    Association, AssociationError, AssociationHandle, ClientConfig, DatagramEvent, Endpoint, EndpointConfig, Event, Payload,
-    PayloadProtocolIdentifier as Kind, ServerConfig, StreamEvent, TransportConfig,
+    Association, AssociationError, AssociationHandle, ClientConfig, DatagramEvent, Endpoint, EndpointConfig,
+    Event, Payload, PayloadProtocolIdentifier as Kind, ServerConfig, StreamEvent, TransportConfig,
 };
 
 use super::dcep::{self, Dcep};
@@ -21,10 +21,6 @@ const RECEIVE_WINDOW: u32 = 128 << 10;
 
 /// Streams that may be there at once. A master that uses more is not listened to any more: each costs memory.
 const MAX_STREAMS: usize = 256;
-
-/// Messages that were not taken yet. They are taken after each datagram, which brings less than a hundred; where it fills a
-/// hole it may bring all that waited behind it. Of more the newest are dropped, and counted.
-const MAX_MESSAGES: usize = 1024;
 
 /// Chunks of data in a second, and at once: of more the packets are passed over, and the congestion control of the
 /// master's SCTP sends them again, slower. A packet has up to fifty of them, and each costs time while others are missing.
@@ -67,8 +63,9 @@ pub(crate) struct DataChannels {
     channels: BTreeMap<u16, Arc<str>>,
     /// Streams that are there, channels or not.
     streams: usize,
+    /// Streams on which something is complete and was not read: SCTP keeps it, within its window.
+    readable: BTreeSet<u16>,
     budget: Budget,
-    messages: VecDeque<Message>,
     out: VecDeque<Bytes>,
     figures: DataFigures,
 }
@@ -98,7 +95,7 @@ impl DataChannels {
             channels: BTreeMap::new(),
             streams: 0,
             budget: Budget { chunks: f64::from(CHUNKS_AT_ONCE), at: now },
-            messages: VecDeque::new(),
+            readable: BTreeSet::new(),
             out: VecDeque::new(),
             figures: DataFigures::default(),
         }
@@ -181,9 +178,22 @@ impl DataChannels {
         self.out.pop_front()
     }
 
-    /// The next message, oldest first.
-    pub(crate) fn poll_message(&mut self) -> Option<Message> {
-        self.messages.pop_front()
+    /// The next message. What is to be sent is complete when there is none.
+    pub(crate) fn poll_message(&mut self, now: Instant) -> Option<Message> {
+        loop {
+            while let Some(stream) = self.readable.first().copied() {
+                match self.read(stream) {
+                    Read::Message(message) => return Some(message),
+                    Read::Other => {}
+                    Read::Nothing => drop(self.readable.remove(&stream)),
+                }
+            }
+            // That it was read lets more happen: a stream ends, the window opens.
+            self.advance(now);
+            if self.readable.is_empty() {
+                return None;
+            }
+        }
     }
 
     pub(crate) fn figures(&self) -> DataFigures {
@@ -210,7 +220,7 @@ impl DataChannels {
                     });
                 }
                 Event::Stream(StreamEvent::Opened { .. }) => self.streams += 1,
-                Event::Stream(StreamEvent::Readable { id }) => self.read(id),
+                Event::Stream(StreamEvent::Readable { id }) => drop(self.readable.insert(id)),
                 Event::Stream(StreamEvent::Finished { id }) => {
                     self.streams = self.streams.saturating_sub(1);
                     if self.channels.remove(&id).is_some() {
@@ -273,60 +283,67 @@ impl DataChannels {
         }
     }
 
-    /// Takes what is complete on a stream.
-    fn read(&mut self, id: u16) {
+    /// Takes the next of what is complete on a stream.
+    fn read(&mut self, id: u16) -> Read {
         let Some((_, association)) = &mut self.association else {
-            return;
+            return Read::Nothing;
         };
-        loop {
-            let Ok(mut stream) = association.stream(id) else {
-                return;
-            };
-            let Ok(Some(chunks)) = stream.read_sctp() else {
-                return;
-            };
-            let mut data = vec![0; chunks.len()];
-            if chunks.read(&mut data).is_err() {
-                return;
-            }
-            let text = match chunks.ppi {
-                Kind::Dcep => {
-                    match dcep::read(&data) {
-                        Ok(Dcep::Open { label }) => {
-                            if let Err(error) = stream.write_sctp(&dcep::ack(), Kind::Dcep) {
-                                tracing::debug!(%error, id, "data channel not acknowledged");
-                            }
-                            self.figures.channels_opened += 1;
-                            self.channels.insert(id, label);
+        let Ok(mut stream) = association.stream(id) else {
+            return Read::Nothing;
+        };
+        let Ok(Some(chunks)) = stream.read_sctp() else {
+            return Read::Nothing;
+        };
+        let mut data = vec![0; chunks.len()];
+        if chunks.read(&mut data).is_err() {
+            return Read::Other;
+        }
+        let text = match chunks.ppi {
+            Kind::Dcep => {
+                match dcep::read(&data) {
+                    Ok(Dcep::Open { label }) => {
+                        if let Err(error) = stream.write_sctp(&dcep::ack(), Kind::Dcep) {
+                            tracing::debug!(%error, id, "data channel not acknowledged");
                         }
-                        Ok(Dcep::Ack) => {}
-                        Err(reason) => tracing::debug!(reason, id, "message of DCEP passed over"),
+                        self.figures.channels_opened += 1;
+                        self.channels.insert(id, label);
                     }
-                    continue;
+                    Ok(Dcep::Ack) => {}
+                    Err(reason) => tracing::debug!(reason, id, "message of DCEP passed over"),
                 }
-                Kind::String | Kind::StringEmpty => true,
-                Kind::Binary | Kind::BinaryEmpty => false,
-                // Fragments of a protocol that was given up (RFC 8831, section 6.6), or nothing of WebRTC.
-                Kind::Unknown => {
-                    self.figures.unknown += 1;
-                    continue;
-                }
-            };
-            // SCTP has no empty messages: one byte stands for nothing.
-            if matches!(chunks.ppi, Kind::StringEmpty | Kind::BinaryEmpty) {
-                data.clear();
+                return Read::Other;
             }
-            self.figures.messages_received += 1;
-            self.figures.bytes_received += data.len() as u64;
-            match self.channels.get(&id) {
-                Some(label) if self.messages.len() < MAX_MESSAGES => {
-                    self.messages.push_back(Message { label: Arc::clone(label), text, data: data.into() });
-                }
-                Some(_) => self.figures.messages_discarded += 1,
-                None => self.figures.unknown += 1,
+            Kind::String | Kind::StringEmpty => true,
+            Kind::Binary | Kind::BinaryEmpty => false,
+            // Fragments of a protocol that was given up (RFC 8831, section 6.6), or nothing of WebRTC.
+            Kind::Unknown => {
+                self.figures.unknown += 1;
+                return Read::Other;
+            }
+        };
+        // SCTP has no empty messages: one byte stands for nothing.
+        if matches!(chunks.ppi, Kind::StringEmpty | Kind::BinaryEmpty) {
+            data.clear();
+        }
+        self.figures.messages_received += 1;
+        self.figures.bytes_received += data.len() as u64;
+        match self.channels.get(&id) {
+            Some(label) => Read::Message(Message { label: Arc::clone(label), text, data: data.into() }),
+            None => {
+                self.figures.unknown += 1;
+                Read::Other
             }
         }
     }
+}
+
+/// What was read of a stream.
+enum Read {
+    Message(Message),
+    /// Nothing for who asks.
+    Other,
+    /// Nothing is complete.
+    Nothing,
 }
 
 /// One that knows of no association.
@@ -348,8 +365,7 @@ impl Budget {
     fn spend(&mut self, chunks: u32, now: Instant) -> bool {
         let since = now.saturating_duration_since(self.at).as_secs_f64();
         self.at = self.at.max(now);
-        self.chunks =
-            (self.chunks + since * f64::from(CHUNKS_PER_SECOND)).min(f64::from(CHUNKS_AT_ONCE));
+        self.chunks = (self.chunks + since * f64::from(CHUNKS_PER_SECOND)).min(f64::from(CHUNKS_AT_ONCE));
         let cost = f64::from(chunks.max(1));
         let taken = cost <= self.chunks;
         if taken {

@@ -46,8 +46,6 @@ pub struct DataFigures {
     pub bytes_received: u64,
     /// Messages over a stream that nobody opened as a channel: both sides of such a one must know it beforehand.
     pub unknown: u64,
-    /// Messages that came all at once, more than are kept.
-    pub messages_discarded: u64,
     /// Packets of SCTP that were passed over because they came too fast; the master sends them again, slower.
     pub packets_discarded: u64,
     /// Why no messages come any more.

@@ -49,7 +49,9 @@ mod tests {
     #[test]
     fn chunks_are_counted_with_their_padding() {
         let header = [0; COMMON_HEADER];
-        let data = |length: u8| [vec![0, 3, 0, 16 + length], vec![1; usize::from(12 + length.next_multiple_of(4))]].concat();
+        let data = |length: u8| {
+            [vec![0, 3, 0, 16 + length], vec![1; usize::from(12 + length.next_multiple_of(4))]].concat()
+        };
         let sack = vec![3, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let packet = [header.to_vec(), data(1), sack.clone(), data(4), data(3)].concat();
         assert_eq!((begins(&packet), data_chunks(&packet)), (Some(Begins::Other), 3));

@@ -120,11 +120,11 @@ impl World {
             if self.ours.poll_timeout().is_some_and(|at| at <= self.now) {
                 self.ours.handle_timeout(self.now);
             }
+            while let Some(message) = self.ours.poll_message(self.now) {
+                self.got.push(message);
+            }
             while let Some(packet) = self.ours.poll_transmit() {
                 self.throw(false, packet);
-            }
-            while let Some(message) = self.ours.poll_message() {
-                self.got.push(message);
             }
             let mut packets = Vec::new();
             let mut due = None;
@@ -277,11 +277,12 @@ fn what_comes_too_fast_is_slowed_and_not_lost() {
     let mut world = World::new(1, 0.0, Some(Duration::ZERO), &[]);
     world.connect();
     world.write(0, Kind::Dcep, &dcep::open("door"));
-    for number in 0..4_000_u32 {
+    for number in 0..3_000_u32 {
         world.write(0, Kind::Binary, &number.to_be_bytes());
     }
-    world.run(Duration::from_secs(120));
-    let got: Vec<_> = world.got.iter().map(|it| u32::from_be_bytes(it.data[..].try_into().unwrap())).collect();
-    assert!(got.len() == 4_000 && got.is_sorted(), "{}", got.len());
+    world.run(Duration::from_secs(60));
+    let got: Vec<_> =
+        world.got.iter().map(|it| u32::from_be_bytes(it.data[..].try_into().unwrap())).collect();
+    assert!(got.len() == 3_000 && got.is_sorted(), "{}", got.len());
     assert!(world.ours.figures().packets_discarded > 0);
 }

@@ -210,7 +210,8 @@ mod tests {
     fn data_channels_come_last_and_only_when_they_are_wanted() {
         let identity = Identity { session_id: 7, fingerprint: "AB", ice_ufrag: "u", ice_pwd: "p" };
         let sections = sections(&[AudioCodec::Opus], &[VideoCodec::H264]);
-        let (plain, with) = (write(&sections, None, &identity, None), write(&sections, Some("2"), &identity, None));
+        let (plain, with) =
+            (write(&sections, None, &identity, None), write(&sections, Some("2"), &identity, None));
         assert!(!plain.contains("application"));
         assert!(with.contains("a=group:BUNDLE 0 1 2\r\n"));
         let (media, data) = with.split_once("m=application ").unwrap();

@@ -32,11 +32,7 @@ const MAX_SSRCS: usize = 64;
 /// # Errors
 ///
 /// [`AnswerError`] when no media can come of it.
-pub fn read_answer(
-    offered: &[OfferedSection],
-    data: Option<&str>,
-    sdp: &str,
-) -> Result<Answer, AnswerError> {
+pub fn read_answer(offered: &[OfferedSection], data: Option<&str>, sdp: &str) -> Result<Answer, AnswerError> {
     if sdp.len() > MAX_ANSWER {
         return Err(AnswerError::TooLong(sdp.len()));
     }
