@@ -5,6 +5,7 @@
 //! after that IDR has not been stored yet when it is found. It is known by its bytes where the master encodes once for all
 //! viewers, else by its capture time.
 
+use crate::metadata::Tag;
 use bytes::Bytes;
 use kvs_media::{AccessUnit, AudioPacket};
 use parking_lot::Mutex;
@@ -63,7 +64,15 @@ pub(crate) enum Item {
     Video(AccessUnit),
     FormatChanged,
     Audio(AudioPacket),
-    Gap { at: SystemTime, duration: Duration },
+    Gap {
+        at: SystemTime,
+        duration: Duration,
+    },
+    /// Of a message that arrived then: a master may send the same over both connections.
+    Metadata {
+        at: SystemTime,
+        tag: Tag,
+    },
 }
 
 impl Item {
@@ -71,6 +80,7 @@ impl Item {
         ITEM + match self {
             Self::Video(unit) => unit.data.len(),
             Self::Audio(packet) => packet.data.len(),
+            Self::Metadata { tag, .. } => tag.name.len() + tag.value.len(),
             Self::FormatChanged | Self::Gap { .. } => 0,
         }
     }
@@ -111,14 +121,14 @@ impl Line {
             Item::FormatChanged => return true,
             Item::Video(unit) => unit.capture_time,
             Item::Audio(packet) => packet.capture_time,
-            Item::Gap { at, .. } => *at,
+            Item::Gap { at, .. } | Item::Metadata { at, .. } => *at,
         };
         if let Some(before) = &self.follows {
             let first = match item {
                 Item::Video(unit) if unit.is_idr() => unit.data.clone(),
                 Item::Audio(_) if !self.has_video => Bytes::new(),
                 // It ended before: its sound is not stored any more.
-                Item::Audio(_) | Item::Gap { .. } => return before.0.lock().ended,
+                Item::Audio(_) | Item::Gap { .. } | Item::Metadata { .. } => return before.0.lock().ended,
                 _ => return false,
             };
             before.cut(Cut { capture_time: at, first });
@@ -157,7 +167,7 @@ impl Line {
         let unit = match item {
             Item::FormatChanged => return Some(!self.video_over),
             Item::Audio(packet) => return Some(packet.capture_time < cut.capture_time),
-            Item::Gap { at, .. } => return Some(*at < cut.capture_time),
+            Item::Gap { at, .. } | Item::Metadata { at, .. } => return Some(*at < cut.capture_time),
             Item::Video(_) if self.video_over => return Some(false),
             Item::Video(unit) => unit,
         };
