@@ -12,8 +12,8 @@ pub struct DataSpec {
     /// received and counted.
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 16), inner(length(min = 1, max = 128))))]
     pub labels: Vec<String>,
-    /// The name of the tag. `{label}` stands for the label of the channel, `{number}` for how many messages that have a tag
-    /// came over a channel of that label before this one, from 1, since the agent started. Default: `{label}`.
+    /// The name of the tag. `{label}` stands for the label of the channel, `{number}` for the number of the message, from 1 since
+    /// the agent started. Default: `{label}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "crd",

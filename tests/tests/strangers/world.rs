@@ -9,6 +9,7 @@ use kvs_ingest_tests::agent::{AgentProcess, AgentSettings};
 use kvs_ingest_tests::local::{self, REGION};
 use kvs_ingest_tests::master::channel::Access;
 use kvs_ingest_tests::master::clip::{FRAME_RATE, TONES};
+use kvs_ingest_tests::messages;
 use kvs_ingest_tests::sound;
 use kvs_ingest_tests::stored::{self, Stored};
 use kvs_ingest_tests::stranger::{Event, Files, Shown, Stranger};
@@ -152,43 +153,23 @@ pub async fn record(program: Command, media: Media, arguments: &[&str], spec: &s
     record_in(World::new().await, program, media, arguments, spec).await
 }
 
-/// Channels of which one is the master's to open and one the agent's.
-const DATA: &str = "  media: {data: {labels: [numbers, 'ask*'], open: [asked]}}\n";
-
-/// The usual case, with messages beside the media: each is a tag of one fragment, in order, or still waits for one at the end.
+/// The usual case, with messages beside the media.
 pub async fn record_with_messages(program: Command, arguments: &[&str]) {
     let world = World::new().await;
     let mut stranger = world.stranger(program, Media::Both, &[arguments, &["--data"]].concat()).await;
-    let mut agent = world.agent(DATA).await;
+    let mut agent = world.agent(messages::SPEC).await;
     world.recorded(&agent).await;
     stranger.end().await.unwrap();
-    let sent = |label: &str| -> Vec<String> {
-        let event = format!("message-{label}");
-        let events = stranger.events();
+    let sent = messages::LABELS.map(|label| -> Vec<String> {
+        let (events, event) = (stranger.events(), format!("message-{label}"));
         let of_channel = events.iter().filter(|found| found.event == event);
         of_channel.map(|found| found.number.to_string()).collect()
-    };
-    let all = ["numbers", "asked"].map(|label| (label, sent(label)));
-    let count = all.iter().map(|(_, sent)| sent.len() as u64).sum::<u64>();
-    let arrived = |status: &Value| status["data"]["messagesReceived"].as_u64() == Some(count);
+    });
+    let arrived = |status: &Value| messages::arrived(status, &sent);
     let status = agent.wait_for("all messages", SOON, arrived).await.unwrap();
-    let data = &status["data"];
-    assert_eq!(data["notStored"], serde_json::json!({}), "{status}");
-    let mut channels: Vec<_> =
-        data["channels"].as_array().unwrap().iter().map(|label| label.as_str().unwrap()).collect();
-    channels.sort_unstable();
-    assert_eq!(channels, ["asked", "numbers"]);
     let outcome = world.finish(agent, stranger).await;
     outcome.check(Media::Both).await;
-    let tags: Vec<_> = outcome.stored.files.iter().flat_map(|file| stored::tags(file).unwrap()).collect();
-    assert_eq!(data["tagsStored"].as_u64(), Some(tags.len() as u64), "{status}");
-    assert_eq!(data["tagsWaiting"].as_u64(), Some(count - tags.len() as u64), "{status}");
-    for (label, sent) in all {
-        let stored: Vec<_> =
-            tags.iter().filter(|(name, _)| name == label).map(|(_, value)| value.clone()).collect();
-        assert!(stored.len() >= 4, "{label}: {tags:?} of {sent:?}");
-        assert_eq!(stored, sent[..stored.len()], "{label}");
-    }
+    messages::check(&status, &outcome.stored.files, &sent);
 }
 
 /// The same with what this world plays.
