@@ -483,3 +483,51 @@ fn what_is_read_and_said_is_bounded() {
     assert_eq!(answer.left_out.len(), 21);
     assert!(answer.left_out[20].starts_with("and "), "{:?}", answer.left_out);
 }
+
+/// The section for data channels, as masters write it, in front of which the sections of the media stay what they are.
+#[test]
+fn data_channels_are_read_in_every_shape() {
+    let plain = read_answer(&offer(), None, &base("chromium")).unwrap();
+    let credentials = "a=ice-ufrag:data\r\na=ice-pwd:a-password-of-its-own\r\na=setup:active\r\n";
+    let new = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n";
+    let old = "m=application 9 DTLS/SCTP 5001\r\n";
+    for (name, section, expected) in [
+        ("new", format!("{new}a=mid:2\r\na=sctp-port:5000\r\n"), Some((0, 5000))),
+        (
+            "another port",
+            format!("{new}a=mid:2\r\na=sctp-port:6000\r\na=max-message-size:0\r\n"),
+            Some((0, 6000)),
+        ),
+        ("no port", format!("{new}a=mid:2\r\n"), Some((0, 5000))),
+        ("no port that is one", format!("{new}a=mid:2\r\na=sctp-port:0\r\n"), Some((0, 5000))),
+        ("drafts", format!("{old}a=mid:2\r\na=sctpmap:5001 webrtc-datachannel 1024\r\n"), Some((0, 5001))),
+        ("drafts, in brief", format!("{old}a=mid:2\r\n"), Some((0, 5001))),
+        ("another mid", format!("{new}a=mid:data\r\n"), Some((0, 5000))),
+        ("no mid", new.to_owned(), Some((0, 5000))),
+        ("rejected", new.replace(" 9 ", " 0 "), None),
+        ("missing", String::new(), None),
+    ] {
+        let sdp = base("chromium").replace("BUNDLE 0 1", "BUNDLE 0 1 2 data") + &section;
+        let answer = read_answer(&offer(), Some("2"), &sdp).unwrap();
+        let found = answer.data.map(|data| (data.transport, data.sctp_port));
+        assert_eq!(found, expected, "{name}: {answer:?}");
+        assert_eq!((&answer.sections, answer.transports.len()), (&plain.sections, 1), "{name}");
+        assert_eq!(answer.by_section.len(), 3, "{name}");
+        let refused = answer.refused.iter().any(|why| why.contains("data channels"));
+        assert_eq!(refused, expected.is_none(), "{name}: {:?}", answer.refused);
+        // Who did not ask for it says so.
+        let unasked = read_answer(&offer(), None, &sdp).unwrap();
+        assert_eq!((unasked.data, &unasked.sections), (None, &plain.sections), "{name}");
+        assert_eq!(unasked.left_out.iter().any(|line| line.contains("not offered")), !section.is_empty());
+    }
+    // In front of the others, and without BUNDLE: a transport of its own.
+    let sdp = base("chromium");
+    let (session, media) = sdp.split_at(sdp.find("m=").unwrap());
+    let sdp =
+        format!("{}{new}a=mid:2\r\n{credentials}{media}", session.replace("a=group:BUNDLE 0 1\r\n", ""));
+    let answer = read_answer(&offer(), Some("2"), &sdp).unwrap();
+    let data = answer.data.unwrap();
+    assert_eq!(answer.transports[data.transport].ice_ufrag, "data");
+    assert!(answer.sections.iter().all(|section| section.transport != data.transport));
+    assert_eq!(answer.by_section[2], Some(data.transport));
+}
