@@ -36,6 +36,8 @@ struct World {
     loss: f64,
     air: BinaryHeap<Flying>,
     number: u64,
+    /// Of the packets that come: a place, another byte for it, and what else is done.
+    changes: Vec<(usize, u8, u8)>,
     ours: DataChannels,
     endpoint: Endpoint,
     association: Option<(AssociationHandle, Association)>,
@@ -62,6 +64,7 @@ impl World {
             loss,
             air: BinaryHeap::new(),
             number: 0,
+            changes: Vec::new(),
             ours,
             endpoint: Endpoint::new(Arc::new(EndpointConfig::default()), Some(Arc::new(server))),
             association: None,
@@ -84,6 +87,17 @@ impl World {
     fn deliver(&mut self, flying: Flying) {
         if flying.to_us {
             self.ours.handle(&flying.packet, self.now);
+            if let Some((place, byte, how)) = self.changes.pop() {
+                assert_eq!(with_checksum(flying.packet.to_vec()), flying.packet);
+                let mut packet = flying.packet.to_vec();
+                let place = place.min(packet.len() - 1);
+                match how {
+                    0 => packet.truncate(place),
+                    1 => packet.extend_from_within(place..),
+                    _ => packet[place] = byte,
+                }
+                self.ours.handle(&with_checksum(packet), self.now);
+            }
             return;
         }
         let address: SocketAddr = OURS.parse().unwrap();
@@ -174,6 +188,23 @@ impl World {
     }
 }
 
+/// CRC32c as SCTP has it (RFC 9260, appendix A).
+fn with_checksum(mut packet: Vec<u8>) -> Bytes {
+    if packet.len() < 12 {
+        return packet.into();
+    }
+    packet[8..12].fill(0);
+    let mut crc = u32::MAX;
+    for byte in &packet {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
+        }
+    }
+    packet[8..12].copy_from_slice(&(!crc).to_le_bytes());
+    packet.into()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
@@ -201,6 +232,37 @@ proptest! {
         let figures = world.ours.figures();
         prop_assert_eq!(figures.open.iter().map(|label| &**label).collect::<Vec<_>>(), ["door", "mine"]);
         prop_assert_eq!(figures.lost, None);
+    }
+
+    /// What a master could have sent and did not: its packets with other bytes in their chunks, cut, repeated, and with the
+    /// checksum of what they are.
+    #[test]
+    fn changed_packets_are_survived(
+        seed in any::<u64>(),
+        changes in prop::collection::vec((12..120_usize, any::<u8>(), 0..6_u8), 1..60),
+    ) {
+        let mut world = World::new(seed, 0.0, Some(Duration::ZERO), &["mine"]);
+        world.changes = changes;
+        world.run(Duration::from_millis(300));
+        for number in 0..20_u16 {
+            if let Some((_, association)) = &mut world.association
+                && !association.is_closed()
+                && !association.is_handshaking()
+            {
+                if association.stream(number % 5).is_err() {
+                    let _ = association.open_stream(number % 5, Kind::String);
+                }
+                if let Ok(mut stream) = association.stream(number % 5) {
+                    let _ = stream.write_sctp(&dcep::open("door"), Kind::Dcep);
+                    let _ = stream.write_sctp(&Bytes::from(vec![1; 40 * usize::from(number)]), Kind::Binary);
+                    if number % 7 == 6 {
+                        let _ = stream.close();
+                    }
+                }
+            }
+            world.run(Duration::from_millis(200));
+        }
+        world.run(Duration::from_secs(20));
     }
 
     #[test]
