@@ -1,5 +1,6 @@
 //! Important moments: each is logged and counted in this one place.
 
+use crate::metadata::NotStored;
 use crate::peer::{MediaKind, RelayProtocol, SelectedPair};
 use crate::session::{Failure, Phase, View};
 use crate::tracks::{Reason, Tracks};
@@ -84,6 +85,12 @@ pub enum Event {
         codec: String,
         reason: Reason,
     },
+    /// A message of a data channel is not stored.
+    MessageNotStored {
+        /// Its label, or the name that its tag would have had.
+        channel: String,
+        reason: NotStored,
+    },
     /// A track that was not stored is now.
     TrackStored {
         kind: MediaKind,
@@ -161,6 +168,7 @@ pub struct Events {
     malformed: Family<KindLabel, Counter>,
     format_changes: Counter,
     tracks_not_stored: Family<TrackReasonLabel, Counter>,
+    messages_not_stored: Family<ReasonLabel, Counter>,
     time_doubted: Family<KindLabel, Counter>,
     pictures_incomplete: Counter,
     pipelines_opened: Counter,
@@ -197,6 +205,11 @@ impl Events {
             "tracks_not_stored",
             "Times that a track was received and not stored, or stopped, by reason",
             self.tracks_not_stored.clone(),
+        );
+        registry.register(
+            "messages_not_stored",
+            "Messages of data channels that became no tag of a fragment, by reason",
+            self.messages_not_stored.clone(),
         );
         registry.register(
             "time_doubted",
@@ -332,6 +345,12 @@ impl Events {
                 let (kind, reason) = (kind.as_str(), reason.as_str());
                 let before = self.tracks_not_stored.get_or_create(&TrackReasonLabel { kind, reason }).inc();
                 warn_seldom!(before, reason, "{kind} is not stored: {message}");
+            }
+            Event::MessageNotStored { channel, reason } => {
+                let label = ReasonLabel { reason: reason.as_str() };
+                let before = self.messages_not_stored.get_or_create(&label).inc();
+                let (reason, message) = (reason.as_str(), reason.message());
+                warn_seldom!(before, channel, reason, "a message is not stored: {message}");
             }
             Event::TrackStored { kind } => tracing::info!("{} is stored", kind.as_str()),
             Event::TimeDoubted { kind, time } => {

@@ -8,6 +8,7 @@
 //! A connection that has just come up may die at once. So the new one is held back as well, until it has brought media for a
 //! while: only then is it final where it begins. When it dies before, nothing of it was stored, and the old one goes on.
 
+use crate::metadata::Tag;
 use bytes::Bytes;
 use kvs_media::{AccessUnit, AudioPacket};
 use parking_lot::Mutex;
@@ -109,7 +110,15 @@ pub(crate) enum Item {
     Video(AccessUnit),
     FormatChanged,
     Audio(AudioPacket),
-    Gap { at: SystemTime, duration: Duration },
+    Gap {
+        at: SystemTime,
+        duration: Duration,
+    },
+    /// Of a message that arrived then: a master may send the same over both connections.
+    Metadata {
+        at: SystemTime,
+        tag: Tag,
+    },
 }
 
 impl Item {
@@ -117,6 +126,7 @@ impl Item {
         ITEM + match self {
             Self::Video(unit) => unit.data.len(),
             Self::Audio(packet) => packet.data.len(),
+            Self::Metadata { tag, .. } => tag.name.len() + tag.value.len(),
             Self::FormatChanged | Self::Gap { .. } => 0,
         }
     }
@@ -190,7 +200,7 @@ impl Line {
             Item::FormatChanged => return true,
             Item::Video(unit) => unit.capture_time,
             Item::Audio(packet) => packet.capture_time,
-            Item::Gap { at, .. } => *at,
+            Item::Gap { at, .. } | Item::Metadata { at, .. } => *at,
         };
         if self.stage == Stage::Follows
             && let Some(before) = &self.before
@@ -199,7 +209,7 @@ impl Line {
                 Item::Video(unit) if unit.is_idr() => unit.data.clone(),
                 Item::Audio(_) if !self.has_video => Bytes::new(),
                 // It ended before: its sound is not stored any more.
-                Item::Audio(_) | Item::Gap { .. } => return before.0.lock().ended,
+                Item::Audio(_) | Item::Gap { .. } | Item::Metadata { .. } => return before.0.lock().ended,
                 _ => return false,
             };
             before.propose(Cut { capture_time: at, first });
@@ -265,7 +275,7 @@ impl Line {
         let unit = match item {
             Item::FormatChanged => return Some(!self.video_over),
             Item::Audio(packet) => return Some(packet.capture_time < cut.capture_time),
-            Item::Gap { at, .. } => return Some(*at < cut.capture_time),
+            Item::Gap { at, .. } | Item::Metadata { at, .. } => return Some(*at < cut.capture_time),
             Item::Video(_) if self.video_over => return Some(false),
             Item::Video(unit) => unit,
         };

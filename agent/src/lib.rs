@@ -13,6 +13,7 @@ mod failure;
 mod hand_over;
 pub mod http;
 pub mod logging;
+pub mod metadata;
 pub mod output_files;
 pub mod outputs;
 pub mod peer;

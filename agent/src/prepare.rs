@@ -116,7 +116,7 @@ mod tests {
     async fn one_that_is_not_ready_is_told_and_keeps_nobody_waiting() {
         let (missing, there) = (fake(false), fake(true));
         let outputs = outputs(&[&missing, &there]);
-        prepare(&outputs, &State::new(), &Events::default()).await;
+        prepare(&outputs, &State::default(), &Events::default()).await;
         assert_eq!(outputs.ready(), [1]);
         let view = || outputs.view(View::streaming(), std::time::Instant::now());
         until(&outputs, || view().phase == Phase::Failed).await;
@@ -128,7 +128,7 @@ mod tests {
 
     #[tokio::test]
     async fn where_none_is_ready_media_is_not_asked_for_and_the_state_says_why() {
-        let (missing, state) = (fake(false), State::new());
+        let (missing, state) = (fake(false), State::default());
         let (outputs, events) = (outputs(&[&missing]), Events::default());
         let preparing = prepare(&outputs, &state, &events);
         let noticing = async {

@@ -2,8 +2,9 @@
 
 use crate::events::{Event, Events};
 use crate::hand_over::{HandOver, Item, Line};
+use crate::metadata::{Metadata, NotStored};
 use crate::outputs::Outputs;
-use crate::peer::{MediaEvent, MediaKind, MediaQueue, Peer, PeerStats};
+use crate::peer::{MediaEvent, MediaKind, MediaQueue, Message, Peer, PeerStats};
 use crate::pipeline::{PipelineEvent, PipelineFigures, Pipelines};
 use crate::session::Input;
 use crate::tracks::{self, Standing, Track, TrackWatch, Tracks};
@@ -76,6 +77,8 @@ pub struct ReceiveConfig {
     /// What the end of a recording has to be delivered within.
     pub retire_within: Duration,
     pub outputs: Outputs,
+    /// Tags on their way to fragments, of all connections.
+    pub metadata: Arc<Metadata>,
     /// The time as AWS has it.
     pub clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
 }
@@ -117,7 +120,8 @@ impl Receive {
             self.config.outputs.clone(),
             self.config.aac_bitrate,
             self.config.retire_within,
-        );
+        )
+        .with_metadata(Arc::clone(&self.config.metadata));
         let mut receiver = MediaReceiver::new(MediaConfig {
             video: self.expected.video.map(|codec| VideoConfig {
                 codec,
@@ -178,7 +182,7 @@ impl Receive {
                     let (now, wall) = (Instant::now(), (self.config.clock)());
                     for event in burst.drain(..) {
                         state.arrived |= matches!(event, MediaEvent::Rtp { .. });
-                        handle(&mut receiver, event, now, wall);
+                        self.handle(&mut receiver, &mut state, event, now, wall);
                         self.drain(&mut receiver, &mut pipelines, &mut state, now).await;
                     }
                 }
@@ -203,7 +207,7 @@ impl Receive {
         .await
         {
             let (now, wall) = (Instant::now(), (self.config.clock)());
-            handle(&mut receiver, event, now, wall);
+            self.handle(&mut receiver, &mut state, event, now, wall);
             self.drain(&mut receiver, &mut pipelines, &mut state, now).await;
         }
         let now = Instant::now();
@@ -216,6 +220,32 @@ impl Receive {
         // What was received stays to be read; of what is stored now, nothing does.
         self.figures.lock().standings = Default::default();
         pipelines.finish().await;
+    }
+
+    fn handle(
+        &self,
+        receiver: &mut MediaReceiver,
+        state: &mut State,
+        event: MediaEvent,
+        now: Instant,
+        wall: SystemTime,
+    ) {
+        match event {
+            MediaEvent::Rtp { kind, packet } => receiver.handle_rtp(kind, packet, now, wall),
+            MediaEvent::SenderReport(report) => receiver.handle_sender_report(report, now),
+            MediaEvent::Message(message) => self.message(state, &message, now, wall),
+        }
+    }
+
+    fn message(&self, state: &mut State, message: &Message, now: Instant, wall: SystemTime) {
+        match self.config.metadata.tag(message) {
+            Ok(tag) => state.line.push(Item::Metadata { at: wall, tag }, now),
+            Err(reason) => self.not_stored(&message.label, reason),
+        }
+    }
+
+    fn not_stored(&self, channel: &str, reason: NotStored) {
+        self.events.emit(Event::MessageNotStored { channel: channel.to_owned(), reason });
     }
 
     async fn drain(
@@ -302,6 +332,13 @@ impl Receive {
                 Item::Gap { at, duration } => pipelines.audio_gap(at, duration, now),
                 Item::FormatChanged => {
                     pipelines.format_changed();
+                    continue;
+                }
+                Item::Metadata { tag, .. } => {
+                    let name = tag.name.clone();
+                    if let Err(reason) = self.config.metadata.push(tag) {
+                        self.not_stored(&name, reason);
+                    }
                     continue;
                 }
             };
@@ -486,11 +523,4 @@ struct State {
     /// As the session knows them.
     standings: PerTrack<Standing>,
     tracks: TrackWatch,
-}
-
-fn handle(receiver: &mut MediaReceiver, event: MediaEvent, now: Instant, wall: SystemTime) {
-    match event {
-        MediaEvent::Rtp { kind, packet } => receiver.handle_rtp(kind, packet, now, wall),
-        MediaEvent::SenderReport(report) => receiver.handle_sender_report(report, now),
-    }
 }

@@ -1,5 +1,6 @@
 //! What the HTTP server and the metrics look at.
 
+use crate::metadata::{Metadata, MetadataFigures};
 use crate::pipeline::SoundFigures;
 use crate::receive::Received;
 use crate::session::{Phase, Reason, View};
@@ -12,6 +13,7 @@ use std::time::{Instant, SystemTime};
 #[derive(Debug)]
 pub struct State {
     inner: Mutex<Inner>,
+    metadata: Arc<Metadata>,
 }
 
 #[derive(Debug)]
@@ -82,6 +84,9 @@ pub struct Totals {
     pub candidates_refused: u64,
     /// Datagrams to TURN servers over TCP or TLS that were not taken.
     pub relay_dropped: u64,
+    /// Messages of data channels, and those of a stream that nobody opened as one.
+    pub messages_received: u64,
+    pub messages_unknown: u64,
     /// Peer connections that were answered.
     pub peers: u64,
 }
@@ -109,6 +114,10 @@ impl Totals {
         self.datagrams_of_strangers += received.peer.strangers;
         self.candidates_refused += received.peer.candidates_refused;
         self.relay_dropped += received.peer.relay_dropped;
+        if let Some(data) = &received.peer.data {
+            self.messages_received += data.messages_received;
+            self.messages_unknown += data.unknown;
+        }
         self.sound.add(received.pipelines.sound);
         for kind in MediaKind::ALL {
             self.withheld[kind].add(&received.withheld[kind]);
@@ -131,12 +140,15 @@ pub struct Snapshot {
     pub received: Option<Received>,
     /// Since the process began.
     pub totals: Totals,
+    /// Of the messages that became tags of fragments, or did not, since the process began.
+    pub metadata: MetadataFigures,
 }
 
 impl State {
     /// Before the session begins.
-    pub fn new() -> Self {
+    pub fn new(metadata: Arc<Metadata>) -> Self {
         Self {
+            metadata,
             inner: Mutex::new(Inner {
                 view: View {
                     phase: Phase::Starting,
@@ -201,12 +213,13 @@ impl State {
             idle: inner.heartbeat.elapsed(),
             received,
             totals,
+            metadata: self.metadata.figures(),
         }
     }
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self::new()
+        Self::new(Arc::default())
     }
 }

@@ -13,6 +13,7 @@ pub mod iot;
 pub mod kubernetes;
 pub mod local;
 pub mod master;
+pub mod messages;
 pub mod nal;
 pub mod numbered;
 pub mod otlp;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
+use kvs_local::mkv::{Item, Parser};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -56,6 +57,19 @@ pub async fn read(endpoint: &str, stream: &str, folder: &Path) -> Result<Stored>
         decode(file).await?;
     }
     Ok(stored)
+}
+
+/// Names and values of the metadata of a file's fragments, in order.
+pub fn tags(file: &Path) -> Result<Vec<(String, String)>> {
+    let mut items = Vec::new();
+    let mut parser = Parser::new(u64::MAX);
+    parser.push(&std::fs::read(file)?, &mut items)?;
+    parser.finish(&mut items)?;
+    let tags = items.into_iter().filter_map(|item| match item {
+        Item::Tags { tags, .. } => Some(tags),
+        _ => None,
+    });
+    Ok(tags.flatten().filter(|(name, _)| !name.starts_with("AWS")).collect())
 }
 
 /// As [`read`], whatever a decoder would say.

@@ -181,6 +181,8 @@ impl Metrics {
             "Datagrams to a TURN server over TCP or TLS that were dropped because it did not take them",
             |now| now.totals.relay_dropped,
         );
+        count("data_messages_received", "Messages of data channels", |now| now.totals.messages_received);
+        count("data_tags_stored", "Messages that went with a fragment as a tag", |now| now.metadata.stored);
         count("peer_connections", "Peer connections that a master answered", |now| now.totals.peers);
         Self {
             inner: Mutex::new(Inner {
@@ -249,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_track_is_stored_while_it_streams_only() {
-        let (metrics, state) = (Metrics::new(&Events::default(), Outputs::default()), State::new());
+        let (metrics, state) = (Metrics::new(&Events::default(), Outputs::default()), State::default());
         state.new_peer(1).lock().standings = PerTrack::from_fn(|_| Standing::Stored);
         for (phase, stored) in PHASES.map(|(phase, _)| (phase, u8::from(phase == Phase::Streaming))) {
             let view = View {

@@ -97,6 +97,7 @@ mod tests {
             transports: Vec::new(),
             by_section: Vec::new(),
             sections: vec![section(MediaKind::Video, video), section(MediaKind::Audio, audio)],
+            data: None,
             refused: Vec::new(),
             left_out: Vec::new(),
         };

@@ -84,6 +84,7 @@ impl UdpPeer {
             &kvs_peer::Config {
                 video: config.video,
                 audio: config.audio,
+                data: config.data,
                 start_bitrate_kbps: config.start_bitrate_kbps,
                 relay_only: config.relay_only,
                 ice_servers: servers.udp,
@@ -398,6 +399,7 @@ impl Engine {
         while let Some(event) = self.receiver.poll_event() {
             match event {
                 Event::Rtp { kind, packet } => self.media.send(MediaEvent::Rtp { kind, packet }),
+                Event::Message(message) => self.media.send(MediaEvent::Message(message)),
                 Event::SenderReport(report) => self.media.send(MediaEvent::SenderReport(report)),
                 Event::LocalCandidate(text) => {
                     if let Some(text) = sdp::sendable_candidate(&text) {
@@ -456,6 +458,7 @@ impl Engine {
         stats.packets_discarded = self.media.discarded() + figures.early_dropped;
         stats.unbound = Unbound { by_payload_type: figures.unbound, undecryptable: figures.undecryptable };
         stats.udp_is_silent = figures.udp_is_silent;
+        stats.data = figures.data;
         stats.relay_dropped = self.streams.dropped;
         stats.strangers = figures.strangers;
         stats.candidates_refused = figures.candidates_refused + self.early_refused;

@@ -198,6 +198,7 @@ mod tests {
                 section(MediaKind::Audio, "0", &[(111, Codec::Opus { stereo: false })], &[]),
                 section(MediaKind::Video, "1", &[(102, h264()), (103, Codec::Rtx { apt: 102 })], video_ssrcs),
             ],
+            data: None,
             refused: Vec::new(),
             left_out: Vec::new(),
         })

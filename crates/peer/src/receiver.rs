@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::congestion::Congestion;
+use crate::data::{DataChannels, DataConfig};
 use crate::demux::{Demux, Route};
 use crate::destinations::Destinations;
 use crate::dtls;
@@ -13,7 +14,7 @@ use crate::path::{self, Credentials, Path, PathEvent};
 use crate::rtcp::{self, Inbound};
 use crate::rtp::Extensions;
 use crate::sdp::offer::{self, Identity};
-use crate::sdp::{Answer, AnswerError, HashAlgorithm, OfferedSection, read_answer};
+use crate::sdp::{Answer, AnswerError, HashAlgorithm, OfferedSection, Setup, read_answer};
 use crate::server::{Found, Relayed};
 use crate::sources::Sources;
 use crate::srtp::Opened;
@@ -87,6 +88,8 @@ pub struct Receiver {
     provider: Arc<dyn RTCCryptoProvider>,
     certificate: Certificate,
     offered: Vec<OfferedSection>,
+    /// Data channels that were offered, and the mid of their section.
+    offered_data: Option<(String, DataConfig)>,
     offer: String,
     relay_only: bool,
     relay_wait: Duration,
@@ -97,6 +100,8 @@ pub struct Receiver {
     local: Vec<Candidate>,
     paths: Vec<Path>,
     answer: Option<Answer>,
+    /// Data channels, and the path that they go over.
+    data: Option<(usize, DataChannels)>,
     demux: Demux,
     sources: Sources,
     /// Of each path.
@@ -141,7 +146,9 @@ impl Receiver {
             ice_ufrag: &credentials.ufrag,
             ice_pwd: &credentials.pwd,
         };
-        let offer = offer::write(&offered, &identity, config.start_bitrate_kbps);
+        let offered_data = config.data.clone().map(|data| (offered.len().to_string(), data));
+        let data_mid = offered_data.as_ref().map(|(mid, _)| mid.as_str());
+        let offer = offer::write(&offered, data_mid, &identity, config.start_bitrate_kbps);
         let gatherer = Gatherer::new(
             &config.ice_servers,
             &config.turn_streams,
@@ -154,6 +161,7 @@ impl Receiver {
             provider,
             certificate,
             offered,
+            offered_data,
             offer,
             relay_only: config.relay_only,
             relay_wait: relay_wait(config),
@@ -163,6 +171,7 @@ impl Receiver {
             local: Vec::new(),
             paths: vec![path],
             answer: None,
+            data: None,
             demux: Demux::default(),
             sources: Sources::default(),
             congestion: Vec::new(),
@@ -208,7 +217,8 @@ impl Receiver {
         if self.answer.is_some() {
             return Err(ReceiverError::AnsweredBefore);
         }
-        let answer = read_answer(&self.offered, sdp)?;
+        let data_mid = self.offered_data.as_ref().map(|(mid, _)| mid.as_str());
+        let answer = read_answer(&self.offered, data_mid, sdp)?;
         let build = |error: rtc_shared::error::Error| ReceiverError::Build(error.to_string());
         while self.paths.len() < answer.transports.len() {
             let mut path =
@@ -218,8 +228,15 @@ impl Receiver {
             }
             self.paths.push(path);
         }
-        for (path, transport) in self.paths.iter_mut().zip(&answer.transports) {
-            path.start(transport, self.certificate.clone(), &self.provider, now).map_err(build)?;
+        for (index, (path, transport)) in self.paths.iter_mut().zip(&answer.transports).enumerate() {
+            let has_data = answer.data.is_some_and(|data| data.transport == index);
+            path.start(transport, self.certificate.clone(), has_data, &self.provider, now).map_err(build)?;
+        }
+        if let (Some(accepted), Some((_, config))) = (answer.data, self.offered_data.take()) {
+            let setup = answer.transports.get(accepted.transport).map(|transport| transport.setup);
+            let is_client = setup == Some(Setup::Passive);
+            let channels = DataChannels::new(config.open, accepted.sctp_port, is_client, now);
+            self.data = Some((accepted.transport, channels));
         }
         for (path, transport) in answer.transports.iter().enumerate() {
             for candidate in &transport.candidates {
@@ -353,6 +370,7 @@ impl Receiver {
             self.congestion.iter().filter_map(Congestion::poll_timeout).min(),
             self.deadline,
             self.goodbye_at,
+            self.data.as_ref().and_then(|(_, data)| data.poll_timeout()),
         ]
         .into_iter()
         .flatten()
@@ -370,6 +388,12 @@ impl Receiver {
             path.handle_timeout(now);
         }
         self.path_events();
+        if let Some((_, data)) = &mut self.data
+            && data.poll_timeout().is_some_and(|at| at <= now)
+        {
+            data.handle_timeout(now);
+            self.flush_data(now);
+        }
         if let Err(error) = self.send_nacks(now) {
             tracing::debug!(%error, "NACK not sent");
         }
@@ -460,6 +484,7 @@ impl Receiver {
             figures.pair = Some((local, remote));
             figures.round_trip_time = rtt;
         }
+        figures.data = self.data.as_ref().map(|(_, data)| data.figures());
         figures.udp_is_silent = self.udp_is_silent();
         figures.undecryptable = self.paths.iter().map(|path| path.undecryptable).sum();
         figures.early_dropped = self.paths.iter().map(|path| path.early_dropped).sum();
@@ -549,6 +574,7 @@ impl Receiver {
                 for opened in opened {
                     self.opened(path, opened, now);
                 }
+                self.take_data(now);
                 true
             }
             Some(128..=191) => {
@@ -561,6 +587,36 @@ impl Receiver {
                 true
             }
             _ => false,
+        }
+    }
+
+    /// What came over DTLS goes to the data channels.
+    fn take_data(&mut self, now: Instant) {
+        let Some((index, data)) = &mut self.data else {
+            return;
+        };
+        let Some(path) = self.paths.get_mut(*index).filter(|path| path.has_keys()) else {
+            return;
+        };
+        data.begin(now);
+        while let Some(record) = path.poll_data() {
+            data.handle(&record, now);
+        }
+        self.flush_data(now);
+    }
+
+    /// What the data channels have to say goes over DTLS, and what they heard to who asks.
+    fn flush_data(&mut self, now: Instant) {
+        let Some((index, data)) = &mut self.data else {
+            return;
+        };
+        while let Some(message) = data.poll_message(now) {
+            self.events.push_back(Event::Message(message));
+        }
+        if let Some(path) = self.paths.get_mut(*index) {
+            while let Some(record) = data.poll_transmit() {
+                path.send_data(&record, now);
+            }
         }
     }
 

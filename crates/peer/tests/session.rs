@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use kvs_media::{AudioCodec, MediaKind, VideoCodec};
-use kvs_peer::{Config, Destinations, Event, MAX_REMOTE_CANDIDATES, Receiver, Stage};
+use kvs_peer::{Config, DataConfig, Destinations, Event, MAX_REMOTE_CANDIDATES, Receiver, Stage};
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -19,6 +19,7 @@ use rtc_stun::message::{
 };
 use str0m::bwe::{Bitrate, BweKind};
 use str0m::change::SdpOffer;
+use str0m::channel::{ChannelConfig, ChannelId, Reliability};
 use str0m::media::{Mid, Pt};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::RtpWrite;
@@ -58,6 +59,10 @@ struct World {
     events: Vec<Event>,
     master_connected: bool,
     key_frames_asked: usize,
+    /// Data channels as the master has them.
+    channels: Vec<(ChannelId, String)>,
+    /// Messages that the master got.
+    messages_to_master: usize,
     /// User name and password of a check of the master's.
     credentials: (String, String),
     /// Where datagrams were sent.
@@ -73,17 +78,28 @@ type Edit = fn(&str) -> String;
 
 impl World {
     fn new(network: Network, seed: u64, edit: Edit) -> Self {
-        Self::with(network, seed, edit, None)
+        Self::with(network, seed, edit, None, None)
+    }
+
+    fn with_data(network: Network, seed: u64, edit: Edit, data: Option<DataConfig>) -> Self {
+        Self::with(network, seed, edit, None, data)
     }
 
     /// `estimates`: the master finds out itself what it may send, and begins with so much.
-    fn with(network: Network, seed: u64, edit: Edit, estimates: Option<Bitrate>) -> Self {
+    fn with(
+        network: Network,
+        seed: u64,
+        edit: Edit,
+        estimates: Option<Bitrate>,
+        data: Option<DataConfig>,
+    ) -> Self {
         let now = Instant::now();
         let ours: SocketAddr = "192.0.2.1:5000".parse().unwrap();
         let theirs: SocketAddr = "198.51.100.7:6000".parse().unwrap();
         let config = Config {
             video: vec![VideoCodec::H264],
             audio: vec![AudioCodec::Opus],
+            data,
             start_bitrate_kbps: None,
             relay_only: false,
             ice_servers: Vec::new(),
@@ -131,6 +147,8 @@ impl World {
             events: Vec::new(),
             master_connected: false,
             key_frames_asked: 0,
+            channels: Vec::new(),
+            messages_to_master: 0,
             credentials,
             sent_to: BTreeSet::new(),
             link: None,
@@ -210,6 +228,8 @@ impl World {
                     Output::Event(MasterEvent::EgressBitrateEstimate(
                         BweKind::Twcc { estimate, .. } | BweKind::Remb { estimate, .. },
                     )) => self.estimate = estimate.as_f64(),
+                    Output::Event(MasterEvent::ChannelOpen(id, label)) => self.channels.push((id, label)),
+                    Output::Event(MasterEvent::ChannelData(_)) => self.messages_to_master += 1,
                     Output::Event(_) => {}
                 }
             };
@@ -425,7 +445,7 @@ fn a_master_is_told_what_it_may_send_by_what_it_understands() {
         [(as_is as Edit, Some(start), "transport-cc"), (no_transport_cc, None, "goog-remb")]
     {
         let jitter = Duration::from_millis(10);
-        let mut world = World::with(Network { jitter, ..PLAIN }, 21, edit, estimates);
+        let mut world = World::with(Network { jitter, ..PLAIN }, 21, edit, estimates, None);
         world.connect();
         world.master.bwe().set_bitrate(Bitrate::ZERO, Bitrate::mbps(3));
         let mut sequence = 0;
@@ -796,4 +816,77 @@ proptest! {
         let strangers = noise.iter().filter(|(_, from)| *from != world.theirs).count() as u64;
         prop_assert!(figures.strangers >= 11 * strangers, "each is counted");
     }
+}
+
+/// The master's messages, as they came.
+fn messages(world: &World) -> Vec<(String, bool, Vec<u8>)> {
+    let messages = world.events.iter().filter_map(|event| match event {
+        Event::Message(message) => Some((message.label.to_string(), message.text, message.data.to_vec())),
+        _ => None,
+    });
+    messages.collect()
+}
+
+/// Beside media, over a network that loses: channels that the master opens and one that we do.
+#[test]
+fn messages_of_data_channels_arrive_once_and_in_order_and_none_is_sent() {
+    let lossy = Network { jitter: Duration::from_millis(10), loss: 0.05, duplicates: 0.02, ..PLAIN };
+    for (seed, network) in [(1, PLAIN), (2, lossy), (3, lossy)] {
+        let open = vec!["ours".to_owned()];
+        let mut world = World::with_data(network, seed, as_is, Some(DataConfig { open }));
+        world.connect();
+        let config = ChannelConfig { label: "theirs".to_owned(), ..ChannelConfig::default() };
+        world.master.direct_api().create_data_channel(config);
+        let config = ChannelConfig {
+            label: "hasty".to_owned(),
+            ordered: false,
+            reliability: Reliability::MaxRetransmits { retransmits: 0 },
+            ..ChannelConfig::default()
+        };
+        world.master.direct_api().create_data_channel(config);
+        world.run(Duration::from_secs(20));
+        let mut labels: Vec<_> = world.channels.iter().map(|(_, label)| label.as_str()).collect();
+        labels.sort_unstable();
+        assert_eq!(labels, ["hasty", "ours", "theirs"], "seed {seed}");
+        for number in 0..100_u32 {
+            world.send(MediaKind::Video, H264, u64::from(number), &numbered(number));
+            for (id, label) in world.channels.clone() {
+                let text = format!("{label} {number}");
+                let large = number % 25 == 0 && label == "theirs";
+                let data = if large { text.repeat(4000) } else { text };
+                let mut channel = world.master.channel(id).unwrap();
+                assert!(channel.write(label == "ours", data.as_bytes()).unwrap());
+            }
+            world.run(Duration::from_millis(50));
+        }
+        world.run(Duration::from_secs(60));
+        let got = messages(&world);
+        for label in ["ours", "theirs"] {
+            let of: Vec<_> = got.iter().filter(|(found, ..)| found == label).collect();
+            assert_eq!(of.len(), 100, "{label}, seed {seed}");
+            for (number, (_, text, data)) in of.into_iter().enumerate() {
+                assert_eq!(*text, label == "theirs");
+                assert!(data.starts_with(format!("{label} {number}").as_bytes()));
+            }
+        }
+        let figures = world.receiver.figures(world.now).data.unwrap();
+        assert_eq!((figures.channels_opened, figures.lost, figures.unknown), (3, None, 0));
+        assert_eq!(figures.messages_received, got.len() as u64);
+        assert_eq!(world.messages_to_master, 0);
+        assert!(world.got(MediaKind::Video).len() > 80);
+    }
+}
+
+#[test]
+fn a_master_that_wants_no_data_channels_sends_its_media_all_the_same() {
+    let no_data: Edit =
+        |answer| answer.replace("m=application 9", "m=application 0").replace("BUNDLE 0 1 2", "BUNDLE 0 1");
+    let mut world = World::with_data(PLAIN, 1, no_data, Some(DataConfig::default()));
+    let refused = &world.receiver.answer().unwrap().refused;
+    assert!(refused.iter().any(|why| why.contains("data channels")), "{refused:?}");
+    world.connect();
+    world.send(MediaKind::Video, H264, 0, &numbered(0));
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.got(MediaKind::Video), [0]);
+    assert_eq!(world.receiver.figures(world.now).data, None);
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use kvs_local::archive::FragmentInfo;
+use kvs_local::model::Scope;
 use kvs_local::{AccessKey, Config, Server};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;

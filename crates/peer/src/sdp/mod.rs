@@ -13,6 +13,6 @@ pub use answer::read_answer;
 pub use candidate::{sendable_candidate, usable_candidate};
 pub use codec::{Codec, H264Parameters, H265Parameters, PayloadFormat};
 pub(crate) use offer::{ABS_SEND_TIME_URI, MID_URI, TRANSPORT_CC_URI};
-pub use outcome::{Answer, AnswerError, MAX_ANSWER};
+pub use outcome::{AcceptedData, Answer, AnswerError, MAX_ANSWER};
 pub use section::{AcceptedSection, HeaderExtension, OfferedSection};
 pub use transport::{Fingerprint, HashAlgorithm, RemoteTransport, Setup};
