@@ -7,11 +7,13 @@ use kvs_aws::{AwsContext, Backoff, Connection, Peer, Security};
 use kvs_rtmp::{Destination, Publisher, Step};
 use rand::{Rng, RngCore};
 use std::collections::VecDeque;
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::time::{sleep_until, timeout};
+use tokio::select;
+use tokio::time::{sleep, sleep_until, timeout};
 
 /// For name, TCP, proxy and TLS.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -25,6 +27,11 @@ const FILL: usize = 64 * 1024;
 const UNSENT: u32 = 128 * 1024;
 /// Nothing happens: it is looked after at least so often.
 const TICK: Duration = Duration::from_secs(1);
+/// The same while there is a connection. Media that comes meanwhile and waits for its other track does so for longer than this
+/// (`LiveConfig::hold`): it wakes nobody.
+const LOOK: Duration = Duration::from_millis(400);
+/// What is due has more with it: sound comes by some frames at a time. It is written together.
+const GATHER: Duration = Duration::from_millis(4);
 /// While it waits for the next attempt, it is looked so often whether a key frame has to be asked for.
 const ASK: Duration = Duration::from_millis(100);
 /// Of what the server says at once.
@@ -85,7 +92,7 @@ pub(super) async fn run(shared: Arc<Shared>, context: AwsContext, latency: Laten
             if shared.with(|live| live.take_key_frame_wanted(now)) {
                 shared.ask_for_key_frame();
             }
-            tokio::time::sleep(until.saturating_duration_since(now).min(ASK)).await;
+            sleep(until.saturating_duration_since(now).min(ASK)).await;
         }
     }
 }
@@ -165,8 +172,8 @@ impl Attempt<'_> {
                 return Err(Failure::no_answer(self.publisher.step(), ANSWERS));
             }
             let due = self.shared.with(|live| live.timeout(now));
-            let wake = [due, self.goodbye].into_iter().flatten().fold(now + TICK, Instant::min);
-            tokio::select! {
+            let wake = [due, self.goodbye].into_iter().flatten().fold(now + LOOK, Instant::min);
+            select! {
                 // One that asks and does not read is left to wait with its questions.
                 read = reader.read(&mut buffer), if self.publisher.takes_input() => match read {
                     Ok(0) => return Err(self.closed()),
@@ -191,7 +198,15 @@ impl Attempt<'_> {
                     // Why it has closed may still be there to be read.
                     Err(error) => return Err(self.last_words(&mut reader, &mut buffer, &error).await),
                 },
-                () = self.shared.wake.notified() => {}
+                () = self.shared.wake.notified() => if is_written {
+                    sleep(GATHER).await;
+                    // What came meanwhile goes with it.
+                    select! {
+                        biased;
+                        () = self.shared.wake.notified() => {}
+                        () = ready(()) => {}
+                    }
+                },
                 () = sleep_until(wake.into()) => {}
             }
         }

@@ -21,7 +21,7 @@ pub(super) fn video(pipeline: &gst::Pipeline, shared: &Arc<Shared>) -> Result<gs
         };
         let idr = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
         let picture = Picture { at, idr, data, parameters };
-        shared.put(|live| live.picture(picture, Instant::now()));
+        shared.put(|live, now| live.picture(picture, now));
     })
 }
 
@@ -39,7 +39,7 @@ pub(super) fn audio(pipeline: &gst::Pipeline, shared: &Arc<Shared>) -> Result<gs
         let nanoseconds = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
         let concealed = gaps.lock().covers(nanoseconds, config.frame());
         let sound = Sound { at, data, config, concealed };
-        shared.put(|live| live.sound(sound, Instant::now()));
+        shared.put(|live, now| live.sound(sound, now));
     })?;
     // Events come in order with the buffers, on the same thread.
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 pub(super) struct Shared {
     pub(super) settings: Settings,
     live: Mutex<Live>,
-    /// Media came, or it is to stop.
+    /// Media came that makes something due, or it is to stop.
     pub(super) wake: Notify,
     stopping: AtomicBool,
     connection: Mutex<Connection>,
@@ -68,10 +68,16 @@ impl Shared {
         *self.video.lock() = video.map(|pad| pad.downgrade());
     }
 
-    /// Puts media in. It takes no longer than sorting it in does, and the bound is the queue's own.
-    pub(super) fn put(&self, put: impl FnOnce(&mut Live)) {
-        put(&mut self.live.lock());
-        self.wake.notify_one();
+    /// Puts media in. It takes no longer than sorting it in does, and the bound is the queue's own. Most of it waits for its other
+    /// track: nobody is woken for that.
+    pub(super) fn put(&self, put: impl FnOnce(&mut Live, Instant)) {
+        let now = Instant::now();
+        let mut live = self.live.lock();
+        put(&mut live, now);
+        if live.is_due(now) {
+            drop(live);
+            self.wake.notify_one();
+        }
     }
 
     /// With the queue.

@@ -84,6 +84,15 @@ impl Broadcast {
         }
     }
 
+    /// Whether [`Broadcast::next`] has something.
+    pub(super) fn is_due(&mut self, waiting: &Waiting, now: Instant) -> bool {
+        !self.heads.is_empty()
+            || match &mut self.begun {
+                Some(begun) => choose(begun, waiting, now).is_some(),
+                None => base(waiting, now).is_some(),
+            }
+    }
+
     fn picture(&mut self, waiting: &mut Waiting) {
         let (Some(begun), Some(picture)) = (&mut self.begun, waiting.queue.pop_picture()) else { return };
         // Of pictures that come late together each has a time of its own.
@@ -169,9 +178,9 @@ fn next_sound(queue: &Queue, silence: bool) -> Option<AacConfig> {
     queue.first_sound().map(|it| it.config).or_else(|| silence.then_some(AacConfig::MONO))
 }
 
-/// With a key frame, or with sound where there are no pictures.
-fn begin(waiting: &mut Waiting, now: Instant) -> Option<Begun> {
-    let base = match waiting.queue.first_picture() {
+/// What it begins with: a key frame, or sound where there are no pictures.
+fn base(waiting: &Waiting, now: Instant) -> Option<Nanos> {
+    Some(match waiting.queue.first_picture() {
         Some(picture) => {
             // So that it is said at the beginning what sound there is.
             if waiting.queue.first_sound().is_none() && waiting.awaits_sound(picture.arrived, now) {
@@ -181,7 +190,11 @@ fn begin(waiting: &mut Waiting, now: Instant) -> Option<Begun> {
         }
         None if waiting.tracks.video => return None,
         None => waiting.queue.first_sound().filter(|sound| goes(sound, waiting, sound.arrived, now))?.time,
-    };
+    })
+}
+
+fn begin(waiting: &mut Waiting, now: Instant) -> Option<Begun> {
+    let base = base(waiting, now)?;
     while waiting.queue.first_sound().is_some_and(|sound| sound.time < base) {
         waiting.queue.pop_sound();
         waiting.figures.count(DropReason::NoKeyFrame).sounds += 1;

@@ -195,6 +195,17 @@ impl Live {
         tag
     }
 
+    /// Whether something is to be done now: there is a tag, a key frame to ask for, or a connection to make. Who
+    /// looks at [`Live::timeout`] and again within `LiveConfig::hold` need not look at media that makes nothing due.
+    #[must_use]
+    pub fn is_due(&mut self, now: Instant) -> bool {
+        let is_sendable = match &mut self.broadcast {
+            Some(broadcast) => broadcast.is_due(&self.waiting, now),
+            None => self.wants_connection(now),
+        };
+        is_sendable || self.key_frame_is_due(now)
+    }
+
     /// When [`Live::next`] or [`Live::take_key_frame_wanted`] may have something to say although nothing came.
     #[must_use]
     pub fn timeout(&self, now: Instant) -> Option<Instant> {
@@ -204,7 +215,11 @@ impl Live {
             self.waiting.queue.first_picture().map(|it| it.arrived + skew.hold(Track::Audio)),
             self.waiting.queue.first_sound().map(|it| it.arrived + skew.hold(Track::Video)),
             // Where there are no pictures, what stands in for sound waits for it.
-            self.waiting.queue.first_sound().map(|it| it.arrived + skew.hold(Track::Audio)),
+            self.waiting
+                .queue
+                .first_sound()
+                .filter(|it| it.concealed)
+                .map(|it| it.arrived + skew.hold(Track::Audio)),
         ];
         let held = held.into_iter().flatten();
         let paused = Track::ALL
@@ -222,15 +237,18 @@ impl Live {
 
     /// Whether to ask the master for a key frame now, without which nothing can be sent.
     pub fn take_key_frame_wanted(&mut self, now: Instant) -> bool {
-        let due = self
-            .asked
-            .is_none_or(|asked| now.saturating_duration_since(asked) >= self.waiting.config.key_frame_retry);
-        let wanted = due && self.asks_for_key_frame(now);
+        let wanted = self.key_frame_is_due(now);
         if wanted {
             self.asked = Some(now);
             self.waiting.figures.key_frames_wanted += 1;
         }
         wanted
+    }
+
+    fn key_frame_is_due(&self, now: Instant) -> bool {
+        let retry = self.waiting.config.key_frame_retry;
+        self.asked.is_none_or(|asked| now.saturating_duration_since(asked) >= retry)
+            && self.asks_for_key_frame(now)
     }
 
     fn asks_for_key_frame(&self, now: Instant) -> bool {

@@ -10,6 +10,8 @@ use proptest::prelude::*;
 const EPOCH: Duration = Duration::from_secs(1_700_000_000);
 /// 30 a second.
 const PICTURE: u64 = 33;
+/// It is looked after at least so often.
+const LOOK: u64 = 400;
 /// The bound of pictures, and that of sound.
 const MAX_BYTES: usize = 100_000;
 const STEREO: [u8; 2] = [0x11, 0x90];
@@ -29,6 +31,8 @@ struct Bench {
     now: Instant,
     sent: Vec<(u64, Tag)>,
     width: u32,
+    /// When it is looked after, if nothing comes that makes something due.
+    look: Instant,
 }
 
 impl Bench {
@@ -36,7 +40,7 @@ impl Bench {
         let start = Instant::now();
         let mut live = Live::new(LiveConfig { silence, max_bytes: MAX_BYTES, ..LiveConfig::default() });
         live.set_tracks(tracks, start);
-        Self { live, start, now: start, sent: Vec::new(), width: 1280 }
+        Self { live, start, now: start, sent: Vec::new(), width: 1280, look: start }
     }
 
     fn both() -> Self {
@@ -52,19 +56,25 @@ impl Bench {
         while let Some(tag) = self.live.next(self.now) {
             self.sent.push(((self.now - self.start).as_millis() as u64, tag));
         }
+        let due = self.live.timeout(self.now).into_iter();
+        self.look = due.fold(self.now + ms(LOOK), Instant::min);
+    }
+
+    /// Something came: it is looked after where that makes something due.
+    fn came(&mut self) {
+        if self.live.is_due(self.now) {
+            self.drain();
+        }
     }
 
     /// Lets time pass, with what is due meanwhile.
     fn until(&mut self, at: u64, sends: bool) {
         let end = self.start + ms(at);
-        while let Some(due) = self.live.timeout(self.now).filter(|due| *due < end && sends) {
-            self.now = due;
+        while sends && self.look < end {
+            self.now = self.now.max(self.look);
             self.drain();
         }
         self.now = self.now.max(end);
-        if sends {
-            self.drain();
-        }
     }
 
     /// A picture of this number, captured at `at`, comes now.
@@ -127,7 +137,7 @@ impl Bench {
                 self.picture(number as u32, at, number.is_multiple_of(30));
             }
             if sends {
-                self.drain();
+                self.came();
             }
         }
         waiting.drain(..).zip(sounds.into_iter().cycle()).for_each(|(at, config)| self.sound(at, config));
@@ -226,7 +236,8 @@ fn sound_alone_needs_no_picture() {
         bench.until(at, true);
     }
     let silences = bench.count(TagKind::Silence);
-    assert!(silences.abs_diff(142) < 5, "{silences}");
+    // As far as it was looked after.
+    assert!(silences.abs_diff(142) <= LOOK as usize * 48 / 1_024, "{silences}");
     // Pictures join.
     bench.live.set_tracks(Tracks { video: true, audio: true }, bench.now);
     bench.run(6_010, 8_000, true, Some(AacConfig::MONO), true);
@@ -430,7 +441,7 @@ impl Bench {
                     self.sound(Duration::from_nanos(samples * 1_000_000 / 48), AacConfig::MONO);
                 }),
             }
-            self.drain();
+            self.came();
         }
     }
 
@@ -569,7 +580,7 @@ fn what_conceals_a_gap_is_in_the_way_of_nothing() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     /// One track comes behind the other by ever other times: once it was as far behind as it ever is, nothing is lost, and
     /// nothing is sent at another time than its own.
@@ -658,8 +669,9 @@ proptest! {
                     bench.live.disconnected();
                 }
                 Step::Drain => {
-                    let before = bench.sent.len();
+                    let (before, due) = (bench.sent.len(), bench.live.is_due(bench.now));
                     bench.drain();
+                    prop_assert!(due || bench.sent.len() == before);
                     prop_assert!(connected || bench.sent.len() == before);
                 }
                 Step::Tracks(video, audio) => bench.live.set_tracks(Tracks { video, audio }, bench.now),

@@ -199,6 +199,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         /// Clocks are set again and again, before both tracks have come over the last time as well as behind; one track is
         /// behind the other, and what comes is held up now and then: what was captured together stands together in the end.
         #[test]
