@@ -7,6 +7,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     App, Config, StartError,
+    agents::Agents,
     archive::Archive,
     auth::KeyRing,
     control::ControlPlane,
@@ -111,6 +112,7 @@ impl Server {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let app = Arc::new(App {
+            agents: Agents::default(),
             put_media: Arc::new(Sessions::default()),
             faults: Arc::new(Faults::default()),
             stop: stop.clone(),
