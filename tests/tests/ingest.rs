@@ -11,6 +11,7 @@ use kvs_ingest_tests::impair::Impairment;
 use kvs_ingest_tests::local::{self, MANIFEST};
 use kvs_ingest_tests::master::channel::Access;
 use kvs_ingest_tests::master::clip::FRAME_RATE;
+use kvs_ingest_tests::master::network::Network;
 use kvs_ingest_tests::master::{Answering, Master, Sent, Settings};
 use kvs_ingest_tests::proxy::{self, Proxy};
 use kvs_ingest_tests::stored::{self, Stored, most_is_there, nothing_lost};
@@ -192,7 +193,7 @@ async fn relays_only_and_no_turn_credentials_is_a_failure() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_with_three_percent_of_packets_dropped() {
-    let settings = Settings { impairment: Impairment::drop(0.03), seed: 7, ..Settings::default() };
+    let settings = Settings { network: Network::new(Impairment::drop(0.03)), seed: 7, ..Settings::default() };
     let (world, mut stored, sent) = run(settings, "", 8).await;
     assert!(sent.datagrams_dropped > 20, "the network was not bad: {}", sent.datagrams_dropped);
     // What was lost just before the agent was stopped, nobody sends again to an agent that has ended.
@@ -204,10 +205,15 @@ async fn nothing_is_lost_with_three_percent_of_packets_dropped() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_of_resolution_lose_nothing() {
-    let settings = Settings { sizes: vec![(640, 360), (320, 240)], clip_seconds: 3, ..Settings::default() };
+    // Another size every second, each of which begins a PutMedia session.
+    let sizes = vec![(640, 360), (320, 240), (480, 272)];
+    let settings = Settings { sizes: sizes.clone(), clip_seconds: 1, ..Settings::default() };
     let (world, stored, sent) = run(settings, "", 9).await;
     nothing_lost(&stored, &sent);
-    assert!(stored.sizes.contains(&(640, 360)) && stored.sizes.contains(&(320, 240)), "{:?}", stored.sizes);
+    for (width, height) in sizes {
+        assert!(stored.sizes.contains(&(width.into(), height.into())), "{:?}", stored.sizes);
+    }
+    assert!(stored.sizes.len() >= 6, "{:?}", stored.sizes);
     world.local.shutdown().await;
 }
 
