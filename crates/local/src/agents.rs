@@ -13,9 +13,10 @@ use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout},
 };
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
 
-use crate::{App, error::ServiceError};
+use crate::error::ServiceError;
 
 /// Agents at a time; more are refused.
 const MAX: usize = 32;
@@ -42,13 +43,18 @@ impl Agents {
     ///
     /// # Errors
     /// `InvalidArgumentException` when it is no URL of plain HTTP, or there are too many.
-    pub(crate) fn ask(app: &Arc<App>, status: &str) -> Result<(), ServiceError> {
+    pub(crate) fn ask(
+        self: &Arc<Self>,
+        status: &str,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<(), ServiceError> {
         let invalid = |why: &str| ServiceError::invalid("status", why);
         let url = Url::parse(status).map_err(|error| invalid(&format!("is no URL: {error}")))?;
         if url.scheme() != "http" || url.host_str().is_none() {
             return Err(invalid("must be http://HOST:PORT/status"));
         }
-        let mut known = app.agents.known.lock();
+        let mut known = self.known.lock();
         if known.contains_key(url.as_str()) {
             return Ok(());
         }
@@ -57,7 +63,7 @@ impl Agents {
         }
         known.insert(url.to_string(), Vec::new());
         drop(known);
-        app.tasks.spawn(watch(app.clone(), url));
+        tasks.spawn(watch(self.clone(), url, stop.clone()));
         Ok(())
     }
 
@@ -67,7 +73,7 @@ impl Agents {
     }
 }
 
-async fn watch(app: Arc<App>, url: Url) {
+async fn watch(agents: Arc<Agents>, url: Url, stop: CancellationToken) {
     let mut answered = Instant::now();
     while answered.elapsed() < GONE {
         let said = timeout(PATIENCE, outputs(&url)).await;
@@ -77,14 +83,14 @@ async fn watch(app: Arc<App>, url: Url) {
             Err(error) => tracing::debug!(%url, %error, "the agent says nothing of its outputs"),
         }
         // what it said before may no longer be so
-        app.agents.known.lock().insert(url.to_string(), said.unwrap_or_default());
+        agents.known.lock().insert(url.to_string(), said.unwrap_or_default());
         tokio::select! {
-            () = app.stop.cancelled() => return,
+            () = stop.cancelled() => return,
             () = sleep(EVERY) => {}
         }
     }
     tracing::info!(%url, "the agent has not answered for {} s: it is not asked any more", GONE.as_secs());
-    app.agents.known.lock().remove(url.as_str());
+    agents.known.lock().remove(url.as_str());
 }
 
 /// The outputs of one answer.

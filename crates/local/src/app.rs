@@ -35,7 +35,7 @@ pub struct App {
     /// Open PutMedia sessions, and counts of all.
     pub put_media: Arc<Sessions>,
     /// Agents whose outputs are shown.
-    pub(crate) agents: Agents,
+    pub(crate) agents: Arc<Agents>,
     /// What goes wrong on purpose.
     pub faults: Arc<Faults>,
     /// The signaling hub and its sockets.

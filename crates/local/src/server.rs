@@ -117,7 +117,7 @@ impl Server {
         let subscriber = config.sns_url.clone();
         let (delivery, Waiting { images, pushes }) = Delivery::new(data.join("sns"), subscriber.is_some());
         let app = Arc::new(App {
-            agents: Agents::default(),
+            agents: Arc::new(Agents::default()),
             put_media: Arc::new(Sessions::default()),
             faults: Arc::new(Faults::default()),
             stop: stop.clone(),

@@ -10,7 +10,6 @@ use serde_json::json;
 
 use crate::{
     App,
-    agents::Agents,
     answer::{Answer, Json},
     body,
     members::Members,
@@ -19,6 +18,7 @@ use crate::{
 pub(super) async fn agents(State(app): State<Arc<App>>, request: Request) -> Answer {
     let body = body::read(request.into_body()).await?;
     let members = Members::parse(&body)?;
-    Agents::ask(&app, members.required("status", members.string("status")?)?)?;
+    let status = members.required("status", members.string("status")?)?;
+    app.agents.ask(status, &app.tasks, &app.stop)?;
     Ok(Json(json!({})))
 }
