@@ -6,6 +6,7 @@
 pub mod bind;
 pub mod channel;
 pub mod cli;
+mod concealed;
 pub mod driver;
 mod elements;
 pub mod events;

@@ -61,15 +61,19 @@ mod tests {
     use kvs_ingest_api::AgentStatus;
     use prometheus_client::encoding::DescriptorEncoder;
     use std::sync::atomic::{AtomicBool, Ordering};
+    use tokio::sync::Barrier;
 
     struct Fake {
         is_there: AtomicBool,
         delivery: Delivery,
+        /// The end of each waits for that of another.
+        end: Arc<Barrier>,
     }
 
     fn fake(is_there: bool) -> Arc<Fake> {
         let words = Words { interrupted: "I", refused: "R", missing: "M", receiver: "it" };
-        Arc::new(Fake { is_there: AtomicBool::new(is_there), delivery: Delivery::new(words) })
+        let end = Arc::new(Barrier::new(2));
+        Arc::new(Fake { is_there: AtomicBool::new(is_there), delivery: Delivery::new(words), end })
     }
 
     #[async_trait]
@@ -95,6 +99,10 @@ mod tests {
 
         fn encode_metrics(&self, _: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
             Ok(())
+        }
+
+        async fn finish(&self) {
+            self.end.wait().await;
         }
     }
 
@@ -124,6 +132,13 @@ mod tests {
         missing.is_there.store(true, Ordering::SeqCst);
         until(&outputs, || outputs.ready() == [0, 1]).await;
         assert_eq!(view(), View::streaming());
+    }
+
+    #[tokio::test]
+    async fn the_end_of_one_does_not_wait_for_that_of_another() {
+        let one = fake(true);
+        // Each of them waits for the other, which is the same.
+        tokio::time::timeout(Duration::from_secs(30), outputs(&[&one, &one]).finish()).await.unwrap();
     }
 
     #[tokio::test]

@@ -18,6 +18,7 @@ pub mod nal;
 pub mod numbered;
 pub mod otlp;
 pub mod packets;
+pub mod pauses;
 pub mod pods;
 pub mod proxy;
 pub mod rtmp;

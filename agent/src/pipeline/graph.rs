@@ -2,6 +2,7 @@
 
 use super::audio::{Decoder, ENCODER, G711Decoder, RATE, Retime, RetimeFigures, Sound};
 use super::backlog::Backlog;
+use crate::concealed;
 use crate::elements::{APPSRC, CAPSFILTER, PipelineError, TEE, request_pad, set};
 use crate::metadata::Tag;
 use crate::outputs::Outputs;
@@ -278,6 +279,7 @@ impl Graph {
     /// Lets the decoder conceal a gap, which fades to silence.
     fn conceal(&mut self, mut at: SystemTime, mut duration: Duration) {
         let Some(source) = &self.audio else { return };
+        source.send_event(concealed::event(clock_time(at), nanoseconds(duration)));
         if let Some(decoder) = &mut self.decoder {
             // What it does not take, nobody misses.
             let _ = source.push_buffer(decoded(decoder.silence(duration), at));
