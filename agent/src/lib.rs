@@ -6,6 +6,7 @@
 pub mod bind;
 pub mod channel;
 pub mod cli;
+pub mod connecting;
 pub mod driver;
 mod elements;
 pub mod events;
@@ -23,5 +24,6 @@ mod rfc3339;
 mod servers;
 pub mod session;
 pub mod settings;
+mod signaling_figures;
 pub mod state;
 pub mod tracks;

@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use kvs_aws::AwsContext;
 use kvs_ingest_agent::cli::Cli;
+use kvs_ingest_agent::connecting::Connecting;
 use kvs_ingest_agent::driver::{Driver, DriverConfig};
 use kvs_ingest_agent::events::{Event, Events};
 use kvs_ingest_agent::outputs::{OutputConfig, Outputs, kvssink, rtmp};
@@ -67,6 +68,7 @@ async fn run(cli: Cli) -> Result<()> {
 
     let state = Arc::new(State::new());
     let events = Arc::new(Events::default());
+    let connecting = Arc::new(Connecting::new(Arc::clone(&events)));
     let listening = kvs_ingest_serve::listen(cli.listen)
         .with_context(|| format!("cannot listen on {} (--listen chooses another address)", cli.listen))?;
     if listening.without_ipv6 {
@@ -81,7 +83,13 @@ async fn run(cli: Cli) -> Result<()> {
         kvs::ChannelId::Name(name) => name.to_string(),
         kvs::ChannelId::Arn(arn) => arn.to_string(),
     };
-    let context = http::Context::new(Arc::clone(&state), outputs.clone(), &events, channel);
+    let context = http::Context::new(
+        Arc::clone(&state),
+        outputs.clone(),
+        Arc::clone(&events),
+        Arc::clone(&connecting),
+        channel,
+    );
     let server = tokio::spawn({
         let events = Arc::clone(&events);
         let closed = move |from| events.emit(Event::HttpConnectionClosed { from });
@@ -93,7 +101,7 @@ async fn run(cli: Cli) -> Result<()> {
         () = prepare::prepare(&outputs, &state, &events) => {}
     }
     let config = driver_config(&cli, &settings, &aws, outputs.clone());
-    Driver::new(config, aws, session(&settings), events, state).run(stop).await;
+    Driver::new(config, aws, session(&settings), events, connecting, state).run(stop).await;
     outputs.finish().await;
     server.abort();
     tracing::info!("stopped");

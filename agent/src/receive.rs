@@ -1,9 +1,10 @@
 //! Moves the media of one peer connection: RTP in, loss repaired, frames into the pipeline.
 
+use crate::connecting::{Connecting, Step};
 use crate::events::{Event, Events};
 use crate::hand_over::{HandOver, Item, Line};
 use crate::outputs::Outputs;
-use crate::peer::{MediaEvent, MediaKind, MediaQueue, Peer, PeerStats};
+use crate::peer::{self, MediaEvent, MediaKind, MediaQueue, Peer, PeerStats};
 use crate::pipeline::{PipelineEvent, PipelineFigures, Pipelines};
 use crate::session::Input;
 use crate::tracks::{self, Standing, Track, TrackWatch, Tracks};
@@ -96,6 +97,8 @@ pub struct Receive {
     /// Where the figures are left.
     pub figures: Arc<Mutex<Received>>,
     pub events: Arc<Events>,
+    /// What is told of the first packet, picture and stored fragment.
+    pub connecting: Arc<Connecting>,
     /// Media stalls: a key frame is to be asked for.
     pub key_frame_request: Arc<tokio::sync::Notify>,
     /// Ends it.
@@ -142,6 +145,8 @@ impl Receive {
             key_frame_wanted: false,
             time: Times::default(),
             ended: false,
+            heard: false,
+            awaited: None,
             doubted: PerTrack::default(),
             standings: PerTrack::default(),
             tracks: TrackWatch::new(Instant::now()),
@@ -172,6 +177,9 @@ impl Receive {
                         break;
                     }
                     let (now, wall) = (Instant::now(), (self.config.clock)());
+                    if !std::mem::replace(&mut state.heard, true) {
+                        self.connecting.step(self.generation, Step::FirstPacket, now);
+                    }
                     for event in burst.drain(..) {
                         state.arrived |= matches!(event, MediaEvent::Rtp { .. });
                         handle(&mut receiver, event, now, wall);
@@ -225,8 +233,7 @@ impl Receive {
             match output {
                 MediaOutput::Video(VideoOutput::AccessUnit(unit)) => {
                     if !state.flowing {
-                        state.flowing = true;
-                        self.report_media(true);
+                        self.first_media(state, unit.capture_time, now);
                     }
                     state.line.push(Item::Video(unit), now);
                 }
@@ -271,8 +278,7 @@ impl Receive {
                 MediaOutput::Audio(AudioOutput::Packet(packet)) => {
                     // Audio alone is media, too; beside video, the picture decides.
                     if !state.flowing && self.expected.video.is_none() {
-                        state.flowing = true;
-                        self.report_media(true);
+                        self.first_media(state, packet.capture_time, now);
                     }
                     state.line.push(Item::Audio(packet), now);
                 }
@@ -351,6 +357,15 @@ impl Receive {
         }
     }
 
+    /// The first picture, or where there is no video the first sound.
+    fn first_media(&self, state: &mut State, capture_time: SystemTime, now: Instant) {
+        state.flowing = true;
+        state.awaited = Some(capture_time);
+        self.report_media(true);
+        self.connecting.step(self.generation, Step::FirstKeyFrame, now);
+        self.config.outputs.await_stored(capture_time);
+    }
+
     fn report_media(&self, flowing: bool) {
         // Full: the session has enough to do, and the next report follows.
         let _ = self.session.try_send(Input::Media { generation: self.generation, flowing });
@@ -360,8 +375,12 @@ impl Receive {
         if std::mem::take(&mut state.arrived) {
             self.report_media(state.flowing);
         }
+        if let Some(at) = state.awaited.and_then(|awaited| self.config.outputs.stored_at(awaited)) {
+            state.awaited = None;
+            self.connecting.step(self.generation, Step::FirstPersisted, at);
+        }
         let peer = self.peer.stats().await;
-        if let Some(rtt) = peer.round_trip_time {
+        if let Some(rtt) = peer.pair.as_ref().and_then(|pair| pair.round_trip_time) {
             receiver.set_rtt(rtt);
         }
         let time = Times {
@@ -378,11 +397,13 @@ impl Receive {
         let standings = state.tracks.standings(tracks, &peer.unbound, now);
         self.set_standings(standings, state);
         let mut figures = self.figures.lock();
-        if figures.peer.pair != peer.pair
+        let addresses =
+            |stats: &PeerStats| stats.pair.as_ref().map(|pair| (pair.local.address, pair.remote.address));
+        if addresses(&figures.peer) != addresses(&peer)
             && let Some(pair) = &peer.pair
         {
             self.events.emit(Event::PairSelected { pair: pair.clone(), udp_is_silent: peer.udp_is_silent });
-            let relayed = pair.is_relayed();
+            let relayed = peer::is_relayed(pair);
             let _ = self.session.try_send(Input::PairSelected { generation: self.generation, relayed });
         }
         *figures = Received {
@@ -471,6 +492,10 @@ struct State {
     time: Times,
     /// No packet follows.
     ended: bool,
+    /// A packet came.
+    heard: bool,
+    /// Capture time of the first picture or sound that was handed on, until the outputs have stored it.
+    awaited: Option<SystemTime>,
     /// When the timestamps of video and audio were last complained of.
     doubted: PerTrack<Option<Instant>>,
     /// As the session knows them.

@@ -2,7 +2,7 @@
 
 use crate::session::{FailureKind, Phase, Reason, View};
 use parking_lot::Mutex;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// An obstacle that is gone by then is told by the log alone: credentials are renewed, connections are opened again.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -103,12 +103,20 @@ pub struct Delivery {
     trouble: Mutex<Option<Trouble>>,
     /// `None`: the output does not tell what arrives.
     watch: Option<Mutex<Watch>>,
+    awaited: Mutex<Option<Awaited>>,
+}
+
+/// Media whose storing is to be remembered.
+#[derive(Clone, Copy, Debug)]
+struct Awaited {
+    capture_time: SystemTime,
+    stored_at: Option<Instant>,
 }
 
 impl Delivery {
     /// Of an output of which nothing bad is known.
     pub fn new(words: Words) -> Self {
-        Self { words, trouble: Mutex::default(), watch: None }
+        Self { words, trouble: Mutex::default(), watch: None, awaited: Mutex::default() }
     }
 
     /// Of one that says [`Delivery::delivered`] of all that arrives: when it says nothing, something stands still.
@@ -121,6 +129,26 @@ impl Delivery {
         *self.trouble.lock() = None;
         if let Some(watch) = &self.watch {
             *watch.lock() = Watch::default();
+        }
+    }
+
+    /// Media of this capture time is on its way.
+    pub(super) fn await_stored(&self, capture_time: SystemTime) {
+        *self.awaited.lock() = Some(Awaited { capture_time, stored_at: None });
+    }
+
+    /// When it was stored, if it was.
+    pub(super) fn stored_at(&self, capture_time: SystemTime) -> Option<Instant> {
+        self.awaited.lock().filter(|awaited| awaited.capture_time == capture_time)?.stored_at
+    }
+
+    /// A fragment that begins at this producer time is stored.
+    pub fn stored(&self, begins: SystemTime, now: Instant) {
+        if let Some(awaited) = &mut *self.awaited.lock()
+            // The service counts in milliseconds.
+            && begins + Duration::from_millis(1) >= awaited.capture_time
+        {
+            awaited.stored_at.get_or_insert(now);
         }
     }
 

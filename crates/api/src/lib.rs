@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod connection_status;
 mod errors;
 mod manifest;
 #[cfg(feature = "crd")]
@@ -26,6 +27,10 @@ mod strict;
 mod validate;
 
 pub use self::config::{AgentConfig, ConfigError, OutputConfig, RoleConfig, RtmpConfig, StreamConfig};
+pub use self::connection_status::{
+    AttemptStatus, CandidatePairStatus, CandidateStatus, ConnectingStatus, IceServerStatus, SignalingStatus,
+    StepStatus,
+};
 pub use self::manifest::{KvsIngestManifest, ManifestError, Metadata};
 #[cfg(feature = "crd")]
 pub use self::object::{
@@ -43,8 +48,8 @@ pub use self::spec::{
     KvsIngestSpec, LogLevel, MediaSpec, PortRange, SpoolSpec, StreamSpec, VideoCodec, VideoSpec,
 };
 pub use self::status::{
-    AgentStatus, AudioStatus, OutputState, OutputStatus, Phase, StreamStatus, TimeStatus, TrackState,
-    VideoStatus,
+    AgentStatus, AudioStatus, InboundStatus, OutputState, OutputStatus, Phase, StreamStatus, TimeStatus,
+    TrackState, VideoStatus,
 };
 pub use self::validate::FieldError;
 
