@@ -472,8 +472,7 @@ impl Driver {
             generation,
             peer: Arc::clone(&slot.peer) as Arc<dyn Peer>,
             expected: Tracks { video: negotiated.video, audio: negotiated.audio, ..Tracks::default() },
-            video_payload_types: negotiated.video_payload_types,
-            audio_payload_types: negotiated.audio_payload_types,
+            negotiated,
             config: self.config.receive.clone(),
             session: self.inputs.clone(),
             figures: self.state.new_peer(generation),
@@ -500,7 +499,7 @@ fn close(slot: PeerSlot) {
 const MAX_OFFER: usize = 7_000;
 
 /// Writes candidates into the first media section, as many as fit.
-fn with_candidates(offer: &str, candidates: &[String]) -> String {
+pub(crate) fn with_candidates(offer: &str, candidates: &[String]) -> String {
     let first = offer.find("\r\nm=").map(|at| at + 2);
     let second = first.and_then(|first| offer[first..].find("\r\nm=").map(|at| first + at + 2));
     let (head, tail) = offer.split_at(second.unwrap_or(offer.len()));

@@ -4,17 +4,17 @@
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use kvs_aws::AwsContext;
-use kvs_ingest_agent::cli::Cli;
+use kvs_ingest_agent::cli::{Cli, Command};
 use kvs_ingest_agent::connecting::Connecting;
 use kvs_ingest_agent::driver::{Driver, DriverConfig};
 use kvs_ingest_agent::events::{Event, Events};
 use kvs_ingest_agent::outputs::{OutputConfig, Outputs, kvssink, rtmp};
-use kvs_ingest_agent::peer::{Destinations, PeerConfig};
+use kvs_ingest_agent::peer_config::peer_config;
 use kvs_ingest_agent::receive::ReceiveConfig;
 use kvs_ingest_agent::session::{Session, Timing};
 use kvs_ingest_agent::settings::Settings;
 use kvs_ingest_agent::state::State;
-use kvs_ingest_agent::{bind, http, logging, pipeline, prepare};
+use kvs_ingest_agent::{doctor, http, logging, pipeline, prepare};
 use kvs_ingest_api::{AudioSpec, MediaSpec, SpoolSpec, VideoSpec};
 use std::io::Write;
 use std::process::ExitCode;
@@ -34,13 +34,18 @@ fn main() -> ExitCode {
         .build()
         .context("no threads")
         .and_then(|runtime| {
-            let ended = runtime.block_on(run(cli));
+            let ended = runtime.block_on(async {
+                match &cli.command {
+                    Some(Command::Doctor(arguments)) => Ok(ExitCode::from(doctor::run(arguments).await)),
+                    None => run(cli).await.map(|()| ExitCode::SUCCESS),
+                }
+            });
             // A thread of GStreamer's that hangs is not waited for: what had to be waited for was.
             runtime.shutdown_background();
             ended
         });
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
             ExitCode::from(2)
@@ -136,27 +141,13 @@ fn session(settings: &Settings) -> Session {
 fn driver_config(cli: &Cli, settings: &Settings, aws: &AwsContext, outputs: Outputs) -> DriverConfig {
     // Of the media, all is taken: what is forgotten does not compile.
     let MediaSpec { video, audio } = &settings.media;
-    // Which of them are offered, `video_codecs` and `audio_codecs` tell.
-    let VideoSpec { enabled: _, codecs: _, start_bitrate_kbps } = video;
+    // Which of them are offered, `video_codecs` and `audio_codecs` tell; the bit rate, `peer_config`.
+    let VideoSpec { enabled: _, codecs: _, start_bitrate_kbps: _ } = video;
     let AudioSpec { enabled: _, codecs: _, aac_bitrate_kbps } = audio;
     DriverConfig {
         channel: settings.channel.clone(),
         create_channel: settings.create_channel,
-        peer: PeerConfig {
-            video: settings.video_codecs(),
-            audio: settings.audio_codecs(),
-            start_bitrate_kbps: *start_bitrate_kbps,
-            relay_only: settings.relay_only,
-            ice_servers: Vec::new(),
-            bind: bind::addresses(&cli.ice_bind, aws.has_custom_endpoint()),
-            ports: settings.ports.map(|ports| ports.min..=ports.max),
-            receive_buffer: cli.receive_buffer,
-            destinations: Destinations {
-                // The master of an emulator may be on this machine.
-                loopback: aws.has_custom_endpoint(),
-                denied: settings.denied.clone(),
-            },
-        },
+        peer: peer_config(settings, aws, &cli.ice_bind, cli.receive_buffer),
         receive: ReceiveConfig {
             key_frame_interval: FRAGMENT,
             aac_bitrate: i32::try_from(aac_bitrate_kbps.saturating_mul(1000)).unwrap_or(64_000),

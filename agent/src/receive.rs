@@ -4,17 +4,15 @@ use crate::connecting::{Connecting, Step};
 use crate::events::{Event, Events};
 use crate::hand_over::{HandOver, Item, Line};
 use crate::outputs::Outputs;
-use crate::peer::{self, MediaEvent, MediaKind, MediaQueue, Peer, PeerStats};
+use crate::peer::{self, MediaEvent, MediaKind, MediaQueue, Negotiated, Peer, PeerStats};
 use crate::pipeline::{PipelineEvent, PipelineFigures, Pipelines};
 use crate::session::Input;
 use crate::tracks::{self, Standing, Track, TrackWatch, Tracks};
-use bytes::Bytes;
 use kvs_media::{
     AudioCodec, AudioConfig, AudioOutput, ClockStats, InboundStats, KeyFrameConfig, MediaConfig, MediaOutput,
     MediaReceiver, PerTrack, TimeSource, VideoCodec, VideoConfig, VideoFormat, VideoOutput, WithheldCounts,
 };
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
@@ -85,12 +83,10 @@ pub struct Receive {
     pub generation: u64,
     /// To send feedback with.
     pub peer: Arc<dyn Peer>,
-    /// What was negotiated.
+    /// What the master agreed to.
+    pub negotiated: Negotiated,
+    /// The tracks of that.
     pub expected: Tracks,
-    /// Payload types of the video codec, with the SPS and PPS that the answer told for each.
-    pub video_payload_types: BTreeMap<u8, Vec<Bytes>>,
-    /// Payload types of the audio codec.
-    pub audio_payload_types: Vec<u8>,
     pub config: ReceiveConfig,
     /// To the session. Bounded; a report that does not fit is left out, the next follows.
     pub session: mpsc::Sender<Input>,
@@ -118,23 +114,8 @@ impl Receive {
             self.config.aac_bitrate,
             self.config.retire_within,
         );
-        let mut receiver = MediaReceiver::new(MediaConfig {
-            video: self.expected.video.map(|codec| VideoConfig {
-                codec,
-                key_frames: KeyFrameConfig {
-                    interval: Some(self.config.key_frame_interval),
-                    ..KeyFrameConfig::default()
-                },
-                payload_types: self.video_payload_types.clone(),
-                ..VideoConfig::default()
-            }),
-            audio: self.expected.audio.map(|codec| AudioConfig {
-                codec,
-                payload_types: self.audio_payload_types.clone(),
-                ..AudioConfig::default()
-            }),
-            ..MediaConfig::default()
-        });
+        let mut receiver =
+            MediaReceiver::new(media_config(&self.negotiated, Some(self.config.key_frame_interval)));
         let line =
             Line::new(Arc::clone(&self.hand_over), self.follows.clone(), self.expected.video.is_some());
         let mut state = State {
@@ -503,7 +484,26 @@ struct State {
     tracks: TrackWatch,
 }
 
-fn handle(receiver: &mut MediaReceiver, event: MediaEvent, now: Instant, wall: SystemTime) {
+/// How the media of an answer is received. `key_frames`: how old an IDR may become before another is asked for.
+pub(crate) fn media_config(negotiated: &Negotiated, key_frames: Option<Duration>) -> MediaConfig {
+    MediaConfig {
+        video: negotiated.video.map(|codec| VideoConfig {
+            codec,
+            key_frames: KeyFrameConfig { interval: key_frames, ..KeyFrameConfig::default() },
+            payload_types: negotiated.video_payload_types.clone(),
+            ..VideoConfig::default()
+        }),
+        audio: negotiated.audio.map(|codec| AudioConfig {
+            codec,
+            payload_types: negotiated.audio_payload_types.clone(),
+            ..AudioConfig::default()
+        }),
+        ..MediaConfig::default()
+    }
+}
+
+/// Takes what arrived at `now`, which was `wall`.
+pub(crate) fn handle(receiver: &mut MediaReceiver, event: MediaEvent, now: Instant, wall: SystemTime) {
     match event {
         MediaEvent::Rtp { kind, packet } => receiver.handle_rtp(kind, packet, now, wall),
         MediaEvent::SenderReport(report) => receiver.handle_sender_report(report, now),
