@@ -10,7 +10,7 @@ use kvs_ingest_tests::http::post_json;
 use kvs_ingest_tests::local::{self, MANIFEST};
 use kvs_ingest_tests::master::channel::Access;
 use kvs_ingest_tests::master::{Master, Settings};
-use kvs_local::Server;
+use kvs_local::{AccessKey, Server};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::UdpSocket;
@@ -25,6 +25,8 @@ spec:
   channel: {name: door}
   stream: {name: door-stream}
 ";
+/// Looked for in all that is said.
+const SECRET_KEY: &str = "n0b0dy-prints-this";
 const RELAY: &str = "  ice: {transportPolicy: Relay}\n";
 
 struct World {
@@ -42,8 +44,9 @@ struct Said {
 impl World {
     async fn new() -> Self {
         let _ = tracing_subscriber::fmt().with_env_filter("warn,turn=error").with_test_writer().try_init();
-        let (local, folder) = local::start(|_| {}).await.unwrap();
-        let access = local::access(&local);
+        let key = AccessKey::new(local::ACCESS_KEY, SECRET_KEY);
+        let (local, folder) = local::start(|config| config.access_keys = vec![key]).await.unwrap();
+        let access = Access { secret_key: SECRET_KEY.to_owned(), ..local::access(&local) };
         Self { local, folder, access }
     }
 
@@ -58,7 +61,7 @@ impl World {
     async fn json(&self, settings: AgentSettings<'_>) -> Said {
         let arguments = [settings.arguments, &["--format=json"]].concat();
         let (code, text) = doctor(&AgentSettings { arguments: &arguments, ..settings }).await.unwrap();
-        assert!(!text.contains(&self.access.secret_key) && !text.contains("p-ss"), "a secret in {text}");
+        assert!(!text.contains(SECRET_KEY) && !text.contains("p-ss"), "a secret in {text}");
         let document: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
         assert_eq!(document["exitCode"], code, "{document}");
         assert_eq!(document["records"], code < 2, "{document}");
@@ -149,7 +152,9 @@ async fn a_recording_that_would_work_and_what_keeps_it_from_it() {
     let state = kvs_ingest_tests::stored::state(&world.access.endpoint, STREAM).await;
     assert!(state.is_err(), "a stream was made: {state:?}");
 
-    said_missing_stream(&world).await;
+    let said = world.json(world.settings(STREAM_IS_THERE)).await;
+    said.is(13, "DescribeStream", "failed", "ResourceNotFoundException");
+    said.all(&["FirstKeyFrame"]);
     world.make_stream().await;
     let said = world.json(world.settings(STREAM_IS_THERE)).await;
     assert_eq!(said.code, 0, "{}", said.document);
@@ -189,12 +194,6 @@ async fn a_recording_that_would_work_and_what_keeps_it_from_it() {
     world.local.shutdown().await;
 }
 
-async fn said_missing_stream(world: &World) {
-    let said = world.json(world.settings(STREAM_IS_THERE)).await;
-    said.is(13, "DescribeStream", "failed", "ResourceNotFoundException");
-    said.all(&["FirstKeyFrame"]);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_channel_and_without_a_master() {
     let world = World::new().await;
@@ -218,7 +217,11 @@ async fn without_a_channel_and_without_a_master() {
     let lines: Vec<_> = text.lines().collect();
     assert!(lines[0].starts_with("ok       configuration"), "{text}");
     let answer = lines.iter().find(|line| line.starts_with("FAILED   Answer")).unwrap();
-    assert!(answer.contains("no master answered within 3 s") && answer.contains("To do: start the master"));
+    assert!(
+        answer.contains("no master answered within 3 s") && answer.contains("To do: start the master"),
+        "{text}"
+    );
+    assert!(!text.contains(SECRET_KEY), "{text}");
     assert_eq!(*lines.last().unwrap(), "this would not be recorded");
     world.local.shutdown().await;
 }

@@ -12,10 +12,10 @@ use url::Url;
 
 /// The channel, if it can be joined.
 pub(super) async fn check(checks: &mut Checks, settings: &Settings, aws: &AwsContext) -> Option<Channel> {
-    if let Some(url) = aws.control_endpoint() {
-        if !way(checks, "control plane", aws, url).await {
-            return None;
-        }
+    if let Some(url) = aws.control_endpoint()
+        && !way(checks, "control plane", aws, url).await
+    {
+        return None;
     }
     if !credentials(checks, aws).await {
         return None;

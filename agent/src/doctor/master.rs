@@ -179,7 +179,8 @@ async fn gather(checks: &mut Checks, settings: &Settings, line: &mut Line) {
     let began = Instant::now();
     let until = At::now() + GATHERING.min(checks.limit);
     let mut stats = line.peer.stats().await;
-    while At::now() < until && !(!stats.servers.is_empty() && stats.servers.iter().all(|one| one.useful)) {
+    // There are none before the first figures.
+    while At::now() < until && (stats.servers.is_empty() || stats.servers.iter().any(|one| !one.useful)) {
         tokio::select! {
             event = line.events.recv() => match event {
                 Some(event) => line.heard(event),

@@ -96,6 +96,9 @@ struct Watch {
     stalls: u32,
 }
 
+/// A fragment may begin with sound from before its first picture: tracks wait for each other for so long.
+const LEAD: Duration = Duration::from_secs(1);
+
 /// Whether one output takes its media. The output and the pipelines report to it.
 #[derive(Debug)]
 pub struct Delivery {
@@ -145,8 +148,7 @@ impl Delivery {
     /// A fragment that begins at this producer time is stored.
     pub fn stored(&self, begins: SystemTime, now: Instant) {
         if let Some(awaited) = &mut *self.awaited.lock()
-            // The service counts in milliseconds.
-            && begins + Duration::from_millis(1) >= awaited.capture_time
+            && begins + LEAD >= awaited.capture_time
         {
             awaited.stored_at.get_or_insert(now);
         }
@@ -404,6 +406,22 @@ mod tests {
         assert_eq!(said(&delivery, at(140)).reason.as_str(), "PipelineFailed");
         delivery.delivered();
         assert_eq!(said(&delivery, at(140)).reason.as_str(), "Streaming");
+    }
+
+    #[test]
+    fn the_first_fragment_of_what_is_awaited_is_remembered() {
+        let (delivery, now) = (Delivery::new(WORDS), Instant::now());
+        let at = |ms: u64| SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
+        delivery.stored(at(10_000), now);
+        assert_eq!(delivery.stored_at(at(10_000)), None, "nothing is awaited");
+        delivery.await_stored(at(10_000));
+        delivery.stored(at(8_000), now);
+        assert_eq!(delivery.stored_at(at(10_000)), None, "of before");
+        // It begins with sound.
+        delivery.stored(at(9_981), now + Duration::from_secs(1));
+        delivery.stored(at(11_981), now + Duration::from_secs(3));
+        assert_eq!(delivery.stored_at(at(10_000)), Some(now + Duration::from_secs(1)));
+        assert_eq!(delivery.stored_at(at(9_000)), None, "something else is awaited since");
     }
 
     #[test]

@@ -355,7 +355,7 @@ fn signaling_may_die_without_touching_media() {
     harness.input(Input::SignalingClosed { attempt, reason: "1001 Going away".to_owned() });
     harness.run(300 * SECOND);
     assert_eq!(harness.phase(), Phase::Streaming);
-    assert!(!harness.session.view(harness.now).signaling_since.is_some());
+    assert!(harness.session.view(harness.now).signaling_since.is_none());
     harness.world.open = Ok(());
     harness.run(60 * SECOND);
     assert!(harness.session.view(harness.now).signaling_since.is_some());
