@@ -11,7 +11,7 @@ use crate::session::Failure;
 use kvs_ingest_api::ConnectingStatus;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 use time_line::{Attempt, Ended, TimeLine};
 
 /// The time line of this process, which driver and media tasks write and `/status` shows.
@@ -88,9 +88,4 @@ fn ended(failure: Option<&Failure>) -> Ended {
         Some(failure) => Ended::Failed { reason: failure.kind.reason(), message: failure.message.clone() },
         None => Ended::Closed,
     }
-}
-
-/// In seconds, to the millisecond: more than that is noise.
-fn seconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e3).round() / 1e3
 }

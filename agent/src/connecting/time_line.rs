@@ -1,6 +1,6 @@
 //! The attempts: the one that is under way or stands, and the one before. Pure.
 
-use super::{Step, seconds};
+use super::step::Step;
 use crate::rfc3339::rfc3339;
 use kvs_ingest_api::{AttemptStatus, StepStatus};
 use std::time::{Duration, Instant, SystemTime};
@@ -184,6 +184,11 @@ impl TimeLine {
             current.ended.get_or_insert((now, ended));
         }
     }
+}
+
+/// In seconds, to the millisecond: more than that is noise.
+fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e3).round() / 1e3
 }
 
 #[cfg(test)]

@@ -92,5 +92,6 @@ async fn metrics_text(Extract(context): Extract<Arc<Context>>) -> Response {
 }
 
 async fn status_document(Extract(context): Extract<Arc<Context>>) -> Response {
-    Json(status::document(&context)).into_response()
+    let Context { state, outputs, events, connecting, channel, metrics: _ } = &*context;
+    Json(status::document(state, outputs, events, connecting, channel)).into_response()
 }

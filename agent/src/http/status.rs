@@ -1,9 +1,11 @@
 //! The `/status` document.
 
-use super::Context;
+use crate::connecting::Connecting;
+use crate::events::Events;
+use crate::outputs::Outputs;
 use crate::peer::{self, Pair, RelayProtocol, ServerFigures, Side};
 use crate::rfc3339::rfc3339;
-use crate::state::Snapshot;
+use crate::state::{Snapshot, State};
 use crate::tracks::Standing;
 use kvs_ingest_api::{
     AgentStatus, AudioStatus, CandidatePairStatus, CandidateStatus, IceServerStatus, InboundStatus,
@@ -12,9 +14,14 @@ use kvs_ingest_api::{
 use kvs_media::{AudioCodec, ClockStats, InboundStats, VideoCodec};
 use std::time::Duration;
 
-/// The document of now.
-pub(super) fn document(context: &Context) -> AgentStatus {
-    let Context { state, outputs, events, connecting, channel, metrics: _ } = context;
+/// The document of now. `channel` is its name or ARN, as it was configured.
+pub(super) fn document(
+    state: &State,
+    outputs: &Outputs,
+    events: &Events,
+    connecting: &Connecting,
+    channel: &str,
+) -> AgentStatus {
     let Snapshot { view, since, idle: _, received, totals } = state.snapshot();
     let pair = received.as_ref().and_then(|received| received.peer.pair.as_ref());
     let video = received.as_ref().and_then(|received| {
@@ -61,7 +68,7 @@ pub(super) fn document(context: &Context) -> AgentStatus {
         reason: view.reason.as_str().to_owned(),
         message: view.message,
         since: rfc3339(since),
-        channel: Some(channel.clone()),
+        channel: Some(channel.to_owned()),
         client_id: (!view.client_id.is_empty()).then_some(view.client_id),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         signaling_connected: view.signaling_since.is_some(),
