@@ -11,6 +11,7 @@ use kvs_ingest_tests::impair::Impairment;
 use kvs_ingest_tests::local::{self, MANIFEST};
 use kvs_ingest_tests::master::channel::Access;
 use kvs_ingest_tests::master::clip::FRAME_RATE;
+use kvs_ingest_tests::master::network::Network;
 use kvs_ingest_tests::master::{Answering, Master, Sent, Settings};
 use kvs_ingest_tests::proxy::{self, Proxy};
 use kvs_ingest_tests::stored::{self, Stored, most_is_there, nothing_lost};
@@ -242,7 +243,7 @@ async fn relays_only_and_no_turn_credentials_is_a_failure() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_with_three_percent_of_packets_dropped() {
-    let settings = Settings { impairment: Impairment::drop(0.03), seed: 7, ..Settings::default() };
+    let settings = Settings { network: Network::new(Impairment::drop(0.03)), seed: 7, ..Settings::default() };
     let (world, mut stored, sent) = run(settings, "", 8).await;
     assert!(sent.datagrams_dropped > 20, "the network was not bad: {}", sent.datagrams_dropped);
     // What was lost just before the agent was stopped, nobody sends again to an agent that has ended.

@@ -9,6 +9,7 @@ use crate::{
     archive::Archive,
     auth::KeyRing,
     control::ControlPlane,
+    delivery::Delivery,
     faults::Faults,
     ice::{TurnAddress, TurnCredentials, TurnFigures},
     page_token::PageTokens,
@@ -38,6 +39,8 @@ pub struct App {
     pub signaling: Signaling,
     /// What all who watch are shown.
     pub(crate) snapshot: Snapshot,
+    /// What follows from stored fragments: images, notifications.
+    pub(crate) delivery: Delivery,
     /// Streaming sessions of players.
     pub(crate) playback: Playback,
     /// Makes and checks `NextToken`s.

@@ -13,9 +13,12 @@ mod connection;
 mod console;
 pub mod control;
 mod cors;
+mod delivery;
 pub mod error;
 mod expiry;
 pub mod faults;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod ice;
 mod index;
 mod listener;
@@ -43,7 +46,9 @@ mod tls;
 
 pub use self::app::App;
 pub use self::auth::AccessKey;
-pub use self::config::{Config, FragmentLimits, PutMediaLimits, RelayPorts, SignalingLimits, StateTimes};
+pub use self::config::{
+    Config, FragmentLimits, PutMediaLimits, RelayPorts, SignalingLimits, SnsUrl, StateTimes,
+};
 pub use self::connection::{Abort, Connection};
 pub use self::origin::Origin;
 pub use self::router::router;

@@ -25,7 +25,7 @@ use crate::nal::{frame_number, nal_type, number_sei, slice_hash};
 /// A video frame that was given to RTP.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SentFrame {
-    /// From 0, without holes, for each viewer.
+    /// Without holes, for each viewer: from 0, or from where [`Settings::first_number`] lets it begin.
     pub number: u64,
     pub idr: bool,
     /// [`slice_hash`] of its coded slices.
@@ -109,6 +109,8 @@ pub struct Session {
     socket: UdpSocket,
     local: SocketAddr,
     settings: Settings,
+    /// The number of its first frame.
+    first: u64,
     media: Arc<Media>,
     sent: Arc<Mutex<Sent>>,
     link: Link<Datagram>,
@@ -120,6 +122,7 @@ impl Session {
     pub async fn accept(
         offer: &str,
         settings: &Settings,
+        first: u64,
         media: Arc<Media>,
         sent: Arc<Mutex<Sent>>,
     ) -> Result<Self> {
@@ -157,6 +160,7 @@ impl Session {
             socket,
             local,
             settings: settings.clone(),
+            first,
             media,
             sent,
             link: Link::new(settings.time.slow_key_frames),
@@ -166,11 +170,20 @@ impl Session {
 
     /// Plays until the viewer is gone or the command channel is closed.
     pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Result<()> {
-        let mut outward = Impairer::<Datagram>::new(self.settings.impairment, self.settings.seed);
-        let mut inward = Impairer::<Datagram>::new(self.settings.impairment, self.settings.seed + 1);
+        let mut weather = self.settings.network.weather();
+        let mut outward = Impairer::<Datagram>::new(weather.impairment, self.settings.seed);
+        let mut inward = Impairer::<Datagram>::new(weather.impairment, self.settings.seed + 1);
         let mut player = Player::default();
         let mut buffer = vec![0; 2000];
         loop {
+            let now = self.settings.network.weather();
+            if now.rebound != weather.rebound {
+                // str0m goes on believing in its own address, as one behind a NAT does.
+                self.socket = UdpSocket::bind((self.settings.address, 0)).await?;
+            }
+            outward.set(now.impairment);
+            inward.set(now.impairment);
+            weather = now;
             let timeout = match self.rtc.poll_output()? {
                 Output::Transmit(transmit) => {
                     let mut datagram = (transmit.contents.to_vec(), transmit.destination);
@@ -374,16 +387,17 @@ impl Session {
         mid: Mid,
         pt: Pt,
         (moment, at): (Moment, SystemTime),
-        number: u64,
+        position: u64,
         frame: &Frame,
         (width, height): (u32, u32),
     ) -> Result<()> {
+        let number = self.first + position;
         let sei = number_sei(number);
         let mut units: Vec<&[u8]> = frame.units.iter().map(Vec::as_slice).collect();
         match self.settings.defect {
             Defect::NoKeyFrame if frame.idr => return Ok(()),
-            Defect::NoFirstKeyFrame if number == 0 => return Ok(()),
-            Defect::ParameterSetsOnce if number < u64::from(FRAME_RATE) => {}
+            Defect::NoFirstKeyFrame if position == 0 => return Ok(()),
+            Defect::ParameterSetsOnce if position < u64::from(FRAME_RATE) => {}
             Defect::NoParameterSets | Defect::ParameterSetsInAnswer | Defect::ParameterSetsOnce => {
                 units.retain(|unit| !is_parameter_set(unit));
             }
@@ -400,7 +414,7 @@ impl Session {
         // str0m sends a short unit as it is: its first byte makes this packet a STAP-A.
         let stap_a: &[u8] = &[0x78, 0xff, 0xff, 0x41];
         let hash = slice_hash(&units);
-        if self.settings.malformed_frame == Some(number) {
+        if self.settings.malformed_frame == Some(position) {
             units.push(stap_a);
         }
         // str0m sends a short unit as it is: the payload descriptor of VP8, begun (X, S) and continued.
@@ -414,7 +428,7 @@ impl Session {
             data.extend_from_slice(unit);
         }
         let sent = SentFrame { number, idr: frame.idr, hash, width, height, at };
-        if number == 0
+        if position == 0
             && let Some(stream) = self.rtc.direct_api().stream_tx_by_mid(mid, None)
         {
             // Everything that NACK may ask for again: the default drops repeats beyond 15 % of the bitrate.

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::clip::{Picture, Sound};
+use super::network::Network;
 use super::shapes::Shape;
 use super::time::Time;
-use crate::impair::Impairment;
 
 /// What the master has to give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,9 @@ pub enum Defect {
     Undecryptable,
 }
 
+/// Frames that a viewer has before the numbers of the next one begin: half an hour.
+pub const NUMBERS: u64 = 1 << 16;
+
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub answering: Answering,
@@ -73,9 +76,12 @@ pub struct Settings {
     pub address: IpAddr,
     /// More candidates that it sends behind its own, as fast as the service takes them.
     pub candidates: Vec<String>,
-    /// Of either direction.
-    pub impairment: Impairment,
+    /// Behind this network.
+    pub network: Network,
     pub seed: u64,
+    /// Frames have numbers from here on; those of each further viewer [`NUMBERS`] after those of the one before, so that a
+    /// number is one frame of all. Otherwise the frames of each viewer are numbered from 0.
+    pub first_number: Option<u64>,
 }
 
 impl Default for Settings {
@@ -94,8 +100,9 @@ impl Default for Settings {
             time: Time::default(),
             address: Ipv4Addr::LOCALHOST.into(),
             candidates: Vec::new(),
-            impairment: Impairment::default(),
+            network: Network::default(),
             seed: 1,
+            first_number: None,
         }
     }
 }

@@ -30,6 +30,7 @@ use serde_json::{Value, json};
 use crate::{
     App, Connection, archive,
     error::{ErrorKind, ServiceError},
+    model::Scope,
     origin,
     snapshot::Snapshot,
 };
@@ -148,8 +149,8 @@ async fn fragments(
     UrlPath(name): UrlPath<String>,
     Query(query): Query<Part>,
 ) -> Result<axum::Json<Value>, ServiceError> {
-    let region = query.region.as_deref().unwrap_or(&app.config.region);
-    let key = app.control.stream(region, &name)?.folder();
+    let scope = Scope::of_region(query.region.as_deref().unwrap_or(&app.config.region));
+    let key = app.control.stream(&scope, &name)?.folder();
     let list: Vec<_> = app
         .archive
         .fragments(&key)
@@ -177,8 +178,8 @@ async fn media(
     UrlPath(name): UrlPath<String>,
     Query(query): Query<Part>,
 ) -> Result<Response, ServiceError> {
-    let region = query.region.as_deref().unwrap_or(&app.config.region);
-    let stream = app.control.stream(region, &name)?;
+    let scope = Scope::of_region(query.region.as_deref().unwrap_or(&app.config.region));
+    let stream = app.control.stream(&scope, &name)?;
     let key = stream.folder();
     let parts = archive::parts(&app.archive.fragments(&key));
     let count = parts.len();

@@ -139,8 +139,6 @@ pub enum DropReason {
     Refused(u32),
     /// The input was flushed.
     Flushed,
-    /// A fatal error came before.
-    Failed,
     /// Nobody waits for its acknowledgement any longer: [`Producer::abandon`](crate::Producer::abandon).
     NotConfirmed,
 }

@@ -218,7 +218,7 @@ impl Producer {
     /// Whether a frame can be taken without exceeding the storage bound. Matters with [`WhenFull::Block`].
     pub fn has_room(&self) -> bool {
         // One fragment is always let in: it could not be ended otherwise, and nothing would ever be freed.
-        !self.memory_is_over() || self.store.holds_one() || matches!(self.link, Link::Failed)
+        !self.memory_is_over() || self.store.holds_one()
     }
 
     /// Takes a frame. Frames of a track must come in decoding order.
@@ -227,10 +227,6 @@ impl Producer {
         self.statistics.frames_in[kind.index()] += 1;
         self.finishing = false;
         self.drained = false;
-        if matches!(self.link, Link::Failed) {
-            self.drop_frame(&frame, DropReason::Failed);
-            return;
-        }
         let Some(format) = self.formats[kind.index()].clone() else {
             self.drop_frame(&frame, DropReason::NoFormat);
             return;

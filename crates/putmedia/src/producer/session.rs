@@ -144,7 +144,6 @@ impl Producer {
 
     pub(super) fn link_deadline(&self) -> Option<Instant> {
         match &self.link {
-            Link::Failed => None,
             Link::Down { retry_at } => {
                 let sendable = self.store.next_to_send(None).is_some_and(|f| f.header.is_some());
                 retry_at.filter(|_| sendable && !self.spool_is_opening())
