@@ -530,6 +530,7 @@ mod tests {
         PeerConfig {
             video: vec![VideoCodec::H264],
             audio: Vec::new(),
+            data: None,
             start_bitrate_kbps: None,
             relay_only: false,
             ice_servers: Vec::new(),
@@ -557,6 +558,7 @@ mod tests {
                 aac_bitrate: 64_000,
                 retire_within: Duration::from_secs(1),
                 outputs: Outputs::default(),
+                metadata: Arc::default(),
                 clock: Arc::new(SystemTime::now),
             },
             stop_within: Duration::from_secs(1),

@@ -1,6 +1,7 @@
 //! Important moments: each is logged and counted in this one place.
 
 use crate::connecting::{Step, Taken};
+use crate::metadata::NotStored;
 use crate::peer::{MediaKind, Pair, RelayProtocol};
 use crate::session::{Failure, Phase, View};
 use crate::signaling_figures::SignalingFigures;
@@ -86,6 +87,12 @@ pub enum Event {
         /// As people call it.
         codec: String,
         reason: Reason,
+    },
+    /// A message of a data channel is not stored.
+    MessageNotStored {
+        /// Its label, or the name that its tag would have had.
+        channel: String,
+        reason: NotStored,
     },
     /// A track that was not stored is now.
     TrackStored {
@@ -194,6 +201,7 @@ pub struct Events {
     malformed: Family<KindLabel, Counter>,
     format_changes: Counter,
     tracks_not_stored: Family<TrackReasonLabel, Counter>,
+    messages_not_stored: Family<ReasonLabel, Counter>,
     time_doubted: Family<KindLabel, Counter>,
     pictures_incomplete: Counter,
     pipelines_opened: Counter,
@@ -224,6 +232,7 @@ impl Default for Events {
             signaling_malformed: Counter::default(),
             pipeline_warnings: Counter::default(),
             http_connections_closed: Counter::default(),
+            messages_not_stored: Family::default(),
             steps: Family::new_with_constructor(|| Histogram::new(STEP_SECONDS)),
             signaling: SignalingFigures::default(),
         }
@@ -268,6 +277,11 @@ impl Events {
             "tracks_not_stored",
             "Times that a track was received and not stored, or stopped, by reason",
             self.tracks_not_stored.clone(),
+        );
+        registry.register(
+            "messages_not_stored",
+            "Messages of data channels that became no tag of a fragment, by reason",
+            self.messages_not_stored.clone(),
         );
         registry.register(
             "time_doubted",
@@ -408,6 +422,12 @@ impl Events {
                 let (kind, reason) = (kind.as_str(), reason.as_str());
                 let before = self.tracks_not_stored.get_or_create(&TrackReasonLabel { kind, reason }).inc();
                 warn_seldom!(before, reason, "{kind} is not stored: {message}");
+            }
+            Event::MessageNotStored { channel, reason } => {
+                let label = ReasonLabel { reason: reason.as_str() };
+                let before = self.messages_not_stored.get_or_create(&label).inc();
+                let (reason, message) = (reason.as_str(), reason.message());
+                warn_seldom!(before, channel, reason, "a message is not stored: {message}");
             }
             Event::TrackStored { kind } => tracing::info!("{} is stored", kind.as_str()),
             Event::TimeDoubted { kind, time } => {

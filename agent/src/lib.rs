@@ -6,6 +6,7 @@
 pub mod bind;
 pub mod channel;
 pub mod cli;
+mod concealed;
 pub mod connecting;
 pub mod doctor;
 pub mod driver;
@@ -15,6 +16,7 @@ mod failure;
 mod hand_over;
 pub mod http;
 pub mod logging;
+pub mod metadata;
 pub mod output_files;
 pub mod outputs;
 pub mod peer;

@@ -8,6 +8,7 @@ use kvs_ingest_agent::cli::{Cli, Command};
 use kvs_ingest_agent::connecting::Connecting;
 use kvs_ingest_agent::driver::{Driver, DriverConfig};
 use kvs_ingest_agent::events::{Event, Events};
+use kvs_ingest_agent::metadata::{Metadata, Rules};
 use kvs_ingest_agent::outputs::{OutputConfig, Outputs, kvssink, rtmp};
 use kvs_ingest_agent::peer_config::peer_config;
 use kvs_ingest_agent::receive::ReceiveConfig;
@@ -71,7 +72,10 @@ async fn run(cli: Cli) -> Result<()> {
     let outputs = OutputConfig::open(output_configs(&cli, &settings), &aws)?;
     let stop = stop_on_signal()?;
 
-    let state = Arc::new(State::new());
+    let rules = settings.media.data.as_ref().map(Rules::new).transpose();
+    let rules = rules.map_err(|error| anyhow::anyhow!("spec.media.data.tag: {error}"))?;
+    let metadata = Arc::new(Metadata::new(rules));
+    let state = Arc::new(State::new(Arc::clone(&metadata)));
     let events = Arc::new(Events::default());
     let connecting = Arc::new(Connecting::new(Arc::clone(&events)));
     let listening = kvs_ingest_serve::listen(cli.listen)
@@ -105,7 +109,7 @@ async fn run(cli: Cli) -> Result<()> {
         () = stop.cancelled() => return Ok(()),
         () = prepare::prepare(&outputs, &state, &events) => {}
     }
-    let config = driver_config(&cli, &settings, &aws, outputs.clone());
+    let config = driver_config(&cli, &settings, &aws, outputs.clone(), metadata);
     Driver::new(config, aws, session(&settings), events, connecting, state).run(stop).await;
     outputs.finish().await;
     server.abort();
@@ -138,10 +142,16 @@ fn session(settings: &Settings) -> Session {
     Session::new(id.as_str(), Timing::default(), rand::random(), Instant::now())
 }
 
-fn driver_config(cli: &Cli, settings: &Settings, aws: &AwsContext, outputs: Outputs) -> DriverConfig {
+fn driver_config(
+    cli: &Cli,
+    settings: &Settings,
+    aws: &AwsContext,
+    outputs: Outputs,
+    metadata: Arc<Metadata>,
+) -> DriverConfig {
     // Of the media, all is taken: what is forgotten does not compile.
-    let MediaSpec { video, audio } = &settings.media;
-    // Which of them are offered, `video_codecs` and `audio_codecs` tell; the bit rate, `peer_config`.
+    let MediaSpec { video, audio, data: _ } = &settings.media;
+    // Which of them are offered, `video_codecs` and `audio_codecs` tell; the bit rate and data channels, `peer_config`.
     let VideoSpec { enabled: _, codecs: _, start_bitrate_kbps: _ } = video;
     let AudioSpec { enabled: _, codecs: _, aac_bitrate_kbps } = audio;
     DriverConfig {
@@ -153,6 +163,7 @@ fn driver_config(cli: &Cli, settings: &Settings, aws: &AwsContext, outputs: Outp
             aac_bitrate: i32::try_from(aac_bitrate_kbps.saturating_mul(1000)).unwrap_or(64_000),
             retire_within: settings.deliver_within(),
             outputs,
+            metadata,
             clock: {
                 let aws = aws.clone();
                 Arc::new(move || aws.now())

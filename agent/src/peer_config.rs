@@ -1,7 +1,7 @@
 //! What a peer connection is to be like, as the settings say.
 
 use crate::bind;
-use crate::peer::{Destinations, PeerConfig};
+use crate::peer::{DataConfig, Destinations, PeerConfig};
 use crate::settings::Settings;
 use kvs_aws::AwsContext;
 
@@ -15,6 +15,7 @@ pub fn peer_config(
     PeerConfig {
         video: settings.video_codecs(),
         audio: settings.audio_codecs(),
+        data: settings.media.data.as_ref().map(|data| DataConfig { open: data.open.clone() }),
         start_bitrate_kbps: settings.media.video.start_bitrate_kbps,
         relay_only: settings.relay_only,
         ice_servers: Vec::new(),

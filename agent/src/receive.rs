@@ -3,14 +3,16 @@
 use crate::connecting::{Connecting, Step};
 use crate::events::{Event, Events};
 use crate::hand_over::{HandOver, Item, Line};
+use crate::metadata::{Metadata, NotStored};
 use crate::outputs::Outputs;
-use crate::peer::{self, MediaEvent, MediaKind, MediaQueue, Negotiated, Peer, PeerStats};
+use crate::peer::{self, MediaEvent, MediaKind, MediaQueue, Message, Negotiated, Peer, PeerStats};
 use crate::pipeline::{PipelineEvent, PipelineFigures, Pipelines};
 use crate::session::Input;
 use crate::tracks::{self, Standing, Track, TrackWatch, Tracks};
 use kvs_media::{
     AudioCodec, AudioConfig, AudioOutput, ClockStats, InboundStats, KeyFrameConfig, MediaConfig, MediaOutput,
-    MediaReceiver, PerTrack, TimeSource, VideoCodec, VideoConfig, VideoFormat, VideoOutput, WithheldCounts,
+    MediaReceiver, PerTrack, ReorderConfig, TimeSource, VideoCodec, VideoConfig, VideoFormat, VideoOutput,
+    WithheldCounts,
 };
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -74,6 +76,8 @@ pub struct ReceiveConfig {
     /// What the end of a recording has to be delivered within.
     pub retire_within: Duration,
     pub outputs: Outputs,
+    /// Tags on their way to fragments, of all connections.
+    pub metadata: Arc<Metadata>,
     /// The time as AWS has it.
     pub clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
 }
@@ -113,7 +117,8 @@ impl Receive {
             self.config.outputs.clone(),
             self.config.aac_bitrate,
             self.config.retire_within,
-        );
+        )
+        .with_metadata(Arc::clone(&self.config.metadata));
         let mut receiver =
             MediaReceiver::new(media_config(&self.negotiated, Some(self.config.key_frame_interval)));
         let line =
@@ -163,7 +168,7 @@ impl Receive {
                     }
                     for event in burst.drain(..) {
                         state.arrived |= matches!(event, MediaEvent::Rtp { .. });
-                        handle(&mut receiver, event, now, wall);
+                        self.handle(&mut receiver, &mut state, event, now, wall);
                         self.drain(&mut receiver, &mut pipelines, &mut state, now).await;
                     }
                 }
@@ -188,7 +193,7 @@ impl Receive {
         .await
         {
             let (now, wall) = (Instant::now(), (self.config.clock)());
-            handle(&mut receiver, event, now, wall);
+            self.handle(&mut receiver, &mut state, event, now, wall);
             self.drain(&mut receiver, &mut pipelines, &mut state, now).await;
         }
         let now = Instant::now();
@@ -201,6 +206,32 @@ impl Receive {
         // What was received stays to be read; of what is stored now, nothing does.
         self.figures.lock().standings = Default::default();
         pipelines.finish().await;
+    }
+
+    fn handle(
+        &self,
+        receiver: &mut MediaReceiver,
+        state: &mut State,
+        event: MediaEvent,
+        now: Instant,
+        wall: SystemTime,
+    ) {
+        match event {
+            MediaEvent::Rtp { kind, packet } => receiver.handle_rtp(kind, packet, now, wall),
+            MediaEvent::SenderReport(report) => receiver.handle_sender_report(report, now),
+            MediaEvent::Message(message) => self.message(state, &message, now, wall),
+        }
+    }
+
+    fn message(&self, state: &mut State, message: &Message, now: Instant, wall: SystemTime) {
+        match self.config.metadata.tag(message) {
+            Ok(tag) => state.line.push(Item::Metadata { at: wall, tag }, now),
+            Err(reason) => self.not_stored(&message.label, reason),
+        }
+    }
+
+    fn not_stored(&self, channel: &str, reason: NotStored) {
+        self.events.emit(Event::MessageNotStored { channel: channel.to_owned(), reason });
     }
 
     async fn drain(
@@ -285,6 +316,13 @@ impl Receive {
                 Item::Gap { at, duration } => pipelines.audio_gap(at, duration, now),
                 Item::FormatChanged => {
                     pipelines.format_changed();
+                    continue;
+                }
+                Item::Metadata { tag, .. } => {
+                    let name = tag.name.clone();
+                    if let Err(reason) = self.config.metadata.push(tag) {
+                        self.not_stored(&name, reason);
+                    }
                     continue;
                 }
             };
@@ -395,7 +433,10 @@ impl Receive {
             video_codec: self.expected.video,
             audio_codec: self.expected.audio,
             format: state.format,
-            pipelines: pipelines.figures(),
+            pipelines: PipelineFigures {
+                pictures_dropped: pipelines.figures().pictures_dropped + state.line.left_out(),
+                ..pipelines.figures()
+            },
             standings: state.standings,
             withheld: PerTrack::from_fn(|kind| receiver.withheld(kind)),
             peer,
@@ -499,16 +540,10 @@ pub(crate) fn media_config(negotiated: &Negotiated, key_frames: Option<Duration>
         audio: negotiated.audio.map(|codec| AudioConfig {
             codec,
             payload_types: negotiated.audio_payload_types.clone(),
+            // Lost sound is asked for again where the master repeats packets.
+            reorder: ReorderConfig { nack: negotiated.nack, ..ReorderConfig::audio() },
             ..AudioConfig::default()
         }),
         ..MediaConfig::default()
-    }
-}
-
-/// Takes what arrived at `now`, which was `wall`.
-pub(crate) fn handle(receiver: &mut MediaReceiver, event: MediaEvent, now: Instant, wall: SystemTime) {
-    match event {
-        MediaEvent::Rtp { kind, packet } => receiver.handle_rtp(kind, packet, now, wall),
-        MediaEvent::SenderReport(report) => receiver.handle_sender_report(report, now),
     }
 }

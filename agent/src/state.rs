@@ -1,5 +1,6 @@
 //! What the HTTP server and the metrics look at.
 
+use crate::metadata::{Metadata, MetadataFigures};
 use crate::peer::Traffic;
 use crate::pipeline::SoundFigures;
 use crate::receive::Received;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 #[derive(Debug)]
 pub struct State {
     inner: Mutex<Inner>,
+    metadata: Arc<Metadata>,
 }
 
 #[derive(Debug)]
@@ -100,6 +102,9 @@ pub struct Totals {
     pub round_trips: Duration,
     /// Requests to STUN and TURN servers and answers, by [`RelayProtocol`].
     pub servers: [(u64, u64); 3],
+    /// Messages of data channels, and those of a stream that nobody opened as one.
+    pub messages_received: u64,
+    pub messages_unknown: u64,
     /// Peer connections that were answered.
     pub peers: u64,
 }
@@ -141,6 +146,10 @@ impl Totals {
             *requests += server.requests_sent;
             *responses += server.responses_received;
         }
+        if let Some(data) = &received.peer.data {
+            self.messages_received += data.messages_received;
+            self.messages_unknown += data.unknown;
+        }
         self.sound.add(received.pipelines.sound);
         for kind in MediaKind::ALL {
             self.header_bytes += received.peer.header_bytes[kind];
@@ -169,12 +178,15 @@ pub struct Snapshot {
     pub received: Option<Received>,
     /// Since the process began.
     pub totals: Totals,
+    /// Of the messages that became tags of fragments, or did not, since the process began.
+    pub metadata: MetadataFigures,
 }
 
 impl State {
     /// Before the session begins.
-    pub fn new() -> Self {
+    pub fn new(metadata: Arc<Metadata>) -> Self {
         Self {
+            metadata,
             inner: Mutex::new(Inner {
                 view: View {
                     phase: Phase::Starting,
@@ -239,12 +251,13 @@ impl State {
             idle: inner.heartbeat.elapsed(),
             received,
             totals,
+            metadata: self.metadata.figures(),
         }
     }
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self::new()
+        Self::new(Arc::default())
     }
 }

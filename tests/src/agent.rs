@@ -170,14 +170,19 @@ impl AgentProcess {
         self.child.id()
     }
 
+    /// The URL of one of its HTTP paths.
+    pub fn address(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
     /// Its `/status` document.
     pub async fn status(&self) -> Result<Value> {
-        get_json(&format!("{}/status", self.url)).await
+        get_json(&self.address("/status")).await
     }
 
     /// The body of one of its HTTP paths, with the status code.
     pub async fn get(&self, path: &str) -> Result<(u16, String)> {
-        crate::http::get_text(&format!("{}{path}", self.url)).await
+        crate::http::get_text(&self.address(path)).await
     }
 
     /// Waits until `condition` holds for `/status`; the error shows the last status and the end of the log.

@@ -13,7 +13,7 @@ use crate::peer::{
     ServerFigures, UdpPeer, describe,
 };
 use crate::peer_config::peer_config;
-use crate::receive::{handle, media_config};
+use crate::receive::media_config;
 use crate::servers::servers;
 use crate::session::Input;
 use crate::settings::Settings;
@@ -336,7 +336,11 @@ async fn media(checks: &mut Checks, line: &mut Line, negotiated: &Negotiated) {
                 let took = now.saturating_duration_since(began);
                 checks.add(packet, Verdict::Ok, took, "media arrives", None);
             }
-            handle(&mut receiver, event, now, wall);
+            match event {
+                MediaEvent::Rtp { kind, packet } => receiver.handle_rtp(kind, packet, now, wall),
+                MediaEvent::SenderReport(report) => receiver.handle_sender_report(report, now),
+                MediaEvent::Message(_) => {}
+            }
         }
         receiver.handle_timeout(now);
         if let Some(found) = line.take(&mut receiver, wanted).await {

@@ -228,6 +228,8 @@ impl Metrics {
         count("ice_responses_received", "Answers to these (responsesReceived)", |now| {
             now.totals.checks_answered
         });
+        count("data_messages_received", "Messages of data channels", |now| now.totals.messages_received);
+        count("data_tags_stored", "Messages that went with a fragment as a tag", |now| now.metadata.stored);
         count("peer_connections", "Peer connections that a master answered", |now| now.totals.peers);
         let round_trips = Seconds::default();
         let help = "Sum of the round trips of the ICE checks that were answered (totalRoundTripTime)";
@@ -342,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_track_is_stored_while_it_streams_only() {
-        let (metrics, state) = (Metrics::new(&Events::default(), Outputs::default()), State::new());
+        let (metrics, state) = (Metrics::new(&Events::default(), Outputs::default()), State::default());
         state.new_peer(1).lock().standings = PerTrack::from_fn(|_| Standing::Stored);
         for (phase, stored) in PHASES.map(|(phase, _)| (phase, u8::from(phase == Phase::Streaming))) {
             let view = View {
@@ -395,6 +397,7 @@ mod tests {
             Event::TimeDoubted { kind, time: kvs_media::ClockStats::default() },
             Event::Step(Taken { step, attempt: 1, took, after, is_routine: true }),
             Event::CallEnded { step: Step::Describe, took, failed: true },
+            Event::MessageNotStored { channel: String::new(), reason: crate::metadata::NotStored::Empty },
             Event::SignalingSent { what: "SDP_OFFER" },
             Event::SignalingReceived { what: "SDP_ANSWER" },
         ] {
@@ -419,7 +422,7 @@ mod tests {
             deliver_within: Duration::from_secs(1),
         });
         let outputs = OutputConfig::open([output], &aws.build().await.unwrap()).unwrap();
-        let (events, state) = (Events::default(), State::new());
+        let (events, state) = (Events::default(), State::default());
         let metrics = Metrics::new(&events, outputs);
         happen(&events);
         let text = metrics.encode(&state.snapshot()).unwrap();

@@ -8,10 +8,11 @@ use crate::rfc3339::rfc3339;
 use crate::state::{Snapshot, State};
 use crate::tracks::Standing;
 use kvs_ingest_api::{
-    AgentStatus, AudioStatus, CandidatePairStatus, CandidateStatus, IceServerStatus, InboundStatus,
-    TimeStatus, TrackState, VideoStatus,
+    AgentStatus, AudioStatus, CandidatePairStatus, CandidateStatus, DataStatus, IceServerStatus,
+    InboundStatus, TimeStatus, TrackState, VideoStatus,
 };
 use kvs_media::{AudioCodec, ClockStats, InboundStats, VideoCodec};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The document of now. `channel` is its name or ARN, as it was configured.
@@ -22,7 +23,7 @@ pub(super) fn document(
     connecting: &Connecting,
     channel: &str,
 ) -> AgentStatus {
-    let Snapshot { view, since, idle: _, received, totals } = state.snapshot();
+    let Snapshot { view, since, idle: _, received, totals, metadata } = state.snapshot();
     let pair = received.as_ref().and_then(|received| received.peer.pair.as_ref());
     let video = received.as_ref().and_then(|received| {
         let standing = received.standings.video;
@@ -63,6 +64,22 @@ pub(super) fn document(
             late_ms: millis(totals.sound.late),
         })
     });
+    let data = received.as_ref().and_then(|received| {
+        let figures = received.peer.data.as_ref()?;
+        let mut not_stored: BTreeMap<_, _> =
+            metadata.not_stored.iter().map(|(reason, count)| (reason.as_str().to_owned(), *count)).collect();
+        if totals.messages_unknown > 0 {
+            not_stored.insert("UnknownChannel".to_owned(), totals.messages_unknown);
+        }
+        Some(DataStatus {
+            channels: figures.open.iter().map(ToString::to_string).collect(),
+            lost: figures.lost.clone(),
+            messages_received: totals.messages_received,
+            tags_stored: metadata.stored,
+            tags_waiting: metadata.waiting,
+            not_stored,
+        })
+    });
     let mut status = AgentStatus {
         phase: view.phase,
         reason: view.reason.as_str().to_owned(),
@@ -87,6 +104,7 @@ pub(super) fn document(
         udp_is_silent: received.as_ref().is_some_and(|received| received.peer.udp_is_silent),
         video,
         audio,
+        data,
         packets_unbound: received
             .as_ref()
             .map(|received| received.peer.unbound.by_payload_type.clone())

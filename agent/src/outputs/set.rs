@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 /// All outputs, which are what they are for the life of the process, and whether each is ready.
 #[derive(Clone, Default)]
@@ -142,11 +143,18 @@ impl Outputs {
         not_ready.unwrap_or_else(|| delivery::view(view, self.deliveries(), now))
     }
 
-    /// No media follows.
+    /// No media follows. They end at the same time: the process has so long for all of them.
     pub async fn finish(&self) {
-        for output in self.iter() {
-            output.finish().await;
+        let mut all = JoinSet::new();
+        for place in 0..self.all.len() {
+            let outputs = Arc::clone(&self.all);
+            all.spawn(async move {
+                if let Some(output) = outputs.get(place) {
+                    output.finish().await;
+                }
+            });
         }
+        while all.join_next().await.is_some() {}
     }
 
     fn deliveries(&self) -> impl Iterator<Item = &Delivery> {

@@ -20,7 +20,9 @@ use thiserror::Error;
 pub use answer::Negotiated;
 pub use engine::UdpPeer;
 pub use kvs_peer::sdp::AnswerError;
-pub use kvs_peer::{Destinations, Pair, RelayProtocol, ServerFigures, Side, Traffic};
+pub use kvs_peer::{
+    DataConfig, DataFigures, Destinations, Message, Pair, RelayProtocol, ServerFigures, Side, Traffic,
+};
 pub use queue::MediaQueue;
 
 /// What a peer connection is to be like.
@@ -30,6 +32,8 @@ pub struct PeerConfig {
     pub video: Vec<VideoCodec>,
     /// Audio codecs to offer, the most wanted first. Empty: no audio.
     pub audio: Vec<AudioCodec>,
+    /// Data channels to ask for; `None`: they are not offered.
+    pub data: Option<DataConfig>,
     /// `x-google-start-bitrate` and `x-google-min-bitrate` in kbit/s: keeps Chromium from ramping
     /// through three resolutions in the first seconds.
     pub start_bitrate_kbps: Option<u32>,
@@ -103,6 +107,8 @@ pub enum MediaEvent {
     Rtp { kind: MediaKind, packet: RtpPacket },
     /// One RTCP sender report.
     SenderReport(SenderReport),
+    /// One message of a data channel.
+    Message(Message),
 }
 
 /// Media goes through a TURN server of either side.
@@ -142,6 +148,8 @@ pub struct PeerStats {
     pub relay_dropped: u64,
     /// STUN and TURN servers were asked over UDP, and none has answered.
     pub udp_is_silent: bool,
+    /// Of the data channels, where they were agreed on.
+    pub data: Option<DataFigures>,
 }
 
 /// Packets that arrived and belong to no track.

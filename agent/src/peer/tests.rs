@@ -25,6 +25,7 @@ fn config() -> PeerConfig {
     PeerConfig {
         video: vec![VideoCodec::H264],
         audio: vec![AudioCodec::Opus],
+        data: None,
         start_bitrate_kbps: Some(2000),
         relay_only: false,
         ice_servers: Vec::new(),
@@ -169,6 +170,7 @@ async fn media_and_sender_reports_arrive_and_the_pair_is_known() {
                         assert_eq!(&packet.payload[..], &[0x65, 1, 2, 3]);
                         packets += 1;
                     }
+                    MediaEvent::Message(message) => panic!("nobody asked for {message:?}"),
                     MediaEvent::SenderReport(report) => {
                         assert_eq!(report.ssrc, SSRC);
                         reports += 1;

@@ -66,6 +66,8 @@ pub struct AgentStatus {
     pub video: Option<VideoStatus>,
     /// Audio, once some has arrived.
     pub audio: Option<AudioStatus>,
+    /// Messages over data channels, once these are agreed on.
+    pub data: Option<DataStatus>,
     /// RTP packets that belong to no track, by payload type: of one that was not negotiated, say.
     pub packets_unbound: std::collections::BTreeMap<u8, u64>,
     /// Packets that SRTP could not decrypt.
@@ -143,6 +145,26 @@ impl AgentStatus {
     pub fn stores_all(&self) -> bool {
         self.phase == Phase::Streaming && !self.lacks_a_track()
     }
+}
+
+/// Messages over data channels. Names are those of W3C WebRTC statistics where it has one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DataStatus {
+    /// Labels of the channels that are open.
+    pub channels: Vec<String>,
+    /// Why no messages come over this connection any more, in words.
+    pub lost: Option<String>,
+    /// That arrived, of this connection and those before.
+    pub messages_received: u64,
+    /// Of these, the tags that were given to the stream's element, each with the fragment that follows.
+    pub tags_stored: u64,
+    /// That wait for a fragment to begin.
+    pub tags_waiting: u64,
+    /// That are not stored, by why: `NotWanted` (no pattern of `labels` matches), `UnknownChannel` (nobody told the label of
+    /// its stream), `Empty`, `TooLong` (more than 256 bytes), `BadName` (the tag's name would be longer than 128 bytes, or begin
+    /// with `AWS`), `TooMany` (more than fit: ten to a fragment), `NoRecording` (the recording ended before a fragment began).
+    pub not_stored: std::collections::BTreeMap<String, u64>,
 }
 
 /// Received video. Names are those of W3C WebRTC statistics.

@@ -3,8 +3,8 @@
 
 use kvs_ingest_api::{
     AgentStatus, AttemptStatus, AudioStatus, CandidatePairStatus, CandidateStatus, ConnectingStatus,
-    IceServerStatus, InboundStatus, OutputStatus, SignalingStatus, StepStatus, StreamStatus, TimeStatus,
-    VideoStatus,
+    DataStatus, IceServerStatus, InboundStatus, OutputStatus, SignalingStatus, StepStatus, StreamStatus,
+    TimeStatus, VideoStatus,
 };
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -42,6 +42,12 @@ fn whole() -> AgentStatus {
             ..VideoStatus::default()
         }),
         audio: Some(AudioStatus { reason: Some(String::new()), inbound, ..AudioStatus::default() }),
+        data: Some(DataStatus {
+            channels: vec![String::new()],
+            lost: Some(String::new()),
+            not_stored: [("Empty".to_owned(), 1)].into(),
+            ..DataStatus::default()
+        }),
         packets_unbound: [(96, 1)].into(),
         track_distance_ms: Some(0),
         kvs: StreamStatus { last_persisted_at: Some(String::new()), ..StreamStatus::default() },
@@ -56,7 +62,11 @@ fn paths(value: &Value, path: &str, all: &mut BTreeSet<String>) {
     match value {
         Value::Object(members) => {
             for (name, value) in members {
-                let name = if name.parse::<u8>().is_ok() { "PAYLOAD_TYPE" } else { name };
+                let name = match path {
+                    "packetsUnbound" => "PAYLOAD_TYPE",
+                    "data.notStored" => "REASON",
+                    _ => name,
+                };
                 let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
                 paths(value, &path, all);
             }

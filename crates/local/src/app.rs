@@ -6,6 +6,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Config,
+    agents::Agents,
     archive::Archive,
     auth::KeyRing,
     control::ControlPlane,
@@ -33,6 +34,8 @@ pub struct App {
     pub archive: Arc<Archive>,
     /// Open PutMedia sessions, and counts of all.
     pub put_media: Arc<Sessions>,
+    /// Agents whose outputs are shown.
+    pub(crate) agents: Arc<Agents>,
     /// What goes wrong on purpose.
     pub faults: Arc<Faults>,
     /// The signaling hub and its sockets.

@@ -2,6 +2,7 @@
 //! with its data in a folder. It shares no code with the client crates, because it checks them.
 #![forbid(unsafe_code)]
 
+mod agents;
 mod answer;
 mod app;
 pub mod archive;

@@ -7,6 +7,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     App, Config, SnsUrl, StartError,
+    agents::Agents,
     archive::Archive,
     auth::KeyRing,
     control::ControlPlane,
@@ -116,6 +117,7 @@ impl Server {
         let subscriber = config.sns_url.clone();
         let (delivery, Waiting { images, pushes }) = Delivery::new(data.join("sns"), subscriber.is_some());
         let app = Arc::new(App {
+            agents: Arc::new(Agents::default()),
             put_media: Arc::new(Sessions::default()),
             faults: Arc::new(Faults::default()),
             stop: stop.clone(),

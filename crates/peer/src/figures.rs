@@ -1,5 +1,6 @@
 //! Figures of a connection.
 
+use crate::data::DataFigures;
 use kvs_media::PerTrack;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -126,6 +127,8 @@ pub struct Figures {
     pub strangers: u64,
     /// Remote candidates that are not used: too many, unreadable, or of an address that gets nothing.
     pub candidates_refused: u64,
+    /// Of the data channels, where they were agreed on.
+    pub data: Option<DataFigures>,
     /// STUN and TURN servers were asked over UDP, and none has answered yet: UDP does not get out, it seems.
     pub udp_is_silent: bool,
 }

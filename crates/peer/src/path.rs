@@ -94,6 +94,8 @@ pub(crate) struct Path {
     disconnected: bool,
     events: VecDeque<PathEvent>,
     out: VecDeque<Transmit>,
+    /// Records of application data that were not taken yet: those of one datagram.
+    data: VecDeque<BytesMut>,
 }
 
 impl Path {
@@ -142,6 +144,7 @@ impl Path {
             disconnected: false,
             events: VecDeque::new(),
             out: VecDeque::new(),
+            data: VecDeque::new(),
         })
     }
 
@@ -195,21 +198,27 @@ impl Path {
         self.keys.is_some() && !self.over && !self.disconnected
     }
 
+    /// The handshake is done.
+    pub(crate) fn has_keys(&self) -> bool {
+        self.keys.is_some()
+    }
+
     /// It will not come up any more.
     pub(crate) fn is_over(&self) -> bool {
         self.over
     }
 
-    /// Begins to connect.
+    /// Begins to connect. `has_data`: data channels go over it.
     pub(crate) fn start(
         &mut self,
         remote: &RemoteTransport,
         certificate: Certificate,
+        has_data: bool,
         provider: &Arc<dyn RTCCryptoProvider>,
         now: Instant,
     ) -> Result<(), Error> {
-        self.dtls =
-            Some(Dtls::new(remote.setup, remote.fingerprints.clone(), certificate, Arc::clone(provider))?);
+        let fingerprints = remote.fingerprints.clone();
+        self.dtls = Some(Dtls::new(remote.setup, fingerprints, certificate, Arc::clone(provider), has_data)?);
         self.agent.start_connectivity_checks(now, true, remote.ice_ufrag.clone(), remote.ice_pwd.clone())
     }
 
@@ -316,6 +325,7 @@ impl Path {
                         opened.extend(self.open(&packet));
                     }
                 }
+                self.data.extend(outcome.data);
                 if outcome.closed {
                     self.over = true;
                     self.events.push_back(PathEvent::Closed);
@@ -378,6 +388,24 @@ impl Path {
         self.sent.count(data.len());
         self.out.push_back(Transmit { local, remote, data });
         Ok(())
+    }
+
+    /// The next record of application data.
+    pub(crate) fn poll_data(&mut self) -> Option<BytesMut> {
+        self.data.pop_front()
+    }
+
+    /// Sends a record of application data.
+    pub(crate) fn send_data(&mut self, data: &[u8], now: Instant) {
+        if self.over {
+            return;
+        }
+        if let Some(dtls) = &mut self.dtls
+            && let Err(error) = dtls.send(data, now)
+        {
+            tracing::debug!(error, "SCTP not sent");
+        }
+        self.flush_dtls();
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<PathEvent> {

@@ -44,7 +44,7 @@ impl Master {
         for &(width, height) in &settings.sizes {
             clips.push(VideoClip::made(width, height, settings.picture).await?);
         }
-        let media = Arc::new(Media { clips, opus: opus_packets(settings.sound).await? });
+        let media = Arc::new(Media::new(clips, opus_packets(settings.sound).await?));
         let arn = ensure_channel(access, channel).await?;
         let connected = Channel::connect(access, &arn).await?;
         let sessions = Arc::new(Mutex::new(Vec::new()));

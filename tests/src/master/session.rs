@@ -16,9 +16,9 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::{Instant as TokioInstant, sleep_until};
 
-use super::clip::{FRAME_RATE, Frame, Sound, VideoClip, beep};
+use super::clip::{FRAME_RATE, Frame, GROUP, Sound, VideoClip, beep};
 use super::settings::{Answering, Defect, Settings};
-use super::time::{Clock, Link, Moment, Time};
+use super::time::{Clock, Link, Moment};
 use crate::impair::Impairer;
 use crate::nal::{frame_number, nal_type, number_sei, slice_hash};
 
@@ -97,6 +97,15 @@ impl Farewell {
 pub struct Media {
     pub clips: Vec<VideoClip>,
     pub opus: Vec<Vec<u8>>,
+    /// Since when, with one encoder for all.
+    started: (Instant, SystemTime),
+}
+
+impl Media {
+    /// What one encoder makes begins now.
+    pub fn new(clips: Vec<VideoClip>, opus: Vec<Vec<u8>>) -> Self {
+        Self { clips, opus, started: (Instant::now(), SystemTime::now()) }
+    }
 }
 
 type Datagram = (Vec<u8>, SocketAddr);
@@ -291,7 +300,7 @@ impl Session {
         match event {
             Event::Connected => {
                 sent.connected = true;
-                player.start(&self.settings.time);
+                player.start(&self.settings, &self.media);
                 sent.started = player.started.map(|(_, system)| system);
             }
             Event::MediaAdded(added) => match added.kind {
@@ -300,7 +309,7 @@ impl Session {
             },
             Event::KeyframeRequest(_) => {
                 sent.key_frame_requests += 1;
-                player.key_frame_wanted = true;
+                player.key_frame_wanted = !self.settings.one_encoder;
             }
             Event::IceConnectionStateChange(IceConnectionState::Disconnected) => {
                 sent.ended = true;
@@ -428,7 +437,7 @@ impl Session {
             data.extend_from_slice(unit);
         }
         let sent = SentFrame { number, idr: frame.idr, hash, width, height, at };
-        if position == 0
+        if self.sent.lock().expect("not poisoned").frames.is_empty()
             && let Some(stream) = self.rtc.direct_api().stream_tx_by_mid(mid, None)
         {
             // Everything that NACK may ask for again: the default drops repeats beyond 15 % of the bitrate.
@@ -465,11 +474,16 @@ struct Player {
 }
 
 impl Player {
-    fn start(&mut self, time: &Time) {
+    fn start(&mut self, settings: &Settings, media: &Media) {
         let now = Instant::now();
-        self.started = Some((now, SystemTime::now()));
-        self.video_clock = Some(Clock::new(time.video, 90_000, now));
-        self.audio_clock = Some(Clock::new(time.audio, 48_000, now));
+        let started = if settings.one_encoder { media.started } else { (now, SystemTime::now()) };
+        self.started = Some(started);
+        let clock = |track, rate| Clock::new(track, rate, started.0).joined(now);
+        let (video, audio) = (clock(settings.time.video, 90_000), clock(settings.time.audio, 48_000));
+        (self.video_clock, self.frames) = (Some(video.0), video.1);
+        (self.audio_clock, self.packets) = (Some(audio.0), audio.1);
+        let frames = usize::try_from(self.frames).unwrap_or(usize::MAX);
+        (self.group, self.frame) = (frames / GROUP, frames % GROUP);
     }
 
     fn system(&self, at: Instant) -> SystemTime {

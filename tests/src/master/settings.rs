@@ -70,6 +70,9 @@ pub struct Settings {
     pub defect: Defect,
     pub picture: Picture,
     pub sound: Sound,
+    /// One encoder for all viewers, as a camera has it: each gets the same pictures and packets at the same time, from the
+    /// middle of a group on, and key frames when they come. Otherwise each has its own, as in a browser.
+    pub one_encoder: bool,
     /// What is sent when, and under which times.
     pub time: Time,
     /// Its one host candidate.
@@ -97,6 +100,7 @@ impl Default for Settings {
             defect: Defect::None,
             picture: Picture::Plain,
             sound: Sound::Tone,
+            one_encoder: false,
             time: Time::default(),
             address: Ipv4Addr::LOCALHOST.into(),
             candidates: Vec::new(),

@@ -234,7 +234,7 @@ async fn play_to(
     for &(width, height) in &settings.sizes {
         clips.push(VideoClip::made(width, height, settings.picture).await.unwrap());
     }
-    let media = Arc::new(Media { clips, opus: opus_packets(settings.sound).await.unwrap() });
+    let media = Arc::new(Media::new(clips, opus_packets(settings.sound).await.unwrap()));
     let sent = Arc::new(Mutex::new(Sent::default()));
     let (mut viewer, offer, pending) = Viewer::new(stack).await;
     let session = Session::accept(&offer, &settings, 0, media, sent.clone()).await.unwrap();
@@ -344,7 +344,7 @@ async fn a_master_without_h264_answers_vp8_or_nothing() {
     let _ = std::panic::catch_unwind(|| str0m::crypto::from_feature_flags().install_process_default());
     let (_, offer, _) = Viewer::new(None).await;
     let clip = VideoClip::made(640, 360, Picture::Plain).await.unwrap();
-    let media = Arc::new(Media { clips: vec![clip], opus: opus_packets(Sound::Tone).await.unwrap() });
+    let media = Arc::new(Media::new(vec![clip], opus_packets(Sound::Tone).await.unwrap()));
     let settings = Settings { answering: Answering::Vp8Only, ..Settings::default() };
     let session = Session::accept(&offer, &settings, 0, media, Arc::default()).await.unwrap();
     assert!(!session.answer.contains("H264"), "{}", session.answer);

@@ -126,6 +126,19 @@ fn log(event: SinkEvent) {
                 "the spool held media from before"
             );
         }
+        SinkEvent::Producer(Event::StoredElsewhere { fragments, frames }) => {
+            tracing::debug!(
+                fragments,
+                video = frames[0],
+                audio = frames[1],
+                "the agent before has stored this"
+            );
+        }
+        SinkEvent::Producer(Event::HeldTooMuch) => {
+            tracing::warn!(
+                "what waits for the end of the agent before fills half of the memory: it is sent now"
+            );
+        }
         SinkEvent::Producer(Event::SpoolFailed { message }) => tracing::warn!("{message}"),
         SinkEvent::Producer(Event::Error { code, message, fatal, .. }) => {
             tracing::warn!(code, fatal, "{message}");

@@ -1,5 +1,6 @@
 //! `/_kvs/`: what the web page, the demo and the tests see of this server. No other origin may read it.
 
+mod agents;
 mod credentials;
 mod faults;
 mod state;
@@ -37,6 +38,7 @@ use crate::{
 
 pub(crate) fn routes(app: Arc<App>) -> Router<Arc<App>> {
     let for_this_machine = Router::new()
+        .route("/agents", post(agents::agents))
         .route("/faults", post(faults::faults))
         .route("/states", post(states::states))
         .route("/credentials", get(credentials::credentials))

@@ -62,5 +62,5 @@ pub(super) fn state(app: &App) -> Value {
             })
         })
         .collect();
-    json!({"channels": channels, "streams": streams})
+    json!({"channels": channels, "streams": streams, "outputs": app.agents.outputs()})
 }
