@@ -26,7 +26,7 @@ pub async fn prepare(outputs: &Outputs, state: &State, events: &Events) {
         phase: Phase::Starting,
         reason: Reason::Starting,
         message: String::new(),
-        signaling: false,
+        signaling_since: None,
         authenticated: false,
         client_id: String::new(),
     };

@@ -3,6 +3,7 @@
 mod metrics;
 mod status;
 
+use crate::connecting::Connecting;
 use crate::events::Events;
 use crate::outputs::Outputs;
 use crate::session::Phase;
@@ -23,14 +24,22 @@ const HANGS: Duration = Duration::from_secs(30);
 pub struct Context {
     state: Arc<State>,
     outputs: Outputs,
+    events: Arc<Events>,
+    connecting: Arc<Connecting>,
     /// Name or ARN of the channel.
     channel: String,
     metrics: Metrics,
 }
 
 impl Context {
-    pub fn new(state: Arc<State>, outputs: Outputs, events: &Events, channel: String) -> Self {
-        Self { metrics: Metrics::new(events, outputs.clone()), state, outputs, channel }
+    pub fn new(
+        state: Arc<State>,
+        outputs: Outputs,
+        events: Arc<Events>,
+        connecting: Arc<Connecting>,
+        channel: String,
+    ) -> Self {
+        Self { metrics: Metrics::new(&events, outputs.clone()), state, outputs, events, connecting, channel }
     }
 }
 
@@ -67,7 +76,7 @@ async fn readyz(Extract(context): Extract<Arc<Context>>) -> Response {
 fn ready(snapshot: &Snapshot) -> bool {
     match snapshot.view.phase {
         Phase::Streaming => true,
-        Phase::WaitingForMaster => snapshot.view.signaling,
+        Phase::WaitingForMaster => snapshot.view.signaling_since.is_some(),
         Phase::Starting | Phase::Connecting | Phase::Reconnecting | Phase::Stopping | Phase::Failed => false,
     }
 }
@@ -83,6 +92,6 @@ async fn metrics_text(Extract(context): Extract<Arc<Context>>) -> Response {
 }
 
 async fn status_document(Extract(context): Extract<Arc<Context>>) -> Response {
-    let Context { state, outputs, channel, metrics: _ } = &*context;
-    Json(status::document(state, outputs, channel)).into_response()
+    let Context { state, outputs, events, connecting, channel, metrics: _ } = &*context;
+    Json(status::document(state, outputs, events, connecting, channel)).into_response()
 }

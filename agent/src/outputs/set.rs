@@ -5,7 +5,7 @@ use super::output::{NotReady, Output};
 use crate::session::{Phase, View};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -112,6 +112,17 @@ impl Outputs {
     /// Media was put into the pipeline, or is there for one.
     pub fn fed(&self, now: Instant) {
         self.deliveries().for_each(|delivery| delivery.fed(now));
+    }
+
+    /// Media of this capture time is on its way: when it is stored is to be remembered.
+    pub fn await_stored(&self, capture_time: SystemTime) {
+        self.deliveries().for_each(|delivery| delivery.await_stored(capture_time));
+    }
+
+    /// When the first of them had stored media of this capture time, which was awaited; `None`: not yet, or something else is
+    /// awaited since.
+    pub fn stored_at(&self, capture_time: SystemTime) -> Option<Instant> {
+        self.deliveries().filter_map(|delivery| delivery.stored_at(capture_time)).min()
     }
 
     /// For how long nothing has arrived of what is put in, if that is too long and nothing is known to be in the way: the

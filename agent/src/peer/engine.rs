@@ -4,9 +4,7 @@
 use super::queue::{MediaQueue, MediaSender, media_queue};
 use super::sockets::{self, Buffers, Socket};
 use super::streams::{Incoming, Streams};
-use super::{
-    MediaEvent, Negotiated, Peer, PeerConfig, PeerError, PeerEvent, PeerStats, SelectedPair, Unbound, servers,
-};
+use super::{MediaEvent, Negotiated, Peer, PeerConfig, PeerError, PeerEvent, PeerStats, Unbound, servers};
 use async_trait::async_trait;
 use kvs_aws::AwsContext;
 use kvs_peer::{Event, MAX_REMOTE_CANDIDATES, Receiver, ReceiverError, Stage, sdp};
@@ -407,8 +405,8 @@ impl Engine {
                     }
                 }
                 Event::PathFound => {
-                    tracing::debug!("ICE has a path");
                     news = true;
+                    self.emit(PeerEvent::PathFound);
                 }
                 Event::Connected => {
                     news = true;
@@ -447,14 +445,9 @@ impl Engine {
             sockets::dropped(&self.sockets)
         });
         let mut stats = self.stats.lock();
-        stats.pair = figures.pair.map(|(local, remote)| SelectedPair {
-            relay_protocol: local.relay_protocol,
-            local_type: local.kind,
-            remote_type: remote.kind,
-            local: local.address.to_string(),
-            remote: remote.address.to_string(),
-        });
-        stats.round_trip_time = figures.round_trip_time;
+        stats.pair = figures.pair;
+        stats.servers = figures.servers;
+        stats.header_bytes = figures.header_bytes;
         stats.packets_discarded = self.media.discarded() + figures.early_dropped;
         stats.unbound = Unbound { by_payload_type: figures.unbound, undecryptable: figures.undecryptable };
         stats.udp_is_silent = figures.udp_is_silent;

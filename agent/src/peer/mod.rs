@@ -11,17 +11,18 @@ mod streams;
 mod tests;
 
 use async_trait::async_trait;
-use kvs_media::{AudioCodec, VideoCodec};
+use kvs_media::{AudioCodec, PerTrack, VideoCodec};
 pub use kvs_media::{MediaKind, RtpPacket, SenderReport};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::time::Duration;
 use thiserror::Error;
 
 pub use answer::Negotiated;
 pub use engine::UdpPeer;
 pub use kvs_peer::sdp::AnswerError;
-pub use kvs_peer::{DataConfig, DataFigures, Destinations, Message, RelayProtocol};
+pub use kvs_peer::{
+    DataConfig, DataFigures, Destinations, Message, Pair, RelayProtocol, ServerFigures, Side, Traffic,
+};
 pub use queue::MediaQueue;
 
 /// What a peer connection is to be like.
@@ -77,6 +78,8 @@ impl std::fmt::Debug for IceServer {
 pub enum PeerEvent {
     /// A local candidate to trickle, text beginning with `candidate:`.
     LocalCandidate(String),
+    /// ICE has a path; DTLS follows.
+    PathFound,
     /// ICE and DTLS are up.
     Connected,
     /// Nothing came over the connection for four seconds, ICE checks included; it may recover by itself.
@@ -108,41 +111,27 @@ pub enum MediaEvent {
     Message(Message),
 }
 
-/// The candidate pair that media flows over.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SelectedPair {
-    /// How our own relay is reached; `None`: media comes over none of ours.
-    pub relay_protocol: Option<RelayProtocol>,
-    /// `host`, `srflx`, `prflx` or `relay`.
-    pub local_type: String,
-    /// `host`, `srflx`, `prflx` or `relay`.
-    pub remote_type: String,
-    /// Local address and port.
-    pub local: String,
-    /// Remote address and port.
-    pub remote: String,
+/// Media goes through a TURN server of either side.
+pub fn is_relayed(pair: &Pair) -> bool {
+    [&pair.local, &pair.remote].into_iter().any(|side| side.kind == "relay")
 }
 
-impl SelectedPair {
-    /// Media goes through a TURN server of either side.
-    pub fn is_relayed(&self) -> bool {
-        [&self.local_type, &self.remote_type].into_iter().any(|kind| kind == "relay")
-    }
-
-    /// As `/status` shows it, `relay 198.51.100.2:443 (tls) <-> host 10.0.0.7:4242`.
-    pub fn describe(&self) -> String {
-        let by = self.relay_protocol.map(|protocol| format!(" ({})", protocol.as_str())).unwrap_or_default();
-        format!("{} {}{by} <-> {} {}", self.local_type, self.local, self.remote_type, self.remote)
-    }
+/// A pair as `/status` shows it, `relay 198.51.100.2:443 (tls) <-> host 10.0.0.7:4242`.
+pub fn describe(pair: &Pair) -> String {
+    let Pair { local, remote, .. } = pair;
+    let by = local.relay_protocol.map(|protocol| format!(" ({})", protocol.as_str())).unwrap_or_default();
+    format!("{} {}{by} <-> {} {}", local.kind, local.address, remote.kind, remote.address)
 }
 
 /// Figures of a peer connection.
 #[derive(Clone, Debug, Default)]
 pub struct PeerStats {
     /// The pair in use, once there is one.
-    pub pair: Option<SelectedPair>,
-    /// Round-trip time of the newest ICE check.
-    pub round_trip_time: Option<Duration>,
+    pub pair: Option<Pair>,
+    /// STUN and TURN servers, in the order in which they were given.
+    pub servers: Vec<ServerFigures>,
+    /// Bytes of RTP headers and padding of each track, retransmissions included.
+    pub header_bytes: PerTrack<u64>,
     /// RTP packets that were dropped because the media task did not keep up.
     pub packets_discarded: u64,
     /// Datagrams that the kernel dropped for want of room in our sockets.

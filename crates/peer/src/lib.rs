@@ -38,7 +38,7 @@ pub use config::{Config, IceServer, TurnStream};
 pub use data::{DataConfig, DataFigures, Message};
 pub use destinations::Destinations;
 pub use event::{Event, Stage};
-pub use figures::{Figures, RelayProtocol, Side};
+pub use figures::{Figures, Pair, RelayProtocol, ServerFigures, Side, Traffic};
 pub use kvs_media::MediaKind;
 pub use receiver::{MAX_REMOTE_CANDIDATES, Receiver, ReceiverError};
 pub use streams::{StreamAction, StreamTransmit};

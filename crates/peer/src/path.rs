@@ -2,7 +2,7 @@
 
 use crate::dtls::{Dtls, Keys};
 use crate::event::Stage;
-use crate::figures::{RelayProtocol, Side};
+use crate::figures::{Pair, RelayProtocol, Side, Traffic};
 use crate::sdp::RemoteTransport;
 use crate::server::Found;
 use crate::srtp::Opened;
@@ -88,6 +88,8 @@ pub(crate) struct Path {
     early_bytes: usize,
     pub(crate) early_dropped: u64,
     pub(crate) undecryptable: u64,
+    sent: Traffic,
+    received: Traffic,
     over: bool,
     disconnected: bool,
     events: VecDeque<PathEvent>,
@@ -136,6 +138,8 @@ impl Path {
             early_bytes: 0,
             early_dropped: 0,
             undecryptable: 0,
+            sent: Traffic::default(),
+            received: Traffic::default(),
             over: false,
             disconnected: false,
             events: VecDeque::new(),
@@ -310,6 +314,7 @@ impl Path {
             return Vec::new();
         };
         self.heard = Some((local, remote));
+        self.received.count(data.len());
         let mut opened = Vec::new();
         match dtls.read(data, now) {
             Ok(outcome) => {
@@ -340,6 +345,7 @@ impl Path {
         data: &[u8],
         now: Instant,
     ) -> Option<Opened> {
+        self.received.count(data.len());
         let opened = self.open(data)?;
         self.sign_of_life(local, remote, now);
         Some(opened)
@@ -379,6 +385,7 @@ impl Path {
             return Err("there is no connection".to_owned());
         };
         let data = keys.outbound.encrypt_rtcp(packet).map_err(|error| error.to_string())?;
+        self.sent.count(data.len());
         self.out.push_back(Transmit { local, remote, data });
         Ok(())
     }
@@ -455,23 +462,36 @@ impl Path {
         }
     }
 
-    /// The selected pair, and the round-trip time over it.
-    pub(crate) fn pair(&self, now: Instant) -> Option<((Side, Side), Option<Duration>)> {
+    /// The selected pair. Its [`Side::relay_protocol`] the gatherer knows.
+    pub(crate) fn pair(&self, now: Instant) -> Option<Pair> {
         let (local, remote) = self.agent.get_selected_candidate_pair()?;
         let side = |candidate: &Candidate| Side {
             kind: candidate.candidate_type().to_string(),
             address: candidate.addr(),
+            priority: candidate.priority(),
             relay_protocol: None,
         };
-        let rtt = self
-            .agent
-            .get_candidate_pairs_stats(now)
-            .into_iter()
-            .find(|pair| pair.local_candidate_id == local.id() && pair.remote_candidate_id == remote.id())
-            .map(|pair| pair.current_round_trip_time)
-            .filter(|rtt| *rtt > 0.0)
-            .and_then(|rtt| Duration::try_from_secs_f64(rtt).ok());
-        Some(((side(local), side(remote)), rtt))
+        let checks =
+            self.agent.get_candidate_pairs_stats(now).into_iter().find(|pair| {
+                pair.local_candidate_id == local.id() && pair.remote_candidate_id == remote.id()
+            });
+        let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).ok();
+        let checks = checks.as_ref();
+        Some(Pair {
+            local: side(local),
+            remote: side(remote),
+            nominated: checks.is_some_and(|checks| checks.nominated),
+            sent: self.sent,
+            received: self.received,
+            requests_sent: checks.map_or(0, |checks| checks.requests_sent),
+            responses_received: checks.map_or(0, |checks| checks.responses_received),
+            total_round_trip_time: checks
+                .and_then(|checks| seconds(checks.total_round_trip_time))
+                .unwrap_or_default(),
+            round_trip_time: checks
+                .and_then(|checks| seconds(checks.current_round_trip_time))
+                .filter(|time| !time.is_zero()),
+        })
     }
 
     /// Says goodbye.
@@ -548,6 +568,7 @@ impl Path {
         while let Some(data) = dtls.poll_transmit() {
             // Before a pair is selected the handshake is answered where it came from.
             if let Some((local, remote)) = self.route.or(self.heard) {
+                self.sent.count(data.len());
                 self.out.push_back(Transmit { local, remote, data });
             }
         }

@@ -479,11 +479,11 @@ impl Receiver {
     /// Counted since the connection began.
     pub fn figures(&self, now: Instant) -> Figures {
         let mut figures = self.figures.clone();
-        if let Some(((mut local, remote), rtt)) = self.paths.iter().find_map(|path| path.pair(now)) {
-            local.relay_protocol = self.gatherer.protocol(local.address);
-            figures.pair = Some((local, remote));
-            figures.round_trip_time = rtt;
+        if let Some(mut pair) = self.paths.iter().find_map(|path| path.pair(now)) {
+            pair.local.relay_protocol = self.gatherer.protocol(pair.local.address);
+            figures.pair = Some(pair);
         }
+        figures.servers = self.gatherer.figures();
         figures.data = self.data.as_ref().map(|(_, data)| data.figures());
         figures.udp_is_silent = self.udp_is_silent();
         figures.undecryptable = self.paths.iter().map(|path| path.undecryptable).sum();
@@ -656,6 +656,7 @@ impl Receiver {
         let payload_type = packet.payload_type;
         match self.demux.route(packet, extensions) {
             Route::Track { kind, clock_rate, packet, original } => {
+                self.figures.header_bytes[kind] += bytes.len().saturating_sub(packet.payload.len()) as u64;
                 if original {
                     if let Some(congestion) = self.congestion.get_mut(path) {
                         congestion.source(packet.ssrc);

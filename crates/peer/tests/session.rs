@@ -352,9 +352,19 @@ fn every_packet_arrives_whatever_is_declared() {
         let figures = world.receiver.figures(world.now);
         assert_eq!(figures.undecryptable, 0);
         assert!(figures.unbound.is_empty());
-        let (ours, theirs) = figures.pair.unwrap();
+        let pair = figures.pair.unwrap();
+        let (ours, theirs) = (&pair.local, &pair.remote);
         assert_eq!((ours.address, theirs.address), (world.ours, world.theirs));
-        assert!(figures.round_trip_time.is_some_and(|rtt| rtt >= Duration::from_millis(40)));
+        assert!(pair.round_trip_time.is_some_and(|rtt| rtt >= Duration::from_millis(40)));
+        assert!(pair.nominated && ours.priority > 0 && theirs.priority > 0);
+        assert!(pair.responses_received > 0 && pair.requests_sent >= pair.responses_received);
+        assert!(pair.total_round_trip_time >= Duration::from_millis(40));
+        // Each packet, and the handshake and reports beside them.
+        assert!(pair.received.packets >= 400 && pair.received.bytes >= 400 * 12, "{:?}", pair.received);
+        assert!(pair.sent.packets > 0 && pair.sent.bytes > 0);
+        let headers = figures.header_bytes;
+        assert!(headers.video >= 300 * 12 && headers.audio >= 100 * 12, "{headers:?}");
+        assert!(headers.video + headers.audio < pair.received.bytes);
         world.receiver.picture_loss(1).unwrap();
     }
 }
@@ -812,7 +822,7 @@ proptest! {
         prop_assert_eq!(world.got(MediaKind::Video), (0..10).collect::<Vec<_>>());
         prop_assert_eq!(&world.sent_to, &[world.theirs].into());
         let figures = world.receiver.figures(world.now);
-        prop_assert_eq!(figures.pair.map(|(_, theirs)| theirs.address), Some(world.theirs));
+        prop_assert_eq!(figures.pair.map(|pair| pair.remote.address), Some(world.theirs));
         let strangers = noise.iter().filter(|(_, from)| *from != world.theirs).count() as u64;
         prop_assert!(figures.strangers >= 11 * strangers, "each is counted");
     }

@@ -791,7 +791,10 @@ impl Session {
             phase,
             reason,
             message,
-            signaling: up,
+            signaling_since: match self.signaling {
+                Signaling::Up { since, .. } => Some(since),
+                _ => None,
+            },
             authenticated: self.resolved || self.ever_up,
             client_id: self.client_id(),
         }

@@ -303,7 +303,7 @@ fn a_master_that_is_there_is_streamed_at_once() {
     assert_eq!(harness.phase(), Phase::Streaming);
     assert_eq!(harness.offers(), 1);
     let view = harness.session.view(harness.now);
-    assert!(view.signaling && view.authenticated);
+    assert!(view.signaling_since.is_some() && view.authenticated);
     assert_eq!(view.client_id, "viewer-1");
 }
 
@@ -374,10 +374,10 @@ fn signaling_may_die_without_touching_media() {
     harness.input(Input::SignalingClosed { attempt, reason: "1001 Going away".to_owned() });
     harness.run(300 * SECOND);
     assert_eq!(harness.phase(), Phase::Streaming);
-    assert!(!harness.session.view(harness.now).signaling);
+    assert!(harness.session.view(harness.now).signaling_since.is_none());
     harness.world.open = Ok(());
     harness.run(60 * SECOND);
-    assert!(harness.session.view(harness.now).signaling);
+    assert!(harness.session.view(harness.now).signaling_since.is_some());
     assert_eq!(harness.ids(), ["viewer-1"]);
     assert_eq!(harness.offers(), 1);
 }
