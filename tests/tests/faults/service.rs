@@ -26,10 +26,7 @@ pub fn rows() -> Vec<Row> {
         single("PutMedia does not read on", json!({"action": "stop_reading", "after": 1})),
         single("PutMedia acknowledges nothing any more", json!({"action": "no_acks", "after": 1})),
         single("PutMedia says nothing of PERSISTED", json!({"action": "no_persisted", "after": 1})),
-        single(
-            "an uplink of half of what is sent, for a while",
-            json!({"action": "slow_reading", "bytesPerSecond": 8000}),
-        ),
+        row("an uplink of half of what is sent, for 6 s", slow_uplink),
         row("the service is away for 8 s", away),
         row("tokens of 20 s", tokens),
         row("the stream is deleted, and made again", deleted),
@@ -48,6 +45,18 @@ fn single(name: &'static str, fault: Value) -> Row {
         world.more(&mut agent, 8).await;
         world.finish(agent, Some(master)).await.nothing_lost(Duration::from_secs(1)).over_one_connection()
     })
+}
+
+async fn slow_uplink() -> Kept {
+    let mut world = World::new().await;
+    let master = world.master().await;
+    let mut agent = world.streaming().await;
+    world.mark();
+    world.stream_fault(json!({"action": "slow_reading", "bytesPerSecond": 8000})).await;
+    sleep(Duration::from_secs(6)).await;
+    world.stream_fault(json!({"action": "clear"})).await;
+    world.more(&mut agent, 8).await;
+    world.finish(agent, Some(master)).await.nothing_lost(Duration::from_secs(1)).over_one_connection()
 }
 
 async fn refused(status: u16, kind: &'static str, seconds: u64) -> Kept {
