@@ -234,7 +234,7 @@ async fn where_udp_is_blocked() {
     let silence = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let udp = format!("turn:{}?transport=udp", silence.local_addr().unwrap());
     let relay = format!("{MANIFEST}{RELAY}");
-    let servers = IceConfig::start(&[udp.clone()]).await.unwrap();
+    let servers = IceConfig::start(std::slice::from_ref(&udp)).await.unwrap();
     let env = [("AWS_ENDPOINT_URL_KINESIS_VIDEO_SIGNALING", servers.url.as_str())];
     let arguments = ["--timeout=3"];
     let settings = AgentSettings { env: &env, arguments: &arguments, ..world.settings(&relay) };
