@@ -12,6 +12,8 @@ use super::world::World;
 const MILLISECOND: Duration = Duration::from_millis(1);
 /// What is not complete by the end of patience is left out, and counted: of a frame in a thousand nobody makes more.
 const INCOMPLETE: f64 = 0.005;
+/// Of a fifth lost in both directions nothing is promised, but that what is complete is stored and the connection goes on.
+const HOPELESS: f64 = 0.8;
 
 /// Some seconds of a network that is like this from the start.
 async fn always(impairment: Impairment) -> Kept {
@@ -37,7 +39,7 @@ pub fn rows() -> Vec<Row> {
     vec![
         row("20 s of darkness", || darkness(Duration::from_secs(20))),
         row("3 s of darkness", || darkness(Duration::from_secs(3))),
-        steady("20 % of packets lost", Impairment::drop(0.2), 0.05),
+        steady("20 % of packets lost", Impairment::drop(0.2), HOPELESS),
         steady(
             "5 % of packets lost, 50 ms round trip",
             Impairment { delay: 25 * MILLISECOND, ..Impairment::drop(0.05) },

@@ -152,7 +152,9 @@ mod tests {
             let first = joins.div_ceil(group) * group;
             // It was there in time.
             prop_assume!(first < ends);
+            // One that begins a group waits for those that may lead it, and is in no fragment yet.
             let last = ends + more + group;
+            let last = last + u64::from((last - 1).is_multiple_of(group));
             push(&mut producer, first..last, group, off_ms, now);
             // One encoder for both, or one for each.
             let phase = own.unwrap_or(0);
