@@ -23,7 +23,7 @@ pub(crate) const PROOF: Duration = Duration::from_millis(1_500);
 pub(crate) const LATER: Duration = Duration::from_secs(2);
 
 /// For so long the old one is held back.
-const DELAY: Duration = Duration::from_millis(3_500);
+const DELAY: Duration = PROOF.saturating_add(LATER);
 
 /// Bytes held back. When there are more, the oldest go on: what they hold may be stored twice then.
 const MAX_HELD: usize = 16 << 20;

@@ -70,10 +70,29 @@ impl Checks {
         missing: Fault,
         call: impl Future<Output = Result<T, kvs::Error>>,
     ) -> Option<(T, Duration)> {
-        let (result, took) = self.within(call).await;
+        self.taken(name, call, |checks, took, error| checks.refused(name, missing, took, &error)).await
+    }
+
+    /// The same of a step that the agent takes itself, told in its words.
+    pub(super) async fn step<T>(
+        &mut self,
+        name: &'static str,
+        missing: Fault,
+        step: impl Future<Output = Result<T, Failure>>,
+    ) -> Option<(T, Duration)> {
+        self.taken(name, step, |checks, took, failure| checks.failure(name, missing, took, failure)).await
+    }
+
+    async fn taken<T, E>(
+        &mut self,
+        name: &'static str,
+        what: impl Future<Output = Result<T, E>>,
+        failed: impl FnOnce(&mut Self, Duration, E),
+    ) -> Option<(T, Duration)> {
+        let (result, took) = self.within(what).await;
         match result {
             Some(Ok(found)) => return Some((found, took)),
-            Some(Err(error)) => self.refused(name, missing, took, &error),
+            Some(Err(error)) => failed(self, took, error),
             None => self.late(name, took),
         }
         None

@@ -95,34 +95,12 @@ async fn join(
     let client_id = kvs::ClientId::generate(&format!("kvs-ingest-doctor-{}", settings.name));
     let name = Step::Connect.as_str();
     let open = channel::open(aws, channel.clone(), client_id.as_str(), 1, &connecting, Arc::clone(&log));
-    let (opened, took) = checks.within(open).await;
-    let (socket, incoming) = match opened {
-        Some(Ok(halves)) => halves,
-        Some(Err(failure)) => {
-            checks.failure(name, Fault::Channel, took, failure);
-            return None;
-        }
-        None => {
-            checks.late(name, took);
-            return None;
-        }
-    };
+    let ((socket, incoming), took) = checks.step(name, Fault::Channel, open).await?;
     checks.add(name, Verdict::Ok, took, format!("joined as viewer {}", client_id.as_str()), None);
 
     let name = Step::IceServers.as_str();
     let call = servers(aws, &channel, client_id.as_str(), settings.relay_only, &connecting);
-    let (found, took) = checks.within(call).await;
-    let found = match found {
-        Some(Ok(found)) => found,
-        Some(Err(failure)) => {
-            checks.failure(name, Fault::Channel, took, failure);
-            return None;
-        }
-        None => {
-            checks.late(name, took);
-            return None;
-        }
-    };
+    let (found, took) = checks.step(name, Fault::Channel, call).await?;
     match &found.without_turn {
         None => {
             let urls = found.servers.iter().map(|server| server.urls.len()).sum::<usize>();

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use kvs_ingest_tests::local;
-use kvs_local::AccessKey;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -47,29 +45,28 @@ fn single(name: &'static str, fault: Value) -> Row {
     })
 }
 
-async fn slow_uplink() -> Kept {
+/// These faults for so many seconds.
+async fn for_a_while(seconds: u64, faults: &[Value]) -> Kept {
     let mut world = World::new().await;
     let master = world.master().await;
     let mut agent = world.streaming().await;
     world.mark();
-    world.stream_fault(json!({"action": "slow_reading", "bytesPerSecond": 8000})).await;
-    sleep(Duration::from_secs(6)).await;
-    world.stream_fault(json!({"action": "clear"})).await;
-    world.more(&mut agent, 8).await;
-    world.finish(agent, Some(master)).await.nothing_lost(Duration::from_secs(1)).over_one_connection()
-}
-
-async fn refused(status: u16, kind: &'static str, seconds: u64) -> Kept {
-    let mut world = World::new().await;
-    let master = world.master().await;
-    let mut agent = world.streaming().await;
-    world.mark();
-    world.stream_fault(json!({"action": "http_error", "status": status, "type": kind, "times": 0})).await;
-    world.stream_fault(json!({"action": "reset"})).await;
+    for fault in faults {
+        world.stream_fault(fault.clone()).await;
+    }
     sleep(Duration::from_secs(seconds)).await;
     world.stream_fault(json!({"action": "clear"})).await;
     world.more(&mut agent, seconds + 3).await;
     world.finish(agent, Some(master)).await.nothing_lost(Duration::from_secs(1)).over_one_connection()
+}
+
+async fn slow_uplink() -> Kept {
+    for_a_while(6, &[json!({"action": "slow_reading", "bytesPerSecond": 8000})]).await
+}
+
+async fn refused(status: u16, kind: &'static str, seconds: u64) -> Kept {
+    let refusal = json!({"action": "http_error", "status": status, "type": kind, "times": 0});
+    for_a_while(seconds, &[refusal, json!({"action": "reset"})]).await
 }
 
 async fn each_error() -> Kept {
@@ -100,10 +97,7 @@ async fn away() -> Kept {
 
 /// They end while media flows, and with them what they opened.
 async fn tokens() -> Kept {
-    let mut world = World::with(|config| {
-        config.access_keys = vec![AccessKey::new(local::ACCESS_KEY, local::SECRET_KEY)];
-    })
-    .await;
+    let mut world = World::new().await;
     let master = world.master().await;
     let url = format!("{}/_kvs/credentials?seconds=20", world.access.endpoint);
     let env = [

@@ -39,19 +39,9 @@ pub struct World {
 
 impl World {
     pub async fn new() -> Self {
-        Self::with(|_| {}).await
-    }
-
-    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let address = local::free_address();
-        let (local, folder) = local::start(|config| {
-            config.listen = address;
-            change(config);
-        })
-        .await
-        .unwrap();
+        let (local, mut folder) = local::start(|config| config.listen = address).await.unwrap();
         let access = local::access(&local);
-        let mut folder = folder;
         folder.disable_cleanup(std::env::var_os("KVS_INGEST_KEEP").is_some());
         Self {
             local: Some(local),

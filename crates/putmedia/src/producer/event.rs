@@ -117,7 +117,7 @@ pub enum Event {
         code: u32,
         /// Names fragment and error, for people.
         message: String,
-        /// The producer has given up.
+        /// Nothing will be sent. Never of an acknowledgement: who drives the producer says so of the stream that it looks up.
         fatal: bool,
         /// Other credentials, or more permissions, are needed.
         denied: bool,
