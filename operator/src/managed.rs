@@ -46,10 +46,9 @@ pub(crate) async fn release(object: &Object<'_>) -> Result<(), ConditionUpdate> 
     let Some(status) = object.before.as_ref().filter(|status| is_enabled(Some(status))) else {
         return Ok(());
     };
-    let (Some(storage), Some(channel)) = (&status.media_storage, &status.channel) else { return Ok(()) };
-    let arn = channel.arn.as_deref().unwrap_or_default();
-    let channel = arn.parse().map_err(|error: kvs::InvalidId| {
-        ConditionUpdate::stalled(Reason::InvalidSpec, format!("status.channel: {error}"))
+    let Some(storage) = &status.media_storage else { return Ok(()) };
+    let channel = storage.channel_arn.parse().map_err(|error: kvs::InvalidId| {
+        ConditionUpdate::stalled(Reason::InvalidSpec, format!("status.mediaStorage: {error}"))
     })?;
     if let Err(why) = object.context.aws.unmap(object.subject(), &channel, &storage.stream_arn).await {
         let message = format!(
@@ -132,20 +131,26 @@ async fn enable(
     observed: &mut Observed,
     tick: Tick,
 ) -> Result<Enabled, ApplyError> {
-    let stream = pair.stream.as_str();
     let known = observed.media_storage.clone();
-    let is_known = known.as_ref().is_some_and(|known| known.stream_arn == stream);
+    let of_pair = |enabled_by_operator| MediaStorageStatus {
+        channel_arn: pair.channel.as_str().to_owned(),
+        stream_arn: pair.stream.as_str().to_owned(),
+        enabled_by_operator,
+    };
+    let is_known = known == Some(of_pair(true)) || known == Some(of_pair(false));
     if is_known && !asked {
         return Ok(Enabled::Yes);
     }
     let aws = &object.context.aws;
-    let own = known.as_ref().filter(|known| known.enabled_by_operator).map(|known| known.stream_arn.as_str());
+    // What the operator mapped on this very channel, to whatever stream there was.
+    let own = known
+        .as_ref()
+        .filter(|known| known.enabled_by_operator && known.channel_arn == pair.channel.as_str());
+    let own = own.map(|known| known.stream_arn.as_str());
     let replace = may_replace(&object.ingest.spec.channel, observed);
     let elsewhere = match aws.mapped(object.subject(), pair).await {
         Ok(Mapped::Here) => {
-            let enabled_by_operator = own == Some(stream) || replace;
-            observed.media_storage =
-                Some(MediaStorageStatus { stream_arn: stream.to_owned(), enabled_by_operator });
+            observed.media_storage = Some(of_pair(own == Some(pair.stream.as_str()) || replace));
             return Ok(Enabled::Yes);
         }
         Ok(Mapped::Nowhere) => false,
@@ -158,12 +163,14 @@ async fn enable(
         Err(why) => return Ok(Enabled::No(why)),
     };
     // What has to be taken back one day is written down before it is done.
-    observed.media_storage =
-        Some(MediaStorageStatus { stream_arn: stream.to_owned(), enabled_by_operator: true });
-    publish_resources(object, observed).await?;
+    if known != Some(of_pair(true)) {
+        observed.media_storage = Some(of_pair(true));
+        publish_resources(object, observed).await?;
+    }
     if let Err(why) = aws.map(object.subject(), pair, elsewhere).await {
         return Ok(Enabled::No(why));
     }
+    let stream = pair.stream.as_str();
     tracing::info!(
         namespace = object.namespace,
         name = object.name,

@@ -809,7 +809,10 @@ async fn aws_records_for_who_says_so() {
     let stream = arn(&found, "stream");
     assert!(says(&found, "AgentAvailable", "True", "NotUsed"), "{found:#}");
     assert!(says(&found, "MediaFlowing", "False", "WaitingForMaster"), "{found:#}");
-    assert_eq!(found["status"]["mediaStorage"], json!({"streamArn": stream, "enabledByOperator": true}));
+    assert_eq!(
+        found["status"]["mediaStorage"],
+        json!({"channelArn": arn(&found, "channel"), "streamArn": stream, "enabledByOperator": true})
+    );
     assert!(has_finalizer(&found) && found["spec"]["deletionPolicy"] == "Retain");
     assert!(world.deployments().get_opt("door-agent").await.unwrap().is_none());
     let channel = arn(&found, "channel").parse().unwrap();

@@ -114,7 +114,9 @@ pub struct ResolvedStream {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MediaStorageStatus {
-    /// The stream to which the channel is mapped.
+    /// The channel that is mapped.
+    pub channel_arn: String,
+    /// The stream to which it is mapped.
     pub stream_arn: String,
     /// The operator enabled it for this object, and disables it when the object is suspended, deleted or gets another mode.
     /// Otherwise somebody else had: it stays as it is.

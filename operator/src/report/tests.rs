@@ -412,7 +412,11 @@ fn of_an_output_nobody_asked_about_nothing_is_said() {
 fn recorded_by_aws(recording: Option<ConditionUpdate>) -> Observed {
     Observed {
         mode: Mode::ManagedStorage,
-        media_storage: Some(MediaStorageStatus { stream_arn: "arn:s".into(), enabled_by_operator: true }),
+        media_storage: Some(MediaStorageStatus {
+            channel_arn: "arn:c".into(),
+            stream_arn: "arn:s".into(),
+            enabled_by_operator: true,
+        }),
         recording,
         workload: Some(ConditionUpdate::met(Reason::NotUsed, "no agent is needed")),
         agent: AgentView::Absent,

@@ -350,12 +350,13 @@ impl Control for Cloud {
     async fn set_media_storage(&self, arn: &ChannelArn, stream: Option<&StreamArn>) -> Result<(), Error> {
         const OPERATION: &str = "UpdateMediaStorageConfiguration";
         let name = arn.name();
+        let stream = stream.map(|stream| stream.as_str().to_owned());
+        let other = |(channel, thing): (&String, &Thing)| *channel != name && thing.stored_in == stream;
+        if stream.is_some() && self.things.lock().of(Kind::Channel).iter().any(other) {
+            // Not a write: it is tried again and again.
+            return Err(error(OPERATION, name, ErrorClass::Conflict));
+        }
         self.write(OPERATION, name, |things| {
-            let stream = stream.map(|stream| stream.as_str().to_owned());
-            let other = |(channel, thing): (&String, &Thing)| *channel != name && thing.stored_in == stream;
-            if stream.is_some() && things.of(Kind::Channel).iter().any(other) {
-                return Err(error(OPERATION, name, ErrorClass::Conflict));
-            }
             let missing = |arn: &String| !things.of(Kind::Stream).values().any(|thing| thing.arn == *arn);
             if stream.as_ref().is_some_and(missing) {
                 return Err(error(OPERATION, name, ErrorClass::NotFound));

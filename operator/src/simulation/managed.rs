@@ -52,7 +52,10 @@ async fn aws_records_and_no_agent_runs() {
     }
     let stream = world.cloud.get(Kind::Stream, "s").unwrap().arn;
     assert_eq!(channel(&world).stored_in.as_ref(), Some(&stream));
-    assert_eq!(found["status"]["mediaStorage"], json!({"streamArn": stream, "enabledByOperator": true}));
+    assert_eq!(
+        found["status"]["mediaStorage"],
+        json!({"channelArn": channel(&world).arn, "streamArn": stream, "enabledByOperator": true})
+    );
     assert!(world.api_server.deployments().is_empty());
     let writes = world.chaos.writes();
     let at = |what: &str| writes.iter().position(|write| write == what).expect(what);
@@ -197,7 +200,8 @@ async fn what_somebody_else_mapped_as_it_should_be_is_theirs() {
     world.api_server.create("door", &managed("c", "s", "Delete"));
     world.rest(QUIET).await;
     assert_eq!(says(&door(&world), "Ready"), "True Streaming", "it is joined all the same");
-    assert_eq!(door(&world)["status"]["mediaStorage"], json!({"streamArn": stream}));
+    let storage = json!({"channelArn": channel(&world).arn, "streamArn": stream});
+    assert_eq!(door(&world)["status"]["mediaStorage"], storage);
     edit(&mut world, "suspend", json!(true)).await;
     let found = door(&world);
     assert_eq!(says(&found, "Ready"), "True Suspended");

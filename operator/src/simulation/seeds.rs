@@ -179,7 +179,8 @@ fn wrong(world: &World, past: &Past) -> Vec<String> {
                 wrong.push(format!("{name} is not to be recorded by AWS, and says {storage}"));
             }
         }
-        if runs && !object["spec"]["stream"].is_null() {
+        let writes = runs || recorded && object["status"]["mediaStorage"]["enabledByOperator"] == true;
+        if writes && !object["spec"]["stream"].is_null() {
             *writers.entry(object["spec"]["stream"]["name"].to_string()).or_default() += 1;
         }
         let ready = says(object, "Ready");
@@ -209,7 +210,9 @@ fn wrong(world: &World, past: &Past) -> Vec<String> {
     for (kind, name, thing) in world.cloud.all() {
         let mapped_for = |object: &Value| {
             let storage = &object["status"]["mediaStorage"];
-            storage["enabledByOperator"] == true && storage["streamArn"] == json!(thing.stored_in)
+            storage["enabledByOperator"] == true
+                && storage["streamArn"] == json!(thing.stored_in)
+                && storage["channelArn"] == thing.arn
         };
         if thing.stored_in.is_some() && !thing.by_hand && !objects.iter().any(mapped_for) {
             wrong.push(format!("AWS goes on recording {name}, for nobody"));

@@ -40,6 +40,7 @@ struct Operator {
 }
 
 pub(super) struct World {
+    seed: u64,
     pub(super) chaos: Chaos,
     pub(super) api_server: ApiServer,
     pub(super) cloud: Cloud,
@@ -50,7 +51,7 @@ impl World {
     pub(super) fn new(seed: u64) -> Self {
         let chaos = Chaos::new(seed);
         let (api_server, cloud) = (ApiServer::new(chaos.clone()), Cloud::new(chaos.clone()));
-        Self { chaos, api_server, cloud, operator: None }
+        Self { seed, chaos, api_server, cloud, operator: None }
     }
 
     /// The operator ends, without a chance to do anything about it.
@@ -167,9 +168,12 @@ impl World {
         }
     }
 
-    /// An object's agent runs while AWS records it.
+    /// No object's agent runs while AWS records for it.
     fn check_that_one_records(&self) {
         for object in self.api_server.ingests() {
+            if object["status"]["mediaStorage"]["enabledByOperator"] != true {
+                continue;
+            }
             let name = object["metadata"]["name"].as_str().unwrap();
             let channel = object["spec"]["channel"]["name"].as_str().unwrap_or_default();
             let stream = object["spec"]["stream"]["name"].as_str().unwrap_or_default();
@@ -183,7 +187,12 @@ impl World {
                 (self.cloud.get(Kind::Channel, channel), self.cloud.get(Kind::Stream, stream));
             let (Some(channel), Some(stream)) = (channel, stream) else { continue };
             let records = channel.is_recorded() && channel.stored_in.as_ref() == Some(&stream.arn);
-            assert!(!(runs && records), "{name} is recorded twice: {:#?}", self.chaos.writes());
+            assert!(
+                !(runs && records),
+                "{}: {name} is recorded twice: {:#?}",
+                self.seed,
+                self.chaos.writes()
+            );
         }
     }
 
@@ -202,7 +211,12 @@ impl World {
         let (mut writes, mut since) = (self.chaos.writes().len(), Instant::now());
         let until = Instant::now() + Duration::from_secs(3600);
         while since.elapsed() < quiet {
-            assert!(Instant::now() < until, "it does not come to rest: {:#?}", self.chaos.writes());
+            assert!(
+                Instant::now() < until,
+                "{}: it does not come to rest: {:#?}",
+                self.seed,
+                self.chaos.writes()
+            );
             self.step().await;
             self.check_that_one_records();
             advance(Duration::from_secs(1)).await;
