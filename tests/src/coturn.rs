@@ -13,14 +13,13 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::proxy;
+use crate::{certificate, proxy};
 
 /// KVS's has a colon in it, which ends a name on coturn's command line.
 const USER: &str = "camera";
@@ -43,20 +42,14 @@ impl Coturn {
         if Command::new("turnserver").arg("--version").output().await.is_err() {
             return Ok(None);
         }
-        let ca_key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(Vec::<String>::new())?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        let ca_text = params.self_signed(&ca_key)?.pem();
-        let key = KeyPair::generate()?;
-        let names = vec!["localhost".to_owned(), proxy::NAME.to_owned()];
-        let certificate = CertificateParams::new(names)?.signed_by(&key, &Issuer::new(params, ca_key))?;
+        let issued = certificate::issue(vec!["localhost".to_owned(), proxy::NAME.to_owned()])?;
         let write = |name: &str, text: String| {
             let path = folder.join(name);
             std::fs::write(&path, text).map(|()| path)
         };
-        let ca = write("turn-ca.pem", ca_text)?;
-        let certificate = write("turn.pem", certificate.pem())?;
-        let key = write("turn.key", key.serialize_pem())?;
+        let ca = write("turn-ca.pem", issued.authority)?;
+        let certificate = write("turn.pem", issued.certificate)?;
+        let key = write("turn.key", issued.key)?;
         // It takes no port of the system's choice, and one for UDP and TCP.
         let free = || {
             let listener = std::net::TcpListener::bind("127.0.0.1:0")?;

@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod browser;
+pub mod certificate;
 pub mod coturn;
 pub mod helm;
 pub mod http;
@@ -30,3 +31,4 @@ pub mod tripwire;
 pub mod turn_front;
 pub mod usage;
 pub mod verdict;
+pub mod viewer;

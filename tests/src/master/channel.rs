@@ -79,32 +79,42 @@ pub async fn ensure_channel(access: &Access, name: &str) -> Result<String> {
     }
 }
 
+/// The WebSocket of a channel, for its master, or with a client id for a viewer.
+pub(crate) async fn open(
+    access: &Access,
+    channel_arn: &str,
+    viewer: Option<&str>,
+) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>> {
+    let role = if viewer.is_some() { ChannelRole::Viewer } else { ChannelRole::Master };
+    let answer = access
+        .control_plane()
+        .get_signaling_channel_endpoint()
+        .channel_arn(channel_arn)
+        .single_master_channel_endpoint_configuration(
+            SingleMasterChannelEndpointConfiguration::builder()
+                .protocols(ChannelProtocol::Wss)
+                .protocols(ChannelProtocol::Https)
+                .role(role)
+                .build(),
+        )
+        .send()
+        .await
+        .context("GetSignalingChannelEndpoint")?;
+    let wss = answer
+        .resource_endpoint_list()
+        .iter()
+        .find(|endpoint| endpoint.protocol == Some(ChannelProtocol::Wss))
+        .and_then(|endpoint| endpoint.resource_endpoint.as_deref())
+        .context("no WSS endpoint")?;
+    let url = presign(access, wss, channel_arn, viewer)?;
+    let (socket, _) =
+        tokio_tungstenite::connect_async(url.as_str()).await.context("connect to the channel")?;
+    Ok(socket)
+}
+
 impl Channel {
     pub async fn connect(access: &Access, channel_arn: &str) -> Result<Self> {
-        let answer = access
-            .control_plane()
-            .get_signaling_channel_endpoint()
-            .channel_arn(channel_arn)
-            .single_master_channel_endpoint_configuration(
-                SingleMasterChannelEndpointConfiguration::builder()
-                    .protocols(ChannelProtocol::Wss)
-                    .protocols(ChannelProtocol::Https)
-                    .role(ChannelRole::Master)
-                    .build(),
-            )
-            .send()
-            .await
-            .context("GetSignalingChannelEndpoint")?;
-        let wss = answer
-            .resource_endpoint_list()
-            .iter()
-            .find(|endpoint| endpoint.protocol == Some(ChannelProtocol::Wss))
-            .and_then(|endpoint| endpoint.resource_endpoint.as_deref())
-            .context("no WSS endpoint")?;
-        let url = presign(access, wss, channel_arn)?;
-        let (socket, _) =
-            tokio_tungstenite::connect_async(url.as_str()).await.context("connect as master")?;
-        Ok(Self { socket })
+        Ok(Self { socket: open(access, channel_arn, None).await? })
     }
 
     /// The next message; what is not for a master is skipped.
@@ -163,14 +173,16 @@ fn parse(text: &str) -> Result<Option<Incoming>> {
 }
 
 /// The endpoint with the query by which SigV4 signs a WebSocket handshake.
-fn presign(access: &Access, endpoint: &str, channel_arn: &str) -> Result<Url> {
+fn presign(access: &Access, endpoint: &str, channel_arn: &str, viewer: Option<&str>) -> Result<Url> {
     let mut url = Url::parse(endpoint)?;
     if url.path().is_empty() {
         url.set_path("/");
     }
     // RFC 3986 encoding, which `query_pairs_mut` does not give for every character; an ARN needs only these two.
     let arn = channel_arn.replace(':', "%3A").replace('/', "%2F");
-    url.set_query(Some(&format!("X-Amz-ChannelARN={arn}")));
+    // Client ids of the tests have letters, digits and hyphens only.
+    let client = viewer.map(|id| format!("&X-Amz-ClientId={id}")).unwrap_or_default();
+    url.set_query(Some(&format!("X-Amz-ChannelARN={arn}{client}")));
     let identity = access.credentials().into();
     let mut settings = SigningSettings::default();
     settings.signature_location = SignatureLocation::QueryParams;

@@ -297,8 +297,8 @@ pub(crate) fn beeps(stereo: bool) -> String {
     }
 }
 
-/// Opus packets of 20 ms, played again from the start after 8 or 10 seconds.
-pub async fn opus_packets(sound: Sound) -> Result<Vec<Vec<u8>>> {
+/// A file of Ogg Opus with one packet of 20 ms a page.
+async fn sound_file(sound: Sound) -> Result<PathBuf> {
     let (name, source, channels) = match sound {
         Sound::Tone => ("tone.ogg", "sine=frequency=440:sample_rate=48000:duration=10".to_owned(), "2"),
         Sound::Beeps { stereo: false } => ("beeps-mono.ogg", beeps(false), "1"),
@@ -306,7 +306,21 @@ pub async fn opus_packets(sound: Sound) -> Result<Vec<Vec<u8>>> {
     };
     let opus = ["-c:a", "libopus", "-b:a", "48k", "-frame_duration", "20", "-vbr", "off", "-f", "ogg"];
     let arguments: Vec<_> = ["-f", "lavfi", "-i", &source, "-ac", channels].into_iter().chain(opus).collect();
-    let path = made(name, &arguments).await?;
+    made(name, &arguments).await
+}
+
+/// The same so many times over.
+pub async fn repeated_sound(sound: Sound, times: u64) -> Result<PathBuf> {
+    let once = sound_file(sound).await?;
+    let (path, again) = (once.to_str().context("a path in UTF-8")?, (times.max(1) - 1).to_string());
+    let name = once.file_stem().and_then(|name| name.to_str()).context("a file with a name")?;
+    let arguments = ["-stream_loop", &again, "-i", path, "-c", "copy", "-f", "ogg"];
+    made(&format!("{name}-{times}-times.ogg"), &arguments).await
+}
+
+/// Opus packets of 20 ms, played again from the start after 8 or 10 seconds.
+pub async fn opus_packets(sound: Sound) -> Result<Vec<Vec<u8>>> {
+    let path = sound_file(sound).await?;
     let mut reader = ogg::PacketReader::new(std::io::Cursor::new(fs::read(path)?));
     let mut packets = Vec::new();
     while let Some(packet) = reader.read_packet()? {

@@ -1,5 +1,6 @@
 //! One viewer of the synthetic master: str0m, a UDP socket behind an impaired network, and the clip that plays.
 
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -57,6 +58,9 @@ pub struct Sent {
     pub audio_packets: u64,
     /// With [`Sound::Beeps`].
     pub beeps: Vec<Beep>,
+    /// With [`Settings::notes_packets`]: by the number of a frame, when each of its packets went out, first and repeated; not
+    /// those that the impaired network swallowed.
+    pub packets: BTreeMap<u64, Vec<SystemTime>>,
     /// The most that a frame or packet was written later than it should have been: a busy machine.
     pub late: Duration,
     pub key_frame_requests: u64,
@@ -124,7 +128,9 @@ pub struct Session {
     sent: Arc<Mutex<Sent>>,
     link: Link<Datagram>,
     /// Of the video that was written last.
-    video_type: Option<Pt>,
+    video_type: Option<PayloadParams>,
+    /// With [`Settings::notes_packets`]: the numbers of frames by their RTP timestamps.
+    numbers: HashMap<u32, u64>,
 }
 
 impl Session {
@@ -174,6 +180,7 @@ impl Session {
             sent,
             link: Link::new(settings.time.slow_key_frames),
             video_type: None,
+            numbers: HashMap::new(),
         })
     }
 
@@ -218,6 +225,7 @@ impl Session {
             while let Some((datagram, to)) = outward.leave(Instant::now()) {
                 // A full socket buffer is loss like any other.
                 let _ = self.socket.try_send_to(&datagram, to);
+                self.note(&datagram);
             }
             self.sent.lock().expect("not poisoned").datagrams_dropped = outward.dropped() + inward.dropped();
             let now = Instant::now();
@@ -257,8 +265,22 @@ impl Session {
 
     /// A packet of the payload type of video (RFC 7983 section 7, RFC 5761 section 4).
     fn is_video(&self, datagram: &[u8]) -> bool {
-        let payload_type = self.video_type.map(|pt| *pt);
-        matches!(datagram, [128..=191, second, ..] if Some(second & 0x7f) == payload_type)
+        self.video_type.is_some_and(|video| has_type(datagram, video.pt()))
+    }
+
+    /// That this went out, when it is asked for. A repeated packet has the timestamp of the first (RFC 4588 section 4).
+    fn note(&self, datagram: &[u8]) {
+        let repeated = self.video_type.and_then(|video| video.resend());
+        if !self.settings.notes_packets
+            || !self.is_video(datagram) && !repeated.is_some_and(|pt| has_type(datagram, pt))
+        {
+            return;
+        }
+        let timestamp = datagram.get(4..8).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
+        if let Some(number) = timestamp.and_then(|timestamp| self.numbers.get(&timestamp)) {
+            let mut sent = self.sent.lock().expect("not poisoned");
+            sent.packets.entry(*number).or_default().push(SystemTime::now());
+        }
     }
 
     /// Sends what there is to say at the end. No network swallows it.
@@ -353,10 +375,10 @@ impl Session {
         let media = self.media.clone();
         let Some((moment, frame, size)) = player.next(&media.clips, clip) else { return Ok(()) };
         let profile = if media.clips[clip].reorder > 0 { Some(MAIN) } else { None };
-        self.video_type = self.payload_type(mid, Codec::H264, profile);
-        if let Some(pt) = self.video_type {
+        self.video_type = self.payload(mid, Codec::H264, profile);
+        if let Some(video) = self.video_type {
             let at = player.system(moment.at);
-            self.write_frame(mid, pt, (moment, at), player.frames, frame, size)?;
+            self.write_frame(mid, video.pt(), (moment, at), player.frames, frame, size)?;
         }
         player.frames += 1;
         Ok(())
@@ -364,7 +386,7 @@ impl Session {
 
     fn play_packet(&mut self, player: &mut Player, mid: Mid) -> Result<()> {
         let Some(moment) = player.audio_clock.as_mut().map(|clock| clock.take(0, 0)) else { return Ok(()) };
-        if let Some(pt) = self.payload_type(mid, Codec::Opus, None) {
+        if let Some(pt) = self.payload(mid, Codec::Opus, None).map(|params| params.pt()) {
             let packet = &self.media.opus[player.packets as usize % self.media.opus.len()];
             let time = MediaTime::new(moment.rtp, Frequency::FORTY_EIGHT_KHZ);
             let wallclock = self.sender_time(moment.wallclock);
@@ -381,14 +403,14 @@ impl Session {
     }
 
     /// The first of this codec, and of this H.264 profile if one is wanted.
-    fn payload_type(&mut self, mid: Mid, codec: Codec, profile: Option<u32>) -> Option<Pt> {
+    fn payload(&mut self, mid: Mid, codec: Codec, profile: Option<u32>) -> Option<PayloadParams> {
         let writer = self.rtc.writer(mid)?;
         let is_it = |params: &&PayloadParams| {
             let spec = params.spec();
             let has = spec.format.profile_level_id.map(|id| id >> 16);
             spec.codec == codec && (profile.is_none() || has == profile)
         };
-        writer.payload_params().find(is_it).map(PayloadParams::pt)
+        writer.payload_params().find(is_it).copied()
     }
 
     fn write_frame(
@@ -442,6 +464,10 @@ impl Session {
         {
             // Everything that NACK may ask for again: the default drops repeats beyond 15 % of the bitrate.
             stream.set_rtx_cache(4096, Duration::from_secs(10), None);
+        }
+        if self.settings.notes_packets {
+            // Of 64 bits the wire has 32.
+            self.numbers.insert(moment.rtp as u32, number);
         }
         let wallclock = self.sender_time(moment.wallclock);
         if let Some(writer) = self.rtc.writer(mid) {
@@ -534,6 +560,11 @@ impl Player {
             .filter(|due| *due > Instant::now())
             .min()
     }
+}
+
+/// RFC 3550 section 5.1.
+fn has_type(datagram: &[u8], pt: Pt) -> bool {
+    matches!(datagram, [128..=191, second, ..] if second & 0x7f == *pt)
 }
 
 fn is_parameter_set(unit: &[u8]) -> bool {

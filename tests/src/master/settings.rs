@@ -85,6 +85,8 @@ pub struct Settings {
     /// Frames have numbers from here on; those of each further viewer [`NUMBERS`] after those of the one before, so that a
     /// number is one frame of all. Otherwise the frames of each viewer are numbered from 0.
     pub first_number: Option<u64>,
+    /// Whether [`super::Sent::packets`] is filled.
+    pub notes_packets: bool,
 }
 
 impl Default for Settings {
@@ -107,6 +109,7 @@ impl Default for Settings {
             network: Network::default(),
             seed: 1,
             first_number: None,
+            notes_packets: false,
         }
     }
 }

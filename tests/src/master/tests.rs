@@ -304,12 +304,16 @@ async fn nothing_is_missing_behind_a_bad_network() {
         jitter: Duration::from_millis(3),
         ..Impairment::default()
     };
-    let settings = Settings { network: Network::new(impairment), seed: 7, ..Settings::default() };
+    let settings =
+        Settings { network: Network::new(impairment), seed: 7, notes_packets: true, ..Settings::default() };
     let (sent, got) = play(settings, Duration::from_secs(8), Some(Duration::from_secs(2))).await;
     assert!(sent.datagrams_dropped > 10, "{} dropped", sent.datagrams_dropped);
     assert_same(&sent, &got, 150);
     let lost_sound = sent.audio_packets - got.audio.len() as u64;
     assert!(lost_sound > 0 && lost_sound < sent.audio_packets / 5, "sound is not repeated: {lost_sound}");
+    // Of whatever came it is known when it went out; of no frame of which nothing was sent.
+    assert!(got.frames.iter().all(|seen| sent.packets.contains_key(&seen.number)));
+    assert!(sent.packets.keys().all(|number| *number < sent.frames.len() as u64));
 }
 
 #[tokio::test]

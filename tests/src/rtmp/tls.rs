@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::process::Child;
 
 use super::{address, tools};
+use crate::certificate;
 
 /// A running stunnel; killed when dropped.
 pub struct Stunnel {
@@ -23,21 +23,15 @@ impl Stunnel {
     pub async fn start(folder: &Path, server: SocketAddr, name: Option<&str>) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let address = address::free()?;
-        let authority_key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(Vec::<String>::new())?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        let authority = params.self_signed(&authority_key)?.pem();
-        let key = KeyPair::generate()?;
         let name = name.map_or_else(|| address.ip().to_string(), str::to_owned);
-        let certificate =
-            CertificateParams::new(vec![name])?.signed_by(&key, &Issuer::new(params, authority_key))?;
+        let issued = certificate::issue(vec![name])?;
         let write = |name: &str, text: String| {
             let path = folder.join(name);
             fs::write(&path, text).map(|()| path)
         };
-        let authority = write("authority.pem", authority)?;
-        let certificate = write("certificate.pem", certificate.pem())?;
-        let key = write("key.pem", key.serialize_pem())?;
+        let authority = write("authority.pem", issued.authority)?;
+        let certificate = write("certificate.pem", issued.certificate)?;
+        let key = write("key.pem", issued.key)?;
         let settings = write(
             "stunnel.conf",
             format!(

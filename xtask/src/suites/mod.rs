@@ -7,7 +7,7 @@ mod kubernetes;
 mod media;
 mod node;
 mod pods;
-mod prepare;
+pub mod prepare;
 mod requirements;
 mod run;
 mod workflows;

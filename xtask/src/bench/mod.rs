@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: speed and memory, beside a peer in the same run.
 
+mod agent;
+
 use std::env;
 use std::process::ExitCode;
 
@@ -8,7 +10,6 @@ use clap::{Args, Subcommand};
 
 use crate::cluster::{self, assets};
 use crate::packages;
-use crate::rtmp_server;
 use crate::workspace::{cargo, run as run_command, target};
 
 #[derive(Args)]
@@ -24,18 +25,8 @@ enum What {
         #[arg(long, default_value_t = 10_000)]
         objects: u32,
     },
-    /// One agent over TLS, with a master in another process
-    Agent {
-        /// Length of each run: with and without sound, three times
-        #[arg(long, default_value_t = 60)]
-        seconds: u32,
-        /// Another build of the agent, run in turn with this one: the figures side by side, and their ratio
-        #[arg(long, value_name = "BINARY")]
-        against: Option<std::path::PathBuf>,
-        /// What a second output costs, too: RTMPS to a server on this machine, in turn with the stream alone
-        #[arg(long)]
-        rtmp: bool,
-    },
+    /// What agents cost, and how late they are, beside others that do the same and beside the floor: 12 minutes
+    Agent(agent::Options),
     /// kvs-local by the number of streams that come in, with the HLS of ten of them
     Local {
         /// Length of each run
@@ -59,7 +50,7 @@ enum What {
 pub fn run(options: &Options) -> Result<ExitCode> {
     match &options.what {
         What::Operator { objects } => operator(*objects),
-        What::Agent { seconds, against, rtmp } => agent(*seconds, against.as_deref(), *rtmp),
+        What::Agent(options) => agent::run(options),
         What::Kvssink { seconds } => kvssink(*seconds),
         What::Local { seconds, streams, dev } => local(*seconds, *streams, *dev),
     }
@@ -109,24 +100,6 @@ fn local(seconds: u32, streams: u32, dev: bool) -> Result<ExitCode> {
             .env("KVS_INGEST_BENCH_SECONDS", seconds.to_string())
             .env("KVS_INGEST_BENCH_STREAMS", streams.to_string())
             .env("KVS_INGEST_BIN_DIR", target().join(folder)),
-    )?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn agent(seconds: u32, against: Option<&std::path::Path>, rtmp: bool) -> Result<ExitCode> {
-    packages::ensure(&[packages::Group::Build, packages::Group::Media])?;
-    if rtmp {
-        rtmp_server::ensure()?;
-    }
-    run_command(cargo().args(["build", "--locked", "--release", "-p", "kvs-ingest-agent"]))?;
-    run_command(
-        cargo()
-            // Only the agent is measured; master and KVS need no such long build.
-            .args(["bench", "--locked", "--profile", "dev", "-p", "kvs-ingest-tests", "--bench", "agent"])
-            .env("KVS_INGEST_BENCH_SECONDS", seconds.to_string())
-            .env("KVS_INGEST_BIN_DIR", target().join("release"))
-            .envs(against.map(|binary| ("KVS_INGEST_BENCH_AGAINST", binary)))
-            .envs(rtmp.then_some(("KVS_INGEST_BENCH_RTMP", "1"))),
     )?;
     Ok(ExitCode::SUCCESS)
 }
