@@ -142,8 +142,8 @@ async fn end_agent(object: &Object<'_>, now: &Time) -> Result<Option<Waits>, App
         object.context.applier.delete_deployment(deployment).await?;
         object.state.lock().applied = None;
     }
-    let grace = object.ingest.spec.termination_grace_period_seconds.unwrap_or(30);
-    let why = if is_overdue(deployment, Duration::from_secs(grace.into()) + OVERDUE, now) {
+    let grace = object.ingest.spec.termination_grace_period();
+    let why = if is_overdue(deployment, grace + OVERDUE, now) {
         ConditionUpdate::stalled(
             Reason::DeletionBlocked,
             format!(
