@@ -249,7 +249,7 @@ impl AgentProcess {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Where its log is, also when it has ended.
+    /// Where its log is.
     pub fn log_file(&self) -> PathBuf {
         self.log.clone()
     }

@@ -172,7 +172,7 @@ async fn nothing_is_lost_over_ipv6_alone() {
     let stored = world.finish(agent).await;
     let sent = master.stop().await.pop().unwrap();
     nothing_lost(&stored, &sent);
-    most_is_there(&stored, &sent);
+    assert!(stored.frames.len() >= 4 * FRAME_RATE as usize, "{}", stored.frames.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -143,11 +143,10 @@ impl Kept {
         kept.stored = seen.len();
         let first = stored.first().expect("something is stored");
         assert!(first.idr, "what is stored begins with {first:?}, no key frame");
-        for (number, frame) in camera.range(first.number..) {
+        // What follows the last stored frame nobody took any more: one encoder goes on whoever listens.
+        let last = seen.iter().max().copied().unwrap_or(first.number);
+        for (number, frame) in camera.range(first.number..=last) {
             let there = seen.contains(number);
-            if !there && of.stopped.is_some_and(|stopped| frame.at >= stopped) {
-                continue;
-            }
             kept.sent += 1;
             if !there && of.away.iter().any(|away| away.covers(frame)) {
                 kept.unseen += 1;

@@ -63,6 +63,8 @@ pub(crate) struct DataChannels {
     peer_tag: Option<u32>,
     /// We have begun, and the master began so many times since.
     own: Option<u32>,
+    /// The master does not hear who begins where it has: it was given way to.
+    gave_way: bool,
     /// The master has answered where we began.
     acknowledged: bool,
     connected: bool,
@@ -99,6 +101,7 @@ impl DataChannels {
             begin_at: None,
             peer_tag: None,
             own: None,
+            gave_way: false,
             acknowledged: false,
             connected: false,
             open,
@@ -143,6 +146,7 @@ impl DataChannels {
             // Given way to. Not by this one: ours may still be on its way.
             Begins::Init { .. } if self.own.take().is_some() => {
                 self.association = None;
+                self.gave_way = true;
                 self.begin_at = Some(now + LET_REPEAT);
                 return;
             }
@@ -151,8 +155,10 @@ impl DataChannels {
                 self.association = None;
                 self.endpoint = endpoint(&self.transport);
                 self.peer_tag = Some(tag);
-                self.begin_at = Some(now + LET_FINISH);
+                self.begin_at = Some(now + if self.gave_way { LET_REPEAT } else { LET_FINISH });
             }
+            // Its answer was lost: it says so itself.
+            Begins::Init { .. } if self.gave_way => self.begin_at = Some(now + LET_REPEAT),
             Begins::Init { .. } | Begins::InitAck | Begins::Other => {}
         }
         let data = Bytes::copy_from_slice(packet);

@@ -196,7 +196,8 @@ impl World {
     }
 
     fn connect(&mut self) {
-        for _ in 0..120 {
+        // Four minutes: where a quarter is lost, some handshakes take several attempts.
+        for _ in 0..480 {
             if self.connected {
                 return;
             }
