@@ -208,6 +208,10 @@ impl DataChannels {
 
     /// The next message. What is to be sent is complete when there is none.
     pub(crate) fn poll_message(&mut self, now: Instant) -> Option<Message> {
+        // What overtakes the end of the handshake (COOKIE ACK) can be read and not be answered: it waits, within the window of SCTP.
+        if !self.connected {
+            return None;
+        }
         loop {
             while let Some(stream) = self.readable.first().copied() {
                 match self.read(stream) {
