@@ -44,6 +44,11 @@ pub struct Cli {
     #[command(flatten)]
     pub output_files: OutputFiles,
 
+    /// After SIGTERM, go on recording until another agent is ready: until POST /finish says so, nothing is recorded, or the
+    /// grace period of the manifest demands the end. For pods, whose successor exists only then.
+    #[arg(long)]
+    pub wait_for_successor: bool,
+
     /// Form of the log on standard error.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,

@@ -24,6 +24,7 @@ pub mod peer_config;
 pub mod pipeline;
 pub mod prepare;
 pub mod receive;
+pub mod relief;
 mod rfc3339;
 mod servers;
 pub mod session;

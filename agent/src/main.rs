@@ -12,6 +12,7 @@ use kvs_ingest_agent::metadata::{Metadata, Rules};
 use kvs_ingest_agent::outputs::{OutputConfig, Outputs, kvssink, rtmp};
 use kvs_ingest_agent::peer_config::peer_config;
 use kvs_ingest_agent::receive::ReceiveConfig;
+use kvs_ingest_agent::relief::{Course, Relief, Told};
 use kvs_ingest_agent::session::{Session, Timing};
 use kvs_ingest_agent::settings::Settings;
 use kvs_ingest_agent::state::State;
@@ -22,7 +23,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 /// How old an IDR may become before another is asked for: the length of a fragment.
 const FRAGMENT: Duration = Duration::from_secs(2);
@@ -70,11 +70,15 @@ async fn run(cli: Cli) -> Result<()> {
     pipeline::check_installed(&settings.audio_codecs())?;
     let aws = settings.aws().await?;
     let outputs = OutputConfig::open(output_configs(&cli, &settings), &aws)?;
-    let stop = stop_on_signal()?;
+    let waits = if cli.wait_for_successor { settings.wait_within() } else { Duration::ZERO };
+    let relief = Arc::new(Relief::new(waits));
+    end_on_signal(Arc::clone(&relief))?;
+    let stop = relief.stop();
 
     let rules = settings.media.data.as_ref().map(Rules::new).transpose();
     let rules = rules.map_err(|error| anyhow::anyhow!("spec.media.data.tag: {error}"))?;
     let metadata = Arc::new(Metadata::new(rules));
+    let messages = Arc::clone(&metadata);
     let state = Arc::new(State::new(Arc::clone(&metadata)));
     let events = Arc::new(Events::default());
     let connecting = Arc::new(Connecting::new(Arc::clone(&events)));
@@ -97,8 +101,11 @@ async fn run(cli: Cli) -> Result<()> {
         outputs.clone(),
         Arc::clone(&events),
         Arc::clone(&connecting),
+        Arc::clone(&relief),
         channel,
     );
+    let records = context.records();
+    tokio::spawn(async move { relief.watch(records).await });
     let server = tokio::spawn({
         let events = Arc::clone(&events);
         let closed = move |from| events.emit(Event::HttpConnectionClosed { from });
@@ -109,9 +116,13 @@ async fn run(cli: Cli) -> Result<()> {
         () = stop.cancelled() => return Ok(()),
         () = prepare::prepare(&outputs, &state, &events) => {}
     }
-    let config = driver_config(&cli, &settings, &aws, outputs.clone(), metadata);
+    let config = driver_config(&cli, &settings, &aws, outputs.clone(), metadata, waits);
     Driver::new(config, aws, session(&settings), events, connecting, state).run(stop).await;
     outputs.finish().await;
+    let waiting = messages.figures().waiting;
+    if waiting > 0 {
+        tracing::warn!(waiting, "messages of data channels had no fragment to go with, and are not stored");
+    }
     server.abort();
     tracing::info!("stopped");
     Ok(())
@@ -148,6 +159,7 @@ fn driver_config(
     aws: &AwsContext,
     outputs: Outputs,
     metadata: Arc<Metadata>,
+    waits: Duration,
 ) -> DriverConfig {
     // Of the media, all is taken: what is forgotten does not compile.
     let MediaSpec { video, audio, data: _ } = &settings.media;
@@ -169,28 +181,35 @@ fn driver_config(
                 Arc::new(move || aws.now())
             },
         },
-        stop_within: settings.stop_within(),
+        // Who waits for a successor has spent some of it by then.
+        stop_within: settings.stop_within().saturating_sub(waits),
     }
 }
 
-/// SIGTERM and SIGINT bring the recording to its end; a second one ends the process.
-fn stop_on_signal() -> Result<CancellationToken> {
-    let stop = CancellationToken::new();
+/// SIGTERM and SIGINT bring the recording to its end, the former when a successor is ready if it is to wait for one; one more
+/// ends the process.
+fn end_on_signal(relief: Arc<Relief>) -> Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let token = stop.clone();
     tokio::spawn(async move {
-        for first in [true, false] {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+        loop {
+            let told = tokio::select! {
+                _ = terminate.recv() => Told::Terminate,
+                _ = interrupt.recv() => Told::Interrupt,
+            };
+            match relief.told(told, Instant::now()) {
+                Course::GoesOn(at_most) => {
+                    tracing::info!(
+                        ?at_most,
+                        "told to end: the recording goes on until another agent is ready"
+                    );
+                }
+                Course::Ends => tracing::info!("stopping: the recording is brought to its end"),
+                Course::Dies => {
+                    tracing::warn!("stopped at once");
+                    std::process::exit(1);
+                }
             }
-            if !first {
-                tracing::warn!("stopped at once");
-                std::process::exit(1);
-            }
-            tracing::info!("stopping: the recording is brought to its end");
-            token.cancel();
         }
     });
-    Ok(stop)
+    Ok(())
 }

@@ -13,6 +13,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
 
+/// So long before the grace period is over the process ends whatever hangs.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// What `kvssink` may take to write into the spool what was not acknowledged.
+const SPOOLING: Duration = Duration::from_secs(10);
+
+/// A successor that is not there by then will not be there soon: no node has room for it, or its image is not found.
+const LONGEST_WAIT: Duration = Duration::from_secs(120);
+
 /// Everything that was decided before the start.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -231,7 +240,12 @@ impl Settings {
 
     /// What is not done after so long is left, so that the process ends by itself.
     pub fn stop_within(&self) -> Duration {
-        self.grace.saturating_sub(Duration::from_secs(2))
+        self.grace.saturating_sub(MARGIN)
+    }
+
+    /// How long a successor is waited for: what the end of the recording leaves of the grace period.
+    pub fn wait_within(&self) -> Duration {
+        self.stop_within().saturating_sub(self.deliver_within() + SPOOLING).min(LONGEST_WAIT)
     }
 
     /// What to offer of video, in the order of the manifest.
@@ -365,11 +379,14 @@ spec:
     fn an_end_takes_no_longer_than_the_pod_has() {
         let within = |seconds: &str| {
             let settings = load(&MANIFEST.replace("  ice:", &format!("  {seconds}\n  ice:"))).unwrap();
-            (settings.deliver_within().as_millis(), settings.stop_within().as_secs())
+            let waits = settings.wait_within().as_secs();
+            (settings.deliver_within().as_millis(), settings.stop_within().as_secs(), waits)
         };
-        assert_eq!(within(""), (15_000, 28));
-        assert_eq!(within("terminationGracePeriodSeconds: 5"), (2_500, 3));
-        assert_eq!(within("terminationGracePeriodSeconds: 120"), (15_000, 118));
+        assert_eq!(within(""), (15_000, 58, 33));
+        assert_eq!(within("terminationGracePeriodSeconds: 5"), (2_500, 3, 0));
+        assert_eq!(within("terminationGracePeriodSeconds: 30"), (15_000, 28, 3));
+        assert_eq!(within("terminationGracePeriodSeconds: 120"), (15_000, 118, 93));
+        assert_eq!(within("terminationGracePeriodSeconds: 3600"), (15_000, 3598, 120));
     }
 
     #[test]

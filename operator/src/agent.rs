@@ -1,11 +1,12 @@
-//! The HTTP client of an agent's `/status`: 2 s, 64 KiB, no redirects, no proxy.
+//! The HTTP client of an agent's `/status` and `/finish`: 2 s, 64 KiB, no redirects, no proxy.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
-use hyper::{Request, StatusCode, Uri};
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use kvs_ingest_api::AgentStatus;
@@ -52,29 +53,56 @@ impl AgentClient {
     /// # Errors
     /// [`AgentError`]: then its state is unknown.
     pub async fn status(&self, address: IpAddr) -> Result<AgentStatus, AgentError> {
-        let address = SocketAddr::new(address, names::PORT);
-        let uri: Uri = format!("http://{address}/status")
-            .parse()
-            .map_err(|_| AgentError::Unreachable(address.to_string()))?;
-        let mut request = Request::new(Empty::new());
-        *request.uri_mut() = uri;
         let span = tracing::debug_span!(
             "agent",
             otel.name = "GET /status",
             otel.kind = "client",
-            server.address = %address.ip(),
+            server.address = %address,
         );
         let asked = async {
-            let answer = self.client.request(request).await.map_err(unreachable)?;
-            // A redirect is such a status, too.
-            if answer.status() != StatusCode::OK {
-                return Err(AgentError::Status(answer.status()));
-            }
+            let answer = self.request(Method::GET, address, "status", StatusCode::OK).await?;
             let body = Limited::new(answer.into_body(), LONGEST_DOCUMENT).collect().await;
             let body = body.map_err(|error| AgentError::Document(error.to_string()))?.to_bytes();
             serde_json::from_slice(&body).map_err(|error| AgentError::Document(error.to_string()))
         };
         tokio::time::timeout(WITHIN, asked).instrument(span).await.unwrap_or(Err(AgentError::TimedOut))
+    }
+
+    /// Tells an agent that was told to end that it need not wait for another one.
+    ///
+    /// # Errors
+    /// [`AgentError`]; `409 Conflict` where nobody has told it to end, or it has not heard of it yet.
+    pub async fn finish(&self, address: IpAddr) -> Result<(), AgentError> {
+        let span = tracing::debug_span!(
+            "agent",
+            otel.name = "POST /finish",
+            otel.kind = "client",
+            server.address = %address,
+        );
+        let told = self.request(Method::POST, address, "finish", StatusCode::NO_CONTENT);
+        let told = tokio::time::timeout(WITHIN, told).instrument(span).await;
+        told.unwrap_or(Err(AgentError::TimedOut)).map(drop)
+    }
+
+    /// Any other status than `expected` is an error: a redirect is such a one, too.
+    async fn request(
+        &self,
+        method: Method,
+        address: IpAddr,
+        path: &str,
+        expected: StatusCode,
+    ) -> Result<Response<Incoming>, AgentError> {
+        let address = SocketAddr::new(address, names::PORT);
+        let uri: Uri = format!("http://{address}/{path}")
+            .parse()
+            .map_err(|_| AgentError::Unreachable(address.to_string()))?;
+        let mut request = Request::new(Empty::new());
+        (*request.method_mut(), *request.uri_mut()) = (method, uri);
+        let answer = self.client.request(request).await.map_err(unreachable)?;
+        match answer.status() {
+            status if status == expected => Ok(answer),
+            status => Err(AgentError::Status(status)),
+        }
     }
 }
 

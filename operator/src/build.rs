@@ -330,7 +330,11 @@ fn template(
         image_pull_policy: image_pull_policy
             .or(defaults.image_pull_policy)
             .map(|policy| policy.as_str().to_owned()),
-        args: Some(vec![format!("--listen={listen}"), "--log-format=json".to_owned()]),
+        args: Some(vec![
+            format!("--listen={listen}"),
+            "--log-format=json".to_owned(),
+            "--wait-for-successor".to_owned(),
+        ]),
         env: Some(
             env.into_iter()
                 .map(|(name, value)| EnvVar { name, value: Some(value), value_from: None })

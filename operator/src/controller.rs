@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::names;
 use crate::office::take_office;
 use crate::reconcile::{ReconcileError, reconcile, tell_panic};
+use crate::relieve::relieve_last;
 use crate::tenancy::NamespaceLite;
 use crate::watches::{once_cached, watches};
 use crate::workload::DeploymentLite;
@@ -207,6 +208,7 @@ async fn run_scope(
                         }
                         filter.forget(object);
                         ctx.leave_place(&caches, object.meta());
+                        relieve_agents_of(&ctx, &caches, object);
                     }
                 }
             },
@@ -270,6 +272,18 @@ async fn run_scope(
             }
         })
         .await;
+}
+
+/// Of an object that is gone, the agents end as the garbage collector comes to them: they need not wait for others.
+fn relieve_agents_of(context: &Arc<Context>, caches: &Caches, object: &CachedIngest) {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let deployment = caches.deployment(&namespace, &names::deployment(&name));
+    let owned = deployment.filter(|found| object.uid().is_some_and(|uid| found.belongs_to(&uid)));
+    if let Some(uid) = owned.and_then(|found| found.metadata.uid.clone())
+        && *context.leading.borrow()
+    {
+        tokio::spawn(relieve_last(context.clone(), namespace, name, uid));
+    }
 }
 
 /// Counts and logs what a watch failed of; it begins anew after a while.

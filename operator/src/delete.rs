@@ -11,7 +11,7 @@ use crate::apply::ApplyError;
 use crate::aws::Removal;
 use crate::conditions::{ConditionUpdate, Next};
 use crate::deletion_report::report_deletion;
-use crate::ending::{ENDS, Ending, end_agent};
+use crate::end_agent::{ENDS, Ending, end_agent};
 use crate::managed::{is_enabled, release};
 use crate::names;
 use crate::neighbours::NeighboursOf;

@@ -10,7 +10,7 @@ use tracing::instrument;
 use crate::apply::ApplyError;
 use crate::aws::{Mapped, Pair, Recorder};
 use crate::conditions::{ConditionStatus, ConditionUpdate, Next};
-use crate::ending::{ENDS, end_agent};
+use crate::end_agent::{ENDS, end_agent};
 use crate::object::{Object, Tick};
 use crate::pace::jittered;
 use crate::publish::publish_resources;

@@ -42,6 +42,7 @@ pub struct Metrics {
     aws: Family<Labels<2>, Counter>,
     watch_failures: Family<Labels<1>, Counter>,
     status_polls: Family<Labels<1>, Counter>,
+    relieved: Family<Labels<1>, Counter>,
     time_to_ready: Histogram,
     backing_off: Gauge,
     waiting_for_rollout: Gauge,
@@ -73,6 +74,7 @@ impl Default for Metrics {
             aws: Family::default(),
             watch_failures: Family::default(),
             status_polls: Family::default(),
+            relieved: Family::default(),
             time_to_ready: Histogram::new([1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0]),
             backing_off: Gauge::default(),
             waiting_for_rollout: Gauge::default(),
@@ -113,6 +115,11 @@ impl Metrics {
         );
         r.register("kvsingest_watch_failures", "Watches that failed, by kind", self.watch_failures.clone());
         r.register("kvsingest_agent_status_polls", "Agents asked, by outcome", self.status_polls.clone());
+        r.register(
+            "kvsingest_agents_relieved",
+            "Agents that end and were told that they need not wait for another, by outcome",
+            self.relieved.clone(),
+        );
         r.register(
             "kvsingest_time_to_ready_seconds",
             "From creation of an object to its first Ready",
@@ -213,6 +220,11 @@ impl Metrics {
     /// An agent was asked: `ok` or `error`.
     pub fn polled(&self, outcome: &str) {
         self.status_polls.get_or_create(&label("outcome", outcome)).inc();
+    }
+
+    /// An agent that ends was told that it need not wait for another: `ok` or `error`.
+    pub fn relieved(&self, outcome: &str) {
+        self.relieved.get_or_create(&label("outcome", outcome)).inc();
     }
 
     /// An object became ready for the first time, so long after its creation.

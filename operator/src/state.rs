@@ -8,6 +8,7 @@ use kvs_ingest_api::{KvsIngestStatus, condition};
 use parking_lot::Mutex;
 
 use crate::conditions::{ConditionStatus, ConditionUpdate, find};
+use crate::endings::Endings;
 use crate::poll::AgentPoller;
 use crate::reason::Reason;
 use crate::recording::Recording;
@@ -27,6 +28,7 @@ pub(crate) struct ObjectState {
     pub(crate) stopped: Option<i64>,
     written: Option<Box<WrittenStatus>>,
     pub(crate) poller: AgentPoller,
+    pub(crate) endings: Endings,
     /// What was found when this process last looked at the pods; `None` before that.
     pub(crate) pods: Option<PodFinding>,
     pub(crate) resync: Resync,

@@ -83,7 +83,10 @@ fn complete(mut command: Command, settings: &AgentSettings<'_>) -> Result<(Comma
     let manifest = manifest(settings)?;
     let log = settings.folder.join("agent.log");
     alone(&mut command, settings);
-    command.arg("--ingest").arg(&manifest).arg("--listen=127.0.0.1:0").args(settings.arguments);
+    command.arg("--ingest").arg(&manifest).args(settings.arguments);
+    if !settings.arguments.iter().any(|argument| argument.starts_with("--listen=")) {
+        command.arg("--listen=127.0.0.1:0");
+    }
     Ok((command, log))
 }
 
@@ -214,12 +217,28 @@ impl AgentProcess {
     }
 
     /// SIGTERM, and how it ended.
-    pub async fn stop(mut self, deadline: Duration) -> Result<ExitStatus> {
+    pub async fn stop(self, deadline: Duration) -> Result<ExitStatus> {
+        self.terminate().await?;
+        self.ended(deadline).await
+    }
+
+    /// SIGTERM.
+    pub async fn terminate(&self) -> Result<()> {
         let id = self.child.id().context("the agent has ended already")?;
         let killed = Command::new("kill").args(["-TERM", &id.to_string()]).status().await?;
         if !killed.success() {
             bail!("cannot signal the agent");
         }
+        Ok(())
+    }
+
+    /// What the operator says to one that was told to end and need not wait for another: the status code of the answer.
+    pub async fn relieve(&self) -> Result<u16> {
+        Ok(crate::http::post_json(&self.address("/finish"), &Value::Null).await?.0)
+    }
+
+    /// How it ended.
+    pub async fn ended(mut self, deadline: Duration) -> Result<ExitStatus> {
         match timeout(deadline, self.child.wait()).await {
             Ok(status) => Ok(status?),
             Err(_) => bail!("the agent did not end within {deadline:?} of SIGTERM\n{}", self.log_tail()),
@@ -228,6 +247,11 @@ impl AgentProcess {
 
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Where its log is.
+    pub fn log_file(&self) -> PathBuf {
+        self.log.clone()
     }
 
     fn log_tail(&self) -> String {

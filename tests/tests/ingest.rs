@@ -2,6 +2,7 @@
 //! looked for in what was stored.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+use std::net::Ipv6Addr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use kvs_ingest_tests::master::network::Network;
 use kvs_ingest_tests::master::{Answering, Master, Sent, Settings};
 use kvs_ingest_tests::proxy::{self, Proxy};
 use kvs_ingest_tests::stored::{self, Stored, most_is_there, nothing_lost};
-use kvs_local::Server;
+use kvs_local::{Config, Server};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -34,8 +35,13 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// With a KVS that is not as it is without a word.
+    async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let _ = tracing_subscriber::fmt().with_env_filter("warn,turn=error").with_test_writer().try_init();
-        let (local, folder) = local::start(|_| {}).await.unwrap();
+        let (local, folder) = local::start(change).await.unwrap();
         let access = local::access(&local);
         Self { local, folder, access }
     }
@@ -147,6 +153,26 @@ async fn nothing_is_lost_over_host_candidates() {
     let state = stored::state(&world.access.endpoint, STREAM).await.unwrap();
     assert_eq!(state["duplicates"], 0);
     world.local.shutdown().await;
+}
+
+/// Control plane, signaling, TURN, WebRTC and PutMedia over `::1`, and nothing on any address of IPv4.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_over_ipv6_alone() {
+    let world = World::with(|config| {
+        config.listen = (Ipv6Addr::LOCALHOST, 0).into();
+        config.turn_listen = (Ipv6Addr::LOCALHOST, 0).into();
+    })
+    .await;
+    let master = world.master(Settings { address: Ipv6Addr::LOCALHOST.into(), ..Settings::default() }).await;
+    let mut agent = world.agent_with("", &["--ice-bind=::1", "--listen=[::1]:0"]).await;
+    world.persisted(&mut agent, Duration::from_secs(5), DEADLINE).await;
+    let status = agent.status().await.unwrap();
+    let pair = status["candidatePair"].as_str().unwrap();
+    assert!(pair.contains("[::1]") && !pair.contains("127.0.0.1"), "{pair}");
+    let stored = world.finish(agent).await;
+    let sent = master.stop().await.pop().unwrap();
+    nothing_lost(&stored, &sent);
+    assert!(stored.frames.len() >= 4 * FRAME_RATE as usize, "{}", stored.frames.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -89,7 +89,15 @@ async fn a_killed_and_an_evicted_pod_come_back() {
     let second = room.ready_pod(NAME, Some(&first)).await.unwrap();
     master.wait_for("a second viewer", DEADLINE, |sent| sent.len() >= 2).await.unwrap();
     flowing(&room).await;
+    let stored = room.fragments(NAME).await.unwrap().len();
+    let until = Instant::now() + DEADLINE;
+    while room.fragments(NAME).await.unwrap().len() < stored + 2 {
+        assert!(Instant::now() < until, "the second pod stores nothing");
+        sleep(Duration::from_millis(300)).await;
+    }
 
+    // The gap of the killed one is not of interest.
+    let evicted_from = room.fragments(NAME).await.unwrap().len() - 1;
     let eviction = json!({
         "apiVersion": "policy/v1", "kind": "Eviction",
         "metadata": {"name": second, "namespace": "pods-killed"},
@@ -107,6 +115,10 @@ async fn a_killed_and_an_evicted_pod_come_back() {
         assert!(Instant::now() < until, "nothing more is stored");
         sleep(Duration::from_millis(300)).await;
     }
+    // It went on until its successor was ready.
+    let fragments = room.fragments(NAME).await.unwrap();
+    let gap = longest_gap(&fragments[evicted_from..]);
+    assert!(gap < 200, "{gap} ms are missing: {fragments:?}");
     master.stop().await;
     room.end().await.unwrap();
 }
@@ -159,7 +171,8 @@ async fn an_agent_out_of_memory_and_an_image_that_is_not_there_are_told() {
 #[tokio::test]
 async fn a_drained_node_stops_the_agent_and_an_uncordoned_one_starts_it() {
     let room = Room::new("pods-drained").await.unwrap();
-    room.ingest(NAME, json!({})).await.unwrap();
+    // There is no other node: nobody follows, and that is not waited for long.
+    room.ingest(NAME, json!({"terminationGracePeriodSeconds": 30})).await.unwrap();
     let master = room.master(NAME).await.unwrap();
     flowing(&room).await;
     let node =

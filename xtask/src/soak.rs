@@ -1,5 +1,5 @@
 //! `cargo xtask soak`: what takes real minutes or hours. The same rows as in `test time`, for as long as one likes, a million
-//! forged packets, and a thousand kills of kvs-local while it writes.
+//! forged packets, a thousand kills of kvs-local while it writes, and a thousand masters that come and go.
 
 use std::process::ExitCode;
 
@@ -37,6 +37,9 @@ const FORGED: u32 = 1_000_000;
 
 /// Times that kvs-local is killed while it writes.
 const KILLS: u32 = 1000;
+
+/// Times that a master comes and goes, five seconds each.
+const CYCLES: u32 = 1000;
 
 fn record(scenario: &str, minutes: u32) -> Result<()> {
     let (suite, test) = if scenario == RTMP { ("rtmp", "soak::soak") } else { ("time", "soak") };
@@ -77,26 +80,31 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             format!("{FORGED} forged packets"),
             ["-p", "kvs-ingest-tests", "--test", "hostile"],
             "forged_packets",
-            ("KVS_INGEST_FORGED_PACKETS", FORGED),
+            vec![("KVS_INGEST_FORGED_PACKETS", FORGED.to_string())],
         ),
         (
             format!("{KILLS} kills of kvs-local"),
             ["-p", "kvs-local", "--test", "durability"],
             "kill_at_any_moment",
-            ("KVS_INGEST_KILLS", KILLS),
+            vec![("KVS_INGEST_KILLS", KILLS.to_string())],
+        ),
+        (
+            format!("{CYCLES} masters, one after the other"),
+            ["-p", "kvs-ingest-tests", "--test", "faults"],
+            "the_fault_matrix",
+            vec![
+                ("KVS_INGEST_FAULTS", "a master comes and goes".to_owned()),
+                ("KVS_INGEST_CYCLES", CYCLES.to_string()),
+            ],
         ),
     ];
-    for (what, test, name, (variable, number)) in once {
+    for (what, test, name, variables) in once {
         if options.scenario.is_some() || process::interrupted() {
             break;
         }
         say!("\n==== {what}");
         let mut command = cargo();
-        command
-            .args(["test", "--locked"])
-            .args(test)
-            .args(["--", "--nocapture", name])
-            .env(variable, number.to_string());
+        command.args(["test", "--locked"]).args(test).args(["--", "--nocapture", name]).envs(variables);
         if let Err(error) = run_command(&mut command) {
             say!("FAILED   {error:#}");
             failed += 1;

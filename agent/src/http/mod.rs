@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz`, `/metrics` and `/status`.
+//! `/livez`, `/readyz`, `/metrics` and `/status`, and `/finish` for an agent that was told to end.
 
 mod metrics;
 mod status;
@@ -6,13 +6,14 @@ mod status;
 use crate::connecting::Connecting;
 use crate::events::Events;
 use crate::outputs::Outputs;
+use crate::relief::Relief;
 use crate::session::{Phase, Reason};
 use crate::state::{Snapshot, State};
 use axum::Router;
 use axum::extract::State as Extract;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use metrics::Metrics;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub struct Context {
     outputs: Outputs,
     events: Arc<Events>,
     connecting: Arc<Connecting>,
+    relief: Arc<Relief>,
     /// Name or ARN of the channel.
     channel: String,
     metrics: Metrics,
@@ -37,9 +39,21 @@ impl Context {
         outputs: Outputs,
         events: Arc<Events>,
         connecting: Arc<Connecting>,
+        relief: Arc<Relief>,
         channel: String,
     ) -> Self {
-        Self { metrics: Metrics::new(&events, outputs.clone()), state, outputs, events, connecting, channel }
+        let metrics = Metrics::new(&events, outputs.clone());
+        Self { metrics, state, outputs, events, connecting, relief, channel }
+    }
+
+    /// Tells whether media arrives, and nothing says that what becomes of it hangs: a process that a kubelet restarts because it
+    /// hangs has no successor before its end.
+    pub fn records(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let (state, outputs) = (Arc::clone(&self.state), self.outputs.clone());
+        move || {
+            let snapshot = state.snapshot();
+            snapshot.view.phase == Phase::Streaming && hangs(&snapshot, &outputs).is_none()
+        }
     }
 }
 
@@ -49,19 +63,34 @@ pub fn router(context: Context) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_text))
         .route("/status", get(status_document))
+        .route("/finish", post(finish))
         .with_state(Arc::new(context))
 }
 
 async fn livez(Extract(context): Extract<Arc<Context>>) -> Response {
-    let idle = context.state.snapshot().idle;
-    let hangs = if idle >= HANGS {
-        format!("the session has not moved for {} s\n", idle.as_secs())
-    } else if context.outputs.is_stuck() {
-        "media arrives and nothing is stored, whichever pipeline it goes through\n".to_owned()
+    match hangs(&context.state.snapshot(), &context.outputs) {
+        None => (StatusCode::OK, "ok\n").into_response(),
+        Some(hangs) => (StatusCode::SERVICE_UNAVAILABLE, hangs).into_response(),
+    }
+}
+
+/// What hangs, if anything does.
+fn hangs(snapshot: &Snapshot, outputs: &Outputs) -> Option<String> {
+    if snapshot.idle >= HANGS {
+        Some(format!("the session has not moved for {} s\n", snapshot.idle.as_secs()))
     } else {
-        return (StatusCode::OK, "ok\n").into_response();
-    };
-    (StatusCode::SERVICE_UNAVAILABLE, hangs).into_response()
+        let stuck = "media arrives and nothing is stored, whichever pipeline it goes through\n";
+        outputs.is_stuck().then(|| stuck.to_owned())
+    }
+}
+
+/// Of an agent that was told to end: its successor is ready, or none will come. It ends nobody that was not told to.
+async fn finish(Extract(context): Extract<Arc<Context>>) -> Response {
+    if context.relief.finish() {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        (StatusCode::CONFLICT, "nobody told this agent to end: SIGTERM comes first\n").into_response()
+    }
 }
 
 async fn readyz(Extract(context): Extract<Arc<Context>>) -> Response {
@@ -98,6 +127,6 @@ async fn metrics_text(Extract(context): Extract<Arc<Context>>) -> Response {
 }
 
 async fn status_document(Extract(context): Extract<Arc<Context>>) -> Response {
-    let Context { state, outputs, events, connecting, channel, metrics: _ } = &*context;
+    let Context { state, outputs, events, connecting, channel, relief: _, metrics: _ } = &*context;
     Json(status::document(state, outputs, events, connecting, channel)).into_response()
 }

@@ -100,6 +100,15 @@ impl Metadata {
         inner.waiting.drain(..count).collect()
     }
 
+    /// The tags of a fragment that does not begin: they wait on, in front of all others.
+    pub fn give_back(&self, tags: Vec<Tag>) {
+        let mut inner = self.inner.lock();
+        inner.stored -= tags.len() as u64;
+        for tag in tags.into_iter().rev() {
+            inner.waiting.push_front(tag);
+        }
+    }
+
     /// What was counted so far.
     pub fn figures(&self) -> MetadataFigures {
         let inner = self.inner.lock();
@@ -161,6 +170,19 @@ mod tests {
             prop_assert_eq!(refused, number - taken.len() as u64);
             prop_assert_eq!(&stored[..], &taken[..stored.len()]);
         }
+    }
+
+    #[test]
+    fn what_a_fragment_does_not_take_goes_with_the_next() {
+        let metadata = Metadata::default();
+        for number in 0..3 {
+            metadata.push(tag(number)).unwrap();
+        }
+        let tags = metadata.of_fragment(at(1_000));
+        metadata.push(tag(3)).unwrap();
+        metadata.give_back(tags);
+        assert_eq!((metadata.figures().stored, metadata.figures().waiting), (0, 4));
+        assert_eq!(metadata.of_fragment(at(3_000)), [tag(0), tag(1), tag(2), tag(3)]);
     }
 
     #[test]

@@ -353,6 +353,7 @@ impl Pipelines {
                         self.figures.pictures += 1;
                     } else {
                         self.figures.pictures_dropped += 1;
+                        self.metadata.give_back(tags);
                     }
                 }
                 Item::AudioPacket(packet) => {

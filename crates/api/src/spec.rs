@@ -1,6 +1,7 @@
 //! `spec` of a `KvsIngest`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -188,8 +189,9 @@ pub struct KvsIngestSpec {
     /// How much the agent logs.
     #[serde(default)]
     pub log_level: LogLevel,
-    /// How long the agent has when it is stopped: half of it, 15 s at most, to deliver its last fragments, and ten seconds to
-    /// write into the spool, if there is one, what was not delivered. Default: 30.
+    /// How long the agent has when its pod is ended: half of it, 15 s at most, to deliver its last fragments, and ten seconds to
+    /// write into the spool, if there is one, what was not delivered. In what is left before that, less two seconds and at most
+    /// 120 s, it goes on recording until the agent that takes its place is ready. Default: 60.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "crd", schemars(range(min = 5, max = 3600)))]
     pub termination_grace_period_seconds: Option<u32>,
@@ -324,9 +326,16 @@ pub struct StreamSpec {
 
 impl KvsIngestSpec {
     /// [`KvsIngestSpec::termination_grace_period_seconds`] unless it is set.
-    pub const TERMINATION_GRACE_PERIOD_SECONDS: u32 = 30;
+    pub const TERMINATION_GRACE_PERIOD_SECONDS: u32 = 60;
     /// What waits in each of the outputs at most, MiB.
     pub const OUTPUT_MIB: u32 = 16;
+
+    /// What the agent's pod has to end, from SIGTERM on.
+    #[must_use]
+    pub fn termination_grace_period(&self) -> Duration {
+        let seconds = self.termination_grace_period_seconds;
+        Duration::from_secs(seconds.unwrap_or(Self::TERMINATION_GRACE_PERIOD_SECONDS).into())
+    }
 
     /// What the agent needs beside what [`BufferingSpec::memory_mib`] says, MiB.
     #[must_use]

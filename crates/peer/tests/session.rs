@@ -841,7 +841,9 @@ fn messages(world: &World) -> Vec<(String, bool, Vec<u8>)> {
 #[test]
 fn messages_of_data_channels_arrive_once_and_in_order_and_none_is_sent() {
     let lossy = Network { jitter: Duration::from_millis(10), loss: 0.05, duplicates: 0.02, ..PLAIN };
-    for (seed, network) in [(1, PLAIN), (2, lossy), (3, lossy), (6, lossy)] {
+    // With jitter alone, what str0m opens overtakes the end of its handshake in seeds 4 and 7.
+    let late = Network { jitter: Duration::from_millis(10), ..PLAIN };
+    for (seed, network) in [(1, PLAIN), (2, lossy), (3, lossy), (6, lossy), (4, late), (7, late)] {
         let open = vec!["ours".to_owned()];
         let mut world = World::with_data(network, seed, as_is, Some(DataConfig { open }));
         world.connect();
@@ -857,13 +859,7 @@ fn messages_of_data_channels_arrive_once_and_in_order_and_none_is_sent() {
         world.run(Duration::from_secs(20));
         let mut labels: Vec<_> = world.channels.iter().map(|(_, label)| label.as_str()).collect();
         labels.sort_unstable();
-        // str0m has been seen to overlook acknowledgements that come among packets out of order (in 35 of 58 seeds), and does
-        // not write then. That we opened all, and which messages come, is looked at all the same.
-        if network.jitter.is_zero() {
-            assert_eq!(labels, ["hasty", "ours", "theirs"], "seed {seed}");
-        }
-        assert!(labels.contains(&"ours"), "{labels:?}, seed {seed}");
-        let open: Vec<_> = labels.iter().map(|label| (*label).to_owned()).collect();
+        assert_eq!(labels, ["hasty", "ours", "theirs"], "seed {seed}");
         for number in 0..100_u32 {
             world.send(MediaKind::Video, H264, u64::from(number), &numbered(number));
             for (id, label) in world.channels.clone() {
@@ -877,7 +873,7 @@ fn messages_of_data_channels_arrive_once_and_in_order_and_none_is_sent() {
         }
         world.run(Duration::from_secs(60));
         let got = messages(&world);
-        for label in ["ours", "theirs"].into_iter().filter(|label| open.iter().any(|open| open == label)) {
+        for label in ["ours", "theirs"] {
             let of: Vec<_> = got.iter().filter(|(found, ..)| found == label).collect();
             assert_eq!(of.len(), 100, "{label}, seed {seed}");
             for (number, (_, text, data)) in of.into_iter().enumerate() {

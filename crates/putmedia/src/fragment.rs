@@ -342,9 +342,14 @@ impl Fragment {
         !self.resident && !matches!(self.spooled, Spooled::Yes(_))
     }
 
-    /// The service says that there are too many tags: the frames matter more.
-    pub(crate) fn drop_tags(&mut self) {
-        self.tags.clear();
+    /// How many tags it has.
+    pub(crate) fn tag_count(&self) -> u64 {
+        self.tags.len() as u64
+    }
+
+    /// The service says that there are too many tags: the frames matter more. Returns how many there were.
+    pub(crate) fn drop_tags(&mut self) -> u64 {
+        std::mem::take(&mut self.tags).len() as u64
     }
 
     /// Lets the payload go. Returns the bytes freed.

@@ -86,6 +86,12 @@ impl Tags {
         Ok(())
     }
 
+    /// Nothing begins any more: how many tags had waited for it. Of those that were to be on all fragments, none is counted.
+    pub(crate) fn clear(&mut self) -> u64 {
+        let events: usize = self.events.drain(..).map(|(_, event)| event.tags().len()).sum();
+        (self.once.drain(..).count() + events) as u64
+    }
+
     /// The tags of the fragment that begins with frame `number`.
     pub(crate) fn take(&mut self, number: u64) -> Vec<Tag> {
         while let Some((_, tag)) = self.changes.pop_front_if(|(from, _)| *from <= number) {

@@ -21,7 +21,7 @@ use crate::conditions::{ConditionUpdate, Next};
 use crate::context::{Caches, Context};
 use crate::delete::{delete, ends_agent};
 use crate::deletion_report::report_unreadable;
-use crate::ending::{Ending, end_agent};
+use crate::end_agent::{Ending, end_agent};
 use crate::managed::{Pass, no_agent, not_recorded, record, release};
 use crate::object::{Object, Tick};
 use crate::observe::{Observation, observe};
@@ -30,6 +30,7 @@ use crate::permit::{Withdrawn, permit, withdraw};
 use crate::publish::{publish, publish_resources};
 use crate::reason::Reason;
 use crate::refusal::refusal;
+use crate::relieve::relieve;
 use crate::report::{AgentView, DeclaredOutput, Observed, report};
 use crate::resolve::{hold_what_was_made, keep_stream, resolve};
 use crate::rollout::{Contest, roll_out, stop};
@@ -136,17 +137,26 @@ async fn reconcile_cached(
         Err(error) => return reconcile_unreadable(cached, caches, context, &error).await,
     };
     let object = Object::new(context, caches, cached, &ingest, tick(context).now);
+    // Beside everything else, which may wait for AWS: an agent that ends has some seconds.
+    let relieved = relieve(&object, tick(context));
+    let (again, look) = futures::join!(Box::pin(reconcile_object(&object)), relieved);
+    let wait = look.map(|at| at.saturating_duration_since(tick(context).now).max(SOONEST));
+    Ok([again?, wait].into_iter().flatten().min())
+}
+
+async fn reconcile_object(object: &Object<'_>) -> Result<Option<Duration>, ReconcileError> {
+    let (context, ingest) = (object.context, object.ingest);
     if ingest.metadata.deletion_timestamp.is_some() {
-        return reconcile_deleted(&object, &permit(&object)).await;
+        return reconcile_deleted(object, &permit(object)).await;
     }
-    let unobserved = unobserved(&ingest, object.before.as_ref());
+    let unobserved = unobserved(ingest, object.before.as_ref());
     // Also of an object that is paused: its author pauses it, and another forbids.
-    match permit(&object) {
+    match permit(object) {
         Verdict::Permitted => {}
         Verdict::Refused(message) => {
-            let Withdrawn { agent, failure, media_storage } = withdraw(&object).await;
+            let Withdrawn { agent, failure, media_storage } = withdraw(object).await;
             let paused = is_paused(&ingest.metadata);
-            let held = if paused { Ok(()) } else { hold_what_was_made(&object).await };
+            let held = if paused { Ok(()) } else { hold_what_was_made(object).await };
             let observed = Observed {
                 not_permitted: Some(message),
                 workload: Some(agent),
@@ -156,30 +166,30 @@ async fn reconcile_cached(
             };
             let failure = failure.or(held.err()).map(Into::into);
             let converged = Converged { failure, ..observed.into() };
-            return finish(&object, converged).await;
+            return finish(object, converged).await;
         }
         Verdict::Unknown => return Ok(Some(NAMESPACE)),
     }
     let had_agent = object.before.as_ref().is_some_and(|status| status.deployment_generation.is_some());
-    let verdict = validate(&ingest, had_agent || object.deployment.is_some());
+    let verdict = validate(ingest, had_agent || object.deployment.is_some());
     let stopped = match verdict {
         Err(Refusal::Paused) => Ok(None),
-        _ if ingest.spec.suspend => stop(&object, tick(context)).await,
+        _ if ingest.spec.suspend => stop(object, tick(context)).await,
         _ => Ok(None),
     };
     let mut converged = match verdict {
-        Ok(valid) => Box::pin(converge(&object, &valid, unobserved)).await,
+        Ok(valid) => Box::pin(converge(object, &valid, unobserved)).await,
         Err(Refusal::Paused) => Observed { paused: true, ..unobserved }.into(),
         Err(Refusal::Invalid(message)) => {
-            let held = hold_what_was_made(&object).await;
+            let held = hold_what_was_made(object).await;
             if ingest.spec.suspend {
-                keep_stream(&object);
+                keep_stream(object);
             }
-            let workload = suspension(&object);
+            let workload = suspension(object);
             let mut observed = Observed { invalid: Some(message), workload, ..unobserved };
             let mut failure = held.err().map(Into::into);
             if ingest.spec.suspend
-                && let Err(why) = released(&object, &mut observed).await
+                && let Err(why) = released(object, &mut observed).await
             {
                 failure = failure.or(Some(ReconcileError::Recorded(why.message)));
             }
@@ -191,7 +201,7 @@ async fn reconcile_cached(
         Ok(None) => {}
         Err(error) => converged.failure = converged.failure.or(Some(error.into())),
     }
-    finish(&object, converged).await
+    finish(object, converged).await
 }
 
 /// What the object says, and nothing that was looked at.

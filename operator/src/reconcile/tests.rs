@@ -12,6 +12,7 @@ use crate::conditions::find;
 use crate::context::Settings;
 use crate::names;
 use crate::office::take_office;
+use crate::relieve::relieve;
 use crate::report::AgentView;
 use crate::scripted::{ScriptedServer, server};
 use crate::tenancy::Places;
@@ -683,4 +684,95 @@ async fn what_was_found_of_a_pod_holds_until_its_events_may_be_listed_again() {
     reconcile(&object, &context).await.unwrap();
     let requests = asked(&server);
     assert_eq!(requests.len(), 2, "its pod and the ReplicaSet of that, and no status: {requests:?}");
+}
+
+/// An agent of this address that was told to end, and hears of it at the second attempt: how often it was told to finish.
+async fn ending_agent(address: &str) -> Arc<std::sync::atomic::AtomicUsize> {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let told = Arc::new(AtomicUsize::new(0));
+    let listener = tokio::net::TcpListener::bind((address, names::PORT)).await.unwrap();
+    let count = told.clone();
+    let finish = move || {
+        let before = count.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(if before == 0 {
+            http::StatusCode::CONFLICT
+        } else {
+            http::StatusCode::NO_CONTENT
+        })
+    };
+    let router = axum::Router::new().route("/finish", axum::routing::post(finish));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    told
+}
+
+#[tokio::test]
+async fn an_evicted_agent_hears_when_its_successor_is_ready() {
+    let told = ending_agent("127.0.3.21").await;
+    let pod = |name: &str, ready: &str, deleted: Value| {
+        let mut pod = json!({
+            "metadata": {"name": name, "uid": name, "ownerReferences":
+                [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "rs", "uid": "rs", "controller": true}]},
+            "status": {"phase": "Running", "podIP": "127.0.3.21", "conditions": [{"type": "Ready", "status": ready}]},
+        });
+        pod["metadata"]["deletionTimestamp"] = deleted;
+        pod
+    };
+    let old = pod("old", "True", json!("2026-01-01T00:00:00Z"));
+    let pods = |more: Value| (200, json!({"metadata": {}, "items": [old.clone(), more]}));
+    let set = json!({"metadata": {"name": "rs", "uid": "rs", "ownerReferences":
+        [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "door-agent", "uid": "d-1", "controller": true}]}});
+    let (starts, ready) = (pod("new", "False", Value::Null), pod("new", "True", Value::Null));
+    let server =
+        server(true, vec![pods(starts), (200, set), pods(ready.clone()), pods(ready.clone()), pods(ready)]);
+    let runs = deployment("u-1");
+    let (context, cached) = operator(&server, ingest(json!({}), &streaming()), Some(runs.clone()));
+    let look = async |deployment: &Value| {
+        hold(&context, &cached, Some(deployment.clone()));
+        let (caches, ingest) = (context.caches("cameras").unwrap(), cached.read().unwrap());
+        let now = tick(&context);
+        let object = Object::new(&context, &caches, &cached, &ingest, now.now);
+        let next = relieve(&object, now).await.map(|next| next.saturating_duration_since(now.now).as_secs());
+        (next, told.load(std::sync::atomic::Ordering::SeqCst), server.requests().len())
+    };
+    assert_eq!(look(&runs).await, (None, 0, 0), "all is well");
+    let mut evicted = runs.clone();
+    evicted["status"]["availableReplicas"] = json!(0);
+    assert_eq!(look(&evicted).await, (Some(5), 0, 2), "its successor starts");
+    assert_eq!(look(&runs).await, (Some(1), 1, 3), "it has not had the signal yet");
+    let mut changed = runs.clone();
+    changed["status"]["replicas"] = json!(2);
+    assert_eq!(look(&changed).await, (None, 2, 4), "it is told");
+    assert_eq!(look(&runs).await, (None, 2, 5), "and not again");
+    assert_eq!(look(&runs).await, (None, 2, 5), "nothing is new");
+}
+
+/// One that is stopped has nobody to wait for, and is told as soon as its pod is marked.
+#[tokio::test]
+async fn a_suspended_agent_need_not_wait() {
+    let told = ending_agent("127.0.3.22").await;
+    told.store(1, std::sync::atomic::Ordering::SeqCst);
+    let pod = json!({
+        "metadata": {"name": "old", "uid": "old", "deletionTimestamp": "2026-01-01T00:00:00Z", "ownerReferences":
+            [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "rs", "uid": "rs", "controller": true}]},
+        "status": {"phase": "Running", "podIP": "127.0.3.22"},
+    });
+    let set = json!({"metadata": {"name": "rs", "uid": "rs", "ownerReferences":
+        [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "door-agent", "uid": "d-1", "controller": true}]}});
+    let mut unmarked = pod.clone();
+    unmarked["metadata"]["deletionTimestamp"] = Value::Null;
+    let nobody = (200, json!({"metadata": {}, "items": [unmarked]}));
+    let server = server(true, vec![nobody, (200, json!({"metadata": {}, "items": [pod]})), (200, set)]);
+    let runs = deployment("u-1");
+    let (context, cached) = operator(&server, ingest(json!({}), &streaming()), Some(runs.clone()));
+    let (caches, ingest) = (context.caches("cameras").unwrap(), cached.read().unwrap());
+    let now = tick(&context);
+    assert_eq!(relieve(&Object::new(&context, &caches, &cached, &ingest, now.now), now).await, None);
+    let mut suspended = runs;
+    suspended["spec"] = json!({"replicas": 0});
+    hold(&context, &cached, Some(suspended));
+    let caches = context.caches("cameras").unwrap();
+    let object = Object::new(&context, &caches, &cached, &ingest, now.now);
+    let next = relieve(&object, now).await.expect("no pod is marked yet");
+    relieve(&object, Tick { now: next, ..now }).await;
+    assert_eq!(told.load(std::sync::atomic::Ordering::SeqCst), 2);
 }

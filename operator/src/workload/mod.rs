@@ -1,5 +1,6 @@
 //! What Kubernetes says of the agent: the Deployment from the cache, its pods on demand.
 
+mod ending;
 mod pod_events;
 
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ use kube::{Api, Client};
 use kvs_ingest_api::annotations;
 use serde::Deserialize;
 
+pub use self::ending::pods_that_end;
 pub use self::pod_events::stuck;
 use crate::cached::prune;
 use crate::conditions::{ConditionUpdate, Next};
@@ -204,29 +206,49 @@ pub async fn newest_pod(
     ingest: &str,
     deployment_uid: &str,
 ) -> Result<Option<AgentPod>, kube::Error> {
-    let selector = names::selector(ingest).into_iter().map(|(key, value)| format!("{key}={value}"));
-    let selector = selector.collect::<Vec<_>>().join(",");
-    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let mut pods = pods.list(&ListParams::default().labels(&selector).limit(20)).await?.items;
+    let mut pods = agent_pods(client, namespace, ingest).await?;
     pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
     pods.sort_by_key(|pod| std::cmp::Reverse(pod.metadata.creation_timestamp.clone()));
     let sets: Api<ReplicaSet> = Api::namespaced(client.clone(), namespace);
     for pod in pods {
-        // Labels can be had by anybody's pod; it is asked only when its ReplicaSet is our Deployment's.
-        let Some(owner) =
-            controller(pod.metadata.owner_references.as_ref()).filter(|owner| owner.kind == "ReplicaSet")
-        else {
-            continue;
-        };
-        let Some(set) = sets.get_metadata_opt(&owner.name).await? else { continue };
-        let ours = set.metadata.uid.as_deref() == Some(owner.uid.as_str())
-            && controller(set.metadata.owner_references.as_ref())
-                .is_some_and(|owner| owner.uid == deployment_uid);
-        if ours {
+        let Some(set) = owner_set(&pod) else { continue };
+        if is_set_of(&sets, set, deployment_uid).await? {
             return Ok(Some(inspect(&pod)));
         }
     }
     Ok(None)
+}
+
+/// Pods with the labels of this object's agents. Labels can be had by anybody's pod: one is asked and told something only when its
+/// ReplicaSet is our Deployment's.
+async fn agent_pods(client: &Client, namespace: &str, ingest: &str) -> Result<Vec<Pod>, kube::Error> {
+    let selector = names::selector(ingest).into_iter().map(|(key, value)| format!("{key}={value}"));
+    let selector = selector.collect::<Vec<_>>().join(",");
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    Ok(pods.list(&ListParams::default().labels(&selector).limit(20)).await?.items)
+}
+
+/// The ReplicaSet that a pod says it is of.
+fn owner_set(pod: &Pod) -> Option<&OwnerReference> {
+    controller(pod.metadata.owner_references.as_ref()).filter(|owner| owner.kind == "ReplicaSet")
+}
+
+/// Is it there, and of the Deployment with this uid?
+async fn is_set_of(
+    sets: &Api<ReplicaSet>,
+    set: &OwnerReference,
+    deployment_uid: &str,
+) -> Result<bool, kube::Error> {
+    let Some(found) = sets.get_metadata_opt(&set.name).await? else { return Ok(false) };
+    let owner = controller(found.metadata.owner_references.as_ref());
+    Ok(found.metadata.uid.as_deref() == Some(set.uid.as_str())
+        && owner.is_some_and(|owner| owner.uid == deployment_uid))
+}
+
+/// Where its agent is, when it runs.
+fn address(pod: &Pod) -> Option<IpAddr> {
+    let status = pod.status.as_ref().filter(|status| status.phase.as_deref() == Some("Running"))?;
+    status.pod_ip.as_deref()?.parse().ok()
 }
 
 fn inspect(pod: &Pod) -> AgentPod {
@@ -234,7 +256,6 @@ fn inspect(pod: &Pod) -> AgentPod {
         return AgentPod { address: None, problem: None, preparing: None };
     };
     let phase = status.phase.as_deref().unwrap_or_default();
-    let address = (phase == "Running").then(|| status.pod_ip.as_deref()?.parse().ok()).flatten();
     let unschedulable = status.conditions.iter().flatten().find(|condition| {
         condition.type_ == "PodScheduled"
             && condition.status == "False"
@@ -264,7 +285,7 @@ fn inspect(pod: &Pod) -> AgentPod {
         state.is_some_and(|state| state.running.is_some() || state.terminated.is_some())
     });
     let preparing = phase == "Pending" && scheduled && !started && problem.is_none();
-    AgentPod { address, problem, preparing: pod.metadata.uid.clone().filter(|_| preparing) }
+    AgentPod { address: address(pod), problem, preparing: pod.metadata.uid.clone().filter(|_| preparing) }
 }
 
 /// Why a container does not run.

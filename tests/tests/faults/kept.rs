@@ -1,6 +1,6 @@
 //! What came of a row: frames that were sent beside frames that are stored. Numbers are unique over all masters and connections.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
 use kvs_ingest_tests::master::{NUMBERS, Sent, SentFrame};
@@ -50,6 +50,15 @@ pub struct Circumstances {
     pub gives_up: bool,
     /// When the agent was told to stop: what was captured later need not be there.
     pub stopped: Option<SystemTime>,
+}
+
+impl Circumstances {
+    /// From the fault to the first of these times of what is stored.
+    fn recovered(&self, stored: impl Iterator<Item = SystemTime>) -> Option<Duration> {
+        let since = self.since?;
+        let next = stored.filter(|at| *at >= since).min().expect("nothing is stored from after the fault");
+        Some(next.duration_since(since).unwrap_or_default())
+    }
 }
 
 impl Kept {
@@ -106,11 +115,48 @@ impl Kept {
                 }
             }
         }
-        kept.recovered = of.since.map(|since| {
-            let times = seen.iter().filter_map(|number| known.get(number)).map(|frame| frame.at);
-            let next = times.filter(|at| *at >= since).min().expect("nothing is stored from after the fault");
-            next.duration_since(since).unwrap_or_default()
-        });
+        kept.recovered =
+            of.recovered(seen.iter().filter_map(|number| known.get(number)).map(|frame| frame.at));
+        kept
+    }
+
+    /// As [`Self::judge`], of one master that encodes once for all its viewers: a frame has one number, whoever gets it.
+    ///
+    /// # Panics
+    /// When a stored frame is not as it was sent.
+    pub fn judge_one_encoder(sent: &[Sent], stored: &[StoredFrame], of: &Circumstances) -> Self {
+        let mut camera: BTreeMap<u64, &SentFrame> = BTreeMap::new();
+        for frame in sent.iter().flat_map(|sent| &sent.frames) {
+            camera.entry(frame.number).or_insert(frame);
+        }
+        let mut kept = Self {
+            connections: sent.iter().filter(|sent| !sent.frames.is_empty()).count(),
+            ..Self::default()
+        };
+        let mut seen = HashSet::new();
+        for frame in stored {
+            let original = camera.get(&frame.number).unwrap_or_else(|| panic!("nobody sent {frame:?}"));
+            let (is, was) = ((frame.idr, &frame.hash), (original.idr, &original.hash));
+            assert_eq!(is, was, "frame {} is altered", frame.number);
+            kept.twice += usize::from(!seen.insert(frame.number));
+        }
+        kept.stored = seen.len();
+        let first = stored.first().expect("something is stored");
+        assert!(first.idr, "what is stored begins with {first:?}, no key frame");
+        // What follows the last stored frame nobody took any more: one encoder goes on whoever listens.
+        let last = seen.iter().max().copied().unwrap_or(first.number);
+        for (number, frame) in camera.range(first.number..=last) {
+            let there = seen.contains(number);
+            kept.sent += 1;
+            if !there && of.away.iter().any(|away| away.covers(frame)) {
+                kept.unseen += 1;
+            } else if !there {
+                kept.lost += 1;
+                kept.missing.push(*number);
+            }
+        }
+        kept.recovered =
+            of.recovered(seen.iter().filter_map(|number| camera.get(number)).map(|frame| frame.at));
         kept
     }
 

@@ -1,7 +1,7 @@
 //! The fault matrix: whatever network, signaling, master, service and process do, every frame that left the master and arrived is
 //! stored, once, and the agent recovers by itself. `docs/faults.md` is its table.
 //!
-//! `KVS_INGEST_FAULTS` leaves only rows with this in their names; `KVS_INGEST_WRITE_FAULTS=1` writes the table.
+//! `KVS_INGEST_FAULTS` leaves only rows with this in their names; `KVS_INGEST_WRITE_FAULTS=1` writes those that ran into the table.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test, and its table")]
 
 mod cut;
@@ -9,6 +9,7 @@ mod kept;
 mod masters;
 mod network;
 mod processes;
+mod relays;
 mod rows;
 mod service;
 mod signaling;
@@ -25,7 +26,14 @@ const TOGETHER: usize = 5;
 
 fn rows() -> Vec<Row> {
     // What takes longest comes first.
-    let parts = [processes::rows(), network::rows(), signaling::rows(), masters::rows(), service::rows()];
+    let parts = [
+        processes::rows(),
+        network::rows(),
+        relays::rows(),
+        signaling::rows(),
+        masters::rows(),
+        service::rows(),
+    ];
     parts.into_iter().flatten().collect()
 }
 
@@ -46,7 +54,8 @@ async fn the_fault_matrix() {
     let (mut failed, mut kept) = (Vec::new(), Vec::new());
     for (_, name, result) in results {
         match result {
-            Ok(figures) => {
+            Ok(None) => println!("{name:58} left out: this machine lacks what it takes"),
+            Ok(Some(figures)) => {
                 println!("{}", table::line(name, &figures));
                 kept.push((name, figures));
             }
@@ -58,8 +67,9 @@ async fn the_fault_matrix() {
     }
     println!("{:.0} s", started.elapsed().as_secs_f64());
     assert!(failed.is_empty(), "{failed:#?}");
-    if std::env::var_os("KVS_INGEST_WRITE_FAULTS").is_some() && only.is_empty() {
-        table::write(&kept);
+    if std::env::var_os("KVS_INGEST_WRITE_FAULTS").is_some() {
+        let names: Vec<_> = self::rows().iter().map(|row| row.name).collect();
+        table::write(&names, &kept);
     }
 }
 

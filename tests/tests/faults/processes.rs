@@ -1,20 +1,25 @@
 //! Rows in which the agent itself, or its machine, is what fails.
 
+use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use kvs_ingest_tests::agent::AgentProcess;
-use kvs_ingest_tests::master::Farewell;
+use kvs_ingest_tests::master::clip::GROUP;
+use kvs_ingest_tests::master::{Farewell, Settings};
 use serde_json::{Value, json};
 use tokio::process::Command;
+use tokio::time::{Instant, sleep};
 
 use super::kept::Kept;
 use super::rows::{Row, row};
 use super::world::{DEADLINE, World};
 
-/// Times that a master comes and goes: five seconds each.
+/// Times that a master comes and goes: five seconds each. `cargo xtask soak` asks for a thousand.
 fn cycles() -> usize {
-    if std::env::var_os("KVS_INGEST_REAL_TIME").is_some() { 100 } else { 20 }
+    let asked = std::env::var("KVS_INGEST_CYCLES").ok().map(|text| text.parse().expect("a number"));
+    let real_time = std::env::var_os("KVS_INGEST_REAL_TIME").is_some();
+    asked.unwrap_or(if real_time { 100 } else { 20 }).max(10)
 }
 
 pub fn rows() -> Vec<Row> {
@@ -22,6 +27,7 @@ pub fn rows() -> Vec<Row> {
         row("a master comes and goes 20 times", comes_and_goes),
         row("the agent is killed, with a spool", || killed(true)),
         row("the agent is killed, without a spool", || killed(false)),
+        row("the agent's pod is evicted, one PutMedia connection", evicted),
         row("the clock is set an hour ahead", || clock_set("+1h")),
         row("the clock is set an hour back", || clock_set("-1h")),
     ]
@@ -83,6 +89,39 @@ async fn killed(spooled: bool) -> Kept {
     world.was_away(killed - open);
     world.gives_up();
     world.finish(agent, Some(master)).await.nothing_lost(Duration::ZERO)
+}
+
+/// As a Deployment does it: the pod is told to end, another one begins at that moment, and when that is ready the operator says so.
+async fn evicted() -> Kept {
+    let mut world = World::with(|config| config.put_media.connections = 1).await;
+    let master = world.master_with(Settings { one_encoder: true, ..Settings::default() }).await;
+    let waits = &["--wait-for-successor"];
+    let mut old = world.agent_with("", waits, &[]).await;
+    world.more(&mut old, 3).await;
+    assert_eq!(old.relieve().await.unwrap(), 409, "nobody told it to end");
+    old.terminate().await.unwrap();
+    world.mark();
+    // So little that two seconds are left for who would follow it.
+    let mut agent = world.agent_with("  terminationGracePeriodSeconds: 29\n", waits, &[]).await;
+    let until = Instant::now() + DEADLINE;
+    agent.wait_for_phase("Streaming", DEADLINE).await.unwrap();
+    while agent.get("/readyz").await.unwrap().0 != 200 {
+        assert!(Instant::now() < until, "never ready\n{}", agent.log());
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(old.status().await.unwrap()["phase"], "Streaming", "it goes on");
+    assert_eq!(old.relieve().await.unwrap(), 204);
+    let ended = old.ended(Duration::from_secs(30)).await.unwrap();
+    assert!(ended.success(), "{ended}");
+    world.more(&mut agent, 4).await;
+    // Nobody follows the new one, and nobody says so.
+    let mut log = std::fs::File::open(agent.log_file()).unwrap();
+    let kept = world.finish(agent, Some(master)).await.nothing_lost(Duration::from_secs(1));
+    let mut told = String::new();
+    log.read_to_string(&mut told).unwrap();
+    assert!(told.contains("nobody said that another agent is ready"), "{told}");
+    assert!(kept.twice <= GROUP && kept.connections == 2, "{kept:?}");
+    kept
 }
 
 /// By libfaketime, which reads a file: the time of day jumps, monotonic time does not.

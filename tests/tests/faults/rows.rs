@@ -5,7 +5,8 @@ use std::pin::Pin;
 
 use super::kept::Kept;
 
-type Running = Pin<Box<dyn Future<Output = Kept> + Send>>;
+/// `None`: this machine cannot play it.
+type Running = Pin<Box<dyn Future<Output = Option<Kept>> + Send>>;
 
 pub struct Row {
     pub name: &'static str,
@@ -15,7 +16,13 @@ pub struct Row {
 pub fn row<F, R>(name: &'static str, run: F) -> Row
 where
     F: FnOnce() -> R + Send + 'static,
-    R: Future<Output = Kept> + Send + 'static,
+    R: Future<Output: Into<Option<Kept>>> + Send + 'static,
 {
-    Row { name, run: Box::new(move || Box::pin(run())) }
+    Row {
+        name,
+        run: Box::new(move || {
+            let running = run();
+            Box::pin(async move { running.await.into() })
+        }),
+    }
 }

@@ -32,8 +32,8 @@ pub fn line(name: &str, kept: &Kept) -> String {
     )
 }
 
-/// Puts the figures into the page.
-pub fn write(rows: &[(&'static str, Kept)]) {
+/// Puts the figures into the page, whose rows are to be those of `names`: what did not run stays as it was.
+pub fn write(names: &[&str], rows: &[(&'static str, Kept)]) {
     let page = page();
     let text = std::fs::read_to_string(&page).unwrap();
     let (before, rest) = text.split_once(BEGIN).unwrap();
@@ -42,12 +42,22 @@ pub fn write(rows: &[(&'static str, Kept)]) {
         "| What happens | Recovered after, s | Sent | Stored | Lost | Unseen | Twice | Connections |\n\
          |---|---:|---:|---:|---:|---:|---:|---:|\n"
             .to_owned();
-    for (name, kept) in rows {
-        let Kept { sent, stored, lost, unseen, twice, connections, .. } = kept;
-        let recovered = seconds(kept);
-        let line = format!(
-            "| {name} | {recovered} | {sent} | {stored} | {lost} | {unseen} | {twice} | {connections} |"
-        );
+    let (known, _) = rest.split_once(END).unwrap();
+    for name in names {
+        let beginning = format!("| {name} |");
+        let line = match rows.iter().find(|(ran, _)| ran == name) {
+            Some((_, kept)) => {
+                let Kept { sent, stored, lost, unseen, twice, connections, .. } = kept;
+                let recovered = seconds(kept);
+                format!(
+                    "{beginning} {recovered} | {sent} | {stored} | {lost} | {unseen} | {twice} | {connections} |"
+                )
+            }
+            None => match known.lines().find(|line| line.starts_with(&beginning)) {
+                Some(line) => line.to_owned(),
+                None => continue,
+            },
+        };
         writeln!(table, "{line}").unwrap();
     }
     std::fs::write(&page, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();

@@ -34,13 +34,24 @@ pub struct World {
     pub network: Network,
     masters: u64,
     sent: Vec<Sent>,
+    /// The master encodes once for all its viewers.
+    one_encoder: bool,
     circumstances: Circumstances,
 }
 
 impl World {
     pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// With a service that is not as it is without a word.
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let address = local::free_address();
-        let (local, mut folder) = local::start(|config| config.listen = address).await.unwrap();
+        let start = local::start(|config| {
+            config.listen = address;
+            change(config);
+        });
+        let (local, mut folder) = start.await.unwrap();
         let access = local::access(&local);
         folder.disable_cleanup(std::env::var_os("KVS_INGEST_KEEP").is_some());
         Self {
@@ -51,6 +62,7 @@ impl World {
             network: Network::default(),
             masters: 0,
             sent: Vec::new(),
+            one_encoder: false,
             circumstances: Circumstances::default(),
         }
     }
@@ -76,7 +88,9 @@ impl World {
 
     pub async fn master_with(&mut self, settings: Settings) -> Master {
         let sizes = if settings.sizes.len() > 1 { settings.sizes } else { vec![(320, 240)] };
-        let first_number = Some(self.masters * CONNECTIONS * NUMBERS);
+        // A frame of one encoder has one number, whoever gets it.
+        let first_number = (!settings.one_encoder).then_some(self.masters * CONNECTIONS * NUMBERS);
+        self.one_encoder = settings.one_encoder;
         self.masters += 1;
         let settings = Settings { sizes, first_number, network: self.network.clone(), ..settings };
         Master::start(&self.access, CHANNEL, settings).await.unwrap()
@@ -177,7 +191,8 @@ impl World {
             self.gone(master, None).await;
         }
         let stored = self.stored().await;
-        let kept = Kept::judge(&self.sent, &stored, &self.circumstances);
+        let judge = if self.one_encoder { Kept::judge_one_encoder } else { Kept::judge };
+        let kept = judge(&self.sent, &stored, &self.circumstances);
         if kept.lost > 0 {
             println!("{log}");
         }

@@ -425,7 +425,11 @@ impl Imp {
         };
         task.abort();
         shared.end();
-        let last = shared.lock().producer.statistics();
+        let last = {
+            let producer = &mut shared.lock().producer;
+            producer.drop_waiting_tags();
+            producer.statistics()
+        };
         *self.state.lock() = State::Stopped(Box::new(last));
     }
 }

@@ -18,6 +18,7 @@ pub(super) fn structure(statistics: &Statistics) -> gst::Structure {
         .field("fragments-persisted", statistics.fragments_persisted)
         .field("fragments-replayed", statistics.fragments_replayed)
         .field("fragments-dropped", statistics.fragments_dropped)
+        .field("tags-dropped", statistics.tags_dropped)
         .field("bytes-sent", statistics.bytes_sent)
         .field("buffered-bytes", statistics.buffered_bytes)
         .field("buffered-duration", statistics.buffered_duration.as_nanos() as u64)

@@ -30,11 +30,19 @@ const CHUNKS_AT_ONCE: u32 = 2_000;
 /// So long the master is given to begin the association. Browsers, Pion and the C SDK begin at once, whoever offered; aiortc
 /// leaves it to who controls ICE, which is us. Who begins where the other has begun already leaves it to each stack how it
 /// makes one association of two, which not all can.
-const LET_BEGIN: Duration = Duration::from_millis(500);
+pub(super) const LET_BEGIN: Duration = Duration::from_millis(500);
 
-/// So long the master may take to finish what it has begun. Where both begin at the same moment there are stacks that then wait
-/// for each other.
-const LET_FINISH: Duration = Duration::from_secs(3);
+/// So long the master may take to finish what it has begun: its first word is repeated after three seconds (RFC 9260,
+/// section 16), and so may be lost once.
+const LET_FINISH: Duration = Duration::from_secs(5);
+
+/// So many beginnings of the master's are passed over where we have begun as well. One association has one tag on each side (RFC
+/// 9260, section 5.2.1), and ours asks for it already: there are stacks that take a second tag of ours for a new association, and
+/// others that forget their own beginning when they hear ours. One that does not hear ours for its own is given way to then.
+const PASSED_OVER: u32 = 2;
+
+/// Within so long the master begins again where it was not answered, as a rule: repetitions double from three seconds on.
+const LET_REPEAT: Duration = Duration::from_secs(15);
 
 /// The longest time between repetitions: the master's SCTP may come up late.
 const MAX_RTO_MS: u64 = 10_000;
@@ -53,6 +61,10 @@ pub(crate) struct DataChannels {
     begin_at: Option<Instant>,
     /// By which tag the master began; `None`: it did not.
     peer_tag: Option<u32>,
+    /// We have begun, and the master began so many times since.
+    own: Option<u32>,
+    /// The master does not hear who begins where it has: it was given way to.
+    gave_way: bool,
     /// The master has answered where we began.
     acknowledged: bool,
     connected: bool,
@@ -88,6 +100,8 @@ impl DataChannels {
             begun: false,
             begin_at: None,
             peer_tag: None,
+            own: None,
+            gave_way: false,
             acknowledged: false,
             connected: false,
             open,
@@ -125,13 +139,26 @@ impl DataChannels {
             Begins::Init { .. } if self.connected => return,
             // It comes up by our own beginning.
             Begins::Init { .. } if self.acknowledged => return,
+            Begins::Init { .. } if self.own.is_some_and(|passed_over| passed_over < PASSED_OVER) => {
+                self.own = self.own.map(|passed_over| passed_over + 1);
+                return;
+            }
+            // Given way to. Not by this one: ours may still be on its way.
+            Begins::Init { .. } if self.own.take().is_some() => {
+                self.association = None;
+                self.gave_way = true;
+                self.begin_at = Some(now + LET_REPEAT);
+                return;
+            }
             Begins::Init { tag } if self.peer_tag != Some(tag) => {
-                // Ours was not heard, or this is a new attempt: there is one association, and no memory of others.
+                // There is one association, and no memory of others.
                 self.association = None;
                 self.endpoint = endpoint(&self.transport);
                 self.peer_tag = Some(tag);
-                self.begin_at = Some(now + LET_FINISH);
+                self.begin_at = Some(now + if self.gave_way { LET_REPEAT } else { LET_FINISH });
             }
+            // Its answer was lost: it says so itself.
+            Begins::Init { .. } if self.gave_way => self.begin_at = Some(now + LET_REPEAT),
             Begins::Init { .. } | Begins::InitAck | Begins::Other => {}
         }
         let data = Bytes::copy_from_slice(packet);
@@ -159,6 +186,7 @@ impl DataChannels {
         if self.begin_at.is_some_and(|at| at <= now) {
             self.begin_at = None;
             self.peer_tag = None;
+            self.own = Some(0);
             self.endpoint = endpoint(&self.transport);
             let mut config = ClientConfig::new();
             config.transport = Arc::clone(&self.transport);
@@ -180,6 +208,10 @@ impl DataChannels {
 
     /// The next message. What is to be sent is complete when there is none.
     pub(crate) fn poll_message(&mut self, now: Instant) -> Option<Message> {
+        // What overtakes the end of the handshake (COOKIE ACK) can be read and not be answered: it waits, within the window of SCTP.
+        if !self.connected {
+            return None;
+        }
         loop {
             while let Some(stream) = self.readable.first().copied() {
                 match self.read(stream) {

@@ -25,6 +25,7 @@ impl Producer {
         for fragment in lost.into_iter().filter_map(|id| self.store.remove(id)) {
             fragments += 1;
             bytes += fragment.payload;
+            self.statistics.tags_dropped += fragment.tag_count();
             for (sum, frames) in frames.iter_mut().zip(fragment.frames) {
                 *sum += frames;
             }
@@ -62,6 +63,7 @@ mod tests {
                 producer.push_frame(frame, now + Duration::from_millis(n * 100));
             }
         };
+        assert!(producer.put_metadata("door", "open", false));
         push(&mut producer, 0..25);
         let lost = producer.abandon(now + Duration::from_secs(3));
         let Some(Event::Dropped { fragments: 3, frames: [25, 0], bytes: 125, reason }) = lost else {
@@ -74,9 +76,16 @@ mod tests {
             (figures.fragments_dropped, figures.frames_dropped, figures.buffered_bytes),
             (3, [25, 0], 0)
         );
+        assert_eq!(figures.tags_dropped, 1);
         push(&mut producer, 30..40);
         producer.finish(now + Duration::from_secs(4));
         assert!(!producer.is_drained());
         assert_eq!(producer.statistics().buffered_frames, [10, 0]);
+        // Nothing begins a fragment for this one.
+        assert!(producer.put_metadata("door", "shut", false));
+        for _ in 0..2 {
+            producer.drop_waiting_tags();
+            assert_eq!(producer.statistics().tags_dropped, 2);
+        }
     }
 }

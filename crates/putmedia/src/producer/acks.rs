@@ -129,7 +129,7 @@ impl Producer {
                         let id = fragment.id;
                         self.give_up(id, error);
                     } else if error == TOO_MANY_TAGS {
-                        fragment.drop_tags();
+                        self.statistics.tags_dropped += fragment.drop_tags();
                     }
                 }
             }
@@ -156,6 +156,6 @@ impl Producer {
         if !fragment.closed {
             self.fragmenter.await_key();
         }
-        self.dropped(1, fragment.frames, fragment.payload, DropReason::Refused(error));
+        self.dropped_fragment(&fragment, DropReason::Refused(error));
     }
 }

@@ -237,6 +237,9 @@ pub struct Statistics {
     pub fragments_replayed: u64,
     /// Fragments given up.
     pub fragments_dropped: u64,
+    /// Tags that are with no fragment that is stored: those of fragments given up, those that the service refused (4009), and those
+    /// for which no fragment began any more.
+    pub tags_dropped: u64,
     /// Fragments that were not sent because the stream had them from another producer.
     pub fragments_stored_elsewhere: u64,
     /// Fragments that the spool held from before.

@@ -451,6 +451,16 @@ impl Producer {
         self.dropped(0, frames, frame.data.len() as u64, reason);
     }
 
+    fn dropped_fragment(&mut self, fragment: &Fragment, reason: DropReason) {
+        self.statistics.tags_dropped += fragment.tag_count();
+        self.dropped(1, fragment.frames, fragment.payload, reason);
+    }
+
+    /// No frame follows: tags that wait for a fragment are counted as dropped.
+    pub fn drop_waiting_tags(&mut self) {
+        self.statistics.tags_dropped += self.fragmenter.tags.clear();
+    }
+
     fn count_dropped(&mut self, fragments: u64, frames: [u64; 2]) {
         self.statistics.fragments_dropped += fragments;
         for (sum, frames) in self.statistics.frames_dropped.iter_mut().zip(frames) {

@@ -335,7 +335,7 @@ impl Producer {
         let lost: Vec<u64> = self.store.iter().filter(|f| f.is_released()).map(|f| f.id).collect();
         for id in lost {
             if let Some(fragment) = self.take(id) {
-                self.dropped(1, fragment.frames, fragment.payload, DropReason::StorageFull);
+                self.dropped_fragment(&fragment, DropReason::StorageFull);
             }
         }
         for fragment in self.store.iter_mut() {

@@ -99,7 +99,7 @@ impl Producer {
         for (id, resident) in all {
             self.store.set_spooled(id, Spooled::No);
             if !resident && let Some(fragment) = self.store.remove(id) {
-                self.dropped(1, fragment.frames, fragment.payload, DropReason::SpoolDamaged);
+                self.dropped_fragment(&fragment, DropReason::SpoolDamaged);
             }
         }
         self.spool_failed(message);
@@ -151,7 +151,7 @@ impl Producer {
         if !fragment.resident
             && let Some(fragment) = self.store.remove(key.id)
         {
-            self.dropped(1, fragment.frames, fragment.payload, DropReason::SpoolDamaged);
+            self.dropped_fragment(&fragment, DropReason::SpoolDamaged);
         }
         self.spool_failed(message);
         self.settle(now);
@@ -279,7 +279,7 @@ impl Producer {
         while self.store.spooled_bytes + bytes > limit {
             let Some(id) = self.store.oldest_spooled().map(|fragment| fragment.id) else { return };
             let Some(fragment) = self.take(id) else { return };
-            self.dropped(1, fragment.frames, fragment.payload, DropReason::SpoolFull);
+            self.dropped_fragment(&fragment, DropReason::SpoolFull);
         }
     }
 
@@ -341,7 +341,7 @@ impl Producer {
                     if !fragment.closed {
                         self.fragmenter.await_key();
                     }
-                    self.dropped(1, fragment.frames, fragment.payload, DropReason::StorageFull);
+                    self.dropped_fragment(&fragment, DropReason::StorageFull);
                 }
                 Shed::Nothing => {
                     // Only the fragment in transmission is left. It ends here; what belongs to it and is

@@ -36,8 +36,8 @@ pub(crate) async fn end_agent(object: &Object<'_>, now: &Time) -> Result<Option<
         object.context.applier.delete_deployment(deployment).await?;
         object.state.lock().applied = None;
     }
-    let grace = object.ingest.spec.termination_grace_period_seconds.unwrap_or(30);
-    let overdue = is_overdue(deployment, Duration::from_secs(grace.into()) + OVERDUE, now).then(|| {
+    let grace = object.ingest.spec.termination_grace_period();
+    let overdue = is_overdue(deployment, grace + OVERDUE, now).then(|| {
         format!(
             "the agent does not end: look at the pods of Deployment {} and at their node, and delete them by force when that \
              is gone",
