@@ -18,6 +18,7 @@ use crate::{
     requests::Requests,
     signaling::Signaling,
     snapshot::Snapshot,
+    storage::Sessions as StorageSessions,
 };
 
 /// The shared state of the server.
@@ -36,6 +37,8 @@ pub struct App {
     pub faults: Arc<Faults>,
     /// The signaling hub and its sockets.
     pub signaling: Signaling,
+    /// Storage sessions of channels.
+    pub(crate) storage: Arc<StorageSessions>,
     /// What all who watch are shown.
     pub(crate) snapshot: Snapshot,
     /// Streaming sessions of players.

@@ -16,6 +16,7 @@ mod cors;
 pub mod error;
 mod expiry;
 pub mod faults;
+mod ffmpeg;
 mod ice;
 mod index;
 mod listener;
@@ -39,11 +40,14 @@ mod server;
 pub mod signaling;
 mod snapshot;
 mod start_error;
+mod storage;
 mod tls;
 
 pub use self::app::App;
 pub use self::auth::AccessKey;
-pub use self::config::{Config, FragmentLimits, PutMediaLimits, RelayPorts, SignalingLimits, StateTimes};
+pub use self::config::{
+    Config, FragmentLimits, PutMediaLimits, RelayPorts, SignalingLimits, StateTimes, StorageLimits,
+};
 pub use self::connection::{Abort, Connection};
 pub use self::origin::Origin;
 pub use self::router::router;

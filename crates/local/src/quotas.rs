@@ -13,7 +13,7 @@ use crate::{
 
 /// Calls a second of an account, and of one stream or channel (the developer guides' tables "Control plane API service
 /// quotas"). Other operations have none that is told.
-const TABLE: [(&str, u32, Option<u32>); 27] = [
+const TABLE: [(&str, u32, Option<u32>); 29] = [
     ("CreateSignalingChannel", 50, None),
     ("CreateStream", 50, None),
     ("DeleteEdgeConfiguration", 10, Some(1)),
@@ -28,6 +28,8 @@ const TABLE: [(&str, u32, Option<u32>); 27] = [
     ("DescribeStream", 300, Some(5)),
     ("GetDataEndpoint", 300, Some(5)),
     ("GetSignalingChannelEndpoint", 300, None),
+    ("JoinStorageSession", 50, Some(2)),
+    ("JoinStorageSessionAsViewer", 50, Some(2)),
     ("ListEdgeAgentConfigurations", 50, None),
     ("ListSignalingChannels", 50, None),
     ("ListStreams", 50, None),
@@ -100,7 +102,7 @@ impl Quotas {
 fn resource(region: &str, members: &Members) -> Option<String> {
     let text = |member| members.string(member).ok().flatten();
     let named = |kind: &str, region: &str, name: &str| format!("{kind}/{region}/{name}");
-    let arn = ["StreamARN", "ChannelARN", "ResourceARN"].into_iter().find_map(text);
+    let arn = ["StreamARN", "ChannelARN", "channelArn", "ResourceARN"].into_iter().find_map(text);
     match arn.map(str::parse::<Arn>) {
         Some(Ok(arn)) => {
             let kind = if arn.kind == ArnKind::Stream { "stream" } else { "channel" };

@@ -26,6 +26,7 @@ use crate::{
     router,
     signaling::Signaling,
     snapshot::Snapshot,
+    storage::Sessions as StorageSessions,
     tls,
 };
 
@@ -110,13 +111,15 @@ impl Server {
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
+        let storage = Arc::new(StorageSessions::default());
         let app = Arc::new(App {
             put_media: Arc::new(Sessions::default()),
             faults: Arc::new(Faults::default()),
             stop: stop.clone(),
             tasks: tasks.clone(),
             keys: KeyRing::new(&config.access_keys),
-            signaling: Signaling::new(config.signaling.clone(), stop.clone(), tasks.clone()),
+            signaling: Signaling::new(config.signaling.clone(), storage.clone(), stop.clone(), tasks.clone()),
+            storage,
             snapshot: Snapshot::default(),
             playback: Playback::default(),
             tokens: PageTokens::default(),

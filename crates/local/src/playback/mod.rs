@@ -18,4 +18,5 @@ mod ts;
 mod untrusted;
 
 pub(crate) use self::http::{player_routes, routes};
+pub(crate) use self::media::h264_size;
 pub(crate) use self::sessions::Playback;

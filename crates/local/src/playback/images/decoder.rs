@@ -1,17 +1,15 @@
-//! [`Decoder`]: pictures out of a fragment, by ffmpeg in a process of its own. What a stranger recorded can bring down that one
-//! alone: it has a time, a share of memory, and a pipe at each end.
+//! [`Decoder`]: pictures out of a fragment, by ffmpeg in a process of its own.
 
-use std::{process::Stdio, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    process::Command,
     time::timeout,
 };
 
 use super::split::{Format, pictures};
-use crate::error::{ErrorKind, ServiceError};
+use crate::{error::ServiceError, ffmpeg};
 
 /// How long a fragment may take; with ten times real time one of 20 s takes two.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -19,8 +17,6 @@ const WITHIN: Duration = Duration::from_secs(30);
 const MEMORY_KIB: u32 = 3 * 1024 * 1024;
 /// Bytes of its pictures together: 100 MB is the service's limit of an answer.
 const OUTPUT: u64 = 100_000_000;
-/// What `sh` ends with when there is no such program.
-const NOT_FOUND: i32 = 127;
 
 /// What a picture is to be like.
 #[derive(Debug, Clone, Copy)]
@@ -46,12 +42,8 @@ impl Decoder {
     /// # Errors
     /// There is no decoder. One that fails gives fewer pictures.
     pub(super) async fn decode(&self, mp4: Bytes, times: &[i64]) -> Result<Vec<Bytes>, ServiceError> {
-        let mut command = Command::new("sh");
-        // A limit that cannot be set is one that the machine has set lower.
-        let limits = format!("ulimit -v {MEMORY_KIB}; ulimit -t {}; exec \"$@\"", WITHIN.as_secs());
-        command.args(["-c", &limits, "sh", "ffmpeg"]).args(self.arguments(times));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().map_err(ServiceError::internal)?;
+        let mut command = ffmpeg::limited(MEMORY_KIB, WITHIN.as_secs());
+        let mut child = command.args(self.arguments(times)).spawn().map_err(ServiceError::internal)?;
         let (Some(mut input), Some(output), Some(errors)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
@@ -74,12 +66,8 @@ impl Decoder {
         let reason = match &ended {
             Err(_) => format!("it took more than {} s", WITHIN.as_secs()),
             Ok(Err(error)) => error.to_string(),
-            Ok(Ok(status)) if status.code() == Some(NOT_FOUND) => {
-                return Err(ServiceError::new(
-                    ErrorKind::UnknownOperation,
-                    "GetImages decodes with ffmpeg, which is not found on the PATH of kvs-local. Install it (Debian's package is \
-                     ffmpeg) and call again; no restart is needed.",
-                ));
+            Ok(Ok(status)) if status.code() == Some(ffmpeg::NOT_FOUND) => {
+                return Err(ffmpeg::missing("GetImages decodes"));
             }
             Ok(Ok(status)) => status.to_string(),
         };

@@ -1,0 +1,228 @@
+//! The socket, the encoder and the disk of a [`Session`].
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tokio::{net::UdpSocket, sync::mpsc};
+
+use super::{
+    recording,
+    session::{NotJoined, Output, Session},
+    sessions::Input,
+    sound::{Encoded, Encoder},
+    writer::Writer,
+};
+use crate::{
+    App,
+    clock::now_ms,
+    error::{ErrorKind, ServiceError},
+    ice,
+    model::{Channel, Stream},
+};
+
+/// The longest datagram of a peer; what is longer is cut, and no packet then.
+const DATAGRAM: usize = 2048;
+/// Datagrams that are taken before anything else is looked at.
+const BATCH: usize = 64;
+/// Frames of sound that wait for the session. Full: the encoder waits.
+const FRAMES: usize = 64;
+/// How often it is looked whether the channel still stores in this stream.
+const CHECK: Duration = Duration::from_secs(1);
+/// How long the end waits for the encoder, and for goodbyes to be sent.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Starts the storage session of a channel.
+///
+/// # Errors
+/// There is no port.
+pub(super) fn start(
+    app: Arc<App>,
+    channel: Channel,
+    stream: Stream,
+    inputs: mpsc::Receiver<Input>,
+) -> io::Result<()> {
+    let [listen, own] = app.turn_address.ips();
+    let socket = ice::bind(listen, app.config.turn_relay_ports)?;
+    socket.set_nonblocking(true)?;
+    let socket = UdpSocket::from_std(socket)?;
+    let local = SocketAddr::new(own, socket.local_addr()?.port());
+    let tasks = app.tasks.clone();
+    tasks.spawn(async move {
+        let (arn, name) = (channel.arn.clone(), channel.name.clone());
+        tracing::info!(channel = name, stream = stream.name, %local, "a storage session begins");
+        let writer = Writer::start(app.clone(), stream.clone());
+        let session = Session::new(app.config.storage, local, Instant::now(), now_ms());
+        let task =
+            Task { app: app.clone(), channel, stream, socket, session, writer, encoder: None, dropped: 0 };
+        task.run(inputs).await;
+        app.storage.tidy();
+        tracing::debug!(channel = arn, "the storage session is over");
+    });
+    Ok(())
+}
+
+struct Task {
+    app: Arc<App>,
+    channel: Channel,
+    stream: Stream,
+    socket: UdpSocket,
+    session: Session,
+    writer: Writer,
+    encoder: Option<(u64, Encoder)>,
+    /// Datagrams that the operating system did not take.
+    dropped: u64,
+}
+
+impl Task {
+    async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
+        let (encoded, mut frames) = mpsc::channel(FRAMES);
+        let mut buffer = vec![0; DATAGRAM];
+        let mut checked = Instant::now();
+        let stop = self.app.stop.clone();
+        // Until it has ended, and what it recorded is out of the encoder.
+        let mut over: Option<Instant> = None;
+        loop {
+            self.outputs(&encoded);
+            let now = Instant::now();
+            if self.session.ended().is_some() {
+                let until = *over.get_or_insert(now + GRACE);
+                if now >= until || !self.session.records() {
+                    break;
+                }
+            }
+            if now.saturating_duration_since(checked) >= CHECK {
+                checked = now;
+                self.check(now);
+            }
+            let timeout = self.session.poll_timeout(now);
+            tokio::select! {
+                () = stop.cancelled(), if over.is_none() => self.session.end("the server ends", now),
+                input = inputs.recv(), if over.is_none() => match input {
+                    Some(input) => self.input(input, now),
+                    None => self.session.end("nobody can join any more", now),
+                },
+                readable = self.socket.readable() => if readable.is_ok() { self.receive(&mut buffer) },
+                frame = frames.recv() => match frame {
+                    Some((number, Encoded::Frame(frame))) => self.session.encoded(number, frame),
+                    Some((number, Encoded::Ended(why))) => {
+                        tracing::debug!(encoder = number, why, "an encoder of sound has ended");
+                        self.session.encoder_ended(number);
+                    }
+                    // It never ends: its other end is here.
+                    None => {}
+                },
+                () = tokio::time::sleep_until(timeout.into()) => {
+                    self.session.handle_timeout(Instant::now());
+                }
+            }
+        }
+        inputs.close();
+        let why = self.session.ended().unwrap_or_default();
+        let (figures, refused) = self.session.figures();
+        let dropped = self.dropped;
+        tracing::info!(
+            channel = self.channel.name,
+            why,
+            ?figures,
+            refused,
+            dropped,
+            "a storage session ends"
+        );
+        self.writer.finish().await;
+    }
+
+    fn input(&mut self, input: Input, now: Instant) {
+        match input {
+            Input::Join(client, answer) => {
+                let joined = match &client {
+                    None => self.session.join_master(now),
+                    Some(client) => self.session.join_viewer(client, now),
+                };
+                let joined = joined.map_err(|error| match error {
+                    NotJoined::TooMany => {
+                        let most = self.app.config.storage.viewers;
+                        let why = format!(
+                            "The storage session has the {most} viewers that it can have, among them those that left in \
+                             the last minute."
+                        );
+                        ServiceError::new(ErrorKind::ClientLimitExceeded, why)
+                    }
+                    NotJoined::Broken(why) => ServiceError::internal(why),
+                });
+                // A caller that has left needs no answer.
+                let _ = answer.send(joined);
+            }
+            Input::Message(socket, message) => {
+                let taken = self.session.message(&message.from, message.action, &message.payload, now);
+                if let Err(why) = taken {
+                    let (channel, from) = (&self.channel.name, &message.from);
+                    tracing::warn!(channel, ?from, why, "the storage session refuses a message");
+                    self.app.signaling.refuse(socket, message.correlation_id, &why);
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, buffer: &mut [u8]) {
+        for _ in 0..BATCH {
+            match self.socket.try_recv_from(buffer) {
+                Ok((length, source)) => {
+                    self.session.datagram(source, &buffer[..length], Instant::now());
+                }
+                // Nothing more, or what an earlier datagram brought back (ICMP).
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// Whether the channel still stores in this stream.
+    fn check(&mut self, now: Instant) {
+        let current =
+            self.channel.arn.parse().ok().and_then(|arn| self.app.control.channel_by_arn(&arn).ok());
+        let mapped = current.is_some_and(|channel| {
+            channel.storage_enabled && channel.storage_stream_arn.as_deref() == Some(&self.stream.arn)
+        });
+        if !mapped || self.app.control.current(&self.stream).is_err() {
+            self.session.end("the channel no longer stores in the stream", now);
+        }
+    }
+
+    fn outputs(&mut self, encoded: &mpsc::Sender<(u64, Encoded)>) {
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::Signal(to, action, payload) => {
+                    self.app.signaling.from_storage(&self.channel, to, action, payload);
+                }
+                Output::Transmit(to, data) => {
+                    // UDP may lose it anyway, and it is asked for again.
+                    self.dropped += u64::from(self.socket.try_send_to(&data, to).is_err());
+                }
+                Output::Record(recording::Output::Encoder(number)) => {
+                    let encoder = Encoder::start(number, encoded.clone(), &self.app.tasks);
+                    self.encoder = Some((number, encoder));
+                }
+                Output::Record(recording::Output::Encode(packet)) => self.encode(packet),
+                Output::Record(recording::Output::EncoderEnd) => self.encoder = None,
+                Output::Record(recording::Output::Header(header)) => self.writer.header(header),
+                Output::Record(recording::Output::Fragment(fragment)) => self.writer.fragment(fragment),
+                // The session sees to it.
+                Output::Record(recording::Output::KeyFrame) => {}
+            }
+        }
+    }
+
+    fn encode(&mut self, packet: Bytes) {
+        let behind =
+            self.encoder.as_ref().filter(|(_, encoder)| !encoder.push(packet)).map(|(number, _)| *number);
+        if let Some(number) = behind {
+            tracing::warn!("the encoder of sound does not keep up; the recording goes on with another one");
+            self.encoder = None;
+            self.session.encoder_ended(number);
+        }
+    }
+}
