@@ -1,0 +1,82 @@
+//! A storage session of kvs-local with AWS's WebRTC SDK in Chromium on both sides: the page joins it as the channel's master,
+//! and another page as a viewer. No agent takes part.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use kvs_ingest_tests::browser::BrowserMaster;
+use kvs_ingest_tests::{local, numbered, stored};
+use tokio::time::{Instant, sleep};
+
+const SECONDS: u64 = 6;
+const DEADLINE: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_chromium_sends_is_stored_and_seen() {
+    let _ = tracing_subscriber::fmt().with_env_filter("warn,kvs_local=info").with_test_writer().try_init();
+    let web =
+        std::env::var("KVS_INGEST_WEB_DIR").expect("KVS_INGEST_WEB_DIR: run `cargo xtask test browser`");
+    let (local, folder) = local::start(|config| config.web = Some(web.into())).await.unwrap();
+    let endpoint = local.url();
+    local::mapped(&local::access(&local), "stored", "stored-stream").await.unwrap();
+    let camera = numbered::clip().await.unwrap();
+    let mut browser =
+        BrowserMaster::open(&format!("{endpoint}/?channel=stored&start=1"), &camera).await.unwrap();
+    browser.watch(&format!("{endpoint}/#/watch/stored")).await.unwrap();
+    let deadline = Instant::now() + DEADLINE;
+    let numbers = loop {
+        let state = stored::state(&endpoint, "stored-stream").await.unwrap();
+        let watched = browser.watched().await.unwrap();
+        let numbers: Vec<_> = watched.shown.iter().filter_map(|blocks| numbered::number(blocks)).collect();
+        if state["durationMs"].as_u64().unwrap_or(0) >= SECONDS * 1000 && numbers.len() >= 60 {
+            break numbers;
+        }
+        let page = browser.state().await.unwrap();
+        assert!(Instant::now() < deadline, "{state}\n{page}\n{:?}: {numbers:?}", watched.status);
+        sleep(Duration::from_millis(200)).await;
+    };
+    // A viewer plays what comes, and leaves out what comes too late.
+    let backwards =
+        numbers.windows(2).position(|pair| pair[0] != pair[1] && numbered::skipped(pair[0], pair[1]) > 300);
+    assert_eq!(backwards, None, "{numbers:?}");
+
+    browser.end().await.unwrap();
+    let sent = browser.sent().await.unwrap();
+    let connection = sent.last().unwrap().connection;
+    let sent: Vec<_> = sent.into_iter().filter(|frame| frame.connection == connection).collect();
+    // The last picture ends its fragment when no other comes.
+    let pictures = loop {
+        let stored = stored::read(&endpoint, "stored-stream", folder.path()).await.unwrap();
+        let mut pictures = Vec::new();
+        for file in &stored.files {
+            pictures.extend(stored::pictures(file).await.unwrap());
+        }
+        if pictures.last().map(|(_, hash)| hash) == sent.last().map(|frame| &frame.hash) {
+            let (video, audio) = (stored.video.unwrap(), stored.audio.unwrap());
+            assert!(
+                (video.0 - audio.0).abs() < 0.5 && (video.1 - audio.1).abs() < 0.5,
+                "{video:?} {audio:?}"
+            );
+            assert_eq!(stored.channels.first(), Some(&2));
+            break pictures;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{} pictures, and the last that was sent is not there",
+            pictures.len()
+        );
+        sleep(Duration::from_millis(500)).await;
+    };
+    assert!(pictures[0].0, "what is stored starts with an IDR");
+    let places: HashMap<_, _> =
+        sent.iter().enumerate().map(|(index, frame)| (frame.hash.as_str(), index)).collect();
+    let first = places[pictures[0].1.as_str()];
+    assert!(first < 60, "the first stored frame is number {first}");
+    let expected: Vec<_> = sent[first..].iter().map(|frame| frame.hash.as_str()).collect();
+    let found: Vec<_> = pictures.iter().map(|(_, hash)| hash.as_str()).collect();
+    let at = expected.iter().zip(&found).position(|(expected, found)| expected != found);
+    assert_eq!((at, found.len()), (None, expected.len()), "each frame, once, in order");
+    drop(browser);
+    local.shutdown().await;
+}
