@@ -141,6 +141,12 @@ mod tests {
         assert!(call(&members(json!({"StreamName": "other"})), now));
         assert!(quotas.take("DescribeStream", "r-2", &by_name, now).is_ok(), "another region's");
         assert!(call(&by_name, now + Duration::from_secs(1)));
+        let channel = members(
+            json!({"channelArn": "arn:aws:kinesisvideo:r-1:000000000000:channel/door/1700000000000"}),
+        );
+        let joined: Vec<_> =
+            (0..3).map(|_| quotas.take("JoinStorageSession", "r-1", &channel, now).is_ok()).collect();
+        assert_eq!(joined, [true, true, false], "the members of this service begin with a small letter");
         let refused = quotas.take("CreateStream", "r-1", &by_name, now);
         assert!(refused.is_ok(), "another operation");
     }

@@ -207,7 +207,7 @@ impl Hub {
         }
         let (from, channel) = (socket.role.clone(), socket.channel.clone());
         if self.rooms.get(&channel).is_some_and(|room| room.storage) {
-            return self.to_storage(id, channel, from, message);
+            return self.tell_storage(id, channel, from, message);
         }
         let to = match (&from, message.recipient) {
             // a viewer can only reach the master, whatever it says
@@ -247,7 +247,7 @@ impl Hub {
 
     /// While media storage is on there are no connections from peer to peer ("Ingest and store media" of the developer
     /// guide): whatever recipient a client names, it answers the storage session. An offer is nobody's.
-    fn to_storage(&mut self, id: SocketId, channel: String, from: Role, message: Inbound) {
+    fn tell_storage(&mut self, id: SocketId, channel: String, from: Role, message: Inbound) {
         let Inbound { action, payload, correlation_id, recipient: _ } = message;
         if action == Action::Offer {
             let reason = "Media storage is enabled on the channel: the storage session makes the offers. Call \
@@ -268,7 +268,7 @@ impl Hub {
     }
 
     /// What the storage session says to a client of a channel; it is held as any message is.
-    pub fn from_storage(
+    pub fn storage_says(
         &mut self,
         channel: &str,
         ttl: Duration,
@@ -532,7 +532,7 @@ mod tests {
     #[test]
     fn with_media_storage_everybody_talks_to_the_storage_session() {
         let (mut hub, now) = hub();
-        hub.from_storage("c", TTL, Role::Master, Action::Offer, "b2ZmZXI=".to_owned(), now);
+        hub.storage_says("c", TTL, Role::Master, Action::Offer, "b2ZmZXI=".to_owned(), now);
         let master = hub.connect("c", TTL, Role::Master, now).unwrap();
         let event = r#"{"messagePayload":"b2ZmZXI=","messageType":"SDP_OFFER"}"#;
         assert_eq!(sent(&mut hub), [Output::Send(master, event.to_owned())], "held until it comes");

@@ -120,9 +120,9 @@ impl Signaling {
     }
 
     /// Sends what the storage session of a channel says.
-    pub(crate) fn from_storage(&self, channel: &Channel, to: Role, action: Action, payload: String) {
+    pub(crate) fn storage_says(&self, channel: &Channel, to: Role, action: Action, payload: String) {
         let ttl = Duration::from_secs(channel.message_ttl_seconds.into());
-        self.with(|hub| hub.from_storage(&channel.arn, ttl, to, action, payload, Instant::now()));
+        self.with(|hub| hub.storage_says(&channel.arn, ttl, to, action, payload, Instant::now()));
     }
 
     /// Tells a client why the storage session refuses what it said.

@@ -21,6 +21,7 @@ use crate::{
     control::find_channel_by_member,
     error::{ErrorKind, ServiceError},
     ffmpeg,
+    members::Members,
     names::{NAME_PATTERN, name_char},
 };
 
@@ -51,7 +52,7 @@ async fn join_as_viewer(
 /// The answer is empty, as the model has it; the offer comes by signaling.
 async fn begin(
     app: &Arc<App>,
-    members: &crate::members::Members,
+    members: &Members,
     client: Option<String>,
 ) -> Result<StatusCode, ServiceError> {
     let channel = find_channel_by_member(app, members, "channelArn")?.serving()?;
@@ -64,15 +65,20 @@ async fn begin(
     if !ffmpeg::is_there() {
         return Err(ffmpeg::missing("A storage session encodes AAC"));
     }
-    let session =
-        app.storage.of(&channel.arn.clone(), |inputs| task::start(app.clone(), channel, stream, inputs));
-    let session = session.map_err(ServiceError::internal)?;
-    let (answer, answered) = oneshot::channel();
-    let ended =
-        || ServiceError::new(ErrorKind::InternalFailure, "The storage session has just ended; call again.");
-    session.send(Input::Join(client, answer)).await.map_err(|_| ended())?;
-    answered.await.map_err(|_| ended())??;
-    Ok(StatusCode::OK)
+    // One that ends just now is found once; the next is another.
+    for _ in 0..2 {
+        let (app, channel, stream) = (app.clone(), channel.clone(), stream.clone());
+        let (sessions, arn) = (app.storage.clone(), channel.arn.clone());
+        let session = sessions.of(&arn, |inputs| task::start(app, channel, stream, inputs));
+        let (answer, answered) = oneshot::channel();
+        let join = Input::Join(client.clone(), answer);
+        if session.map_err(ServiceError::internal)?.send(join).await.is_ok()
+            && let Ok(joined) = answered.await
+        {
+            return joined.map(|()| StatusCode::OK);
+        }
+    }
+    Err(ServiceError::internal("storage sessions of the channel end as soon as they begin"))
 }
 
 /// This service spells the member of its errors `message`, and answers what is not allowed with 403 (its model in botocore).

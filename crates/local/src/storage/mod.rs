@@ -12,6 +12,9 @@ mod session;
 mod sessions;
 mod sound;
 mod task;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 mod writer;
 
 pub(crate) use self::api::routes;

@@ -63,18 +63,14 @@ impl ParameterSets {
     pub(super) fn read(&mut self, annex_b: &[u8]) -> Option<Picture> {
         let (mut key, mut picture) = (false, false);
         let mut data = BytesMut::with_capacity(annex_b.len() + 16);
-        // An SPS begins the sets of a key frame anew.
+        // Another SPS is another track, whose PPS follow it.
         for unit in units(annex_b) {
             match unit.first().map(|first| first & 0x1F) {
-                Some(7) => {
-                    if self.sps.as_deref() != Some(unit) {
-                        (self.sps, self.pps) = (Some(Bytes::copy_from_slice(unit)), Vec::new());
-                    }
+                Some(7) if self.sps.as_deref() != Some(unit) => {
+                    (self.sps, self.pps) = (Some(Bytes::copy_from_slice(unit)), Vec::new());
                 }
-                Some(8) => {
-                    if !self.pps.iter().any(|pps| pps == unit) && self.pps.len() < MOST_SETS {
-                        self.pps.push(Bytes::copy_from_slice(unit));
-                    }
+                Some(8) if !self.pps.iter().any(|pps| pps == unit) && self.pps.len() < MOST_SETS => {
+                    self.pps.push(Bytes::copy_from_slice(unit));
                 }
                 Some(5) => (key, picture) = (true, true),
                 Some(1..=4) => picture = true,

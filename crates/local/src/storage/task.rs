@@ -91,6 +91,8 @@ impl Task {
             let now = Instant::now();
             if self.session.ended().is_some() {
                 let until = *over.get_or_insert(now + GRACE);
+                // who joins from here on begins another one
+                inputs.close();
                 if now >= until || !self.session.records() {
                     break;
                 }
@@ -121,7 +123,6 @@ impl Task {
                 }
             }
         }
-        inputs.close();
         let why = self.session.ended().unwrap_or_default();
         let (figures, refused) = self.session.figures();
         let dropped = self.dropped;
@@ -196,7 +197,7 @@ impl Task {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Signal(to, action, payload) => {
-                    self.app.signaling.from_storage(&self.channel, to, action, payload);
+                    self.app.signaling.storage_says(&self.channel, to, action, payload);
                 }
                 Output::Transmit(to, data) => {
                     // UDP may lose it anyway, and it is asked for again.
