@@ -95,9 +95,6 @@ pub fn browser(suite: &mut Run<'_>) -> Result<()> {
     suite.test("browser", &["--show-output"], |command| {
         command.env("KVS_INGEST_WEB_DIR", &page);
     })?;
-    suite.test("storage", &[], |command| {
-        command.env("KVS_INGEST_WEB_DIR", &page);
-    })?;
     // Alone: what a person waits for must not depend on what else the machine does.
     suite.test("console", &["--show-output"], |command| {
         command.env("KVS_INGEST_WEB_DIR", &page);
