@@ -58,6 +58,8 @@ pub enum Event {
     VideoFormat {
         format: VideoFormat,
     },
+    /// For want of key frames and recovery points recording begins at I pictures.
+    KeyFramesAssumed,
     /// Packets were given up.
     PacketsLost {
         kind: MediaKind,
@@ -298,6 +300,11 @@ impl Events {
             Event::TracksRefused { what } => {
                 tracing::warn!("the master does not send everything it was offered: {}", what.join("; "));
             }
+            Event::KeyFramesAssumed => tracing::warn!(
+                "the master sends no key frame (IDR) and no recovery point, although it is asked: I pictures count as such, and what \
+                 is played from one of them may be torn at first. Let the encoder send an IDR at least every few seconds, or when \
+                 it receives a PLI"
+            ),
             Event::VideoFormat { format } => {
                 self.format_changes.inc();
                 tracing::info!(

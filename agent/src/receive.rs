@@ -235,6 +235,9 @@ impl Receive {
                     state.line.push(Item::FormatChanged, now);
                     self.events.emit(Event::VideoFormat { format });
                 }
+                MediaOutput::Video(VideoOutput::KeyFramesAssumed) => {
+                    self.events.emit(Event::KeyFramesAssumed)
+                }
                 MediaOutput::Video(VideoOutput::Nack { ssrc, sequences })
                 | MediaOutput::Audio(AudioOutput::Nack { ssrc, sequences }) => {
                     // The peer that is being left has nothing more to send.

@@ -67,8 +67,8 @@ impl Reason {
     pub fn message(self, codec: &str) -> String {
         match self {
             Reason::Withheld(Withheld::NoKeyFrame) => {
-                "no key frame (IDR) comes, although it is asked for: let the encoder send one at least every few seconds, \
-                 or when it receives a PLI; a stream of intra refresh alone cannot be stored"
+                "nothing comes at which decoding can begin, although it is asked for: let the encoder send a key frame (IDR) at \
+                 least every few seconds, or when it receives a PLI; with intra refresh, recovery point SEI messages"
                     .to_owned()
             }
             Reason::Withheld(Withheld::NoParameterSets) => {
@@ -278,7 +278,7 @@ mod tests {
     fn media_flows_is_said_of_tracks_that_are_stored_only() {
         let none = Unbound::default();
         for (video, audio, word, part) in [
-            (track(Flow::Withheld(Withheld::NoKeyFrame), false), FLOWS, "VideoNotStored", "no key frame"),
+            (track(Flow::Withheld(Withheld::NoKeyFrame), false), FLOWS, "VideoNotStored", "key frame (IDR)"),
             (track(Flow::Withheld(Withheld::NoParameterSets), false), NONE, "VideoNotStored", "SPS"),
             (FLOWS, track(Flow::Withheld(Withheld::NotTheCodec), true), "AudioNotStored", "not Opus"),
             (track(Flow::Stopped, true), FLOWS, "VideoNotStored", "stopped"),

@@ -204,10 +204,15 @@ async fn nothing_is_lost_with_three_percent_of_packets_dropped() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_of_resolution_lose_nothing() {
-    let settings = Settings { sizes: vec![(640, 360), (320, 240)], clip_seconds: 3, ..Settings::default() };
+    // Another size every second, each of which begins a PutMedia session.
+    let sizes = vec![(640, 360), (320, 240), (480, 272)];
+    let settings = Settings { sizes: sizes.clone(), clip_seconds: 1, ..Settings::default() };
     let (world, stored, sent) = run(settings, "", 9).await;
     nothing_lost(&stored, &sent);
-    assert!(stored.sizes.contains(&(640, 360)) && stored.sizes.contains(&(320, 240)), "{:?}", stored.sizes);
+    for (width, height) in sizes {
+        assert!(stored.sizes.contains(&(width.into(), height.into())), "{:?}", stored.sizes);
+    }
+    assert!(stored.sizes.len() >= 6, "{:?}", stored.sizes);
     world.local.shutdown().await;
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kvs_ingest_tests::agent::AgentProcess;
 use kvs_ingest_tests::local::{self, MANIFEST};
+use kvs_ingest_tests::master::clip::Picture;
 use kvs_ingest_tests::master::time::{Pause, Time};
 use kvs_ingest_tests::master::{Answering, Defect, Master, Settings};
 use kvs_ingest_tests::stored::{self, Stored};
@@ -88,7 +89,7 @@ async fn video_is_not_stored(defect: Defect, reason: &str, counted: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn intra_refresh_without_an_idr() {
+async fn pictures_without_a_key_frame() {
     video_is_not_stored(Defect::NoKeyFrame, "NoKeyFrame", "NoKeyFrame").await;
 }
 
@@ -147,6 +148,39 @@ async fn parameter_sets_once_or_in_the_answer_only_are_enough() {
             "{defect:?}"
         );
     }
+}
+
+/// Of a master whose key frames are no IDRs, joined behind its only one: everything from the first recovery point on, but for
+/// so many pictures behind that, which refer to what lies in front of it. Fragments begin at recovery points.
+async fn is_recorded_from_a_recovery_point_on(picture: Picture, led_by: usize) {
+    let mut world = World::new(Settings { picture, ..with(Defect::NoFirstKeyFrame) }).await;
+    let persisted = |status: &Value| status["kvs"]["fragmentsPersisted"].as_u64() >= Some(3);
+    let status = world.agent.wait_for("three fragments", DEADLINE, persisted).await.unwrap();
+    assert_eq!(status["message"], "media flows", "{status}");
+    let state = stored::state(&world.server.url(), "door-stream").await.unwrap();
+    let (fragments, frames) = (state["fragments"].as_u64().unwrap(), state["frames"].as_u64().unwrap());
+    assert!(frames <= fragments * 70, "{frames} pictures in {fragments} fragments");
+    let sent = world.master.sent().pop().unwrap();
+    let stored = world.end().await;
+    let first = stored.frames.first().unwrap();
+    assert!(!first.idr, "{first:?}");
+    let from = sent.frames.iter().position(|frame| frame.number == first.number).unwrap();
+    let all = sent.frames[from..].iter().enumerate().filter(|(place, _)| !(1..=led_by).contains(place));
+    let expected: Vec<_> = all.map(|(_, frame)| (frame.number, &frame.hash)).collect();
+    let found: Vec<_> = stored.frames.iter().map(|frame| (frame.number, &frame.hash)).collect();
+    assert!(found.len() + 60 > expected.len(), "{} of {}", found.len(), expected.len());
+    let both = found.len().min(expected.len());
+    assert_eq!(found[..both], expected[..both]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_groups_of_pictures() {
+    is_recorded_from_a_recovery_point_on(Picture::OpenGroups, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn intra_refresh() {
+    is_recorded_from_a_recovery_point_on(Picture::IntraRefresh, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

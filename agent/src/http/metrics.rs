@@ -139,7 +139,9 @@ impl Metrics {
         count("nacks", "RTP packets asked for again", |now| now.totals.nack_count);
         count("plis", "Key frames asked for", |now| now.totals.pli_count);
         count("frames_received", "Complete access units", |now| now.totals.frames_received);
-        count("key_frames_received", "IDR pictures", |now| now.totals.key_frames_received);
+        count("key_frames_received", "Pictures at which decoding can start", |now| {
+            now.totals.key_frames_received
+        });
         count("frames_dropped", "Access units that were not stored", |now| now.totals.frames_dropped);
         count("time_epochs", "Times that RTP timestamps jumped, stood still or changed their rate", |now| {
             now.totals.epochs

@@ -10,8 +10,12 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_millis(1000);
 
 /// Video that is silent for this long while audio goes on is taken out, so that audio is stored.
-/// (Silent audio is filled with silence instead.)
+/// (Silent audio is filled with silence instead.) A camera whose pauses are longer keeps it for half as long again: each time
+/// it is taken out the pictures up to the next key frame are lost.
 const VIDEO_SILENT: Duration = Duration::from_secs(10);
+
+/// Longer pauses teach no more than this: video is off, rather than slow.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Decides on the set of tracks.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub(super) struct Gate {
     expected: Tracks,
     first: Option<Instant>,
     video: Option<Instant>,
+    /// The longest pause between two pictures, at most [`LONGEST_PAUSE`].
+    paused: Duration,
     audio: Option<Instant>,
     /// A packet had two channels. It stays so: a track is widened at most once.
     stereo: bool,
@@ -27,13 +33,16 @@ pub(super) struct Gate {
 impl Gate {
     /// `expected`: what was negotiated.
     pub(super) fn new(expected: Tracks) -> Self {
-        Self { expected, first: None, video: None, audio: None, stereo: false }
+        Self { expected, first: None, video: None, paused: Duration::ZERO, audio: None, stereo: false }
     }
 
     /// An access unit came out.
     pub(super) fn video(&mut self, now: Instant) {
         self.first.get_or_insert(now);
-        self.video = Some(now);
+        if let Some(last) = self.video.replace(now) {
+            let pause = now.saturating_duration_since(last);
+            self.paused = self.paused.max(pause.min(LONGEST_PAUSE));
+        }
     }
 
     /// An audio packet came out, of one channel or two.
@@ -46,8 +55,9 @@ impl Gate {
     /// The tracks to store now; `None` while it is too early to tell.
     pub(super) fn tracks(&self, now: Instant) -> Option<Tracks> {
         let first = self.first?;
+        let silent = VIDEO_SILENT.max(self.paused + self.paused / 2);
         let video = self.video.is_some_and(|last| {
-            self.audio.is_none_or(|audio| audio.saturating_duration_since(last) < VIDEO_SILENT)
+            self.audio.is_none_or(|audio| audio.saturating_duration_since(last) < silent)
         });
         let tracks = Tracks {
             video: self.expected.video.filter(|_| video),
@@ -132,5 +142,44 @@ mod tests {
         assert_eq!(gate.tracks(later), Some(AUDIO));
         gate.video(later);
         assert_eq!(gate.tracks(later), Some(BOTH));
+    }
+
+    #[test]
+    fn sound_that_comes_and_goes_keeps_its_track() {
+        let (start, mut gate) = (Instant::now(), Gate::new(BOTH));
+        for second in 0..3600 {
+            let now = start + Duration::from_secs(second);
+            gate.video(now);
+            if second % 600 == 0 {
+                gate.audio(false, now);
+            }
+            assert_eq!(gate.tracks(now), Some(BOTH));
+        }
+    }
+
+    #[test]
+    fn a_camera_that_sends_seldom_is_taken_out_at_most_once() {
+        for every in [8, 12, 20, 55] {
+            let (start, mut gate) = (Instant::now(), Gate::new(BOTH));
+            let mut taken_out = 0;
+            let mut stored = true;
+            for second in 0..20 * every {
+                let now = start + Duration::from_secs(second);
+                if second % every == 0 {
+                    gate.video(now);
+                }
+                gate.audio(false, now);
+                let is_stored = gate.tracks(now) == Some(BOTH);
+                taken_out += usize::from(stored && !is_stored);
+                stored = is_stored;
+            }
+            assert_eq!(taken_out, usize::from(every > 10), "a picture in {every} s");
+        }
+        // Whatever its longest pause was.
+        let (start, mut gate) = (Instant::now(), Gate::new(BOTH));
+        gate.video(start);
+        gate.video(start + Duration::from_secs(3600));
+        gate.audio(false, start + Duration::from_secs(3690));
+        assert_eq!(gate.tracks(start + Duration::from_secs(3690)), Some(AUDIO));
     }
 }

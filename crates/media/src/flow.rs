@@ -14,9 +14,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Why packets or pictures are not handed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Withheld {
-    /// An IDR refers to an SPS or a PPS that came neither with the stream nor from [`crate::VideoConfig::payload_types`].
+    /// A key frame refers to an SPS or a PPS that came neither with the stream nor from [`crate::VideoConfig::payload_types`].
     NoParameterSets,
-    /// A picture that is complete, and no IDR was in front of it: decoding can begin nowhere.
+    /// A picture that is complete, and nothing was in front of it at which decoding can begin; or it refers to what lies in front
+    /// of that.
     NoKeyFrame,
     /// Packets of a picture are missing, or are not what they should be: after a loss, until the next IDR.
     Incomplete,

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::codec::{StartKind, UntimedAccessUnit};
+
 /// Why a key frame is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyFrameReason {
@@ -42,6 +44,13 @@ const SILENCE: Duration = Duration::from_secs(5);
 const UNDERWAY: Duration = Duration::from_millis(200);
 /// But no longer than this.
 const LONGEST: Duration = Duration::from_secs(3);
+/// So long nothing came of which the stream says that decoding can start there, and nothing passes: a picture that refers to no
+/// other is better than none. Encoders that keep to a group of pictures send a key frame in less.
+const LAST_RESORT: Duration = Duration::from_secs(10);
+/// The same while all passes: a longer fragment is cut anyway, since KVS takes none of more than 20 s.
+const LONGEST_GROUP: Duration = Duration::from_secs(20);
+/// What is presented so long before the picture that it follows, in units of 90 kHz, is no reordering but a clock that jumped.
+const FARTHEST: u64 = 5 * 90_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gate {
@@ -52,7 +61,27 @@ enum Gate {
     Closed,
 }
 
-/// Lets access units pass from an IDR until the next loss.
+/// What becomes of an access unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passage {
+    /// It passes, and decoding can start with it.
+    Starts,
+    /// It passes behind others.
+    Follows,
+    /// It does not pass. `owed`: something had passed before it.
+    Withheld { owed: bool },
+}
+
+/// The picture at which decoding begins, up to the next at which it can.
+#[derive(Clone, Copy, Debug)]
+struct Beginning {
+    kind: StartKind,
+    timestamp: u64,
+    /// Something had passed before it.
+    owed: bool,
+}
+
+/// Lets access units pass from one at which decoding can start until the next loss.
 #[derive(Debug)]
 pub(crate) struct KeyFrameGate {
     config: KeyFrameConfig,
@@ -60,6 +89,9 @@ pub(crate) struct KeyFrameGate {
     /// When what makes the next request due began: the first packet, the loss, the last key frame.
     since: Option<Instant>,
     asked: Option<Instant>,
+    beginning: Option<Beginning>,
+    /// Pictures that refer to no other are taken for what the stream does not have.
+    guesses: bool,
     /// When a key frame began, and its newest packet.
     underway: Option<(Instant, Instant)>,
     /// A key frame came, and not whole.
@@ -75,6 +107,8 @@ impl KeyFrameGate {
             gate: Gate::First,
             since: None,
             asked: None,
+            beginning: None,
+            guesses: false,
             underway: None,
             damaged: false,
             packet: None,
@@ -102,13 +136,40 @@ impl KeyFrameGate {
     }
 
     /// Whether a complete access unit may pass.
-    pub(crate) fn passes(&mut self, idr: bool, now: Instant) -> bool {
-        if idr {
+    pub(crate) fn passage(&mut self, unit: &UntimedAccessUnit, now: Instant) -> Passage {
+        if let Some(kind) = unit.start.as_ref().map(|start| start.kind)
+            && self.starts(kind, now)
+        {
+            let begins = self.gate != Gate::Open || unit.is_behind_gap;
+            let owed = !self.is_first();
+            self.beginning = begins.then_some(Beginning { kind, timestamp: unit.timestamp, owed });
             self.gate = Gate::Open;
             self.since = Some(now);
             self.underway = None;
+            return Passage::Starts;
         }
-        self.gate == Gate::Open
+        if self.gate != Gate::Open {
+            return Passage::Withheld { owed: !self.is_first() };
+        }
+        match self.beginning {
+            Some(beginning) if beginning.is_led_by(unit) => Passage::Withheld { owed: beginning.owed },
+            _ => Passage::Follows,
+        }
+    }
+
+    fn starts(&mut self, kind: StartKind, now: Instant) -> bool {
+        self.guesses = match kind {
+            StartKind::KeyFrame | StartKind::RecoveryPoint => false,
+            StartKind::Intra(_) => {
+                let patience = if self.gate == Gate::Open { LONGEST_GROUP } else { LAST_RESORT };
+                let is_due = |since| now.saturating_duration_since(since) >= patience;
+                if !self.guesses && !self.since.is_some_and(is_due) {
+                    return false;
+                }
+                true
+            }
+        };
+        true
     }
 
     /// An access unit cannot be decoded, nor those behind it. True when units passed until now.
@@ -160,12 +221,39 @@ impl KeyFrameGate {
     }
 }
 
+impl Beginning {
+    /// The unit may refer to what lies in front of this picture, which nobody has who begins here.
+    fn is_led_by(&self, unit: &UntimedAccessUnit) -> bool {
+        let is_earlier = (1..FARTHEST).contains(&self.timestamp.saturating_sub(unit.timestamp));
+        unit.is_skipped_at_start || (is_earlier && self.kind != StartKind::KeyFrame)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+    use crate::codec::Start;
+    use crate::testing::parameters;
 
     fn ms(count: u64) -> Duration {
         Duration::from_millis(count)
+    }
+
+    fn unit(kind: Option<StartKind>, timestamp: u64) -> UntimedAccessUnit {
+        UntimedAccessUnit {
+            data: Bytes::from_static(b"picture"),
+            timestamp,
+            start: kind.map(|kind| Start { kind, parameters: parameters() }),
+            is_behind_gap: false,
+            is_skipped_at_start: false,
+        }
+    }
+
+    fn passes(gate: &mut KeyFrameGate, key: bool, now: Instant) -> bool {
+        let unit = unit(key.then_some(StartKind::KeyFrame), 0);
+        !matches!(gate.passage(&unit, now), Passage::Withheld { .. })
     }
 
     /// Lets packets come every 10 ms for `length`, and gives the times of the requests in ms.
@@ -186,7 +274,9 @@ mod tests {
         let times = requests(&mut gate, now, 1000);
         assert_eq!(times.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 200, 400, 600, 800]);
         assert!(times.iter().all(|(_, reason)| *reason == KeyFrameReason::First));
-        assert!(!gate.passes(false, now) && gate.passes(true, now) && gate.passes(false, now));
+        assert!(
+            !passes(&mut gate, false, now) && passes(&mut gate, true, now) && passes(&mut gate, false, now)
+        );
     }
 
     #[test]
@@ -203,10 +293,10 @@ mod tests {
     fn asks_at_most_once_a_second_after_a_loss() {
         let mut gate = KeyFrameGate::new(KeyFrameConfig { interval: None, ..KeyFrameConfig::default() });
         let now = Instant::now();
-        assert!(gate.passes(true, now));
+        assert!(passes(&mut gate, true, now));
         assert_eq!(requests(&mut gate, now, 5000), [], "no interval");
         assert!(gate.close(now + ms(5000)) && !gate.close(now + ms(5000)));
-        assert!(!gate.passes(false, now + ms(5000)));
+        assert!(!passes(&mut gate, false, now + ms(5000)));
         let times = requests(&mut gate, now + ms(5000), 2500);
         assert_eq!(times.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 1000, 2000]);
         assert!(times.iter().all(|(_, reason)| *reason == KeyFrameReason::Loss));
@@ -217,15 +307,61 @@ mod tests {
         let mut gate = KeyFrameGate::new(KeyFrameConfig::default());
         let now = Instant::now();
         gate.packet(true, now);
-        assert!(gate.passes(true, now));
+        assert!(passes(&mut gate, true, now));
         gate.packet(true, now);
-        assert!(gate.passes(true, now));
+        assert!(passes(&mut gate, true, now));
         assert_eq!(requests(&mut gate, now, 3500), [2000, 3000].map(|at| (at, KeyFrameReason::Age)));
-        assert!(gate.passes(true, now + ms(3500)));
+        assert!(passes(&mut gate, true, now + ms(3500)));
         assert_eq!(gate.timeout(), Some(now + ms(5500)));
         let later = now + ms(3490 + 5001);
         assert_eq!((gate.request(later), gate.timeout()), (None, None), "silent");
         gate.packet(false, later);
         assert_eq!(gate.request(later), Some(KeyFrameReason::Age));
+    }
+
+    #[test]
+    fn what_is_presented_before_the_picture_at_which_decoding_begins_is_left_out() {
+        let now = Instant::now();
+        for (kind, earlier) in [
+            (StartKind::KeyFrame, Passage::Follows),
+            (StartKind::RecoveryPoint, Passage::Withheld { owed: false }),
+        ] {
+            let mut gate = KeyFrameGate::new(KeyFrameConfig::default());
+            assert_eq!(gate.passage(&unit(None, 0), now), Passage::Withheld { owed: false });
+            assert_eq!(gate.passage(&unit(Some(kind), 900_000), now), Passage::Starts);
+            assert_eq!(gate.passage(&unit(None, 894_000), now), earlier, "{kind:?}");
+            assert_eq!(gate.passage(&unit(None, 903_000), now), Passage::Follows);
+            // The sender's clock went back.
+            assert_eq!(gate.passage(&unit(None, 300_000), now), Passage::Follows);
+            let skipped = UntimedAccessUnit { is_skipped_at_start: true, ..unit(None, 897_000) };
+            assert_eq!(gate.passage(&skipped, now), Passage::Withheld { owed: false });
+            // The next has in front of it all that may be referred to.
+            assert_eq!(gate.passage(&unit(Some(kind), 990_000), now), Passage::Starts);
+            assert_eq!(gate.passage(&unit(None, 987_000), now), Passage::Follows);
+            assert_eq!(gate.passage(&skipped, now), Passage::Follows);
+            // Unless packets were lost there.
+            let behind_gap = UntimedAccessUnit { is_behind_gap: true, ..unit(Some(kind), 990_000) };
+            assert_eq!(gate.passage(&behind_gap, now), Passage::Starts);
+            assert_eq!(gate.passage(&skipped, now), Passage::Withheld { owed: true });
+        }
+    }
+
+    #[test]
+    fn a_picture_that_refers_to_none_is_taken_when_nothing_better_comes_for_long() {
+        let mut gate = KeyFrameGate::new(KeyFrameConfig::default());
+        let now = Instant::now();
+        let intra = unit(Some(StartKind::Intra(&[6])), 0);
+        gate.packet(false, now);
+        assert_eq!(gate.passage(&intra, now + ms(9_990)), Passage::Withheld { owed: false });
+        assert_eq!(gate.passage(&intra, now + ms(10_000)), Passage::Starts);
+        assert_eq!(gate.passage(&intra, now + ms(11_000)), Passage::Starts, "and from then on every one");
+        assert!(passes(&mut gate, true, now + ms(12_000)));
+        assert_eq!(gate.passage(&intra, now + ms(31_990)), Passage::Follows, "it did come");
+        assert_eq!(gate.passage(&intra, now + ms(32_000)), Passage::Starts);
+        assert!(gate.close(now + ms(33_000)));
+        assert_eq!(gate.passage(&intra, now + ms(33_100)), Passage::Starts);
+        assert!(passes(&mut gate, true, now + ms(34_000)) && gate.close(now + ms(35_000)));
+        assert_eq!(gate.passage(&intra, now + ms(44_990)), Passage::Withheld { owed: true });
+        assert_eq!(gate.passage(&intra, now + ms(45_000)), Passage::Starts);
     }
 }

@@ -15,9 +15,12 @@ use crate::keyframe::KeyFrameReason;
 pub enum VideoOutput {
     /// A complete access unit that a decoder can decode after those before it.
     AccessUnit(AccessUnit),
-    /// The access units that follow, from the next on, which is an IDR, have this format. Comes in front of the first,
+    /// The access units that follow, from the next on, at which decoding can start, have this format. Comes in front of the first,
     /// too.
     FormatChanged(VideoFormat),
+    /// No key frame has come for long, and no recovery point: from here on I pictures count as
+    /// points at which decoding can start. Told once.
+    KeyFramesAssumed,
     /// To be sent to the sender as a generic NACK (RFC 4585 section 6.2.1), numbers in order.
     Nack {
         /// SSRC of the media source.
@@ -31,7 +34,7 @@ pub enum VideoOutput {
     Lost(LossEvent),
     /// The payload of a packet, or a part of it, was skipped.
     Malformed(MalformedPacket),
-    /// An access unit was dropped, and what follows until the next IDR will be.
+    /// An access unit was dropped, and what follows will be until decoding can start again.
     Incomplete {
         /// SSRC of the media source.
         ssrc: u32,
@@ -46,18 +49,21 @@ pub enum VideoOutput {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessUnit {
     /// NAL units, each behind its length of four bytes (ISO/IEC 14496-15, `avc1`). Delimiters and filler are left out,
-    /// and of an IDR its parameter sets.
+    /// and where decoding can start the parameter sets. What was sent stands in it as it came; where decoding starts for want
+    /// of anything better, a recovery point SEI is put in front that says so.
     pub data: Bytes,
     /// When it was captured, on the local wall clock: a time of presentation, so that it goes back with B pictures.
     pub capture_time: SystemTime,
     /// 90 kHz, continued past 2^32. Starts anew when the sender starts anew.
     pub rtp_timestamp: u64,
-    /// Of an IDR, at which decoding can start, and only of one.
+    /// Of one at which decoding can start, and only of one.
     pub parameters: Option<VideoParameters>,
 }
 
 impl AccessUnit {
-    /// Decoding can start here.
+    /// Decoding can start here: an IDR, of H.265 any random access point; a picture with a recovery point SEI, whose pictures
+    /// are right a while later where it says so; a picture that refers to no other, when nothing better comes. What is presented
+    /// before one that is no IDR may need what lies in front of it, unless recording begins with it.
     pub fn is_idr(&self) -> bool {
         self.parameters.is_some()
     }

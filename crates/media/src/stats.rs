@@ -32,7 +32,7 @@ pub struct InboundStats {
     pub pli_count: u64,
     /// Complete access units (video), before the key-frame gate.
     pub frames_received: u64,
-    /// Complete access units that are an IDR. (W3C: `keyFramesDecoded`.)
+    /// Complete access units at which decoding can start: IDRs, recovery points. (W3C: `keyFramesDecoded`.)
     pub key_frames_received: u64,
     /// Access units that were not handed on: incomplete, or waiting for a key frame after a loss. Those before the very
     /// first IDR are not counted: no one was promised them.

@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::codec::nal::bits::Writer;
+use crate::codec::{VideoCodec, VideoFormat, VideoParameters};
 use crate::media_kind::PerTrack;
 use crate::rtp::RtpPacket;
 
@@ -40,11 +41,35 @@ pub(crate) fn pps() -> Vec<u8> {
     [vec![0x68], Writer::default().ue(0).ue(0).bits(0b10, 2).finish()].concat()
 }
 
+/// Those of a decoder that is never asked.
+pub(crate) fn parameters() -> VideoParameters {
+    let format = VideoFormat {
+        codec: VideoCodec::H264,
+        profile_idc: 66,
+        constraint_flags: 0,
+        level_idc: 31,
+        width: 320,
+        height: 180,
+    };
+    VideoParameters { format, configuration_record: Bytes::from_static(&[1, 66, 0, 31, 0xff]) }
+}
+
 /// A slice that carries the number of its frame; `frame_num` has 4 bits.
 pub(crate) fn slice(idr: bool, frame_num: u32, first_macroblock: u32, number: u64, length: usize) -> Vec<u8> {
-    let header = Writer::default().ue(first_macroblock).ue(if idr { 7 } else { 5 }).ue(0).bits(frame_num, 4);
-    let mut nal = vec![if idr { 0x65 } else { 0x61 }];
-    nal.extend(header.finish());
+    let (header, slice_type) = if idr { (0x65, 7) } else { (0x61, 5) };
+    typed_slice((header, slice_type), frame_num, first_macroblock, number, length)
+}
+
+/// The same with this header byte and `slice_type`.
+pub(crate) fn typed_slice(
+    (header, slice_type): (u8, u32),
+    frame_num: u32,
+    first_macroblock: u32,
+    number: u64,
+    length: usize,
+) -> Vec<u8> {
+    let mut nal = vec![header];
+    nal.extend(Writer::default().ue(first_macroblock).ue(slice_type).ue(0).bits(frame_num, 4).finish());
     nal.extend(format!("<{number}>").bytes());
     nal.resize(nal.len().max(length), 0xaa);
     nal

@@ -9,7 +9,7 @@ use crate::clock::{FOREVER, SenderClock, Stamp};
 use crate::codec::{AccessUnitError, Completed, UntimedAccessUnit, VideoCodec, VideoFormat, VideoStream};
 use crate::flow::{Flow, Withheld, WithheldCounts};
 use crate::inbound::{Inbound, Inflow};
-use crate::keyframe::{KeyFrameConfig, KeyFrameGate};
+use crate::keyframe::{KeyFrameConfig, KeyFrameGate, Passage};
 use crate::media_kind::MediaKind;
 use crate::output::{AccessUnit, MalformedPacket, Outputs, VideoOutput};
 use crate::reorder::ReorderConfig;
@@ -53,6 +53,8 @@ pub struct VideoReceiver {
     stream: VideoStream,
     gate: KeyFrameGate,
     format: Option<VideoFormat>,
+    /// That I pictures count as key frames was told.
+    assumed: bool,
     /// Timestamp of the access unit that is being received, and when its first packet came.
     arrived: Option<(u64, Instant)>,
     held: VecDeque<(UntimedAccessUnit, Instant)>,
@@ -73,6 +75,7 @@ impl VideoReceiver {
             stream: VideoStream::new(config.codec, config.payload_types),
             gate: KeyFrameGate::new(config.key_frames),
             format: None,
+            assumed: false,
             arrived: None,
             held: VecDeque::new(),
             held_until: None,
@@ -207,7 +210,7 @@ impl VideoReceiver {
 
     /// A finished unit, good or not; `near` is a timestamp at or just behind it.
     fn unit(&mut self, unit: Completed, near: u64, ssrc: u32, now: Instant) {
-        let unit = match unit {
+        let mut unit = match unit {
             Ok(unit) => unit,
             Err(reason) => {
                 match reason {
@@ -231,11 +234,19 @@ impl VideoReceiver {
         };
         let stats = &mut self.inbound.stats;
         stats.frames_received += 1;
-        stats.key_frames_received += u64::from(unit.is_idr());
-        if !self.gate.passes(unit.is_idr(), now) {
-            stats.frames_dropped += u64::from(!self.gate.is_first());
-            self.inbound.watch.withhold(Withheld::NoKeyFrame);
-            return;
+        match self.gate.passage(&unit, now) {
+            Passage::Starts => {
+                stats.key_frames_received += 1;
+                if unit.announce_start() && !std::mem::replace(&mut self.assumed, true) {
+                    self.outputs.push(VideoOutput::KeyFramesAssumed);
+                }
+            }
+            Passage::Follows => unit.start = None,
+            Passage::Withheld { owed } => {
+                stats.frames_dropped += u64::from(owed);
+                self.inbound.watch.withhold(Withheld::NoKeyFrame);
+                return;
+            }
         }
         self.inbound.watch.hand_on();
         let arrived = self.arrived.map_or(now, |(_, arrived)| arrived);
@@ -265,7 +276,8 @@ impl VideoReceiver {
     }
 
     fn emit(&mut self, unit: UntimedAccessUnit, capture_time: SystemTime, now: Instant) {
-        let UntimedAccessUnit { data, timestamp, parameters } = unit;
+        let UntimedAccessUnit { data, timestamp, start, .. } = unit;
+        let parameters = start.map(|start| start.parameters);
         if let Some(format) = parameters.as_ref().map(|parameters| parameters.format)
             && self.format != Some(format)
         {

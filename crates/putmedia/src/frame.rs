@@ -71,7 +71,7 @@ pub struct Frame {
     pub track: TrackKind,
     /// Time of presentation, since the epoch.
     pub time: MediaTime,
-    /// Video: decoding can start here (IDR, CRA, BLA). Ignored for audio.
+    /// Video: decoding can start here (IDR, CRA, BLA, a recovery point). Ignored for audio.
     pub random_access: bool,
     /// The payload as Matroska stores it: length-prefixed NAL units, raw AAC, G.711 samples.
     pub data: Bytes,

@@ -1,13 +1,14 @@
-//! Finds where a fragment of H.265 begins.
+//! Finds where a fragment begins whose first picture is not the first to be presented.
 //!
 //! An IRAP picture of H.265 may be followed, in decoding order, by leading pictures: pictures that are presented
 //! before it (ITU-T H.265, 3.73). They belong to its fragment, because they refer to it. A fragment's timecode is
-//! that of its earliest frame, so an IRAP picture waits here until its leading pictures are known. H.264 has
-//! nothing of the kind: what follows an IDR is presented after it.
+//! that of its earliest frame, so an IRAP picture waits here until its leading pictures are known. With H.264 it is the
+//! same at a recovery point, which an open group of pictures begins with; what follows an IDR is presented after it.
 
 use std::time::{Duration, Instant};
 
 use crate::interleave::Pushed;
+use crate::nal::{NalCodec, may_be_led};
 use crate::{Codec, MediaTime, TrackKind};
 
 /// What is presented so long before an IRAP picture does not lead it: one of the two has a stray time.
@@ -20,7 +21,7 @@ pub(crate) type Ready = (Pushed, MediaTime);
 
 #[derive(Debug)]
 pub(crate) struct Leading {
-    /// An IRAP picture and the leading pictures that have come.
+    /// A random-access point and the leading pictures that have come.
     held: Vec<Pushed>,
     since: Option<Instant>,
     /// The next frame is waited for no longer than this.
@@ -39,8 +40,8 @@ impl Leading {
             return vec![as_it_is(pushed)];
         }
         let mut ready = Vec::new();
-        if let Some(irap) = self.held.first() {
-            let ahead = irap.frame.time.since(frame.time);
+        if let Some(first) = self.held.first() {
+            let ahead = first.frame.time.since(frame.time);
             let leads = !frame.random_access && !ahead.is_zero() && ahead < FARTHEST;
             if leads && self.held.len() <= MAX_LEADING {
                 self.held.push(pushed);
@@ -48,7 +49,7 @@ impl Leading {
             }
             ready = self.release();
         }
-        if pushed.frame.random_access && pushed.format.codec == Codec::H265 {
+        if pushed.frame.random_access && is_waited_for(&pushed) {
             self.since = Some(now);
             self.held.push(pushed);
         } else {
@@ -68,7 +69,7 @@ impl Leading {
         ready
     }
 
-    /// Number of the IRAP picture that is held.
+    /// Number of the random-access point that is held.
     pub(crate) fn first_key(&self) -> Option<u64> {
         self.held.first().map(|pushed| pushed.number)
     }
@@ -93,6 +94,15 @@ impl Leading {
     }
 }
 
+fn is_waited_for(pushed: &Pushed) -> bool {
+    let codec = match pushed.format.codec {
+        Codec::H264 => NalCodec::H264,
+        Codec::H265 => NalCodec::H265,
+        Codec::Aac | Codec::Alaw | Codec::Mulaw => return false,
+    };
+    may_be_led(codec, &pushed.format.codec_private, &pushed.frame.data)
+}
+
 fn as_it_is(pushed: Pushed) -> Ready {
     let from = pushed.frame.time;
     (pushed, from)
@@ -108,12 +118,18 @@ mod tests {
     use crate::{Frame, TrackFormat};
 
     fn push(leading: &mut Leading, ms: u64, random_access: bool, format: TrackFormat) -> Vec<(u64, u64)> {
-        let frame = Frame {
-            track: format.kind(),
-            time: MediaTime::from_millis(ms),
-            random_access,
-            data: Bytes::from_static(b"x"),
-        };
+        push_data(leading, ms, random_access, format, Bytes::from_static(b"x"))
+    }
+
+    fn push_data(
+        leading: &mut Leading,
+        ms: u64,
+        random_access: bool,
+        format: TrackFormat,
+        data: Bytes,
+    ) -> Vec<(u64, u64)> {
+        let time = MediaTime::from_millis(ms);
+        let frame = Frame { track: format.kind(), time, random_access, data };
         times(leading.push(Pushed { frame, format: Arc::new(format), number: 0 }, Instant::now()))
     }
 
@@ -138,7 +154,19 @@ mod tests {
     }
 
     #[test]
-    fn h264_and_audio_are_not_held() {
+    fn a_recovery_point_of_h264_begins_where_its_leading_pictures_do_and_an_idr_where_it_is() {
+        let format = || TrackFormat::h264(Bytes::from_static(&[1, 100, 0, 31, 0xff]), 16, 16);
+        let mut it = Leading::new(Duration::from_secs(1));
+        let recovery = Bytes::from_static(&[0, 0, 0, 5, 6, 6, 1, 0xc4, 0x80, 0, 0, 0, 2, 0x41, 0x88]);
+        assert_eq!(push_data(&mut it, 120, true, format(), recovery), []);
+        assert_eq!(push(&mut it, 80, false, format()), []);
+        assert_eq!(push(&mut it, 160, false, format()), [(120, 80), (80, 80), (160, 160)]);
+        let idr = Bytes::from_static(&[0, 0, 0, 2, 0x65, 0x88]);
+        assert_eq!(push_data(&mut it, 200, true, format(), idr), [(200, 200)]);
+    }
+
+    #[test]
+    fn an_idr_of_h264_and_audio_are_not_held() {
         let mut it = Leading::new(Duration::from_secs(1));
         assert_eq!(push(&mut it, 40, true, TrackFormat::h264(Bytes::new(), 16, 16)), [(40, 40)]);
         assert_eq!(push(&mut it, 41, true, h265()), []);

@@ -35,18 +35,25 @@ pub enum Picture {
     Plain,
     /// Main profile with two B pictures between others.
     BFrames,
+    /// [`Picture::BFrames`] in open groups: each but the first begins with an I picture that is no IDR, with a recovery point SEI,
+    /// and the two B pictures behind it refer to the group before.
+    OpenGroups,
+    /// One IDR; from then on a column of intra blocks that wanders, and a recovery point SEI where it begins anew.
+    IntraRefresh,
     /// So much noise that it has this bitrate, in kbit/s.
     Noise(u32),
     /// Noise that stands still: key frames of more than a megabyte at 1920x1080, and next to nothing between them.
     LargeKeyFrames,
 }
 
-/// Groups of pictures, each starting with an IDR and decodable on its own.
+/// Groups of pictures, each starting with an IDR or a recovery point.
 #[derive(Clone, Debug)]
 pub struct VideoClip {
     pub width: u32,
     pub height: u32,
     pub groups: Vec<Vec<Frame>>,
+    /// Each can be decoded on its own, so that an encoder that is asked for a key frame could have gone on with it.
+    pub closed: bool,
     /// Frames that the encoder waits for before it gives away the first.
     pub reorder: u32,
 }
@@ -132,7 +139,15 @@ impl VideoClip {
             Picture::Plain => (String::new(), baseline, 0),
             Picture::BFrames => {
                 x264.push_str(":bframes=2:b-adapt=0:b-pyramid=none:open-gop=0:weightp=0");
-                ("-b-frames".to_owned(), ["-preset", "veryfast", "-profile:v", "main", "-tune", "grain"], 2)
+                ("-b-frames".to_owned(), MAIN, 2)
+            }
+            Picture::OpenGroups => {
+                x264.push_str(":bframes=2:b-adapt=0:b-pyramid=none:open-gop=1:weightp=0");
+                ("-open".to_owned(), MAIN, 2)
+            }
+            Picture::IntraRefresh => {
+                x264.push_str(":bframes=0:intra-refresh=1:weightp=0");
+                ("-refresh".to_owned(), MAIN, 0)
             }
             Picture::LargeKeyFrames => {
                 source = format!("color=gray:size={width}x{height}:rate={FRAME_RATE},noise=alls=60");
@@ -155,9 +170,13 @@ impl VideoClip {
         let path = made(&name, &arguments).await?;
         let groups = groups(&fs::read(&path)?)?;
         ensure!(groups.len() == GROUPS, "{} holds {} groups, not {GROUPS}", path.display(), groups.len());
-        Ok(Self { width, height, groups, reorder })
+        let closed = !matches!(picture, Picture::OpenGroups | Picture::IntraRefresh);
+        Ok(Self { width, height, groups, closed, reorder })
     }
 }
+
+/// Of an encoder that takes a little time.
+const MAIN: [&str; 6] = ["-preset", "veryfast", "-profile:v", "main", "-tune", "grain"];
 
 /// A moving test picture of 320 by 240 in H.265 as a byte stream: [`GROUP`] pictures of one slice from one IDR to the next,
 /// parameter sets in front of each.
@@ -192,7 +211,7 @@ fn groups(stream: &[u8]) -> Result<Vec<Vec<Frame>>> {
         }
         let idr = units.iter().any(|unit| nal_type(unit) == 5);
         let frame = Frame { units: std::mem::take(units), idr, lead: 0 };
-        if idr {
+        if idr || frame.recovers() {
             groups.push(Vec::new());
         }
         groups.last_mut().context("a clip starts with an IDR")?.push(frame);
@@ -201,8 +220,8 @@ fn groups(stream: &[u8]) -> Result<Vec<Vec<Frame>>> {
     for unit in split_annex_b(stream) {
         match nal_type(unit) {
             9 => finish(&mut units)?,
-            // x264's own SEI says nothing here.
-            6 => {}
+            // x264's own name says nothing here.
+            6 if !is_recovery_point(unit) => {}
             _ => units.push(unit.to_vec()),
         }
     }
@@ -212,10 +231,20 @@ fn groups(stream: &[u8]) -> Result<Vec<Vec<Frame>>> {
 }
 
 impl Frame {
+    /// A decoder that begins here is right, at once or later, as the frame says (recovery point SEI, ITU-T H.264 D.1.8).
+    pub fn recovers(&self) -> bool {
+        self.units.iter().any(|unit| is_recovery_point(unit))
+    }
+
     /// No other picture refers to it (`nal_ref_idc`): a B picture of these clips.
     pub fn disposable(&self) -> bool {
         self.units.iter().any(|unit| nal_type(unit) == 1 && unit[0] & 0x60 == 0)
     }
+}
+
+/// x264 gives the message a unit of its own.
+fn is_recovery_point(unit: &[u8]) -> bool {
+    matches!(unit, [sei, 6, ..] if nal_type(&[*sei]) == 6)
 }
 
 /// B pictures follow the picture that is shown after them.
@@ -322,6 +351,20 @@ mod tests {
             [beep(0), beep(25), beep(26), beep(75), beep(425)],
             [None, Some(0), None, Some(1), Some(0)]
         );
+    }
+
+    #[tokio::test]
+    async fn groups_without_an_idr_begin_with_a_recovery_point() {
+        for picture in [Picture::OpenGroups, Picture::IntraRefresh] {
+            let clip = VideoClip::made(320, 240, picture).await.unwrap();
+            assert!(!clip.closed);
+            for (number, group) in clip.groups.iter().enumerate() {
+                assert_eq!((group[0].idr, group[0].recovers()), (number == 0, number > 0), "{picture:?}");
+                assert!(group[1..].iter().all(|frame| !frame.idr && !frame.recovers()), "{picture:?}");
+                let led = number > 0 && picture == Picture::OpenGroups;
+                assert_eq!(group[1].lead < 0 && group[2].lead < 0, led, "{picture:?}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -382,11 +382,16 @@ impl Session {
         let mut units: Vec<&[u8]> = frame.units.iter().map(Vec::as_slice).collect();
         match self.settings.defect {
             Defect::NoKeyFrame if frame.idr => return Ok(()),
+            Defect::NoFirstKeyFrame if number == 0 => return Ok(()),
             Defect::ParameterSetsOnce if number < u64::from(FRAME_RATE) => {}
             Defect::NoParameterSets | Defect::ParameterSetsInAnswer | Defect::ParameterSetsOnce => {
                 units.retain(|unit| !is_parameter_set(unit));
             }
-            Defect::None | Defect::NoKeyFrame | Defect::Vp8 | Defect::Undecryptable => {}
+            Defect::None
+            | Defect::NoKeyFrame
+            | Defect::NoFirstKeyFrame
+            | Defect::Vp8
+            | Defect::Undecryptable => {}
         }
         // In front of the first slice, behind the parameter sets.
         let slice = units.iter().position(|unit| matches!(unit[0] & 0x1f, 1 | 5)).unwrap_or(units.len());
@@ -464,8 +469,10 @@ impl Player {
     /// The next frame: of the next group when a key frame is wanted or another clip is on.
     fn next<'a>(&mut self, clips: &'a [VideoClip], clip: usize) -> Option<(Moment, &'a Frame, (u32, u32))> {
         let playing = &clips[self.clip];
-        // B pictures are never left out: they would be missing among the pictures that are shown.
-        let whole = !playing.groups[self.group % playing.groups.len()][self.frame].disposable();
+        // B pictures are never left out: they would be missing among the pictures that are shown. Nor is anything that the
+        // next group refers to.
+        let whole =
+            playing.closed && !playing.groups[self.group % playing.groups.len()][self.frame].disposable();
         if clip != self.clip || whole && std::mem::take(&mut self.key_frame_wanted) && self.frame > 0 {
             self.clip = clip;
             self.group += 1;

@@ -34,8 +34,10 @@ impl Answering {
 pub enum Defect {
     #[default]
     None,
-    /// Its IDRs are not sent: intra refresh, joined late.
+    /// Its IDRs are not sent.
     NoKeyFrame,
+    /// Its first IDR is not sent: joined late.
+    NoFirstKeyFrame,
     /// No SPS, no PPS.
     NoParameterSets,
     /// They come in the first second only: of the very first packets a viewer need not get any.

@@ -23,5 +23,7 @@ pub use nal::{Depacketizer, NalCodec, NalError, ParameterError, SpsError};
 pub use name::{AudioCodec, VideoCodec};
 pub use opus::opus_duration;
 pub use unit::AccessUnitError;
-pub(crate) use unit::{Completed, UntimedAccessUnit};
+#[cfg(test)]
+pub(crate) use unit::Start;
+pub(crate) use unit::{Completed, StartKind, UntimedAccessUnit};
 pub(crate) use video::VideoStream;

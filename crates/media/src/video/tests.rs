@@ -6,7 +6,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::codec::{NalError, PayloadError, VideoParameters};
 use crate::keyframe::KeyFrameReason;
-use crate::testing::{Encoder, Network, Path, RATES, ms, number, pps, slice, sps};
+use crate::testing::{Encoder, Network, Path, RATES, ms, number, pps, slice, sps, typed_slice};
+
+/// Sources whose key frames are no IDRs.
+mod no_idr;
 
 struct Bench {
     receiver: VideoReceiver,

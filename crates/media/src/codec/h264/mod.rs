@@ -14,7 +14,8 @@ pub use sps::Sps;
 use self::parameters::ParameterSets;
 use self::slice::{SliceStart, frame_num};
 use super::format::VideoParameters;
-use super::nal::{NalCodec, ParameterError, Role};
+use super::nal::bits::BitReader;
+use super::nal::{NalCodec, ParameterError, Role, recovery_point};
 
 /// `frame_num` has at least 4 bits, so fewer lost packets than this cannot hide a whole turn of it.
 const FRAME_NUM_TURN: u64 = 16;
@@ -76,6 +77,20 @@ impl NalCodec for H264 {
         kind == kinds::SPS
     }
 
+    /// Nothing in a unit's type tells.
+    fn is_skipped_at_start(_kind: u8) -> bool {
+        false
+    }
+
+    /// `recovery_frame_cnt` (section D.2.8).
+    fn recovery(unit: &[u8]) -> Option<u32> {
+        let body = unit.get(1..).filter(|_| kinds::of(unit) == kinds::SEI)?;
+        BitReader::new(&recovery_point(body)?).ue().ok()
+    }
+
+    /// `recovery_frame_cnt` 0, no `exact_match_flag`, no `broken_link_flag`, `changing_slice_group_idc` 0.
+    const RECOVERY: &[u8] = &[kinds::SEI, 6, 1, 0b1000_0100, 0x80];
+
     fn update(&mut self, unit: &Bytes) -> Result<bool, ParameterError> {
         self.parameters.update(unit)
     }
@@ -86,6 +101,10 @@ impl NalCodec for H264 {
         let frame_num =
             sps.and_then(|sps| frame_num(unit, sps.frame_num_bits, sps.separate_colour_planes).ok());
         Some(Slice { start, sps, frame_num })
+    }
+
+    fn refers_to_none(slice: &Slice) -> bool {
+        slice.start.is_intra
     }
 
     fn begins_picture(slice: &Slice) -> bool {

@@ -6,6 +6,8 @@ use crate::codec::nal::bits::{BitReader, EndOfData, unescape};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SliceStart {
     pub(crate) first_macroblock: u32,
+    /// Of type I or SI.
+    pub(crate) is_intra: bool,
     pub(crate) pps_id: u32,
 }
 
@@ -18,8 +20,10 @@ impl SliceStart {
 
     fn read(reader: &mut BitReader<'_>) -> Result<Self, EndOfData> {
         let first_macroblock = reader.ue()?;
-        let _slice_type = reader.ue()?;
-        Ok(Self { first_macroblock, pps_id: reader.ue()? })
+        let slice_type = reader.ue()?;
+        // Above 4 all slices of the picture are of the type that is 5 less (table 7-6).
+        let is_intra = matches!(slice_type, 2 | 4 | 7 | 9);
+        Ok(Self { first_macroblock, is_intra, pps_id: reader.ue()? })
     }
 }
 
@@ -43,7 +47,10 @@ mod tests {
     fn fields() {
         // first_mb 0, slice_type 5, pps 1, frame_num 9 of 4 bits: 1 00110 010 1001 …
         let nal = [0x61, 0b1001_1001, 0b0100_1100];
-        assert_eq!(SliceStart::parse(&nal), Ok(SliceStart { first_macroblock: 0, pps_id: 1 }));
+        assert_eq!(
+            SliceStart::parse(&nal),
+            Ok(SliceStart { first_macroblock: 0, is_intra: false, pps_id: 1 })
+        );
         assert_eq!(frame_num(&nal, 4, false), Ok(9));
         assert_eq!(SliceStart::parse(&[0x61]), Err(EndOfData));
     }

@@ -14,7 +14,8 @@ pub use sps::H265Sps;
 use self::parameters::ParameterSets;
 pub use self::slice::SliceStart;
 use super::format::VideoParameters;
-use super::nal::{NalCodec, ParameterError, Role};
+use super::nal::bits::BitReader;
+use super::nal::{NalCodec, ParameterError, Role, recovery_point};
 
 /// What of a stream is remembered.
 #[derive(Default)]
@@ -70,12 +71,33 @@ impl NalCodec for H265 {
         matches!(kind, kinds::VPS | kinds::SPS)
     }
 
+    fn is_skipped_at_start(kind: u8) -> bool {
+        kinds::SKIPPED_LEADING.contains(&kind)
+    }
+
+    /// `recovery_poc_cnt` (section D.2.8), a distance in the order of presentation. Of what is right from the picture itself
+    /// on, its type tells.
+    fn recovery(unit: &[u8]) -> Option<u32> {
+        let body =
+            unit.get(2..).filter(|_| kinds::of(unit) == kinds::PREFIX_SEI && kinds::layer(unit) == 0)?;
+        let count = BitReader::new(&recovery_point(body)?).se().ok()?;
+        u32::try_from(count).ok().filter(|count| *count > 0)
+    }
+
+    /// Encoders make random access points of such pictures.
+    const RECOVERY: &[u8] = &[];
+
     fn update(&mut self, unit: &Bytes) -> Result<bool, ParameterError> {
         self.parameters.update(unit)
     }
 
     fn slice(&self, unit: &[u8]) -> Option<SliceStart> {
         SliceStart::parse(unit).ok()
+    }
+
+    /// That stands behind what a picture parameter set decides.
+    fn refers_to_none(_slice: &SliceStart) -> bool {
+        false
     }
 
     fn begins_picture(slice: &SliceStart) -> bool {

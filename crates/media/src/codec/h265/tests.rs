@@ -16,6 +16,7 @@ use crate::{
 const VPS: &[u8] = &[0x40, 1, 0x0c, 1, 0xff];
 const PPS: &[u8] = &[0x44, 1, 0xc0, 0x80];
 const TRAIL: u8 = 1;
+const RADL: u8 = 6;
 const RASL: u8 = 8;
 const IDR: u8 = 19;
 const CRA: u8 = 21;
@@ -142,12 +143,46 @@ fn decoding_starts_at_any_random_access_point_and_at_no_other_picture() {
         let mut bench = Bench::new(Vec::new());
         assert_eq!(bench.play(TRAIL, true), Vec::<u64>::new());
         assert_eq!(bench.play(kind, false), [1], "{kind}");
-        // Leading pictures that nobody can decode are stored: players leave them out.
-        assert_eq!(bench.play(RASL, false), [2]);
+        // Leading pictures that nobody can decode are left out; those that refer to nothing in front of it are not.
+        assert_eq!(bench.play(RASL, false), Vec::<u64>::new());
+        assert_eq!(bench.play(RADL, false), [3]);
+        assert_eq!(bench.play(TRAIL, false), [4]);
+        // Behind the next one all are there that they refer to.
+        assert_eq!([bench.play(CRA, false), bench.play(RASL, false)].concat(), [5, 6]);
+        assert_eq!(bench.receiver.withheld().get(Withheld::NoKeyFrame), 2);
+        assert_eq!(bench.receiver.stats().frames_dropped, 0, "of what was promised nothing");
+        // Unless packets were lost there.
+        bench.picture(TRAIL, false);
+        let mut found: Vec<_> =
+            [(CRA, true), (RASL, false), (TRAIL, false)].map(|(kind, sets)| bench.play(kind, sets)).concat();
+        bench.pictures += 100;
+        found.extend(numbers(&bench.send([])));
+        assert_eq!(found, [8, 10]);
+        assert_eq!(bench.receiver.stats().frames_dropped, 1);
     }
     let mut bench = Bench::new(Vec::new());
     assert_eq!(bench.play(IDR, false), Vec::<u64>::new());
     assert_eq!(bench.receiver.withheld().get(Withheld::NoParameterSets), 1);
+}
+
+#[test]
+fn intra_refresh_is_recorded_from_its_recovery_point_on() {
+    // `recovery_poc_cnt` of 20, as x265 says it; 0, of a picture whose type does not say so; none.
+    let message =
+        |count: u32| [vec![SEI << 1, 1, 6, 2], Writer::default().ue(count).bits(0, 2).finish()].concat();
+    for (sei, starts) in [(message(39), true), (message(0), false), (vec![SEI << 1, 1, 5, 0x80], false)] {
+        let mut bench = Bench::new(Vec::new());
+        assert_eq!(bench.play(TRAIL, true), Vec::<u64>::new());
+        let mut packets = bench.picture(TRAIL, false);
+        packets[0].payload = sei.clone().into();
+        let outputs = bench.send(packets);
+        assert_eq!(numbers(&outputs), if starts { vec![1] } else { vec![] }, "{sei:?}");
+        if starts {
+            let unit = units(&outputs)[0];
+            assert_eq!(unit.parameters.as_ref().unwrap().format.width, 1280);
+            assert_eq!(bench.play(TRAIL, false), [2]);
+        }
+    }
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! NAL units to access units, and the judgement whether one can be decoded.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::error::ParameterError;
 use super::{NalCodec, Role};
-use crate::codec::unit::{AccessUnitError, Completed, UntimedAccessUnit};
+use crate::codec::unit::{AccessUnitError, Completed, Start, StartKind, UntimedAccessUnit, length_prefixed};
 
 /// More is not believed: the largest picture of level 5.2 is a few MB.
 const MAX_BYTES: usize = 16 << 20;
@@ -19,6 +19,8 @@ struct Building {
     /// Slices, and which of `units` is the first.
     first_slice: Option<usize>,
     has_sequence: bool,
+    /// So many pictures later a decoder that begins here is right, as a unit of it says.
+    recovery: Option<u32>,
     /// Packets that were lost right in front of it.
     gap: u64,
     broken: Option<AccessUnitError>,
@@ -98,10 +100,11 @@ impl<C: NalCodec> Assembler<C> {
         let carried = self.current.take();
         let mut building = Building { timestamp, gap, ..Building::default() };
         if let Some(carried) = carried {
-            // Parameter sets may come under a timestamp of their own.
+            // Parameter sets, and that decoding may start, may come under a timestamp of their own.
             building.units = carried.units;
             building.bytes = carried.bytes;
             building.has_sequence = carried.has_sequence && gap == 0;
+            building.recovery = carried.recovery;
             building.gap = carried.gap.saturating_add(gap);
         }
         self.current = Some(building);
@@ -134,6 +137,9 @@ impl<C: NalCodec> Assembler<C> {
         }
         if !keep {
             return result;
+        }
+        if role == Role::Other && current.first_slice.is_none() {
+            current.recovery = C::recovery(&unit).or(current.recovery);
         }
         if current.bytes + unit.len() > MAX_BYTES || current.units.len() >= MAX_UNITS {
             current.broken.get_or_insert(AccessUnitError::TooLarge);
@@ -173,12 +179,12 @@ impl<C: NalCodec> Assembler<C> {
         finished
     }
 
-    /// Judges the current unit. It stays as `current`, emptied of everything but parameter sets that came alone.
+    /// Judges the current unit. It stays as `current`, emptied of everything but what came alone in front of a picture.
     fn finish(&mut self) -> Option<Completed> {
         let current = self.current.as_mut()?;
         let timestamp = current.timestamp;
         if current.broken.is_none() && current.first_slice.is_none() {
-            current.units.retain(|unit| is_parameter_set::<C>(unit));
+            current.units.retain(|unit| is_parameter_set::<C>(unit) || C::recovery(unit).is_some());
             current.bytes = current.units.iter().map(Bytes::len).sum();
             return None;
         }
@@ -192,6 +198,8 @@ impl<C: NalCodec> Assembler<C> {
 
     fn judge(&mut self, current: Building) -> Completed {
         if let Some(broken) = current.broken {
+            // That it brought them along is known all the same.
+            self.sequence_with_key |= current.has_sequence;
             return Err(broken);
         }
         let unit =
@@ -202,9 +210,17 @@ impl<C: NalCodec> Assembler<C> {
             self.trust_marker = false;
             return Err(AccessUnitError::Marker);
         }
-        let is_key = C::is_key(C::kind(unit));
+        let kind = C::kind(unit);
+        let start = if C::is_key(kind) {
+            Some(StartKind::KeyFrame)
+        } else if current.recovery.is_some_and(|pictures| pictures > 0 || C::refers_to_none(&slice)) {
+            // One that says that all is right at once, and refers to others, says nothing.
+            Some(StartKind::RecoveryPoint)
+        } else {
+            None
+        };
         if current.gap > 0 {
-            let is_intact = if is_key {
+            let is_intact = if start.is_some() {
                 // Lost may be: what belongs to other units, or the parameter sets of this one.
                 current.has_sequence || (is_whole && !self.sequence_with_key)
             } else {
@@ -214,30 +230,38 @@ impl<C: NalCodec> Assembler<C> {
                 return Err(AccessUnitError::Missing);
             }
         }
-        let parameters = if is_key {
-            let parameters = self.codec.parameters(&slice).ok_or(AccessUnitError::NoParameterSets)?;
-            self.sequence_with_key = current.has_sequence;
-            Some(parameters)
-        } else {
-            None
+        let is_start = start.is_some();
+        let start = match start {
+            Some(kind) => {
+                let parameters = self.codec.parameters(&slice).ok_or(AccessUnitError::NoParameterSets)?;
+                self.sequence_with_key = current.has_sequence;
+                Some(Start { kind, parameters })
+            }
+            None if !C::RECOVERY.is_empty() && self.refers_to_none(&current.units) => self
+                .codec
+                .parameters(&slice)
+                .map(|parameters| Start { kind: StartKind::Intra(C::RECOVERY), parameters }),
+            None => None,
         };
         self.codec.handed_on(unit, &slice);
-        // Those of a key frame are in its parameters.
-        let own = current.units.iter().filter(|unit| !is_key || !is_parameter_set::<C>(unit));
-        Ok(UntimedAccessUnit { data: length_prefixed(own), timestamp: current.timestamp, parameters })
+        // Where decoding starts they are in the parameters.
+        let own = current.units.iter().filter(|unit| !is_start || !is_parameter_set::<C>(unit));
+        Ok(UntimedAccessUnit {
+            data: length_prefixed(own.map(|unit| &unit[..]), &[]),
+            timestamp: current.timestamp,
+            start,
+            is_behind_gap: current.gap > 0,
+            is_skipped_at_start: C::is_skipped_at_start(kind),
+        })
+    }
+
+    /// None of the slices refers to another picture.
+    fn refers_to_none(&self, units: &[Bytes]) -> bool {
+        let mut slices = units.iter().filter(|unit| C::role(unit) == Role::Slice);
+        slices.all(|unit| self.codec.slice(unit).is_some_and(|slice| C::refers_to_none(&slice)))
     }
 }
 
 fn is_parameter_set<C: NalCodec>(unit: &[u8]) -> bool {
     matches!(C::role(unit), Role::SequenceParameters | Role::Parameters)
-}
-
-/// As ISO/IEC 14496-15 has it, section 5.3.4.2: lengths of four bytes. No unit is longer than `MAX_BYTES`.
-fn length_prefixed<'a>(units: impl Iterator<Item = &'a Bytes> + Clone) -> Bytes {
-    let mut data = BytesMut::with_capacity(units.clone().map(|unit| unit.len() + 4).sum());
-    for unit in units {
-        data.put_u32(u32::try_from(unit.len()).unwrap_or(u32::MAX));
-        data.put_slice(unit);
-    }
-    data.freeze()
 }

@@ -6,6 +6,7 @@ mod assemble;
 pub(crate) mod bits;
 mod depacketize;
 mod error;
+mod sei;
 mod stream;
 
 use bytes::{Bytes, BytesMut};
@@ -13,6 +14,7 @@ use bytes::{Bytes, BytesMut};
 pub use depacketize::{Depacketizer, NalError};
 pub(super) use error::check_length;
 pub use error::{ParameterError, SpsError};
+pub(super) use sei::recovery_point;
 pub(super) use stream::{NalStream, announces_key_frame, is_of_key_frame};
 
 use super::format::VideoParameters;
@@ -64,11 +66,24 @@ pub trait NalCodec: Default {
     /// A unit of this type comes in front of key frames alone.
     fn precedes_key(kind: u8) -> bool;
 
+    /// A unit of this type is in a picture that may refer to what lies in front of the key frame that it follows.
+    fn is_skipped_at_start(kind: u8) -> bool;
+
+    /// Of a unit that says that a decoder which begins here will show the right pictures: how many pictures later.
+    fn recovery(unit: &[u8]) -> Option<u32>;
+
+    /// A unit to put in front of a picture of which [`Self::refers_to_none`] holds: that a decoder may begin here. Empty: there
+    /// is no need of it.
+    const RECOVERY: &[u8];
+
     /// Takes over a parameter set. True when it differs from the one of that number before.
     fn update(&mut self, unit: &Bytes) -> Result<bool, ParameterError>;
 
     /// Reads the front of a slice; `None`: it makes no sense.
     fn slice(&self, unit: &[u8]) -> Option<Self::Slice>;
+
+    /// It refers to no other picture.
+    fn refers_to_none(slice: &Self::Slice) -> bool;
 
     /// It is the first of its picture.
     fn begins_picture(slice: &Self::Slice) -> bool;
