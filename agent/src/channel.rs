@@ -1,12 +1,15 @@
 //! The signaling channel: looks it up, opens its socket, carries what comes and what goes.
 
+use crate::connecting::{Connecting, Step};
 use crate::events::{Event, Events};
 use crate::failure;
 use crate::session::{Failure, FailureKind, Input};
 use kvs::signaling::{
     self, IceCandidate, SignalingConfig, SignalingEvent, SignalingReceiver, SignalingRole, SignalingSender,
 };
-use kvs::{ChannelArn, ChannelEndpoints, ChannelId, ClientId, ControlPlane, MediaStorage, Role, Tags};
+use kvs::{
+    ChannelArn, ChannelEndpoints, ChannelId, ChannelInfo, ClientId, ControlPlane, MediaStorage, Role, Tags,
+};
 use kvs_aws::AwsContext;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,27 +34,37 @@ pub struct Channel {
 /// # Errors
 ///
 /// The calls' failures, and [`FailureKind::MediaStorageEnabled`].
-pub async fn resolve(control: &ControlPlane, channel: &ChannelId, create: bool) -> Result<Channel, Failure> {
+pub async fn resolve(
+    control: &ControlPlane,
+    channel: &ChannelId,
+    create: bool,
+    connecting: &Connecting,
+) -> Result<Channel, Failure> {
     let tags = create.then(Tags::new);
-    let found = control.find_or_create_channel(channel, tags.as_ref()).await;
-    let info = found.map_err(|error| failure::call(&error))?.info;
-    let storage = control.media_storage(&info.arn).await.map_err(|error| failure::call(&error))?;
-    if let MediaStorage::Enabled { stream_arn } = storage {
-        return Err(Failure::new(
-            FailureKind::MediaStorageEnabled,
-            format!(
-                "media storage is enabled on channel {} (stored by AWS in {}): its viewers get no media \
-                 peer to peer. Disable it with `aws kinesisvideo update-media-storage-configuration \
-                 --channel-arn {} --media-storage-configuration Status=DISABLED`, or use AWS's own storage",
-                info.name,
-                stream_arn.as_deref().unwrap_or("a stream"),
-                info.arn
-            ),
-        ));
+    let find = control.find_or_create_channel(channel, tags.as_ref());
+    let info = connecting.call(Step::Describe, find).await.map_err(|error| failure::call(&error))?.info;
+    let storage = connecting.call(Step::MediaStorage, control.media_storage(&info.arn)).await;
+    if let MediaStorage::Enabled { stream_arn } = storage.map_err(|error| failure::call(&error))? {
+        return Err(stored_by_aws(&info, stream_arn.as_deref()));
     }
-    let endpoints =
-        control.channel_endpoints(&info.arn, Role::Viewer).await.map_err(|error| failure::call(&error))?;
+    let endpoints = connecting.call(Step::Endpoint, control.channel_endpoints(&info.arn, Role::Viewer)).await;
+    let endpoints = endpoints.map_err(|error| failure::call(&error))?;
     Ok(Channel { arn: info.arn, endpoints, message_ttl: info.message_ttl })
+}
+
+/// Nothing comes of a channel whose media storage is enabled.
+pub(crate) fn stored_by_aws(info: &ChannelInfo, stream_arn: Option<&str>) -> Failure {
+    Failure::new(
+        FailureKind::MediaStorageEnabled,
+        format!(
+            "media storage is enabled on channel {} (stored by AWS in {}): its viewers get no media \
+             peer to peer. Disable it with `aws kinesisvideo update-media-storage-configuration \
+             --channel-arn {} --media-storage-configuration Status=DISABLED`, or use AWS's own storage",
+            info.name,
+            stream_arn.unwrap_or("a stream"),
+            info.arn
+        ),
+    )
 }
 
 /// A message to the master: SDP, or the text of a candidate.
@@ -105,6 +118,7 @@ pub async fn open(
     channel: Channel,
     client_id: &str,
     attempt: u64,
+    connecting: &Connecting,
     events: Arc<Events>,
 ) -> Result<(Socket, Incoming), Failure> {
     let client_id = client_id
@@ -112,8 +126,9 @@ pub async fn open(
         .map_err(|error| Failure::new(FailureKind::InvalidRequest, error.to_string()))?;
     let role = SignalingRole::Viewer { client_id };
     let config = SignalingConfig::new(channel.endpoints.wss, channel.arn, role);
-    let (sender, receiver) =
-        signaling::connect(context, &config).await.map_err(|error| failure::signaling(&error))?;
+    let connect = connecting.call(Step::Connect, signaling::connect(context, &config));
+    let (sender, receiver) = connect.await.map_err(|error| failure::signaling(&error))?;
+    events.emit(Event::SignalingOpened);
     let (outgoing, queue) = mpsc::channel(OUTGOING);
     tokio::spawn(send(sender, queue, Arc::clone(&events)));
     let closed = CancellationToken::new();
@@ -136,6 +151,9 @@ impl Incoming {
     }
 
     fn input(&self, event: SignalingEvent) -> Option<Input> {
+        if let Some(what) = message_type(&event) {
+            self.events.emit(Event::SignalingReceived { what });
+        }
         Some(match event {
             SignalingEvent::Answer { sdp, .. } => Input::Answer { sdp },
             SignalingEvent::Candidate { candidate, .. } => Input::RemoteCandidate {
@@ -143,14 +161,17 @@ impl Incoming {
                 candidate: candidate.candidate,
             },
             SignalingEvent::Status(status) if status.success => return None,
-            SignalingEvent::Status(status) => Input::Refused {
-                error_type: status.error_type,
-                description: if status.description.is_empty() {
-                    format!("status {}", status.status_code)
-                } else {
-                    status.description
-                },
-            },
+            SignalingEvent::Status(status) => {
+                self.events.emit(Event::SignalingRefused);
+                Input::Refused {
+                    error_type: status.error_type,
+                    description: if status.description.is_empty() {
+                        format!("status {}", status.status_code)
+                    } else {
+                        status.description
+                    },
+                }
+            }
             SignalingEvent::GoAway => Input::GoAway,
             SignalingEvent::ReconnectIceServer => Input::ReconnectIceServer,
             SignalingEvent::Malformed { what, reason } => {
@@ -159,15 +180,33 @@ impl Incoming {
             }
             // Peer to peer the viewer offers; an offer comes from a storage session only.
             SignalingEvent::Offer { .. } => return None,
-            SignalingEvent::Closed { code, reason } => Input::SignalingClosed {
-                attempt: self.attempt,
-                reason: match code {
-                    Some(code) => format!("{code} {reason}"),
-                    None => reason,
-                },
-            },
+            // What this side closes is not heard to the end.
+            SignalingEvent::Closed { code, reason } => {
+                self.events.emit(Event::SignalingClosed);
+                Input::SignalingClosed {
+                    attempt: self.attempt,
+                    reason: match code {
+                        Some(code) => format!("{code} {reason}"),
+                        None => reason,
+                    },
+                }
+            }
         })
     }
+}
+
+/// The service's word for a message; `None`: it is none.
+fn message_type(event: &SignalingEvent) -> Option<&'static str> {
+    Some(match event {
+        SignalingEvent::Offer { .. } => "SDP_OFFER",
+        SignalingEvent::Answer { .. } => "SDP_ANSWER",
+        SignalingEvent::Candidate { .. } => "ICE_CANDIDATE",
+        SignalingEvent::Status(_) => "STATUS_RESPONSE",
+        SignalingEvent::GoAway => "GO_AWAY",
+        SignalingEvent::ReconnectIceServer => "RECONNECT_ICE_SERVER",
+        SignalingEvent::Malformed { .. } => "malformed",
+        SignalingEvent::Closed { .. } => return None,
+    })
 }
 
 async fn send(sender: SignalingSender, mut queue: mpsc::Receiver<Outgoing>, events: Arc<Events>) {
@@ -189,8 +228,9 @@ async fn send(sender: SignalingSender, mut queue: mpsc::Receiver<Outgoing>, even
                 ("ICE_CANDIDATE", sender.send_candidate(&candidate, None).await)
             }
         };
-        if let Err(error) = result {
-            events.emit(Event::SignalingNotSent { what, reason: error.to_string() });
-        }
+        events.emit(match result {
+            Ok(()) => Event::SignalingSent { what },
+            Err(error) => Event::SignalingNotSent { what, reason: error.to_string() },
+        });
     }
 }

@@ -2,14 +2,17 @@
 
 use crate::output_files::OutputFiles;
 use crate::outputs::kvssink::Origin;
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Joins a KVS signaling channel as viewer and stores the master's media in a KVS stream.
 #[derive(Clone, Debug, Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// A KvsIngest manifest (YAML). Without it the configuration is taken from KVS_INGEST_CONFIG.
     #[arg(long, value_name = "FILE")]
     pub ingest: Option<PathBuf>,
@@ -49,6 +52,48 @@ pub struct Cli {
     /// RUST_LOG and the manifest's logLevel.
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
+}
+
+/// What it does instead of recording.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Walks the way to a recording without recording, says what works, what does not and what to do, and ends with a status
+    /// that says what kind of thing is wrong (docs/agent.md).
+    Doctor(DoctorArguments),
+}
+
+/// Of `doctor`.
+#[derive(Args, Clone, Debug)]
+pub struct DoctorArguments {
+    /// A KvsIngest manifest (YAML). Without it the configuration is taken from KVS_INGEST_CONFIG, as in a pod.
+    #[arg(long, value_name = "FILE")]
+    pub ingest: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub output_files: OutputFiles,
+
+    /// Local address for WebRTC, may be repeated. Default: as the agent.
+    #[arg(long, value_name = "IP[:PORT]")]
+    pub ice_bind: Vec<String>,
+
+    /// What each step may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=120))]
+    pub timeout: u64,
+
+    /// Lines for people, each as soon as it is known; or one JSON object at the end.
+    #[arg(long, value_enum, default_value_t = DoctorFormat::Text)]
+    pub format: DoctorFormat,
+
+    /// Log beside it on standard error: error, warn, info, debug, trace, or a filter as in RUST_LOG.
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+}
+
+/// Form of what `doctor` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DoctorFormat {
+    Text,
+    Json,
 }
 
 /// Form of the log.

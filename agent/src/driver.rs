@@ -1,6 +1,7 @@
 //! Carries out what the session decides.
 
 use crate::channel::{self, Channel, Outgoing, Socket};
+use crate::connecting::{Connecting, Step};
 use crate::events::{Event, Events};
 use crate::failure;
 use crate::hand_over::HandOver;
@@ -100,6 +101,7 @@ pub struct Driver {
     inputs: mpsc::Sender<Input>,
     input_inbox: mpsc::Receiver<Input>,
     events: Arc<Events>,
+    connecting: Arc<Connecting>,
     state: Arc<State>,
 }
 
@@ -110,6 +112,7 @@ impl Driver {
         context: AwsContext,
         session: Session,
         events: Arc<Events>,
+        connecting: Arc<Connecting>,
         state: Arc<State>,
     ) -> Self {
         let (messages, inbox) = mpsc::channel(MESSAGES);
@@ -133,6 +136,7 @@ impl Driver {
             inputs,
             input_inbox,
             events,
+            connecting,
             state,
         }
     }
@@ -232,7 +236,9 @@ impl Driver {
         let mut next = Some(input);
         let mut failures = Vec::new();
         while let Some(input) = next.take() {
-            for action in self.session.handle(input, Instant::now()) {
+            let actions = self.session.handle(input, Instant::now());
+            self.note_ends(&actions);
+            for action in actions {
                 if let Action::Report(failure) = action {
                     failures.push(failure);
                 } else if let Some(reply) = self.carry_out(action).await {
@@ -261,14 +267,33 @@ impl Driver {
         }
     }
 
+    /// Attempts that end with these actions, before what follows begins another.
+    fn note_ends(&self, actions: &[Action]) {
+        let failure = actions.iter().find_map(|action| match action {
+            Action::Report(failure) => Some(failure),
+            _ => None,
+        });
+        for action in actions {
+            match action {
+                Action::ClosePeer { generation } => self.connecting.ended(*generation, failure),
+                // It has its stored fragments; the one that takes its place is another attempt.
+                Action::LeavePeer { generation } => self.connecting.ended(*generation, None),
+                Action::Report(failure) => self.connecting.not_joined(failure),
+                _ => {}
+            }
+        }
+    }
+
     async fn carry_out(&mut self, action: Action) -> Option<Input> {
         match action {
             Action::Resolve { attempt } => {
                 let (control, channel) = (self.control.clone(), self.config.channel.clone());
                 let create = self.config.create_channel;
                 let messages = self.messages.clone();
+                let connecting = Arc::clone(&self.connecting);
+                connecting.begin(&self.session.client_id());
                 tokio::spawn(async move {
-                    let result = channel::resolve(&control, &channel, create).await;
+                    let result = channel::resolve(&control, &channel, create, &connecting).await;
                     let _ = messages.send(Message::Resolved { attempt, result }).await;
                 });
             }
@@ -277,17 +302,19 @@ impl Driver {
                 self.wanted_socket = Some(attempt);
                 let channel = self.channel.clone()?;
                 let (context, messages) = (self.context.clone(), self.messages.clone());
-                let events = Arc::clone(&self.events);
+                let (connecting, events) = (Arc::clone(&self.connecting), Arc::clone(&self.events));
+                connecting.begin(&client_id);
                 tokio::spawn(async move {
-                    let (socket, mut incoming) =
-                        match channel::open(&context, channel, &client_id, attempt, events).await {
-                            Ok(halves) => halves,
-                            Err(failure) => {
-                                let input = Input::SignalingOpened { attempt, result: Err(failure) };
-                                let _ = messages.send(Message::Input(input)).await;
-                                return;
-                            }
-                        };
+                    let opened =
+                        channel::open(&context, channel, &client_id, attempt, &connecting, events).await;
+                    let (socket, mut incoming) = match opened {
+                        Ok(halves) => halves,
+                        Err(failure) => {
+                            let input = Input::SignalingOpened { attempt, result: Err(failure) };
+                            let _ = messages.send(Message::Input(input)).await;
+                            return;
+                        }
+                    };
                     if messages.send(Message::SocketOpen { attempt, socket }).await.is_err() {
                         return;
                     }
@@ -321,12 +348,14 @@ impl Driver {
             Action::SendOffer { generation, candidates } => {
                 let slot = self.slot(generation, "offered")?;
                 let offer = with_candidates(slot.peer.offer(), &candidates);
+                self.connecting.offered(generation);
                 self.socket.as_ref()?.send(Outgoing::Offer(offer), &self.events);
             }
             Action::SendCandidate { candidate } => {
                 self.socket.as_ref()?.send(Outgoing::Candidate(candidate), &self.events);
             }
             Action::ApplyAnswer { generation, sdp } => {
+                self.connecting.step(generation, Step::Answer, Instant::now());
                 let result = self.apply_answer(generation, &sdp).await.map_err(|error| failure::peer(&error));
                 return Some(Input::AnswerApplied { generation, result });
             }
@@ -365,15 +394,18 @@ impl Driver {
 
     fn create_peer(&mut self, generation: u64, client_id: String) {
         self.wanted_peer = Some(generation);
+        self.connecting.begin(&client_id);
+        self.connecting.peer(generation);
         let Some(channel) = self.channel.clone() else {
             return;
         };
         let (context, messages) = (self.context.clone(), self.messages.clone());
+        let connecting = Arc::clone(&self.connecting);
         let mut config = self.config.peer.clone();
         tokio::spawn(async move {
             let (mut without_turn, mut good_for) = (None, None);
             let result = async {
-                let found = servers(&context, &channel, &client_id, config.relay_only).await?;
+                let found = servers(&context, &channel, &client_id, config.relay_only, &connecting).await?;
                 (config.ice_servers, without_turn, good_for) =
                     (found.servers, found.without_turn, found.good_for);
                 UdpPeer::new(config, &context).await.map_err(|error| failure::peer(&error))
@@ -393,7 +425,14 @@ impl Driver {
             while let Some(event) = peer_events.recv().await {
                 let input = match event {
                     PeerEvent::LocalCandidate(candidate) => Input::LocalCandidate { generation, candidate },
-                    PeerEvent::Connected => Input::PeerConnected { generation },
+                    PeerEvent::PathFound => {
+                        connecting.step(generation, Step::Ice, Instant::now());
+                        continue;
+                    }
+                    PeerEvent::Connected => {
+                        connecting.step(generation, Step::Dtls, Instant::now());
+                        Input::PeerConnected { generation }
+                    }
                     PeerEvent::Recovered => Input::PeerConnected { generation },
                     PeerEvent::Disconnected => Input::PeerDisconnected { generation },
                     PeerEvent::RelayEnds { reason } => Input::RelayEnds { generation, reason },
@@ -433,12 +472,12 @@ impl Driver {
             generation,
             peer: Arc::clone(&slot.peer) as Arc<dyn Peer>,
             expected: Tracks { video: negotiated.video, audio: negotiated.audio, ..Tracks::default() },
-            video_payload_types: negotiated.video_payload_types,
-            audio_payload_types: negotiated.audio_payload_types,
+            negotiated,
             config: self.config.receive.clone(),
             session: self.inputs.clone(),
             figures: self.state.new_peer(generation),
             events: Arc::clone(&self.events),
+            connecting: Arc::clone(&self.connecting),
             key_frame_request: Arc::clone(&slot.key_frame_request),
             stop: slot.stop.clone(),
             hand_over: Arc::clone(&slot.hand_over),
@@ -460,7 +499,7 @@ fn close(slot: PeerSlot) {
 const MAX_OFFER: usize = 7_000;
 
 /// Writes candidates into the first media section, as many as fit.
-fn with_candidates(offer: &str, candidates: &[String]) -> String {
+pub(crate) fn with_candidates(offer: &str, candidates: &[String]) -> String {
     let first = offer.find("\r\nm=").map(|at| at + 2);
     let second = first.and_then(|first| offer[first..].find("\r\nm=").map(|at| first + at + 2));
     let (head, tail) = offer.split_at(second.unwrap_or(offer.len()));
@@ -491,6 +530,7 @@ mod tests {
         PeerConfig {
             video: vec![VideoCodec::H264],
             audio: Vec::new(),
+            data: None,
             start_bitrate_kbps: None,
             relay_only: false,
             ice_servers: Vec::new(),
@@ -518,12 +558,13 @@ mod tests {
                 aac_bitrate: 64_000,
                 retire_within: Duration::from_secs(1),
                 outputs: Outputs::default(),
+                metadata: Arc::default(),
                 clock: Arc::new(SystemTime::now),
             },
             stop_within: Duration::from_secs(1),
         };
         let session = Session::new("test", Timing::default(), 1, Instant::now());
-        Driver::new(config, context.await.unwrap(), session, Arc::default(), Arc::default())
+        Driver::new(config, context.await.unwrap(), session, Arc::default(), Arc::default(), Arc::default())
     }
 
     async fn built(driver: &mut Driver, generation: u64) {

@@ -1,13 +1,17 @@
 //! Important moments: each is logged and counted in this one place.
 
-use crate::peer::{MediaKind, RelayProtocol, SelectedPair};
+use crate::connecting::{Step, Taken};
+use crate::metadata::NotStored;
+use crate::peer::{MediaKind, Pair, RelayProtocol};
 use crate::session::{Failure, Phase, View};
+use crate::signaling_figures::SignalingFigures;
 use crate::tracks::{Reason, Tracks};
 use kvs_media::{ClockStats, LossEvent, MalformedPacket, VideoFormat};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::Registry;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -46,7 +50,7 @@ pub enum Event {
     },
     /// The media path is known.
     PairSelected {
-        pair: SelectedPair,
+        pair: Pair,
         /// No server answers over UDP.
         udp_is_silent: bool,
     },
@@ -84,6 +88,12 @@ pub enum Event {
         codec: String,
         reason: Reason,
     },
+    /// A message of a data channel is not stored.
+    MessageNotStored {
+        /// Its label, or the name that its tag would have had.
+        channel: String,
+        reason: NotStored,
+    },
     /// A track that was not stored is now.
     TrackStored {
         kind: MediaKind,
@@ -112,6 +122,28 @@ pub enum Event {
     MediaTaskPanicked {
         message: String,
     },
+    /// A call, or the opening of the signaling socket, is over.
+    CallEnded {
+        step: Step,
+        took: Duration,
+        failed: bool,
+    },
+    /// A step on the way to a stored fragment was taken.
+    Step(Taken),
+    /// The signaling socket is open.
+    SignalingOpened,
+    /// It closed, and nobody on this side had asked for that.
+    SignalingClosed,
+    /// A message came over it, of one of the service's types.
+    SignalingReceived {
+        what: &'static str,
+    },
+    /// A message went out over it.
+    SignalingSent {
+        what: &'static str,
+    },
+    /// The service refused a message of ours.
+    SignalingRefused,
     /// A frame came over signaling that is no message.
     SignalingMalformed {
         what: String,
@@ -126,6 +158,14 @@ pub enum Event {
     HttpConnectionClosed {
         from: IpAddr,
     },
+}
+
+/// From a call in the same region to a master that is waited for, seconds.
+const STEP_SECONDS: [f64; 9] = [0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0];
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StepLabel {
+    step: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -152,7 +192,7 @@ struct TrackReasonLabel {
 }
 
 /// The log and the counters of events.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Events {
     failures: Family<ReasonLabel, Counter>,
     without_turn: Counter,
@@ -161,6 +201,7 @@ pub struct Events {
     malformed: Family<KindLabel, Counter>,
     format_changes: Counter,
     tracks_not_stored: Family<TrackReasonLabel, Counter>,
+    messages_not_stored: Family<ReasonLabel, Counter>,
     time_doubted: Family<KindLabel, Counter>,
     pictures_incomplete: Counter,
     pipelines_opened: Counter,
@@ -169,11 +210,50 @@ pub struct Events {
     signaling_malformed: Counter,
     pipeline_warnings: Counter,
     http_connections_closed: Counter,
+    steps: Family<StepLabel, Histogram, fn() -> Histogram>,
+    signaling: SignalingFigures,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self {
+            failures: Family::default(),
+            without_turn: Counter::default(),
+            paths: Family::default(),
+            transitions: Family::default(),
+            malformed: Family::default(),
+            format_changes: Counter::default(),
+            tracks_not_stored: Family::default(),
+            time_doubted: Family::default(),
+            pictures_incomplete: Counter::default(),
+            pipelines_opened: Counter::default(),
+            pipelines_broken: Counter::default(),
+            media_task_panics: Counter::default(),
+            signaling_malformed: Counter::default(),
+            pipeline_warnings: Counter::default(),
+            http_connections_closed: Counter::default(),
+            messages_not_stored: Family::default(),
+            steps: Family::new_with_constructor(|| Histogram::new(STEP_SECONDS)),
+            signaling: SignalingFigures::default(),
+        }
+    }
 }
 
 impl Events {
+    /// The signaling client, as far as counters tell.
+    pub fn signaling(&self) -> &SignalingFigures {
+        &self.signaling
+    }
+
     /// Makes the counters known to `registry`.
     pub fn register(&self, registry: &mut Registry) {
+        self.signaling.register(registry);
+        registry.register_with_unit(
+            "connecting_step",
+            "How long each step on the way to a stored fragment took",
+            Unit::Seconds,
+            self.steps.clone(),
+        );
         registry.register("failures", "Failures that were dealt with, by reason", self.failures.clone());
         registry.register(
             "peers_without_turn",
@@ -197,6 +277,11 @@ impl Events {
             "tracks_not_stored",
             "Times that a track was received and not stored, or stopped, by reason",
             self.tracks_not_stored.clone(),
+        );
+        registry.register(
+            "messages_not_stored",
+            "Messages of data channels that became no tag of a fragment, by reason",
+            self.messages_not_stored.clone(),
         );
         registry.register(
             "time_doubted",
@@ -240,6 +325,10 @@ impl Events {
         );
     }
 
+    fn observe(&self, step: Step, took: Duration) {
+        self.steps.get_or_create(&StepLabel { step: step.as_str() }).observe(took.as_secs_f64());
+    }
+
     pub fn emit(&self, event: Event) {
         match event {
             Event::Transition { from, to } => {
@@ -271,24 +360,25 @@ impl Events {
                 }
             }
             Event::PairSelected { pair, udp_is_silent } => {
-                let relay_protocol = pair.relay_protocol.map_or("none", RelayProtocol::as_str);
+                let Pair { local, remote, .. } = &pair;
+                let relay_protocol = local.relay_protocol.map_or("none", RelayProtocol::as_str);
                 self.paths
                     .get_or_create(&PathLabel {
-                        local: pair.local_type.clone(),
-                        remote: pair.remote_type.clone(),
+                        local: local.kind.clone(),
+                        remote: remote.kind.clone(),
                         relay_protocol,
                     })
                     .inc();
                 tracing::info!(
-                    local = pair.local,
-                    local_type = pair.local_type,
-                    remote = pair.remote,
-                    remote_type = pair.remote_type,
+                    local = %local.address,
+                    local_type = local.kind,
+                    remote = %remote.address,
+                    remote_type = remote.kind,
                     relay_protocol,
                     "media path selected"
                 );
                 if udp_is_silent
-                    && matches!(pair.relay_protocol, Some(RelayProtocol::Tcp | RelayProtocol::Tls))
+                    && matches!(local.relay_protocol, Some(RelayProtocol::Tcp | RelayProtocol::Tls))
                 {
                     tracing::warn!(
                         "no STUN or TURN server answers over UDP: media takes TURN over {}, which makes up for losses by \
@@ -333,6 +423,12 @@ impl Events {
                 let before = self.tracks_not_stored.get_or_create(&TrackReasonLabel { kind, reason }).inc();
                 warn_seldom!(before, reason, "{kind} is not stored: {message}");
             }
+            Event::MessageNotStored { channel, reason } => {
+                let label = ReasonLabel { reason: reason.as_str() };
+                let before = self.messages_not_stored.get_or_create(&label).inc();
+                let (reason, message) = (reason.as_str(), reason.message());
+                warn_seldom!(before, channel, reason, "a message is not stored: {message}");
+            }
             Event::TrackStored { kind } => tracing::info!("{} is stored", kind.as_str()),
             Event::TimeDoubted { kind, time } => {
                 let kind = kind.as_str();
@@ -369,7 +465,29 @@ impl Events {
                 self.media_task_panics.inc();
                 tracing::error!("the task that receives media has panicked: {message}");
             }
+            Event::CallEnded { step, took, failed } => {
+                self.signaling.call_ended(step, took, failed);
+                if !failed {
+                    self.observe(step, took);
+                }
+            }
+            Event::Step(Taken { step, attempt, took, after, is_routine }) => {
+                if step.is_of_peer() {
+                    self.observe(step, took);
+                }
+                let (step, took, after) = (step.as_str(), took.as_secs_f64(), after.as_secs_f64());
+                if is_routine {
+                    tracing::debug!(attempt, "{step}: {took:.3} s, at {after:.3} s");
+                } else {
+                    tracing::info!(attempt, "{step}: {took:.3} s, at {after:.3} s");
+                }
+            }
+            Event::SignalingOpened => self.signaling.opened(),
+            Event::SignalingClosed | Event::SignalingRefused => self.signaling.runtime_error(),
+            Event::SignalingReceived { what } => self.signaling.received(what),
+            Event::SignalingSent { what } => self.signaling.sent(what),
             Event::SignalingMalformed { what, reason } => {
+                self.signaling.runtime_error();
                 let before = self.signaling_malformed.inc();
                 warn_seldom!(
                     before,
@@ -378,7 +496,10 @@ impl Events {
                     "malformed signaling frame skipped: see what the master sends"
                 );
             }
-            Event::SignalingNotSent { what, reason } => tracing::warn!(what, reason, "message not sent"),
+            Event::SignalingNotSent { what, reason } => {
+                self.signaling.runtime_error();
+                tracing::warn!(what, reason, "message not sent");
+            }
             Event::HttpConnectionClosed { from } => {
                 let before = self.http_connections_closed.inc();
                 warn_seldom!(before, %from, "too many connections with the HTTP server: one more was closed at once");

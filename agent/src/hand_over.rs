@@ -4,7 +4,11 @@
 //! The same frame does not come over both at the same time, so that the old one is held back while it is left: what came
 //! after that IDR has not been stored yet when it is found. It is known by its bytes where the master encodes once for all
 //! viewers, else by its capture time.
+//!
+//! A connection that has just come up may die at once. So the new one is held back as well, until it has brought media for a
+//! while: only then is it final where it begins. When it dies before, nothing of it was stored, and the old one goes on.
 
+use crate::metadata::Tag;
 use bytes::Bytes;
 use kvs_media::{AccessUnit, AudioPacket};
 use parking_lot::Mutex;
@@ -12,8 +16,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-/// What is held back, at least: how much later the new connection may bring a frame than the old one.
-const DELAY: Duration = Duration::from_secs(2);
+/// From the first frame of the new connection until it counts.
+pub(crate) const PROOF: Duration = Duration::from_millis(1_500);
+
+/// How much later the new connection may bring a frame than the old one.
+pub(crate) const LATER: Duration = Duration::from_secs(2);
+
+/// For so long the old one is held back.
+const DELAY: Duration = PROOF.saturating_add(LATER);
 
 /// Bytes held back. When there are more, the oldest go on: what they hold may be stored twice then.
 const MAX_HELD: usize = 16 << 20;
@@ -33,6 +43,8 @@ pub(crate) struct Cut {
 struct Inner {
     begun: bool,
     cut: Option<Cut>,
+    /// The cut is final.
+    decided: bool,
     ended: bool,
 }
 
@@ -46,9 +58,44 @@ impl HandOver {
         self.0.lock().begun = true;
     }
 
-    /// The recording of the new connection begins here; the first word counts.
-    pub(crate) fn cut(&self, cut: Cut) {
-        self.0.lock().cut.get_or_insert(cut);
+    /// The recording of the new connection would begin here.
+    fn propose(&self, cut: Cut) {
+        let mut inner = self.0.lock();
+        if !inner.decided {
+            inner.cut = Some(cut);
+        }
+    }
+
+    /// It does. `at_once`: the new connection has proven itself; otherwise only if the old one does not go on anyway.
+    fn decide(&self, at_once: bool) -> bool {
+        let mut inner = self.0.lock();
+        inner.decided |= at_once || inner.ended;
+        inner.decided
+    }
+
+    /// The new connection is gone. True when nothing of it is wanted, because the old one goes on.
+    fn withdraw(&self) -> bool {
+        let mut inner = self.0.lock();
+        if !inner.decided && !inner.ended {
+            inner.cut = None;
+        }
+        inner.cut.is_none()
+    }
+
+    /// The new connection is gone, and what it brought is stored: the old one goes on, if it still can.
+    fn resume(&self) {
+        let mut inner = self.0.lock();
+        if !inner.ended {
+            (inner.cut, inner.decided) = (None, false);
+        }
+    }
+
+    /// Where the old one ends, if that is known. At its `last` word the new connection need prove nothing any more: there is no
+    /// other.
+    fn cut(&self, last: bool) -> (bool, Option<Cut>) {
+        let mut inner = self.0.lock();
+        inner.decided |= last && inner.cut.is_some();
+        (inner.begun, inner.cut.clone().filter(|_| inner.decided))
     }
 
     /// Nothing more is recorded of the old connection.
@@ -63,7 +110,15 @@ pub(crate) enum Item {
     Video(AccessUnit),
     FormatChanged,
     Audio(AudioPacket),
-    Gap { at: SystemTime, duration: Duration },
+    Gap {
+        at: SystemTime,
+        duration: Duration,
+    },
+    /// Of a message that arrived then: a master may send the same over both connections.
+    Metadata {
+        at: SystemTime,
+        tag: Tag,
+    },
 }
 
 impl Item {
@@ -71,6 +126,7 @@ impl Item {
         ITEM + match self {
             Self::Video(unit) => unit.data.len(),
             Self::Audio(packet) => packet.data.len(),
+            Self::Metadata { tag, .. } => tag.name.len() + tag.value.len(),
             Self::FormatChanged | Self::Gap { .. } => 0,
         }
     }
@@ -84,21 +140,54 @@ pub(crate) struct Line {
     bytes: usize,
     /// The frame was found at which the other connection begins.
     video_over: bool,
-    /// Of the connection in whose place this one is; `None` once this one's recording has begun.
-    follows: Option<Arc<HandOver>>,
+    /// The other connection has died, and pictures go on with an IDR.
+    awaits_idr: bool,
+    /// Pictures left out meanwhile.
+    left_out: u64,
+    /// Of the connection in whose place this one is.
+    before: Option<Arc<HandOver>>,
+    stage: Stage,
     /// Sound from before the first frame was the other connection's.
     begins_at: Option<SystemTime>,
     has_video: bool,
 }
 
+/// How far a connection has come that takes the place of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It has brought nothing to begin with.
+    Follows,
+    /// It has, and is final then.
+    Unproven(Instant),
+    /// It is recorded.
+    Records,
+}
+
 impl Line {
     pub(crate) fn new(own: Arc<HandOver>, follows: Option<Arc<HandOver>>, has_video: bool) -> Self {
-        Self { own, held: VecDeque::new(), bytes: 0, video_over: false, follows, begins_at: None, has_video }
+        let stage = if follows.is_some() { Stage::Follows } else { Stage::Records };
+        Self {
+            own,
+            held: VecDeque::new(),
+            bytes: 0,
+            video_over: false,
+            awaits_idr: false,
+            left_out: 0,
+            before: follows,
+            stage,
+            begins_at: None,
+            has_video,
+        }
+    }
+
+    /// Pictures that were left out because another connection, which has died, was to bring them.
+    pub(crate) fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     /// An item, in order.
     pub(crate) fn push(&mut self, item: Item, now: Instant) {
-        if !self.begins(&item) {
+        if !self.begins(&item, now) {
             return;
         }
         self.bytes += item.bytes();
@@ -106,23 +195,25 @@ impl Line {
     }
 
     /// Whether it belongs to this connection rather than to the one before.
-    fn begins(&mut self, item: &Item) -> bool {
+    fn begins(&mut self, item: &Item, now: Instant) -> bool {
         let at = match item {
             Item::FormatChanged => return true,
             Item::Video(unit) => unit.capture_time,
             Item::Audio(packet) => packet.capture_time,
-            Item::Gap { at, .. } => *at,
+            Item::Gap { at, .. } | Item::Metadata { at, .. } => *at,
         };
-        if let Some(before) = &self.follows {
+        if self.stage == Stage::Follows
+            && let Some(before) = &self.before
+        {
             let first = match item {
                 Item::Video(unit) if unit.is_idr() => unit.data.clone(),
                 Item::Audio(_) if !self.has_video => Bytes::new(),
                 // It ended before: its sound is not stored any more.
-                Item::Audio(_) | Item::Gap { .. } => return before.0.lock().ended,
+                Item::Audio(_) | Item::Gap { .. } | Item::Metadata { .. } => return before.0.lock().ended,
                 _ => return false,
             };
-            before.cut(Cut { capture_time: at, first });
-            self.follows = None;
+            before.propose(Cut { capture_time: at, first });
+            self.stage = Stage::Unproven(now + PROOF);
             self.begins_at = Some(at);
         }
         matches!(item, Item::Video(_)) || self.begins_at.is_none_or(|begins| at >= begins)
@@ -130,10 +221,14 @@ impl Line {
 
     /// The next item that may be stored. `last`: nothing follows, nothing is waited for.
     pub(crate) fn poll(&mut self, now: Instant, last: bool) -> Option<Item> {
-        let (begun, cut) = {
-            let own = self.own.0.lock();
-            (own.begun, own.cut.clone())
-        };
+        if !self.is_recorded(now, last) {
+            return None;
+        }
+        let (begun, cut) = self.own.cut(last);
+        if cut.is_none() {
+            // What the other connection was to bring begins anew here.
+            self.awaits_idr |= std::mem::take(&mut self.video_over);
+        }
         loop {
             let (at, item) = self.held.front()?;
             let is_due = last || !begun || *at + DELAY <= now;
@@ -145,11 +240,34 @@ impl Line {
             };
             let (_, item) = self.held.pop_front()?;
             self.bytes -= item.bytes();
-            if goes {
-                return Some(item);
+            if !goes {
+                self.video_over |= matches!(item, Item::Video(_));
+                continue;
             }
-            self.video_over |= matches!(item, Item::Video(_));
+            if let Item::Video(unit) = &item {
+                self.awaits_idr &= !unit.is_idr();
+                if self.awaits_idr {
+                    self.left_out += 1;
+                    continue;
+                }
+            }
+            return Some(item);
         }
+    }
+
+    /// Whether it is final that this connection has taken the place of the one before.
+    fn is_recorded(&mut self, now: Instant, last: bool) -> bool {
+        let (Some(before), Stage::Unproven(proven_at)) = (&self.before, self.stage) else { return true };
+        if before.decide(now >= proven_at || self.bytes > MAX_HELD) {
+            self.stage = Stage::Records;
+        } else if last {
+            if before.withdraw() {
+                self.held.clear();
+                self.bytes = 0;
+            }
+            self.stage = Stage::Records;
+        }
+        self.stage == Stage::Records
     }
 
     /// Whether the front is from before the first frame of the other connection; `None`: that cannot be told yet.
@@ -157,7 +275,7 @@ impl Line {
         let unit = match item {
             Item::FormatChanged => return Some(!self.video_over),
             Item::Audio(packet) => return Some(packet.capture_time < cut.capture_time),
-            Item::Gap { at, .. } => return Some(*at < cut.capture_time),
+            Item::Gap { at, .. } | Item::Metadata { at, .. } => return Some(*at < cut.capture_time),
             Item::Video(_) if self.video_over => return Some(false),
             Item::Video(unit) => unit,
         };
@@ -172,13 +290,20 @@ impl Line {
 
     /// When [`Line::poll`] may have something though nothing was pushed.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.held.front().map(|(at, _)| *at + DELAY)
+        let due = self.held.front().map(|(at, _)| *at + DELAY)?;
+        match self.stage {
+            Stage::Unproven(at) => Some(at),
+            Stage::Follows | Stage::Records => Some(due),
+        }
     }
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
         self.own.end();
+        if let Some(before) = &self.before {
+            before.resume();
+        }
     }
 }
 
@@ -345,6 +470,99 @@ mod tests {
             prop_assert_eq!(pictures, (0..400).collect::<Vec<_>>());
             prop_assert!((stored - 400) as u128 <= late.as_millis().div_ceil(FRAME.as_millis()), "{}", stored);
         }
+    }
+
+    /// Lets a connection take what it may, `last` or not.
+    fn take(line: &mut Line, now: Instant, last: bool, stored: &mut Vec<Item>) {
+        stored.extend(std::iter::from_fn(|| line.poll(now, last)));
+    }
+
+    proptest! {
+        /// A connection that dies before it has proven itself was never there, another one takes the place that it had; and
+        /// when the old one ends meanwhile, it counts after all.
+        #[test]
+        fn one_that_dies_at_once_costs_nothing(
+            joins in 20..60u32, lives in 0..37u32, old_ends in 1..37u32, encoders in any::<bool>(), late in 0..900u64,
+        ) {
+            let start = Instant::now();
+            let at = |number: u32| start + FRAME * number;
+            let first = Arc::new(HandOver::default());
+            let mut old = Some(Line::new(Arc::clone(&first), None, true));
+            let mut new = Some(Line::new(Arc::default(), Some(Arc::clone(&first)), true));
+            let mut third = None;
+            first.begin();
+            let encoder = u8::from(encoders);
+            let begins = joins.div_ceil(10) * 10;
+            // Whichever is shorter happens.
+            let old_ends = (old_ends < lives).then_some(begins + old_ends);
+            let mut stored = [Vec::new(), Vec::new(), Vec::new()];
+            for number in 0..300 {
+                let now = at(number);
+                if let Some(line) = &mut old {
+                    line.push(picture(number, 0, Duration::ZERO), now);
+                    take(line, now, false, &mut stored[0]);
+                    if Some(number) == old_ends {
+                        take(line, now, true, &mut stored[0]);
+                        old = None;
+                    }
+                }
+                if let Some(line) = &mut new && number >= joins {
+                    let behind = now + Duration::from_millis(late);
+                    line.push(picture(number, encoder, Duration::ZERO), behind);
+                    take(line, behind, false, &mut stored[1]);
+                    if old_ends.is_none() && number == begins + lives {
+                        take(line, behind, true, &mut stored[1]);
+                        new = None;
+                        prop_assert!(stored[1].is_empty());
+                        third = Some(Line::new(Arc::default(), Some(Arc::clone(&first)), true));
+                    }
+                }
+                if let Some(line) = &mut third {
+                    line.push(picture(number, encoder, Duration::ZERO), now);
+                    take(line, now, false, &mut stored[2]);
+                }
+            }
+            let end = at(400);
+            for (line, stored) in [old, new, third].into_iter().zip(&mut stored) {
+                if let Some(mut line) = line {
+                    take(&mut line, end, true, stored);
+                }
+            }
+            let (pictures, _) = numbers(&stored.concat());
+            prop_assert_eq!(pictures, (0..300).collect::<Vec<_>>());
+        }
+    }
+
+    /// It was final where the new connection begins, and it dies: the old one goes on with its next IDR.
+    #[test]
+    fn the_old_connection_goes_on_when_the_new_one_dies_later() {
+        let start = Instant::now();
+        let first = Arc::new(HandOver::default());
+        let mut old = Line::new(Arc::clone(&first), None, true);
+        let mut new = Line::new(Arc::default(), Some(Arc::clone(&first)), true);
+        first.begin();
+        let (mut of_old, mut of_new) = (Vec::new(), Vec::new());
+        for number in 0..200 {
+            let now = start + FRAME * number;
+            old.push(picture(number, 0, Duration::ZERO), now);
+            take(&mut old, now, false, &mut of_old);
+            if (20..120).contains(&number) {
+                new.push(picture(number, 0, Duration::ZERO), now);
+                take(&mut new, now, number == 119, &mut of_new);
+            }
+            if number == 119 {
+                // 120 to 124 arrive while nothing is known of it.
+                new = Line::new(Arc::default(), None, true);
+            }
+        }
+        take(&mut old, start + FRAME * 400, true, &mut of_old);
+        assert_eq!(numbers(&of_new).0, (20..120).collect::<Vec<_>>());
+        let goes_on =
+            of_old.iter().filter(|item| matches!(item, Item::Video(_))).skip(20).collect::<Vec<_>>();
+        let Item::Video(unit) = goes_on[0] else { unreachable!() };
+        assert!(unit.is_idr() && unit.rtp_timestamp <= 130, "{}", unit.rtp_timestamp);
+        assert_eq!(goes_on.len() as u64, 200 - unit.rtp_timestamp);
+        assert_eq!(old.left_out(), unit.rtp_timestamp - 120);
     }
 
     #[test]

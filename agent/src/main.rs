@@ -4,16 +4,18 @@
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use kvs_aws::AwsContext;
-use kvs_ingest_agent::cli::Cli;
+use kvs_ingest_agent::cli::{Cli, Command};
+use kvs_ingest_agent::connecting::Connecting;
 use kvs_ingest_agent::driver::{Driver, DriverConfig};
 use kvs_ingest_agent::events::{Event, Events};
+use kvs_ingest_agent::metadata::{Metadata, Rules};
 use kvs_ingest_agent::outputs::{OutputConfig, Outputs, kvssink, rtmp};
-use kvs_ingest_agent::peer::{Destinations, PeerConfig};
+use kvs_ingest_agent::peer_config::peer_config;
 use kvs_ingest_agent::receive::ReceiveConfig;
 use kvs_ingest_agent::session::{Session, Timing};
 use kvs_ingest_agent::settings::Settings;
 use kvs_ingest_agent::state::State;
-use kvs_ingest_agent::{bind, http, logging, pipeline, prepare};
+use kvs_ingest_agent::{doctor, http, logging, pipeline, prepare};
 use kvs_ingest_api::{AudioSpec, MediaSpec, SpoolSpec, VideoSpec};
 use std::io::Write;
 use std::process::ExitCode;
@@ -33,13 +35,18 @@ fn main() -> ExitCode {
         .build()
         .context("no threads")
         .and_then(|runtime| {
-            let ended = runtime.block_on(run(cli));
+            let ended = runtime.block_on(async {
+                match &cli.command {
+                    Some(Command::Doctor(arguments)) => Ok(ExitCode::from(doctor::run(arguments).await)),
+                    None => run(cli).await.map(|()| ExitCode::SUCCESS),
+                }
+            });
             // A thread of GStreamer's that hangs is not waited for: what had to be waited for was.
             runtime.shutdown_background();
             ended
         });
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
             ExitCode::from(2)
@@ -65,8 +72,12 @@ async fn run(cli: Cli) -> Result<()> {
     let outputs = OutputConfig::open(output_configs(&cli, &settings), &aws)?;
     let stop = stop_on_signal()?;
 
-    let state = Arc::new(State::new());
+    let rules = settings.media.data.as_ref().map(Rules::new).transpose();
+    let rules = rules.map_err(|error| anyhow::anyhow!("spec.media.data.tag: {error}"))?;
+    let metadata = Arc::new(Metadata::new(rules));
+    let state = Arc::new(State::new(Arc::clone(&metadata)));
     let events = Arc::new(Events::default());
+    let connecting = Arc::new(Connecting::new(Arc::clone(&events)));
     let listening = kvs_ingest_serve::listen(cli.listen)
         .with_context(|| format!("cannot listen on {} (--listen chooses another address)", cli.listen))?;
     if listening.without_ipv6 {
@@ -81,7 +92,13 @@ async fn run(cli: Cli) -> Result<()> {
         kvs::ChannelId::Name(name) => name.to_string(),
         kvs::ChannelId::Arn(arn) => arn.to_string(),
     };
-    let context = http::Context::new(Arc::clone(&state), outputs.clone(), &events, channel);
+    let context = http::Context::new(
+        Arc::clone(&state),
+        outputs.clone(),
+        Arc::clone(&events),
+        Arc::clone(&connecting),
+        channel,
+    );
     let server = tokio::spawn({
         let events = Arc::clone(&events);
         let closed = move |from| events.emit(Event::HttpConnectionClosed { from });
@@ -92,8 +109,8 @@ async fn run(cli: Cli) -> Result<()> {
         () = stop.cancelled() => return Ok(()),
         () = prepare::prepare(&outputs, &state, &events) => {}
     }
-    let config = driver_config(&cli, &settings, &aws, outputs.clone());
-    Driver::new(config, aws, session(&settings), events, state).run(stop).await;
+    let config = driver_config(&cli, &settings, &aws, outputs.clone(), metadata);
+    Driver::new(config, aws, session(&settings), events, connecting, state).run(stop).await;
     outputs.finish().await;
     server.abort();
     tracing::info!("stopped");
@@ -125,35 +142,28 @@ fn session(settings: &Settings) -> Session {
     Session::new(id.as_str(), Timing::default(), rand::random(), Instant::now())
 }
 
-fn driver_config(cli: &Cli, settings: &Settings, aws: &AwsContext, outputs: Outputs) -> DriverConfig {
+fn driver_config(
+    cli: &Cli,
+    settings: &Settings,
+    aws: &AwsContext,
+    outputs: Outputs,
+    metadata: Arc<Metadata>,
+) -> DriverConfig {
     // Of the media, all is taken: what is forgotten does not compile.
-    let MediaSpec { video, audio } = &settings.media;
-    // Which of them are offered, `video_codecs` and `audio_codecs` tell.
-    let VideoSpec { enabled: _, codecs: _, start_bitrate_kbps } = video;
+    let MediaSpec { video, audio, data: _ } = &settings.media;
+    // Which of them are offered, `video_codecs` and `audio_codecs` tell; the bit rate and data channels, `peer_config`.
+    let VideoSpec { enabled: _, codecs: _, start_bitrate_kbps: _ } = video;
     let AudioSpec { enabled: _, codecs: _, aac_bitrate_kbps } = audio;
     DriverConfig {
         channel: settings.channel.clone(),
         create_channel: settings.create_channel,
-        peer: PeerConfig {
-            video: settings.video_codecs(),
-            audio: settings.audio_codecs(),
-            start_bitrate_kbps: *start_bitrate_kbps,
-            relay_only: settings.relay_only,
-            ice_servers: Vec::new(),
-            bind: bind::addresses(&cli.ice_bind, aws.has_custom_endpoint()),
-            ports: settings.ports.map(|ports| ports.min..=ports.max),
-            receive_buffer: cli.receive_buffer,
-            destinations: Destinations {
-                // The master of an emulator may be on this machine.
-                loopback: aws.has_custom_endpoint(),
-                denied: settings.denied.clone(),
-            },
-        },
+        peer: peer_config(settings, aws, &cli.ice_bind, cli.receive_buffer),
         receive: ReceiveConfig {
             key_frame_interval: FRAGMENT,
             aac_bitrate: i32::try_from(aac_bitrate_kbps.saturating_mul(1000)).unwrap_or(64_000),
             retire_within: settings.deliver_within(),
             outputs,
+            metadata,
             clock: {
                 let aws = aws.clone();
                 Arc::new(move || aws.now())

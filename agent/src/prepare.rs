@@ -26,7 +26,7 @@ pub async fn prepare(outputs: &Outputs, state: &State, events: &Events) {
         phase: Phase::Starting,
         reason: Reason::Starting,
         message: String::new(),
-        signaling: false,
+        signaling_since: None,
         authenticated: false,
         client_id: String::new(),
     };
@@ -61,15 +61,19 @@ mod tests {
     use kvs_ingest_api::AgentStatus;
     use prometheus_client::encoding::DescriptorEncoder;
     use std::sync::atomic::{AtomicBool, Ordering};
+    use tokio::sync::Barrier;
 
     struct Fake {
         is_there: AtomicBool,
         delivery: Delivery,
+        /// The end of each waits for that of another.
+        end: Arc<Barrier>,
     }
 
     fn fake(is_there: bool) -> Arc<Fake> {
         let words = Words { interrupted: "I", refused: "R", missing: "M", receiver: "it" };
-        Arc::new(Fake { is_there: AtomicBool::new(is_there), delivery: Delivery::new(words) })
+        let end = Arc::new(Barrier::new(2));
+        Arc::new(Fake { is_there: AtomicBool::new(is_there), delivery: Delivery::new(words), end })
     }
 
     #[async_trait]
@@ -96,6 +100,10 @@ mod tests {
         fn encode_metrics(&self, _: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
             Ok(())
         }
+
+        async fn finish(&self) {
+            self.end.wait().await;
+        }
     }
 
     fn outputs(all: &[&Arc<Fake>]) -> Outputs {
@@ -116,7 +124,7 @@ mod tests {
     async fn one_that_is_not_ready_is_told_and_keeps_nobody_waiting() {
         let (missing, there) = (fake(false), fake(true));
         let outputs = outputs(&[&missing, &there]);
-        prepare(&outputs, &State::new(), &Events::default()).await;
+        prepare(&outputs, &State::default(), &Events::default()).await;
         assert_eq!(outputs.ready(), [1]);
         let view = || outputs.view(View::streaming(), std::time::Instant::now());
         until(&outputs, || view().phase == Phase::Failed).await;
@@ -127,8 +135,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_end_of_one_does_not_wait_for_that_of_another() {
+        let one = fake(true);
+        // Each of them waits for the other, which is the same.
+        tokio::time::timeout(Duration::from_secs(30), outputs(&[&one, &one]).finish()).await.unwrap();
+    }
+
+    #[tokio::test]
     async fn where_none_is_ready_media_is_not_asked_for_and_the_state_says_why() {
-        let (missing, state) = (fake(false), State::new());
+        let (missing, state) = (fake(false), State::default());
         let (outputs, events) = (outputs(&[&missing]), Events::default());
         let preparing = prepare(&outputs, &state, &events);
         let noticing = async {

@@ -1,19 +1,20 @@
 //! Moves the media of one peer connection: RTP in, loss repaired, frames into the pipeline.
 
+use crate::connecting::{Connecting, Step};
 use crate::events::{Event, Events};
 use crate::hand_over::{HandOver, Item, Line};
+use crate::metadata::{Metadata, NotStored};
 use crate::outputs::Outputs;
-use crate::peer::{MediaEvent, MediaKind, MediaQueue, Peer, PeerStats};
+use crate::peer::{self, MediaEvent, MediaKind, MediaQueue, Message, Negotiated, Peer, PeerStats};
 use crate::pipeline::{PipelineEvent, PipelineFigures, Pipelines};
 use crate::session::Input;
 use crate::tracks::{self, Standing, Track, TrackWatch, Tracks};
-use bytes::Bytes;
 use kvs_media::{
     AudioCodec, AudioConfig, AudioOutput, ClockStats, InboundStats, KeyFrameConfig, MediaConfig, MediaOutput,
-    MediaReceiver, PerTrack, TimeSource, VideoCodec, VideoConfig, VideoFormat, VideoOutput, WithheldCounts,
+    MediaReceiver, PerTrack, ReorderConfig, TimeSource, VideoCodec, VideoConfig, VideoFormat, VideoOutput,
+    WithheldCounts,
 };
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
@@ -75,6 +76,8 @@ pub struct ReceiveConfig {
     /// What the end of a recording has to be delivered within.
     pub retire_within: Duration,
     pub outputs: Outputs,
+    /// Tags on their way to fragments, of all connections.
+    pub metadata: Arc<Metadata>,
     /// The time as AWS has it.
     pub clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
 }
@@ -84,18 +87,18 @@ pub struct Receive {
     pub generation: u64,
     /// To send feedback with.
     pub peer: Arc<dyn Peer>,
-    /// What was negotiated.
+    /// What the master agreed to.
+    pub negotiated: Negotiated,
+    /// The tracks of that.
     pub expected: Tracks,
-    /// Payload types of the video codec, with the SPS and PPS that the answer told for each.
-    pub video_payload_types: BTreeMap<u8, Vec<Bytes>>,
-    /// Payload types of the audio codec.
-    pub audio_payload_types: Vec<u8>,
     pub config: ReceiveConfig,
     /// To the session. Bounded; a report that does not fit is left out, the next follows.
     pub session: mpsc::Sender<Input>,
     /// Where the figures are left.
     pub figures: Arc<Mutex<Received>>,
     pub events: Arc<Events>,
+    /// What is told of the first packet, picture and stored fragment.
+    pub connecting: Arc<Connecting>,
     /// Media stalls: a key frame is to be asked for.
     pub key_frame_request: Arc<tokio::sync::Notify>,
     /// Ends it.
@@ -114,24 +117,10 @@ impl Receive {
             self.config.outputs.clone(),
             self.config.aac_bitrate,
             self.config.retire_within,
-        );
-        let mut receiver = MediaReceiver::new(MediaConfig {
-            video: self.expected.video.map(|codec| VideoConfig {
-                codec,
-                key_frames: KeyFrameConfig {
-                    interval: Some(self.config.key_frame_interval),
-                    ..KeyFrameConfig::default()
-                },
-                payload_types: self.video_payload_types.clone(),
-                ..VideoConfig::default()
-            }),
-            audio: self.expected.audio.map(|codec| AudioConfig {
-                codec,
-                payload_types: self.audio_payload_types.clone(),
-                ..AudioConfig::default()
-            }),
-            ..MediaConfig::default()
-        });
+        )
+        .with_metadata(Arc::clone(&self.config.metadata));
+        let mut receiver =
+            MediaReceiver::new(media_config(&self.negotiated, Some(self.config.key_frame_interval)));
         let line =
             Line::new(Arc::clone(&self.hand_over), self.follows.clone(), self.expected.video.is_some());
         let mut state = State {
@@ -142,6 +131,8 @@ impl Receive {
             key_frame_wanted: false,
             time: Times::default(),
             ended: false,
+            heard: false,
+            awaited: None,
             doubted: PerTrack::default(),
             standings: PerTrack::default(),
             tracks: TrackWatch::new(Instant::now()),
@@ -172,9 +163,12 @@ impl Receive {
                         break;
                     }
                     let (now, wall) = (Instant::now(), (self.config.clock)());
+                    if !std::mem::replace(&mut state.heard, true) {
+                        self.connecting.step(self.generation, Step::FirstPacket, now);
+                    }
                     for event in burst.drain(..) {
                         state.arrived |= matches!(event, MediaEvent::Rtp { .. });
-                        handle(&mut receiver, event, now, wall);
+                        self.handle(&mut receiver, &mut state, event, now, wall);
                         self.drain(&mut receiver, &mut pipelines, &mut state, now).await;
                     }
                 }
@@ -199,7 +193,7 @@ impl Receive {
         .await
         {
             let (now, wall) = (Instant::now(), (self.config.clock)());
-            handle(&mut receiver, event, now, wall);
+            self.handle(&mut receiver, &mut state, event, now, wall);
             self.drain(&mut receiver, &mut pipelines, &mut state, now).await;
         }
         let now = Instant::now();
@@ -214,6 +208,32 @@ impl Receive {
         pipelines.finish().await;
     }
 
+    fn handle(
+        &self,
+        receiver: &mut MediaReceiver,
+        state: &mut State,
+        event: MediaEvent,
+        now: Instant,
+        wall: SystemTime,
+    ) {
+        match event {
+            MediaEvent::Rtp { kind, packet } => receiver.handle_rtp(kind, packet, now, wall),
+            MediaEvent::SenderReport(report) => receiver.handle_sender_report(report, now),
+            MediaEvent::Message(message) => self.message(state, &message, now, wall),
+        }
+    }
+
+    fn message(&self, state: &mut State, message: &Message, now: Instant, wall: SystemTime) {
+        match self.config.metadata.tag(message) {
+            Ok(tag) => state.line.push(Item::Metadata { at: wall, tag }, now),
+            Err(reason) => self.not_stored(&message.label, reason),
+        }
+    }
+
+    fn not_stored(&self, channel: &str, reason: NotStored) {
+        self.events.emit(Event::MessageNotStored { channel: channel.to_owned(), reason });
+    }
+
     async fn drain(
         &self,
         receiver: &mut MediaReceiver,
@@ -225,8 +245,7 @@ impl Receive {
             match output {
                 MediaOutput::Video(VideoOutput::AccessUnit(unit)) => {
                     if !state.flowing {
-                        state.flowing = true;
-                        self.report_media(true);
+                        self.first_media(state, unit.capture_time, now);
                     }
                     state.line.push(Item::Video(unit), now);
                 }
@@ -274,8 +293,7 @@ impl Receive {
                 MediaOutput::Audio(AudioOutput::Packet(packet)) => {
                     // Audio alone is media, too; beside video, the picture decides.
                     if !state.flowing && self.expected.video.is_none() {
-                        state.flowing = true;
-                        self.report_media(true);
+                        self.first_media(state, packet.capture_time, now);
                     }
                     state.line.push(Item::Audio(packet), now);
                 }
@@ -298,6 +316,13 @@ impl Receive {
                 Item::Gap { at, duration } => pipelines.audio_gap(at, duration, now),
                 Item::FormatChanged => {
                     pipelines.format_changed();
+                    continue;
+                }
+                Item::Metadata { tag, .. } => {
+                    let name = tag.name.clone();
+                    if let Err(reason) = self.config.metadata.push(tag) {
+                        self.not_stored(&name, reason);
+                    }
                     continue;
                 }
             };
@@ -354,6 +379,15 @@ impl Receive {
         }
     }
 
+    /// The first picture, or where there is no video the first sound.
+    fn first_media(&self, state: &mut State, capture_time: SystemTime, now: Instant) {
+        state.flowing = true;
+        state.awaited = Some(capture_time);
+        self.report_media(true);
+        self.connecting.step(self.generation, Step::FirstKeyFrame, now);
+        self.config.outputs.await_stored(capture_time);
+    }
+
     fn report_media(&self, flowing: bool) {
         // Full: the session has enough to do, and the next report follows.
         let _ = self.session.try_send(Input::Media { generation: self.generation, flowing });
@@ -363,8 +397,12 @@ impl Receive {
         if std::mem::take(&mut state.arrived) {
             self.report_media(state.flowing);
         }
+        if let Some(at) = state.awaited.and_then(|awaited| self.config.outputs.stored_at(awaited)) {
+            state.awaited = None;
+            self.connecting.step(self.generation, Step::FirstPersisted, at);
+        }
         let peer = self.peer.stats().await;
-        if let Some(rtt) = peer.round_trip_time {
+        if let Some(rtt) = peer.pair.as_ref().and_then(|pair| pair.round_trip_time) {
             receiver.set_rtt(rtt);
         }
         let time = Times {
@@ -381,11 +419,13 @@ impl Receive {
         let standings = state.tracks.standings(tracks, &peer.unbound, now);
         self.set_standings(standings, state);
         let mut figures = self.figures.lock();
-        if figures.peer.pair != peer.pair
+        let addresses =
+            |stats: &PeerStats| stats.pair.as_ref().map(|pair| (pair.local.address, pair.remote.address));
+        if addresses(&figures.peer) != addresses(&peer)
             && let Some(pair) = &peer.pair
         {
             self.events.emit(Event::PairSelected { pair: pair.clone(), udp_is_silent: peer.udp_is_silent });
-            let relayed = pair.is_relayed();
+            let relayed = peer::is_relayed(pair);
             let _ = self.session.try_send(Input::PairSelected { generation: self.generation, relayed });
         }
         *figures = Received {
@@ -393,7 +433,10 @@ impl Receive {
             video_codec: self.expected.video,
             audio_codec: self.expected.audio,
             format: state.format,
-            pipelines: pipelines.figures(),
+            pipelines: PipelineFigures {
+                pictures_dropped: pipelines.figures().pictures_dropped + state.line.left_out(),
+                ..pipelines.figures()
+            },
             standings: state.standings,
             withheld: PerTrack::from_fn(|kind| receiver.withheld(kind)),
             peer,
@@ -474,6 +517,10 @@ struct State {
     time: Times,
     /// No packet follows.
     ended: bool,
+    /// A packet came.
+    heard: bool,
+    /// Capture time of the first picture or sound that was handed on, until the outputs have stored it.
+    awaited: Option<SystemTime>,
     /// When the timestamps of video and audio were last complained of.
     doubted: PerTrack<Option<Instant>>,
     /// As the session knows them.
@@ -481,9 +528,22 @@ struct State {
     tracks: TrackWatch,
 }
 
-fn handle(receiver: &mut MediaReceiver, event: MediaEvent, now: Instant, wall: SystemTime) {
-    match event {
-        MediaEvent::Rtp { kind, packet } => receiver.handle_rtp(kind, packet, now, wall),
-        MediaEvent::SenderReport(report) => receiver.handle_sender_report(report, now),
+/// How the media of an answer is received. `key_frames`: how old an IDR may become before another is asked for.
+pub(crate) fn media_config(negotiated: &Negotiated, key_frames: Option<Duration>) -> MediaConfig {
+    MediaConfig {
+        video: negotiated.video.map(|codec| VideoConfig {
+            codec,
+            key_frames: KeyFrameConfig { interval: key_frames, ..KeyFrameConfig::default() },
+            payload_types: negotiated.video_payload_types.clone(),
+            ..VideoConfig::default()
+        }),
+        audio: negotiated.audio.map(|codec| AudioConfig {
+            codec,
+            payload_types: negotiated.audio_payload_types.clone(),
+            // Lost sound is asked for again where the master repeats packets.
+            reorder: ReorderConfig { nack: negotiated.nack, ..ReorderConfig::audio() },
+            ..AudioConfig::default()
+        }),
+        ..MediaConfig::default()
     }
 }

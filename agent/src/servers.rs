@@ -1,6 +1,7 @@
 //! The STUN and TURN servers of a peer, as far as they can be had.
 
 use crate::channel::Channel;
+use crate::connecting::{Connecting, Step};
 use crate::failure;
 use crate::peer::IceServer;
 use crate::session::{Failure, FailureKind};
@@ -31,11 +32,13 @@ pub(crate) async fn servers(
     channel: &Channel,
     client_id: &str,
     relay_only: bool,
+    connecting: &Connecting,
 ) -> Result<Servers, Failure> {
     let client_id: ClientId = client_id
         .parse()
         .map_err(|error: kvs::InvalidId| Failure::new(FailureKind::InvalidRequest, error.to_string()))?;
     let call = kvs::ice_servers(context, &channel.endpoints.https, &channel.arn, &client_id);
+    let call = connecting.call(Step::IceServers, call);
     let found = match tokio::time::timeout(WITHIN, call).await {
         Ok(Ok(found)) if found.is_empty() => Err((
             "GetIceServerConfig names no server".to_owned(),

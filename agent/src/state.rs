@@ -1,17 +1,20 @@
 //! What the HTTP server and the metrics look at.
 
+use crate::metadata::{Metadata, MetadataFigures};
+use crate::peer::Traffic;
 use crate::pipeline::SoundFigures;
 use crate::receive::Received;
 use crate::session::{Phase, Reason, View};
 use kvs_media::{MediaKind, PerTrack, WithheldCounts};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The agent as seen from outside. Written by the driver and the media tasks.
 #[derive(Debug)]
 pub struct State {
     inner: Mutex<Inner>,
+    metadata: Arc<Metadata>,
 }
 
 #[derive(Debug)]
@@ -82,6 +85,26 @@ pub struct Totals {
     pub candidates_refused: u64,
     /// Datagrams to TURN servers over TCP or TLS that were not taken.
     pub relay_dropped: u64,
+    /// Bytes of RTP headers and padding.
+    pub header_bytes: u64,
+    /// RTP packets that came and were of no use.
+    pub rtp_discarded: u64,
+    /// RTP packets that had arrived before.
+    pub packets_duplicated: u64,
+    /// What pictures and packets of sound waited from their first packet to being handed on, and how many they were.
+    pub jitter_buffer: PerTrack<(Duration, u64)>,
+    /// To and from masters, without ICE.
+    pub sent: Traffic,
+    pub received: Traffic,
+    /// ICE checks on selected pairs, and answers to them with their round trips.
+    pub checks_sent: u64,
+    pub checks_answered: u64,
+    pub round_trips: Duration,
+    /// Requests to STUN and TURN servers and answers, by [`RelayProtocol`].
+    pub servers: [(u64, u64); 3],
+    /// Messages of data channels, and those of a stream that nobody opened as one.
+    pub messages_received: u64,
+    pub messages_unknown: u64,
     /// Peer connections that were answered.
     pub peers: u64,
 }
@@ -95,6 +118,8 @@ impl Totals {
             self.packets_repaired += stats.packets_repaired;
             self.nack_count += stats.nack_count;
             self.pli_count += stats.pli_count;
+            self.rtp_discarded += stats.packets_discarded;
+            self.packets_duplicated += stats.packets_duplicated;
         }
         if let Some(video) = &received.stats.video {
             self.frames_received += video.frames_received;
@@ -109,8 +134,30 @@ impl Totals {
         self.datagrams_of_strangers += received.peer.strangers;
         self.candidates_refused += received.peer.candidates_refused;
         self.relay_dropped += received.peer.relay_dropped;
+        if let Some(pair) = &received.peer.pair {
+            self.sent += pair.sent;
+            self.received += pair.received;
+            self.checks_sent += pair.requests_sent;
+            self.checks_answered += pair.responses_received;
+            self.round_trips += pair.total_round_trip_time;
+        }
+        for server in &received.peer.servers {
+            let (requests, responses) = &mut self.servers[server.protocol as usize];
+            *requests += server.requests_sent;
+            *responses += server.responses_received;
+        }
+        if let Some(data) = &received.peer.data {
+            self.messages_received += data.messages_received;
+            self.messages_unknown += data.unknown;
+        }
         self.sound.add(received.pipelines.sound);
         for kind in MediaKind::ALL {
+            self.header_bytes += received.peer.header_bytes[kind];
+            if let Some(stats) = &received.stats[kind] {
+                let (delay, emitted) = &mut self.jitter_buffer[kind];
+                *delay += stats.jitter_buffer_delay;
+                *emitted += stats.frames_emitted;
+            }
             self.withheld[kind].add(&received.withheld[kind]);
             let time = received.time.tracks[kind];
             self.epochs += time.epochs;
@@ -126,23 +173,26 @@ pub struct Snapshot {
     /// Since when its phase and reason are what they are.
     pub since: SystemTime,
     /// How long ago the driver last moved.
-    pub idle: std::time::Duration,
+    pub idle: Duration,
     /// The newest peer connection.
     pub received: Option<Received>,
     /// Since the process began.
     pub totals: Totals,
+    /// Of the messages that became tags of fragments, or did not, since the process began.
+    pub metadata: MetadataFigures,
 }
 
 impl State {
     /// Before the session begins.
-    pub fn new() -> Self {
+    pub fn new(metadata: Arc<Metadata>) -> Self {
         Self {
+            metadata,
             inner: Mutex::new(Inner {
                 view: View {
                     phase: Phase::Starting,
                     reason: Reason::Starting,
                     message: "starting".to_owned(),
-                    signaling: false,
+                    signaling_since: None,
                     authenticated: false,
                     client_id: String::new(),
                 },
@@ -201,12 +251,13 @@ impl State {
             idle: inner.heartbeat.elapsed(),
             received,
             totals,
+            metadata: self.metadata.figures(),
         }
     }
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self::new()
+        Self::new(Arc::default())
     }
 }

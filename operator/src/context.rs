@@ -124,11 +124,10 @@ pub struct Context {
     pub(crate) agents: AgentClient,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) settings: Settings,
+    /// Who owns which stream, and whose agents are on which channel.
     pub(crate) owners: Owners,
     /// What the administrator of the cluster permits.
     pub(crate) policies: Policies,
-    /// Whose agents are on a channel; there may be several.
-    pub(crate) channel_users: Owners,
     pub(crate) backoff: Backoff,
     /// Spreads what would happen at one time.
     pub(crate) chance: Mutex<StdRng>,
@@ -174,7 +173,6 @@ impl Context {
             metrics,
             owners: Owners::default(),
             policies: Policies::default(),
-            channel_users: Owners::default(),
             backoff: Backoff::default(),
             chance: Mutex::new(StdRng::from_os_rng()),
             rollouts: Mutex::new(RolloutBudget::new(settings.rollouts_per_minute, Instant::now())),
@@ -207,7 +205,6 @@ impl Context {
         self.states.forget(uid);
         self.backoff.forget(uid);
         self.rollouts.lock().forget(uid);
-        self.channel_users.release(uid);
         for heir in self.owners.release(uid) {
             self.wake_up(&heir);
         }

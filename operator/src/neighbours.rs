@@ -39,8 +39,7 @@ impl Neighbours for NeighboursOf<'_> {
 
     fn uses(&self, arn: &str) -> Option<User> {
         let Object { context, uid, .. } = self.0;
-        let mut users = context.owners.other_users(arn, uid);
-        users.extend(context.channel_users.other_users(arn, uid));
+        let users = context.owners.other_users(arn, uid);
         let users = users.iter().filter_map(|claim| user(context, claim));
         // Who stays goes before who ends.
         users.min_by_key(|user| user.ends)
@@ -55,5 +54,5 @@ fn user(context: &Context, claim: &Claim) -> Option<User> {
     let meta = found.meta();
     // One that is paused stays, for nobody knows how long.
     let ends = meta.deletion_timestamp.is_some() && !is_paused(meta);
-    (meta.uid.as_ref() == Some(uid)).then(|| User { name: format!("{namespace}/{name}"), ends })
+    (meta.uid.as_deref() == Some(&**uid)).then(|| User { name: format!("{namespace}/{name}"), ends })
 }

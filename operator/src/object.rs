@@ -71,10 +71,8 @@ impl<'a> Object<'a> {
 
     /// It uses neither channel nor stream any more: others may have them.
     pub(crate) fn release_claims(&self) {
-        for owners in [&self.context.owners, &self.context.channel_users] {
-            for heir in owners.release(&self.uid) {
-                self.context.wake_up(&heir);
-            }
+        for heir in self.context.owners.release(&self.uid) {
+            self.context.wake_up(&heir);
         }
     }
 

@@ -4,7 +4,7 @@ use kube::ResourceExt;
 
 use crate::context::{Caches, Context};
 use crate::names;
-use crate::owners::{Claim, Use};
+use crate::owners::Claim;
 use crate::resolve::claims_of;
 
 /// Forgets what is of an earlier term and lets everybody who has a stream say so, before anybody decides whose one is. Then
@@ -19,11 +19,11 @@ pub(crate) fn take_office(context: &Context) {
             let (namespace, name) = (ingest.namespace().unwrap_or_default(), ingest.name_any());
             let deployment = cache.deployment(&namespace, &names::deployment(&name));
             let (channel, stream) = claims_of(&ingest, deployment.as_deref());
-            channels.extend(channel.map(|arn| (arn, Claim::of(&ingest), Use::Keeps)));
-            streams.extend(stream.map(|(arn, usage)| (arn, Claim::of(&ingest), usage)));
+            let claim = Claim::of(&ingest);
+            channels.extend(channel.map(|arn| (arn, claim.clone())));
+            streams.extend(stream.map(|(arn, usage)| (arn, claim, usage)));
         }
     }
-    context.channel_users.rebuild(channels);
-    context.owners.rebuild(streams);
+    context.owners.rebuild(channels, streams);
     context.in_office.send_replace(true);
 }

@@ -1,5 +1,7 @@
 //! Resolve: channel and stream, if it has one, from the status while it holds, from AWS otherwise; and whose the stream is.
 
+use std::sync::Arc;
+
 use kvs_ingest_api::{
     DeletionPolicy, KvsIngest, KvsIngestSpec, KvsIngestStatus, ResolvedChannel, ResolvedStream, StreamConfig,
     condition,
@@ -150,7 +152,7 @@ pub(crate) async fn resolve(
                 stream.condition = taken;
             }
         }
-        None => wake(object, object.context.owners.release(&object.uid)),
+        None => wake(object, object.context.owners.release_stream(&object.uid)),
     }
     Ok(resolved)
 }
@@ -189,7 +191,7 @@ fn or_as_before<T>(now: Resolution<T>, before: Option<Resolution<T>>) -> (Resolu
 fn claim_channel(object: &Object<'_>, channel: &Resolution<ResolvedChannel>) {
     let agent = object.deployment.as_deref().is_some_and(|deployment| deployment.belongs_to(&object.uid));
     if let Some(arn) = channel.resource.arn.as_deref().filter(|_| channel.condition.is_met() || agent) {
-        object.context.channel_users.claim(arn, Claim::of(object.ingest), Use::Keeps);
+        object.context.owners.claim_channel(arn, Claim::of(object.ingest));
     }
 }
 
@@ -201,14 +203,14 @@ fn claim_stream(object: &Object<'_>, stream: &Resolution<ResolvedStream>) -> Opt
     let arn = stream.resource.arn.as_deref().filter(|_| stream.condition.is_met() || agent.is_some());
     let Some(arn) = arn else {
         if agent.is_none() {
-            wake(object, owners.release(&object.uid));
+            wake(object, owners.release_stream(&object.uid));
         }
         return None;
     };
     let usage = usage(object.ingest, agent);
-    let ownership = owners.claim(arn, Claim::of(object.ingest), usage);
+    let ownership = owners.claim_stream(arn, Claim::of(object.ingest), usage);
     wake(object, ownership.wake);
-    let owner = ownership.owner.filter(|owner| owner.uid != object.uid && usage == Use::Writes)?;
+    let owner = ownership.owner.filter(|owner| *owner.uid != *object.uid && usage == Use::Writes)?;
     Some(ConditionUpdate::stalled(
         Reason::StreamInUse,
         format!(
@@ -218,7 +220,7 @@ fn claim_stream(object: &Object<'_>, stream: &Resolution<ResolvedStream>) -> Opt
     ))
 }
 
-fn wake(object: &Object<'_>, claims: Vec<Claim>) {
+fn wake(object: &Object<'_>, claims: Vec<Arc<Claim>>) {
     claims.iter().for_each(|claim| object.context.wake_up(claim));
 }
 

@@ -1,8 +1,9 @@
 // Opens the page of kvs-local in headless Chromium as a master whose camera plays a file (Motion JPEG), and answers one
 // JSON line for each line on standard input: `sent` (every video frame that was encoded and sent, by viewer connection),
-// `sound` (first and last packet of it, by viewer connection), `state`, `end`, which turns camera and microphone off
-// and leaves the connections, `watch ADDRESS`, which opens the view of a channel, live, in a page of its own, or `watched`
-// (its status, and of each picture that it showed the luma of 8 × 6 blocks). Ends when standard input does.
+// `sound` (first and last packet of it, by viewer connection), `messages` (each that was sent over a data channel, by label),
+// `state`, `end`, which turns camera, microphone and messages off and leaves the connections, `watch ADDRESS`, which opens the
+// view of a channel, live, in a page of its own, or `watched` (its status, and of each picture that it showed the luma of
+// 8 × 6 blocks). Ends when standard input does.
 // `master.mjs URL FILE [without-h264]`: the last hides H.264 from the page, as Firefox without OpenH264 has none.
 import { createInterface } from 'node:readline';
 import { launch } from './chromium.mjs';
@@ -57,11 +58,26 @@ function record() {
     const span = (window.sentSound[data.connection] ??= { first: data.at });
     span.last = data.at;
   };
+  // Twice a second over a channel of its own, and over what its viewer opens, as the pages of the KVS SDK do.
+  window.sentMessages = [];
+  const talk = channel => {
+    let number = 0;
+    const timer = setInterval(() => {
+      if (window.silent) return clearInterval(timer);
+      if (channel.readyState !== 'open') return;
+      channel.send(String(number));
+      window.sentMessages.push({ label: channel.label, number: number++ });
+    }, 500);
+  };
   const addTrack = RTCPeerConnection.prototype.addTrack;
   const connections = { audio: 0, video: 0 };
   RTCPeerConnection.prototype.addTrack = function (track, ...streams) {
     const sender = addTrack.call(this, track, ...streams);
     const { kind } = track;
+    if (kind === 'video') {
+      this.addEventListener('datachannel', ({ channel }) => talk(channel));
+      talk(this.createDataChannel('numbers'));
+    }
     sender.transform = new RTCRtpScriptTransform(worker, { kind, connection: connections[kind]++ });
     return sender;
   };
@@ -90,6 +106,7 @@ function end() {
   const tracks = document.getElementById('preview').srcObject.getTracks();
   const at = Date.now();
   for (const track of tracks) track.stop();
+  window.silent = true;
   return { tracks: tracks.length, at };
 }
 
@@ -139,6 +156,8 @@ for await (const line of createInterface({ input: process.stdin })) {
       ? await page.evaluate(() => window.sentFrames)
       : line === 'sound'
       ? await page.evaluate(() => window.sentSound)
+      : line === 'messages'
+      ? await page.evaluate(() => window.sentMessages)
       : await page.evaluate(() => ({
           status: window.kvsLocal.status,
           errors: window.kvsLocal.errors,

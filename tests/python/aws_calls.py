@@ -20,7 +20,7 @@ def action(method):
 def control_plane():
     """The actions that each method of `kvs::ControlPlane` needs, those of the methods it calls included."""
     bodies = {}
-    for part in re.split(r"\n    (?:pub )?(?:async )?fn ", sources("crates/kvs/src/control"))[1:]:
+    for part in re.split(r"\n    (?:pub(?:\(crate\))? )?(?:async )?fn ", sources("crates/kvs/src/control"))[1:]:
         bodies[re.match(r"\w+", part)[0]] = part.split("\n    }\n")[0]
 
     def needs(name):
@@ -50,6 +50,10 @@ def agent():
     actions = by_control_plane(code)
     if re.search(r"\bkvs::ice_servers\(", code):
         actions |= {action(method) for method in re.findall(r"client\.(\w+)\(\)", read("crates/kvs/src/ice.rs"))}
+    if re.search(r"\bArchive::open\(", code):
+        archive = read("crates/kvs/src/archive.rs")
+        actions |= {action(method) for method in re.findall(r"client\.(\w+)\(\)", archive)}
+        actions |= control_plane()["data_endpoint"]
     # The two that no SDK knows: the WebSocket, and the endless request.
     if "SignalingRole::Viewer" in code:
         actions.add("kinesisvideo:ConnectAsViewer")

@@ -25,8 +25,11 @@ def exported():
     fields = dict(re.findall(r"^    (\w+): .*?(Counter|Gauge|Histogram)\b", operator, re.M))
     for name, value in re.findall(r'\.register\(\s*(?:format!\()?"([a-z_]+)".*?([a-z_]+)(?:\.clone\(\))?,?\s*\);', operator, re.S):
         kinds[name] = fields.get(value, "Gauge")
-    for name in re.findall(r'\.register\(\s*"([a-z_]+)"', read("agent/src/events.rs")):
+    events = read("agent/src/events.rs")
+    for name in re.findall(r'\.register\(\s*"([a-z_]+)"', events):
         kinds[f"kvs_ingest_{name}"] = "Counter"
+    for name in re.findall(r'\.register_with_unit\(\s*"([a-z_]+)",\s*"[^"]*",\s*Unit::Seconds', events):
+        kinds[f"kvs_ingest_{name}_seconds"] = "Histogram"
     agent = read("agent/src/http/metrics.rs")
     for call, name in re.findall(r'\b(register|count)\(\s*"([a-z_]+)"', agent):
         kinds[f"kvs_ingest_{name}"] = "Counter" if call == "count" else "Gauge"

@@ -80,9 +80,34 @@ pub fn command(settings: &AgentSettings<'_>) -> Result<(Command, PathBuf)> {
 
 /// As [`command`], from a command that starts the agent.
 fn complete(mut command: Command, settings: &AgentSettings<'_>) -> Result<(Command, PathBuf)> {
+    let manifest = manifest(settings)?;
+    let log = settings.folder.join("agent.log");
+    alone(&mut command, settings);
+    command.arg("--ingest").arg(&manifest).arg("--listen=127.0.0.1:0").args(settings.arguments);
+    Ok((command, log))
+}
+
+fn manifest(settings: &AgentSettings<'_>) -> Result<PathBuf> {
     let manifest = settings.folder.join("ingest.yaml");
     std::fs::write(&manifest, settings.manifest)?;
-    let log = settings.folder.join("agent.log");
+    Ok(manifest)
+}
+
+/// What `doctor` says of these settings: its exit code and what it printed. The arguments go behind its own.
+pub async fn doctor(settings: &AgentSettings<'_>) -> Result<(i32, String)> {
+    let mut command = confined(&binary("kvs-ingest-agent")?)?;
+    alone(&mut command, settings);
+    command.args(["doctor", "--ingest"]).arg(manifest(settings)?).args(settings.arguments);
+    let output = timeout(Duration::from_secs(120), command.output()).await??;
+    let text = String::from_utf8(output.stdout)?;
+    let code = output.status.code().with_context(|| {
+        format!("ended with {}: {text}{}", output.status, String::from_utf8_lossy(&output.stderr))
+    })?;
+    Ok((code, text))
+}
+
+/// With the credentials and endpoints of `settings`, and nothing of this machine's.
+fn alone(command: &mut Command, settings: &AgentSettings<'_>) {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("AWS_") || text.to_ascii_lowercase().ends_with("_proxy") {
@@ -90,10 +115,6 @@ fn complete(mut command: Command, settings: &AgentSettings<'_>) -> Result<(Comma
         }
     }
     command
-        .arg("--ingest")
-        .arg(&manifest)
-        .arg("--listen=127.0.0.1:0")
-        .args(settings.arguments)
         .env("AWS_ACCESS_KEY_ID", settings.access_key)
         .env("AWS_SECRET_ACCESS_KEY", settings.secret_key)
         .env("AWS_EC2_METADATA_DISABLED", "true")
@@ -104,7 +125,6 @@ fn complete(mut command: Command, settings: &AgentSettings<'_>) -> Result<(Comma
         .envs(settings.env.iter().copied())
         .stdin(Stdio::null())
         .kill_on_drop(true);
-    Ok((command, log))
 }
 
 impl AgentProcess {
@@ -150,14 +170,19 @@ impl AgentProcess {
         self.child.id()
     }
 
+    /// The URL of one of its HTTP paths.
+    pub fn address(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
     /// Its `/status` document.
     pub async fn status(&self) -> Result<Value> {
-        get_json(&format!("{}/status", self.url)).await
+        get_json(&self.address("/status")).await
     }
 
     /// The body of one of its HTTP paths, with the status code.
     pub async fn get(&self, path: &str) -> Result<(u16, String)> {
-        crate::http::get_text(&format!("{}{path}", self.url)).await
+        crate::http::get_text(&self.address(path)).await
     }
 
     /// Waits until `condition` holds for `/status`; the error shows the last status and the end of the log.

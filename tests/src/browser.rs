@@ -51,6 +51,12 @@ pub struct Watched {
 }
 
 #[derive(Deserialize)]
+struct BrowserMessage {
+    label: String,
+    number: u64,
+}
+
+#[derive(Deserialize)]
 struct Ended {
     tracks: u64,
     at: u64,
@@ -104,6 +110,14 @@ impl BrowserMaster {
     pub async fn sound(&mut self) -> Result<Vec<Option<BrowserSound>>> {
         self.stdin.write_all(b"sound\n").await?;
         Ok(serde_json::from_str(&self.line().await?)?)
+    }
+
+    /// What was sent over the data channels of this label.
+    pub async fn messages(&mut self, label: &str) -> Result<Vec<String>> {
+        self.stdin.write_all(b"messages\n").await?;
+        let all: Vec<BrowserMessage> = serde_json::from_str(&self.line().await?)?;
+        let of_channel = all.iter().filter(|message| message.label == label);
+        Ok(of_channel.map(|message| message.number.to_string()).collect())
     }
 
     /// Turns camera and microphone off, leaves the connections, and waits until no frame has been sent for a while: what

@@ -1,6 +1,7 @@
 //! A bad network in user space: a seeded impairer for the datagrams of one direction. Sans-IO.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -15,6 +16,31 @@ pub struct Impairment {
     pub delay: Duration,
     /// and by a uniformly random part of this: more than the spacing of packets reorders them.
     pub jitter: Duration,
+    /// A byte of it is another one.
+    pub corrupt: f64,
+    /// All of them are lost for a while, again and again.
+    pub bursts: Option<Bursts>,
+}
+
+/// Of so many datagrams the last `length` are lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bursts {
+    pub every: u64,
+    pub length: u64,
+}
+
+/// What an [`Impairer`] can damage.
+pub trait Corrupt {
+    fn corrupt(&mut self, random: &mut StdRng);
+}
+
+impl Corrupt for (Vec<u8>, SocketAddr) {
+    fn corrupt(&mut self, random: &mut StdRng) {
+        if !self.0.is_empty() {
+            let at = random.random_range(0..self.0.len());
+            self.0[at] ^= random.random_range(1..=255);
+        }
+    }
 }
 
 impl Impairment {
@@ -35,7 +61,7 @@ pub struct Impairer<T> {
     dropped: u64,
 }
 
-impl<T: Clone> Impairer<T> {
+impl<T: Clone + Corrupt> Impairer<T> {
     pub fn new(impairment: Impairment, seed: u64) -> Self {
         Self {
             impairment,
@@ -46,12 +72,21 @@ impl<T: Clone> Impairer<T> {
         }
     }
 
+    /// The weather changes. What is on its way arrives.
+    pub fn set(&mut self, impairment: Impairment) {
+        self.impairment = impairment;
+    }
+
     /// A datagram enters the path.
-    pub fn enter(&mut self, datagram: T, now: Instant) {
+    pub fn enter(&mut self, mut datagram: T, now: Instant) {
         self.entered += 1;
-        if self.random.random_bool(self.impairment.drop) {
+        let lost = |bursts: Bursts| self.entered % bursts.every >= bursts.every - bursts.length;
+        if self.random.random_bool(self.impairment.drop) || self.impairment.bursts.is_some_and(lost) {
             self.dropped += 1;
             return;
+        }
+        if self.random.random_bool(self.impairment.corrupt) {
+            datagram.corrupt(&mut self.random);
         }
         let copies = if self.random.random_bool(self.impairment.duplicate) { 2 } else { 1 };
         for copy in 0..copies {
@@ -80,13 +115,42 @@ impl<T: Clone> Impairer<T> {
 mod tests {
     use super::*;
 
+    impl Corrupt for i32 {
+        fn corrupt(&mut self, _: &mut StdRng) {
+            *self = -*self;
+        }
+    }
+
+    #[test]
+    fn damages_its_share_and_loses_its_bursts() {
+        let now = Instant::now();
+        let mut path = Impairer::new(Impairment { corrupt: 0.1, ..Impairment::default() }, 3);
+        let mut out = Vec::new();
+        for number in 1..=1_000 {
+            path.enter(number, now);
+            out.extend(path.leave(now));
+        }
+        let damaged = out.iter().filter(|number| **number < 0).count();
+        assert!(out.len() == 1_000 && (70..130).contains(&damaged), "{damaged} of {}", out.len());
+        let bursts = Some(Bursts { every: 100, length: 10 });
+        path.set(Impairment { bursts, ..Impairment::default() });
+        let mut out = Vec::new();
+        for number in 1..=1_000 {
+            path.enter(number, now);
+            out.extend(path.leave(now));
+        }
+        assert_eq!((out.len(), path.dropped()), (900, 100));
+        let holes = out.windows(2).filter(|pair| pair[1] - pair[0] != 1).map(|pair| pair[1] - pair[0]);
+        assert!(holes.into_iter().all(|hole| hole == 11));
+    }
+
     #[test]
     fn drops_its_share_and_is_the_same_for_the_same_seed() {
         let run = |seed| {
             let now = Instant::now();
             let mut path = Impairer::new(Impairment::drop(0.03), seed);
             let mut out = Vec::new();
-            for number in 0..10_000 {
+            for number in 0..10_000_i32 {
                 path.enter(number, now);
                 out.extend(path.leave(now));
             }

@@ -1,5 +1,8 @@
 //! KVS on localhost, as most suites start it, and who asks it.
 
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
+
 use anyhow::Result;
 use aws_sdk_kinesisvideo::types::{MediaStorageConfiguration, MediaStorageConfigurationStatus};
 use kvs_local::{AccessKey, Config, Server};
@@ -30,6 +33,20 @@ pub async fn start(change: impl FnOnce(&mut Config)) -> Result<(Server, TempDir)
     config.region = REGION.to_owned();
     change(&mut config);
     Ok((Server::start(config).await?, folder))
+}
+
+/// Below the ports that the kernel gives to clients: a server that is away for a while finds its own again.
+pub fn free_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let port =
+            20_000 + (std::process::id() as u16 % 100) * 100 + NEXT.fetch_add(1, Ordering::Relaxed) % 100;
+        if let Ok(free) = std::net::TcpListener::bind(("127.0.0.1", port))
+            && let Ok(address) = free.local_addr()
+        {
+            return address;
+        }
+    }
 }
 
 pub fn access(server: &Server) -> Access {

@@ -1,9 +1,11 @@
 //! What a stream holds, read through kvs-local's own HTTP API and judged by ffmpeg.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
+use kvs_local::mkv::{Item, Parser};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -55,6 +57,19 @@ pub async fn read(endpoint: &str, stream: &str, folder: &Path) -> Result<Stored>
         decode(file).await?;
     }
     Ok(stored)
+}
+
+/// Names and values of the metadata of a file's fragments, in order.
+pub fn tags(file: &Path) -> Result<Vec<(String, String)>> {
+    let mut items = Vec::new();
+    let mut parser = Parser::new(u64::MAX);
+    parser.push(&std::fs::read(file)?, &mut items)?;
+    parser.finish(&mut items)?;
+    let tags = items.into_iter().filter_map(|item| match item {
+        Item::Tags { tags, .. } => Some(tags),
+        _ => None,
+    });
+    Ok(tags.flatten().filter(|(name, _)| !name.starts_with("AWS")).collect())
 }
 
 /// As [`read`], whatever a decoder would say.
@@ -118,6 +133,35 @@ pub fn nothing_lost(stored: &Stored, sent: &Sent) {
         expected.iter().filter(|frame| !found.contains(frame)).map(|frame| frame.0).collect();
     assert!(missing.is_empty(), "frames {missing:?} of {}..={} are missing", first.number, last.number);
     assert_eq!(found, expected);
+}
+
+/// Of a camera with one encoder, whichever viewers recorded it: from the first stored frame to the last everything that was
+/// sent is there, unchanged. How many frames are there twice, for each time that they follow each other.
+///
+/// # Panics
+/// When something is missing, is not as it was sent, or is there more often.
+pub fn all_of_one_encoder(stored: &Stored, sent: &[Sent]) -> Vec<usize> {
+    let of_the_camera: BTreeMap<u64, &str> =
+        sent.iter().flat_map(|sent| &sent.frames).map(|frame| (frame.number, frame.hash.as_str())).collect();
+    let mut found = BTreeMap::<u64, usize>::new();
+    for frame in &stored.frames {
+        assert_eq!(of_the_camera.get(&frame.number), Some(&frame.hash.as_str()), "frame {}", frame.number);
+        *found.entry(frame.number).or_default() += 1;
+    }
+    let first = *found.keys().next().expect("frames are stored");
+    let last = *found.keys().next_back().expect("frames are stored");
+    let missing: Vec<_> = (first..=last).filter(|number| !found.contains_key(number)).collect();
+    assert!(missing.is_empty(), "frames {missing:?} of {first}..={last} are missing");
+    let (mut twice, mut before) = (Vec::new(), None);
+    for (number, times) in found.into_iter().filter(|(_, times)| *times > 1) {
+        assert_eq!(times, 2, "frame {number}");
+        match twice.last_mut() {
+            Some(run) if before == number.checked_sub(1) => *run += 1,
+            _ => twice.push(1),
+        }
+        before = Some(number);
+    }
+    twice
 }
 
 /// The first stored frame is one of the first that were sent after the viewer connected, and the last is not long before

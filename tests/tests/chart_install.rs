@@ -174,7 +174,7 @@ fn it_is_installed_upgraded_and_uninstalled() -> Result<()> {
     let before = cluster.everything()?;
 
     cluster.helm(namespace, &["install", release, &folder, "--set", "imageRegistry=registry.test/video"])?;
-    cluster.kubectl(&["wait", "--for=condition=established", "--timeout=60s", DEFINITION])?;
+    cluster.kubectl(&["wait", "--for=condition=established", "--timeout=180s", DEFINITION])?;
     cluster.pods_wait_for_a_node(namespace, operator, 2)?;
 
     // What the notes say to do next can be done. Server-side: a field that is unknown is refused. The API server may take a
@@ -242,7 +242,7 @@ fn it_is_installed_upgraded_and_uninstalled() -> Result<()> {
     ])?;
 
     // Of everything that came, the definition and the user's object stay.
-    cluster.helm(namespace, &["uninstall", release, "--wait", "--timeout=60s"])?;
+    cluster.helm(namespace, &["uninstall", release, "--wait", "--timeout=180s"])?;
     let left =
         || -> Result<BTreeSet<String>> { Ok(cluster.everything()?.difference(&before).cloned().collect()) };
     let expected = [
@@ -260,11 +260,11 @@ fn it_is_installed_upgraded_and_uninstalled() -> Result<()> {
     // It can be had again, and then for good.
     cluster.helm(namespace, &["install", release, &folder, "--set", "crds.keep=false"])?;
     cluster.kubectl(&["-n", "cameras", "get", "kvsi", "front-door"])?;
-    cluster.helm(namespace, &["uninstall", release, "--wait", "--timeout=60s"])?;
+    cluster.helm(namespace, &["uninstall", release, "--wait", "--timeout=180s"])?;
     cluster
         .until("the end of the definition", || Ok(left()?.is_empty()))
         .with_context(|| format!("{:?}", left()))?;
-    cluster.kubectl(&["delete", "namespace", namespace, "cameras", "--timeout=60s"])?;
+    cluster.kubectl(&["delete", "namespace", namespace, "cameras", "--timeout=180s"])?;
     Ok(())
 }
 
@@ -283,9 +283,9 @@ fn a_definition_of_kubectls_is_taken_over_when_asked() -> Result<()> {
     );
     cluster.helm(namespace, &["install", "kvs", &folder, "--take-ownership", "--set", "crds.keep=false"])?;
     cluster.pods_wait_for_a_node(namespace, "kvs-kvs-ingest-operator", 2)?;
-    cluster.helm(namespace, &["uninstall", "kvs", "--wait", "--timeout=60s"])?;
+    cluster.helm(namespace, &["uninstall", "kvs", "--wait", "--timeout=180s"])?;
     assert_eq!(cluster.kubectl(&["get", DEFINITION, "--ignore-not-found"])?, "");
-    cluster.kubectl(&["delete", "namespace", namespace, "--timeout=60s"])?;
+    cluster.kubectl(&["delete", "namespace", namespace, "--timeout=180s"])?;
     Ok(())
 }
 
@@ -298,7 +298,7 @@ fn plain_manifests_install_as_they_are() -> Result<()> {
     let text = run(&mut manifests)?;
     cluster.pipe(&["apply", "--server-side", "--filename=-"], &text)?;
     cluster.pods_wait_for_a_node("kvs-ingest", "kvs-ingest-operator", 2)?;
-    cluster.kubectl(&["wait", "--for=condition=established", "--timeout=60s", DEFINITION])?;
+    cluster.kubectl(&["wait", "--for=condition=established", "--timeout=180s", DEFINITION])?;
     assert!(cluster.may(
         "kvs-ingest:kvs-ingest-operator",
         &["watch", "kvsingests.kvs-ingest.dev", "--all-namespaces"]
@@ -322,7 +322,7 @@ fn with_namespaces_the_operator_may_work_there_and_nowhere_else() -> Result<()> 
     // Which brings none.
     let definition = root().join("crds").display().to_string();
     cluster.kubectl(&["apply", "--server-side", "--filename", &definition])?;
-    cluster.kubectl(&["wait", "--for=condition=established", "--timeout=60s", DEFINITION])?;
+    cluster.kubectl(&["wait", "--for=condition=established", "--timeout=180s", DEFINITION])?;
     let named = ["--values", &values("namespaced")];
     cluster.helm(namespace, &[&["install", "kvs-ingest", &folder][..], &named].concat())?;
     cluster.pods_wait_for_a_node(namespace, "kvs-ingest-operator", 2)?;
@@ -352,9 +352,9 @@ fn with_namespaces_the_operator_may_work_there_and_nowhere_else() -> Result<()> 
     assert!(may(namespace, "update", "leases.coordination.k8s.io/kvs-ingest-operator")?);
     assert!(may(namespace, "create", "leases.coordination.k8s.io")?);
     assert!(!may(namespace, "update", "leases.coordination.k8s.io/others")?);
-    cluster.helm(namespace, &["uninstall", "kvs-ingest", "--wait", "--timeout=60s"])?;
-    cluster.kubectl(&["delete", "--filename", &definition, "--timeout=60s"])?;
-    cluster.kubectl(&["delete", "namespace", namespace, "cameras", "doors", "others", "--timeout=60s"])?;
+    cluster.helm(namespace, &["uninstall", "kvs-ingest", "--wait", "--timeout=180s"])?;
+    cluster.kubectl(&["delete", "--filename", &definition, "--timeout=180s"])?;
+    cluster.kubectl(&["delete", "namespace", namespace, "cameras", "doors", "others", "--timeout=180s"])?;
     Ok(())
 }
 
@@ -542,8 +542,8 @@ fn a_tenant_gets_what_the_administrator_permits() -> Result<()> {
             cluster.pipe(&["create", "--validate=strict", "--filename=-"], &policy.to_string()).unwrap_err();
         assert!(error.to_string().contains(words), "{error}");
     }
-    cluster.helm(namespace, &["uninstall", "kvs", "--wait", "--timeout=60s"])?;
-    cluster.kubectl(&["delete", "namespace", namespace, tenants, others, "--timeout=60s"])?;
+    cluster.helm(namespace, &["uninstall", "kvs", "--wait", "--timeout=180s"])?;
+    cluster.kubectl(&["delete", "namespace", namespace, tenants, others, "--timeout=180s"])?;
     Ok(())
 }
 
@@ -569,8 +569,8 @@ fn every_value_is_accepted_by_the_api_server() -> Result<()> {
         cluster.pods_wait_for_a_node(namespace, deployment, pods)?;
         let pods = cluster.json(&["-n", namespace, "get", "pods"])?;
         assert_eq!(pods["items"][0]["spec"]["serviceAccountName"], account);
-        cluster.helm(namespace, &["uninstall", "all", "--wait", "--timeout=60s"])?;
+        cluster.helm(namespace, &["uninstall", "all", "--wait", "--timeout=180s"])?;
     }
-    cluster.kubectl(&["delete", "namespace", namespace, "cameras", "doors", "--timeout=60s"])?;
+    cluster.kubectl(&["delete", "namespace", namespace, "cameras", "doors", "--timeout=180s"])?;
     Ok(())
 }

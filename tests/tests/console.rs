@@ -6,7 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use kvs_ingest_tests::agent::AgentProcess;
+use kvs_ingest_tests::http::post_json;
 use kvs_ingest_tests::local;
+use serde_json::json;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -16,7 +18,11 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const CHANNEL: &str = "studio";
 const STREAMS: [&str; 2] = ["front-door", "back-door"];
 
+/// The output of the first, which no server receives.
+const OUTPUT: &str = "  outputs: [{name: nowhere, rtmp: {url: 'rtmp://127.0.0.1:9/live/key'}}]\n";
+
 fn manifest(stream: &str) -> String {
+    let outputs = if stream == STREAMS[0] { OUTPUT } else { "" };
     format!(
         "apiVersion: kvs-ingest.dev/v1alpha1
 kind: KvsIngest
@@ -25,7 +31,7 @@ spec:
   region: eu-central-1
   channel: {{name: {CHANNEL}}}
   stream: {{name: {stream}, createIfMissing: true, retentionHours: 1}}
-"
+{outputs}"
     )
 }
 
@@ -41,6 +47,8 @@ async fn the_console_does_by_mouse_and_by_keyboard_what_it_is_for() {
         let folder = tempfile::tempdir().unwrap();
         let manifest = manifest(stream);
         let agent = AgentProcess::start(&local::agent(&access, &folder, &manifest)).await.unwrap();
+        let order = json!({"status": agent.address("/status")});
+        assert_eq!(post_json(&format!("{}/_kvs/agents", local.url()), &order).await.unwrap().0, 200);
         agents.push((agent, folder));
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser/console.mjs");

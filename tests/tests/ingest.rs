@@ -11,6 +11,7 @@ use kvs_ingest_tests::impair::Impairment;
 use kvs_ingest_tests::local::{self, MANIFEST};
 use kvs_ingest_tests::master::channel::Access;
 use kvs_ingest_tests::master::clip::FRAME_RATE;
+use kvs_ingest_tests::master::network::Network;
 use kvs_ingest_tests::master::{Answering, Master, Sent, Settings};
 use kvs_ingest_tests::proxy::{self, Proxy};
 use kvs_ingest_tests::stored::{self, Stored, most_is_there, nothing_lost};
@@ -156,6 +157,55 @@ async fn nothing_is_lost_through_turn_only() {
     world.local.shutdown().await;
 }
 
+/// Each step to the first stored fragment is told three times, but that of the call that is denied.
+fn the_time_line(status: &Value, metrics: &str, log: &str) {
+    let steps: Vec<_> = status["connecting"]["current"]["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| (step["step"].as_str().unwrap(), step["afterSeconds"].as_f64().unwrap()))
+        .collect();
+    let names: Vec<_> = steps.iter().map(|(name, _)| *name).collect();
+    let expected = [
+        "DescribeSignalingChannel",
+        "DescribeMediaStorageConfiguration",
+        "GetSignalingChannelEndpoint",
+        "ConnectAsViewer",
+        "Answer",
+        "Ice",
+        "Dtls",
+        "FirstPacket",
+        "FirstKeyFrame",
+        "FirstPersisted",
+    ];
+    assert_eq!(names, expected, "{status}");
+    assert!(steps.is_sorted_by(|(_, a), (_, b)| a <= b), "{steps:?}");
+    for name in names {
+        let count = format!("kvs_ingest_connecting_step_seconds_count{{step=\"{name}\"}} 1\n");
+        assert!(metrics.contains(&count), "no {count} in {metrics}");
+        assert_eq!(log.matches(&format!("{name}: ")).count(), 1, "{name} in {log}");
+    }
+    let errors = "kvs_ingest_signaling_errors_total{step=\"GetIceServerConfig\"} 1\n";
+    assert!(metrics.contains(errors), "no {errors} in {metrics}");
+    let signaling = &status["signaling"];
+    assert_eq!((&signaling["numberOfErrors"], &signaling["iceRefreshCount"]), (&json!(1), &json!(0)));
+    assert!(signaling["numberOfMessagesSent"].as_u64() > Some(0), "{signaling}");
+    assert!(signaling["numberOfMessagesReceived"].as_u64() > Some(0), "{signaling}");
+    assert!(signaling["cpApiCallLatency"].as_f64() > Some(0.0), "{signaling}");
+    let pair = &status["selectedCandidatePair"];
+    assert_eq!(
+        (&pair["nominated"], &pair["local"]["candidateType"]),
+        (&json!(true), &json!("host")),
+        "{pair}"
+    );
+    assert!(
+        pair["bytesReceived"].as_u64() > Some(10_000) && pair["packetsSent"].as_u64() > Some(0),
+        "{pair}"
+    );
+    assert!(status["video"]["jitterBufferEmittedCount"].as_u64() > Some(30), "{status}");
+    assert!(status["video"]["headerBytesReceived"].as_u64() > Some(30 * 12), "{status}");
+}
+
 /// A policy that forgets the action, or a call that fails: host candidates do without TURN, and it is said.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_turn_credentials_host_candidates_do() {
@@ -167,6 +217,7 @@ async fn without_turn_credentials_host_candidates_do() {
     let status = agent.status().await.unwrap();
     let message = status["message"].as_str().unwrap();
     assert_eq!(status["phase"], "Streaming");
+    the_time_line(&status, &agent.get("/metrics").await.unwrap().1, &agent.log());
     for words in
         ["there are no TURN servers", "GetIceServerConfig", "AccessDeniedException", "not authorized"]
     {
@@ -190,9 +241,12 @@ async fn relays_only_and_no_turn_credentials_is_a_failure() {
     assert!(agent.stop(Duration::from_secs(20)).await.unwrap().success());
 }
 
+/// Of either direction, 50 ms there and back.
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_lost_with_three_percent_of_packets_dropped() {
-    let settings = Settings { impairment: Impairment::drop(0.03), seed: 7, ..Settings::default() };
+async fn nothing_is_lost_with_five_percent_of_packets_dropped() {
+    let delay = Duration::from_millis(25);
+    let impairment = Impairment { delay, ..Impairment::drop(0.05) };
+    let settings = Settings { network: Network::new(impairment), seed: 7, ..Settings::default() };
     let (world, mut stored, sent) = run(settings, "", 8).await;
     assert!(sent.datagrams_dropped > 20, "the network was not bad: {}", sent.datagrams_dropped);
     // What was lost just before the agent was stopped, nobody sends again to an agent that has ended.

@@ -970,7 +970,7 @@ async fn a_namespace_ends_and_takes_along_what_was_created_for_it() {
     let operator = world.operator("one", &[]).await.unwrap();
     world.create(world.manifest("last", json!({"deletionPolicy": "Delete"}))).await.unwrap();
     world.says("last", "StreamResolved", "True", "Created").await.unwrap();
-    world.cluster.kubectl(&["delete", "namespace", &world.namespace, "--timeout=60s"]).await.unwrap();
+    world.cluster.kubectl(&["delete", "namespace", &world.namespace, "--timeout=180s"]).await.unwrap();
     assert_eq!(exists(&aws, "last").await, (false, false));
     assert!(!operator.log().contains("panicked"), "{}", operator.log());
 }

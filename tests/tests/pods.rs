@@ -49,7 +49,7 @@ async fn a_first_object_is_stored_and_a_camera_may_come_later() {
     room.ingest(NAME, json!({})).await.unwrap();
     // A camera that is off is no broken deployment.
     room.says(NAME, "Ready", "True", "WaitingForMaster").await.unwrap();
-    let wait = ["-n", "pods-first", "wait", "--for=condition=Ready", "--timeout=60s", "kvsi/door"];
+    let wait = ["-n", "pods-first", "wait", "--for=condition=Ready", "--timeout=180s", "kvsi/door"];
     room.stage.kubectl(&wait).await.unwrap();
     let master = room.master(NAME).await.unwrap();
     flowing(&room).await;

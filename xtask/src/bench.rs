@@ -36,6 +36,18 @@ enum What {
         #[arg(long)]
         rtmp: bool,
     },
+    /// kvs-local by the number of streams that come in, with the HLS of ten of them
+    Local {
+        /// Length of each run
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+        /// The most streams
+        #[arg(long, default_value_t = 200)]
+        streams: u32,
+        /// Without optimisation, which says little and takes no long build
+        #[arg(long)]
+        dev: bool,
+    },
     /// kvssink over TLS, beside a fakesink at the end of the same pipeline and the element for C++
     Kvssink {
         /// Length of each run: three bitrates, three times
@@ -49,6 +61,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         What::Operator { objects } => operator(*objects),
         What::Agent { seconds, against, rtmp } => agent(*seconds, against.as_deref(), *rtmp),
         What::Kvssink { seconds } => kvssink(*seconds),
+        What::Local { seconds, streams, dev } => local(*seconds, *streams, *dev),
     }
 }
 
@@ -81,6 +94,21 @@ fn kvssink(seconds: u32) -> Result<ExitCode> {
             .args(["bench", "--locked", "--profile", "dev", "-p", "kvs-ingest-tests", "--bench", "kvssink"])
             .env("KVS_INGEST_BENCH_SECONDS", seconds.to_string())
             .env("KVS_INGEST_BIN_DIR", target().join("release")),
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn local(seconds: u32, streams: u32, dev: bool) -> Result<ExitCode> {
+    packages::ensure(&[packages::Group::Build])?;
+    let (profile, folder) = if dev { ("dev", "debug") } else { ("release", "release") };
+    run_command(cargo().args(["build", "--locked", "--profile", profile, "-p", "kvs-local"]))?;
+    run_command(
+        cargo()
+            // Only kvs-local is measured; what sends to it needs no such long build.
+            .args(["bench", "--locked", "--profile", "dev", "-p", "kvs-ingest-tests", "--bench", "local"])
+            .env("KVS_INGEST_BENCH_SECONDS", seconds.to_string())
+            .env("KVS_INGEST_BENCH_STREAMS", streams.to_string())
+            .env("KVS_INGEST_BIN_DIR", target().join(folder)),
     )?;
     Ok(ExitCode::SUCCESS)
 }

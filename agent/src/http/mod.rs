@@ -3,9 +3,10 @@
 mod metrics;
 mod status;
 
+use crate::connecting::Connecting;
 use crate::events::Events;
 use crate::outputs::Outputs;
-use crate::session::Phase;
+use crate::session::{Phase, Reason};
 use crate::state::{Snapshot, State};
 use axum::Router;
 use axum::extract::State as Extract;
@@ -23,14 +24,22 @@ const HANGS: Duration = Duration::from_secs(30);
 pub struct Context {
     state: Arc<State>,
     outputs: Outputs,
+    events: Arc<Events>,
+    connecting: Arc<Connecting>,
     /// Name or ARN of the channel.
     channel: String,
     metrics: Metrics,
 }
 
 impl Context {
-    pub fn new(state: Arc<State>, outputs: Outputs, events: &Events, channel: String) -> Self {
-        Self { metrics: Metrics::new(events, outputs.clone()), state, outputs, channel }
+    pub fn new(
+        state: Arc<State>,
+        outputs: Outputs,
+        events: Arc<Events>,
+        connecting: Arc<Connecting>,
+        channel: String,
+    ) -> Self {
+        Self { metrics: Metrics::new(&events, outputs.clone()), state, outputs, events, connecting, channel }
     }
 }
 
@@ -62,12 +71,18 @@ async fn readyz(Extract(context): Extract<Arc<Context>>) -> Response {
     (code, format!("{}: {}\n", view.reason.as_str(), view.message)).into_response()
 }
 
-/// Joined to the channel, and, when a master answers, receiving from its first key frame on. A
-/// camera that is off is not a broken deployment.
+/// A master that sends pictures sends a key frame in that time. While sound alone is stored for longer, that is how it is.
+const FIRST_KEY_FRAME: Duration = Duration::from_secs(15);
+
+/// Joined to the channel, and, when a master answers, receiving from its first key frame on: an agent that takes the place of
+/// another must not make it end before. A camera that is off is not a broken deployment.
 fn ready(snapshot: &Snapshot) -> bool {
     match snapshot.view.phase {
+        Phase::Streaming if snapshot.view.reason == Reason::WaitingForVideo => {
+            snapshot.since.elapsed().is_ok_and(|elapsed| elapsed >= FIRST_KEY_FRAME)
+        }
         Phase::Streaming => true,
-        Phase::WaitingForMaster => snapshot.view.signaling,
+        Phase::WaitingForMaster => snapshot.view.signaling_since.is_some(),
         Phase::Starting | Phase::Connecting | Phase::Reconnecting | Phase::Stopping | Phase::Failed => false,
     }
 }
@@ -83,6 +98,6 @@ async fn metrics_text(Extract(context): Extract<Arc<Context>>) -> Response {
 }
 
 async fn status_document(Extract(context): Extract<Arc<Context>>) -> Response {
-    let Context { state, outputs, channel, metrics: _ } = &*context;
-    Json(status::document(state, outputs, channel)).into_response()
+    let Context { state, outputs, events, connecting, channel, metrics: _ } = &*context;
+    Json(status::document(state, outputs, events, connecting, channel)).into_response()
 }

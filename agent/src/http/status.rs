@@ -1,17 +1,29 @@
 //! The `/status` document.
 
+use crate::connecting::Connecting;
+use crate::events::Events;
 use crate::outputs::Outputs;
-use crate::peer::SelectedPair;
+use crate::peer::{self, Pair, RelayProtocol, ServerFigures, Side};
 use crate::rfc3339::rfc3339;
 use crate::state::{Snapshot, State};
 use crate::tracks::Standing;
-use kvs_ingest_api::{AgentStatus, AudioStatus, TimeStatus, TrackState, VideoStatus};
+use kvs_ingest_api::{
+    AgentStatus, AudioStatus, CandidatePairStatus, CandidateStatus, DataStatus, IceServerStatus,
+    InboundStatus, TimeStatus, TrackState, VideoStatus,
+};
 use kvs_media::{AudioCodec, ClockStats, InboundStats, VideoCodec};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The document of now. `channel` is its name or ARN, as it was configured.
-pub(super) fn document(state: &State, outputs: &Outputs, channel: &str) -> AgentStatus {
-    let Snapshot { view, since, idle: _, received, totals } = state.snapshot();
+pub(super) fn document(
+    state: &State,
+    outputs: &Outputs,
+    events: &Events,
+    connecting: &Connecting,
+    channel: &str,
+) -> AgentStatus {
+    let Snapshot { view, since, idle: _, received, totals, metadata } = state.snapshot();
     let pair = received.as_ref().and_then(|received| received.peer.pair.as_ref());
     let video = received.as_ref().and_then(|received| {
         let standing = received.standings.video;
@@ -31,6 +43,7 @@ pub(super) fn document(state: &State, outputs: &Outputs, channel: &str) -> Agent
             packets_lost: stats.packets_lost,
             nack_count: stats.nack_count,
             pli_count: stats.pli_count,
+            inbound: inbound(stats, received.peer.header_bytes.video),
             time: time(received.time.tracks.video),
         })
     });
@@ -44,10 +57,27 @@ pub(super) fn document(state: &State, outputs: &Outputs, channel: &str) -> Agent
             codec: received.audio_codec.map(AudioCodec::encoding_name).unwrap_or_default().to_owned(),
             packets_received: stats.packets_received,
             packets_lost: stats.packets_lost,
+            inbound: inbound(stats, received.peer.header_bytes.audio),
             time: time(received.time.tracks.audio),
             silence_ms: millis(totals.sound.silence),
             retimed_ms: millis(totals.sound.retimed),
             late_ms: millis(totals.sound.late),
+        })
+    });
+    let data = received.as_ref().and_then(|received| {
+        let figures = received.peer.data.as_ref()?;
+        let mut not_stored: BTreeMap<_, _> =
+            metadata.not_stored.iter().map(|(reason, count)| (reason.as_str().to_owned(), *count)).collect();
+        if totals.messages_unknown > 0 {
+            not_stored.insert("UnknownChannel".to_owned(), totals.messages_unknown);
+        }
+        Some(DataStatus {
+            channels: figures.open.iter().map(ToString::to_string).collect(),
+            lost: figures.lost.clone(),
+            messages_received: totals.messages_received,
+            tags_stored: metadata.stored,
+            tags_waiting: metadata.waiting,
+            not_stored,
         })
     });
     let mut status = AgentStatus {
@@ -58,15 +88,23 @@ pub(super) fn document(state: &State, outputs: &Outputs, channel: &str) -> Agent
         channel: Some(channel.to_owned()),
         client_id: (!view.client_id.is_empty()).then_some(view.client_id),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        signaling_connected: view.signaling,
+        signaling_connected: view.signaling_since.is_some(),
+        signaling: events.signaling().status(view.signaling_since.map(|since| since.elapsed())),
+        connecting: connecting.status(),
         peer_connections: totals.peers,
-        candidate_pair: pair.map(SelectedPair::describe),
+        candidate_pair: pair.map(peer::describe),
+        selected_candidate_pair: pair.map(candidate_pair),
+        ice_servers: received
+            .iter()
+            .flat_map(|received| received.peer.servers.iter().map(ice_server))
+            .collect(),
         relay_protocol: pair
-            .and_then(|pair| pair.relay_protocol)
+            .and_then(|pair| pair.local.relay_protocol)
             .map(|protocol| protocol.as_str().to_owned()),
         udp_is_silent: received.as_ref().is_some_and(|received| received.peer.udp_is_silent),
         video,
         audio,
+        data,
         packets_unbound: received
             .as_ref()
             .map(|received| received.peer.unbound.by_payload_type.clone())
@@ -82,6 +120,56 @@ pub(super) fn document(state: &State, outputs: &Outputs, channel: &str) -> Agent
         output.describe(&mut status);
     }
     status
+}
+
+fn inbound(stats: &InboundStats, header_bytes: u64) -> InboundStatus {
+    InboundStatus {
+        ssrc: stats.ssrc,
+        bytes_received: stats.bytes_received,
+        header_bytes_received: header_bytes,
+        packets_discarded: stats.packets_discarded,
+        packets_duplicated: stats.packets_duplicated,
+        jitter: stats.jitter,
+        jitter_buffer_delay: stats.jitter_buffer_delay.as_secs_f64(),
+        jitter_buffer_emitted_count: stats.frames_emitted,
+    }
+}
+
+fn candidate(side: &Side) -> CandidateStatus {
+    CandidateStatus {
+        candidate_type: side.kind.clone(),
+        address: side.address.ip().to_string(),
+        port: side.address.port(),
+        priority: side.priority,
+        relay_protocol: side.relay_protocol.map(RelayProtocol::as_str).map(str::to_owned),
+    }
+}
+
+fn candidate_pair(pair: &Pair) -> CandidatePairStatus {
+    CandidatePairStatus {
+        local: candidate(&pair.local),
+        remote: candidate(&pair.remote),
+        nominated: pair.nominated,
+        packets_sent: pair.sent.packets,
+        bytes_sent: pair.sent.bytes,
+        packets_received: pair.received.packets,
+        bytes_received: pair.received.bytes,
+        requests_sent: pair.requests_sent,
+        responses_received: pair.responses_received,
+        total_round_trip_time: pair.total_round_trip_time.as_secs_f64(),
+        current_round_trip_time: pair.round_trip_time.map(|time| time.as_secs_f64()),
+    }
+}
+
+fn ice_server(server: &ServerFigures) -> IceServerStatus {
+    IceServerStatus {
+        url: server.url.clone(),
+        protocol: server.protocol.as_str().to_owned(),
+        total_requests_sent: server.requests_sent,
+        total_responses_received: server.responses_received,
+        total_round_trip_time: server.total_round_trip_time.as_secs_f64(),
+        useful: server.useful,
+    }
 }
 
 /// Something of it came, or should have.

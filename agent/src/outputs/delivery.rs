@@ -2,7 +2,7 @@
 
 use crate::session::{FailureKind, Phase, Reason, View};
 use parking_lot::Mutex;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// An obstacle that is gone by then is told by the log alone: credentials are renewed, connections are opened again.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -96,6 +96,9 @@ struct Watch {
     stalls: u32,
 }
 
+/// A fragment may begin with sound from before its first picture: tracks wait for each other for so long.
+const LEAD: Duration = Duration::from_secs(1);
+
 /// Whether one output takes its media. The output and the pipelines report to it.
 #[derive(Debug)]
 pub struct Delivery {
@@ -103,12 +106,20 @@ pub struct Delivery {
     trouble: Mutex<Option<Trouble>>,
     /// `None`: the output does not tell what arrives.
     watch: Option<Mutex<Watch>>,
+    awaited: Mutex<Option<Awaited>>,
+}
+
+/// Media whose storing is to be remembered.
+#[derive(Clone, Copy, Debug)]
+struct Awaited {
+    capture_time: SystemTime,
+    stored_at: Option<Instant>,
 }
 
 impl Delivery {
     /// Of an output of which nothing bad is known.
     pub fn new(words: Words) -> Self {
-        Self { words, trouble: Mutex::default(), watch: None }
+        Self { words, trouble: Mutex::default(), watch: None, awaited: Mutex::default() }
     }
 
     /// Of one that says [`Delivery::delivered`] of all that arrives: when it says nothing, something stands still.
@@ -121,6 +132,25 @@ impl Delivery {
         *self.trouble.lock() = None;
         if let Some(watch) = &self.watch {
             *watch.lock() = Watch::default();
+        }
+    }
+
+    /// Media of this capture time is on its way.
+    pub(super) fn await_stored(&self, capture_time: SystemTime) {
+        *self.awaited.lock() = Some(Awaited { capture_time, stored_at: None });
+    }
+
+    /// When it was stored, if it was.
+    pub(super) fn stored_at(&self, capture_time: SystemTime) -> Option<Instant> {
+        self.awaited.lock().filter(|awaited| awaited.capture_time == capture_time)?.stored_at
+    }
+
+    /// A fragment that begins at this producer time is stored.
+    pub fn stored(&self, begins: SystemTime, now: Instant) {
+        if let Some(awaited) = &mut *self.awaited.lock()
+            && begins + LEAD >= awaited.capture_time
+        {
+            awaited.stored_at.get_or_insert(now);
         }
     }
 
@@ -376,6 +406,22 @@ mod tests {
         assert_eq!(said(&delivery, at(140)).reason.as_str(), "PipelineFailed");
         delivery.delivered();
         assert_eq!(said(&delivery, at(140)).reason.as_str(), "Streaming");
+    }
+
+    #[test]
+    fn the_first_fragment_of_what_is_awaited_is_remembered() {
+        let (delivery, now) = (Delivery::new(WORDS), Instant::now());
+        let at = |ms: u64| SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
+        delivery.stored(at(10_000), now);
+        assert_eq!(delivery.stored_at(at(10_000)), None, "nothing is awaited");
+        delivery.await_stored(at(10_000));
+        delivery.stored(at(8_000), now);
+        assert_eq!(delivery.stored_at(at(10_000)), None, "of before");
+        // It begins with sound.
+        delivery.stored(at(9_981), now + Duration::from_secs(1));
+        delivery.stored(at(11_981), now + Duration::from_secs(3));
+        assert_eq!(delivery.stored_at(at(10_000)), Some(now + Duration::from_secs(1)));
+        assert_eq!(delivery.stored_at(at(9_000)), None, "something else is awaited since");
     }
 
     #[test]

@@ -5,8 +5,9 @@ use super::output::{NotReady, Output};
 use crate::session::{Phase, View};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 /// All outputs, which are what they are for the life of the process, and whether each is ready.
 #[derive(Clone, Default)]
@@ -113,6 +114,17 @@ impl Outputs {
         self.deliveries().for_each(|delivery| delivery.fed(now));
     }
 
+    /// Media of this capture time is on its way: when it is stored is to be remembered.
+    pub fn await_stored(&self, capture_time: SystemTime) {
+        self.deliveries().for_each(|delivery| delivery.await_stored(capture_time));
+    }
+
+    /// When the first of them had stored media of this capture time, which was awaited; `None`: not yet, or something else is
+    /// awaited since.
+    pub fn stored_at(&self, capture_time: SystemTime) -> Option<Instant> {
+        self.deliveries().filter_map(|delivery| delivery.stored_at(capture_time)).min()
+    }
+
     /// For how long nothing has arrived of what is put in, if that is too long and nothing is known to be in the way: the
     /// pipeline stands still then.
     pub fn stalled(&self, now: Instant) -> Option<Duration> {
@@ -131,11 +143,18 @@ impl Outputs {
         not_ready.unwrap_or_else(|| delivery::view(view, self.deliveries(), now))
     }
 
-    /// No media follows.
+    /// No media follows. They end at the same time: the process has so long for all of them.
     pub async fn finish(&self) {
-        for output in self.iter() {
-            output.finish().await;
+        let mut all = JoinSet::new();
+        for place in 0..self.all.len() {
+            let outputs = Arc::clone(&self.all);
+            all.spawn(async move {
+                if let Some(output) = outputs.get(place) {
+                    output.finish().await;
+                }
+            });
         }
+        while all.join_next().await.is_some() {}
     }
 
     fn deliveries(&self) -> impl Iterator<Item = &Delivery> {

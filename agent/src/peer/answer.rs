@@ -17,6 +17,9 @@ pub struct Negotiated {
     pub video_payload_types: BTreeMap<u8, Vec<Bytes>>,
     /// Payload types of the audio codec.
     pub audio_payload_types: Vec<u8>,
+    /// The master repeats packets that are asked for (RFC 4585, section 6.2.1), of one kind at least. Whether it does so of
+    /// the other is found out: libraries do more than they say.
+    pub nack: bool,
     /// What was offered and not taken, in words for a person.
     pub refused: Vec<String>,
     /// Lines of the answer that were passed over, each with why.
@@ -44,6 +47,7 @@ impl From<&Answer> for Negotiated {
             audio,
             video_payload_types: video_payload_types.collect(),
             audio_payload_types: audio_payload_types.collect(),
+            nack: answer.sections.iter().any(|section| section.nack),
             refused: answer.refused.clone(),
             left_out: answer.left_out.clone(),
         }
@@ -93,6 +97,7 @@ mod tests {
             transports: Vec::new(),
             by_section: Vec::new(),
             sections: vec![section(MediaKind::Video, video), section(MediaKind::Audio, audio)],
+            data: None,
             refused: Vec::new(),
             left_out: Vec::new(),
         };

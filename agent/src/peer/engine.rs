@@ -4,9 +4,7 @@
 use super::queue::{MediaQueue, MediaSender, media_queue};
 use super::sockets::{self, Buffers, Socket};
 use super::streams::{Incoming, Streams};
-use super::{
-    MediaEvent, Negotiated, Peer, PeerConfig, PeerError, PeerEvent, PeerStats, SelectedPair, Unbound, servers,
-};
+use super::{MediaEvent, Negotiated, Peer, PeerConfig, PeerError, PeerEvent, PeerStats, Unbound, servers};
 use async_trait::async_trait;
 use kvs_aws::AwsContext;
 use kvs_peer::{Event, MAX_REMOTE_CANDIDATES, Receiver, ReceiverError, Stage, sdp};
@@ -35,6 +33,9 @@ const READS: usize = 64;
 
 /// Datagrams handled before the sockets are emptied again.
 const BATCH: usize = 32;
+
+/// Batches of messages from streams that are handled at the end: more than their queue holds.
+const LAST_BATCHES: usize = 64;
 
 /// Between figures.
 const FIGURES: Duration = Duration::from_millis(400);
@@ -81,6 +82,7 @@ impl UdpPeer {
             &kvs_peer::Config {
                 video: config.video,
                 audio: config.audio,
+                data: config.data,
                 start_bitrate_kbps: config.start_bitrate_kbps,
                 relay_only: config.relay_only,
                 ice_servers: servers.udp,
@@ -215,6 +217,8 @@ struct Engine {
 struct Datagram {
     local: SocketAddr,
     remote: SocketAddr,
+    /// When it was read: masters are told, and estimate what the path carries from how far packets come apart.
+    arrived: Instant,
     data: Box<[u8]>,
 }
 
@@ -247,6 +251,9 @@ impl Engine {
             self.handle_backlog();
             self.handle_streams();
             let closing = self.handle_commands();
+            if closing.is_some() {
+                self.drain(&mut buffers);
+            }
             let now = Instant::now();
             if closing.is_some() {
                 self.receiver.close(now);
@@ -271,22 +278,41 @@ impl Engine {
                 if !socket.ready || *bytes >= MAX_BACKLOG {
                     break;
                 }
+                let arrived = Instant::now();
                 socket.read(buffers, |remote, data| {
                     *bytes += data.len() + ENTRY;
-                    backlog.push_back(Datagram { local, remote, data: data.into() });
+                    backlog.push_back(Datagram { local, remote, arrived, data: data.into() });
                 });
             }
         }
     }
 
     fn handle_backlog(&mut self) {
-        let now = Instant::now();
         for _ in 0..BATCH {
-            let Some(datagram) = self.backlog.pop_front() else {
+            let Some(Datagram { local, remote, arrived, data }) = self.backlog.pop_front() else {
                 return;
             };
-            self.backlog_bytes -= datagram.data.len() + ENTRY;
-            self.receiver.handle_datagram(datagram.local, datagram.remote, &datagram.data, now);
+            self.backlog_bytes -= data.len() + ENTRY;
+            self.receiver.handle_datagram(local, remote, &data, arrived);
+        }
+    }
+
+    /// What has arrived until now is still received: a fraction of a second at most, for both is bounded.
+    fn drain(&mut self, buffers: &mut Buffers) {
+        for socket in &mut self.sockets {
+            socket.ready = true;
+        }
+        self.empty_sockets(buffers);
+        while !self.backlog.is_empty() {
+            self.handle_backlog();
+            self.emit_all(Instant::now());
+        }
+        for _ in 0..LAST_BATCHES {
+            if !self.streams.has_more() {
+                break;
+            }
+            self.handle_streams();
+            self.emit_all(Instant::now());
         }
     }
 
@@ -371,6 +397,7 @@ impl Engine {
         while let Some(event) = self.receiver.poll_event() {
             match event {
                 Event::Rtp { kind, packet } => self.media.send(MediaEvent::Rtp { kind, packet }),
+                Event::Message(message) => self.media.send(MediaEvent::Message(message)),
                 Event::SenderReport(report) => self.media.send(MediaEvent::SenderReport(report)),
                 Event::LocalCandidate(text) => {
                     if let Some(text) = sdp::sendable_candidate(&text) {
@@ -378,8 +405,8 @@ impl Engine {
                     }
                 }
                 Event::PathFound => {
-                    tracing::debug!("ICE has a path");
                     news = true;
+                    self.emit(PeerEvent::PathFound);
                 }
                 Event::Connected => {
                     news = true;
@@ -418,17 +445,13 @@ impl Engine {
             sockets::dropped(&self.sockets)
         });
         let mut stats = self.stats.lock();
-        stats.pair = figures.pair.map(|(local, remote)| SelectedPair {
-            relay_protocol: local.relay_protocol,
-            local_type: local.kind,
-            remote_type: remote.kind,
-            local: local.address.to_string(),
-            remote: remote.address.to_string(),
-        });
-        stats.round_trip_time = figures.round_trip_time;
+        stats.pair = figures.pair;
+        stats.servers = figures.servers;
+        stats.header_bytes = figures.header_bytes;
         stats.packets_discarded = self.media.discarded() + figures.early_dropped;
         stats.unbound = Unbound { by_payload_type: figures.unbound, undecryptable: figures.undecryptable };
         stats.udp_is_silent = figures.udp_is_silent;
+        stats.data = figures.data;
         stats.relay_dropped = self.streams.dropped;
         stats.strangers = figures.strangers;
         stats.candidates_refused = figures.candidates_refused + self.early_refused;

@@ -11,17 +11,18 @@ mod streams;
 mod tests;
 
 use async_trait::async_trait;
-use kvs_media::{AudioCodec, VideoCodec};
+use kvs_media::{AudioCodec, PerTrack, VideoCodec};
 pub use kvs_media::{MediaKind, RtpPacket, SenderReport};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::time::Duration;
 use thiserror::Error;
 
 pub use answer::Negotiated;
 pub use engine::UdpPeer;
 pub use kvs_peer::sdp::AnswerError;
-pub use kvs_peer::{Destinations, RelayProtocol};
+pub use kvs_peer::{
+    DataConfig, DataFigures, Destinations, Message, Pair, RelayProtocol, ServerFigures, Side, Traffic,
+};
 pub use queue::MediaQueue;
 
 /// What a peer connection is to be like.
@@ -31,6 +32,8 @@ pub struct PeerConfig {
     pub video: Vec<VideoCodec>,
     /// Audio codecs to offer, the most wanted first. Empty: no audio.
     pub audio: Vec<AudioCodec>,
+    /// Data channels to ask for; `None`: they are not offered.
+    pub data: Option<DataConfig>,
     /// `x-google-start-bitrate` and `x-google-min-bitrate` in kbit/s: keeps Chromium from ramping
     /// through three resolutions in the first seconds.
     pub start_bitrate_kbps: Option<u32>,
@@ -75,6 +78,8 @@ impl std::fmt::Debug for IceServer {
 pub enum PeerEvent {
     /// A local candidate to trickle, text beginning with `candidate:`.
     LocalCandidate(String),
+    /// ICE has a path; DTLS follows.
+    PathFound,
     /// ICE and DTLS are up.
     Connected,
     /// Nothing came over the connection for four seconds, ICE checks included; it may recover by itself.
@@ -102,43 +107,31 @@ pub enum MediaEvent {
     Rtp { kind: MediaKind, packet: RtpPacket },
     /// One RTCP sender report.
     SenderReport(SenderReport),
+    /// One message of a data channel.
+    Message(Message),
 }
 
-/// The candidate pair that media flows over.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SelectedPair {
-    /// How our own relay is reached; `None`: media comes over none of ours.
-    pub relay_protocol: Option<RelayProtocol>,
-    /// `host`, `srflx`, `prflx` or `relay`.
-    pub local_type: String,
-    /// `host`, `srflx`, `prflx` or `relay`.
-    pub remote_type: String,
-    /// Local address and port.
-    pub local: String,
-    /// Remote address and port.
-    pub remote: String,
+/// Media goes through a TURN server of either side.
+pub fn is_relayed(pair: &Pair) -> bool {
+    [&pair.local, &pair.remote].into_iter().any(|side| side.kind == "relay")
 }
 
-impl SelectedPair {
-    /// Media goes through a TURN server of either side.
-    pub fn is_relayed(&self) -> bool {
-        [&self.local_type, &self.remote_type].into_iter().any(|kind| kind == "relay")
-    }
-
-    /// As `/status` shows it, `relay 198.51.100.2:443 (tls) <-> host 10.0.0.7:4242`.
-    pub fn describe(&self) -> String {
-        let by = self.relay_protocol.map(|protocol| format!(" ({})", protocol.as_str())).unwrap_or_default();
-        format!("{} {}{by} <-> {} {}", self.local_type, self.local, self.remote_type, self.remote)
-    }
+/// A pair as `/status` shows it, `relay 198.51.100.2:443 (tls) <-> host 10.0.0.7:4242`.
+pub fn describe(pair: &Pair) -> String {
+    let Pair { local, remote, .. } = pair;
+    let by = local.relay_protocol.map(|protocol| format!(" ({})", protocol.as_str())).unwrap_or_default();
+    format!("{} {}{by} <-> {} {}", local.kind, local.address, remote.kind, remote.address)
 }
 
 /// Figures of a peer connection.
 #[derive(Clone, Debug, Default)]
 pub struct PeerStats {
     /// The pair in use, once there is one.
-    pub pair: Option<SelectedPair>,
-    /// Round-trip time of the newest ICE check.
-    pub round_trip_time: Option<Duration>,
+    pub pair: Option<Pair>,
+    /// STUN and TURN servers, in the order in which they were given.
+    pub servers: Vec<ServerFigures>,
+    /// Bytes of RTP headers and padding of each track, retransmissions included.
+    pub header_bytes: PerTrack<u64>,
     /// RTP packets that were dropped because the media task did not keep up.
     pub packets_discarded: u64,
     /// Datagrams that the kernel dropped for want of room in our sockets.
@@ -155,6 +148,8 @@ pub struct PeerStats {
     pub relay_dropped: u64,
     /// STUN and TURN servers were asked over UDP, and none has answered.
     pub udp_is_silent: bool,
+    /// Of the data channels, where they were agreed on.
+    pub data: Option<DataFigures>,
 }
 
 /// Packets that arrived and belong to no track.

@@ -76,6 +76,7 @@ impl MediaQueue {
 fn size(event: &MediaEvent) -> usize {
     match event {
         MediaEvent::Rtp { packet, .. } => EVENT + packet.payload.len(),
+        MediaEvent::Message(message) => EVENT + message.data.len(),
         MediaEvent::SenderReport(_) => EVENT,
     }
 }

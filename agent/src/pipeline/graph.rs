@@ -2,7 +2,9 @@
 
 use super::audio::{Decoder, ENCODER, G711Decoder, RATE, Retime, RetimeFigures, Sound};
 use super::backlog::Backlog;
+use crate::concealed;
 use crate::elements::{APPSRC, CAPSFILTER, PipelineError, TEE, request_pad, set};
+use crate::metadata::Tag;
 use crate::outputs::Outputs;
 use crate::tracks::Tracks;
 use gst::prelude::*;
@@ -179,8 +181,9 @@ impl Graph {
         &self.outputs
     }
 
-    /// Puts an access unit in. `false`: it was dropped, because the pipeline does not keep up or has no video.
-    pub fn access_unit(&mut self, unit: &AccessUnit) -> bool {
+    /// Puts an access unit in, with the tags of the fragment that it begins. `false`: it was dropped, because the pipeline does not
+    /// keep up or has no video.
+    pub fn access_unit(&mut self, unit: &AccessUnit, tags: &[Tag]) -> bool {
         // Of a track that was silent and is back there is a pipeline with its next IDR.
         let Some(source) = &self.video else {
             return false;
@@ -194,6 +197,8 @@ impl Graph {
             source.set_caps(unit.parameters.as_ref().map(video_caps).as_ref());
             self.parameters.clone_from(&unit.parameters);
         }
+        // Behind the caps: an event that comes before them ends the C++ element.
+        send_tags(source, tags);
         let mut buffer = gst::Buffer::from_slice(unit.data.clone());
         // With B pictures there is a DTS that nobody sent: only where none of them has come is it the PTS.
         self.reorders |= self.last_picture.is_some_and(|last| at < last);
@@ -208,6 +213,13 @@ impl Graph {
             self.flush_sound();
         }
         taken
+    }
+
+    /// Tags of the fragment that begins with the sound that follows.
+    pub fn audio_tags(&self, tags: &[Tag]) {
+        if let Some(source) = &self.audio {
+            send_tags(source, tags);
+        }
     }
 
     /// Puts an audio packet in. `false`: it was dropped, because the pipeline does not keep up.
@@ -267,6 +279,7 @@ impl Graph {
     /// Lets the decoder conceal a gap, which fades to silence.
     fn conceal(&mut self, mut at: SystemTime, mut duration: Duration) {
         let Some(source) = &self.audio else { return };
+        source.send_event(concealed::event(clock_time(at), nanoseconds(duration)));
         if let Some(decoder) = &mut self.decoder {
             // What it does not take, nobody misses.
             let _ = source.push_buffer(decoded(decoder.silence(duration), at));
@@ -386,7 +399,7 @@ fn audio_branch(
 
 /// How late media comes in at most: a capture time is up to 2.5 s before its packet's arrival, which may wait for others
 /// and for its judgement, and silence is reported behind all that, in pieces.
-const LATENESS: gst::ClockTime = gst::ClockTime::from_mseconds(4_000);
+const LATENESS: gst::ClockTime = gst::ClockTime::from_mseconds(4_250);
 
 fn source(caps: Option<&gst::Caps>) -> gst_app::AppSrc {
     let source = gst_app::AppSrc::builder()
@@ -435,6 +448,15 @@ fn link(
     pipeline.add(&tee)?;
     last.link(&tee)?;
     inlets.iter().try_for_each(|inlet| connect(&request_pad(&tee, "src_%u")?, inlet))
+}
+
+/// As both kinds of `kvssink` read them, in order with the media.
+fn send_tags(source: &gst_app::AppSrc, tags: &[Tag]) {
+    for Tag { name, value } in tags {
+        let structure = gst::Structure::builder("kvs-add-metadata");
+        let structure = structure.field("name", name).field("value", value).field("persist", false).build();
+        source.send_event(gst::event::CustomDownstream::new(structure));
+    }
 }
 
 /// Sound that was decoded here, of a packet or a pause that began at `at`.

@@ -19,17 +19,26 @@ use tokio::net::{TcpListener, TcpStream};
 /// Whatever is waited for comes within so long.
 const SOON: Duration = Duration::from_secs(20);
 
+/// A server that is back receives within so long, if there is something to begin with.
+const BACK: Duration = Duration::from_secs(2);
+/// It is away for so long: attempts are as far apart as they ever are by then.
+const AWAY: Duration = Duration::from_millis(2_500);
+
 /// What one connection brought.
 #[derive(Default)]
 struct Received {
     flv: Vec<u8>,
     keys: Vec<String>,
+    /// When the first message of media came.
+    begun: Option<Instant>,
 }
 
-/// A server that takes one connection after the other, and hangs up `at` bytes of the first.
+/// A server that takes one connection after the other. It hangs up `at` bytes of the first, and is away for a while then.
 struct Server {
     port: u16,
     received: Arc<Mutex<Vec<Received>>>,
+    /// When it came back.
+    back: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Server {
@@ -37,22 +46,35 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let received: Arc<Mutex<Vec<Received>>> = Arc::default();
-        let all = Arc::clone(&received);
+        let back: Arc<Mutex<Option<Instant>>> = Arc::default();
+        let (all, returned) = (Arc::clone(&received), Arc::clone(&back));
         tokio::spawn(async move {
-            let mut limit = hangs_up_at;
+            let (mut limit, mut listener) = (hangs_up_at, listener);
             while let Ok((stream, _)) = listener.accept().await {
                 all.lock().push(Received::default());
-                serve(stream, &all, limit.take()).await;
+                let limit = limit.take();
+                serve(stream, &all, limit).await;
+                if limit.is_some() {
+                    drop(listener);
+                    tokio::time::sleep(AWAY).await;
+                    listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+                    *returned.lock() = Some(Instant::now());
+                }
             }
         });
-        Self { port, received }
+        Self { port, received, back }
+    }
+
+    /// Pictures in what connection `number` brought so far.
+    fn pictures(&self, number: usize) -> usize {
+        self.received.lock().get(number).map_or(0, |it| video_tags(&it.flv))
     }
 
     /// So many key frames and pictures are in what connection `number` brought.
     async fn has(&self, number: usize, pictures: usize) {
         let begun = Instant::now();
         loop {
-            let count = self.received.lock().get(number).map_or(0, |it| video_tags(&it.flv));
+            let count = self.pictures(number);
             if count >= pictures {
                 return;
             }
@@ -72,7 +94,10 @@ async fn serve(mut stream: TcpStream, all: &Mutex<Vec<Received>>, limit: Option<
             let mut all = all.lock();
             let last = all.last_mut().unwrap();
             match event {
-                ServerEvent::Media { flv } => last.flv.extend_from_slice(&flv),
+                ServerEvent::Media { flv } => {
+                    last.begun.get_or_insert_with(Instant::now);
+                    last.flv.extend_from_slice(&flv);
+                }
                 ServerEvent::Publish { stream_key, .. } => last.keys.push(stream_key),
                 _ => {}
             }
@@ -171,12 +196,22 @@ async fn a_connection_that_breaks_is_made_anew_from_the_next_key_frame_on() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     };
     assert!(!format!("{failed:?}").contains("TOPSECRET"), "{failed:?}");
-    bench.feed(&mut pipelines, 1000, &video, &sounds(1));
-    server.has(1, 15).await;
+    // The master goes on all the while: there is always something to begin with.
+    let sound = sounds(1);
+    for second in 1.. {
+        bench.feed(&mut pipelines, second * 1000, &video, &sound);
+        if server.pictures(1) >= 15 {
+            break;
+        }
+        assert!(begun.elapsed() < SOON, "{:?}", status(&output));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
     pipelines.finish().await;
     output.finish().await;
     assert_eq!(status(&output).state, OutputState::Receiving);
     let received = server.received.lock();
+    let after = received[1].begun.unwrap() - server.back.lock().unwrap();
+    assert!(after < BACK, "it receives {after:?} after its return");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("received.flv");
     std::fs::write(&file, &received[1].flv).unwrap();

@@ -3,10 +3,12 @@
 
 use super::gate::Gate;
 use super::graph::{Graph, GraphEvent, SoundFigures};
+use crate::metadata::Metadata;
 use crate::outputs::Outputs;
 use crate::tracks::Tracks;
 use kvs_media::{AccessUnit, AudioPacket};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -89,6 +91,7 @@ impl Item {
 pub struct Pipelines {
     outputs: Outputs,
     aac_bitrate: i32,
+    metadata: Arc<Metadata>,
     gate: Gate,
     pending: VecDeque<Item>,
     /// Of `pending`.
@@ -114,6 +117,7 @@ impl Pipelines {
         Self {
             outputs,
             aac_bitrate,
+            metadata: Arc::default(),
             gate: Gate::new(expected),
             pending: VecDeque::new(),
             pending_bytes: 0,
@@ -127,6 +131,13 @@ impl Pipelines {
             awaiting_idr: false,
             figures: PipelineFigures::default(),
         }
+    }
+
+    /// With the tags that go with its fragments.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: Arc<Metadata>) -> Self {
+        self.metadata = metadata;
+        self
     }
 
     pub fn access_unit(&mut self, unit: AccessUnit, now: Instant) -> Vec<PipelineEvent> {
@@ -335,13 +346,21 @@ impl Pipelines {
         for item in self.pending.drain(..) {
             match item {
                 Item::AccessUnit(unit) => {
-                    if graph.access_unit(&unit) {
+                    // Each IDR begins a fragment, unless one has just begun.
+                    let begins = unit.is_idr();
+                    let tags = if begins { self.metadata.of_fragment(unit.capture_time) } else { Vec::new() };
+                    if graph.access_unit(&unit, &tags) {
                         self.figures.pictures += 1;
                     } else {
                         self.figures.pictures_dropped += 1;
                     }
                 }
                 Item::AudioPacket(packet) => {
+                    // Alone, sound is cut by time.
+                    let alone = graph.tracks().video.is_none();
+                    let tags =
+                        if alone { self.metadata.of_fragment(packet.capture_time) } else { Vec::new() };
+                    graph.audio_tags(&tags);
                     if graph.audio_packet(&packet) {
                         self.figures.sounds += 1;
                     } else {

@@ -4,6 +4,7 @@
 
 use super::graph::{Graph, GraphEvent, SoundFigures};
 use super::tests::encode;
+use crate::concealed::Concealed;
 use crate::elements::PipelineError;
 use crate::outputs::{Delivery, Inlets, NotReady, Output, Outputs, Words};
 use crate::tracks::Tracks;
@@ -25,6 +26,8 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// Keeps from when to when each frame of AAC is.
 struct Sink {
     frames: Arc<Mutex<Vec<[Duration; 2]>>>,
+    /// Those of them that were not received.
+    concealed: Arc<Mutex<Vec<[Duration; 2]>>>,
     delivery: Delivery,
 }
 
@@ -36,18 +39,28 @@ impl Output for Sink {
 
     fn attach(&self, pipeline: &gst::Pipeline, _: Tracks) -> Result<Inlets, PipelineError> {
         let sink = gst_app::AppSink::builder().sync(false).async_(false).build();
-        let frames = Arc::clone(&self.frames);
+        let (frames, concealed) = (Arc::clone(&self.frames), Arc::clone(&self.concealed));
+        let gaps = Arc::new(Mutex::new(Concealed::default()));
+        let told = Arc::clone(&gaps);
         let keep = move |sink: &gst_app::AppSink| {
             let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
             let buffer = sample.buffer().ok_or(gst::FlowError::Error)?;
             let begin = Duration::from(buffer.pts().ok_or(gst::FlowError::Error)?);
             let length = Duration::from(buffer.duration().ok_or(gst::FlowError::Error)?);
             frames.lock().push([begin, begin + length]);
+            if gaps.lock().covers(begin.as_nanos() as u64, length) {
+                concealed.lock().push([begin, begin + length]);
+            }
             Ok(gst::FlowSuccess::Ok)
         };
         sink.set_callbacks(gst_app::AppSinkCallbacks::builder().new_sample(keep).build());
         pipeline.add(&sink)?;
-        Ok(Inlets { video: None, audio: sink.static_pad("sink") })
+        let pad = sink.static_pad("sink").unwrap();
+        pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+            info.event().into_iter().for_each(|event| told.lock().note(event));
+            gst::PadProbeReturn::Ok
+        });
+        Ok(Inlets { video: None, audio: Some(pad) })
     }
 
     fn delivery(&self) -> &Delivery {
@@ -136,6 +149,7 @@ impl Step {
 /// What became of it.
 struct Heard {
     frames: Vec<[Duration; 2]>,
+    concealed: Vec<[Duration; 2]>,
     figures: SoundFigures,
 }
 
@@ -207,8 +221,9 @@ fn play(stereo: bool, steps: &[Step]) -> (Sent, Heard) {
         missing: "SinkMissing",
         receiver: "the test",
     };
-    let frames = Arc::default();
-    let sink = Sink { frames: Arc::clone(&frames), delivery: Delivery::new(words) };
+    let (frames, concealed) = (Arc::default(), Arc::default());
+    let (ours, theirs) = (Arc::clone(&frames), Arc::clone(&concealed));
+    let sink = Sink { frames: ours, concealed: theirs, delivery: Delivery::new(words) };
     let outputs: Outputs = [Arc::new(sink) as Arc<dyn Output>].into_iter().collect();
     let tracks = Tracks { video: None, audio: Some(AudioCodec::Opus), stereo };
     let (graph, mut events) = Graph::start(tracks, &outputs, 64_000).unwrap();
@@ -235,8 +250,8 @@ fn play(stereo: bool, steps: &[Step]) -> (Sent, Heard) {
     let figures = graph.0.sound_figures();
     drop(graph);
     assert_eq!(ended.expect("the pipeline is stuck"), Ok(()), "the pipeline broke");
-    let frames = std::mem::take(&mut *frames.lock());
-    (sent, Heard { frames, figures })
+    let (frames, concealed) = (std::mem::take(&mut *frames.lock()), std::mem::take(&mut *concealed.lock()));
+    (sent, Heard { frames, concealed, figures })
 }
 
 /// A frame of AAC that was not filled at the end does not come, nor what is still in the decoder: 1023 and 312 samples.
@@ -284,4 +299,20 @@ fn a_gap_before_the_first_packet_is_silence() {
     assert_eq!(heard.figures.silence, sent.missing);
     let (first, last) = (heard.frames[0][0], heard.frames.last().unwrap()[1]);
     assert!(first <= sent.begin && last + FRAME >= sent.end, "{first:?} {last:?} {sent:?}");
+}
+
+/// A live output is told so, through decoder and encoder.
+#[test]
+fn what_conceals_a_gap_is_told_from_what_was_received() {
+    let real = |from| Step::Real { of: 2, from, count: 25 };
+    let (sent, heard) = play(false, &[real(0), Step::Gap(400)]);
+    let gap = sent.begin + 500 * MS..sent.begin + 900 * MS;
+    let (first, last) = (heard.concealed[0][0], heard.concealed.last().unwrap()[1]);
+    assert!(
+        first.abs_diff(gap.start) < FRAME && last.abs_diff(gap.end) < FRAME,
+        "{first:?} {last:?} {gap:?}"
+    );
+    assert!((17..=20).contains(&heard.concealed.len()), "{}", heard.concealed.len());
+    let (_, heard) = play(false, &[real(0), real(25)]);
+    assert_eq!(heard.concealed, Vec::<[Duration; 2]>::new());
 }

@@ -1,10 +1,11 @@
 //! The connection that is being replaced.
 
+use crate::hand_over::{LATER, PROOF};
 use std::time::{Duration, Instant};
 
-/// From the first frame of the new connection to the end of the old one: what the master sent before that frame may still be
-/// on its way.
-const LINGER: Duration = Duration::from_millis(2500);
+/// From the first frame of the new connection to the end of the old one: it has to prove itself, what the master sent before
+/// that frame may still be on its way, and half a second.
+const LINGER: Duration = Duration::from_millis(500).saturating_add(PROOF).saturating_add(LATER);
 
 /// A connection that still brings media while another one is made in its place.
 #[derive(Debug)]
@@ -25,6 +26,10 @@ impl Leaving {
     /// The new connection brings frames.
     pub(super) fn replaced(&mut self, now: Instant) {
         self.ends_at.get_or_insert(now + LINGER);
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        if self.is_replaced() { "Replaced" } else { "Leaving" }
     }
 
     pub(super) fn is_replaced(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use super::reason::Reason;
 use kvs_ingest_api::Phase;
+use std::time::Instant;
 
 /// A phase with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,8 +11,8 @@ pub struct View {
     pub reason: Reason,
     /// A sentence for a person.
     pub message: String,
-    /// The signaling socket is up.
-    pub signaling: bool,
+    /// Since when the signaling socket is up, if it is.
+    pub signaling_since: Option<Instant>,
     /// The channel could be looked up: credentials and permissions are good.
     pub authenticated: bool,
     pub client_id: String,
@@ -33,7 +34,7 @@ impl View {
             phase: Phase::Streaming,
             reason: Reason::Streaming,
             message: "media flows".to_owned(),
-            signaling: true,
+            signaling_since: None,
             authenticated: true,
             client_id: "c".to_owned(),
         }

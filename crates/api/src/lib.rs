@@ -3,7 +3,10 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod connection_status;
+mod data;
 mod errors;
+mod glob;
 mod manifest;
 #[cfg(feature = "crd")]
 mod object;
@@ -26,6 +29,12 @@ mod strict;
 mod validate;
 
 pub use self::config::{AgentConfig, ConfigError, OutputConfig, RoleConfig, RtmpConfig, StreamConfig};
+pub use self::connection_status::{
+    AttemptStatus, CandidatePairStatus, CandidateStatus, ConnectingStatus, IceServerStatus, SignalingStatus,
+    StepStatus,
+};
+pub use self::data::{DataSpec, TagPiece};
+pub use self::glob::glob;
 pub use self::manifest::{KvsIngestManifest, ManifestError, Metadata};
 #[cfg(feature = "crd")]
 pub use self::object::{
@@ -43,8 +52,8 @@ pub use self::spec::{
     KvsIngestSpec, LogLevel, MediaSpec, PortRange, SpoolSpec, StreamSpec, VideoCodec, VideoSpec,
 };
 pub use self::status::{
-    AgentStatus, AudioStatus, OutputState, OutputStatus, Phase, StreamStatus, TimeStatus, TrackState,
-    VideoStatus,
+    AgentStatus, AudioStatus, DataStatus, InboundStatus, OutputState, OutputStatus, Phase, StreamStatus,
+    TimeStatus, TrackState, VideoStatus,
 };
 pub use self::validate::FieldError;
 

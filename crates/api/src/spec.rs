@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::data::DataSpec;
 use crate::output::OutputSpec;
 use crate::pod::{ImagePullPolicy, LocalObjectReference, PodSpec, ResourceRequirements};
 use crate::quantity::Quantity;
@@ -85,6 +86,11 @@ use crate::references::{CaBundleRef, CredentialsSecretRef};
             "rule": "has(self.stream) || !has(oldSelf.stream)",
             "message": "a stream can be added, and not be taken away: make another object without one",
             "fieldPath": ".stream",
+        },
+        {
+            "rule": "has(self.stream) || !has(self.media) || !has(self.media.data)",
+            "message": "messages are stored with the fragments of the stream, and there is none",
+            "fieldPath": ".media",
         },
         {
             "rule": "has(self.stream) || !has(self.buffering) || !has(self.buffering.spool)",
@@ -375,6 +381,9 @@ pub struct MediaSpec {
     pub video: VideoSpec,
     /// Audio: Opus or G.711, stored as AAC-LC.
     pub audio: AudioSpec,
+    /// Messages over data channels, stored as metadata of fragments. Default: data channels are not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataSpec>,
 }
 
 /// Video.

@@ -1,5 +1,6 @@
 //! The agent's `/status` document.
 
+use crate::connection_status::{CandidatePairStatus, ConnectingStatus, IceServerStatus, SignalingStatus};
 use serde::{Deserialize, Serialize};
 
 /// Where the agent is.
@@ -44,11 +45,19 @@ pub struct AgentStatus {
     pub version: String,
     /// On the channel now.
     pub signaling_connected: bool,
+    /// The signaling client.
+    pub signaling: SignalingStatus,
+    /// How far attempts at a connection got, step by step.
+    pub connecting: ConnectingStatus,
     /// Peer connections made since the start.
     pub peer_connections: u64,
     /// The selected candidate pair, `host 10.0.0.7:4242 <-> relay 198.51.100.2:443`; behind our own relay, how
     /// it is reached: `relay 198.51.100.2:50000 (tls) <-> host 10.0.0.9:4242`.
     pub candidate_pair: Option<String>,
+    /// The same with its figures.
+    pub selected_candidate_pair: Option<CandidatePairStatus>,
+    /// STUN and TURN servers of the newest connection that a master answered.
+    pub ice_servers: Vec<IceServerStatus>,
     /// By what the agent reaches the TURN server that media comes over (W3C's `relayProtocol`): `udp`, `tcp` or `tls`.
     pub relay_protocol: Option<String>,
     /// STUN and TURN servers were asked over UDP, and none has answered: UDP does not get out of this network, it seems.
@@ -57,6 +66,8 @@ pub struct AgentStatus {
     pub video: Option<VideoStatus>,
     /// Audio, once some has arrived.
     pub audio: Option<AudioStatus>,
+    /// Messages over data channels, once these are agreed on.
+    pub data: Option<DataStatus>,
     /// RTP packets that belong to no track, by payload type: of one that was not negotiated, say.
     pub packets_unbound: std::collections::BTreeMap<u8, u64>,
     /// Packets that SRTP could not decrypt.
@@ -136,6 +147,26 @@ impl AgentStatus {
     }
 }
 
+/// Messages over data channels. Names are those of W3C WebRTC statistics where it has one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DataStatus {
+    /// Labels of the channels that are open.
+    pub channels: Vec<String>,
+    /// Why no messages come over this connection any more, in words.
+    pub lost: Option<String>,
+    /// That arrived, of this connection and those before.
+    pub messages_received: u64,
+    /// Of these, the tags that were given to the stream's element, each with the fragment that follows.
+    pub tags_stored: u64,
+    /// That wait for a fragment to begin.
+    pub tags_waiting: u64,
+    /// That are not stored, by why: `NotWanted` (no pattern of `labels` matches), `UnknownChannel` (nobody told the label of
+    /// its stream), `Empty`, `TooLong` (more than 256 bytes), `BadName` (the tag's name would be longer than 128 bytes, or begin
+    /// with `AWS`), `TooMany` (more than fit: ten to a fragment), `NoRecording` (the recording ended before a fragment began).
+    pub not_stored: std::collections::BTreeMap<String, u64>,
+}
+
 /// Received video. Names are those of W3C WebRTC statistics.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -169,6 +200,9 @@ pub struct VideoStatus {
     pub nack_count: u64,
     /// Key frames asked for.
     pub pli_count: u64,
+    /// What both kinds of track have.
+    #[serde(flatten)]
+    pub inbound: InboundStatus,
     /// Where its capture times come from.
     pub time: TimeStatus,
 }
@@ -188,6 +222,29 @@ pub struct TimeStatus {
     pub reports_refused: u64,
 }
 
+/// One track of the newest connection (`RTCInboundRtpStreamStats`).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct InboundStatus {
+    /// The SSRC that is received now.
+    pub ssrc: Option<u32>,
+    /// Bytes of RTP payload.
+    pub bytes_received: u64,
+    /// Bytes of RTP headers and padding, retransmissions included.
+    pub header_bytes_received: u64,
+    /// RTP packets that came and were of no use: too late, of another SSRC or payload type, malformed.
+    pub packets_discarded: u64,
+    /// RTP packets that came again.
+    pub packets_duplicated: u64,
+    /// Interarrival jitter (RFC 3550), seconds.
+    pub jitter: f64,
+    /// Sum over pictures, or packets of sound, of the time from the arrival of their first packet to being handed on, seconds:
+    /// divided by `jitterBufferEmittedCount` it is what one waits.
+    pub jitter_buffer_delay: f64,
+    /// Pictures, or packets of sound, that were handed on.
+    pub jitter_buffer_emitted_count: u64,
+}
+
 /// Received audio.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -204,6 +261,9 @@ pub struct AudioStatus {
     pub packets_received: u64,
     /// RTP packets that never came.
     pub packets_lost: u64,
+    /// What both kinds of track have.
+    #[serde(flatten)]
+    pub inbound: InboundStatus,
     /// Where its capture times come from.
     pub time: TimeStatus,
     /// Silence that was written where no sound was received, milliseconds.

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::data::DataSpec;
 pub use crate::errors::FieldError;
 pub(crate) use crate::errors::{Errors, list};
+use crate::glob::glob;
 use crate::output_rules;
 use crate::pod::{EnvVar, PodSpec};
 use crate::pod_rules;
@@ -115,7 +117,8 @@ impl KvsIngestSpec {
             None => {}
         }
         output_rules::outputs(&mut errors, "spec.outputs", outputs);
-        let MediaSpec { video: VideoSpec { enabled: video, codecs, start_bitrate_kbps }, audio } = media;
+        let MediaSpec { video, audio, data } = media;
+        let VideoSpec { enabled: video, codecs, start_bitrate_kbps } = video;
         errors.once("spec.media.video.codecs", codecs);
         let AudioSpec { enabled: audio, codecs, aac_bitrate_kbps } = audio;
         errors.once("spec.media.audio.codecs", codecs);
@@ -126,6 +129,9 @@ impl KvsIngestSpec {
             errors.within("spec.media.video.startBitrateKbps", rate, 50, 20_000);
         }
         errors.within("spec.media.audio.aacBitrateKbps", *aac_bitrate_kbps, 16, 320);
+        if let Some(data) = data {
+            errors.data(data, stream.is_some());
+        }
         let BufferingSpec { memory_mib, spool } = buffering;
         errors.within("spec.buffering.memoryMiB", *memory_mib, 16, 10_240);
         if let Some(SpoolSpec { size_mib }) = spool {
@@ -223,6 +229,49 @@ impl Errors {
         for (index, codec) in codecs.iter().enumerate() {
             if codecs[..index].contains(codec) {
                 self.add(format!("{path}[{index}]"), format!("{codec:?} is there already"));
+            }
+        }
+    }
+
+    fn data(&mut self, data: &DataSpec, has_stream: bool) {
+        let DataSpec { labels, tag, open } = data;
+        if !has_stream {
+            let words = "messages are stored with the fragments of spec.stream, and there is none";
+            self.add("spec.media.data", words);
+        }
+        if labels.is_empty() || labels.len() > 16 {
+            self.add("spec.media.data.labels", "one label or pattern of labels at least, 16 at most");
+        }
+        if open.len() > 8 {
+            self.add("spec.media.data.open", "8 channels at most");
+        }
+        for (list, labels) in [("labels", labels), ("open", open)] {
+            for (index, label) in labels.iter().enumerate() {
+                let path = format!("spec.media.data.{list}[{index}]");
+                if label.is_empty() || label.chars().count() > 128 {
+                    self.add(path, "it does not have 1 to 128 characters");
+                } else if labels[..index].contains(label) {
+                    self.add(path, format!("{label:?} is there already"));
+                }
+            }
+        }
+        for (index, label) in open.iter().enumerate() {
+            if !labels.iter().any(|pattern| glob(pattern, label)) {
+                let path = format!("spec.media.data.open[{index}]");
+                self.add(
+                    path,
+                    format!("nothing in labels matches {label:?}: none of its messages would be stored"),
+                );
+            }
+        }
+        if let Some(tag) = tag {
+            let path = "spec.media.data.tag";
+            if tag.is_empty() || tag.chars().count() > 128 {
+                self.add(path, "it does not have 1 to 128 characters");
+            } else if tag.starts_with("AWS") {
+                self.add(path, "names of tags that begin with AWS are the service's");
+            } else if let Err(words) = data.tag_pieces() {
+                self.add(path, words);
             }
         }
     }
@@ -439,6 +488,17 @@ spec:
                 "  media: {audio: {codecs: [Opus, Opus]}}\n  channel:",
                 "spec.media.audio.codecs[1]",
             ),
+            ("  channel:", "  media: {data: {labels: []}}\n  channel:", "spec.media.data.labels"),
+            ("  channel:", "  media: {data: {labels: [a, a]}}\n  channel:", "spec.media.data.labels[1]"),
+            ("  channel:", "  media: {data: {labels: ['']}}\n  channel:", "spec.media.data.labels[0]"),
+            (
+                "  channel:",
+                "  media: {data: {labels: [a], open: [b]}}\n  channel:",
+                "spec.media.data.open[0]",
+            ),
+            ("  channel:", "  media: {data: {labels: [a], tag: AWSa}}\n  channel:", "spec.media.data.tag"),
+            ("  channel:", "  media: {data: {labels: [a], tag: '{n}'}}\n  channel:", "spec.media.data.tag"),
+            ("  channel:", "  media: {data: {tag: a}}\n  channel:", "spec.media.data.labels"),
             ("  channel:", "  serviceAccountName: ''\n  channel:", "spec.serviceAccountName"),
             ("  channel:", "  image: ''\n  channel:", "spec.image"),
             (

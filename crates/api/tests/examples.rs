@@ -30,6 +30,7 @@ fn every_example_says_what_its_name_promises() {
     assert!(spec("front-door").stream.as_ref().unwrap().create_if_missing);
     assert_eq!(spec("relay-only").ice.transport_policy, IceTransportPolicy::Relay);
     assert!(spec("video-only").media.video.enabled && !spec("video-only").media.audio.enabled);
+    assert!(spec("messages").media.data.as_ref().is_some_and(|data| !data.open.is_empty()));
     let other = spec("other-account");
     let account = |arn: &Option<String>| arn.as_ref().unwrap().split(':').nth(4).unwrap().to_owned();
     assert_eq!(account(&other.channel.arn), account(&other.role_arn));

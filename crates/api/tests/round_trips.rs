@@ -3,9 +3,9 @@
 
 use kvs_ingest_api::{
     API_VERSION, AgentConfig, AgentStatus, AudioSpec, AudioStatus, BufferingSpec, CaBundleRef, ChannelSpec,
-    IceSpec, IceTransportPolicy, KIND, KvsIngestManifest, KvsIngestSpec, LogLevel, MediaSpec, OutputConfig,
-    OutputSpec, OutputState, OutputStatus, Phase, PortRange, RoleConfig, RtmpConfig, RtmpSpec, SecretKeyRef,
-    SpoolSpec, StreamConfig, StreamSpec, VideoSpec, VideoStatus,
+    DataSpec, IceSpec, IceTransportPolicy, KIND, KvsIngestManifest, KvsIngestSpec, LogLevel, MediaSpec,
+    OutputConfig, OutputSpec, OutputState, OutputStatus, Phase, PortRange, RoleConfig, RtmpConfig, RtmpSpec,
+    SecretKeyRef, SpoolSpec, StreamConfig, StreamSpec, VideoSpec, VideoStatus,
 };
 use proptest::option::of;
 use proptest::prelude::*;
@@ -72,8 +72,16 @@ fn stream(region: String) -> impl Strategy<Value = StreamSpec> {
 }
 
 fn media() -> impl Strategy<Value = MediaSpec> {
-    (any::<bool>(), of(50u32..=20_000), any::<bool>(), 16u32..=320).prop_map(
-        |(video, start_bitrate_kbps, audio, aac_bitrate_kbps)| MediaSpec {
+    let data =
+        (of("[a-z{}-]{0,8}"), prop::collection::btree_set("[a-zA-Z0-9:/ -]{1,16}", 1..4), any::<bool>());
+    let data = data.prop_map(|(tag, labels, open)| DataSpec {
+        tag: tag.map(|text| format!("{}{{label}}", text.replace(['{', '}'], ""))),
+        open: labels.iter().filter(|_| open).cloned().collect(),
+        labels: labels.into_iter().chain(["*".to_owned()]).collect(),
+    });
+    (any::<bool>(), of(50u32..=20_000), any::<bool>(), 16u32..=320, of(data)).prop_map(
+        |(video, start_bitrate_kbps, audio, aac_bitrate_kbps, data)| MediaSpec {
+            data,
             video: VideoSpec { enabled: video, start_bitrate_kbps, ..VideoSpec::default() },
             audio: AudioSpec { enabled: audio || !video, aac_bitrate_kbps, ..AudioSpec::default() },
         },
@@ -159,9 +167,10 @@ fn spec() -> impl Strategy<Value = KvsIngestSpec> {
         });
         (channel(region.clone()), targets(region.clone()), media(), ice, role, buffering, level, grace)
             .prop_map(
-                move |(channel, (stream, outputs), media, ice, role, mut buffering, log_level, grace)| {
+                move |(channel, (stream, outputs), mut media, ice, role, mut buffering, log_level, grace)| {
                     if stream.is_none() {
                         buffering.spool = None;
+                        media.data = None;
                     }
                     let (role_arn, external_id) = role.map_or((None, None), |(arn, id)| (Some(arn), id));
                     KvsIngestSpec {

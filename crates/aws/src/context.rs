@@ -89,6 +89,7 @@ struct Inner {
     dialer: Dialer,
     clock: Clock,
     custom_endpoint: bool,
+    control_endpoint: Option<Url>,
     signaling_endpoint: Option<Url>,
 }
 
@@ -233,8 +234,9 @@ impl AwsContextBuilder {
         let custom_endpoint = config.endpoint_url().is_some() || control.is_some();
         // Now, and not at the first call: nothing would ever come of this context. What else there is may go another way.
         let control_plane = self.endpoint_url.or(control).or(general).or_else(|| control_plane(&config));
-        if let Some(url) = control_plane.and_then(|url| Url::parse(&url).ok()) {
-            dialer.proxy_of(&url)?;
+        let control_endpoint = control_plane.and_then(|url| Url::parse(&url).ok());
+        if let Some(url) = &control_endpoint {
+            dialer.proxy_of(url)?;
         }
         Ok(AwsContext {
             inner: Arc::new(Inner {
@@ -245,6 +247,7 @@ impl AwsContextBuilder {
                 dialer,
                 clock,
                 custom_endpoint,
+                control_endpoint,
                 signaling_endpoint,
             }),
         })
@@ -293,6 +296,19 @@ impl AwsContext {
     #[must_use]
     pub fn has_custom_endpoint(&self) -> bool {
         self.inner.custom_endpoint
+    }
+
+    /// Where the control plane is; `None` where only the SDK's resolver knows (FIPS, dual-stack).
+    #[must_use]
+    pub fn control_endpoint(&self) -> Option<&Url> {
+        self.inner.control_endpoint.as_ref()
+    }
+
+    /// The proxy that is asked for the host of `url`, without user and password.
+    #[must_use]
+    pub fn proxy_for(&self, url: &Url) -> Option<String> {
+        // A variable that names no proxy is said by whoever connects.
+        self.inner.dialer.proxy_of(url).ok().flatten().map(ToString::to_string)
     }
 
     /// `AWS_ENDPOINT_URL_KINESIS_VIDEO_SIGNALING`, or the same in the profile: goes before the endpoint that

@@ -7,6 +7,6 @@
 mod kvssink;
 mod plugin;
 
-pub use self::kvssink::{KvsSink, SinkEvent, Statistics, abi};
+pub use self::kvssink::{KvsSink, Predecessor, SinkEvent, Statistics, abi};
 pub use self::plugin::plugin_register_static;
-pub use kvs_putmedia::{AckKind, CloseReason, Event};
+pub use kvs_putmedia::{AckKind, CloseReason, Event, Stored};

@@ -1,6 +1,7 @@
 //! Amazon Kinesis Video Streams as a client sees it: control plane, ICE servers, and the signaling channel.
 #![forbid(unsafe_code)]
 
+mod archive;
 mod control;
 mod error;
 mod ice;
@@ -8,6 +9,7 @@ mod id;
 mod retry;
 pub mod signaling;
 
+pub use self::archive::{Archive, StoredFragment};
 pub use self::control::{
     ChannelEndpoints, ChannelInfo, ControlPlane, Found, MediaStorage, NewStream, Role, StreamInfo, Tags,
 };

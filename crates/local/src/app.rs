@@ -6,9 +6,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Config,
+    agents::Agents,
     archive::Archive,
     auth::KeyRing,
     control::ControlPlane,
+    delivery::Delivery,
     faults::Faults,
     ice::{TurnAddress, TurnCredentials, TurnFigures},
     page_token::PageTokens,
@@ -33,6 +35,8 @@ pub struct App {
     pub archive: Arc<Archive>,
     /// Open PutMedia sessions, and counts of all.
     pub put_media: Arc<Sessions>,
+    /// Agents whose outputs are shown.
+    pub(crate) agents: Arc<Agents>,
     /// What goes wrong on purpose.
     pub faults: Arc<Faults>,
     /// The signaling hub and its sockets.
@@ -41,6 +45,8 @@ pub struct App {
     pub(crate) storage: Arc<StorageSessions>,
     /// What all who watch are shown.
     pub(crate) snapshot: Snapshot,
+    /// What follows from stored fragments: images, notifications.
+    pub(crate) delivery: Delivery,
     /// Streaming sessions of players.
     pub(crate) playback: Playback,
     /// Makes and checks `NextToken`s.

@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use http::Uri;
+
 use crate::{auth::AccessKey, origin::Origin};
 
 /// How to run KVS on localhost.
@@ -32,6 +34,10 @@ pub struct Config {
     pub console_public: bool,
     /// Folder of the built web page.
     pub web: Option<PathBuf>,
+    /// Folder of the buckets that image generation writes to; `s3` in the data folder without.
+    pub s3_folder: Option<PathBuf>,
+    /// Whom notifications are posted to, as by SNS, beside the files in the data folder's `sns`.
+    pub sns_url: Option<SnsUrl>,
     /// Region of callers that do not say theirs (`auth` off), and of the web page.
     pub region: String,
     /// Address of the TURN server, for UDP, TCP and TLS; relays listen on the same IP.
@@ -50,8 +56,8 @@ pub struct Config {
     pub put_media: PutMediaLimits,
     /// Times and numbers of storage sessions.
     pub storage: StorageLimits,
-    /// Whether the service's quotas hold, also those that only get in the way on one machine: rates of the
-    /// control plane's calls, TURN allocations and bitrate.
+    /// Whether the service's quotas hold, also those that only get in the way on one machine: rates of
+    /// calls, TURN allocations and bitrate.
     pub quotas: bool,
     /// How long channels and streams are between two states; `POST /_kvs/states` changes it.
     pub states: StateTimes,
@@ -72,6 +78,8 @@ impl Config {
             allow_origins: Vec::new(),
             console_public: false,
             web: None,
+            s3_folder: None,
+            sns_url: None,
             region: "us-east-1".to_owned(),
             turn_listen: loopback,
             turn_advertise: None,
@@ -83,6 +91,20 @@ impl Config {
             quotas: false,
             states: StateTimes::default(),
         }
+    }
+}
+
+/// A URL of the scheme `http` that notifications are posted to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnsUrl(pub(crate) Uri);
+
+impl FromStr for SnsUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let uri = text.parse::<Uri>().ok().filter(|uri| uri.scheme_str() == Some("http"));
+        let has_host = |uri: &Uri| uri.host().is_some_and(|host| !host.is_empty());
+        uri.filter(has_host).map(Self).ok_or("must be a URL like http://127.0.0.1:8080/topic")
     }
 }
 

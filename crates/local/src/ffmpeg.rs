@@ -10,11 +10,16 @@ use crate::error::{ErrorKind, ServiceError};
 /// What `sh` ends with when there is no such program.
 pub(crate) const NOT_FOUND: i32 = 127;
 
-/// A process to be given arguments, with a pipe at each end. It may have so many KiB of address space, and take so many
-/// seconds of a processor; a limit that cannot be set is one that the machine has set lower.
-pub(crate) fn limited(memory_kib: u32, seconds: u64) -> Command {
+/// A process to be given arguments, with a pipe at each end. It may write to so many MiB of memory and take so many seconds of
+/// a processor, and when memory ends it is the first to go.
+pub(crate) fn limited(memory_mib: u64, seconds: u64) -> Command {
     let mut command = Command::new("sh");
-    let limits = format!("ulimit -v {memory_kib}; ulimit -t {seconds}; exec \"$@\"");
+    // Of the memory what it writes to counts (RLIMIT_DATA): the libraries that it maps are half a gigabyte of addresses.
+    // A limit that cannot be set is one that the machine has set lower.
+    let limits = format!(
+        "ulimit -d {}; ulimit -t {seconds}; echo 1000 2>/dev/null >/proc/self/oom_score_adj; exec \"$@\"",
+        memory_mib * 1024
+    );
     command.args(["-c", &limits, "sh", "ffmpeg"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command

@@ -17,8 +17,8 @@ use redb::{Database, ReadTransaction, ReadableDatabase, TableDefinition, TableEr
 use crate::private;
 
 /// The format of the data folder: to be raised with every change that an older version would not understand, or lose.
-/// 1: fragments carry their row, streams have configurations.
-const FORMAT: u64 = 1;
+/// 1: fragments carry their row, streams have configurations. 2: streams of several accounts may have the same name.
+const FORMAT: u64 = 2;
 
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const FORMAT_ROW: &str = "format";

@@ -2,6 +2,7 @@
 //! with its data in a folder. It shares no code with the client crates, because it checks them.
 #![forbid(unsafe_code)]
 
+mod agents;
 mod answer;
 mod app;
 pub mod archive;
@@ -13,10 +14,13 @@ mod connection;
 mod console;
 pub mod control;
 mod cors;
+mod delivery;
 pub mod error;
 mod expiry;
 pub mod faults;
 mod ffmpeg;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod ice;
 mod index;
 mod listener;
@@ -46,7 +50,7 @@ mod tls;
 pub use self::app::App;
 pub use self::auth::AccessKey;
 pub use self::config::{
-    Config, FragmentLimits, PutMediaLimits, RelayPorts, SignalingLimits, StateTimes, StorageLimits,
+    Config, FragmentLimits, PutMediaLimits, RelayPorts, SignalingLimits, SnsUrl, StateTimes, StorageLimits,
 };
 pub use self::connection::{Abort, Connection};
 pub use self::origin::Origin;

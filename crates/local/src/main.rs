@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context;
 use clap::Parser;
-use kvs_local::{AccessKey, Config, Origin, RelayPorts, Server, StateTimes};
+use kvs_local::{AccessKey, Config, Origin, RelayPorts, Server, SnsUrl, StateTimes};
 
 /// Amazon Kinesis Video Streams on localhost: control plane, signaling, TURN and media ingest in one process.
 #[derive(Parser)]
@@ -40,6 +40,9 @@ struct Options {
     /// A key that callers may sign with (repeatable); default: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
     #[arg(long, value_name = "AKID:SECRET")]
     access_key: Vec<AccessKey>,
+    /// Whose a key is (repeatable); of those that are not named it is 000000000000
+    #[arg(long, value_name = "AKID=ACCOUNT", value_parser = key_and_account)]
+    account: Vec<(String, String)>,
     /// A signaling channel that exists from the start (repeatable)
     #[arg(long, value_name = "NAME")]
     create_channel: Vec<String>,
@@ -53,6 +56,12 @@ struct Options {
     /// Folder of the built web page
     #[arg(long, value_name = "DIR")]
     web: Option<PathBuf>,
+    /// Folder that stands for S3: generated images are files DIR/BUCKET/KEY; default: s3 in the data folder
+    #[arg(long, value_name = "DIR")]
+    s3_dir: Option<PathBuf>,
+    /// Post notifications here, as SNS does to who subscribes by HTTP; they are in files in the data folder's sns as well
+    #[arg(long, value_name = "URL")]
+    sns_url: Option<SnsUrl>,
     /// Region of the web page and of unsigned requests; signed requests name their own
     #[arg(long, default_value = "us-east-1", value_name = "REGION")]
     region: String,
@@ -89,7 +98,7 @@ struct Options {
     /// Seconds without media of a master after which a storage session ends
     #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     storage_session_idle: u64,
-    /// Hold callers to the service's quotas: rates of the control plane's calls, TURN allocations and bitrate
+    /// Hold callers to the service's quotas: rates of calls, TURN allocations and bitrate
     #[arg(long)]
     quotas: bool,
     /// Seconds that a new channel or stream is CREATING, and serves nothing
@@ -101,6 +110,15 @@ struct Options {
     /// Seconds that a deleted channel or stream is DELETING, and its name is taken
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=86_400))]
     deleting_seconds: u64,
+}
+
+fn key_and_account(text: &str) -> Result<(String, String), &'static str> {
+    match text.rsplit_once('=') {
+        Some((key, account)) if !key.is_empty() && kvs_local::model::is_account(account) => {
+            Ok((key.to_owned(), account.to_owned()))
+        }
+        _ => Err("must be a key and its account of twelve digits, like AKID=111122223333"),
+    }
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -134,6 +152,11 @@ async fn main() -> anyhow::Result<()> {
              AWS_SECRET_ACCESS_KEY, or switch signatures off with --no-auth"
         );
     }
+    for (id, account) in options.account {
+        let key = access_keys.iter_mut().find(|key| key.id() == id);
+        let key = key.with_context(|| format!("--account {id}={account}: there is no such --access-key"))?;
+        *key = key.clone().of_account(account);
+    }
     let mut config = Config::new(options.data);
     config.listen = options.listen;
     config.tls_listen = options.tls_listen;
@@ -144,6 +167,8 @@ async fn main() -> anyhow::Result<()> {
     config.allow_origins = options.allow_origin;
     config.console_public = options.console_public;
     config.web = options.web;
+    config.s3_folder = options.s3_dir;
+    config.sns_url = options.sns_url;
     config.region = options.region;
     config.turn_listen = options.turn_listen;
     config.turn_advertise = options.turn_advertise;

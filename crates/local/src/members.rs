@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use crate::error::{ErrorKind, ServiceError};
+use crate::{
+    error::{ErrorKind, ServiceError},
+    model::Arn,
+};
 
 /// The members of a JSON object in a request. `null` counts as absent, unknown members are ignored, as the service does.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +55,27 @@ impl Members {
     /// `InvalidArgumentException` naming the member when `value` is `None`.
     pub fn required<T>(&self, member: &str, value: Option<T>) -> Result<T, ServiceError> {
         value.ok_or_else(|| self.invalid(member, "is required"))
+    }
+
+    /// The channels and streams that are named by ARN, also within structures. What is no ARN is refused by who reads it.
+    pub(crate) fn arns(&self) -> impl Iterator<Item = Arn> {
+        fn collect(map: &Map<String, Value>, found: &mut Vec<Arn>) {
+            const NAMES: [&str; 3] = ["StreamARN", "ChannelARN", "ResourceARN"];
+            for (name, value) in map {
+                match value {
+                    // the storage service spells them channelArn
+                    Value::String(text) if NAMES.iter().any(|known| known.eq_ignore_ascii_case(name)) => {
+                        found.extend(text.parse::<Arn>());
+                    }
+                    // names and values of the caller's own
+                    Value::Object(inner) if name != "Tags" => collect(inner, found),
+                    _ => {}
+                }
+            }
+        }
+        let mut found = Vec::new();
+        collect(&self.map, &mut found);
+        found.into_iter()
     }
 
     /// A string, if present.

@@ -45,6 +45,7 @@ impl Collector for Now {
         let app = &self.0;
         let (open, put) = app.put_media.totals();
         let (turn, lost) = app.turn_figures.read();
+        let delivery = &app.delivery.figures;
         let channels = app.control.channels();
         let views: Vec<_> = channels.iter().map(|channel| app.signaling.view(&channel.arn)).collect();
         let streams = app.control.streams();
@@ -89,6 +90,24 @@ impl Collector for Now {
             ("put_media_fragments_received", "Fragments that were complete", put.received),
             ("put_media_fragments_persisted", "Fragments that were stored", put.persisted),
             ("put_media_fragments_cut", "Fragments whose session ended before they were complete", put.cut),
+            ("images", "Images that were written into buckets", delivery.images.read()),
+            ("images_failed", "Images that could not be made or written", delivery.images_failed.read()),
+            (
+                "images_dropped",
+                "Fragments without images because too many waited for theirs",
+                delivery.images_dropped.read(),
+            ),
+            ("notifications", "Notifications that were written", delivery.notifications.read()),
+            (
+                "notifications_failed",
+                "Notifications that could not be written",
+                delivery.notifications_failed.read(),
+            ),
+            (
+                "notifications_not_posted",
+                "Notifications that whoever --sns-url names has not taken",
+                delivery.pushes_failed.read(),
+            ),
             ("turn_allocations_made", "TURN allocations that were made", turn.allocated),
             (
                 "turn_requests_refused",
@@ -103,6 +122,11 @@ impl Collector for Now {
                 turn.unwanted,
             ),
             ("turn_datagrams_over_bitrate", "Datagrams beyond a channel's bitrate", turn.over_bitrate),
+            (
+                "turn_datagrams_too_long",
+                "Data of TURN clients over TCP or TLS that no datagram can carry",
+                turn.too_long,
+            ),
             ("turn_datagrams_lost", "Datagrams that there was no room for", lost),
         ] {
             write(name, help, &ConstCounter::new(value))?;

@@ -6,10 +6,12 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    App, Config, StartError,
+    App, Config, SnsUrl, StartError,
+    agents::Agents,
     archive::Archive,
     auth::KeyRing,
     control::ControlPlane,
+    delivery::{Delivery, Waiting, make_images, push_notifications},
     error::ServiceError,
     expiry::expire,
     faults::Faults,
@@ -17,6 +19,7 @@ use crate::{
     index::Index,
     listener::{Listener, with_fallback},
     metrics,
+    model::Scope,
     page_token::PageTokens,
     playback::Playback,
     private,
@@ -112,7 +115,11 @@ impl Server {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let storage = Arc::new(StorageSessions::default());
+        let buckets = config.s3_folder.clone().unwrap_or_else(|| data.join("s3"));
+        let subscriber = config.sns_url.clone();
+        let (delivery, Waiting { images, pushes }) = Delivery::new(data.join("sns"), subscriber.is_some());
         let app = Arc::new(App {
+            agents: Arc::new(Agents::default()),
             put_media: Arc::new(Sessions::default()),
             faults: Arc::new(Faults::default()),
             stop: stop.clone(),
@@ -122,6 +129,7 @@ impl Server {
             storage,
             snapshot: Snapshot::default(),
             playback: Playback::default(),
+            delivery,
             tokens: PageTokens::default(),
             turn: credentials,
             turn_address: turn.address(),
@@ -133,6 +141,10 @@ impl Server {
             archive,
         });
         tasks.spawn(expire(app.clone(), stop.clone()));
+        tasks.spawn(make_images(app.clone(), images, buckets));
+        if let Some(SnsUrl(url)) = subscriber {
+            tasks.spawn(push_notifications(app.clone(), pushes, url));
+        }
         let listener = Listener::new(router(app.clone()), stop.clone(), tasks.clone());
         tasks.spawn(listener.clone().accept(socket, None));
         let metrics = metrics.map(|(address, socket)| {
@@ -173,10 +185,10 @@ impl Server {
     /// # Errors
     /// The index cannot be written.
     pub fn ensure_channel(&self, name: &str) -> Result<(), ServiceError> {
-        let region = &self.app.config.region;
-        match self.app.control.channel(region, name) {
+        let scope = Scope::of_region(&self.app.config.region);
+        match self.app.control.channel(&scope, name) {
             Ok(_) => Ok(()),
-            Err(_) => self.app.create_channel(region, name).map(drop),
+            Err(_) => self.app.create_channel(&scope, name).map(drop),
         }
     }
 

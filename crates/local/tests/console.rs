@@ -64,7 +64,7 @@ async fn another_machine_gets_nothing_of_the_console() {
             assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
             assert!(message.contains("--console-public"), "{path}: {message}");
         }
-        for path in ["/_kvs/faults", "/_kvs/states"] {
+        for path in ["/_kvs/agents", "/_kvs/faults", "/_kvs/states"] {
             let response = ask(&kvs.server, peer, request(Method::POST, path, untouchable())).await;
             assert_eq!(response.status(), StatusCode::FORBIDDEN, "{path}");
         }
@@ -84,9 +84,12 @@ async fn who_is_invited_reads_and_breaks_nothing() {
         let response = ask(&kvs.server, peer, request(Method::GET, path, Body::empty())).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
     }
-    for (method, path) in
-        [(Method::POST, "/_kvs/faults"), (Method::POST, "/_kvs/states"), (Method::GET, "/_kvs/credentials")]
-    {
+    for (method, path) in [
+        (Method::POST, "/_kvs/agents"),
+        (Method::POST, "/_kvs/faults"),
+        (Method::POST, "/_kvs/states"),
+        (Method::GET, "/_kvs/credentials"),
+    ] {
         let (status, message) =
             refusal_of(ask(&kvs.server, peer, request(method, path, untouchable())).await).await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
@@ -119,11 +122,49 @@ async fn no_body_is_endless() {
         let piece = bytes::Bytes::from_static(&[b' '; 10_000]);
         Body::from_stream(futures::stream::repeat_with(move || Ok::<_, std::io::Error>(piece.clone())))
     };
-    for path in ["/_kvs/faults", "/_kvs/states", "/createStream", "/v1/get-ice-server-config"] {
+    for path in ["/_kvs/agents", "/_kvs/faults", "/_kvs/states", "/createStream", "/v1/get-ice-server-config"]
+    {
         let response = ask(&kvs.server, "127.0.0.1:1", request(Method::POST, path, endless())).await;
         let (status, message) = refusal_of(response).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{path}");
         assert!(message.contains("longer than"), "{path}: {message}");
+    }
+}
+
+/// An agent is asked, and of what it says only the outputs are shown, of those only the words; and who has ended is not shown.
+#[tokio::test]
+async fn what_an_agent_says_of_its_outputs_is_shown() {
+    let kvs = start(|_| ()).await;
+    let state = || async {
+        let response =
+            ask(&kvs.server, "127.0.0.1:1", request(Method::GET, "/_kvs/state", Body::empty())).await;
+        let body = axum::body::to_bytes(response.into_body(), 100_000).await.unwrap();
+        serde_json::from_slice::<Value>(&body).unwrap()
+    };
+    assert_eq!(state().await["outputs"], json!([]));
+    let output = json!({"name": "live", "type": "rtmp", "state": "Receiving", "reason": "Receiving", "message": "it receives"});
+    let mut more = output.clone();
+    more["secret"] = "sk_1".into();
+    let answer = axum::Json(json!({"phase": "Streaming", "outputs": [more]}));
+    let agent = axum::Router::new().route("/status", axum::routing::get(move || async { answer }));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/status", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, agent).await });
+    let order =
+        |url: &str| request(Method::POST, "/_kvs/agents", json!({ "status": url }).to_string().into());
+    for url in [&url, &url] {
+        let response = ask(&kvs.server, "127.0.0.1:1", order(url)).await;
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while state().await["outputs"] != json!([output]) {
+        assert!(std::time::Instant::now() < deadline, "{}", state().await);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    for url in ["https://127.0.0.1:1/status", "file:///etc/passwd", "no url"] {
+        let (status, message) = refusal_of(ask(&kvs.server, "127.0.0.1:1", order(url)).await).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{url}");
+        assert!(message.starts_with("status"), "{message}");
     }
 }
 

@@ -11,7 +11,7 @@ use crate::media_kind::MediaKind;
 use crate::output::{AudioOutput, AudioPacket, MalformedPacket, Outputs};
 use crate::reorder::ReorderConfig;
 use crate::rtp::{RtpPacket, SenderReport};
-use crate::stats::InboundStats;
+use crate::stats::{InboundStats, waited};
 
 /// The shortest frame of Opus: less is rounding.
 const LEAST_GAP: Duration = Duration::from_micros(2_500);
@@ -210,15 +210,15 @@ impl AudioReceiver {
             }
             Stamp::At(time) => {
                 if let Some(held) = self.held.pop_front() {
-                    self.emit(held, time);
+                    self.emit(held, time, now);
                 }
                 true
             }
         }
     }
 
-    fn emit(&mut self, held: Held, capture_time: SystemTime) {
-        let Held { packet, timestamp, payload: AudioPayload { duration, stereo }, arrived: _ } = held;
+    fn emit(&mut self, held: Held, capture_time: SystemTime, now: Instant) {
+        let Held { packet, timestamp, payload: AudioPayload { duration, stereo }, arrived } = held;
         if let Some(end) = self.end {
             // Corrections make capture times differ from the sum of durations: only timestamps tell a gap.
             let is_gap = end.timestamp.is_none_or(|expected| timestamp >= expected + self.units(LEAST_GAP));
@@ -236,6 +236,7 @@ impl AudioReceiver {
             AudioPacket { data: packet.payload, capture_time, rtp_timestamp: timestamp, duration, stereo };
         if self.outputs.push(AudioOutput::Packet(output)) {
             self.inbound.stats.frames_emitted += 1;
+            self.inbound.stats.jitter_buffer_delay += waited(arrived, now);
         } else {
             self.inbound.stats.frames_dropped += 1;
         }

@@ -17,6 +17,7 @@ mod media_kind;
 mod output;
 mod receiver;
 mod reorder;
+mod round_trip;
 mod rtp;
 mod stats;
 #[cfg(test)]

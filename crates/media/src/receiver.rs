@@ -181,4 +181,6 @@ impl MediaReceiver {
 }
 
 #[cfg(test)]
+mod lossy_tests;
+#[cfg(test)]
 mod tests;

@@ -4,8 +4,11 @@
 //!   was unwrapped from RTX), as long as it is among the newest [`HISTORY`] sequence numbers.
 //! * A packet without payload counts as received, so that probing never makes a gap.
 //! * A sequence number that is missing when a later one arrives is asked for after a short grace, again about every
-//!   round trip, at most [`ReorderConfig::max_tries`] times; the packets behind it wait for it between
-//!   [`ReorderConfig::wait_min`] and [`ReorderConfig::wait_max`], then it is lost and they go on.
+//!   round trip, at most [`ReorderConfig::max_tries`] times; the packets behind it wait for it as long as that takes, or as
+//!   late as packets come on this path, between [`ReorderConfig::wait_min`] and [`ReorderConfig::wait_max`]; then it is
+//!   lost and they go on.
+//! * A sender that answers no request ([`DEAF`]) is asked once for each packet, and not waited for longer than an answer
+//!   takes: it is one answer that proves it wrong.
 //! * **When the buffer is full** (`max_packets`, `max_bytes`) the oldest gap is given up at once, which frees at least
 //!   one packet: what is new is never refused. When more than `max_missing` numbers are missing, the oldest of them are
 //!   no longer asked for nor waited for.
@@ -15,6 +18,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use crate::round_trip::RoundTrip;
 use crate::rtp::RtpPacket;
 use crate::unwrap::extend_sequence;
 
@@ -30,10 +34,15 @@ const MAX_DROPOUT: u64 = 3000;
 const PROBATION: usize = 4;
 /// How far the first packets of a stream may be out of order.
 const START_MISORDER: u64 = 64;
-/// The round trip that is assumed before one was measured.
-const DEFAULT_RTT: Duration = Duration::from_millis(100);
-/// What is measured at most.
-const MAX_RTT: Duration = Duration::from_millis(500);
+/// Gaps in a row that were asked for in vain, after which a sender is not believed to repeat anything.
+const DEAF: u32 = 4;
+/// Packets that were given up and whose late arrival teaches: what is late by more was forgotten.
+const MAX_GIVEN_UP: usize = 256;
+/// How late packets come is forgotten by half in 22 s: a 128th in each of these.
+const FORGET_EVERY: Duration = Duration::from_millis(250);
+const FORGET: u32 = 128;
+/// So late may packets come before it is known how late they do; forgotten likewise.
+const PRESUMED: Duration = Duration::from_millis(100);
 const GRACE_MAX: Duration = Duration::from_millis(50);
 
 /// How one track waits and repairs.
@@ -59,13 +68,13 @@ pub struct ReorderConfig {
 }
 
 impl ReorderConfig {
-    /// For video: repairs by NACK and waits for it, 200 ms to 1 s.
+    /// For video: repairs by NACK. Waits between 20 and 500 ms.
     pub fn video() -> Self {
         Self {
             nack: true,
             grace: Duration::from_millis(10),
-            wait_min: Duration::from_millis(200),
-            wait_max: Duration::from_secs(1),
+            wait_min: Duration::from_millis(20),
+            wait_max: Duration::from_millis(500),
             max_tries: 8,
             max_packets: 4096,
             max_bytes: 8 << 20,
@@ -74,17 +83,9 @@ impl ReorderConfig {
         }
     }
 
-    /// For audio: puts in order but does not ask again, and waits four times the jitter, 100 to 300 ms.
+    /// For audio: as for video, and does not ask again unless `nack` is set.
     pub fn audio() -> Self {
-        Self {
-            nack: false,
-            wait_max: Duration::from_millis(300),
-            max_packets: 512,
-            max_bytes: 1 << 20,
-            wait_min: Duration::from_millis(100),
-            max_missing: 256,
-            ..Self::video()
-        }
+        Self { nack: false, max_packets: 512, max_bytes: 1 << 20, max_missing: 256, ..Self::video() }
     }
 }
 
@@ -147,11 +148,18 @@ pub(crate) struct ReorderBuffer {
     probation: Vec<RtpPacket>,
     /// What was left of the stream before a restart; bounded by `max_packets` of that moment.
     flushed: VecDeque<Released>,
-    told_rtt: Option<Duration>,
-    measured_rtt: Option<Duration>,
+    rtt: RoundTrip,
     /// How late packets came that nobody had asked for.
     lateness: Duration,
+    /// Waited for before that is known.
+    presumed: Duration,
+    /// When both were last forgotten a little.
+    forgot: Option<Instant>,
     jitter: Duration,
+    /// Gaps given up since the last repair, each of whose packets was asked for.
+    unanswered: u32,
+    /// The newest that were given up. When it is full the oldest goes.
+    given_up: VecDeque<(u64, Missing)>,
 }
 
 impl ReorderBuffer {
@@ -167,15 +175,18 @@ impl ReorderBuffer {
             history: Vec::new(),
             probation: Vec::new(),
             flushed: VecDeque::new(),
-            told_rtt: None,
-            measured_rtt: None,
+            rtt: RoundTrip::default(),
             lateness: Duration::ZERO,
+            presumed: PRESUMED,
+            forgot: None,
             jitter: Duration::ZERO,
+            unanswered: 0,
+            given_up: VecDeque::new(),
         }
     }
 
     pub(crate) fn set_rtt(&mut self, rtt: Duration) {
-        self.told_rtt = Some(rtt);
+        self.rtt.tell(rtt);
     }
 
     pub(crate) fn set_jitter(&mut self, jitter: Duration) {
@@ -184,32 +195,32 @@ impl ReorderBuffer {
 
     /// Measured from NACK to repair, else told.
     pub(crate) fn rtt(&self) -> Option<Duration> {
-        self.measured_rtt.or(self.told_rtt)
+        self.rtt.get()
     }
 
+    /// How late a packet may be before it is asked for.
     fn grace(&self) -> Duration {
         (self.lateness * 5 / 4).clamp(self.config.grace, GRACE_MAX.max(self.config.grace))
     }
 
     /// Time between two NACKs for the same packet.
     fn interval(&self) -> Duration {
-        let rtt = match (self.measured_rtt, self.told_rtt) {
-            (Some(measured), Some(told)) => measured.max(told),
-            (measured, told) => measured.or(told).unwrap_or(DEFAULT_RTT),
-        };
         // A burst that a small socket buffer swallowed: what is asked for again comes in pieces that fit into it.
         let burst = self.missing.len().saturating_sub(ISOLATED);
         let pieces = REPAIR * u32::try_from(burst).unwrap_or(u32::MAX).min(MAX_DROPOUT as u32);
-        // Senders pace repairs, and answer NACKs of one RTT only once.
-        rtt * 3 / 2 + Duration::from_millis(10) + pieces
+        self.rtt.answered_within() + pieces
     }
 
+    /// NACKs for one packet.
+    fn tries(&self) -> u32 {
+        if self.unanswered < DEAF { self.config.max_tries } else { self.config.max_tries.min(1) }
+    }
+
+    /// How long packets wait for one in front of them.
     fn wait(&self) -> Duration {
-        let wish = if self.config.nack {
-            self.grace() + self.interval() * self.config.max_tries
-        } else {
-            self.jitter * 4
-        };
+        let late = (self.jitter * 4).max(self.lateness * 5 / 4).max(self.presumed);
+        let repair = self.grace() + self.interval() * self.tries();
+        let wish = if self.config.nack { repair.max(late) } else { late };
         wish.clamp(self.config.wait_min, self.config.wait_max.max(self.config.wait_min))
     }
 
@@ -222,6 +233,7 @@ impl ReorderBuffer {
             self.start(packet, now);
             return Arrival::New { repaired: false };
         };
+        self.forget(now);
         let sequence = extend_sequence(packet.sequence, self.highest);
         if sequence > self.highest {
             if sequence - self.highest > MAX_DROPOUT {
@@ -257,6 +269,11 @@ impl ReorderBuffer {
         match self.fate(sequence) {
             Some(fate) if !fate.received => {
                 self.remember(sequence, packet.timestamp, true);
+                if let Some(place) = self.given_up.iter().position(|(given_up, _)| *given_up == sequence)
+                    && let Some((_, missing)) = self.given_up.remove(place)
+                {
+                    self.learn(missing, now);
+                }
                 Arrival::Late
             }
             Some(fate) if fate.timestamp == packet.timestamp => Arrival::Duplicate,
@@ -288,28 +305,48 @@ impl ReorderBuffer {
         }
     }
 
-    /// A missing packet arrived: learns from when. True when it had been asked for.
+    /// A missing packet arrived. True when it had been asked for.
     fn arrived(&mut self, sequence: u64, now: Instant) -> bool {
         let Some(missing) = self.missing.remove(&sequence) else { return false };
-        let late = now.saturating_duration_since(missing.since);
-        // From the first time it was asked for. Where that was in vain the sample is too large, so it counts for little;
-        // but taking only those that were answered at once (Karn) would keep an estimate that is too small for ever.
-        let sample = missing.first_asked.map(|asked| now.saturating_duration_since(asked));
-        match (sample, self.measured_rtt) {
-            // Sooner than any repair could be here: it was only late, and asked for too early.
-            (Some(sample), Some(rtt)) if missing.tries == 1 && sample < rtt / 2 => self.was_late(late),
-            (Some(sample), Some(rtt)) => {
-                let most = if missing.tries == 1 { MAX_RTT } else { rtt * 3 / 2 };
-                self.measured_rtt = Some((rtt * 7 + sample.min(most)) / 8);
-            }
-            (Some(sample), None) => self.measured_rtt = Some(sample.min(MAX_RTT)),
-            (None, _) => self.was_late(late),
-        }
+        self.learn(missing, now);
         missing.asked.is_some()
     }
 
+    /// From when a missing packet arrived.
+    fn learn(&mut self, missing: Missing, now: Instant) {
+        let late = now.saturating_duration_since(missing.since);
+        let Some(first_asked) = missing.first_asked else { return self.was_late(late) };
+        let sample = now.saturating_duration_since(first_asked);
+        // Sooner than any repair could be here: it was only late, and asked for too early.
+        if missing.tries == 1 && self.rtt.get().is_some_and(|rtt| sample < rtt / 2) {
+            return self.was_late(late);
+        }
+        self.rtt.answered(sample, missing.tries);
+        self.unanswered = 0;
+    }
+
     fn was_late(&mut self, late: Duration) {
-        self.lateness = late.max(self.lateness * 511 / 512);
+        self.lateness = self.lateness.max(late.min(self.config.wait_max));
+    }
+
+    /// What was learnt of a path that has changed since.
+    fn forget(&mut self, now: Instant) {
+        let forgot = *self.forgot.get_or_insert(now);
+        if now.saturating_duration_since(forgot) >= FORGET_EVERY {
+            self.forgot = Some(now);
+            self.lateness -= self.lateness / FORGET;
+            self.presumed -= self.presumed / FORGET;
+        }
+    }
+
+    /// These will not come: true when all of them were asked for, and had the time to be answered.
+    fn give_up(&mut self, sequence: u64, missing: Missing, now: Instant) -> bool {
+        if self.given_up.len() == MAX_GIVEN_UP {
+            self.given_up.pop_front();
+        }
+        self.given_up.push_back((sequence, missing));
+        let answered_within = self.rtt.answered_within();
+        missing.first_asked.is_some_and(|asked| now.saturating_duration_since(asked) >= answered_within)
     }
 
     fn suspect(&mut self, packet: RtpPacket, now: Instant) -> Arrival {
@@ -348,6 +385,7 @@ impl ReorderBuffer {
         self.flushed.push_back(Released::Restart);
         self.bytes = 0;
         self.missing.clear();
+        self.given_up.clear();
     }
 
     fn fate(&self, sequence: u64) -> Option<Fate> {
@@ -387,22 +425,28 @@ impl ReorderBuffer {
             let (&behind, _) = self.packets.first_key_value()?;
             let wait = self.wait();
             let mut end = next;
+            let mut in_vain = true;
             while end < behind {
-                match self.missing.get(&end) {
+                match self.missing.get(&end).copied() {
                     Some(missing) if now < missing.since + wait && !(self.full() && end == next) => break,
-                    Some(_) => {
+                    Some(missing) => {
                         self.missing.remove(&end);
+                        in_vain &= self.give_up(end, missing, now);
                         end += 1;
                     }
                     // Not awaited: on to the next that is, or to the packet.
                     None => {
                         let awaited = self.missing.range(end..behind).next().map(|(number, _)| *number);
                         end = awaited.unwrap_or(behind);
+                        in_vain = false;
                     }
                 }
             }
             if end == next {
                 return None;
+            }
+            if in_vain {
+                self.unanswered = self.unanswered.saturating_add(1);
             }
             for number in (next..end).rev().take(HISTORY) {
                 self.remember(number, 0, false);
@@ -418,7 +462,7 @@ impl ReorderBuffer {
             return Vec::new();
         }
         let mut due = Vec::new();
-        let (grace, interval, tries) = (self.grace(), self.interval(), self.config.max_tries);
+        let (grace, interval, tries) = (self.grace(), self.interval(), self.tries());
         for (sequence, missing) in &mut self.missing {
             if missing.due(grace, interval, tries).is_some_and(|due| due <= now) {
                 missing.tries += 1;
@@ -435,7 +479,7 @@ impl ReorderBuffer {
         let hold = self.hold_until.filter(|_| !self.packets.is_empty());
         let next = self.next?;
         let expiry = self.missing.get(&next).map(|missing| missing.since + self.wait());
-        let (grace, interval, tries) = (self.grace(), self.interval(), self.config.max_tries);
+        let (grace, interval, tries) = (self.grace(), self.interval(), self.tries());
         let nack = if self.config.nack {
             self.missing.values().filter_map(|missing| missing.due(grace, interval, tries)).min()
         } else {

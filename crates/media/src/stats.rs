@@ -1,6 +1,8 @@
 //! What came in on one track, under the names of the W3C.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use crate::clock::FOREVER;
 
 /// Counters of one track since its receiver was made, through changes of SSRC.
 ///
@@ -37,8 +39,10 @@ pub struct InboundStats {
     /// Access units that were not handed on: incomplete, or waiting for a key frame after a loss. Those before the very
     /// first IDR are not counted: no one was promised them.
     pub frames_dropped: u64,
-    /// Access units or Opus packets handed on (ours: not W3C).
+    /// Access units or packets of sound handed on (W3C: `jitterBufferEmittedCount`, which counts samples of sound).
     pub frames_emitted: u64,
+    /// Sum over those of the time from the arrival of their first packet to being handed on.
+    pub jitter_buffer_delay: Duration,
     /// Times the sequence numbers or the SSRC started afresh (ours: not W3C).
     pub restarts: u64,
     /// Sender reports used (ours: not W3C).
@@ -47,6 +51,12 @@ pub struct InboundStats {
     pub jitter: f64,
     /// Measured from NACK to repair, or told by `set_rtt`; `None` before either (ours: not W3C).
     pub round_trip_time: Option<Duration>,
+}
+
+/// What was handed on at `now` has waited for so long. `now` is [`FOREVER`] ahead where nothing is waited for any more.
+pub(crate) fn waited(arrived: Instant, now: Instant) -> Duration {
+    let waited = now.saturating_duration_since(arrived);
+    waited.checked_sub(FOREVER).unwrap_or(waited)
 }
 
 /// Interarrival jitter, RFC 3550 appendix A.8, in floating point.
@@ -72,6 +82,15 @@ impl Jitter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_let_go_without_waiting_has_waited_until_then() {
+        let (arrived, waited_for) = (Instant::now(), Duration::from_millis(30));
+        for ahead in [Duration::ZERO, FOREVER] {
+            assert_eq!(waited(arrived, arrived + waited_for + ahead), waited_for);
+        }
+        assert_eq!(waited(arrived + waited_for, arrived), Duration::ZERO);
+    }
 
     #[test]
     fn jitter_settles_at_the_mean_difference() {

@@ -15,7 +15,7 @@ use crate::rtp::RtpPacket;
 /// Of H.264 and Opus.
 pub(crate) const RATES: PerTrack<u32> = PerTrack { video: 90_000, audio: 48_000 };
 
-pub(crate) fn ms(count: u64) -> Duration {
+pub(crate) const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
@@ -161,7 +161,10 @@ impl Encoder {
 /// What a path does.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Path {
+    /// The share that is lost,
     pub(crate) drop: f64,
+    /// so many in a row on average (Gilbert's model); 0: each for itself.
+    pub(crate) burst: u32,
     pub(crate) duplicate: f64,
     pub(crate) delay: Duration,
     pub(crate) jitter: Duration,
@@ -173,16 +176,29 @@ pub(crate) struct Network<T> {
     random: StdRng,
     queue: BTreeMap<(Instant, u64), T>,
     count: u64,
+    in_burst: bool,
     pub(crate) dropped: u64,
 }
 
 impl<T: Clone> Network<T> {
     pub(crate) fn new(seed: u64, path: Path) -> Self {
-        Self { path, random: StdRng::seed_from_u64(seed), queue: BTreeMap::new(), count: 0, dropped: 0 }
+        let random = StdRng::seed_from_u64(seed);
+        Self { path, random, queue: BTreeMap::new(), count: 0, in_burst: false, dropped: 0 }
+    }
+
+    fn drops(&mut self) -> bool {
+        let Path { drop, burst, .. } = self.path;
+        if burst == 0 {
+            return self.random.random_bool(drop);
+        }
+        let ends = 1.0 / f64::from(burst);
+        let chance = if self.in_burst { 1.0 - ends } else { ends * drop / (1.0 - drop) };
+        self.in_burst = self.random.random_bool(chance);
+        self.in_burst
     }
 
     pub(crate) fn send(&mut self, item: T, now: Instant) {
-        if self.random.random_bool(self.path.drop) {
+        if self.drops() {
             self.dropped += 1;
             return;
         }
@@ -191,6 +207,13 @@ impl<T: Clone> Network<T> {
             let late = self.path.delay + self.path.jitter.mul_f64(self.random.random::<f64>());
             self.queue.insert((now + late, self.count), item.clone());
         }
+    }
+
+    /// As [`Self::send`], and what is lost is not counted: nothing that was sent for the first time.
+    pub(crate) fn send_again(&mut self, item: T, now: Instant) {
+        let dropped = self.dropped;
+        self.send(item, now);
+        self.dropped = dropped;
     }
 
     pub(crate) fn receive(&mut self, now: Instant) -> Option<T> {

@@ -14,7 +14,7 @@ use crate::media_kind::MediaKind;
 use crate::output::{AccessUnit, MalformedPacket, Outputs, VideoOutput};
 use crate::reorder::ReorderConfig;
 use crate::rtp::{RtpPacket, SenderReport};
-use crate::stats::InboundStats;
+use crate::stats::{InboundStats, waited};
 
 /// Access units that wait for their capture time: seconds. When it is full the oldest no longer waits.
 const MAX_HELD: usize = 512;
@@ -267,15 +267,15 @@ impl VideoReceiver {
                 false
             }
             Stamp::At(time) => {
-                if let Some((unit, _)) = self.held.pop_front() {
-                    self.emit(unit, time, now);
+                if let Some((unit, arrived)) = self.held.pop_front() {
+                    self.emit(unit, arrived, time, now);
                 }
                 true
             }
         }
     }
 
-    fn emit(&mut self, unit: UntimedAccessUnit, capture_time: SystemTime, now: Instant) {
+    fn emit(&mut self, unit: UntimedAccessUnit, arrived: Instant, capture_time: SystemTime, now: Instant) {
         let UntimedAccessUnit { data, timestamp, start, .. } = unit;
         let parameters = start.map(|start| start.parameters);
         if let Some(format) = parameters.as_ref().map(|parameters| parameters.format)
@@ -293,6 +293,7 @@ impl VideoReceiver {
         let stats = &mut self.inbound.stats;
         if pushed {
             stats.frames_emitted += 1;
+            stats.jitter_buffer_delay += waited(arrived, now);
         } else {
             stats.frames_dropped += 1;
             self.gate.close(now);

@@ -1,5 +1,6 @@
 //! What a connection is to be like.
 
+use crate::data::DataConfig;
 use crate::destinations::Destinations;
 use crate::figures::RelayProtocol;
 use kvs_media::{AudioCodec, VideoCodec};
@@ -13,6 +14,8 @@ pub struct Config {
     pub video: Vec<VideoCodec>,
     /// Audio codecs to offer, the most wanted first. Empty: no audio.
     pub audio: Vec<AudioCodec>,
+    /// Data channels to ask for; `None`: they are not offered.
+    pub data: Option<DataConfig>,
     /// `x-google-start-bitrate` and `x-google-min-bitrate` in kbit/s: keeps Chromium from ramping through three
     /// resolutions in the first seconds.
     pub start_bitrate_kbps: Option<u32>,

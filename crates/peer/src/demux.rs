@@ -1,8 +1,9 @@
 //! To which media section a packet belongs (RFC 9143, section 9.2): by its MID, else by a source that is known, else by
 //! its payload type.
 
+use crate::congestion::Sending;
 use crate::rtp::{Extensions, unwrap_rtx};
-use crate::sdp::{Answer, Codec, MID_URI, TRANSPORT_CC_URI};
+use crate::sdp::{ABS_SEND_TIME_URI, Answer, Codec, MID_URI, TRANSPORT_CC_URI};
 use kvs_media::{MediaKind, RtpPacket};
 use std::collections::{BTreeMap, HashMap};
 
@@ -54,6 +55,7 @@ pub(crate) struct Demux {
     /// Source of retransmissions → source that they repeat.
     repairs: HashMap<u32, u32>,
     transport_cc: Vec<u8>,
+    abs_send_time: Vec<u8>,
 }
 
 impl Demux {
@@ -65,6 +67,7 @@ impl Demux {
                 section.extensions.iter().filter(move |found| found.uri == uri).map(|found| found.id)
             };
             demux.transport_cc.extend(extensions(TRANSPORT_CC_URI).filter(|_| section.transport_cc));
+            demux.abs_send_time.extend(extensions(ABS_SEND_TIME_URI));
             demux.sources.extend(section.ssrcs.iter().take(MAX_SOURCES / 4).map(|ssrc| (*ssrc, index)));
             for (media, rtx) in section.rtx_ssrcs.iter().take(MAX_SOURCES / 4) {
                 demux.sources.insert(*rtx, index);
@@ -86,15 +89,25 @@ impl Demux {
                 newest: section.ssrcs.first().copied(),
             });
         }
-        demux.transport_cc.sort_unstable();
-        demux.transport_cc.dedup();
+        for ids in [&mut demux.transport_cc, &mut demux.abs_send_time] {
+            ids.sort_unstable();
+            ids.dedup();
+        }
         demux
     }
 
-    /// The transport-wide sequence number of a packet.
-    pub(crate) fn transport_sequence(&self, extensions: Extensions<'_>) -> Option<u16> {
-        let value = self.transport_cc.iter().find_map(|id| extensions.get(*id))?;
-        Some(u16::from_be_bytes([*value.first()?, *value.get(1)?]))
+    /// What a packet tells of its sending.
+    pub(crate) fn sending(&self, extensions: Extensions<'_>) -> Sending {
+        let value = |ids: &[u8]| ids.iter().find_map(|id| extensions.get(*id));
+        let sequence = value(&self.transport_cc).and_then(|value| {
+            // Behind them may be what the second version of the extension asks for.
+            Some(u16::from_be_bytes([*value.first()?, *value.get(1)?]))
+        });
+        let time = match value(&self.abs_send_time) {
+            Some([high, middle, low]) => Some(u32::from_be_bytes([0, *high, *middle, *low])),
+            _ => None,
+        };
+        Sending { sequence, time }
     }
 
     /// Says where a packet goes, and remembers its source.
@@ -185,6 +198,7 @@ mod tests {
                 section(MediaKind::Audio, "0", &[(111, Codec::Opus { stereo: false })], &[]),
                 section(MediaKind::Video, "1", &[(102, h264()), (103, Codec::Rtx { apt: 102 })], video_ssrcs),
             ],
+            data: None,
             refused: Vec::new(),
             left_out: Vec::new(),
         })

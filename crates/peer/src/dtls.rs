@@ -21,8 +21,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Records and bytes of one association, alerts apart. A handshake has some thirty of a few kilobytes, and nothing follows
-/// it: more is an attack on who reassembles it.
+/// Records and bytes of one association, alerts apart, and application data where that is wanted. A handshake has some thirty
+/// of a few kilobytes, and nothing follows it: more is an attack on who reassembles it.
 const MAX_RECORDS: usize = 512;
 const MAX_BYTES: usize = 256 << 10;
 
@@ -48,6 +48,8 @@ pub(crate) struct Keys {
 pub(crate) struct Outcome {
     /// The handshake is done.
     pub(crate) keys: Option<Keys>,
+    /// Records of application data: SCTP.
+    pub(crate) data: Vec<BytesMut>,
     /// The master closed (`close_notify`).
     pub(crate) closed: bool,
 }
@@ -63,6 +65,8 @@ pub(crate) struct Dtls {
     peer: SocketAddr,
     /// What went wrong last, in words.
     trouble: Option<String>,
+    /// Data channels were agreed on.
+    has_data: bool,
     begun: bool,
     done: bool,
     records: usize,
@@ -76,12 +80,13 @@ pub(crate) struct Dtls {
 }
 
 impl Dtls {
-    /// As the answer has it. `fingerprints` are the certificates that are accepted.
+    /// As the answer has it. `fingerprints` are the certificates that are accepted; `has_data`: data channels go over it.
     pub(crate) fn new(
         setup: Setup,
         fingerprints: Vec<Fingerprint>,
         certificate: Certificate,
         provider: Arc<dyn RTCCryptoProvider>,
+        has_data: bool,
     ) -> Result<Self, Error> {
         let mismatch = Arc::new(Mutex::new(None));
         let found = Arc::clone(&mismatch);
@@ -118,6 +123,7 @@ impl Dtls {
             mismatch,
             peer: context.peer_addr,
             trouble: None,
+            has_data,
             begun: false,
             done: false,
             records: 0,
@@ -174,7 +180,8 @@ impl Dtls {
                             self.done = true;
                         }
                         EndpointEvent::PeerClosed => outcome.closed = true,
-                        // Data channels were not offered.
+                        EndpointEvent::ApplicationData(data) if self.has_data => outcome.data.push(data),
+                        // Data channels were not agreed on.
                         _ => {}
                     }
                 }
@@ -201,8 +208,11 @@ impl Dtls {
         while rest.len() > 13 {
             let length = 13 + usize::from(u16::from_be_bytes([rest[11], rest[12]]));
             alert |= rest[0] == 21;
-            self.records += 1;
-            self.bytes += length.min(rest.len());
+            // Whose rate is bounded where it is read.
+            if !(rest[0] == 23 && self.has_data && self.done) {
+                self.records += 1;
+                self.bytes += length.min(rest.len());
+            }
             rest = rest.get(length..).unwrap_or_default();
         }
         // A goodbye is heard however much came before.
@@ -224,6 +234,15 @@ impl Dtls {
         } else if !self.flight.is_empty() {
             self.repeat_at.get_or_insert(now + REPEAT * 2_u32.pow(self.repeats));
         }
+    }
+
+    /// Sends a record of application data, once the handshake is done.
+    pub(crate) fn send(&mut self, data: &[u8], now: Instant) -> Result<(), String> {
+        self.endpoint.write(now, self.peer, data).map_err(|error| error.to_string())?;
+        while let Some(transmit) = self.endpoint.poll_transmit() {
+            self.out.push_back(transmit.message);
+        }
+        Ok(())
     }
 
     pub(crate) fn poll_transmit(&mut self) -> Option<BytesMut> {

@@ -1,5 +1,6 @@
 //! What a connection tells.
 
+use crate::data::Message;
 use kvs_media::{MediaKind, RtpPacket, SenderReport};
 
 /// How far a connection came that failed.
@@ -46,6 +47,8 @@ pub enum Event {
         /// Of the track's own source, also when it came as a retransmission.
         packet: RtpPacket,
     },
+    /// One message of a data channel, in order within its channel if that is ordered.
+    Message(Message),
     /// One RTCP sender report.
     SenderReport(SenderReport),
 }

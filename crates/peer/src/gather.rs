@@ -2,7 +2,7 @@
 //! section 5.1.1; RFC 8656).
 
 use crate::config::{IceServer, TurnStream};
-use crate::figures::RelayProtocol;
+use crate::figures::{RelayProtocol, ServerFigures};
 use crate::server::{Found, REFRESH_CAP, Relayed, Server, Told, Way};
 use crate::streams::{Brought, StreamTransmit, Streams};
 use crate::transmit::Transmit;
@@ -10,7 +10,7 @@ use rtc_crypto::RTCCryptoProvider;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Failures that are kept for who asks. What comes later is left out: it would say the same.
 const MAX_FAILURES: usize = 64;
@@ -29,6 +29,8 @@ pub(crate) struct Gatherer {
     pub(crate) failures: Vec<String>,
     /// When reflexive addresses are asked for again, so that they last; `None` once there is a path.
     again_at: Option<Instant>,
+    /// What came of servers that are asked no longer: at most one for each stream.
+    gone: Vec<ServerFigures>,
     /// Addresses on relays whose stream has ended, until they are asked for.
     lost: Vec<(SocketAddr, String)>,
 }
@@ -52,6 +54,7 @@ impl Gatherer {
             first: VecDeque::new(),
             failures: Vec::new(),
             again_at: Some(now + REFRESH_CAP),
+            gone: Vec::new(),
             lost: Vec::new(),
         };
         for server in servers {
@@ -168,6 +171,7 @@ impl Gatherer {
     fn lose(&mut self, stream: usize, failure: String) {
         if let Some(index) = self.of_stream(stream) {
             let server = self.servers.remove(index);
+            add(&mut self.gone, server.figures());
             self.lost.extend(server.relayed.map(|relayed| (relayed, failure.clone())));
         }
         self.failed(failure);
@@ -237,6 +241,29 @@ impl Gatherer {
         asked.peek().is_some() && asked.all(|server| !server.answered)
     }
 
+    /// What came of each server, over all sockets that it is asked from; those over streams also while they are not open.
+    pub(crate) fn figures(&self) -> Vec<ServerFigures> {
+        let mut all = Vec::new();
+        let udp = self.servers.iter().filter(|server| server.protocol() == RelayProtocol::Udp);
+        udp.for_each(|server| add(&mut all, server.figures()));
+        for stream in self.streams.servers() {
+            let (url, protocol) = (stream.name.clone(), stream.protocol);
+            let none = ServerFigures {
+                url,
+                protocol,
+                turn: true,
+                requests_sent: 0,
+                responses_received: 0,
+                total_round_trip_time: Duration::ZERO,
+                useful: false,
+            };
+            add(&mut all, none);
+        }
+        let streams = self.servers.iter().filter(|server| server.protocol() != RelayProtocol::Udp);
+        streams.map(Server::figures).chain(self.gone.iter().cloned()).for_each(|one| add(&mut all, one));
+        all
+    }
+
     /// Sends to `peer` from the relayed address `relayed`.
     pub(crate) fn send(&mut self, relayed: SocketAddr, peer: SocketAddr, data: &[u8], now: Instant) {
         if let Some(server) = self.servers.iter_mut().find(|server| server.relayed == Some(relayed)) {
@@ -298,7 +325,8 @@ impl Gatherer {
             if let Some(index) = index {
                 self.servers[index].close(now);
                 self.flush_streams();
-                self.servers.remove(index);
+                let server = self.servers.remove(index);
+                add(&mut self.gone, server.figures());
             }
             self.streams.release(stream);
         }
@@ -331,6 +359,20 @@ impl Gatherer {
         for stream in 0..self.streams.len() {
             self.streams.release(stream);
         }
+    }
+}
+
+/// Adds what came of a server to those of the same.
+fn add(all: &mut Vec<ServerFigures>, one: ServerFigures) {
+    let same = |known: &&mut ServerFigures| known.url == one.url && known.protocol == one.protocol;
+    match all.iter_mut().find(same) {
+        Some(known) => {
+            known.requests_sent += one.requests_sent;
+            known.responses_received += one.responses_received;
+            known.total_round_trip_time += one.total_round_trip_time;
+            known.useful |= one.useful;
+        }
+        None => all.push(one),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::dtls::{Dtls, Keys};
 use crate::event::Stage;
-use crate::figures::{RelayProtocol, Side};
+use crate::figures::{Pair, RelayProtocol, Side, Traffic};
 use crate::sdp::RemoteTransport;
 use crate::server::Found;
 use crate::srtp::Opened;
@@ -88,10 +88,14 @@ pub(crate) struct Path {
     early_bytes: usize,
     pub(crate) early_dropped: u64,
     pub(crate) undecryptable: u64,
+    sent: Traffic,
+    received: Traffic,
     over: bool,
     disconnected: bool,
     events: VecDeque<PathEvent>,
     out: VecDeque<Transmit>,
+    /// Records of application data that were not taken yet: those of one datagram.
+    data: VecDeque<BytesMut>,
 }
 
 impl Path {
@@ -134,10 +138,13 @@ impl Path {
             early_bytes: 0,
             early_dropped: 0,
             undecryptable: 0,
+            sent: Traffic::default(),
+            received: Traffic::default(),
             over: false,
             disconnected: false,
             events: VecDeque::new(),
             out: VecDeque::new(),
+            data: VecDeque::new(),
         })
     }
 
@@ -191,21 +198,27 @@ impl Path {
         self.keys.is_some() && !self.over && !self.disconnected
     }
 
+    /// The handshake is done.
+    pub(crate) fn has_keys(&self) -> bool {
+        self.keys.is_some()
+    }
+
     /// It will not come up any more.
     pub(crate) fn is_over(&self) -> bool {
         self.over
     }
 
-    /// Begins to connect.
+    /// Begins to connect. `has_data`: data channels go over it.
     pub(crate) fn start(
         &mut self,
         remote: &RemoteTransport,
         certificate: Certificate,
+        has_data: bool,
         provider: &Arc<dyn RTCCryptoProvider>,
         now: Instant,
     ) -> Result<(), Error> {
-        self.dtls =
-            Some(Dtls::new(remote.setup, remote.fingerprints.clone(), certificate, Arc::clone(provider))?);
+        let fingerprints = remote.fingerprints.clone();
+        self.dtls = Some(Dtls::new(remote.setup, fingerprints, certificate, Arc::clone(provider), has_data)?);
         self.agent.start_connectivity_checks(now, true, remote.ice_ufrag.clone(), remote.ice_pwd.clone())
     }
 
@@ -301,6 +314,7 @@ impl Path {
             return Vec::new();
         };
         self.heard = Some((local, remote));
+        self.received.count(data.len());
         let mut opened = Vec::new();
         match dtls.read(data, now) {
             Ok(outcome) => {
@@ -311,6 +325,7 @@ impl Path {
                         opened.extend(self.open(&packet));
                     }
                 }
+                self.data.extend(outcome.data);
                 if outcome.closed {
                     self.over = true;
                     self.events.push_back(PathEvent::Closed);
@@ -330,6 +345,7 @@ impl Path {
         data: &[u8],
         now: Instant,
     ) -> Option<Opened> {
+        self.received.count(data.len());
         let opened = self.open(data)?;
         self.sign_of_life(local, remote, now);
         Some(opened)
@@ -369,8 +385,27 @@ impl Path {
             return Err("there is no connection".to_owned());
         };
         let data = keys.outbound.encrypt_rtcp(packet).map_err(|error| error.to_string())?;
+        self.sent.count(data.len());
         self.out.push_back(Transmit { local, remote, data });
         Ok(())
+    }
+
+    /// The next record of application data.
+    pub(crate) fn poll_data(&mut self) -> Option<BytesMut> {
+        self.data.pop_front()
+    }
+
+    /// Sends a record of application data.
+    pub(crate) fn send_data(&mut self, data: &[u8], now: Instant) {
+        if self.over {
+            return;
+        }
+        if let Some(dtls) = &mut self.dtls
+            && let Err(error) = dtls.send(data, now)
+        {
+            tracing::debug!(error, "SCTP not sent");
+        }
+        self.flush_dtls();
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<PathEvent> {
@@ -427,23 +462,36 @@ impl Path {
         }
     }
 
-    /// The selected pair, and the round-trip time over it.
-    pub(crate) fn pair(&self, now: Instant) -> Option<((Side, Side), Option<Duration>)> {
+    /// The selected pair. Its [`Side::relay_protocol`] the gatherer knows.
+    pub(crate) fn pair(&self, now: Instant) -> Option<Pair> {
         let (local, remote) = self.agent.get_selected_candidate_pair()?;
         let side = |candidate: &Candidate| Side {
             kind: candidate.candidate_type().to_string(),
             address: candidate.addr(),
+            priority: candidate.priority(),
             relay_protocol: None,
         };
-        let rtt = self
-            .agent
-            .get_candidate_pairs_stats(now)
-            .into_iter()
-            .find(|pair| pair.local_candidate_id == local.id() && pair.remote_candidate_id == remote.id())
-            .map(|pair| pair.current_round_trip_time)
-            .filter(|rtt| *rtt > 0.0)
-            .and_then(|rtt| Duration::try_from_secs_f64(rtt).ok());
-        Some(((side(local), side(remote)), rtt))
+        let checks =
+            self.agent.get_candidate_pairs_stats(now).into_iter().find(|pair| {
+                pair.local_candidate_id == local.id() && pair.remote_candidate_id == remote.id()
+            });
+        let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).ok();
+        let checks = checks.as_ref();
+        Some(Pair {
+            local: side(local),
+            remote: side(remote),
+            nominated: checks.is_some_and(|checks| checks.nominated),
+            sent: self.sent,
+            received: self.received,
+            requests_sent: checks.map_or(0, |checks| checks.requests_sent),
+            responses_received: checks.map_or(0, |checks| checks.responses_received),
+            total_round_trip_time: checks
+                .and_then(|checks| seconds(checks.total_round_trip_time))
+                .unwrap_or_default(),
+            round_trip_time: checks
+                .and_then(|checks| seconds(checks.current_round_trip_time))
+                .filter(|time| !time.is_zero()),
+        })
     }
 
     /// Says goodbye.
@@ -520,6 +568,7 @@ impl Path {
         while let Some(data) = dtls.poll_transmit() {
             // Before a pair is selected the handshake is answered where it came from.
             if let Some((local, remote)) = self.route.or(self.heard) {
+                self.sent.count(data.len());
                 self.out.push_back(Transmit { local, remote, data });
             }
         }

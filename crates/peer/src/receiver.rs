@@ -1,6 +1,8 @@
 //! The connection as a whole.
 
 use crate::config::Config;
+use crate::congestion::Congestion;
+use crate::data::{DataChannels, DataConfig};
 use crate::demux::{Demux, Route};
 use crate::destinations::Destinations;
 use crate::dtls;
@@ -12,13 +14,12 @@ use crate::path::{self, Credentials, Path, PathEvent};
 use crate::rtcp::{self, Inbound};
 use crate::rtp::Extensions;
 use crate::sdp::offer::{self, Identity};
-use crate::sdp::{Answer, AnswerError, HashAlgorithm, OfferedSection, read_answer};
+use crate::sdp::{Answer, AnswerError, HashAlgorithm, OfferedSection, Setup, read_answer};
 use crate::server::{Found, Relayed};
 use crate::sources::Sources;
 use crate::srtp::Opened;
 use crate::streams::StreamTransmit;
 use crate::transmit::Transmit;
-use crate::twcc::Twcc;
 use bytes::Bytes;
 use kvs_media::RtpPacket;
 use rtc_crypto::RTCCryptoProvider;
@@ -87,6 +88,8 @@ pub struct Receiver {
     provider: Arc<dyn RTCCryptoProvider>,
     certificate: Certificate,
     offered: Vec<OfferedSection>,
+    /// Data channels that were offered, and the mid of their section.
+    offered_data: Option<(String, DataConfig)>,
     offer: String,
     relay_only: bool,
     relay_wait: Duration,
@@ -97,15 +100,19 @@ pub struct Receiver {
     local: Vec<Candidate>,
     paths: Vec<Path>,
     answer: Option<Answer>,
+    /// Data channels, and the path that they go over.
+    data: Option<(usize, DataChannels)>,
     demux: Demux,
     sources: Sources,
-    twcc: Twcc,
+    /// Of each path.
+    congestion: Vec<Congestion>,
+    start_bitrate_kbps: Option<u32>,
     nacks: NackPacer,
     report_at: Option<Instant>,
     figures: Figures,
     connected: bool,
-    /// It was told that the relay will not last.
-    relay_ends: bool,
+    /// Relays of which it was told that they will not last: no more than there are servers.
+    relays_ended: Vec<SocketAddr>,
     /// Relays that stood by were given back.
     released: bool,
     /// All sources ended: believed then, unless one begins.
@@ -139,7 +146,9 @@ impl Receiver {
             ice_ufrag: &credentials.ufrag,
             ice_pwd: &credentials.pwd,
         };
-        let offer = offer::write(&offered, &identity, config.start_bitrate_kbps);
+        let offered_data = config.data.clone().map(|data| (offered.len().to_string(), data));
+        let data_mid = offered_data.as_ref().map(|(mid, _)| mid.as_str());
+        let offer = offer::write(&offered, data_mid, &identity, config.start_bitrate_kbps);
         let gatherer = Gatherer::new(
             &config.ice_servers,
             &config.turn_streams,
@@ -152,6 +161,7 @@ impl Receiver {
             provider,
             certificate,
             offered,
+            offered_data,
             offer,
             relay_only: config.relay_only,
             relay_wait: relay_wait(config),
@@ -161,14 +171,16 @@ impl Receiver {
             local: Vec::new(),
             paths: vec![path],
             answer: None,
+            data: None,
             demux: Demux::default(),
             sources: Sources::default(),
-            twcc: Twcc::new(now),
+            congestion: Vec::new(),
+            start_bitrate_kbps: config.start_bitrate_kbps,
             nacks: NackPacer::new(config.receive_buffer),
             report_at: None,
             figures: Figures::default(),
             connected: false,
-            relay_ends: false,
+            relays_ended: Vec::new(),
             released: false,
             goodbye_at: None,
             deadline: None,
@@ -205,7 +217,8 @@ impl Receiver {
         if self.answer.is_some() {
             return Err(ReceiverError::AnsweredBefore);
         }
-        let answer = read_answer(&self.offered, sdp)?;
+        let data_mid = self.offered_data.as_ref().map(|(mid, _)| mid.as_str());
+        let answer = read_answer(&self.offered, data_mid, sdp)?;
         let build = |error: rtc_shared::error::Error| ReceiverError::Build(error.to_string());
         while self.paths.len() < answer.transports.len() {
             let mut path =
@@ -215,8 +228,15 @@ impl Receiver {
             }
             self.paths.push(path);
         }
-        for (path, transport) in self.paths.iter_mut().zip(&answer.transports) {
-            path.start(transport, self.certificate.clone(), &self.provider, now).map_err(build)?;
+        for (index, (path, transport)) in self.paths.iter_mut().zip(&answer.transports).enumerate() {
+            let has_data = answer.data.is_some_and(|data| data.transport == index);
+            path.start(transport, self.certificate.clone(), has_data, &self.provider, now).map_err(build)?;
+        }
+        if let (Some(accepted), Some((_, config))) = (answer.data, self.offered_data.take()) {
+            let setup = answer.transports.get(accepted.transport).map(|transport| transport.setup);
+            let is_client = setup == Some(Setup::Passive);
+            let channels = DataChannels::new(config.open, accepted.sctp_port, is_client, now);
+            self.data = Some((accepted.transport, channels));
         }
         for (path, transport) in answer.transports.iter().enumerate() {
             for candidate in &transport.candidates {
@@ -226,6 +246,11 @@ impl Receiver {
             }
         }
         self.demux = Demux::new(&answer);
+        let congestion = (0..self.paths.len()).map(|path| {
+            let remb = answer.sections.iter().any(|section| section.transport == path && section.remb);
+            Congestion::new(remb, self.start_bitrate_kbps, now)
+        });
+        self.congestion = congestion.collect();
         self.deadline = Some(now + CONNECT);
         self.path_events();
         Ok(self.answer.insert(answer))
@@ -342,9 +367,10 @@ impl Receiver {
             self.gatherer.poll_timeout(),
             self.report_at,
             self.nacks.poll_timeout(),
-            self.twcc.poll_timeout(),
+            self.congestion.iter().filter_map(Congestion::poll_timeout).min(),
             self.deadline,
             self.goodbye_at,
+            self.data.as_ref().and_then(|(_, data)| data.poll_timeout()),
         ]
         .into_iter()
         .flatten()
@@ -362,6 +388,12 @@ impl Receiver {
             path.handle_timeout(now);
         }
         self.path_events();
+        if let Some((_, data)) = &mut self.data
+            && data.poll_timeout().is_some_and(|at| at <= now)
+        {
+            data.handle_timeout(now);
+            self.flush_data(now);
+        }
         if let Err(error) = self.send_nacks(now) {
             tracing::debug!(%error, "NACK not sent");
         }
@@ -383,9 +415,12 @@ impl Receiver {
                 self.report_at = Some(now + REPORT_INTERVAL);
             }
         }
-        let about = self.sources.any().unwrap_or(0);
-        for packet in self.twcc.feedback(about, now) {
-            self.send_rtcp(&packet);
+        for (path, congestion) in self.paths.iter_mut().zip(&mut self.congestion) {
+            for packet in congestion.feedback(now) {
+                if let Err(error) = path.send_rtcp(&packet) {
+                    tracing::debug!(error, "congestion feedback not sent");
+                }
+            }
         }
         self.release_streams(now);
     }
@@ -416,6 +451,9 @@ impl Receiver {
     /// [`ReceiverError::Feedback`] while there is no connection.
     pub fn nack(&mut self, media_ssrc: u32, sequences: &[u16], now: Instant) -> Result<(), ReceiverError> {
         self.nacks.want(media_ssrc, sequences);
+        for congestion in &mut self.congestion {
+            congestion.missing(media_ssrc, sequences.len());
+        }
         self.send_nacks(now)
     }
 
@@ -441,11 +479,12 @@ impl Receiver {
     /// Counted since the connection began.
     pub fn figures(&self, now: Instant) -> Figures {
         let mut figures = self.figures.clone();
-        if let Some(((mut local, remote), rtt)) = self.paths.iter().find_map(|path| path.pair(now)) {
-            local.relay_protocol = self.gatherer.protocol(local.address);
-            figures.pair = Some((local, remote));
-            figures.round_trip_time = rtt;
+        if let Some(mut pair) = self.paths.iter().find_map(|path| path.pair(now)) {
+            pair.local.relay_protocol = self.gatherer.protocol(pair.local.address);
+            figures.pair = Some(pair);
         }
+        figures.servers = self.gatherer.figures();
+        figures.data = self.data.as_ref().map(|(_, data)| data.figures());
         figures.udp_is_silent = self.udp_is_silent();
         figures.undecryptable = self.paths.iter().map(|path| path.undecryptable).sum();
         figures.early_dropped = self.paths.iter().map(|path| path.early_dropped).sum();
@@ -527,22 +566,23 @@ impl Receiver {
                 taken || self.paths.iter().any(|path| path.knows(local, remote))
             }
             Some(20..=63) => {
-                let Some(path) = self.paths.iter_mut().find(|path| path.knows(local, remote)) else {
+                let Some(path) = self.paths.iter().position(|path| path.knows(local, remote)) else {
                     return false;
                 };
-                let opened = path.dtls(local, remote, data, now);
+                let opened = self.paths[path].dtls(local, remote, data, now);
                 self.path_events();
                 for opened in opened {
-                    self.opened(opened, now);
+                    self.opened(path, opened, now);
                 }
+                self.take_data(now);
                 true
             }
             Some(128..=191) => {
-                let Some(path) = self.paths.iter_mut().find(|path| path.knows(local, remote)) else {
+                let Some(path) = self.paths.iter().position(|path| path.knows(local, remote)) else {
                     return false;
                 };
-                if let Some(opened) = path.media(local, remote, data, now) {
-                    self.opened(opened, now);
+                if let Some(opened) = self.paths[path].media(local, remote, data, now) {
+                    self.opened(path, opened, now);
                 }
                 true
             }
@@ -550,9 +590,39 @@ impl Receiver {
         }
     }
 
-    fn opened(&mut self, opened: Opened, now: Instant) {
+    /// What came over DTLS goes to the data channels.
+    fn take_data(&mut self, now: Instant) {
+        let Some((index, data)) = &mut self.data else {
+            return;
+        };
+        let Some(path) = self.paths.get_mut(*index).filter(|path| path.has_keys()) else {
+            return;
+        };
+        data.begin(now);
+        while let Some(record) = path.poll_data() {
+            data.handle(&record, now);
+        }
+        self.flush_data(now);
+    }
+
+    /// What the data channels have to say goes over DTLS, and what they heard to who asks.
+    fn flush_data(&mut self, now: Instant) {
+        let Some((index, data)) = &mut self.data else {
+            return;
+        };
+        while let Some(message) = data.poll_message(now) {
+            self.events.push_back(Event::Message(message));
+        }
+        if let Some(path) = self.paths.get_mut(*index) {
+            while let Some(record) = data.poll_transmit() {
+                path.send_data(&record, now);
+            }
+        }
+    }
+
+    fn opened(&mut self, path: usize, opened: Opened, now: Instant) {
         match opened {
-            Opened::Rtp(packet) => self.rtp(&packet, now),
+            Opened::Rtp(packet) => self.rtp(path, &packet, now),
             Opened::Rtcp(compound) => {
                 for message in rtcp::read(&compound) {
                     match message {
@@ -571,7 +641,7 @@ impl Receiver {
         }
     }
 
-    fn rtp(&mut self, bytes: &Bytes, now: Instant) {
+    fn rtp(&mut self, path: usize, bytes: &Bytes, now: Instant) {
         let packet = match RtpPacket::parse(bytes) {
             Ok(packet) => packet,
             Err(error) => {
@@ -580,13 +650,17 @@ impl Receiver {
             }
         };
         let extensions = Extensions::of(bytes);
-        if let Some(sequence) = self.demux.transport_sequence(extensions) {
-            self.twcc.arrived(sequence, now);
+        if let Some(congestion) = self.congestion.get_mut(path) {
+            congestion.packet(bytes.len(), self.demux.sending(extensions), now);
         }
         let payload_type = packet.payload_type;
         match self.demux.route(packet, extensions) {
             Route::Track { kind, clock_rate, packet, original } => {
+                self.figures.header_bytes[kind] += bytes.len().saturating_sub(packet.payload.len()) as u64;
                 if original {
+                    if let Some(congestion) = self.congestion.get_mut(path) {
+                        congestion.source(packet.ssrc);
+                    }
                     self.sources.packet(&packet, clock_rate, now);
                     self.goodbye_at = None;
                     self.report_at.get_or_insert(now + REPORT_INTERVAL);
@@ -618,11 +692,15 @@ impl Receiver {
             }
             self.path_events();
         }
-        if self.connected && !self.relay_ends {
-            let mut used = self.paths.iter().filter(|path| path.is_up()).filter_map(Path::local);
-            if let Some(reason) = used.find_map(|local| self.gatherer.ends(local)) {
-                self.relay_ends = true;
-                self.events.push_back(Event::RelayEnds { reason: reason.to_owned() });
+        if self.connected {
+            // Of each relay once: media may go on over another, which ends as well.
+            let used = self.paths.iter().filter(|path| path.is_up()).filter_map(Path::local);
+            let untold = used.filter(|local| !self.relays_ended.contains(local));
+            let mut ends = untold.filter_map(|local| Some((local, self.gatherer.ends(local)?.to_owned())));
+            let found = ends.next();
+            if let Some((local, reason)) = found {
+                self.relays_ended.push(local);
+                self.events.push_back(Event::RelayEnds { reason });
             }
         }
         while let Some(found) = self.gatherer.poll_found() {

@@ -1,6 +1,6 @@
 //! One STUN or TURN server as it is asked over one socket or one stream (RFC 8489, RFC 8656).
 
-use crate::figures::RelayProtocol;
+use crate::figures::{RelayProtocol, ServerFigures};
 use bytes::BytesMut;
 use rtc_crypto::RTCCryptoProvider;
 use rtc_shared::error::Error;
@@ -9,7 +9,8 @@ use rtc_stun::error_code::{
     CODE_ALLOC_MISMATCH, CODE_STALE_NONCE, CODE_UNAUTHORIZED, CODE_WRONG_CREDENTIALS, ErrorCodeAttribute,
 };
 use rtc_stun::message::{
-    CLASS_ERROR_RESPONSE, Getter, METHOD_CHANNEL_BIND, METHOD_CREATE_PERMISSION, METHOD_REFRESH, Message,
+    CLASS_ERROR_RESPONSE, CLASS_INDICATION, CLASS_REQUEST, CLASS_SUCCESS_RESPONSE, Getter,
+    METHOD_CHANNEL_BIND, METHOD_CREATE_PERMISSION, METHOD_REFRESH, Message, MessageClass,
 };
 use rtc_turn::client::{Client, ClientConfig, Event};
 use sansio::Protocol;
@@ -30,6 +31,9 @@ const RETRANSMIT_MS: u64 = 200;
 /// A NAT forgets a mapping that is silent, many after 30 s (RFC 8445, section 11): a relay and a reflexive address that
 /// wait for a master are spoken for so often.
 pub(crate) const REFRESH_CAP: Duration = Duration::from_secs(25);
+
+/// Requests whose answers are waited for, to know how long they take; of the oldest it is not known then.
+const MAX_ASKED: usize = 16;
 
 /// Requests of a server's that are made again after it refused them.
 const MAX_RETRIES: u32 = 16;
@@ -103,6 +107,23 @@ impl Way {
     }
 }
 
+type TransactionId = [u8; 12];
+
+/// Class and transaction of a STUN message (RFC 8489, section 5); `None`: it is none, but media.
+fn stun(data: &[u8]) -> Option<(MessageClass, TransactionId)> {
+    let [first, second, _, _, _, _, _, _, transaction @ ..] = data else { return None };
+    if first & 0xc0 != 0 {
+        return None;
+    }
+    let class = match (first & 1, second & 0x10) {
+        (0, 0) => CLASS_REQUEST,
+        (0, _) => CLASS_INDICATION,
+        (_, 0) => CLASS_SUCCESS_RESPONSE,
+        _ => CLASS_ERROR_RESPONSE,
+    };
+    Some((class, *transaction.first_chunk()?))
+}
+
 pub(crate) struct Server {
     pub(crate) way: Way,
     /// For messages.
@@ -119,6 +140,14 @@ pub(crate) struct Server {
     /// Peers by the number of their channel: one that has to be bound again meanwhile is still used by the server.
     channels: BTreeMap<u16, SocketAddr>,
     retries: u32,
+    requests_sent: u64,
+    responses_received: u64,
+    total_round_trip_time: Duration,
+    /// Transactions and when they were last sent.
+    asked: VecDeque<(TransactionId, Instant)>,
+    /// The time of the newest input: what is to be sent follows from it.
+    now: Instant,
+    useful: bool,
     /// Why the relay will not last, in words: the server does not take our credential any more, say.
     pub(crate) ends: Option<String>,
 }
@@ -165,6 +194,12 @@ impl Server {
             waiting: VecDeque::new(),
             channels: BTreeMap::new(),
             retries: 0,
+            requests_sent: 0,
+            responses_received: 0,
+            total_round_trip_time: Duration::ZERO,
+            asked: VecDeque::new(),
+            now,
+            useful: false,
             ends: None,
         })
     }
@@ -176,6 +211,7 @@ impl Server {
     /// Takes a message of the server's.
     pub(crate) fn read(&mut self, data: &[u8], now: Instant, told: &mut Vec<Told>) {
         self.answered = true;
+        self.heard(data, now);
         if self.relayed.is_some()
             && let Some(refused) = self.refusal(data)
         {
@@ -230,15 +266,65 @@ impl Server {
         Some(format!("the TURN server {} refuses to {what}: {error}", self.name))
     }
 
+    /// Takes note of an answer.
+    fn heard(&mut self, data: &[u8], now: Instant) {
+        self.now = now;
+        let Some((class, transaction)) = stun(data) else {
+            return;
+        };
+        if class != CLASS_SUCCESS_RESPONSE && class != CLASS_ERROR_RESPONSE {
+            return;
+        }
+        self.responses_received += 1;
+        if let Some(place) = self.asked.iter().position(|(known, _)| *known == transaction)
+            && let Some((_, at)) = self.asked.remove(place)
+        {
+            self.total_round_trip_time += now.saturating_duration_since(at);
+        }
+    }
+
+    /// Takes note of what is sent.
+    fn said(&mut self, data: &[u8]) {
+        let Some((CLASS_REQUEST, transaction)) = stun(data) else {
+            return;
+        };
+        self.requests_sent += 1;
+        self.asked.retain(|(known, _)| *known != transaction);
+        if self.asked.len() >= MAX_ASKED {
+            self.asked.pop_front();
+        }
+        self.asked.push_back((transaction, self.now));
+    }
+
+    /// What came of it.
+    pub(crate) fn figures(&self) -> ServerFigures {
+        let url = match self.way {
+            Way::Udp { address, .. } if self.turn => format!("turn:{address}?transport=udp"),
+            Way::Udp { address, .. } => format!("stun:{address}"),
+            Way::Stream { .. } => self.name.clone(),
+        };
+        ServerFigures {
+            url,
+            protocol: self.protocol(),
+            turn: self.turn,
+            requests_sent: self.requests_sent,
+            responses_received: self.responses_received,
+            total_round_trip_time: self.total_round_trip_time,
+            useful: self.useful,
+        }
+    }
+
     fn events(&mut self, now: Instant, told: &mut Vec<Told>) {
         let (base, _) = self.way.addresses();
         while let Some(event) = self.client.poll_event() {
             match event {
                 Event::BindingResponse(_, address) if !self.turn => {
+                    self.useful = true;
                     told.push(Told::Found(Found::Reflexive { base, address }));
                 }
                 Event::AllocateResponse(_, address) => {
                     self.relayed = Some(address);
+                    self.useful = true;
                     let protocol = self.protocol();
                     told.push(Told::Found(Found::Relayed { base, address, protocol }));
                     self.permit_again(now);
@@ -309,6 +395,7 @@ impl Server {
 
     /// Lets a peer send through the relay, also if that is still being made.
     pub(crate) fn permit(&mut self, peer: SocketAddr, now: Instant) {
+        self.now = now;
         if !self.turn || self.permitted.contains(&peer) {
             return;
         }
@@ -337,6 +424,7 @@ impl Server {
 
     /// Sends to `peer` from the relay.
     pub(crate) fn send(&mut self, peer: SocketAddr, data: &[u8], now: Instant) {
+        self.now = now;
         self.permit(peer, now);
         self.send_through(peer, data, now);
     }
@@ -358,6 +446,7 @@ impl Server {
 
     /// Asks for the reflexive address again, so that it lasts.
     pub(crate) fn ask_again(&mut self, now: Instant) {
+        self.now = now;
         if let Err(error) = self.client.send_binding_request(now) {
             tracing::debug!(%error, "reflexive address not asked for again");
         }
@@ -365,7 +454,9 @@ impl Server {
 
     /// The next message to it.
     pub(crate) fn poll_transmit(&mut self) -> Option<BytesMut> {
-        self.client.poll_write().map(|message| message.message)
+        let data = self.client.poll_write()?.message;
+        self.said(&data);
+        Some(data)
     }
 
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
@@ -373,6 +464,7 @@ impl Server {
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant, told: &mut Vec<Told>) {
+        self.now = now;
         if let Err(error) = self.client.handle_timeout(now) {
             tracing::debug!(%error, "TURN client");
         }

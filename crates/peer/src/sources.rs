@@ -82,10 +82,4 @@ impl Sources {
     pub(crate) fn report_blocks(&mut self, now: Instant) -> Vec<ReportBlock> {
         self.by_ssrc.values_mut().filter_map(|source| source.statistics.block(now)).collect()
     }
-
-    /// One that was heard, for feedback that is about none in particular.
-    pub(crate) fn any(&self) -> Option<u32> {
-        let mut heard = self.by_ssrc.iter().filter(|(_, source)| source.presence != Presence::Silent);
-        heard.next().map(|(ssrc, _)| *ssrc)
-    }
 }

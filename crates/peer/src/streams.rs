@@ -78,6 +78,11 @@ impl Streams {
         Self { streams: streams.collect(), out: VecDeque::new() }
     }
 
+    /// Which server each leads to.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &TurnStream> {
+        self.streams.iter().map(|stream| &stream.server)
+    }
+
     /// Which server it leads to; `None` when there is no such stream, or it is not asked for any more.
     pub(crate) fn opened(&mut self, index: usize) -> Option<&TurnStream> {
         let stream = self.streams.get_mut(index)?;

@@ -135,7 +135,7 @@ proptest! {
 
     #[test]
     fn any_text_is_read_without_harm(sdp in prop_oneof!["\\PC{0,400}", sdp_like(), damaged()]) {
-        is_sound(&sdp, &read_answer(&offer(), &sdp));
+        is_sound(&sdp, &read_answer(&offer(), None, &sdp));
     }
 
     #[test]
@@ -273,9 +273,9 @@ proptest! {
             edit.apply(&mut lines);
         }
         let edited: String = lines.iter().zip(ends.iter().cycle()).map(|(line, end)| format!("{line}{end}")).collect();
-        let read = read_answer(&offer(), &edited);
+        let read = read_answer(&offer(), None, &edited);
         is_sound(&edited, &read);
-        prop_assert_eq!(essence(read.unwrap()), essence(read_answer(&offer(), base).unwrap()), "{}", edited);
+        prop_assert_eq!(essence(read.unwrap()), essence(read_answer(&offer(), None, base).unwrap()), "{}", edited);
     }
 }
 
@@ -357,8 +357,8 @@ proptest! {
         });
         let about: Option<u8> = value.split(' ').next().and_then(|word| word.parse().ok());
         let garbled = lines.join("\r\n");
-        let whole = essence(read_answer(&offer(), base).unwrap());
-        let read = read_answer(&offer(), &garbled);
+        let whole = essence(read_answer(&offer(), None, base).unwrap());
+        let read = read_answer(&offer(), None, &garbled);
         is_sound(&garbled, &read);
         let is_only_one = base.lines().filter(|line| line.starts_with(&format!("a={name}:"))).count() == 1;
         let is_only_section = whole.sections.len() == 1;

@@ -396,7 +396,7 @@ fn compare(answer: &Answer, reads: &Reads) -> Vec<String> {
 #[test]
 fn answers_of_the_world_are_read() {
     let mut wrong = Vec::new();
-    let mut read = |name: &str, sdp: &str, reads: &Reads| match read_answer(&offer(), sdp) {
+    let mut read = |name: &str, sdp: &str, reads: &Reads| match read_answer(&offer(), None, sdp) {
         Ok(answer) => wrong.extend(compare(&answer, reads).into_iter().map(|what| format!("{name}: {what}"))),
         Err(error) => wrong.push(format!("{name}: {error}")),
     };
@@ -431,7 +431,7 @@ const REFUSED: &[(&str, &str, Edit, &str)] = &[
 #[test]
 fn answers_of_which_nothing_can_come_say_why() {
     for (name, base_name, edit, why) in REFUSED {
-        let error = read_answer(&offer(), &edit(&base(base_name))).unwrap_err().to_string();
+        let error = read_answer(&offer(), None, &edit(&base(base_name))).unwrap_err().to_string();
         assert!(error.contains(why), "{name}: {error}");
     }
 }
@@ -444,7 +444,7 @@ fn a_codec_that_was_not_offered_is_not_accepted() {
         let mut offered = offer();
         let section = offered.iter_mut().find(|section| section.kind == kind).unwrap();
         section.formats.clear();
-        let answer = read_answer(&offered, &sdp).unwrap();
+        let answer = read_answer(&offered, None, &sdp).unwrap();
         assert!(answer.section(kind).is_none(), "{answer:?}");
         let said = format!("{} answered with {name}", kind.as_str());
         assert!(answer.refused.iter().any(|refused| refused.contains(&said)), "{:?}", answer.refused);
@@ -454,7 +454,7 @@ fn a_codec_that_was_not_offered_is_not_accepted() {
 #[test]
 fn other_mids_are_told() {
     let sdp = base("chromium").replace("a=mid:1", "a=mid:video0");
-    let answer = read_answer(&offer(), &sdp).unwrap();
+    let answer = read_answer(&offer(), None, &sdp).unwrap();
     let mids: Vec<_> = answer
         .sections
         .iter()
@@ -477,9 +477,57 @@ fn what_is_read_and_said_is_bounded() {
     for _ in 0..100 {
         sdp.push_str("m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=rtpmap:111 opus/48000/2\r\n");
     }
-    let answer = read_answer(&offer(), &sdp).unwrap();
+    let answer = read_answer(&offer(), None, &sdp).unwrap();
     assert_eq!(answer.transports[0].candidates.len(), 100);
     assert_eq!(answer.sections[1].ssrcs.len(), 64);
     assert_eq!(answer.left_out.len(), 21);
     assert!(answer.left_out[20].starts_with("and "), "{:?}", answer.left_out);
+}
+
+/// The section for data channels, as masters write it, in front of which the sections of the media stay what they are.
+#[test]
+fn data_channels_are_read_in_every_shape() {
+    let plain = read_answer(&offer(), None, &base("chromium")).unwrap();
+    let credentials = "a=ice-ufrag:data\r\na=ice-pwd:a-password-of-its-own\r\na=setup:active\r\n";
+    let new = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n";
+    let old = "m=application 9 DTLS/SCTP 5001\r\n";
+    for (name, section, expected) in [
+        ("new", format!("{new}a=mid:2\r\na=sctp-port:5000\r\n"), Some((0, 5000))),
+        (
+            "another port",
+            format!("{new}a=mid:2\r\na=sctp-port:6000\r\na=max-message-size:0\r\n"),
+            Some((0, 6000)),
+        ),
+        ("no port", format!("{new}a=mid:2\r\n"), Some((0, 5000))),
+        ("no port that is one", format!("{new}a=mid:2\r\na=sctp-port:0\r\n"), Some((0, 5000))),
+        ("drafts", format!("{old}a=mid:2\r\na=sctpmap:5001 webrtc-datachannel 1024\r\n"), Some((0, 5001))),
+        ("drafts, in brief", format!("{old}a=mid:2\r\n"), Some((0, 5001))),
+        ("another mid", format!("{new}a=mid:data\r\n"), Some((0, 5000))),
+        ("no mid", new.to_owned(), Some((0, 5000))),
+        ("rejected", new.replace(" 9 ", " 0 "), None),
+        ("missing", String::new(), None),
+    ] {
+        let sdp = base("chromium").replace("BUNDLE 0 1", "BUNDLE 0 1 2 data") + &section;
+        let answer = read_answer(&offer(), Some("2"), &sdp).unwrap();
+        let found = answer.data.map(|data| (data.transport, data.sctp_port));
+        assert_eq!(found, expected, "{name}: {answer:?}");
+        assert_eq!((&answer.sections, answer.transports.len()), (&plain.sections, 1), "{name}");
+        assert_eq!(answer.by_section.len(), 3, "{name}");
+        let refused = answer.refused.iter().any(|why| why.contains("data channels"));
+        assert_eq!(refused, expected.is_none(), "{name}: {:?}", answer.refused);
+        // Who did not ask for it says so.
+        let unasked = read_answer(&offer(), None, &sdp).unwrap();
+        assert_eq!((unasked.data, &unasked.sections), (None, &plain.sections), "{name}");
+        assert_eq!(unasked.left_out.iter().any(|line| line.contains("not offered")), !section.is_empty());
+    }
+    // In front of the others, and without BUNDLE: a transport of its own.
+    let sdp = base("chromium");
+    let (session, media) = sdp.split_at(sdp.find("m=").unwrap());
+    let sdp =
+        format!("{}{new}a=mid:2\r\n{credentials}{media}", session.replace("a=group:BUNDLE 0 1\r\n", ""));
+    let answer = read_answer(&offer(), Some("2"), &sdp).unwrap();
+    let data = answer.data.unwrap();
+    assert_eq!(answer.transports[data.transport].ice_ufrag, "data");
+    assert!(answer.sections.iter().all(|section| section.transport != data.transport));
+    assert_eq!(answer.by_section[2], Some(data.transport));
 }

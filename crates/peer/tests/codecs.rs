@@ -40,7 +40,7 @@ fn c_sdk(kind: &str, payload_type: u8, lines: &str) -> String {
 
 /// The formats of a section, without retransmissions, and what was left out.
 fn read(kind: MediaKind, sdp: &str) -> (Vec<(u8, Codec)>, Vec<String>) {
-    let answer = read_answer(&offer(), sdp).unwrap();
+    let answer = read_answer(&offer(), None, sdp).unwrap();
     let formats = answer.section(kind).into_iter().flat_map(|section| &section.formats);
     let formats = formats
         .filter(|format| !matches!(format.codec, Codec::Rtx { .. }))
@@ -87,7 +87,7 @@ fn h265_out_of_order_or_in_several_streams_is_named() {
         ("tx-mode=MRST", "H265 with tx-mode=MRST"),
     ] {
         let sdp = c_sdk("video", 127, &format!("a=rtpmap:127 H265/90000\na=fmtp:127 {parameters}"));
-        let answer = read_answer(&offer(), &sdp).unwrap();
+        let answer = read_answer(&offer(), None, &sdp).unwrap();
         assert!(answer.section(MediaKind::Video).is_none());
         assert!(answer.refused.iter().any(|refused| refused.contains(words)), "{:?}", answer.refused);
     }
@@ -119,7 +119,7 @@ fn the_first_of_several_is_what_is_sent() {
         "a=rtpmap:127 H265/90000\na=rtpmap:102 H264/90000\na=fmtp:102 packetization-mode=1",
     );
     let sdp = sdp.replace("SAVPF 127", "SAVPF 127 102");
-    let answer = read_answer(&offer(), &sdp).unwrap();
+    let answer = read_answer(&offer(), None, &sdp).unwrap();
     let section = answer.section(MediaKind::Video).unwrap();
     assert!(matches!(section.codec(), Some(Codec::H265(_))), "{section:?}");
 }

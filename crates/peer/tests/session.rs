@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use kvs_media::{AudioCodec, MediaKind, VideoCodec};
-use kvs_peer::{Config, Destinations, Event, MAX_REMOTE_CANDIDATES, Receiver, Stage};
+use kvs_peer::{Config, DataConfig, Destinations, Event, MAX_REMOTE_CANDIDATES, Receiver, Stage};
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -17,7 +17,9 @@ use rtc_stun::message::{
     BINDING_ERROR, BINDING_REQUEST, BINDING_SUCCESS, CLASS_INDICATION, METHOD_BINDING, Message, MessageType,
     Setter,
 };
+use str0m::bwe::{Bitrate, BweKind};
 use str0m::change::SdpOffer;
+use str0m::channel::{ChannelConfig, ChannelId, Reliability};
 use str0m::media::{Mid, Pt};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::RtpWrite;
@@ -57,10 +59,18 @@ struct World {
     events: Vec<Event>,
     master_connected: bool,
     key_frames_asked: usize,
+    /// Data channels as the master has them.
+    channels: Vec<(ChannelId, String)>,
+    /// Messages that the master got.
+    messages_to_master: usize,
     /// User name and password of a check of the master's.
     credentials: (String, String),
     /// Where datagrams were sent.
     sent_to: BTreeSet<SocketAddr>,
+    /// What the path from the master carries, bit/s, and when all that waits for it is through.
+    link: Option<(f64, Instant)>,
+    /// What the master was last told to send at most, or makes of what it is told, bit/s.
+    estimate: f64,
 }
 
 /// Rewrites an answer.
@@ -68,12 +78,28 @@ type Edit = fn(&str) -> String;
 
 impl World {
     fn new(network: Network, seed: u64, edit: Edit) -> Self {
+        Self::with(network, seed, edit, None, None)
+    }
+
+    fn with_data(network: Network, seed: u64, edit: Edit, data: Option<DataConfig>) -> Self {
+        Self::with(network, seed, edit, None, data)
+    }
+
+    /// `estimates`: the master finds out itself what it may send, and begins with so much.
+    fn with(
+        network: Network,
+        seed: u64,
+        edit: Edit,
+        estimates: Option<Bitrate>,
+        data: Option<DataConfig>,
+    ) -> Self {
         let now = Instant::now();
         let ours: SocketAddr = "192.0.2.1:5000".parse().unwrap();
         let theirs: SocketAddr = "198.51.100.7:6000".parse().unwrap();
         let config = Config {
             video: vec![VideoCodec::H264],
             audio: vec![AudioCodec::Opus],
+            data,
             start_bitrate_kbps: None,
             relay_only: false,
             ice_servers: Vec::new(),
@@ -88,6 +114,7 @@ impl World {
             .enable_h264(true)
             .enable_opus(true, false)
             .set_rtp_mode(true)
+            .enable_bwe(estimates)
             .build(now);
         master.add_local_candidate(Candidate::host(theirs, "udp").unwrap());
         master.add_remote_candidate(Candidate::host(ours, "udp").unwrap());
@@ -120,8 +147,12 @@ impl World {
             events: Vec::new(),
             master_connected: false,
             key_frames_asked: 0,
+            channels: Vec::new(),
+            messages_to_master: 0,
             credentials,
             sent_to: BTreeSet::new(),
+            link: None,
+            estimate: estimates.map_or(1e6, |rate| rate.as_f64()),
         }
     }
 
@@ -133,7 +164,17 @@ impl World {
             }
             let jitter = self.network.jitter.mul_f64(self.rng.random());
             self.number += 1;
-            let at = std::cmp::Reverse(self.now + self.network.delay + jitter);
+            let mut through = self.now;
+            if let Some((carries, free)) = &mut self.link
+                && !to_master
+            {
+                through = through.max(*free) + Duration::from_secs_f64(data.len() as f64 * 8.0 / *carries);
+                if through > self.now + Duration::from_secs(1) {
+                    continue;
+                }
+                *free = through;
+            }
+            let at = std::cmp::Reverse(through + self.network.delay + jitter);
             self.air.push(Flying { at, number: u64::MAX - self.number, to_master, data: data.clone() });
         }
     }
@@ -184,6 +225,11 @@ impl World {
                     }
                     Output::Event(MasterEvent::Connected) => self.master_connected = true,
                     Output::Event(MasterEvent::KeyframeRequest(_)) => self.key_frames_asked += 1,
+                    Output::Event(MasterEvent::EgressBitrateEstimate(
+                        BweKind::Twcc { estimate, .. } | BweKind::Remb { estimate, .. },
+                    )) => self.estimate = estimate.as_f64(),
+                    Output::Event(MasterEvent::ChannelOpen(id, label)) => self.channels.push((id, label)),
+                    Output::Event(MasterEvent::ChannelData(_)) => self.messages_to_master += 1,
                     Output::Event(_) => {}
                 }
             };
@@ -306,9 +352,19 @@ fn every_packet_arrives_whatever_is_declared() {
         let figures = world.receiver.figures(world.now);
         assert_eq!(figures.undecryptable, 0);
         assert!(figures.unbound.is_empty());
-        let (ours, theirs) = figures.pair.unwrap();
+        let pair = figures.pair.unwrap();
+        let (ours, theirs) = (&pair.local, &pair.remote);
         assert_eq!((ours.address, theirs.address), (world.ours, world.theirs));
-        assert!(figures.round_trip_time.is_some_and(|rtt| rtt >= Duration::from_millis(40)));
+        assert!(pair.round_trip_time.is_some_and(|rtt| rtt >= Duration::from_millis(40)));
+        assert!(pair.nominated && ours.priority > 0 && theirs.priority > 0);
+        assert!(pair.responses_received > 0 && pair.requests_sent >= pair.responses_received);
+        assert!(pair.total_round_trip_time >= Duration::from_millis(40));
+        // Each packet, and the handshake and reports beside them.
+        assert!(pair.received.packets >= 400 && pair.received.bytes >= 400 * 12, "{:?}", pair.received);
+        assert!(pair.sent.packets > 0 && pair.sent.bytes > 0);
+        let headers = figures.header_bytes;
+        assert!(headers.video >= 300 * 12 && headers.audio >= 100 * 12, "{headers:?}");
+        assert!(headers.video + headers.audio < pair.received.bytes);
         world.receiver.picture_loss(1).unwrap();
     }
 }
@@ -363,6 +419,58 @@ fn what_is_lost_comes_when_it_is_asked_for_again() {
     let got: BTreeSet<_> = world.got(MediaKind::Video).into_iter().collect();
     assert!(got.len() >= 595, "{} of 600", got.len());
     assert_eq!(sequences.len(), 1, "retransmissions come under the source they repeat");
+}
+
+/// A master that sends pictures of the size that it may, at most `wants` bit/s, for so long over what the path carries: what it
+/// sent in the last second, bit/s, and the longest queue of that second.
+fn adapt(world: &mut World, sequence: &mut u64, seconds: u64, carries: f64, wants: f64) -> (f64, Duration) {
+    let free = world.link.map_or(world.now, |(_, free)| free);
+    world.link = Some((carries, free));
+    let (mut sent, mut queue) = (0, Duration::ZERO);
+    for picture in 0..seconds * 30 {
+        let length = (world.estimate.min(wants) / 8.0 / 30.0) as usize;
+        for at in (0..length).step_by(1_200) {
+            let payload = [&[0x65, 0, 0, 0, 0][..], &vec![7; (length - at).min(1_200)]].concat();
+            world.send(MediaKind::Video, H264, *sequence, &payload);
+            *sequence += 1;
+        }
+        world.run(Duration::from_micros(33_333));
+        world.events.clear();
+        if picture >= (seconds - 1) * 30 {
+            sent += length * 8;
+            queue = queue.max(world.link.unwrap().1.saturating_duration_since(world.now));
+        }
+    }
+    (sent as f64, queue)
+}
+
+#[test]
+fn a_master_is_told_what_it_may_send_by_what_it_understands() {
+    let no_transport_cc: Edit = |answer| {
+        let lines = answer.lines().filter(|line| !line.contains("transport-cc"));
+        lines.map(|line| format!("{line}\r\n")).collect()
+    };
+    let start = Bitrate::kbps(500);
+    for (edit, estimates, name) in
+        [(as_is as Edit, Some(start), "transport-cc"), (no_transport_cc, None, "goog-remb")]
+    {
+        let jitter = Duration::from_millis(10);
+        let mut world = World::with(Network { jitter, ..PLAIN }, 21, edit, estimates, None);
+        world.connect();
+        world.master.bwe().set_bitrate(Bitrate::ZERO, Bitrate::mbps(3));
+        let mut sequence = 0;
+        let wants = 2.5e6;
+        let (rate, _) = adapt(&mut world, &mut sequence, 20, 20e6, wants);
+        assert!(rate > 2.4e6, "{name}: {rate} bit/s of {wants}");
+        let (rate, _) = adapt(&mut world, &mut sequence, 3, 1e6, wants);
+        assert!(rate < 1.1e6, "{name}: {rate} bit/s where a million are carried");
+        let (rate, queue) = adapt(&mut world, &mut sequence, 15, 1e6, wants);
+        assert!((0.5e6..1.1e6).contains(&rate), "{name}: {rate} bit/s");
+        // Whether a queue may stand is for who estimates to say.
+        assert!(estimates.is_some() || queue < Duration::from_millis(300), "{name}: {queue:?}");
+        let (rate, _) = adapt(&mut world, &mut sequence, 30, 20e6, wants);
+        assert!(rate > 2.2e6, "{name}: {rate} bit/s when the path is wide again");
+    }
 }
 
 #[test]
@@ -714,8 +822,87 @@ proptest! {
         prop_assert_eq!(world.got(MediaKind::Video), (0..10).collect::<Vec<_>>());
         prop_assert_eq!(&world.sent_to, &[world.theirs].into());
         let figures = world.receiver.figures(world.now);
-        prop_assert_eq!(figures.pair.map(|(_, theirs)| theirs.address), Some(world.theirs));
+        prop_assert_eq!(figures.pair.map(|pair| pair.remote.address), Some(world.theirs));
         let strangers = noise.iter().filter(|(_, from)| *from != world.theirs).count() as u64;
         prop_assert!(figures.strangers >= 11 * strangers, "each is counted");
     }
+}
+
+/// The master's messages, as they came.
+fn messages(world: &World) -> Vec<(String, bool, Vec<u8>)> {
+    let messages = world.events.iter().filter_map(|event| match event {
+        Event::Message(message) => Some((message.label.to_string(), message.text, message.data.to_vec())),
+        _ => None,
+    });
+    messages.collect()
+}
+
+/// Beside media, over a network that loses: channels that the master opens and one that we do.
+#[test]
+fn messages_of_data_channels_arrive_once_and_in_order_and_none_is_sent() {
+    let lossy = Network { jitter: Duration::from_millis(10), loss: 0.05, duplicates: 0.02, ..PLAIN };
+    for (seed, network) in [(1, PLAIN), (2, lossy), (3, lossy), (6, lossy)] {
+        let open = vec!["ours".to_owned()];
+        let mut world = World::with_data(network, seed, as_is, Some(DataConfig { open }));
+        world.connect();
+        let config = ChannelConfig { label: "theirs".to_owned(), ..ChannelConfig::default() };
+        world.master.direct_api().create_data_channel(config);
+        let config = ChannelConfig {
+            label: "hasty".to_owned(),
+            ordered: false,
+            reliability: Reliability::MaxRetransmits { retransmits: 0 },
+            ..ChannelConfig::default()
+        };
+        world.master.direct_api().create_data_channel(config);
+        world.run(Duration::from_secs(20));
+        let mut labels: Vec<_> = world.channels.iter().map(|(_, label)| label.as_str()).collect();
+        labels.sort_unstable();
+        // str0m has been seen to overlook acknowledgements that come among packets out of order (in 35 of 58 seeds), and does
+        // not write then. That we opened all, and which messages come, is looked at all the same.
+        if network.jitter.is_zero() {
+            assert_eq!(labels, ["hasty", "ours", "theirs"], "seed {seed}");
+        }
+        assert!(labels.contains(&"ours"), "{labels:?}, seed {seed}");
+        let open: Vec<_> = labels.iter().map(|label| (*label).to_owned()).collect();
+        for number in 0..100_u32 {
+            world.send(MediaKind::Video, H264, u64::from(number), &numbered(number));
+            for (id, label) in world.channels.clone() {
+                let text = format!("{label} {number}");
+                let large = number % 25 == 0 && label == "theirs";
+                let data = if large { text.repeat(4000) } else { text };
+                let mut channel = world.master.channel(id).unwrap();
+                assert!(channel.write(label == "ours", data.as_bytes()).unwrap());
+            }
+            world.run(Duration::from_millis(50));
+        }
+        world.run(Duration::from_secs(60));
+        let got = messages(&world);
+        for label in ["ours", "theirs"].into_iter().filter(|label| open.iter().any(|open| open == label)) {
+            let of: Vec<_> = got.iter().filter(|(found, ..)| found == label).collect();
+            assert_eq!(of.len(), 100, "{label}, seed {seed}");
+            for (number, (_, text, data)) in of.into_iter().enumerate() {
+                assert_eq!(*text, label == "theirs");
+                assert!(data.starts_with(format!("{label} {number}").as_bytes()));
+            }
+        }
+        let figures = world.receiver.figures(world.now).data.unwrap();
+        assert_eq!((figures.channels_opened, figures.lost, figures.unknown), (3, None, 0));
+        assert_eq!(figures.messages_received, got.len() as u64);
+        assert_eq!(world.messages_to_master, 0);
+        assert!(world.got(MediaKind::Video).len() > 80);
+    }
+}
+
+#[test]
+fn a_master_that_wants_no_data_channels_sends_its_media_all_the_same() {
+    let no_data: Edit =
+        |answer| answer.replace("m=application 9", "m=application 0").replace("BUNDLE 0 1 2", "BUNDLE 0 1");
+    let mut world = World::with_data(PLAIN, 1, no_data, Some(DataConfig::default()));
+    let refused = &world.receiver.answer().unwrap().refused;
+    assert!(refused.iter().any(|why| why.contains("data channels")), "{refused:?}");
+    world.connect();
+    world.send(MediaKind::Video, H264, 0, &numbered(0));
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.got(MediaKind::Video), [0]);
+    assert_eq!(world.receiver.figures(world.now).data, None);
 }

@@ -21,6 +21,7 @@ impl World {
         let config = Config {
             video: vec![VideoCodec::H264],
             audio: Vec::new(),
+            data: None,
             start_bitrate_kbps: None,
             relay_only: true,
             ice_servers: Vec::new(),

@@ -9,22 +9,22 @@ pub(crate) enum Remedy {
     Resend,
     /// As `Resend`, but ask the control plane for the stream and its endpoint first.
     RefreshStream,
-    /// Repeating cannot help: the stream, its key or this program must be changed.
-    Fatal,
+    /// Nothing is wrong with the fragment, and a person has to mend what is: as `RefreshStream`, for as long as there is room.
+    AwaitRepair,
 }
 
 /// The remedy for an `ErrorId`. An unknown id is taken as passing: resend, with growing backoff.
 pub(crate) fn remedy(id: u32) -> Remedy {
     match id {
-        // Too large, too long, not monotonic, not Matroska, of a time that cannot be (the clock was wrong, and is
-        // right by now), too many tags, a track without frames.
-        4001 | 4002 | 4004 | 4006 | 4007 | 4009 | 4011 => Remedy::SkipFragment,
+        // Too large, too long, not monotonic, tracks that are not those of the header, not Matroska, of a time that cannot be
+        // (the clock was wrong, and is right by now), too many tags, a track without frames.
+        4001 | 4002 | 4004..=4007 | 4009..=4012 => Remedy::SkipFragment,
         // Read failed, session too old, not archived.
         4000 | 4003 | 5001 => Remedy::Resend,
         // Not active (it may be UPDATING for a moment: the control plane knows), key store away, internal.
         4008 | 4503 | 4507 | 5000 => Remedy::RefreshStream,
-        // Tracks that this program must not produce; KMS key unusable until someone acts.
-        4005 | 4010 | 4012 | 4500..=4506 => Remedy::Fatal,
+        // The KMS key is unusable until someone acts.
+        4500..=4506 => Remedy::AwaitRepair,
         _ => Remedy::Resend,
     }
 }
@@ -67,8 +67,8 @@ mod tests {
     fn every_documented_id_has_a_remedy_by_its_meaning() {
         let ids = (4000..=4012).chain(4500..=4507).chain(5000..=5001);
         let skipped: Vec<u32> = ids.filter(|id| remedy(*id) == Remedy::SkipFragment).collect();
-        assert_eq!(skipped, [4001, 4002, 4004, 4006, 4007, 4009, 4011]);
-        assert_eq!(remedy(4500), Remedy::Fatal);
+        assert_eq!(skipped, [4001, 4002, 4004, 4005, 4006, 4007, 4009, 4010, 4011, 4012]);
+        assert_eq!(remedy(4500), Remedy::AwaitRepair);
         assert_eq!(remedy(5000), Remedy::RefreshStream);
         assert_eq!(remedy(9999), Remedy::Resend);
     }

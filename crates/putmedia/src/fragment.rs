@@ -252,6 +252,13 @@ impl Fragment {
         self.times_started > 0
     }
 
+    /// Decoding can begin with it. Not known of one whose payload is not in memory.
+    pub(crate) fn begins_with_key(&self) -> bool {
+        let has_video = self.has(TrackKind::Video);
+        let mut blocks = self.blocks.iter().filter(|block| !has_video || block.kind == TrackKind::Video);
+        blocks.next().is_some_and(|block| !has_video || block.key)
+    }
+
     /// Lets it begin earlier; every frame keeps its time.
     pub(crate) fn lower(&mut self, start_ms: u64) {
         let by = u32::try_from(self.start_ms.saturating_sub(start_ms)).unwrap_or(u32::MAX);

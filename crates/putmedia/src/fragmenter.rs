@@ -169,11 +169,6 @@ impl Fragmenter {
         }
     }
 
-    /// Forgets what came late and is not in a fragment yet, and says how many frames of each track that were.
-    pub(crate) fn clear_late(&mut self) -> [u64; 2] {
-        self.late.clear()
-    }
-
     pub(crate) fn place(
         &mut self,
         queued: Queued,

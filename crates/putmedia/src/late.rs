@@ -39,16 +39,6 @@ impl Late {
         }
     }
 
-    /// Forgets all, and says how many frames of each track that were.
-    pub(crate) fn clear(&mut self) -> [u64; 2] {
-        self.bytes = 0;
-        let mut frames = [0; 2];
-        for pushed in self.frames.drain(..) {
-            frames[pushed.frame.track.index()] += 1;
-        }
-        frames
-    }
-
     /// Writes what waits into fragments, in epochs that `epoch` numbers. The store must have no open fragment. Returns
     /// the frames of each track.
     pub(crate) fn write(

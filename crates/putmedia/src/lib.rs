@@ -22,6 +22,8 @@
 //!   nothing) and is sent again whole, with the same timecodes, after any failure. Memory is bounded; what
 //!   does not fit goes to the [`spool`], if there is one, and else is dropped in whole fragments, oldest first,
 //!   and counted.
+//! - **Two producers follow each other.** One that is [held](Producer::hold) keeps what it has until the other has ended,
+//!   and begins where the stream ends.
 //!
 //! The feature `transport` adds one HTTP/1.1 connection per session, signed by `kvs-aws`, and `disk` the spool's
 //! folder.
@@ -62,6 +64,6 @@ pub use host_clock::HostClock;
 pub use nal::{NalCodec, is_random_access, nal_length_size};
 pub use producer::{
     CloseReason, DropReason, Event, Output, Producer, ProducerConfig, Refusal, SessionId, SessionStart,
-    SpoolConfig, Statistics, Timecodes, Transmit, WhenFull,
+    SpoolConfig, Statistics, Stored, Timecodes, Transmit, WhenFull,
 };
 pub use track::{Codec, TrackDetails, TrackFormat, TrackKind};

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! - [`Destination`] is where to, read as OBS and ffmpeg read it, and never shows its stream key.
-//! - [`Live`] is a queue that prefers being now to being whole: it puts both tracks in one order, waits half a second for one
-//!   of them at most, and leaves out whole groups of pictures, counted, when the server does not keep up.
+//! - [`Live`] is a queue that prefers being now to being whole: it puts both tracks in one order, waits for one of
+//!   them for as long as it is known to need, and leaves out whole groups of pictures, counted, when the server does not keep up.
 //! - [`Publisher`] is one connection: handshake, `connect`, `createStream`, `publish`, and then media.
 //! - [`ivs`] says what Amazon IVS would not like of the media.
 //!
@@ -27,6 +27,6 @@ mod publisher;
 pub use aac::{AacConfig, AacError};
 pub use destination::{Destination, DestinationError};
 pub use flv::{Tag, TagKind};
-pub use live::{Counts, DropReason, Figures, Live, LiveConfig, Tracks};
+pub use live::{Counts, DropReason, Figures, Live, LiveConfig, Track, Tracks};
 pub use media::{Picture, Sound, VideoParameters};
 pub use publisher::{PublishError, Publisher, Step};

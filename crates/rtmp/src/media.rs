@@ -49,4 +49,6 @@ pub struct Sound {
     pub data: Bytes,
     /// Of this frame.
     pub config: AacConfig,
+    /// Nothing was received here: it conceals a gap, or is silence.
+    pub concealed: bool,
 }

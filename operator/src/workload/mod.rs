@@ -56,6 +56,10 @@ impl From<Received> for DeploymentLite {
             (lite.hash, lite.restarted_at) = (take(names::HASH), take(annotations::RESTARTED_AT));
         }
         prune(&mut lite);
+        // Whose it is, is its owner's uid; of what kind is known.
+        for owner in lite.metadata.owner_references.iter_mut().flatten() {
+            (owner.api_version, owner.kind, owner.name) = (String::new(), String::new(), String::new());
+        }
         if let Some(status) = &mut lite.status {
             status.conditions = status.conditions.take().and_then(|mut conditions| {
                 conditions.retain(|found| match found.type_.as_str() {

@@ -52,6 +52,12 @@ export async function live({ open, step, until, equal, api, picture, recorded })
     await picture(page, 'live');
   });
 
+  await step('an output that does not receive is shown with its reason', async () => {
+    const output = page.getByRole('list', { name: 'Outputs' }).locator('li', { hasText: 'nowhere' });
+    await output.filter({ hasText: 'interrupted' }).getByText('127.0.0.1:9').waitFor();
+    equal((await output.textContent()).includes('key'), false, 'the stream key');
+  });
+
   await step('another resolution goes on without a new connection', async () => {
     const viewers = await page.evaluate(() => window.kvsLocal.viewers);
     await page.getByLabel('Resolution').selectOption('640x360');

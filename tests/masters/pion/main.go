@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,7 @@ var (
 	undeclared  = flag.Bool("no-ssrc", false, "leave a=ssrc out of the answer")
 	role        = flag.String("dtls", "", "active or passive")
 	plainMaster = flag.Bool("no-extended-master-secret", false, "DTLS without RFC 7627")
+	data        = flag.Bool("data", false, "send the number of each fifteenth frame over data channels, this side's and the viewer's")
 	most        = flag.Int("frames", 0, "close the peer connection after so many frames")
 )
 
@@ -88,6 +90,33 @@ type session struct {
 	// Nothing more is to be sent to it.
 	gone    atomic.Bool
 	playing sync.WaitGroup
+
+	lock sync.Mutex
+	// Data channels that are open.
+	channels []*webrtc.DataChannel
+}
+
+func (s *session) open(channel *webrtc.DataChannel) {
+	channel.OnOpen(func() {
+		s.lock.Lock()
+		defer s.lock.Unlock()
+		s.channels = append(s.channels, channel)
+	})
+}
+
+// sent tells of a frame, also over the data channels.
+func (s *session) sent(number int) {
+	say("frame", s.number, number)
+	if number%15 != 0 {
+		return
+	}
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	for _, channel := range s.channels {
+		if channel.SendText(strconv.Itoa(number)) == nil {
+			say("message-"+channel.Label(), s.number, number)
+		}
+	}
 }
 
 // track adds one of this kind.
@@ -128,7 +157,7 @@ func (s *session) play(p *player) {
 		}()
 	}
 	if s.video != nil {
-		p.playVideo(s.video, &s.keyWanted, &s.gone, *most, func(number int) { say("frame", s.number, number) })
+		p.playVideo(s.video, &s.keyWanted, &s.gone, *most, s.sent)
 	}
 	if *most > 0 {
 		s.gone.Store(true)
@@ -241,6 +270,14 @@ func (m *master) answer(viewer string, offer webrtc.SessionDescription) error {
 		if s.audio, err = s.track(webrtc.MimeTypeOpus, "audio"); err != nil {
 			return err
 		}
+	}
+	if *data {
+		connection.OnDataChannel(s.open)
+		channel, err := connection.CreateDataChannel("numbers", nil)
+		if err != nil {
+			return err
+		}
+		s.open(channel)
 	}
 	if err := connection.SetRemoteDescription(offer); err != nil {
 		return err

@@ -1,6 +1,7 @@
 """A KVS WebRTC master on aiortc: plays an H.264 file and an Ogg Opus file to every viewer that offers.
 
     AWS_REGION=... AWS_ENDPOINT_URL_KINESIS_VIDEO=... aiortc_master.py --channel NAME [--video FILE.h264] [--audio FILE.ogg] [--relay]
+        [--data]
 
 Nothing is encoded: the access units of the file are sent as they are, so each can be looked for at the other end. aiortc
 tells nobody of a PLI, therefore a viewer waits for the key frame that comes next.
@@ -18,6 +19,9 @@ from aiortc.sdp import candidate_from_sdp
 
 import kvs
 from kvs import FRAME_RATE, Clock, say
+
+# Frames from one message to the next, over each data channel.
+MESSAGE_EVERY = 15
 
 
 class Stored(MediaStreamTrack):
@@ -43,14 +47,19 @@ class Stored(MediaStreamTrack):
 class Video(Stored):
     kind = "video"
 
-    def __init__(self, clock, ended, packets, connection):
+    def __init__(self, clock, ended, packets, connection, channels):
         super().__init__(clock, ended, packets, 90_000 // FRAME_RATE, 90_000)
-        self.connection = connection
+        self.connection, self.channels = connection, channels
 
     def next(self):
         if self.sent == len(self.packets):
             raise MediaStreamError
         say("frame", connection=self.connection, number=self.sent)
+        if self.sent % MESSAGE_EVERY == 0:
+            for channel in self.channels:
+                if channel.readyState == "open":
+                    channel.send(str(self.sent))
+                    say(f"message-{channel.label}", connection=self.connection, number=self.sent)
         return self.packets[self.sent]
 
 
@@ -79,9 +88,14 @@ class Master(kvs.Master):
             say(connection.connectionState, connection=number)
 
         await connection.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
+        # One that this side opens, and whichever the viewer does.
+        channels = []
+        if self.arguments.data:
+            channels.append(connection.createDataChannel("numbers"))
+            connection.on("datachannel", channels.append)
         clock = Clock()
         if self.video:
-            connection.addTrack(Video(clock, self.ended, self.video, number))
+            connection.addTrack(Video(clock, self.ended, self.video, number, channels))
         if self.audio:
             connection.addTrack(Audio(clock, self.ended, self.audio))
         # All candidates are in the answer: aiortc does not trickle.
@@ -97,4 +111,4 @@ class Master(kvs.Master):
         await connection.close()
 
 
-asyncio.run(Master(kvs.arguments("--relay")).until_the_end())
+asyncio.run(Master(kvs.arguments("--relay", "--data")).until_the_end())

@@ -3,6 +3,7 @@
 
 pub mod channel;
 pub mod clip;
+pub mod network;
 mod session;
 mod settings;
 pub mod shapes;
@@ -21,7 +22,7 @@ use self::channel::{Access, Channel, Incoming, ensure_channel};
 use self::clip::{VideoClip, opus_packets};
 pub use self::session::{Beep, Farewell, Sent, SentFrame};
 use self::session::{Command, Media, Session};
-pub use self::settings::{Answering, Defect, Settings};
+pub use self::settings::{Answering, Defect, NUMBERS, Settings};
 
 /// Between candidates: the service takes twenty a second.
 const CANDIDATE_PACE: Duration = Duration::from_millis(55);
@@ -43,7 +44,7 @@ impl Master {
         for &(width, height) in &settings.sizes {
             clips.push(VideoClip::made(width, height, settings.picture).await?);
         }
-        let media = Arc::new(Media { clips, opus: opus_packets(settings.sound).await? });
+        let media = Arc::new(Media::new(clips, opus_packets(settings.sound).await?));
         let arn = ensure_channel(access, channel).await?;
         let connected = Channel::connect(access, &arn).await?;
         let sessions = Arc::new(Mutex::new(Vec::new()));
@@ -202,7 +203,9 @@ impl Server {
 
     async fn accept(&self, channel: &mut Channel, viewer: &str, sdp: &str) -> Result<mpsc::Sender<Command>> {
         let sent = Arc::new(Mutex::new(Sent { viewer: viewer.to_owned(), ..Sent::default() }));
-        let session = Session::accept(sdp, &self.settings, self.media.clone(), sent.clone()).await?;
+        let before = self.sessions.lock().expect("not poisoned").len() as u64;
+        let first = self.settings.first_number.map_or(0, |first| first + before * NUMBERS);
+        let session = Session::accept(sdp, &self.settings, first, self.media.clone(), sent.clone()).await?;
         self.sessions.lock().expect("not poisoned").push(sent.clone());
         channel.answer(viewer, &session.answer).await?;
         channel.candidate(viewer, &session.candidate).await?;

@@ -16,16 +16,16 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::{Instant as TokioInstant, sleep_until};
 
-use super::clip::{FRAME_RATE, Frame, Sound, VideoClip, beep};
+use super::clip::{FRAME_RATE, Frame, GROUP, Sound, VideoClip, beep};
 use super::settings::{Answering, Defect, Settings};
-use super::time::{Clock, Link, Moment, Time};
+use super::time::{Clock, Link, Moment};
 use crate::impair::Impairer;
 use crate::nal::{frame_number, nal_type, number_sei, slice_hash};
 
 /// A video frame that was given to RTP.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SentFrame {
-    /// From 0, without holes, for each viewer.
+    /// Without holes, for each viewer: from 0, or from where [`Settings::first_number`] lets it begin.
     pub number: u64,
     pub idr: bool,
     /// [`slice_hash`] of its coded slices.
@@ -97,6 +97,15 @@ impl Farewell {
 pub struct Media {
     pub clips: Vec<VideoClip>,
     pub opus: Vec<Vec<u8>>,
+    /// Since when, with one encoder for all.
+    started: (Instant, SystemTime),
+}
+
+impl Media {
+    /// What one encoder makes begins now.
+    pub fn new(clips: Vec<VideoClip>, opus: Vec<Vec<u8>>) -> Self {
+        Self { clips, opus, started: (Instant::now(), SystemTime::now()) }
+    }
 }
 
 type Datagram = (Vec<u8>, SocketAddr);
@@ -109,6 +118,8 @@ pub struct Session {
     socket: UdpSocket,
     local: SocketAddr,
     settings: Settings,
+    /// The number of its first frame.
+    first: u64,
     media: Arc<Media>,
     sent: Arc<Mutex<Sent>>,
     link: Link<Datagram>,
@@ -120,6 +131,7 @@ impl Session {
     pub async fn accept(
         offer: &str,
         settings: &Settings,
+        first: u64,
         media: Arc<Media>,
         sent: Arc<Mutex<Sent>>,
     ) -> Result<Self> {
@@ -157,6 +169,7 @@ impl Session {
             socket,
             local,
             settings: settings.clone(),
+            first,
             media,
             sent,
             link: Link::new(settings.time.slow_key_frames),
@@ -166,11 +179,20 @@ impl Session {
 
     /// Plays until the viewer is gone or the command channel is closed.
     pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Result<()> {
-        let mut outward = Impairer::<Datagram>::new(self.settings.impairment, self.settings.seed);
-        let mut inward = Impairer::<Datagram>::new(self.settings.impairment, self.settings.seed + 1);
+        let mut weather = self.settings.network.weather();
+        let mut outward = Impairer::<Datagram>::new(weather.impairment, self.settings.seed);
+        let mut inward = Impairer::<Datagram>::new(weather.impairment, self.settings.seed + 1);
         let mut player = Player::default();
         let mut buffer = vec![0; 2000];
         loop {
+            let now = self.settings.network.weather();
+            if now.rebound != weather.rebound {
+                // str0m goes on believing in its own address, as one behind a NAT does.
+                self.socket = UdpSocket::bind((self.settings.address, 0)).await?;
+            }
+            outward.set(now.impairment);
+            inward.set(now.impairment);
+            weather = now;
             let timeout = match self.rtc.poll_output()? {
                 Output::Transmit(transmit) => {
                     let mut datagram = (transmit.contents.to_vec(), transmit.destination);
@@ -278,7 +300,7 @@ impl Session {
         match event {
             Event::Connected => {
                 sent.connected = true;
-                player.start(&self.settings.time);
+                player.start(&self.settings, &self.media);
                 sent.started = player.started.map(|(_, system)| system);
             }
             Event::MediaAdded(added) => match added.kind {
@@ -287,7 +309,7 @@ impl Session {
             },
             Event::KeyframeRequest(_) => {
                 sent.key_frame_requests += 1;
-                player.key_frame_wanted = true;
+                player.key_frame_wanted = !self.settings.one_encoder;
             }
             Event::IceConnectionStateChange(IceConnectionState::Disconnected) => {
                 sent.ended = true;
@@ -374,16 +396,17 @@ impl Session {
         mid: Mid,
         pt: Pt,
         (moment, at): (Moment, SystemTime),
-        number: u64,
+        position: u64,
         frame: &Frame,
         (width, height): (u32, u32),
     ) -> Result<()> {
+        let number = self.first + position;
         let sei = number_sei(number);
         let mut units: Vec<&[u8]> = frame.units.iter().map(Vec::as_slice).collect();
         match self.settings.defect {
             Defect::NoKeyFrame if frame.idr => return Ok(()),
-            Defect::NoFirstKeyFrame if number == 0 => return Ok(()),
-            Defect::ParameterSetsOnce if number < u64::from(FRAME_RATE) => {}
+            Defect::NoFirstKeyFrame if position == 0 => return Ok(()),
+            Defect::ParameterSetsOnce if position < u64::from(FRAME_RATE) => {}
             Defect::NoParameterSets | Defect::ParameterSetsInAnswer | Defect::ParameterSetsOnce => {
                 units.retain(|unit| !is_parameter_set(unit));
             }
@@ -400,7 +423,7 @@ impl Session {
         // str0m sends a short unit as it is: its first byte makes this packet a STAP-A.
         let stap_a: &[u8] = &[0x78, 0xff, 0xff, 0x41];
         let hash = slice_hash(&units);
-        if self.settings.malformed_frame == Some(number) {
+        if self.settings.malformed_frame == Some(position) {
             units.push(stap_a);
         }
         // str0m sends a short unit as it is: the payload descriptor of VP8, begun (X, S) and continued.
@@ -414,7 +437,7 @@ impl Session {
             data.extend_from_slice(unit);
         }
         let sent = SentFrame { number, idr: frame.idr, hash, width, height, at };
-        if number == 0
+        if self.sent.lock().expect("not poisoned").frames.is_empty()
             && let Some(stream) = self.rtc.direct_api().stream_tx_by_mid(mid, None)
         {
             // Everything that NACK may ask for again: the default drops repeats beyond 15 % of the bitrate.
@@ -451,11 +474,16 @@ struct Player {
 }
 
 impl Player {
-    fn start(&mut self, time: &Time) {
+    fn start(&mut self, settings: &Settings, media: &Media) {
         let now = Instant::now();
-        self.started = Some((now, SystemTime::now()));
-        self.video_clock = Some(Clock::new(time.video, 90_000, now));
-        self.audio_clock = Some(Clock::new(time.audio, 48_000, now));
+        let started = if settings.one_encoder { media.started } else { (now, SystemTime::now()) };
+        self.started = Some(started);
+        let clock = |track, rate| Clock::new(track, rate, started.0).joined(now);
+        let (video, audio) = (clock(settings.time.video, 90_000), clock(settings.time.audio, 48_000));
+        (self.video_clock, self.frames) = (Some(video.0), video.1);
+        (self.audio_clock, self.packets) = (Some(audio.0), audio.1);
+        let frames = usize::try_from(self.frames).unwrap_or(usize::MAX);
+        (self.group, self.frame) = (frames / GROUP, frames % GROUP);
     }
 
     fn system(&self, at: Instant) -> SystemTime {

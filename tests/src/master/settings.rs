@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::clip::{Picture, Sound};
+use super::network::Network;
 use super::shapes::Shape;
 use super::time::Time;
-use crate::impair::Impairment;
 
 /// What the master has to give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,9 @@ pub enum Defect {
     Undecryptable,
 }
 
+/// Frames that a viewer has before the numbers of the next one begin: half an hour.
+pub const NUMBERS: u64 = 1 << 16;
+
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub answering: Answering,
@@ -67,15 +70,21 @@ pub struct Settings {
     pub defect: Defect,
     pub picture: Picture,
     pub sound: Sound,
+    /// One encoder for all viewers, as a camera has it: each gets the same pictures and packets at the same time, from the
+    /// middle of a group on, and key frames when they come. Otherwise each has its own, as in a browser.
+    pub one_encoder: bool,
     /// What is sent when, and under which times.
     pub time: Time,
     /// Its one host candidate.
     pub address: IpAddr,
     /// More candidates that it sends behind its own, as fast as the service takes them.
     pub candidates: Vec<String>,
-    /// Of either direction.
-    pub impairment: Impairment,
+    /// Behind this network.
+    pub network: Network,
     pub seed: u64,
+    /// Frames have numbers from here on; those of each further viewer [`NUMBERS`] after those of the one before, so that a
+    /// number is one frame of all. Otherwise the frames of each viewer are numbered from 0.
+    pub first_number: Option<u64>,
 }
 
 impl Default for Settings {
@@ -91,11 +100,13 @@ impl Default for Settings {
             defect: Defect::None,
             picture: Picture::Plain,
             sound: Sound::Tone,
+            one_encoder: false,
             time: Time::default(),
             address: Ipv4Addr::LOCALHOST.into(),
             candidates: Vec::new(),
-            impairment: Impairment::default(),
+            network: Network::default(),
             seed: 1,
+            first_number: None,
         }
     }
 }

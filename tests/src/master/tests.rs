@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant as TokioInstant, sleep_until};
 
 use super::clip::{GROUP, Picture, Sound, VideoClip, opus_packets};
+use super::network::Network;
 use super::session::{Command, Media, Session};
 use super::{Answering, Sent, Settings};
 use crate::impair::Impairment;
@@ -233,10 +234,10 @@ async fn play_to(
     for &(width, height) in &settings.sizes {
         clips.push(VideoClip::made(width, height, settings.picture).await.unwrap());
     }
-    let media = Arc::new(Media { clips, opus: opus_packets(settings.sound).await.unwrap() });
+    let media = Arc::new(Media::new(clips, opus_packets(settings.sound).await.unwrap()));
     let sent = Arc::new(Mutex::new(Sent::default()));
     let (mut viewer, offer, pending) = Viewer::new(stack).await;
-    let session = Session::accept(&offer, &settings, media, sent.clone()).await.unwrap();
+    let session = Session::accept(&offer, &settings, 0, media, sent.clone()).await.unwrap();
     viewer.ask_every = ask_every;
     let answer = SdpAnswer::from_sdp_string(&session.answer).unwrap();
     viewer.rtc.sdp_api().accept_answer(pending, answer).unwrap();
@@ -301,8 +302,9 @@ async fn nothing_is_missing_behind_a_bad_network() {
         duplicate: 0.02,
         delay: Duration::from_millis(5),
         jitter: Duration::from_millis(3),
+        ..Impairment::default()
     };
-    let settings = Settings { impairment, seed: 7, ..Settings::default() };
+    let settings = Settings { network: Network::new(impairment), seed: 7, ..Settings::default() };
     let (sent, got) = play(settings, Duration::from_secs(8), Some(Duration::from_secs(2))).await;
     assert!(sent.datagrams_dropped > 10, "{} dropped", sent.datagrams_dropped);
     assert_same(&sent, &got, 150);
@@ -342,9 +344,9 @@ async fn a_master_without_h264_answers_vp8_or_nothing() {
     let _ = std::panic::catch_unwind(|| str0m::crypto::from_feature_flags().install_process_default());
     let (_, offer, _) = Viewer::new(None).await;
     let clip = VideoClip::made(640, 360, Picture::Plain).await.unwrap();
-    let media = Arc::new(Media { clips: vec![clip], opus: opus_packets(Sound::Tone).await.unwrap() });
+    let media = Arc::new(Media::new(vec![clip], opus_packets(Sound::Tone).await.unwrap()));
     let settings = Settings { answering: Answering::Vp8Only, ..Settings::default() };
-    let session = Session::accept(&offer, &settings, media, Arc::default()).await.unwrap();
+    let session = Session::accept(&offer, &settings, 0, media, Arc::default()).await.unwrap();
     assert!(!session.answer.contains("H264"), "{}", session.answer);
     assert!(session.answer.contains("VP8"), "{}", session.answer);
 }
@@ -352,8 +354,12 @@ async fn a_master_without_h264_answers_vp8_or_nothing() {
 #[tokio::test]
 async fn the_media_stack_of_the_agent_gets_the_same_at_the_right_time() {
     let impairment = Impairment { drop: 0.03, jitter: Duration::from_millis(5), ..Impairment::default() };
-    let settings =
-        Settings { impairment, sizes: vec![(640, 360), (320, 240)], clip_seconds: 2, ..Settings::default() };
+    let settings = Settings {
+        network: Network::new(impairment),
+        sizes: vec![(640, 360), (320, 240)],
+        clip_seconds: 2,
+        ..Settings::default()
+    };
     let stack = MediaReceiver::new(MediaConfig::default());
     let (sent, got) = play_to(Some(stack), settings, Duration::from_secs(8), None).await;
     assert!(sent.datagrams_dropped > 10 && got.reports);

@@ -121,6 +121,16 @@ impl Clock {
         Self { track, rate, started, due: started, rtp: ORIGIN }
     }
 
+    /// As it stands `now`; and how many frames that is in.
+    pub fn joined(mut self, now: Instant) -> (Self, u64) {
+        let mut frames = 0;
+        while self.due < now {
+            self.advance();
+            frames += 1;
+        }
+        (self, frames)
+    }
+
     /// When the next frame is to be sent.
     pub fn due(&self) -> Instant {
         self.due + self.track.late

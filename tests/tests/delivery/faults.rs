@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::rows::{Kept, Row, row};
-use super::world::{Clip, RATE, World};
+use super::world::{Clip, World};
 
 /// Acknowledgements that do not come are noticed soon.
 const SOON: &str = "connection-staleness=2";
@@ -66,15 +66,12 @@ pub fn rows() -> Vec<Row> {
     }));
     // What the service would say of a fragment that is wrong is said of one that is not: it is taken the second time.
     for id in (4000..=4012).chain(4500..=4507).chain(5000..=5001) {
-        let fatal = [4005, 4010, 4012, 4500, 4501, 4502, 4504, 4505, 4506].contains(&id);
-        let fault = json!({"action": "error", "id": id, "after": 2});
-        rows.push(if fatal {
-            row(format!("error {id}, and a new start"), move |clips| async move {
-                fatal_error(&clips.small, &clips.other, fault).await
-            })
-        } else {
-            simple(format!("error {id}"), vec![fault], "", 1)
-        });
+        rows.push(simple(
+            format!("error {id}"),
+            vec![json!({"action": "error", "id": id, "after": 2})],
+            "",
+            1,
+        ));
     }
     // The SDK tries what is the service's fault three times by itself.
     for (call, status, kind, times) in [
@@ -122,24 +119,4 @@ async fn control_plane(clip: &Clip, refusal: Value) -> Kept {
     assert_eq!(world.state().await["faults"], json!([]), "all of them happened");
     world.stop().await;
     kept
-}
-
-/// The service says that it is no use. What was complete waits in the spool for the next start.
-async fn fatal_error(first: &Clip, second: &Clip, fault: Value) -> Kept {
-    let mut world = World::new().await;
-    world.fault(fault.clone()).await;
-    let properties = format!("spool-directory={}", world.spool().display());
-    let run = world.launch(&[first], &properties).end().await;
-    assert!(!run.status.success(), "{}", run.log);
-    assert!(run.log.contains(&format!("error {}", fault["id"])), "{}", run.log);
-    let run = world.launch(&[second], &properties).succeed().await;
-    let kept = Kept::of(&world, &[first, second], &run).await;
-    // The camera of the first start was taken away by the error.
-    let end = first.packets.len();
-    let begun = kept.stored.missing.first().copied().unwrap_or(end);
-    assert_eq!(kept.stored.missing, (begun..end).collect::<Vec<_>>(), "a hole");
-    assert!(begun as u64 > 2 * RATE, "the fragment that was refused is there: {begun}");
-    assert!(run.figure("fragments-restored") >= 1 && kept.stored.duplicates <= 1);
-    world.stop().await;
-    kept.played(begun + second.packets.len())
 }

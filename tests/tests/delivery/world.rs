@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use kvs_ingest_tests::agent::binary;
 use kvs_ingest_tests::http::{get_bytes, post_json};
+use kvs_ingest_tests::local::free_address;
 use kvs_ingest_tests::master::clip::Noisy;
 use kvs_ingest_tests::packets::{Packet, packets};
 use kvs_ingest_tests::stored;
@@ -293,18 +293,6 @@ impl World {
             frames: found.len(),
             duplicates: number(&state["duplicates"]),
             sessions: number(&state["putMedia"]["sessions"]),
-        }
-    }
-}
-
-/// Below the ports that the kernel gives to clients: a server that is away for a while finds its own again.
-fn free_address() -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    loop {
-        let port =
-            20_000 + (std::process::id() as u16 % 100) * 100 + NEXT.fetch_add(1, Ordering::Relaxed) % 100;
-        if let Ok(free) = std::net::TcpListener::bind(("127.0.0.1", port)) {
-            return free.local_addr().unwrap();
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use kvs_local::Server;
 use kvs_local::mkv::{Item, Parser};
+use kvs_local::model::Scope;
 
 use super::{launch, local};
 
@@ -97,7 +98,7 @@ struct Found {
 
 fn found(server: &Server, stream: &str) -> Found {
     let app = server.app();
-    let key = app.control.stream("us-west-2", stream).unwrap().folder();
+    let key = app.control.stream(&Scope::of_region("us-west-2"), stream).unwrap().folder();
     let fragments = app.archive.fragments(&key);
     let mut found = Found::default();
     let mut headers: Vec<_> = fragments.iter().map(|info| info.header.clone()).collect();

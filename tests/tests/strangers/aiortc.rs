@@ -2,15 +2,16 @@
 
 use tokio::process::Command;
 
-use crate::world::{Media, python, record};
+use crate::world::{Media, python, record, record_with_messages};
 
 fn program() -> Command {
     python("aiortc_master.py")
 }
 
+/// Data channels, too: it leaves it to who controls ICE to begin SCTP.
 #[tokio::test(flavor = "multi_thread")]
 async fn both() {
-    record(program(), Media::Both, &[], "").await;
+    record_with_messages(program(), &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::world::{Media, SOON, World, record};
+use crate::world::{Media, SOON, World, record, record_with_messages};
 
 /// Names the program built from `tests/masters/pion`.
 const PROGRAM: &str = "KVS_INGEST_PION";
@@ -29,12 +29,12 @@ async fn without_an_audio_codec() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dtls_active() {
-    record(program(), Media::Both, &["--dtls=active"], "").await;
+    record_with_messages(program(), &["--dtls=active"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dtls_passive() {
-    record(program(), Media::Both, &["--dtls=passive"], "").await;
+    record_with_messages(program(), &["--dtls=passive"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

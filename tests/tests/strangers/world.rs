@@ -9,6 +9,7 @@ use kvs_ingest_tests::agent::{AgentProcess, AgentSettings};
 use kvs_ingest_tests::local::{self, REGION};
 use kvs_ingest_tests::master::channel::Access;
 use kvs_ingest_tests::master::clip::{FRAME_RATE, TONES};
+use kvs_ingest_tests::messages;
 use kvs_ingest_tests::sound;
 use kvs_ingest_tests::stored::{self, Stored};
 use kvs_ingest_tests::stranger::{Event, Files, Shown, Stranger};
@@ -150,6 +151,25 @@ spec:
 /// The usual case: one connection, some seconds.
 pub async fn record(program: Command, media: Media, arguments: &[&str], spec: &str) -> Outcome {
     record_in(World::new().await, program, media, arguments, spec).await
+}
+
+/// The usual case, with messages beside the media.
+pub async fn record_with_messages(program: Command, arguments: &[&str]) {
+    let world = World::new().await;
+    let mut stranger = world.stranger(program, Media::Both, &[arguments, &["--data"]].concat()).await;
+    let mut agent = world.agent(messages::SPEC).await;
+    world.recorded(&agent).await;
+    stranger.end().await.unwrap();
+    let sent = messages::LABELS.map(|label| -> Vec<String> {
+        let (events, event) = (stranger.events(), format!("message-{label}"));
+        let of_channel = events.iter().filter(|found| found.event == event);
+        of_channel.map(|found| found.number.to_string()).collect()
+    });
+    let arrived = |status: &Value| messages::arrived(status, &sent);
+    let status = agent.wait_for("all messages", SOON, arrived).await.unwrap();
+    let outcome = world.finish(agent, stranger).await;
+    outcome.check(Media::Both).await;
+    messages::check(&status, &outcome.stored.files, &sent);
 }
 
 /// The same with what this world plays.

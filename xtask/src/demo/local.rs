@@ -38,6 +38,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let manifest = root().join(&options.ingest);
     let mut rtmp = if options.rtmp { Some(RtmpServer::start(&folder)?) } else { None };
     let (mut agent, agent_url) = start_agent(&local, &manifest, rtmp.as_ref(), &folder)?;
+    local.show_outputs(&agent_url)?;
 
     let page_url = format!("{}/?channel={CHANNEL}", local.url);
     let mut browser =

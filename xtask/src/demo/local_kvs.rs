@@ -1,5 +1,6 @@
 //! `kvs-local` as a child: KVS on localhost for the demo and for the suites of other languages.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -86,6 +87,13 @@ impl LocalKvs {
         ]
     }
 
+    /// Has its page show what the agent at this URL says of its outputs.
+    pub fn show_outputs(&self, agent: &str) -> Result<()> {
+        let url = format!("{}/_kvs/agents", self.url);
+        let order = BTreeMap::from([("status", format!("{agent}/status"))]);
+        client().post(&url).send_json(&order).map(drop).with_context(|| format!("POST {url}"))
+    }
+
     pub fn check(&mut self) -> Result<()> {
         self.process.check()
     }
@@ -95,11 +103,13 @@ impl LocalKvs {
     }
 }
 
+fn client() -> ureq::Agent {
+    ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(3))).proxy(None).build().into()
+}
+
 /// GET of a JSON document from a process on this machine.
 pub fn get<T: DeserializeOwned>(url: &str) -> Result<T> {
-    let agent: ureq::Agent =
-        ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(3))).proxy(None).build().into();
-    agent
+    client()
         .get(url)
         .call()
         .and_then(|mut answer| answer.body_mut().read_json())

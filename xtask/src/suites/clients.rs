@@ -130,6 +130,13 @@ pub fn players(suite: &mut Run<'_>) -> Result<()> {
             .envs(local.credentials()),
     )?;
 
+    suite.command(
+        Command::new("node")
+            .arg(folder.join("hls_rules.mjs"))
+            .args([&local.url, demo::REGION, "play-av", "play-hevc", "play-sound"])
+            .envs(local.credentials()),
+    )?;
+
     let live = format!(
         "{} ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max={RATE} ! {H264} audiotestsrc is-live=true ! {AAC} \
          kvssink name=k retention-period=2",

@@ -35,6 +35,7 @@ pub fn e2e(suite: &mut Run<'_>) -> Result<()> {
         "chart_install",
         "console",
         "delivery",
+        "faults",
         "hostile",
         "operator",
         "pods",
@@ -57,6 +58,12 @@ pub fn time(suite: &mut Run<'_>) -> Result<()> {
     suite.binaries()?;
     // The table is what it has to say.
     suite.test("time", &["--test-threads=3", "--nocapture"], |_| {})
+}
+
+pub fn faults(suite: &mut Run<'_>) -> Result<()> {
+    suite.binaries()?;
+    // The table is what it has to say.
+    suite.test("faults", &["--nocapture"], |_| {})
 }
 
 pub fn delivery(suite: &mut Run<'_>) -> Result<()> {

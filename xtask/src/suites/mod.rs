@@ -124,6 +124,13 @@ const SUITES: &[Suite] = &[
         run: media::time,
     },
     Suite {
+        name: "faults",
+        about: "the fault matrix: network, signaling, master, service and process fail, and what is stored",
+        minutes: 15,
+        missing: no_ffmpeg,
+        run: media::faults,
+    },
+    Suite {
         name: "delivery",
         about: "kvssink under every fault: what it stores and what it counts",
         minutes: 15,

@@ -2,14 +2,18 @@
 
 use super::figures::StreamFigures;
 use super::listener::Listener;
+use super::predecessor;
 use super::settings::Settings;
 use crate::elements::{PipelineError, set};
 use crate::outputs::delivery::Delivery;
 use gst::prelude::*;
+use gstkvssink::Predecessor;
+use kvs::StreamId;
 use kvs_aws::AwsContext;
 use parking_lot::Mutex;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+use tokio::sync::watch;
 
 /// Media that memory may hold, if its bytes fit: a day.
 const BUFFER_SECONDS: u32 = 24 * 60 * 60;
@@ -18,6 +22,8 @@ const BUFFER_SECONDS: u32 = 24 * 60 * 60;
 pub(super) struct Builtin {
     context: AwsContext,
     listener: Arc<Listener>,
+    /// The agent that this one may have replaced: asked for with the first media, and then for all sinks.
+    predecessor: OnceLock<watch::Receiver<Predecessor>>,
     sinks: Mutex<Sinks>,
 }
 
@@ -37,7 +43,8 @@ impl Builtin {
     /// When GStreamer refuses it.
     pub(super) fn new(context: AwsContext, delivery: Arc<Delivery>) -> Result<Self, PipelineError> {
         gstkvssink::plugin_register_static()?;
-        Ok(Self { context, listener: Arc::new(Listener::new(delivery)), sinks: Mutex::default() })
+        let listener = Arc::new(Listener::new(delivery));
+        Ok(Self { context, listener, predecessor: OnceLock::new(), sinks: Mutex::default() })
     }
 
     pub(super) fn attach(
@@ -57,6 +64,12 @@ impl Builtin {
                 set(&element, "spool-directory", folder.to_string_lossy().as_ref())?;
                 set(&element, "spool-size", *bytes)?;
             }
+            let watch = || {
+                let stream =
+                    settings.resolved.clone().map_or_else(|| settings.stream.clone(), StreamId::Name);
+                predecessor::watch(self.context.clone(), stream)
+            };
+            sink.set_predecessor(self.predecessor.get_or_init(watch).clone());
             let listener = Arc::clone(&self.listener);
             sink.set_event_handler(move |event| listener.handle(event, Instant::now()));
             pipeline.add(&element)?;

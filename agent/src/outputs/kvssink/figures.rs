@@ -17,6 +17,8 @@ pub(super) struct StreamFigures {
     pub(super) last_persisted_at: Option<SystemTime>,
     fragments_replayed: u64,
     fragments_dropped: u64,
+    /// Not sent, because the agent before had stored them.
+    fragments_stored_elsewhere: u64,
     frames_late: u64,
     /// PutMedia sessions that began because time went back.
     epochs: u64,
@@ -37,6 +39,7 @@ impl StreamFigures {
         self.fragments_persisted += one.fragments_persisted;
         self.fragments_replayed += one.fragments_replayed;
         self.fragments_dropped += one.fragments_dropped;
+        self.fragments_stored_elsewhere += one.fragments_stored_elsewhere;
         self.frames_late += one.frames_late.iter().sum::<u64>();
         self.epochs += one.epochs;
         self.buffered_bytes += one.buffered_bytes;
@@ -94,6 +97,11 @@ impl StreamFigures {
             ("fragments_persisted", "Fragments acknowledged as persisted.", self.fragments_persisted),
             ("fragments_replayed", "Fragments sent again.", self.fragments_replayed),
             ("fragments_dropped", "Fragments given up.", self.fragments_dropped),
+            (
+                "fragments_stored_elsewhere",
+                "Fragments that were not sent because the agent before had stored them.",
+                self.fragments_stored_elsewhere,
+            ),
             (
                 "frames_stored_late",
                 "Frames in a session of their own, too late for their fragment.",

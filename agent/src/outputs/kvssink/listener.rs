@@ -4,7 +4,7 @@ use crate::outputs::delivery::{Delivery, Obstacle};
 use gstkvssink::{AckKind, CloseReason, Event, SinkEvent};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 /// Code of an error that says that the stream is not there (`STATUS_SERVICE_CALL_RESOURCE_NOT_FOUND_ERROR`).
 const NOT_FOUND: u32 = 0x5200_0017;
@@ -44,11 +44,14 @@ impl Listener {
         };
         match event {
             // RECEIVED alone is no news: what is wrong with a key, say, is found when the fragment is to be stored.
-            Event::Ack { kind, .. }
+            Event::Ack { kind, timecode_ms, .. }
                 if *kind == AckKind::Persisted
                     || (*kind == AckKind::Received && self.keeps_nothing.load(Ordering::Relaxed)) =>
             {
                 self.delivery.delivered();
+                if let Some(begins) = timecode_ms {
+                    self.delivery.stored(SystemTime::UNIX_EPOCH + Duration::from_millis(*begins), now);
+                }
             }
             // Complaints about what is stored all the same have no code.
             // The same from the control plane and from PutMedia.
@@ -121,6 +124,19 @@ fn log(event: SinkEvent) {
                 video = frames[0],
                 audio = frames[1],
                 "the spool held media from before"
+            );
+        }
+        SinkEvent::Producer(Event::StoredElsewhere { fragments, frames }) => {
+            tracing::debug!(
+                fragments,
+                video = frames[0],
+                audio = frames[1],
+                "the agent before has stored this"
+            );
+        }
+        SinkEvent::Producer(Event::HeldTooMuch) => {
+            tracing::warn!(
+                "what waits for the end of the agent before fills half of the memory: it is sent now"
             );
         }
         SinkEvent::Producer(Event::SpoolFailed { message }) => tracing::warn!("{message}"),

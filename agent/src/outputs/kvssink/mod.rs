@@ -5,6 +5,7 @@ mod builtin;
 mod figures;
 mod listener;
 mod plugin;
+mod predecessor;
 mod settings;
 mod stream;
 

@@ -7,11 +7,13 @@ use kvs_aws::{AwsContext, Backoff, Connection, Peer, Security};
 use kvs_rtmp::{Destination, Publisher, Step};
 use rand::{Rng, RngCore};
 use std::collections::VecDeque;
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::time::{sleep_until, timeout};
+use tokio::select;
+use tokio::time::{sleep, sleep_until, timeout};
 
 /// For name, TCP, proxy and TLS.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -25,6 +27,13 @@ const FILL: usize = 64 * 1024;
 const UNSENT: u32 = 128 * 1024;
 /// Nothing happens: it is looked after at least so often.
 const TICK: Duration = Duration::from_secs(1);
+/// The same while there is a connection. Media that comes meanwhile and waits for its other track does so for longer than this
+/// (`LiveConfig::hold`): it wakes nobody.
+const LOOK: Duration = Duration::from_millis(400);
+/// What is due has more with it: sound comes by some frames at a time. It is written together.
+const GATHER: Duration = Duration::from_millis(4);
+/// While it waits for the next attempt, it is looked so often whether a key frame has to be asked for.
+const ASK: Duration = Duration::from_millis(100);
 /// Of what the server says at once.
 const READ: usize = 4096;
 /// The end of a broadcast is told within so long, or not at all.
@@ -77,10 +86,13 @@ pub(super) async fn run(shared: Arc<Shared>, context: AwsContext, latency: Laten
         let wait = backoff.next_delay(rand::rng().random_range(0.5..=1.0));
         shared.failed(failure);
         let until = Instant::now() + wait;
-        // Media that comes meanwhile is no reason to hurry.
+        // Media that comes meanwhile is no reason to hurry; but with what the next broadcast begins is there by then.
         while Instant::now() < until && !shared.is_stopping() {
-            let rest = until.saturating_duration_since(Instant::now()).min(TICK);
-            tokio::time::sleep(rest).await;
+            let now = Instant::now();
+            if shared.with(|live| live.take_key_frame_wanted(now)) {
+                shared.ask_for_key_frame();
+            }
+            sleep(until.saturating_duration_since(now).min(ASK)).await;
         }
     }
 }
@@ -93,8 +105,12 @@ async fn broadcast(shared: &Shared, context: &AwsContext, latency: &Latency) -> 
     let mut random = [0; 1528];
     rand::rng().fill_bytes(&mut random);
     let publisher = Publisher::new(destination, &random);
-    let (marks, live_since, is_receiving) = (VecDeque::new(), None, false);
-    Attempt { shared, context, latency, publisher, marks, live_since, is_receiving }.run(connection).await
+    let (marks, live_since, is_receiving, goodbye) = (VecDeque::new(), None, false, None);
+    let mut attempt =
+        Attempt { shared, context, latency, publisher, marks, live_since, is_receiving, goodbye };
+    let result = attempt.run(connection).await;
+    // How the server takes the end of a broadcast is its own affair.
+    if attempt.goodbye.is_some() { Ok(()) } else { result }
 }
 
 /// Writes some of `output` and says how much, or, where there is none, what TLS has kept of it.
@@ -122,25 +138,27 @@ struct Attempt<'a> {
     live_since: Option<Instant>,
     /// It has been given some.
     is_receiving: bool,
+    /// The broadcast is over, and the server has so long to hear of it.
+    goodbye: Option<Instant>,
 }
 
 impl Attempt<'_> {
-    async fn run(mut self, connection: Connection) -> Result<(), Failure> {
+    async fn run(&mut self, connection: Connection) -> Result<(), Failure> {
         let (mut reader, mut writer) = tokio::io::split(connection);
         let mut buffer = [0; READ];
         let begun = Instant::now();
-        let (mut progress, mut is_flushed, mut goodbye) = (begun, true, None);
+        let (mut progress, mut is_flushed) = (begun, true);
         loop {
             let now = Instant::now();
             self.fill(now)?;
             let is_over = self.shared.is_stopping()
                 || self.live_since.is_some() && self.shared.with(|live| live.is_idle(now));
-            if is_over && goodbye.is_none() {
+            if is_over && self.goodbye.is_none() {
                 self.publisher.close();
-                goodbye = Some(now + GOODBYE);
+                self.goodbye = Some(now + GOODBYE);
             }
             let is_written = self.publisher.output().is_empty() && is_flushed;
-            if goodbye.is_some_and(|until| is_written || now >= until) {
+            if self.goodbye.is_some_and(|until| is_written || now >= until) {
                 // With TLS, the end is told there, too.
                 let _ = timeout(GOODBYE, writer.shutdown()).await;
                 return Ok(());
@@ -154,16 +172,15 @@ impl Attempt<'_> {
                 return Err(Failure::no_answer(self.publisher.step(), ANSWERS));
             }
             let due = self.shared.with(|live| live.timeout(now));
-            let wake = [due, goodbye].into_iter().flatten().fold(now + TICK, Instant::min);
-            tokio::select! {
-                read = reader.read(&mut buffer) => match read {
-                    Ok(0) if goodbye.is_some() => return Ok(()),
+            let wake = [due, self.goodbye].into_iter().flatten().fold(now + LOOK, Instant::min);
+            select! {
+                // One that asks and does not read is left to wait with its questions.
+                read = reader.read(&mut buffer), if self.publisher.takes_input() => match read {
                     Ok(0) => return Err(self.closed()),
                     Ok(count) => {
                         self.publisher.handle(&buffer[..count])?;
                         self.shared.set_unacknowledged(self.publisher.unacknowledged());
                     }
-                    Err(_) if goodbye.is_some() => return Ok(()),
                     // A server that closes with something unread resets the connection.
                     Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset && self.live_since.is_none() => {
                         return Err(self.closed());
@@ -181,7 +198,15 @@ impl Attempt<'_> {
                     // Why it has closed may still be there to be read.
                     Err(error) => return Err(self.last_words(&mut reader, &mut buffer, &error).await),
                 },
-                () = self.shared.wake.notified() => {}
+                () = self.shared.wake.notified() => if is_written {
+                    sleep(GATHER).await;
+                    // What came meanwhile goes with it.
+                    select! {
+                        biased;
+                        () = self.shared.wake.notified() => {}
+                        () = ready(()) => {}
+                    }
+                },
                 () = sleep_until(wake.into()) => {}
             }
         }

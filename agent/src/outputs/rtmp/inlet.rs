@@ -1,16 +1,18 @@
 //! From a pipeline to the queue.
 
 use super::shared::Shared;
+use crate::concealed::Concealed;
 use crate::elements::{APPSINK, PipelineError, set};
 use bytes::Bytes;
 use gst::prelude::*;
-use kvs_rtmp::{AacConfig, Picture, Sound, VideoParameters};
+use kvs_rtmp::{AacConfig, Picture, Sound, Track, VideoParameters};
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Adds an inlet for pictures.
 pub(super) fn video(pipeline: &gst::Pipeline, shared: &Arc<Shared>) -> Result<gst::Pad, PipelineError> {
-    let mut parameters = OfCaps::new(video_parameters);
+    let mut parameters = OfCaps::new(Track::Video, video_parameters);
     let shared = Arc::clone(shared);
     inlet(pipeline, move |sample| {
         let Some((at, data, buffer)) = taken(sample) else { return };
@@ -19,22 +21,34 @@ pub(super) fn video(pipeline: &gst::Pipeline, shared: &Arc<Shared>) -> Result<gs
         };
         let idr = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
         let picture = Picture { at, idr, data, parameters };
-        shared.put(|live| live.picture(picture, Instant::now()));
+        shared.put(|live, now| live.picture(picture, now));
     })
 }
 
 /// Adds an inlet for sound.
 pub(super) fn audio(pipeline: &gst::Pipeline, shared: &Arc<Shared>) -> Result<gst::Pad, PipelineError> {
-    let mut config = OfCaps::new(audio_config);
+    let mut config = OfCaps::new(Track::Audio, audio_config);
     let shared = Arc::clone(shared);
-    inlet(pipeline, move |sample| {
+    let gaps = Arc::new(Mutex::new(Concealed::default()));
+    let told = Arc::clone(&gaps);
+    let pad = inlet(pipeline, move |sample| {
         let Some((at, data, _)) = taken(sample) else { return };
         let Some(config) = config.of(sample, &shared).copied() else {
             return shared.with(|live| live.heard(Instant::now()));
         };
-        let sound = Sound { at, data, config };
-        shared.put(|live| live.sound(sound, Instant::now()));
-    })
+        let nanoseconds = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
+        let concealed = gaps.lock().covers(nanoseconds, config.frame());
+        let sound = Sound { at, data, config, concealed };
+        shared.put(|live, now| live.sound(sound, now));
+    })?;
+    // Events come in order with the buffers, on the same thread.
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        if let Some(event) = info.event() {
+            told.lock().note(event);
+        }
+        gst::PadProbeReturn::Ok
+    });
+    Ok(pad)
 }
 
 /// An `appsink` that takes every buffer at once, and waits for nothing when the pipeline starts.
@@ -75,19 +89,21 @@ fn taken(sample: &gst::Sample) -> Option<(Duration, Bytes, &gst::BufferRef)> {
 
 /// What caps say, read once for each, and told once where it cannot be sent.
 struct OfCaps<T> {
+    track: Track,
     read: fn(&gst::StructureRef) -> Result<T, String>,
     known: Option<(gst::Caps, Option<T>)>,
 }
 
 impl<T> OfCaps<T> {
-    fn new(read: fn(&gst::StructureRef) -> Result<T, String>) -> Self {
-        Self { read, known: None }
+    fn new(track: Track, read: fn(&gst::StructureRef) -> Result<T, String>) -> Self {
+        Self { track, read, known: None }
     }
 
     fn of(&mut self, sample: &gst::Sample, shared: &Shared) -> Option<&T> {
         let caps = sample.caps()?;
         if self.known.as_ref().is_none_or(|(known, _)| known.as_ptr() != caps.as_ptr()) {
-            let read = (self.read)(caps.structure(0)?).inspect_err(|error| shared.unfit(error));
+            let read = (self.read)(caps.structure(0)?);
+            shared.set_unfit(self.track, read.as_ref().err());
             self.known = Some((caps.to_owned(), read.ok()));
         }
         self.known.as_ref()?.1.as_ref()

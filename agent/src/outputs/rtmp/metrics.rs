@@ -1,7 +1,7 @@
 //! The metrics of all outputs of this kind, by the label `output`.
 
 use super::shared::Shared;
-use kvs_rtmp::DropReason;
+use kvs_rtmp::{DropReason, Track};
 use parking_lot::Mutex;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
@@ -91,6 +91,7 @@ impl Group {
         let dropped = Family::<DropLabel, Counter>::default();
         let groups = Family::<ReasonLabel, Counter>::default();
         let failures = Family::<ReasonLabel, Counter>::default();
+        let holds = Family::<KindLabel, Gauge<f64, AtomicU64>>::default();
         for shared in self.members.lock().iter() {
             let now = shared.snapshot();
             let output = || shared.settings.name.clone();
@@ -114,6 +115,10 @@ impl Group {
                 ("silence", now.live.silences),
             ] {
                 set(&frames, &KindLabel { output: output(), kind }, count);
+            }
+            for (kind, track) in [("video", Track::Video), ("audio", Track::Audio)] {
+                let hold = now.live.hold(track).as_secs_f64();
+                holds.get_or_create(&KindLabel { output: output(), kind }).set(hold);
             }
             for reason in DropReason::ALL {
                 let (counts, reason) = (now.live.dropped(reason), reason.as_str());
@@ -149,6 +154,11 @@ impl Group {
                 "key_frames_asked",
                 "Key frames that the master was asked for, because none was there to begin with",
                 &asked,
+            ),
+            (
+                "hold_seconds",
+                "How long the other track waits for this one at most, as was learnt from how far behind it comes",
+                &holds,
             ),
             ("time_jumps", "Times that capture times jumped", &jumps),
             ("latency_seconds", "From capture to the socket of the server", &self.latencies),

@@ -9,6 +9,7 @@
 mod connection;
 mod failure;
 mod inlet;
+mod left_out;
 mod metrics;
 mod settings;
 mod shared;

@@ -1,24 +1,22 @@
 //! What the pipelines' threads, the connection's task and the HTTP server share.
 
 use super::failure::Failure;
+use super::left_out::LeftOut;
 use super::settings::Settings;
 use super::standing::{Standing, Words};
 use gst::prelude::*;
-use kvs_rtmp::{Counts, Destination, DropReason, Figures, Live, LiveConfig, Tracks, ivs};
+use kvs_rtmp::{Destination, Figures, Live, LiveConfig, Track, Tracks, ivs};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::Notify;
-
-/// What was left out is told by `/status` for so long.
-const TOLD: Duration = Duration::from_secs(30);
 
 /// One output.
 pub(super) struct Shared {
     pub(super) settings: Settings,
     live: Mutex<Live>,
-    /// Media came, or it is to stop.
+    /// Media came that makes something due, or it is to stop.
     pub(super) wake: Notify,
     stopping: AtomicBool,
     connection: Mutex<Connection>,
@@ -36,8 +34,7 @@ struct Connection {
     /// Bytes that the server has not acknowledged, if it acknowledges.
     unacknowledged: Option<u32>,
     failures: BTreeMap<&'static str, u64>,
-    /// What was left out when the last of it was seen to grow, and when that was.
-    left_out: (u64, Option<Instant>),
+    left_out: LeftOut,
 }
 
 /// For metrics.
@@ -66,13 +63,21 @@ impl Shared {
     /// A pipeline of these tracks feeds it from now on; `video` is its inlet for pictures.
     pub(super) fn attached(&self, tracks: Tracks, video: Option<&gst::Pad>) {
         self.live.lock().set_tracks(tracks, Instant::now());
+        // What it brings, its first buffers tell.
+        Track::ALL.into_iter().for_each(|track| self.set_unfit(track, None));
         *self.video.lock() = video.map(|pad| pad.downgrade());
     }
 
-    /// Puts media in. It takes no longer than sorting it in does, and the bound is the queue's own.
-    pub(super) fn put(&self, put: impl FnOnce(&mut Live)) {
-        put(&mut self.live.lock());
-        self.wake.notify_one();
+    /// Puts media in. It takes no longer than sorting it in does, and the bound is the queue's own. Most of it waits for its other
+    /// track: nobody is woken for that.
+    pub(super) fn put(&self, put: impl FnOnce(&mut Live, Instant)) {
+        let now = Instant::now();
+        let mut live = self.live.lock();
+        put(&mut live, now);
+        if live.is_due(now) {
+            drop(live);
+            self.wake.notify_one();
+        }
     }
 
     /// With the queue.
@@ -80,9 +85,18 @@ impl Shared {
         use_it(&mut self.live.lock())
     }
 
-    /// What comes cannot be sent over RTMP.
-    pub(super) fn unfit(&self, message: &str) {
-        self.failed(Failure::codec(message));
+    /// What comes of this track can be sent over RTMP, or `why` not.
+    pub(super) fn set_unfit(&self, track: Track, why: Option<&String>) {
+        let mut connection = self.connection.lock();
+        let Some(failure) = why.map(|why| Failure::codec(why)) else {
+            connection.standing.set_fit(track);
+            return;
+        };
+        *connection.failures.entry(failure.reason).or_default() += 1;
+        let (reason, message) = (failure.reason, failure.message.clone());
+        if connection.standing.set_unfit(track, failure, Instant::now()) {
+            tracing::warn!(output = self.settings.name, reason, "{}: {message}", target(&connection));
+        }
     }
 
     /// Asks the master for a key frame, by way of the pipeline.
@@ -147,23 +161,19 @@ impl Shared {
     /// How it stands, in words.
     pub(super) fn words(&self) -> Words {
         let now = Instant::now();
-        let (media, figures, observed) =
-            self.with(|live| (!live.is_idle(now), live.figures(), live.observed()));
+        let (media, figures, missing, observed) =
+            self.with(|live| (!live.is_idle(now), live.figures(), live.left_out(now), live.observed()));
         let mut connection = self.connection.lock();
-        let slow = figures.dropped(DropReason::Slow);
-        let late = figures.dropped(DropReason::Late);
-        let left_out = slow.pictures + late.pictures;
-        if left_out > connection.left_out.0 {
-            connection.left_out = (left_out, Some(now));
-        }
-        let recent = connection.left_out.1.is_some_and(|at| now.saturating_duration_since(at) < TOLD);
+        let mut notes = connection.left_out.notes(&figures, missing, now);
         let asks = connection
             .destination
             .as_ref()
             .filter(|it| ivs::is_ivs(it))
             .map(|destination| ivs::complaints(destination, &observed, self.settings.silence));
-        let notes = notes(recent.then_some((slow, late)), asks.unwrap_or_default());
-        connection.standing.words(media, &target(&connection), notes)
+        if let Some(asks) = asks.filter(|asks| !asks.is_empty()) {
+            notes.push(("IvsRequirements", format!("Amazon IVS asks for more: {}", asks.join("; "))));
+        }
+        connection.standing.words(media, &target(&connection), &notes)
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
@@ -180,28 +190,4 @@ impl Shared {
 
 fn target(connection: &Connection) -> String {
     connection.destination.as_ref().map_or_else(|| "the server".to_owned(), ToString::to_string)
-}
-
-/// What is not as it should be although it receives.
-fn notes(left_out: Option<(Counts, Counts)>, asks: Vec<String>) -> Option<(&'static str, String)> {
-    let mut all = Vec::new();
-    let mut reason = None;
-    if let Some((slow, late)) = left_out {
-        if slow.pictures > 0 {
-            reason = Some("ServerSlow");
-            all.push(format!(
-                "it takes less than the master sends, {} groups of pictures were left out so far",
-                slow.groups
-            ));
-        }
-        if late.pictures > 0 {
-            reason.get_or_insert("MediaLate");
-            all.push(format!("{} groups of pictures came too late for a live broadcast so far", late.groups));
-        }
-    }
-    if !asks.is_empty() {
-        reason.get_or_insert("IvsRequirements");
-        all.push(format!("Amazon IVS asks for more: {}", asks.join("; ")));
-    }
-    Some((reason?, all.join("; ")))
 }

@@ -2,6 +2,7 @@
 
 use super::failure::Failure;
 use kvs_ingest_api::OutputState;
+use kvs_rtmp::Track;
 use std::time::{Duration, Instant};
 
 /// What failed in the same way is logged again after so long.
@@ -11,6 +12,8 @@ const LOG_AGAIN: Duration = Duration::from_secs(300);
 #[derive(Debug, Default)]
 pub(super) struct Standing {
     now: Now,
+    /// What comes of each track and cannot be sent, whatever the server does.
+    unfit: [Option<Failure>; 2],
     /// Of the newest failure: its word, and when it was logged.
     logged: Option<(&'static str, Instant)>,
 }
@@ -46,13 +49,30 @@ impl Standing {
 
     /// An attempt failed. True: this is news for the log.
     pub(super) fn failed(&mut self, failure: Failure, now: Instant) -> bool {
+        let is_news = self.is_news(&failure, now);
+        self.now = Now::Failed(failure);
+        is_news
+    }
+
+    /// What comes of this track cannot be sent. True: this is news for the log.
+    pub(super) fn set_unfit(&mut self, track: Track, failure: Failure, now: Instant) -> bool {
+        let is_news = self.is_news(&failure, now);
+        self.unfit[track as usize] = Some(failure);
+        is_news
+    }
+
+    /// What comes of this track can be sent.
+    pub(super) fn set_fit(&mut self, track: Track) {
+        self.unfit[track as usize] = None;
+    }
+
+    fn is_news(&mut self, failure: &Failure, now: Instant) -> bool {
         let known = self.logged.is_some_and(|(reason, at)| {
             reason == failure.reason && now.saturating_duration_since(at) < LOG_AGAIN
         });
         if !known {
             self.logged = Some((failure.reason, now));
         }
-        self.now = Now::Failed(failure);
         !known
     }
 
@@ -61,14 +81,19 @@ impl Standing {
     }
 
     /// In words. `media`: there is some to send; `target`: where to, without the key; `notes`: what is not as it should be
-    /// although it receives, with the reason for the first.
-    pub(super) fn words(&self, media: bool, target: &str, notes: Option<(&'static str, String)>) -> Words {
+    /// although it receives, each with its reason, of which the first counts.
+    pub(super) fn words(&self, media: bool, target: &str, notes: &[(&'static str, String)]) -> Words {
+        if let Some(failure) = self.unfit.iter().flatten().next().filter(|_| media) {
+            let message = format!("{target}: {}", failure.message);
+            return Words { state: OutputState::Failed, reason: failure.reason, message };
+        }
         let (state, reason, message) = match (&self.now, media) {
             (Now::Receiving, _) => match notes {
-                Some((reason, notes)) => {
-                    (OutputState::Receiving, reason, format!("{target} receives: {notes}"))
+                [(reason, _), ..] => {
+                    let all: Vec<_> = notes.iter().map(|(_, note)| note.as_str()).collect();
+                    (OutputState::Receiving, *reason, format!("{target} receives: {}", all.join("; ")))
                 }
-                None => (OutputState::Receiving, "Receiving", format!("{target} receives")),
+                [] => (OutputState::Receiving, "Receiving", format!("{target} receives")),
             },
             (Now::Failed(failure), true) => {
                 let state =
@@ -102,7 +127,7 @@ mod tests {
     fn each_state_has_its_words() {
         let mut standing = Standing::default();
         let said = |standing: &Standing, media| {
-            let Words { state, reason, message } = standing.words(media, "rtmp://h:1/a/…", None);
+            let Words { state, reason, message } = standing.words(media, "rtmp://h:1/a/…", &[]);
             (state, reason, message)
         };
         assert_eq!(said(&standing, false).0, OutputState::Waiting);
@@ -117,6 +142,25 @@ mod tests {
         assert_eq!(said(&standing, true).0, OutputState::Interrupted);
         standing.ended();
         assert_eq!(said(&standing, false).1, "WaitingForMedia");
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_said_for_as_long_as_it_comes() {
+        let mut standing = Standing::default();
+        let said = |standing: &Standing, media| {
+            let Words { state, reason, .. } = standing.words(media, "rtmp://h:1/a/…", &[]);
+            (state, reason)
+        };
+        standing.receives();
+        assert!(standing.set_unfit(Track::Video, failure("CodecNotSupported", true), Instant::now()));
+        standing.set_fit(Track::Audio);
+        assert_eq!(said(&standing, true), (OutputState::Failed, "CodecNotSupported"));
+        assert!(standing.is_receiving(), "its sound goes on");
+        standing.set_fit(Track::Video);
+        assert_eq!(said(&standing, true), (OutputState::Receiving, "Receiving"));
+        standing.set_unfit(Track::Video, failure("CodecNotSupported", true), Instant::now());
+        standing.ended();
+        assert_eq!(said(&standing, false), (OutputState::Waiting, "WaitingForMedia"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ impl Session {
             self.answer = Some(answer);
             self.waiting_since = None;
             self.goodbye = None;
-            self.peer = Peer::Connecting { generation, deadline: now + self.timing.connect };
+            self.set_peer(Peer::Connecting { generation, deadline: now + self.timing.connect });
             actions.push(Action::ApplyAnswer { generation, sdp });
             return;
         }

@@ -18,11 +18,23 @@ use std::time::{Duration, Instant};
 /// Peers built per [`Timing::id_window`], whatever the world does.
 const PEERS_PER_WINDOW: usize = 12;
 
+/// Between two peers: a channel may be asked for ICE servers five times a second.
+const PEER_PACE: Duration = Duration::from_millis(250);
+
 /// Local candidates kept per peer. A machine has a handful; more are not sent.
 const MAX_CANDIDATES: usize = 40;
 
 /// Between trickled candidates: the service takes twenty a second.
 const CANDIDATE_PACE: Duration = Duration::from_millis(60);
+
+/// Between two look-ups, and two sockets: a channel may be asked five times and joined three times a second, by all its
+/// viewers.
+const SIGNALING_PACE: Duration = Duration::from_millis(500);
+
+/// A good socket that ends, or is about to, may be one of thousands: the next one is opened within so long. While media flows
+/// nobody misses it.
+const SPREAD: Duration = Duration::from_secs(2);
+const SPREAD_FLOWING: Duration = Duration::from_secs(10);
 
 /// A signaling socket that lived this long was a good one.
 const PROVEN: Duration = Duration::from_secs(10);
@@ -45,6 +57,17 @@ enum Signaling {
     Resolving { attempt: u64, deadline: Instant },
     Opening { attempt: u64, deadline: Instant },
     Up { attempt: u64, since: Instant, rotate_at: Instant },
+}
+
+impl Signaling {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Down { .. } => "Down",
+            Self::Resolving { .. } => "Resolving",
+            Self::Opening { .. } => "Opening",
+            Self::Up { .. } => "Up",
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -85,7 +108,28 @@ enum Peer {
     },
 }
 
-/// The state machine of one channel.
+impl Peer {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Idle { .. } => "Idle",
+            Self::Creating { .. } => "Creating",
+            Self::Offering { .. } => "Offering",
+            Self::Connecting { .. } => "Connecting",
+            Self::Connected { .. } => "Connected",
+        }
+    }
+}
+
+/// One of the machines goes from one state to another: an arrow of docs/architecture.md.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Step {
+    pub(super) machine: &'static str,
+    pub(super) from: &'static str,
+    pub(super) to: &'static str,
+}
+
+/// The state machine of one channel: three machines, drawn in docs/architecture.md.
 #[derive(Debug)]
 pub struct Session {
     timing: Timing,
@@ -131,6 +175,12 @@ pub struct Session {
     ever_up: bool,
     ever_streamed: bool,
     stopped: bool,
+    /// When the channel was last looked up, and its socket last opened.
+    resolved_at: Option<Instant>,
+    opened_at: Option<Instant>,
+    /// Every one so far.
+    #[cfg(test)]
+    pub(super) steps: std::collections::BTreeSet<Step>,
 }
 
 impl Session {
@@ -168,6 +218,10 @@ impl Session {
             ever_up: false,
             ever_streamed: false,
             stopped: false,
+            resolved_at: None,
+            opened_at: None,
+            #[cfg(test)]
+            steps: Default::default(),
         }
     }
 
@@ -197,7 +251,7 @@ impl Session {
             return None;
         }
         let signaling = match &self.signaling {
-            Signaling::Down { retry_at } => Some(*retry_at),
+            Signaling::Down { retry_at } => Some(self.signaling_due(*retry_at)),
             Signaling::Resolving { deadline, .. } | Signaling::Opening { deadline, .. } => Some(*deadline),
             // It is not replaced until the peer is further; that has its deadline.
             Signaling::Up { .. } if matches!(self.peer, Peer::Connecting { .. } | Peer::Creating { .. }) => {
@@ -233,7 +287,7 @@ impl Session {
                         Ok(message_ttl) => {
                             self.message_ttl = message_ttl;
                             self.resolved = true;
-                            self.signaling = Signaling::Down { retry_at: now };
+                            self.set_signaling(Signaling::Down { retry_at: now });
                         }
                         Err(failure) => self.signaling_failed(failure, now, actions),
                     }
@@ -257,11 +311,16 @@ impl Session {
                     );
                 }
             }
-            Input::GoAway => self.cycle_signaling(now, actions),
+            Input::GoAway => {
+                let within = self.spread();
+                if let Signaling::Up { rotate_at, .. } = &mut self.signaling {
+                    *rotate_at = (*rotate_at).min(now + within);
+                }
+            }
             Input::ReconnectIceServer => match &self.peer {
                 Peer::Offering { generation, .. } => {
                     actions.push(Action::ClosePeer { generation: *generation });
-                    self.peer = Peer::Idle { retry_at: now };
+                    self.set_peer(Peer::Idle { retry_at: now });
                 }
                 Peer::Connecting { .. } => self.restart_peer(now, actions),
                 Peer::Connected { relayed: true, .. } => {
@@ -306,14 +365,14 @@ impl Session {
                             let waits = good_for.map_or(self.timing.peer_waits, |good_for| {
                                 good_for.mul_f64(0.9).clamp(SHORTEST_WAIT, self.timing.peer_waits)
                             });
-                            self.peer = Peer::Offering {
+                            self.set_peer(Peer::Offering {
                                 generation,
                                 since: now,
                                 next_offer: now,
                                 offered: false,
                                 borrowed,
                                 waits,
-                            };
+                            });
                         }
                         Err(failure) => self.peer_failed(failure, now, actions),
                     }
@@ -337,7 +396,7 @@ impl Session {
                     if std::mem::take(&mut self.anew) {
                         self.ids.forgotten(now);
                     }
-                    self.peer = Peer::Connected {
+                    self.set_peer(Peer::Connected {
                         generation,
                         relayed: false,
                         last_media: now,
@@ -345,7 +404,7 @@ impl Session {
                         flowing_since: None,
                         lost: None,
                         no_witness: false,
-                    };
+                    });
                 }
                 Peer::Connected { generation: current, last_media, lost, no_witness, .. }
                     if *current == generation =>
@@ -420,6 +479,47 @@ impl Session {
         }
     }
 
+    fn set_signaling(&mut self, signaling: Signaling) {
+        self.step("signaling", self.signaling.name(), signaling.name());
+        self.signaling = signaling;
+    }
+
+    fn set_peer(&mut self, peer: Peer) {
+        self.step("peer", self.peer.name(), peer.name());
+        self.peer = peer;
+    }
+
+    fn set_leaving(&mut self, leaving: Option<Leaving>) -> Option<Leaving> {
+        let name = |leaving: &Option<Leaving>| leaving.as_ref().map_or("Single", Leaving::name);
+        self.step("leaving", name(&self.leaving), name(&leaving));
+        std::mem::replace(&mut self.leaving, leaving)
+    }
+
+    fn step(&mut self, machine: &'static str, from: &'static str, to: &'static str) {
+        if from != to {
+            tracing::debug!(from, to, "{machine}");
+            #[cfg(test)]
+            self.steps.insert(Step { machine, from, to });
+        }
+    }
+
+    /// The states of the three machines, each with what tells it from the next of its kind.
+    #[cfg(test)]
+    pub(super) fn stands(&self) -> [(&'static str, u64); 3] {
+        let attempt = match &self.signaling {
+            Signaling::Down { .. } => 0,
+            Signaling::Resolving { attempt, .. }
+            | Signaling::Opening { attempt, .. }
+            | Signaling::Up { attempt, .. } => *attempt,
+        };
+        let leaving = self.leaving.as_ref();
+        [
+            (self.signaling.name(), attempt),
+            (self.peer.name(), self.generation().unwrap_or(0)),
+            (leaving.map_or("Single", Leaving::name), leaving.map_or(0, |leaving| leaving.generation)),
+        ]
+    }
+
     fn generation(&self) -> Option<u64> {
         match &self.peer {
             Peer::Idle { .. } => None,
@@ -433,23 +533,25 @@ impl Session {
     fn signaling_up(&mut self, attempt: u64, now: Instant) {
         let age = self.timing.rotate_signaling;
         let jitter = age.mul_f64(self.rng.random_range(0.0..0.1));
-        self.signaling = Signaling::Up { attempt, since: now, rotate_at: now + age + jitter };
+        self.set_signaling(Signaling::Up { attempt, since: now, rotate_at: now + age + jitter });
         self.signaling_failure = None;
         self.ever_up = true;
     }
 
     fn signaling_failed(&mut self, failure: Failure, now: Instant, actions: &mut Vec<Action>) {
         let mut was_up = false;
+        let mut spread = Duration::ZERO;
         if let Signaling::Up { since, .. } = &self.signaling {
             was_up = true;
             // A socket that is closed as soon as it is open is no success.
             if now.saturating_duration_since(*since) >= PROVEN {
                 self.signaling_backoff.reset();
+                spread = self.spread();
             }
         }
-        let delay =
-            failure.kind.floor() + self.signaling_backoff.next_delay(self.rng.random_range(0.0..=1.0));
-        self.signaling = Signaling::Down { retry_at: now + delay };
+        let backoff = self.signaling_backoff.next_delay(self.rng.random_range(0.0..=1.0));
+        let delay = failure.kind.floor() + backoff.max(spread);
+        self.set_signaling(Signaling::Down { retry_at: now + delay });
         // A socket that merely ended can be opened again at the same address.
         self.resolved = self.resolved && was_up;
         if self.signaling_failure.as_ref() != Some(&failure) {
@@ -458,11 +560,24 @@ impl Session {
         self.signaling_failure = Some(failure);
     }
 
+    /// How long to let others go first.
+    fn spread(&mut self) -> Duration {
+        let flows = matches!(self.peer, Peer::Connected { flowing_since: Some(_), .. });
+        let most = if flows { SPREAD_FLOWING } else { SPREAD };
+        most.mul_f64(self.rng.random_range(0.0..1.0))
+    }
+
+    /// When signaling goes on: the service allows so much.
+    fn signaling_due(&self, retry_at: Instant) -> Instant {
+        let last = if self.resolved { self.opened_at } else { self.resolved_at };
+        last.map_or(retry_at, |last| retry_at.max(last + SIGNALING_PACE))
+    }
+
     /// Replaces the socket; the peer does not notice.
     fn cycle_signaling(&mut self, now: Instant, actions: &mut Vec<Action>) {
         if matches!(self.signaling, Signaling::Up { .. }) {
             actions.push(Action::CloseSignaling);
-            self.signaling = Signaling::Down { retry_at: now };
+            self.set_signaling(Signaling::Down { retry_at: now });
         }
     }
 
@@ -471,13 +586,18 @@ impl Session {
         if let Some(generation) = self.generation() {
             actions.push(Action::ClosePeer { generation });
         }
-        self.peer = Peer::Idle { retry_at: now };
+        // Nothing is final yet: what was to end goes on.
+        if let Some(leaving) = self.leaving.take_if(|leaving| leaving.is_replaced()) {
+            self.step("leaving", leaving.name(), "Leaving");
+            self.leaving = Some(Leaving::new(leaving.generation, leaving.reason, leaving.last_media));
+        }
+        self.set_peer(Peer::Idle { retry_at: now });
     }
 
     fn peer_failed(&mut self, failure: Failure, now: Instant, actions: &mut Vec<Action>) {
         self.restart_peer(now, actions);
         let delay = failure.kind.floor() + self.peer_backoff.next_delay(self.rng.random_range(0.0..=1.0));
-        self.peer = Peer::Idle { retry_at: now + delay };
+        self.set_peer(Peer::Idle { retry_at: now + delay });
         actions.push(Action::Report(failure.clone()));
         self.peer_failure = Some(failure);
     }
@@ -493,15 +613,19 @@ impl Session {
 
     fn drive_signaling(&mut self, now: Instant, actions: &mut Vec<Action>) {
         match &self.signaling {
-            Signaling::Down { retry_at } if now >= *retry_at => {
+            Signaling::Down { retry_at } if now >= self.signaling_due(*retry_at) => {
                 self.attempts += 1;
                 let attempt = self.attempts;
                 if self.resolved {
-                    self.signaling =
-                        Signaling::Opening { attempt, deadline: now + self.timing.open_signaling };
+                    self.opened_at = Some(now);
+                    self.set_signaling(Signaling::Opening {
+                        attempt,
+                        deadline: now + self.timing.open_signaling,
+                    });
                     actions.push(Action::OpenSignaling { attempt, client_id: self.client_id() });
                 } else {
-                    self.signaling = Signaling::Resolving { attempt, deadline: now + self.timing.resolve };
+                    self.resolved_at = Some(now);
+                    self.set_signaling(Signaling::Resolving { attempt, deadline: now + self.timing.resolve });
                     actions.push(Action::Resolve { attempt });
                 }
             }
@@ -594,7 +718,11 @@ impl Session {
         if let Some(oldest) = self.begun.front()
             && self.begun.len() >= PEERS_PER_WINDOW
         {
-            self.peer = Peer::Idle { retry_at: *oldest + self.timing.id_window };
+            self.set_peer(Peer::Idle { retry_at: *oldest + self.timing.id_window });
+            return;
+        }
+        if let Some(due) = self.begun.back().map(|last| *last + PEER_PACE).filter(|due| now < *due) {
+            self.set_peer(Peer::Idle { retry_at: due });
             return;
         }
         let mut borrowed = None;
@@ -603,14 +731,14 @@ impl Session {
                 Ok(()) => {
                     // The id is part of the socket's address.
                     self.cycle_signaling(now, actions);
-                    self.peer = Peer::Idle { retry_at: now };
+                    self.set_peer(Peer::Idle { retry_at: now });
                     return;
                 }
                 // A master that was restarted, or replaces its connection, answers to the old id; to any other it
                 // is no burden.
                 // Some masters close what they had under it: while that still brings media, a new one is waited for.
                 Err(until) if self.leaving.is_some() => {
-                    self.peer = Peer::Idle { retry_at: until };
+                    self.set_peer(Peer::Idle { retry_at: until });
                     return;
                 }
                 Err(until) => borrowed = Some(until),
@@ -623,7 +751,7 @@ impl Session {
         self.candidates_sent = 0;
         self.refused = None;
         self.missing = None;
-        self.peer = Peer::Creating { generation, deadline: now + self.timing.create_peer, borrowed };
+        self.set_peer(Peer::Creating { generation, deadline: now + self.timing.create_peer, borrowed });
         actions.push(Action::CreatePeer { generation, client_id: self.client_id() });
     }
 
@@ -663,7 +791,10 @@ impl Session {
             phase,
             reason,
             message,
-            signaling: up,
+            signaling_since: match self.signaling {
+                Signaling::Up { since, .. } => Some(since),
+                _ => None,
+            },
             authenticated: self.resolved || self.ever_up,
             client_id: self.client_id(),
         }

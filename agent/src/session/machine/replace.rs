@@ -21,8 +21,8 @@ impl Session {
             FailureKind::RelayEnds,
             format!("{reason}; another connection to the master is made before this one ends"),
         )));
-        self.leaving = Some(Leaving::new(generation, reason, last_media));
-        self.peer = Peer::Idle { retry_at: now };
+        self.set_leaving(Some(Leaving::new(generation, reason, last_media)));
+        self.set_peer(Peer::Idle { retry_at: now });
     }
 
     pub(super) fn is_leaving(&self, generation: u64) -> bool {
@@ -39,7 +39,9 @@ impl Session {
     /// The new connection brings frames.
     pub(super) fn replaced(&mut self, now: Instant) {
         if let Some(leaving) = &mut self.leaving {
+            let was = leaving.name();
             leaving.replaced(now);
+            self.step("leaving", was, "Replaced");
         }
     }
 
@@ -50,7 +52,7 @@ impl Session {
 
     /// It is over: replaced, or broken before it was.
     pub(super) fn end_leaving(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let Some(leaving) = self.leaving.take() else {
+        let Some(leaving) = self.set_leaving(None) else {
             return;
         };
         actions.push(Action::ClosePeer { generation: leaving.generation });

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 /// What the world does next. Numbers that name a peer, a socket or an answer are taken modulo what there is.
 #[derive(Clone, Debug)]
-enum Event {
+pub(super) enum Event {
     Wait(u64),
     Answer { connection: u8, certificate: u8, candidates: u8 },
     Candidate(u8),
@@ -53,7 +53,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 impl Harness {
-    fn happen(&mut self, event: &Event) {
+    pub(super) fn happen(&mut self, event: &Event) {
         let latest = self.peers() as u64;
         let which = |newest: bool| if newest { latest } else { latest.saturating_sub(1) };
         self.connected = None;

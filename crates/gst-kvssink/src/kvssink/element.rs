@@ -12,11 +12,13 @@ use gst::subclass::prelude::*;
 use kvs_aws::AwsContext;
 use kvs_putmedia::{Event, Producer, Statistics, TrackKind};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::category::CAT;
 use super::clock::WallClock;
 use super::event::{Handler, SinkEvent};
+use super::hold::{Hold, Predecessor};
 use super::metrics::Metrics;
 use super::properties::{Properties, SPECS, StreamingType, seconds};
 use super::runtime::RUNTIME;
@@ -35,6 +37,12 @@ impl KvsSink {
     /// Signs with this context, instead of one made of properties and environment. To be set before READY to PAUSED.
     pub fn set_aws_context(&self, context: AwsContext) {
         self.imp().set_aws_context(context);
+    }
+
+    /// Another process may write to the stream: nothing is sent before `predecessor` says that it is over, or has nobody any
+    /// more to say it, or half of `storage-size` is full; nor is what it says to be stored. To be set before READY to PAUSED.
+    pub fn set_predecessor(&self, predecessor: watch::Receiver<Predecessor>) {
+        *self.imp().hold.lock() = Some(predecessor);
     }
 
     /// Tells `handler` what happens, from now on.
@@ -66,6 +74,7 @@ impl Default for State {
 pub struct Imp {
     pub(super) properties: Mutex<Properties>,
     context: Mutex<Option<AwsContext>>,
+    hold: Mutex<Option<Hold>>,
     pub(super) handler: Mutex<Option<Handler>>,
     state: Mutex<State>,
     pub(super) timeline: Mutex<Timeline>,
@@ -320,8 +329,12 @@ impl Imp {
         let waits = properties.streaming_type == StreamingType::Offline;
         let shared = Arc::new(Shared::new(producer, waits, handler));
         let context = self.context.lock().clone();
+        let hold = self.hold.lock().clone();
         {
             let mut inner = shared.lock();
+            if hold.is_some() {
+                inner.producer.hold();
+            }
             inner.follows_clock = follows_clock;
             inner.host_clock = Some(host_clock);
             inner.wall = clock;
@@ -342,7 +355,8 @@ impl Imp {
                 };
                 let (error, message) = match context {
                     Ok(context) => {
-                        let upload = AssertUnwindSafe(uploader::run(Arc::clone(&shared), context, upload));
+                        let upload =
+                            AssertUnwindSafe(uploader::run(Arc::clone(&shared), context, upload, hold));
                         // Without it nothing is stored any more, and nobody else would notice.
                         match upload.catch_unwind().await {
                             Ok(()) => return,

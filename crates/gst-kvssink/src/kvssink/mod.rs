@@ -9,6 +9,7 @@ mod control;
 mod element;
 mod event;
 mod hevc;
+mod hold;
 mod input;
 mod log;
 mod metadata;
@@ -30,4 +31,5 @@ mod warnings;
 
 pub use self::element::KvsSink;
 pub use self::event::SinkEvent;
+pub use self::hold::Predecessor;
 pub use kvs_putmedia::Statistics;

@@ -23,6 +23,7 @@ pub(super) fn structure(statistics: &Statistics) -> gst::Structure {
         .field("buffered-duration", statistics.buffered_duration.as_nanos() as u64)
         .field("spooled-bytes", statistics.spooled_bytes)
         .field("fragments-spooled", statistics.fragments_spooled)
+        .field("fragments-stored-elsewhere", statistics.fragments_stored_elsewhere)
         .field("fragments-restored", statistics.fragments_restored)
         .field("video-frames-restored", statistics.frames_restored[0])
         .field("audio-frames-restored", statistics.frames_restored[1])

@@ -17,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::control::{ControlError, StreamSettings, StreamTarget, resolve};
 use super::event::SinkEvent;
+use super::hold::{self, Hold, Predecessor};
 use super::shared::Shared;
 use super::spool::{Command, Report, Spool};
 
@@ -50,7 +51,16 @@ pub(super) struct UploadSettings {
 }
 
 /// Runs until its task is aborted.
-pub(super) async fn run(shared: Arc<Shared>, context: AwsContext, settings: UploadSettings) {
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    context: AwsContext,
+    settings: UploadSettings,
+    mut hold: Option<Hold>,
+) {
+    // What was said before counts as well.
+    if let Some(hold) = &mut hold {
+        hold.mark_changed();
+    }
     let spool = settings.spool.clone().and_then(|root| {
         let stream = format!("{}/{}", context.region(), settings.stream.name);
         match Spool::start(root, stream) {
@@ -78,6 +88,7 @@ pub(super) async fn run(shared: Arc<Shared>, context: AwsContext, settings: Uplo
         end_seen: false,
         renewal: Renewal::default(),
         session: None,
+        hold,
         hold_until: None,
         spool_by: spool.is_some().then(|| Instant::now() + SPOOL_PATIENCE),
         spool,
@@ -109,6 +120,8 @@ struct Upload {
     end_seen: bool,
     renewal: Renewal,
     session: Option<Session>,
+    /// Until another writer of the stream is over.
+    hold: Option<Hold>,
     /// The task looks again then, and is not woken for each frame before.
     hold_until: Option<Instant>,
     /// Until then media waits for what the spool held from an earlier run, which is older.
@@ -169,6 +182,7 @@ enum Next {
     Session(Option<SessionEvent>),
     Resolved(Resolved),
     Spool(Option<Report>),
+    Predecessor(Predecessor),
 }
 
 impl Upload {
@@ -194,6 +208,7 @@ impl Upload {
                     self.resolved(result).await;
                 }
                 Next::Spool(report) => self.spooled(report).await,
+                Next::Predecessor(predecessor) => self.predecessor(predecessor),
             }
         }
     }
@@ -202,12 +217,29 @@ impl Upload {
     fn retry_soon_after_end(&mut self) {
         let ended = self.shared.lock().stage.ended().is_some();
         if ended && !self.end_seen {
+            // What is held has no time to wait any more.
+            if let Some(hold) = self.hold.take() {
+                let known = *hold.borrow();
+                self.predecessor(Predecessor { over: true, ..known });
+            }
             self.backoff.reset();
             if let Lookup::Again(at) = &mut self.lookup {
                 *at = (*at).min(Instant::now() + self.backoff.next_delay());
             }
         }
         self.end_seen = ended;
+    }
+
+    /// There is a word of the other writer of the stream.
+    fn predecessor(&mut self, Predecessor { stored, over }: Predecessor) {
+        let (now, mut inner) = (Instant::now(), self.shared.lock());
+        if let Some(stored) = stored {
+            inner.producer.stored_elsewhere(stored, now);
+        }
+        if over {
+            inner.producer.release(now);
+            self.hold = None;
+        }
     }
 
     async fn next(&mut self) -> Next {
@@ -225,6 +257,7 @@ impl Upload {
             next = network(self.session.as_mut()) => next,
             result = resolution(&mut self.lookup) => Next::Resolved(result),
             report = report(self.spool.as_mut()) => Next::Spool(report),
+            predecessor = hold::next(self.hold.as_mut()) => Next::Predecessor(predecessor),
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use kvs_local::archive::FragmentInfo;
+use kvs_local::model::Scope;
 use kvs_local::{AccessKey, Config, Server};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -55,7 +56,12 @@ impl Local {
 
     /// The stream's key in archive and faults, once it exists.
     fn key(&self) -> Option<String> {
-        self.server().app().control.stream("us-east-1", STREAM).ok().map(|stream| stream.folder())
+        self.server()
+            .app()
+            .control
+            .stream(&Scope::of_region("us-east-1"), STREAM)
+            .ok()
+            .map(|stream| stream.folder())
     }
 
     fn fragments(&self) -> Vec<Arc<FragmentInfo>> {

@@ -120,9 +120,10 @@ fn acknowledgements_and_metrics_are_told_in_both_forms() {
 }
 
 #[test]
-fn a_fatal_error_is_the_sdk_s_status_and_an_error_on_the_bus() {
+fn an_error_that_ends_it_is_the_sdk_s_status_and_an_error_on_the_bus() {
     let local = Local::new();
     let sink = local.sink();
+    sink.set_property("restart-on-error", false);
     let errors = collect(&sink, "stream-error", |values| values[1].get::<u64>().unwrap());
     let bus = gst::Bus::new();
     sink.set_bus(Some(&bus));

@@ -147,8 +147,13 @@ impl ControlPlane {
     /// # Errors
     /// The classes of any call.
     pub async fn put_media_endpoint(&self, stream: &StreamId) -> Result<Url, Error> {
+        self.data_endpoint(stream, ApiName::PutMedia).await
+    }
+
+    /// GetDataEndpoint.
+    pub(crate) async fn data_endpoint(&self, stream: &StreamId, api: ApiName) -> Result<Url, Error> {
         const OPERATION: &str = "GetDataEndpoint";
-        let call = self.client.get_data_endpoint().api_name(ApiName::PutMedia);
+        let call = self.client.get_data_endpoint().api_name(api);
         let call = match stream {
             StreamId::Name(name) => call.stream_name(name.as_str()),
             StreamId::Arn(arn) => call.stream_arn(arn.as_str()),

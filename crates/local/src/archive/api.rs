@@ -15,7 +15,7 @@ use http::{HeaderValue, header};
 use serde_json::{Value, json};
 
 use super::read::{fragment_list_chunk, get_media_chunk};
-use super::select::{Selector, TimestampKind, select};
+use super::select::{Selector, TimestampKind};
 use super::start::start;
 use super::{Archive, FragmentInfo};
 use crate::{
@@ -46,7 +46,7 @@ fn describe(info: &FragmentInfo) -> Value {
 }
 
 async fn list_fragments(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
-    let stream = find_stream(&app, &caller.region, &members)?.serving()?;
+    let stream = find_stream(&app, &caller.scope, &members)?.serving()?;
     let most = members.integer("MaxResults", 1..=1000)?.unwrap_or(1000);
     let selector = fragment_selector(&members)?;
     let listing = format!("ListFragments {}", stream.arn);
@@ -60,8 +60,8 @@ async fn list_fragments(State(app): State<Arc<App>>, Signed { caller, members }:
             (selector, Some(after))
         }
     };
-    let all = app.archive.all_fragments(&stream.folder());
-    let page = select(&all, selector, usize::try_from(most).unwrap_or(1), after.as_ref());
+    let most = usize::try_from(most).unwrap_or(1);
+    let page = app.archive.page(&stream.folder(), selector, most, after.as_ref());
     let mut answer =
         json!({"Fragments": page.fragments.iter().map(|info| describe(info)).collect::<Vec<_>>()});
     if let Some(after) = page.next {
@@ -98,7 +98,7 @@ async fn get_media(
     State(app): State<Arc<App>>,
     Signed { caller, members }: Signed,
 ) -> Result<Response, ServiceError> {
-    let stream = find_stream(&app, &caller.region, &members)?.serving()?;
+    let stream = find_stream(&app, &caller.scope, &members)?.serving()?;
     let after = start(&app.archive, &stream.folder(), &members)?;
     let changes = app.archive.changes();
     let body = futures::stream::try_unfold(
@@ -126,7 +126,7 @@ async fn get_media_for_fragment_list(
     State(app): State<Arc<App>>,
     Signed { caller, members }: Signed,
 ) -> Result<Response, ServiceError> {
-    let key = find_stream(&app, &caller.region, &members)?.serving()?.folder();
+    let key = find_stream(&app, &caller.scope, &members)?.serving()?.folder();
     let numbers = members.required("Fragments", members.strings("Fragments", 1000)?)?;
     if numbers.is_empty() {
         return Err(members.invalid("Fragments", "must have at least one fragment number"));

@@ -1,6 +1,6 @@
 //! `StartSelector` of GetMedia.
 
-use super::Archive;
+use super::{Archive, Start};
 use crate::{error::ServiceError, members::Members};
 
 const KINDS: [&str; 6] =
@@ -24,7 +24,7 @@ pub(super) fn start(
     let kind = selector.required("StartSelectorType", selector.one_of("StartSelectorType", &KINDS)?)?;
     let at = || selector.required("StartTimestamp", selector.timestamp("StartTimestamp")?);
     Ok(match kind {
-        "NOW" => archive.number_before(stream, |_| false),
+        "NOW" => archive.number_before(stream, Start::Now),
         "EARLIEST" => None,
         "FRAGMENT_NUMBER" => {
             let number = fragment_number(&selector, "AfterFragmentNumber")?;
@@ -35,21 +35,7 @@ pub(super) fn start(
             let token = fragment_number(&selector, "ContinuationToken")?;
             Some(selector.required("ContinuationToken", token)?)
         }
-        "SERVER_TIMESTAMP" => {
-            let at = at()?;
-            archive.number_before(stream, |info| info.server_ms >= at)
-        }
-        // The fragment that contains the time, or the next. Sound reaches over the end of the pictures into the fragment
-        // that follows: of two that contain the time it is the one that began last.
-        _ => {
-            let at = at()?;
-            let all = archive.fragments(stream);
-            let begun = all.partition_point(|info| info.producer_ms <= at);
-            let first = match all[..begun].last() {
-                Some(last) if last.end_ms() > at => Some(last),
-                _ => all.get(begun),
-            };
-            archive.number_before(stream, |info| first.is_some_and(|first| info.number >= first.number))
-        }
+        "SERVER_TIMESTAMP" => archive.number_before(stream, Start::Server(at()?)),
+        _ => archive.number_before(stream, Start::Producer(at()?)),
     })
 }

@@ -11,8 +11,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     ops::Bound,
     path::{Path, PathBuf},
     sync::Arc,
@@ -21,62 +20,28 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use redb::{ReadableTable, TableDefinition};
+use redb::ReadableTable;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use super::{
+    error::StoreError,
+    files::{create, list, read, remove_file, write_synced},
+    headers::Headers,
     index::FragmentInfo,
-    select::{Selector, TimestampKind},
+    rows::{FRAGMENTS, Rows},
+    select::{Page, Position, Selector, Start, TimestampKind},
+    state::{StreamState, given, range},
     trailer,
 };
 use crate::{
     clock::now_ms,
     index::Index,
     model::{Fragment, Stream},
-    private,
 };
 
 /// What a stream is, in its folder.
 const DESCRIPTION: &str = "stream.json";
-
-/// Stream key and fragment number to JSON.
-const FRAGMENTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("archive.fragments");
-
-/// Why something could not be stored or read.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The file system refuses.
-    #[error("{path}: {source}")]
-    File {
-        /// The file or folder that was written or read.
-        path: PathBuf,
-        /// What the operating system says.
-        source: io::Error,
-    },
-    /// A row of a newer version, or a broken one.
-    #[error(
-        "its row of fragment {number} of {stream} cannot be read ({reason}); if a newer kvs-local wrote it, start that one, \
-         or give this one another folder with --data. Nothing was changed"
-    )]
-    Row {
-        /// Key of the stream.
-        stream: String,
-        /// Number of the fragment.
-        number: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The index was lost, and a file does not say what it is.
-    #[error(
-        "it is empty and the archive is not, and {0} does not say what it belongs to: an older kvs-local wrote it. Bring \
-         index.redb back from a copy, or move the folder archive away. Nothing was changed"
-    )]
-    Unknown(PathBuf),
-    /// The index cannot be read or written.
-    #[error("the index: {0}")]
-    Index(#[from] redb::Error),
-}
 
 /// Figures of one stream.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -99,58 +64,6 @@ pub struct StreamSummary {
     pub first_ms: Option<u64>,
 }
 
-#[derive(Default)]
-struct StreamState {
-    /// By number, which is the order of arrival.
-    fragments: BTreeMap<String, Arc<FragmentInfo>>,
-    /// By producer time, the one that came last.
-    by_producer: BTreeMap<u64, Arc<FragmentInfo>>,
-    /// Sums over `by_producer`.
-    totals: Totals,
-    last_number: u128,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Totals {
-    video_frames: u64,
-    audio_frames: u64,
-    bytes: u64,
-    duration_ms: u64,
-}
-
-impl Totals {
-    fn change(&mut self, info: &FragmentInfo, change: fn(u64, u64) -> u64) {
-        self.video_frames = change(self.video_frames, info.video_frames);
-        self.audio_frames = change(self.audio_frames, info.audio_frames);
-        self.bytes = change(self.bytes, info.size);
-        self.duration_ms = change(self.duration_ms, info.duration_ms);
-    }
-}
-
-impl StreamState {
-    fn insert(&mut self, info: FragmentInfo) {
-        let info = Arc::new(info);
-        // Sessions may finish in another order than they began in; the larger number wins.
-        let replaced = self.by_producer.get(&info.producer_ms);
-        if replaced.is_none_or(|replaced| replaced.number < info.number) {
-            self.totals.change(&info, u64::saturating_add);
-            if let Some(replaced) = self.by_producer.insert(info.producer_ms, info.clone()) {
-                self.totals.change(&replaced, u64::saturating_sub);
-            }
-        }
-        self.fragments.insert(info.number.clone(), info);
-    }
-
-    fn remove(&mut self, number: &str) -> Option<Arc<FragmentInfo>> {
-        let info = self.fragments.remove(number)?;
-        if self.by_producer.get(&info.producer_ms).is_some_and(|kept| kept.number == number) {
-            self.by_producer.remove(&info.producer_ms);
-            self.totals.change(&info, u64::saturating_sub);
-        }
-        Some(info)
-    }
-}
-
 /// All stored fragments. Every call that writes blocks on the disk: keep it off the async threads.
 pub struct Archive {
     folder: PathBuf,
@@ -158,11 +71,11 @@ pub struct Archive {
     streams: Mutex<HashMap<String, StreamState>>,
     /// What is written of streams beside their fragments: by their keys, the versions that this process has written.
     described: Mutex<HashMap<String, String>>,
-    /// Fragments whose row may have been written or not, because the disk failed meanwhile. None of them was acknowledged.
-    unsettled: Mutex<Vec<(String, String)>>,
-    /// Headers that this process has synced, with their names: one that is just being written by another session is there,
-    /// and may still be lost with the power.
-    headers: Mutex<HashSet<PathBuf>>,
+    /// Fragments whose row may have been written or not, because the disk failed meanwhile, and their headers. None of them
+    /// was acknowledged.
+    unsettled: Mutex<Vec<(String, String, PathBuf)>>,
+    headers: Headers,
+    rows: Rows,
     changed: watch::Sender<u64>,
 }
 
@@ -222,9 +135,15 @@ impl Archive {
             streams: Mutex::new(streams),
             described: Mutex::default(),
             unsettled: Mutex::default(),
-            headers: Mutex::default(),
+            headers: Headers::default(),
+            rows: Rows::default(),
             changed: watch::channel(0).0,
         };
+        for (stream, state) in &*archive.streams.lock() {
+            for info in state.fragments.values() {
+                archive.headers.take(&archive.header_path(stream, &info.header));
+            }
+        }
         archive.remove_strays()?;
         Ok((archive, found))
     }
@@ -295,23 +214,23 @@ impl Archive {
     ) -> Result<FragmentInfo, StoreError> {
         let header = format!("{}.mkv", hex::encode(&Sha256::digest(&fragment.header)[..16]));
         let header_path = self.header_path(stream, &header);
-        let synced = self.headers.lock().contains(&header_path);
-        if !synced {
-            write_synced(&header_path, number, &[&fragment.header])?;
-            self.headers.lock().insert(header_path);
-        }
+        let synced = self.headers.take(&header_path);
         let mut info =
             FragmentInfo::of(fragment, number.to_owned(), producer_ms, server_ms, began_ms, header);
         info.persisted_ms = now_ms();
-        let path = self.fragment_path(stream, number);
-        write_synced(&path, number, &[&fragment.raw, &trailer::of(&info)])?;
+        let files = || {
+            if !synced {
+                write_synced(&header_path, number, &[&fragment.header])?;
+                self.headers.synced(&header_path);
+            }
+            let path = self.fragment_path(stream, number);
+            write_synced(&path, number, &[&fragment.raw, &trailer::of(&info)])
+        };
+        files().inspect_err(|_| self.headers.release(&header_path))?;
         let json = serde_json::to_vec(&info).unwrap_or_default();
-        let written = self.index.write(|write| {
-            write.open_table(FRAGMENTS)?.insert((stream, number), json.as_slice())?;
-            Ok(())
-        });
+        let written = self.rows.insert(&self.index, stream, number, json);
         if let Err(error) = written {
-            self.unsettled.lock().push((stream.to_owned(), number.to_owned()));
+            self.unsettled.lock().push((stream.to_owned(), number.to_owned(), header_path));
             self.settle();
             return Err(error.into());
         }
@@ -328,28 +247,55 @@ impl Archive {
         }
         let removed = self.index.write(|write| {
             let mut table = write.open_table(FRAGMENTS)?;
-            for (stream, number) in unsettled.iter() {
+            for (stream, number, _) in unsettled.iter() {
                 table.remove((stream.as_str(), number.as_str()))?;
             }
             Ok(())
         });
         if removed.is_ok() {
-            for (stream, number) in unsettled.drain(..) {
+            for (stream, number, header) in unsettled.drain(..) {
                 remove_file(&self.fragment_path(&stream, &number));
+                self.headers.release(&header);
             }
         }
     }
 
-    /// All of a stream's fragments in the order of their producer times; those with the same time in that of their
-    /// numbers.
+    /// A page of at most `most` of a stream's fragments that come after `after`, replaced ones included, in the order of
+    /// their producer times and numbers.
     #[must_use]
-    pub fn all_fragments(&self, stream: &str) -> Vec<Arc<FragmentInfo>> {
-        let mut all: Vec<_> = {
-            let streams = self.streams.lock();
-            streams.get(stream).map(|state| state.fragments.values().cloned().collect()).unwrap_or_default()
-        };
-        all.sort_by_key(|info: &Arc<FragmentInfo>| info.producer_ms);
-        all
+    pub fn page(
+        &self,
+        stream: &str,
+        selector: Option<Selector>,
+        most: usize,
+        after: Option<&Position>,
+    ) -> Page {
+        let streams = self.streams.lock();
+        let state = streams.get(stream);
+        let after = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.clone()));
+        let by_server = selector.filter(|selector| selector.kind == TimestampKind::Server);
+        let sorted: BTreeMap<Position, &Arc<FragmentInfo>>;
+        match (state, by_server) {
+            (None, _) => Page::default(),
+            (Some(state), None) => {
+                let (from_ms, to_ms) =
+                    selector.map_or((0, u64::MAX), |selector| (selector.from_ms, selector.to_ms));
+                let begun = (from_ms, String::new());
+                let from = match after {
+                    Bound::Excluded(after) if after >= begun => Bound::Excluded(after),
+                    _ => Bound::Included(begun),
+                };
+                let rest = state.by_producer.range((from, Bound::Unbounded));
+                Page::cut(rest.map(|(_, info)| info).take_while(|info| info.producer_ms <= to_ms), most)
+            }
+            (Some(state), Some(Selector { from_ms, to_ms, .. })) => {
+                let found = range(from_ms, to_ms).map(|range| state.by_server.range(range));
+                let found = found.into_iter().flatten();
+                sorted =
+                    found.map(|((_, number), info)| ((info.producer_ms, number.clone()), info)).collect();
+                Page::cut(sorted.range((after, Bound::Unbounded)).map(|(_, info)| *info), most)
+            }
+        }
     }
 
     /// What a player is given: a stream's fragments in the order of their producer times; of those with the same time
@@ -357,16 +303,18 @@ impl Archive {
     #[must_use]
     pub fn fragments(&self, stream: &str) -> Vec<Arc<FragmentInfo>> {
         let streams = self.streams.lock();
-        streams.get(stream).map(|state| state.by_producer.values().cloned().collect()).unwrap_or_default()
+        let state = streams.get(stream);
+        state.map(|state| given(state.by_producer.values()).cloned().collect()).unwrap_or_default()
     }
 
     /// Shows what a player is given of the time from `from_ms` to `to_ms` (not included), in order, beginning with the
     /// fragment before it if that reaches into it.
     pub fn visit(&self, stream: &str, from_ms: u64, to_ms: u64, mut each: impl FnMut(&FragmentInfo)) {
         let streams = self.streams.lock();
-        let Some(state) = streams.get(stream).filter(|_| from_ms < to_ms) else { return };
-        let before = state.by_producer.range(..from_ms).next_back().map(|(_, info)| info);
-        let within = state.by_producer.range(from_ms..to_ms).map(|(_, info)| info);
+        let Some((state, last_ms)) = streams.get(stream).zip(to_ms.checked_sub(1)) else { return };
+        let Some(range) = range(from_ms, last_ms) else { return };
+        let before = state.by_producer.range(..(from_ms, String::new())).next_back().map(|(_, info)| info);
+        let within = given(state.by_producer.range(range).map(|(_, info)| info));
         before.filter(|info| info.end_ms() > from_ms).into_iter().chain(within).for_each(|info| each(info));
     }
 
@@ -384,16 +332,35 @@ impl Archive {
         }
     }
 
-    /// In the order of arrival: the number before the first fragment that is wanted, or the last if none is.
+    /// In the order of arrival: the number before the fragment from which on a reader begins, or the last number.
     #[must_use]
-    pub fn number_before(&self, stream: &str, wanted: impl Fn(&FragmentInfo) -> bool) -> Option<String> {
+    pub fn number_before(&self, stream: &str, start: Start) -> Option<String> {
         let streams = self.streams.lock();
-        let fragments = &streams.get(stream)?.fragments;
-        fragments.values().take_while(|info| !wanted(info)).last().map(|info| info.number.clone())
+        let state = streams.get(stream)?;
+        let first = match start {
+            Start::Now => None,
+            Start::Server(at_ms) => {
+                let rest = range(at_ms, u64::MAX).map(|range| state.by_server.range(range));
+                rest.into_iter().flatten().next().map(|(_, info)| info.clone())
+            }
+            // Sound reaches over the end of the pictures into the fragment that follows: of two that contain the time it
+            // is the one that began last.
+            Start::Producer(at_ms) => {
+                let begun = range(0, at_ms).and_then(|range| state.by_producer.range(range).next_back());
+                let holds = begun.map(|(_, info)| info.clone()).filter(|info| info.end_ms() > at_ms);
+                let next = || {
+                    let rest = state.by_producer.range(range(at_ms.checked_add(1)?, u64::MAX)?);
+                    given(rest.map(|(_, info)| info)).next().cloned()
+                };
+                holds.or_else(next)
+            }
+        };
+        let end = first.map_or(Bound::Unbounded, |info| Bound::Excluded(info.number.clone()));
+        state.fragments.range((Bound::Unbounded, end)).next_back().map(|(number, _)| number.clone())
     }
 
-    /// What a player is given of a selection: at most `most` fragments that come after `after`. By the producer's time each
-    /// time is there once, with its largest number; by the server's, all are there in the order of arrival.
+    /// What a player is given of a selection, in its order: at most `most` fragments that come after `after`. By the producer's
+    /// time each time is there once, with its largest number; by the server's all are there.
     #[must_use]
     pub fn selected(
         &self,
@@ -404,23 +371,22 @@ impl Archive {
     ) -> Vec<Arc<FragmentInfo>> {
         let streams = self.streams.lock();
         let Some(state) = streams.get(stream) else { return Vec::new() };
-        match selector.kind {
+        let Selector { kind, from_ms, to_ms } = selector;
+        match kind {
             TimestampKind::Producer => {
-                let from = after.map_or(0, |after| after.producer_ms.saturating_add(1)).max(selector.from_ms);
-                if from > selector.to_ms {
-                    return Vec::new();
-                }
-                state
-                    .by_producer
-                    .range(from..=selector.to_ms)
-                    .map(|(_, info)| info.clone())
-                    .take(most)
-                    .collect()
+                let after_ms = after.map_or(0, |after| after.producer_ms.saturating_add(1));
+                let found = range(from_ms.max(after_ms), to_ms).map(|range| state.by_producer.range(range));
+                let found = found.into_iter().flatten().map(|(_, info)| info);
+                given(found).take(most).cloned().collect()
             }
             TimestampKind::Server => {
-                let after = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.number.clone()));
-                let rest = state.fragments.range((after, Bound::Unbounded)).map(|(_, info)| info);
-                rest.filter(|info| selector.takes(info)).take(most).cloned().collect()
+                let after = after.map(|after| (after.server_ms, after.number.clone()));
+                let from_ms = after.as_ref().map_or(0, |(ms, _)| *ms).max(from_ms);
+                let found = range(from_ms, to_ms).map(|range| state.by_server.range(range));
+                let found = found.into_iter().flatten();
+                let found =
+                    found.filter(|(position, _)| after.as_ref().is_none_or(|after| *position > after));
+                found.take(most).map(|(_, info)| info.clone()).collect()
             }
         }
     }
@@ -475,10 +441,10 @@ impl Archive {
         let streams = self.streams.lock();
         let Some(state) = streams.get(stream) else { return StreamSummary::default() };
         StreamSummary {
-            fragments: state.by_producer.len() as u64,
-            duplicates: (state.fragments.len() - state.by_producer.len()) as u64,
+            fragments: state.totals.fragments,
+            duplicates: (state.fragments.len() as u64).saturating_sub(state.totals.fragments),
             last: state.by_producer.last_key_value().map(|(_, info)| (**info).clone()),
-            first_ms: state.by_producer.first_key_value().map(|(ms, _)| *ms),
+            first_ms: state.by_producer.first_key_value().map(|((ms, _), _)| *ms),
             video_frames: state.totals.video_frames,
             audio_frames: state.totals.audio_frames,
             bytes: state.totals.bytes,
@@ -496,10 +462,9 @@ impl Archive {
             let streams = self.streams.lock();
             let Some(state) = streams.get(stream) else { return Ok(0) };
             state
-                .fragments
-                .values()
-                .filter(|info| info.server_ms < before_ms)
-                .map(|info| info.number.clone())
+                .by_server
+                .range(..(before_ms, String::new()))
+                .map(|((_, number), _)| number.clone())
                 .collect()
         };
         if old.is_empty() {
@@ -513,9 +478,10 @@ impl Archive {
             Ok(())
         })?;
         for number in &old {
-            self.streams.lock().get_mut(stream).and_then(|state| state.remove(number));
+            let removed = self.streams.lock().get_mut(stream).and_then(|state| state.remove(number));
             // one that cannot be removed has no row, and goes at the next start
             remove_file(&self.fragment_path(stream, number));
+            removed.iter().for_each(|info| self.headers.release(&self.header_path(stream, &info.header)));
         }
         self.changed.send_modify(|count| *count += 1);
         Ok(old.len())
@@ -535,7 +501,7 @@ impl Archive {
         self.expire(stream, u64::MAX)?;
         self.streams.lock().remove(stream);
         let path = self.folder.join(stream);
-        self.headers.lock().retain(|header| !header.starts_with(&path));
+        self.headers.forget(&path);
         self.described.lock().remove(stream);
         match fs::remove_dir_all(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StoreError::File { path, source }),
@@ -555,28 +521,11 @@ impl Archive {
     }
 }
 
-fn create(folder: &Path) -> Result<(), StoreError> {
-    private::folder(folder).map_err(|source| StoreError::File { path: folder.to_owned(), source })
-}
-
-fn list(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
-    let wrong = |source| StoreError::File { path: folder.to_owned(), source };
-    match fs::read_dir(folder) {
-        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path()).map_err(wrong)).collect(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(wrong(error)),
-    }
-}
-
-fn read(path: &Path) -> Result<Bytes, StoreError> {
-    fs::read(path).map(Bytes::from).map_err(|source| StoreError::File { path: path.to_owned(), source })
-}
-
 /// Streams' keys, and rows of theirs.
-type Rows = Vec<(String, FragmentInfo)>;
+type Found = Vec<(String, FragmentInfo)>;
 
 /// Reads what streams and fragments say of themselves, and changes nothing.
-fn recover(folder: &Path) -> Result<(Vec<Stream>, Rows), StoreError> {
+fn recover(folder: &Path) -> Result<(Vec<Stream>, Found), StoreError> {
     let (mut streams, mut infos) = (Vec::new(), Vec::new());
     for entry in list(folder)? {
         let fragments = list(&entry.join("fragments"))?;
@@ -606,43 +555,10 @@ fn recover(folder: &Path) -> Result<(Vec<Stream>, Rows), StoreError> {
     Ok((streams, infos))
 }
 
-fn remove_file(path: &Path) {
-    if let Err(error) = fs::remove_file(path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        tracing::warn!(file = %path.display(), %error, "a file that no fragment needs could not be removed");
-    }
-}
-
-/// Writes a file that is there whole or not at all. `owner` tells apart who writes the same file at the same time.
-fn write_synced(path: &Path, owner: &str, parts: &[&[u8]]) -> Result<(), StoreError> {
-    let write = |folder: &Path| {
-        if !folder.exists() {
-            private::folder(folder)?;
-            for parent in folder.ancestors().skip(1).take(2) {
-                sync_folder(parent)?;
-            }
-        }
-        let part = path.with_extension(format!("{owner}.part"));
-        let written = private::empty_file(&part).and_then(|mut file| {
-            parts.iter().try_for_each(|data| file.write_all(data))?;
-            file.sync_data()?;
-            fs::rename(&part, path)
-        });
-        // on a disk that is full, what was written of it is in the way
-        written.inspect_err(|_| remove_file(&part))?;
-        sync_folder(folder)
-    };
-    path.parent().map_or(Ok(()), write).map_err(|source| StoreError::File { path: path.to_owned(), source })
-}
-
-/// Without this the name of a file may be lost with the power, although its content is not.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn fragment(timecode_ms: u64) -> Fragment {
@@ -784,11 +700,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let archive = open(folder.path());
         let [second, first] = [put(&archive, 3_000), put(&archive, 1_000)].map(|info| info.number);
-        let before = |wanted: &dyn Fn(&FragmentInfo) -> bool| archive.number_before("s", wanted);
-        assert_eq!(before(&|_| true), None);
-        assert_eq!(before(&|info| info.producer_ms == 1_000), Some(second));
-        assert_eq!(before(&|_| false), Some(first), "the newest is the one that came last");
-        assert_eq!(archive.number_before("other", |_| false), None);
+        let before = |start| archive.number_before("s", start);
+        assert_eq!(before(Start::Server(0)), None);
+        assert_eq!(before(Start::Producer(2_999)), Some(second));
+        assert_eq!(before(Start::Producer(3_000)), None, "what came after it is late");
+        assert_eq!(before(Start::Producer(5_000)), Some(first.clone()), "nothing is there yet");
+        assert_eq!(before(Start::Server(6)), Some(first.clone()));
+        assert_eq!(before(Start::Now), Some(first), "the newest is the one that came last");
+        assert_eq!(archive.number_before("other", Start::Now), None);
     }
 
     #[test]
@@ -814,6 +733,160 @@ mod tests {
         assert_eq!(list(&folder.path().join("archive/s/fragments")).unwrap().len(), 1);
         drop(archive);
         assert_eq!(open(folder.path()).fragments("s").len(), 1);
+    }
+
+    /// A fragment of any header.
+    fn with_header(timecode: u64, header: &'static str) -> Fragment {
+        Fragment { header: Bytes::from_static(header.as_bytes()), ..fragment(timecode) }
+    }
+
+    #[test]
+    fn a_header_goes_with_the_last_fragment_that_needs_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let headers = || list(&folder.path().join("archive/s/headers")).unwrap().len();
+        let put = |archive: &Archive, at: u64, header| {
+            let number = archive.next_number("s");
+            archive.store("s", &number, at, at, at, &with_header(at, header)).unwrap()
+        };
+        let archive = open(folder.path());
+        for (at, header) in [(1, "old"), (2, "both"), (3, "both"), (4, "new")] {
+            put(&archive, at, header);
+        }
+        archive.expire("s", 3).unwrap();
+        assert_eq!(headers(), 2);
+        // what is counted is what is on disk
+        drop(archive);
+        let archive = open(folder.path());
+        archive.expire("s", 4).unwrap();
+        assert_eq!(headers(), 1);
+        let again = put(&archive, 5, "old");
+        assert_eq!(archive.read_header("s", &again).unwrap(), "old");
+        archive.expire("s", 6).unwrap();
+        assert_eq!(headers(), 0);
+    }
+
+    /// Whoever stores while others expire has a header.
+    #[test]
+    fn what_is_stored_while_its_header_goes_can_be_read() {
+        const KEPT: u64 = 1_000_000;
+        let folder = tempfile::tempdir().unwrap();
+        let archive = open(folder.path());
+        std::thread::scope(|scope| {
+            for session in 0..3_u64 {
+                let archive = &archive;
+                scope.spawn(move || {
+                    for n in 0..8 {
+                        let at = 1 + session + 10 * n;
+                        let store = |server_ms| {
+                            let number = archive.next_number("s");
+                            // each other time all that need the header may be gone
+                            let header = if n % 2 == 0 { "even" } else { "odd" };
+                            archive.store("s", &number, at, server_ms, at, &with_header(at, header)).unwrap()
+                        };
+                        store(at);
+                        let kept = (n > 4).then(|| store(KEPT));
+                        archive.expire("s", KEPT).unwrap();
+                        assert!(kept.is_none_or(|kept| archive.read("s", &kept).is_ok()));
+                    }
+                });
+            }
+        });
+        archive.expire("s", KEPT + 1).unwrap();
+        assert_eq!(list(&folder.path().join("archive/s/headers")).unwrap().len(), 0);
+    }
+
+    /// Each way to ask finds what looking at every fragment would find.
+    #[test]
+    fn every_order_holds_the_same_fragments() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = open(folder.path());
+        proptest!(|(
+            times in prop::collection::vec((0..12_u64, 0..12_u64, 0..4_u64), 0..24),
+            gone in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+            (from_ms, to_ms, at) in (0..12_u64, 0..14_u64, 0..16_u64), most in 1..5_usize,
+        )| {
+            archive.streams.lock().clear();
+            let mut all: Vec<FragmentInfo> = Vec::new();
+            for (number, (producer_ms, server_ms, duration_ms)) in (0_u64..).zip(&times) {
+                let of = fragment(*producer_ms);
+                let number = format!("{number:047}");
+                let mut info = FragmentInfo::of(&of, number, *producer_ms, *server_ms, 0, String::new());
+                info.duration_ms = *duration_ms;
+                archive.streams.lock().entry("s".to_owned()).or_default().insert(info.clone());
+                all.push(info);
+            }
+            for index in gone.iter().filter(|_| !times.is_empty()) {
+                let number = format!("{:047}", index.index(times.len()));
+                archive.streams.lock().get_mut("s").unwrap().remove(&number);
+                all.retain(|info| info.number != number);
+            }
+            let replaced = |info: &FragmentInfo| {
+                all.iter().any(|other| other.producer_ms == info.producer_ms && other.number > info.number)
+            };
+            let numbers = |found: &[Arc<FragmentInfo>]| {
+                found.iter().map(|info| info.number.clone()).collect::<Vec<_>>()
+            };
+            let sorted = |wanted: &dyn Fn(&FragmentInfo) -> bool, key: fn(&FragmentInfo) -> u64| {
+                let mut found: Vec<&FragmentInfo> = all.iter().filter(|info| wanted(info)).collect();
+                found.sort_by_key(|info| (key(info), info.number.clone()));
+                found.iter().map(|info| info.number.clone()).collect::<Vec<_>>()
+            };
+            let given = sorted(&|info| !replaced(info), |info| info.producer_ms);
+            prop_assert_eq!(numbers(&archive.fragments("s")), &given[..]);
+            let summary = archive.summary("s");
+            prop_assert_eq!(summary.fragments as usize, given.len());
+            prop_assert_eq!(summary.duplicates as usize, all.len() - given.len());
+            for kind in [TimestampKind::Producer, TimestampKind::Server] {
+                let selector = Selector { kind, from_ms, to_ms };
+                let within = |info: &FragmentInfo| (from_ms..=to_ms).contains(&kind.of(info));
+                let wanted = match kind {
+                    TimestampKind::Producer => {
+                        sorted(&|info| within(info) && !replaced(info), |info| info.producer_ms)
+                    }
+                    TimestampKind::Server => sorted(&within, |info| info.server_ms),
+                };
+                let (mut found, mut last) = (Vec::new(), None);
+                loop {
+                    let page = archive.selected("s", selector, last.as_deref(), most);
+                    prop_assert!(page.len() <= most);
+                    let Some(end) = page.last().cloned() else { break };
+                    last = Some(end);
+                    found.extend(numbers(&page));
+                }
+                prop_assert_eq!(found, wanted);
+                for selector in [None, Some(selector)] {
+                    let wanted =
+                        sorted(&|info| selector.is_none() || within(info), |info| info.producer_ms);
+                    let (mut found, mut after) = (Vec::new(), None);
+                    loop {
+                        let page = archive.page("s", selector, most, after.as_ref());
+                        found.extend(numbers(&page.fragments));
+                        after = page.next;
+                        if after.is_none() {
+                            break;
+                        }
+                        prop_assert_eq!(page.fragments.len(), most);
+                    }
+                    prop_assert_eq!(found, wanted);
+                }
+            }
+            let holds = |info: &&FragmentInfo| info.producer_ms <= at && at < info.end_ms();
+            let by_time = given.iter().filter_map(|number| all.iter().find(|info| info.number == *number));
+            let begun = by_time.clone().take_while(|info| info.producer_ms <= at).last();
+            let next = by_time.clone().find(|info| info.producer_ms > at);
+            let producer = begun.filter(holds).or(next);
+            let server = all.iter().min_by_key(|info| match info.server_ms >= at {
+                true => (false, info.server_ms, info.number.clone()),
+                false => (true, 0, String::new()),
+            });
+            let server = server.filter(|info| info.server_ms >= at);
+            let starts = [(Start::Now, None), (Start::Producer(at), producer), (Start::Server(at), server)];
+            for (start, first) in starts {
+                let before = all.iter().filter(|info| first.is_none_or(|first| info.number < first.number));
+                let wanted = before.map(|info| info.number.clone()).next_back();
+                prop_assert_eq!(archive.number_before("s", start), wanted, "{:?}", start);
+            }
+        });
     }
 
     fn described() -> Stream {

@@ -9,16 +9,23 @@ use std::{
 use axum::extract::{FromRequest, Request as HttpRequest};
 use http::request::Parts;
 
-use super::{PayloadHash, Request, verify};
-use crate::{App, Connection, body, error::ServiceError, members::Members, operations};
+use super::{AccessKey, PayloadHash, Request, Verified, verify};
+use crate::{
+    App, Connection, body,
+    error::ServiceError,
+    members::Members,
+    model::{ACCOUNT, Scope},
+    operations,
+};
 
 /// The authenticated caller of a request and where it reached us.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// Access key id; `None` when signatures are not verified and the request has none.
     pub access_key: Option<String>,
-    /// The region that the request was signed for, else the configured one. Resources belong to their region.
-    pub region: String,
+    /// The account of the key, and the region that the request was signed for, else the configured one. Resources belong to
+    /// both.
+    pub scope: Scope,
     /// `host:port` as the caller spells us; endpoints in answers say the same.
     pub authority: String,
     /// Whether the request came over TLS.
@@ -72,11 +79,18 @@ pub fn authorize(app: &App, parts: &Parts, payload: PayloadHash<'_>) -> Result<C
         Err(error) if app.config.auth => return Err(error),
         Err(_) => None,
     };
-    let (access_key, region, until) = match verified {
-        Some(verified) => (Some(verified.access_key), verified.region, verified.until),
-        None => (None, claimed_region(parts).unwrap_or_else(|| app.config.region.clone()), None),
+    let (access_key, scope, until) = match verified {
+        Some(Verified { access_key, account, region, until }) => {
+            (Some(access_key), Scope { account, region }, until)
+        }
+        None => {
+            let (key, region) = claimed(parts).unwrap_or_default();
+            let account = app.keys.get(&key).map_or(ACCOUNT, AccessKey::account).to_owned();
+            let region = if region.is_empty() { app.config.region.clone() } else { region };
+            (None, Scope { account, region }, None)
+        }
     };
-    Ok(Caller { access_key, region, authority, secure: connection.secure, peer: connection.peer, until })
+    Ok(Caller { access_key, scope, authority, secure: connection.secure, peer: connection.peer, until })
 }
 
 fn has_port(host: &str) -> bool {
@@ -84,8 +98,8 @@ fn has_port(host: &str) -> bool {
         .is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// With `--no-auth` the scope of an unverified signature still says which region is meant.
-fn claimed_region(parts: &Parts) -> Option<String> {
+/// With `--no-auth` the scope of an unverified signature still says which key and region are meant.
+fn claimed(parts: &Parts) -> Option<(String, String)> {
     let header = parts.headers.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let credential = match header {
         Some(value) => value.split_once("Credential=")?.1.split([',', ' ']).next()?.to_owned(),
@@ -94,9 +108,10 @@ fn claimed_region(parts: &Parts) -> Option<String> {
             .1
             .into_owned(),
     };
-    let region = credential.split('/').nth(2)?;
+    let mut parts = credential.split('/');
+    let (key, region) = (parts.next()?, parts.nth(1)?);
     let valid = !region.is_empty() && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    valid.then(|| region.to_owned())
+    valid.then(|| (key.to_owned(), region.to_owned()))
 }
 
 /// A verified JSON request: who calls, and the members of the body.
@@ -116,10 +131,11 @@ impl FromRequest<Arc<App>> for Signed {
         let body = body::read(body).await?;
         let caller = authorize(app, &parts, PayloadHash::Body(&body))?;
         let members = Members::parse(&body)?;
+        members.arns().try_for_each(|arn| caller.scope.check(&arn))?;
         if app.config.quotas
             && let Some(operation) = operations::name_of(parts.uri.path())
         {
-            app.quotas.take(operation, &caller.region, &members, Instant::now())?;
+            app.quotas.take(operation, &caller.scope, &members, Instant::now())?;
         }
         Ok(Self { caller, members })
     }

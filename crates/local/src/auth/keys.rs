@@ -11,6 +11,8 @@ use std::{
 use parking_lot::Mutex;
 use rand::Rng;
 
+use crate::model::ACCOUNT;
+
 /// Temporary keys that are remembered, so that a caller learns that its key has ended. Of more, those that ended first are
 /// forgotten.
 const MAX_TEMPORARY: usize = 1000;
@@ -20,12 +22,19 @@ const MAX_TEMPORARY: usize = 1000;
 pub struct AccessKey {
     id: String,
     secret: String,
+    account: String,
 }
 
 impl AccessKey {
     /// A key from its two parts.
     pub fn new(id: impl Into<String>, secret: impl Into<String>) -> Self {
-        Self { id: id.into(), secret: secret.into() }
+        Self { id: id.into(), secret: secret.into(), account: ACCOUNT.to_owned() }
+    }
+
+    /// The same key, of this account of twelve digits.
+    #[must_use]
+    pub fn of_account(self, account: impl Into<String>) -> Self {
+        Self { account: account.into(), ..self }
     }
 
     /// A random key of the usual shape.
@@ -40,12 +49,17 @@ impl AccessKey {
         let mut draw = |letters: &[u8], count: usize| -> String {
             (0..count).map(|_| char::from(letters[rng.random_range(0..letters.len())])).collect()
         };
-        Self { id: format!("{prefix}{}", draw(ID, 16)), secret: draw(SECRET, 40) }
+        Self::new(format!("{prefix}{}", draw(ID, 16)), draw(SECRET, 40))
     }
 
     /// The access key id.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Whose it is: twelve digits.
+    pub fn account(&self) -> &str {
+        &self.account
     }
 
     /// The secret; not for logs.
@@ -68,7 +82,12 @@ impl FromStr for AccessKey {
 
 impl fmt::Debug for AccessKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AccessKey").field("id", &self.id).field("secret", &"(redacted)").finish()
+        let Self { id, account, secret: _ } = self;
+        f.debug_struct("AccessKey")
+            .field("id", id)
+            .field("account", account)
+            .field("secret", &"(redacted)")
+            .finish()
     }
 }
 
@@ -112,10 +131,10 @@ impl KeyRing {
         Self { secrets, page, temporary: Arc::default() }
     }
 
-    /// Makes a key that ends.
+    /// Makes a key of this account that ends.
     #[must_use]
-    pub fn issue(&self, life: Duration) -> TemporaryKey {
-        let key = AccessKey::generate("ASIA");
+    pub fn issue(&self, life: Duration, account: &str) -> TemporaryKey {
+        let key = AccessKey::generate("ASIA").of_account(account);
         let token = AccessKey::random().secret + AccessKey::random().secret();
         let issued = TemporaryKey { key, token, ends: SystemTime::now() + life };
         let mut temporary = self.temporary.lock();

@@ -49,6 +49,8 @@ pub struct Request<'a> {
 pub struct Verified {
     /// The access key id.
     pub access_key: String,
+    /// The account of the key.
+    pub account: String,
     /// The region of the credential scope.
     pub region: String,
     /// Until when the key may call, if that has an end.
@@ -144,6 +146,7 @@ pub(super) fn verify_service(
         if mac.verify_slice(&claimed).is_ok() {
             return Ok(Verified {
                 access_key: scope.access_key.to_owned(),
+                account: key.account().to_owned(),
                 region: scope.region.to_owned(),
                 until: temporary.map(|temporary| temporary.ends),
             });

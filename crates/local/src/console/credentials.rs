@@ -12,7 +12,11 @@ use http::header;
 use serde_json::json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::{App, error::ServiceError};
+use crate::{
+    App,
+    error::ServiceError,
+    model::{ACCOUNT, is_account},
+};
 
 /// The longest life of a role's session.
 const MAX_SECONDS: u64 = 43_200;
@@ -21,11 +25,12 @@ const MAX_SECONDS: u64 = 43_200;
 #[serde(default)]
 pub(super) struct Life {
     seconds: u64,
+    account: String,
 }
 
 impl Default for Life {
     fn default() -> Self {
-        Self { seconds: 3600 }
+        Self { seconds: 3600, account: ACCOUNT.to_owned() }
     }
 }
 
@@ -36,7 +41,10 @@ pub(super) async fn credentials(
     if !(1..=MAX_SECONDS).contains(&life.seconds) {
         return Err(ServiceError::invalid("seconds", format!("must be from 1 to {MAX_SECONDS}")));
     }
-    let issued = app.keys.issue(Duration::from_secs(life.seconds));
+    if !is_account(&life.account) {
+        return Err(ServiceError::invalid("account", "must have twelve digits"));
+    }
+    let issued = app.keys.issue(Duration::from_secs(life.seconds), &life.account);
     let ends = OffsetDateTime::from(issued.ends).replace_nanosecond(0).map_err(ServiceError::internal)?;
     let body = json!({
         "AccessKeyId": issued.key.id(),

@@ -20,19 +20,20 @@ use crate::{
     error::{ErrorKind, ServiceError},
     faults::{CALL_ACTIONS, Order},
     members::Members,
+    model::Scope,
     signaling::Role,
 };
 
 pub(super) async fn faults(State(app): State<Arc<App>>, request: Request) -> Answer {
     let body = body::read(request.into_body()).await?;
     let members = Members::parse(&body)?;
-    let region = members.string("region")?.unwrap_or(&app.config.region);
+    let scope = Scope::of_region(members.string("region")?.unwrap_or(&app.config.region));
     if let Some(stream) = members.string("stream")? {
-        let stream = app.control.stream(region, stream)?.folder();
+        let stream = app.control.stream(&scope, stream)?.folder();
         return order(&app, &stream, Order::parse(&members)?);
     }
     let name = members.required("channel", members.string("channel")?)?;
-    let channel = app.control.channel(region, name)?;
+    let channel = app.control.channel(&scope, name)?;
     if CALL_ACTIONS.contains(&members.string("action")?.unwrap_or("")) {
         return order(&app, &channel.arn, Order::parse_channel(&members)?);
     }

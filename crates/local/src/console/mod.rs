@@ -1,5 +1,6 @@
 //! `/_kvs/`: what the web page, the demo and the tests see of this server. No other origin may read it.
 
+mod agents;
 mod credentials;
 mod faults;
 mod state;
@@ -30,12 +31,14 @@ use serde_json::{Value, json};
 use crate::{
     App, Connection, archive,
     error::{ErrorKind, ServiceError},
+    model::Scope,
     origin,
     snapshot::Snapshot,
 };
 
 pub(crate) fn routes(app: Arc<App>) -> Router<Arc<App>> {
     let for_this_machine = Router::new()
+        .route("/agents", post(agents::agents))
         .route("/faults", post(faults::faults))
         .route("/states", post(states::states))
         .route("/credentials", get(credentials::credentials))
@@ -148,8 +151,8 @@ async fn fragments(
     UrlPath(name): UrlPath<String>,
     Query(query): Query<Part>,
 ) -> Result<axum::Json<Value>, ServiceError> {
-    let region = query.region.as_deref().unwrap_or(&app.config.region);
-    let key = app.control.stream(region, &name)?.folder();
+    let scope = Scope::of_region(query.region.as_deref().unwrap_or(&app.config.region));
+    let key = app.control.stream(&scope, &name)?.folder();
     let list: Vec<_> = app
         .archive
         .fragments(&key)
@@ -177,8 +180,8 @@ async fn media(
     UrlPath(name): UrlPath<String>,
     Query(query): Query<Part>,
 ) -> Result<Response, ServiceError> {
-    let region = query.region.as_deref().unwrap_or(&app.config.region);
-    let stream = app.control.stream(region, &name)?;
+    let scope = Scope::of_region(query.region.as_deref().unwrap_or(&app.config.region));
+    let stream = app.control.stream(&scope, &name)?;
     let key = stream.folder();
     let parts = archive::parts(&app.archive.fragments(&key));
     let count = parts.len();

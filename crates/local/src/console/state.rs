@@ -1,14 +1,15 @@
-//! `GET /_kvs/state`: channels and streams at a glance.
+//! `GET /_kvs/state`: channels and streams at a glance, of the account that the page is of.
 
 use serde_json::{Value, json};
 
-use crate::App;
+use crate::{App, model::ACCOUNT};
 
 pub(super) fn state(app: &App) -> Value {
     let channels: Vec<_> = app
         .control
         .channels()
         .into_iter()
+        .filter(|channel| channel.scope().account == ACCOUNT)
         .map(|channel| {
             let view = app.signaling.view(&channel.arn);
             json!({
@@ -26,6 +27,7 @@ pub(super) fn state(app: &App) -> Value {
         .control
         .streams()
         .into_iter()
+        .filter(|stream| stream.scope().account == ACCOUNT)
         .map(|stream| {
             let summary = app.archive.summary(&stream.folder());
             let last = summary.last.as_ref();
@@ -60,5 +62,5 @@ pub(super) fn state(app: &App) -> Value {
             })
         })
         .collect();
-    json!({"channels": channels, "streams": streams})
+    json!({"channels": channels, "streams": streams, "outputs": app.agents.outputs()})
 }

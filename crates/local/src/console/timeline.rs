@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::{Path, Query, State};
 use serde_json::{Value, json};
 
-use crate::{App, archive::Spans, error::ServiceError};
+use crate::{App, archive::Spans, error::ServiceError, model::Scope};
 
 /// Steps of the resolution that one answer may have, and so its spans: more than a screen has pixels.
 const MOST_STEPS: u64 = 8192;
@@ -36,7 +36,8 @@ pub(super) async fn timeline(
             ),
         ));
     }
-    let stream = app.control.stream(region.as_deref().unwrap_or(&app.config.region), &name)?;
+    let scope = Scope::of_region(region.as_deref().unwrap_or(&app.config.region));
+    let stream = app.control.stream(&scope, &name)?;
     let mut spans = Spans::new(resolution);
     app.archive.visit(&stream.folder(), from, to, |info| spans.add(info));
     Ok(axum::Json(json!({ "spans": spans.finish() })))

@@ -14,7 +14,7 @@ use crate::{
     clock::seconds,
     error::{ErrorKind, ServiceError},
     members::Members,
-    model::{ArnKind, Channel},
+    model::{ArnKind, Channel, Scope},
 };
 
 /// Seconds that undelivered messages are kept, unless the caller says otherwise.
@@ -45,23 +45,23 @@ impl App {
     ///
     /// # Errors
     /// `ResourceInUseException` when the name is taken.
-    pub(crate) fn create_channel(&self, region: &str, name: &str) -> Result<Channel, ServiceError> {
-        self.insert_channel(region, name, "SINGLE_MASTER", DEFAULT_TTL, Default::default())
+    pub(crate) fn create_channel(&self, scope: &Scope, name: &str) -> Result<Channel, ServiceError> {
+        self.insert_channel(scope, name, "SINGLE_MASTER", DEFAULT_TTL, Default::default())
     }
 
     fn insert_channel(
         &self,
-        region: &str,
+        scope: &Scope,
         name: &str,
         channel_type: &str,
         message_ttl_seconds: u32,
         tags: BTreeMap<String, String>,
     ) -> Result<Channel, ServiceError> {
-        let (arn, created_ms) = new_arn(ArnKind::Channel, region, name);
+        let (arn, created_ms) = new_arn(ArnKind::Channel, scope, name);
         let channel = Channel {
             arn,
             name: name.to_owned(),
-            region: region.to_owned(),
+            region: scope.region.clone(),
             channel_type: channel_type.to_owned(),
             message_ttl_seconds,
             version: new_version(),
@@ -84,16 +84,16 @@ pub(super) async fn create(State(app): State<Arc<App>>, Signed { caller, members
     let ttl = ttl(&members)?.unwrap_or(DEFAULT_TTL);
     let tags = rules::tag_list(&members)?.unwrap_or_default();
     rules::check_tag_count(&tags)?;
-    let channel = app.insert_channel(&caller.region, name, channel_type, ttl, tags)?;
+    let channel = app.insert_channel(&caller.scope, name, channel_type, ttl, tags)?;
     Ok(Json(json!({"ChannelARN": channel.arn})))
 }
 
 /// The channel that `ChannelName` or `ChannelARN` names.
-pub(super) fn find(app: &App, region: &str, members: &Members) -> Result<Channel, ServiceError> {
+pub(super) fn find(app: &App, scope: &Scope, members: &Members) -> Result<Channel, ServiceError> {
     let name = rules::name(members, "ChannelName")?;
     match (name, rules::arn(members, "ChannelARN", ArnKind::Channel)?) {
         (_, Some(arn)) => app.control.channel_by_arn(&arn),
-        (Some(name), None) => app.control.channel(region, name),
+        (Some(name), None) => app.control.channel(scope, name),
         (None, None) => Err(ServiceError::new(
             ErrorKind::InvalidArgument,
             "Either ChannelName or ChannelARN is required.",
@@ -113,14 +113,14 @@ pub(crate) fn find_by_member(app: &App, members: &Members, member: &str) -> Resu
 }
 
 pub(super) async fn describe(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> AnswerAbout {
-    let channel = find(&app, &caller.region, &members)?;
+    let channel = find(&app, &caller.scope, &members)?;
     Ok(Json(json!({"ChannelInfo": channel.describe()})).about(channel.arn))
 }
 
 pub(super) async fn list(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
-    let page = Page::read(&app.tokens, &caller.region, &members, "ChannelNameCondition")?;
+    let page = Page::read(&app.tokens, &caller.scope, &members, "ChannelNameCondition")?;
     let all: Vec<_> =
-        app.control.channels().into_iter().filter(|found| found.region == caller.region).collect();
+        app.control.channels().into_iter().filter(|found| found.scope() == caller.scope).collect();
     let (items, token) = page.cut(all.iter().map(|channel| (channel.name.as_str(), channel.describe())))?;
     let mut answer = json!({"ChannelInfoList": items});
     if let Some(token) = token {

@@ -124,7 +124,7 @@ fn view(stream: &Stream, edge: &EdgeConfiguration) -> Value {
 }
 
 pub(super) async fn start(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
-    let stream = streams::find(&app, &caller.region, &members)?;
+    let stream = streams::find(&app, &caller.scope, &members)?;
     let config = configuration(&members)?;
     let mut answer = json!({});
     app.control.update(&stream.arn, |stream: &mut Stream| {
@@ -149,7 +149,7 @@ fn missing(stream: &Stream) -> ServiceError {
 }
 
 pub(super) async fn describe(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
-    let stream = streams::find(&app, &caller.region, &members)?;
+    let stream = streams::find(&app, &caller.scope, &members)?;
     let edge = stream.edge.as_ref().ok_or_else(|| missing(&stream))?;
     let mut answer = view(&stream, edge);
     answer["EdgeAgentStatus"] = json!({});
@@ -157,7 +157,7 @@ pub(super) async fn describe(State(app): State<Arc<App>>, Signed { caller, membe
 }
 
 pub(super) async fn delete(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
-    let stream = streams::find(&app, &caller.region, &members)?;
+    let stream = streams::find(&app, &caller.scope, &members)?;
     app.control.update(&stream.arn, |stream: &mut Stream| {
         stream.edge.take().map(drop).ok_or_else(|| missing(stream))
     })?;
@@ -167,7 +167,7 @@ pub(super) async fn delete(State(app): State<Arc<App>>, Signed { caller, members
 pub(super) async fn list(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
     let hub = hub(&members)?;
     let most = members.integer("MaxResults", 1..=10)?.unwrap_or(10);
-    let listing = format!("edge {} {hub}", caller.region);
+    let listing = format!("edge {} {hub}", caller.scope);
     // the token holds the last name of the page before
     let after = page_token::next_token(&members)?
         .map(|token| app.tokens.redeem::<String>(&members, &listing, token))
@@ -175,7 +175,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, Signed { caller, members }
     let all = app.control.streams();
     let mut wanted = all
         .iter()
-        .filter(|stream| stream.region == caller.region)
+        .filter(|stream| stream.scope() == caller.scope)
         .filter(|stream| after.as_ref().is_none_or(|after| stream.name > *after))
         .filter_map(|stream| Some((stream, stream.edge.as_ref()?)))
         .filter(|(_, edge)| edge.config["HubDeviceArn"] == hub)

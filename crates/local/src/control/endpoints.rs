@@ -58,6 +58,6 @@ const APIS: [&str; 8] = [
 /// GetDataEndpoint: the same address for every API.
 pub(super) async fn data(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> AnswerAbout {
     members.required("APIName", members.one_of("APIName", &APIS)?)?;
-    let stream = streams::find(&app, &caller.region, &members)?.serving()?;
+    let stream = streams::find(&app, &caller.scope, &members)?.serving()?;
     Ok(Json(json!({"DataEndpoint": caller.http_url()})).about(stream.folder()))
 }

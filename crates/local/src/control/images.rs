@@ -1,4 +1,4 @@
-//! The image generation configuration of streams. It is kept and told.
+//! The image generation configuration of streams: what is made of fragments that have the tag.
 
 use std::sync::Arc;
 
@@ -78,12 +78,12 @@ fn configuration(members: &Members) -> Result<Option<Value>, ServiceError> {
 }
 
 pub(super) async fn describe(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
-    let stream = streams::find(&app, &caller.region, &members)?;
+    let stream = streams::find(&app, &caller.scope, &members)?;
     Ok(Json(stream.images.map_or(json!({}), |found| json!({"ImageGenerationConfiguration": found}))))
 }
 
 pub(super) async fn update(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
-    let stream = streams::find(&app, &caller.region, &members)?;
+    let stream = streams::find(&app, &caller.scope, &members)?;
     let wanted = configuration(&members)?;
     let enabled = wanted.as_ref().is_some_and(|wanted| wanted["Status"] == "ENABLED");
     replace(&stream, &app, enabled, |stream| stream.images = wanted)

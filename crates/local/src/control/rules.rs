@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     error::{ErrorKind, ServiceError},
     members::Members,
-    model::{Arn, ArnKind},
+    model::{Arn, ArnKind, Scope},
     names::{NAME_PATTERN, name_char},
     page_token::{PageTokens, next_token},
 };
@@ -156,7 +156,7 @@ pub(super) struct Page<'a> {
 impl<'a> Page<'a> {
     pub(super) fn read(
         tokens: &'a PageTokens,
-        region: &str,
+        scope: &Scope,
         m: &Members,
         condition: &str,
     ) -> Result<Self, ServiceError> {
@@ -166,7 +166,7 @@ impl<'a> Page<'a> {
             condition.one_of("ComparisonOperator", &["BEGINS_WITH"])?;
             prefix = name(&condition, "ComparisonValue")?.unwrap_or("").to_owned();
         }
-        let listing = format!("{condition} {region} {prefix}");
+        let listing = format!("{condition} {scope} {prefix}");
         // the token holds the last name of the page before
         let after = next_token(m)?.map(|token| tokens.redeem(m, &listing, token)).transpose()?;
         Ok(Self { limit: usize::try_from(limit).unwrap_or(1), after, prefix, tokens, listing })

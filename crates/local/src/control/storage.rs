@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(super) async fn describe(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
-    let channel = channels::find(&app, &caller.region, &members)?;
+    let channel = channels::find(&app, &caller.scope, &members)?;
     let mut configuration = json!({"Status": if channel.storage_enabled { "ENABLED" } else { "DISABLED" }});
     if let Some(arn) = channel.storage_stream_arn {
         configuration["StreamARN"] = json!(arn);
@@ -73,7 +73,7 @@ fn mapped_to(app: &App, stream_arn: &str) -> impl Iterator<Item = Channel> {
 }
 
 pub(super) async fn mapped(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
-    let stream = streams::find(&app, &caller.region, &members)?;
+    let stream = streams::find(&app, &caller.scope, &members)?;
     members.integer("MaxResults", 1..=1)?;
     // there is one at most, and so no second page
     no_token(&members)?;

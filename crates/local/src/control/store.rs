@@ -12,10 +12,10 @@ use crate::{
     clock::now_ms,
     error::{ErrorKind, ServiceError},
     index::Index,
-    model::{ACCOUNT, Arn, ArnKind, Channel, Status, Stream, Transition},
+    model::{ACCOUNT, Arn, ArnKind, Channel, Scope, Status, Stream, Transition},
 };
 
-/// `region/name` to JSON.
+/// `region/name` to JSON; `account/region/name` of accounts but the first.
 const CHANNELS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("control.channels");
 const STREAMS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("control.streams");
 /// Channels, and streams, per region. The service has 10,000 for both by default.
@@ -53,7 +53,8 @@ pub(super) trait Resource: Clone + Serialize + DeserializeOwned {
     }
 }
 
-type Key = (String, String);
+/// Whose it is and where, and its name.
+type Key = (Scope, String);
 
 impl Resource for Channel {
     const TABLE: TableDefinition<'static, &'static str, &'static [u8]> = CHANNELS;
@@ -67,7 +68,7 @@ impl Resource for Channel {
         &self.arn
     }
     fn key(&self) -> Key {
-        (self.region.clone(), self.name.clone())
+        (self.scope(), self.name.clone())
     }
     fn version(&mut self) -> &mut String {
         &mut self.version
@@ -92,7 +93,7 @@ impl Resource for Stream {
         &self.arn
     }
     fn key(&self) -> Key {
-        (self.region.clone(), self.name.clone())
+        (self.scope(), self.name.clone())
     }
     fn version(&mut self) -> &mut String {
         &mut self.version
@@ -164,12 +165,12 @@ impl ControlPlane {
         self.state.lock().times = times;
     }
 
-    /// The channel with this name in this region.
+    /// The channel with this name.
     ///
     /// # Errors
     /// `ResourceNotFoundException`
-    pub fn channel(&self, region: &str, name: &str) -> Result<Channel, ServiceError> {
-        self.get(region, name)
+    pub fn channel(&self, scope: &Scope, name: &str) -> Result<Channel, ServiceError> {
+        self.get(scope, name)
     }
 
     /// The channel with this ARN.
@@ -180,12 +181,12 @@ impl ControlPlane {
         self.get_by_arn(arn)
     }
 
-    /// The stream with this name in this region.
+    /// The stream with this name.
     ///
     /// # Errors
     /// `ResourceNotFoundException`
-    pub fn stream(&self, region: &str, name: &str) -> Result<Stream, ServiceError> {
-        self.get(region, name)
+    pub fn stream(&self, scope: &Scope, name: &str) -> Result<Stream, ServiceError> {
+        self.get(scope, name)
     }
 
     /// The stream with this ARN.
@@ -196,19 +197,19 @@ impl ControlPlane {
         self.get_by_arn(arn)
     }
 
-    /// The stream that a call names: by ARN (any region) or by name in the caller's region.
+    /// The stream that a call names: by ARN (any region) or by name where the caller looks.
     ///
     /// # Errors
     /// `InvalidArgumentException` when neither is given, `ResourceNotFoundException`.
     pub fn find_stream(
         &self,
-        region: &str,
+        scope: &Scope,
         name: Option<&str>,
         arn: Option<Arn>,
     ) -> Result<Stream, ServiceError> {
         match (name, arn) {
             (_, Some(arn)) => self.stream_by_arn(&arn),
-            (Some(name), None) => self.stream(region, name),
+            (Some(name), None) => self.stream(scope, name),
             (None, None) => Err(ServiceError::new(
                 ErrorKind::InvalidArgument,
                 "Either StreamName or StreamARN is required.",
@@ -221,16 +222,16 @@ impl ControlPlane {
     /// # Errors
     /// `ResourceNotFoundException` when it was deleted, also when a namesake is there.
     pub fn current(&self, stream: &Stream) -> Result<Stream, ServiceError> {
-        let found = self.stream(&stream.region, &stream.name)?.serving()?;
+        let found = self.stream(&stream.scope(), &stream.name)?.serving()?;
         if found.arn == stream.arn { Ok(found) } else { Err(ServiceError::stream_not_found()) }
     }
 
-    /// All channels, by region and name.
+    /// All channels, by account, region and name.
     pub fn channels(&self) -> Vec<Channel> {
         self.all()
     }
 
-    /// All streams, by region and name.
+    /// All streams, by account, region and name.
     pub fn streams(&self) -> Vec<Stream> {
         self.all()
     }
@@ -241,8 +242,8 @@ impl ControlPlane {
         R::map(&mut state).values().filter_map(|resource| resource.clone().at(now, &times)).collect()
     }
 
-    pub(super) fn get<R: Resource>(&self, region: &str, name: &str) -> Result<R, ServiceError> {
-        let key = (region.to_owned(), name.to_owned());
+    pub(super) fn get<R: Resource>(&self, scope: &Scope, name: &str) -> Result<R, ServiceError> {
+        let key = (scope.clone(), name.to_owned());
         self.look(&mut self.state.lock(), &key)?.ok_or_else(R::missing)
     }
 
@@ -272,7 +273,8 @@ impl ControlPlane {
     }
 
     pub(super) fn get_by_arn<R: Resource>(&self, arn: &Arn) -> Result<R, ServiceError> {
-        let found: R = self.get(&arn.region, &arn.name)?;
+        let scope = Scope { account: arn.account.clone(), region: arn.region.clone() };
+        let found: R = self.get(&scope, &arn.name)?;
         if found.arn() == arn.to_string() { Ok(found) } else { Err(R::missing()) }
     }
 
@@ -366,8 +368,12 @@ impl ControlPlane {
         Ok(())
     }
 
-    fn write<R: Resource>(&self, (region, name): &Key, value: Option<&R>) -> Result<(), ServiceError> {
-        let key = format!("{region}/{name}");
+    fn write<R: Resource>(&self, (scope, name): &Key, value: Option<&R>) -> Result<(), ServiceError> {
+        let Scope { account, region } = scope;
+        let key = match account.as_str() {
+            ACCOUNT => format!("{region}/{name}"),
+            account => format!("{account}/{region}/{name}"),
+        };
         let json = value.map(serde_json::to_vec).transpose().map_err(ServiceError::internal)?;
         self.index.write(|write| {
             let mut table = write.open_table(R::TABLE)?;
@@ -382,12 +388,12 @@ impl ControlPlane {
 }
 
 /// The ARN and creation time of something made now.
-pub(super) fn new_arn(kind: ArnKind, region: &str, name: &str) -> (String, u64) {
+pub(super) fn new_arn(kind: ArnKind, scope: &Scope, name: &str) -> (String, u64) {
     let created_ms = now_ms();
     let arn = Arn {
         kind,
-        region: region.to_owned(),
-        account: ACCOUNT.to_owned(),
+        region: scope.region.clone(),
+        account: scope.account.clone(),
         name: name.to_owned(),
         created_ms,
     };

@@ -14,7 +14,7 @@ use crate::{
     clock::seconds,
     error::{ErrorKind, ServiceError},
     members::Members,
-    model::{ACCOUNT, ArnKind, Stream},
+    model::{ArnKind, Scope, Stream},
 };
 
 /// Ten years, the most of the service model.
@@ -62,12 +62,13 @@ pub(super) async fn create(State(app): State<Arc<App>>, Signed { caller, members
     let key = members.text("KmsKeyId", 1..=2048, |c| !matches!(c, '\n' | '\r'), ".+")?;
     let tags = rules::tag_map(&members)?.unwrap_or_default();
     rules::check_tag_count(&tags)?;
-    let (arn, created_ms) = new_arn(ArnKind::Stream, &caller.region, name);
-    let default_key = format!("arn:aws:kms:{}:{}:alias/aws/kinesisvideo", caller.region, ACCOUNT);
+    let (arn, created_ms) = new_arn(ArnKind::Stream, &caller.scope, name);
+    let default_key =
+        format!("arn:aws:kms:{}:{}:alias/aws/kinesisvideo", caller.scope.region, caller.scope.account);
     let stream = Stream {
         arn: arn.clone(),
         name: name.to_owned(),
-        region: caller.region.clone(),
+        region: caller.scope.region.clone(),
         device_name: rules::device_name(&members)?.map(str::to_owned),
         media_type: media_type(&members)?.map(str::to_owned),
         kms_key_id: key.map_or(default_key, str::to_owned),
@@ -87,23 +88,23 @@ pub(super) async fn create(State(app): State<Arc<App>>, Signed { caller, members
 }
 
 /// The stream that `StreamName` or `StreamARN` names.
-pub(crate) fn find(app: &App, region: &str, members: &Members) -> Result<Stream, ServiceError> {
+pub(crate) fn find(app: &App, scope: &Scope, members: &Members) -> Result<Stream, ServiceError> {
     app.control.find_stream(
-        region,
+        scope,
         rules::name(members, "StreamName")?,
         rules::arn(members, "StreamARN", ArnKind::Stream)?,
     )
 }
 
 pub(super) async fn describe(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> AnswerAbout {
-    let stream = find(&app, &caller.region, &members)?;
+    let stream = find(&app, &caller.scope, &members)?;
     Ok(Json(json!({"StreamInfo": stream.describe()})).about(stream.folder()))
 }
 
 pub(super) async fn list(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
-    let page = Page::read(&app.tokens, &caller.region, &members, "StreamNameCondition")?;
+    let page = Page::read(&app.tokens, &caller.scope, &members, "StreamNameCondition")?;
     let all: Vec<_> =
-        app.control.streams().into_iter().filter(|found| found.region == caller.region).collect();
+        app.control.streams().into_iter().filter(|found| found.scope() == caller.scope).collect();
     let (items, token) = page.cut(all.iter().map(|stream| (stream.name.as_str(), stream.describe())))?;
     let mut answer = json!({"StreamInfoList": items});
     if let Some(token) = token {
@@ -113,7 +114,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, Signed { caller, members }
 }
 
 pub(super) async fn update(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
-    let stream = find(&app, &caller.region, &members)?;
+    let stream = find(&app, &caller.scope, &members)?;
     let version = members.required("CurrentVersion", rules::version(&members, "CurrentVersion")?)?;
     let (device, media) = (rules::device_name(&members)?, media_type(&members)?);
     app.control.update(&stream.arn, |stream: &mut Stream| {
@@ -133,7 +134,7 @@ pub(super) async fn update_retention(
     State(app): State<Arc<App>>,
     Signed { caller, members }: Signed,
 ) -> Answer {
-    let stream = find(&app, &caller.region, &members)?;
+    let stream = find(&app, &caller.scope, &members)?;
     let version = members.required("CurrentVersion", rules::version(&members, "CurrentVersion")?)?;
     let words = ["INCREASE_DATA_RETENTION", "DECREASE_DATA_RETENTION"];
     let operation = members.required("Operation", members.one_of("Operation", &words)?)?;

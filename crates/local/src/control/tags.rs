@@ -12,7 +12,7 @@ use crate::{
     auth::Signed,
     error::ServiceError,
     members::Members,
-    model::{Arn, ArnKind, Channel, Stream},
+    model::{Arn, ArnKind, Channel, Scope, Stream},
     page_token::no_token,
 };
 
@@ -46,8 +46,8 @@ fn resource(members: &Members) -> Result<Arn, ServiceError> {
     text.parse().map_err(|why: &str| members.invalid("ResourceARN", why))
 }
 
-fn stream(app: &App, region: &str, members: &Members) -> Result<Arn, ServiceError> {
-    let stream = streams::find(app, region, members)?;
+fn stream(app: &App, scope: &Scope, members: &Members) -> Result<Arn, ServiceError> {
+    let stream = streams::find(app, scope, members)?;
     stream.arn.parse().map_err(ServiceError::internal)
 }
 
@@ -76,13 +76,13 @@ pub(super) async fn list_for_resource(State(app): State<Arc<App>>, Signed { memb
 
 pub(super) async fn tag_stream(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
     let tags = members.required("Tags", rules::tag_map(&members)?)?;
-    change(&app, &stream(&app, &caller.region, &members)?, |found| add(found, tags))?;
+    change(&app, &stream(&app, &caller.scope, &members)?, |found| add(found, tags))?;
     Ok(Json(json!({})))
 }
 
 pub(super) async fn untag_stream(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
     let keys = rules::tag_keys(&members)?;
-    change(&app, &stream(&app, &caller.region, &members)?, |found| remove(found, &keys))?;
+    change(&app, &stream(&app, &caller.scope, &members)?, |found| remove(found, &keys))?;
     Ok(Json(json!({})))
 }
 
@@ -91,5 +91,5 @@ pub(super) async fn list_for_stream(
     Signed { caller, members }: Signed,
 ) -> Answer {
     no_token(&members)?;
-    Ok(Json(json!({"Tags": streams::find(&app, &caller.region, &members)?.tags})))
+    Ok(Json(json!({"Tags": streams::find(&app, &caller.scope, &members)?.tags})))
 }

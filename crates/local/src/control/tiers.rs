@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub(super) async fn describe(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
-    let stream = streams::find(&app, &caller.region, &members)?;
+    let stream = streams::find(&app, &caller.scope, &members)?;
     Ok(Json(json!({
         "StreamName": stream.name,
         "StreamARN": stream.arn,
@@ -23,7 +23,7 @@ pub(super) async fn describe(State(app): State<Arc<App>>, Signed { caller, membe
 }
 
 pub(super) async fn update(State(app): State<Arc<App>>, Signed { caller, members }: Signed) -> Answer {
-    let stream = streams::find(&app, &caller.region, &members)?;
+    let stream = streams::find(&app, &caller.scope, &members)?;
     let version = members.required("CurrentVersion", rules::version(&members, "CurrentVersion")?)?;
     let tier = members.required("StreamStorageConfiguration", rules::storage_tier(&members)?)?;
     app.control.update(&stream.arn, |stream: &mut Stream| {

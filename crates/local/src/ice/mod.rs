@@ -5,6 +5,8 @@
 mod address;
 mod api;
 mod credentials;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod peers;
 mod relay;
 mod shared;

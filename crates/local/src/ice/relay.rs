@@ -90,23 +90,38 @@ pub(super) struct Opener<'a> {
     serve: &'a Serve<'a>,
 }
 
+/// A socket that lacks nothing to become a relay.
+struct Ready {
+    sending: UdpSocket,
+    receiving: tokio::net::UdpSocket,
+    port: u16,
+}
+
+impl Ready {
+    fn new(sending: UdpSocket) -> io::Result<Self> {
+        let port = sending.local_addr()?.port();
+        sending.set_nonblocking(true)?;
+        let receiving = tokio::net::UdpSocket::from_std(sending.try_clone()?)?;
+        Ok(Self { sending, receiving, port })
+    }
+}
+
 impl Opener<'_> {
-    fn start(&self, socket: UdpSocket) -> io::Result<(RelayId, SocketAddr)> {
-        let address = SocketAddr::new(self.sockets.advertise, socket.local_addr()?.port());
-        socket.set_nonblocking(true)?;
-        let receiving = tokio::net::UdpSocket::from_std(socket.try_clone()?)?;
+    fn start(&self, Ready { sending, receiving, port }: Ready) -> (RelayId, SocketAddr) {
         let id = RelayId(self.sockets.next.fetch_add(1, Ordering::Relaxed));
         let stop = CancellationToken::new();
-        self.sockets.open.lock().insert(id, (Arc::new(socket), stop.clone()));
+        self.sockets.open.lock().insert(id, (Arc::new(sending), stop.clone()));
         (self.serve)(id, receiving, stop);
-        Ok((id, address))
+        (id, SocketAddr::new(self.sockets.advertise, port))
     }
 }
 
 impl Relays for Opener<'_> {
     fn open(&mut self, even: bool, pair: bool) -> io::Result<Opened> {
         let (socket, next) = self.sockets.bind(even, pair)?;
-        Ok(Opened { relay: self.start(socket)?, next: next.map(|next| self.start(next)).transpose()? })
+        // Whatever can fail does before the first of the two is a relay: nobody would ever close that one.
+        let (ready, next) = (Ready::new(socket)?, next.map(Ready::new).transpose()?);
+        Ok(Opened { relay: self.start(ready), next: next.map(|next| self.start(next)) })
     }
 }
 

@@ -46,6 +46,8 @@ pub enum Item {
     ClusterEnd {
         /// As it came, head included.
         raw: Bytes,
+        /// Whether its head says where it ends. If not, something that follows has ended it.
+        sized: bool,
     },
     /// Metadata between clusters.
     Tags {
@@ -59,7 +61,7 @@ pub enum Item {
 impl Item {
     fn len(&self) -> usize {
         match self {
-            Item::Header { raw, .. } | Item::ClusterEnd { raw } | Item::Tags { raw, .. } => raw.len(),
+            Item::Header { raw, .. } | Item::ClusterEnd { raw, .. } | Item::Tags { raw, .. } => raw.len(),
             Item::Cluster { .. } | Item::Frame { .. } => 0,
         }
     }
@@ -323,7 +325,8 @@ impl Parser {
             if cluster.timecode.is_none() {
                 return Err(self.error("a cluster without Timecode"));
             }
-            items.push(Item::ClusterEnd { raw: cluster.raw.split().freeze() });
+            let sized = cluster.left.is_some();
+            items.push(Item::ClusterEnd { raw: cluster.raw.split().freeze(), sized });
             self.place = Place::Segment;
         }
         Ok(())
@@ -546,7 +549,10 @@ mod tests {
                 items[3],
                 Item::Frame { track: 1, time: 1_033, time_ms: 1_033, key: false, data: vec![4, 5].into() }
             );
-            assert_eq!(items[4], Item::ClusterEnd { raw: cluster(1_000, known_size).into() });
+            assert_eq!(
+                items[4],
+                Item::ClusterEnd { raw: cluster(1_000, known_size).into(), sized: known_size }
+            );
             let Item::Tags { tags, .. } = &items[5] else { panic!("{items:?}") };
             assert_eq!(tags, &[("color".to_owned(), "red".to_owned())]);
             assert_eq!(items.len(), 10);
@@ -620,7 +626,10 @@ mod tests {
     fn a_segment_may_have_a_size() {
         for known_size in [false, true] {
             let items = parse(&[&sized_segment(&header(), &cluster(1_000, known_size))]).unwrap();
-            assert_eq!(items.last(), Some(&Item::ClusterEnd { raw: cluster(1_000, known_size).into() }));
+            assert_eq!(
+                items.last(),
+                Some(&Item::ClusterEnd { raw: cluster(1_000, known_size).into(), sized: known_size })
+            );
         }
     }
 

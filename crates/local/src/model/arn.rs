@@ -4,8 +4,13 @@ use std::{fmt, str::FromStr};
 
 use crate::names::is_name;
 
-/// The account that owns everything here. Twelve digits, because clients count them.
+/// The account of every key that is not said to be of another. Twelve digits, because clients count them.
 pub const ACCOUNT: &str = "000000000000";
+
+/// Whether this may be an account.
+pub fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
 
 /// What an ARN names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

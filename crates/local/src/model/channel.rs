@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Status, Transition};
+use super::{ACCOUNT, Scope, Status, Transition};
 use crate::error::ServiceError;
 
 /// A signaling channel.
@@ -36,6 +36,14 @@ pub struct Channel {
 }
 
 impl Channel {
+    /// Whose it is, and where.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        // what an older version wrote has its account in its ARN as well
+        let account = self.arn.split(':').nth(4).unwrap_or(ACCOUNT).to_owned();
+        Scope { account, region: self.region.clone() }
+    }
+
     /// Creating, active, updating or deleting; of a resource that was asked of the control plane, when it was.
     #[must_use]
     pub fn status(&self) -> Status {

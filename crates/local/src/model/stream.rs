@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Status, Transition};
+use super::{ACCOUNT, Scope, Status, Transition};
 use crate::error::ServiceError;
 
 /// A stream of media.
@@ -60,6 +60,14 @@ pub struct EdgeConfiguration {
 }
 
 impl Stream {
+    /// Whose it is, and where.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        // what an older version wrote has its account in its ARN as well
+        let account = self.arn.split(':').nth(4).unwrap_or(ACCOUNT).to_owned();
+        Scope { account, region: self.region.clone() }
+    }
+
     /// Creating, active, updating or deleting; of a resource that was asked of the control plane, when it was.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -74,12 +82,15 @@ impl Stream {
         if self.status().serves() { Ok(self) } else { Err(ServiceError::stream_not_found()) }
     }
 
-    /// `name-created`, unique for ever: where its fragments are kept.
+    /// Region, name and creation, and the account unless it is the first: unique for ever. Where its fragments are kept.
     #[must_use]
     pub fn folder(&self) -> String {
         // names have up to 256 characters, a file name 255 bytes
         const LONGEST: usize = 150;
-        let Self { region, name, created_ms, .. } = self;
+        let Self { name, created_ms, .. } = self;
+        let Scope { account, region } = self.scope();
+        // of the first account there was no other
+        let region = if account == ACCOUNT { region } else { format!("{account}.{region}") };
         match name.get(..LONGEST) {
             None => format!("{region}.{name}.{created_ms}"),
             Some(start) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{RawQuery, State},
+    extract::State,
     middleware,
     response::Response,
     routing::{get, post},
@@ -17,7 +17,9 @@ use super::{
     dash, hls,
     images::get_images,
     media::{Config, TrackSamples},
-    mp4, request,
+    mp4,
+    player::{Dash, Hls, Mp4, Player, Ts},
+    request,
     respond::{answer, blocking},
     session::{Container, Mode, Options, Protocol, Session},
     ts,
@@ -75,59 +77,6 @@ async fn open_dash(State(app): State<Arc<App>>, signed: Signed) -> Answer {
     Ok(Json(json!({ "DASHStreamingSessionURL": url })))
 }
 
-/// The query of a player.
-struct Query(Option<String>);
-
-impl Query {
-    fn value(&self, name: &str) -> Option<String> {
-        let query = self.0.as_deref().unwrap_or("").as_bytes();
-        url::form_urlencoded::parse(query).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
-    }
-
-    /// A number that must be there.
-    fn number(&self, name: &str) -> Result<u64, ServiceError> {
-        let value = self.value(name).and_then(|value| value.parse().ok());
-        value.ok_or_else(|| ServiceError::invalid(name, "must be a number"))
-    }
-
-    /// `TrackNumber`: the place of the track, from 0.
-    fn track(&self, session: &Session) -> Result<usize, ServiceError> {
-        let number = usize::try_from(self.number("TrackNumber")?).unwrap_or(0);
-        let place = number.checked_sub(1).filter(|place| *place < session.tracks.len());
-        place.ok_or_else(|| ServiceError::invalid("TrackNumber", "is none of the session's tracks"))
-    }
-
-    /// The session, and its token, if its stream is still there and it is of this protocol.
-    fn session(&self, app: &App, is: fn(Protocol) -> bool) -> Result<(Arc<Session>, String), ServiceError> {
-        let token = self.value("SessionToken").unwrap_or_default();
-        let session = app.playback.get(&token)?;
-        if !is(session.options.protocol) {
-            return Err(ServiceError::invalid(
-                "SessionToken",
-                "is of a session of another protocol or container",
-            ));
-        }
-        app.control.current(&session.stream)?.serving()?;
-        Ok((session, token))
-    }
-}
-
-fn is_hls(protocol: Protocol) -> bool {
-    matches!(protocol, Protocol::Hls { .. })
-}
-
-fn is_dash(protocol: Protocol) -> bool {
-    matches!(protocol, Protocol::Dash { .. })
-}
-
-fn is_ts(protocol: Protocol) -> bool {
-    !is_mp4(protocol)
-}
-
-fn is_mp4(protocol: Protocol) -> bool {
-    protocol != Protocol::Hls { container: Container::MpegTs }
-}
-
 fn container(session: &Session) -> Container {
     match session.options.protocol {
         Protocol::Hls { container } => container,
@@ -137,12 +86,9 @@ fn container(session: &Session) -> Container {
 
 const PLAYLIST: &str = "application/vnd.apple.mpegurl";
 
-async fn master_playlist(
-    State(app): State<Arc<App>>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, ServiceError> {
-    let (session, token) = Query(query).session(&app, is_hls)?;
+async fn master_playlist(State(app): State<Arc<App>>, player: Player<Hls>) -> Result<Response, ServiceError> {
     let text = blocking(move || {
+        let Player { session, token, .. } = player;
         let view = session.view(&app.archive, now_ms())?;
         let container = container(&session);
         Ok(hls::Master { tracks: &session.tracks, container, token: &token }.write(&view))
@@ -150,15 +96,11 @@ async fn master_playlist(
     Ok(answer(PLAYLIST, false, text.await?))
 }
 
-async fn media_playlist(
-    State(app): State<Arc<App>>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, ServiceError> {
-    let query = Query(query);
-    let (session, token) = query.session(&app, is_hls)?;
-    let container = container(&session);
-    let track = if container == Container::MpegTs { 1 } else { query.track(&session)? + 1 };
+async fn media_playlist(State(app): State<Arc<App>>, player: Player<Hls>) -> Result<Response, ServiceError> {
+    let container = container(&player.session);
+    let track = if container == Container::MpegTs { 1 } else { player.track()? + 1 };
     let text = blocking(move || {
+        let Player { session, token, .. } = player;
         let view = session.view(&app.archive, now_ms())?;
         let Options { discontinuities, timestamps, mode, .. } = session.options;
         let on_demand = matches!(mode, Mode::OnDemand { .. });
@@ -175,49 +117,34 @@ fn media_type(place: usize, session: &Session) -> &'static str {
     }
 }
 
-async fn init_fragment(
-    State(app): State<Arc<App>>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, ServiceError> {
-    let query = Query(query);
-    let (session, _) = query.session(&app, is_mp4)?;
-    let place = query.track(&session)?;
-    let index = usize::try_from(query.number("SequenceNumber")?).unwrap_or(usize::MAX);
-    let configs = session.config(index)?;
+async fn init_fragment(player: Player<Mp4>) -> Result<Response, ServiceError> {
+    let place = player.track()?;
+    let index = usize::try_from(player.number("SequenceNumber")?).unwrap_or(usize::MAX);
+    let configs = player.session.config(index)?;
     let config = configs.get(place).ok_or_else(|| ServiceError::internal("a track without configuration"))?;
-    Ok(answer(media_type(place, &session), true, mp4::init_segment(config, place as u32 + 1)))
+    Ok(answer(media_type(place, &player.session), true, mp4::init_segment(config, place as u32 + 1)))
 }
 
-async fn media_fragment(
-    State(app): State<Arc<App>>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, ServiceError> {
-    let query = Query(query);
-    let (session, _) = query.session(&app, is_mp4)?;
-    let place = query.track(&session)?;
-    let sequence = query.number("FragmentNumber")?;
-    let kind = media_type(place, &session);
-    let segment = fragment(&app, session, sequence, move |tracks| {
-        let number = u32::try_from(sequence + 1).unwrap_or(u32::MAX);
+async fn media_fragment(State(app): State<Arc<App>>, player: Player<Mp4>) -> Result<Response, ServiceError> {
+    let place = player.track()?;
+    let sequence = player.number("FragmentNumber")?;
+    let kind = media_type(place, &player.session);
+    let segment = fragment(&app, player.session, sequence, move |tracks| {
+        let number = u32::try_from(sequence.saturating_add(1)).unwrap_or(u32::MAX);
         Ok(mp4::media_segment(&tracks[place].samples, place as u32 + 1, number))
     });
     Ok(answer(kind, true, segment.await?))
 }
 
-async fn ts_fragment(
-    State(app): State<Arc<App>>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, ServiceError> {
-    let query = Query(query);
-    let (session, _) = query.session(&app, is_ts)?;
-    let sequence = query.number("FragmentNumber")?;
-    let segment = fragment(&app, session, sequence, |tracks| Ok(ts::segment(&tracks)?));
+async fn ts_fragment(State(app): State<Arc<App>>, player: Player<Ts>) -> Result<Response, ServiceError> {
+    let sequence = player.number("FragmentNumber")?;
+    let segment = fragment(&app, player.session, sequence, |tracks| Ok(ts::segment(&tracks)?));
     Ok(answer("video/mp2t", true, segment.await?))
 }
 
-async fn manifest(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Result<Response, ServiceError> {
-    let (session, token) = Query(query).session(&app, is_dash)?;
+async fn manifest(State(app): State<Arc<App>>, player: Player<Dash>) -> Result<Response, ServiceError> {
     let text = blocking(move || {
+        let Player { session, token, .. } = player;
         let now_ms = now_ms();
         let view = session.view(&app.archive, now_ms)?;
         let Options { timestamps, protocol, .. } = session.options;

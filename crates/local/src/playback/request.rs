@@ -24,7 +24,7 @@ const KINDS: [&str; 2] = ["PRODUCER_TIMESTAMP", "SERVER_TIMESTAMP"];
 /// # Errors
 /// `ResourceNotFoundException`, `NoDataRetentionException`.
 pub(super) fn kept_stream(app: &App, caller: &Caller, members: &Members) -> Result<Stream, ServiceError> {
-    let stream = find_stream(app, &caller.region, members)?.serving()?;
+    let stream = find_stream(app, &caller.scope, members)?.serving()?;
     if stream.retention_hours == 0 {
         return Err(ServiceError::new(
             ErrorKind::NoDataRetention,

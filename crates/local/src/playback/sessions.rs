@@ -20,8 +20,8 @@ const SESSIONS: usize = 10;
 /// when all are taken waits.
 const AT_ONCE: usize = 4;
 
-/// Decoders that run at the same time, of GetImages; who comes when all are taken waits.
-const DECODERS: usize = 2;
+/// Decoders that run at the same time: each may take half of the memory. Who comes when one runs waits.
+const DECODERS: usize = 1;
 
 /// The streaming sessions. They end with the process: a player asks for another then, as it does when one has expired.
 pub(crate) struct Playback {

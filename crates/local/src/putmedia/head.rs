@@ -5,7 +5,7 @@ use http::HeaderMap;
 use crate::{
     App,
     error::{ErrorKind, ServiceError},
-    model::{Arn, ArnKind, Stream},
+    model::{Arn, ArnKind, Scope, Stream},
     names::is_name,
 };
 
@@ -21,7 +21,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    pub(super) fn read(app: &App, region: &str, headers: &HeaderMap) -> Result<Self, ServiceError> {
+    pub(super) fn read(app: &App, scope: &Scope, headers: &HeaderMap) -> Result<Self, ServiceError> {
         const NAME: &str = "x-amzn-stream-name";
         const ARN: &str = "x-amzn-stream-arn";
         let (name, arn) = (text(headers, NAME)?, text(headers, ARN)?);
@@ -39,7 +39,8 @@ impl Head {
         if arn.as_ref().is_some_and(|arn| arn.kind != ArnKind::Stream) {
             return Err(ServiceError::invalid(ARN, "must be a stream's ARN"));
         }
-        let stream = app.control.find_stream(region, name, arn)?.serving()?;
+        arn.iter().try_for_each(|arn| scope.check(arn))?;
+        let stream = app.control.find_stream(scope, name, arn)?.serving()?;
         let (base_ms, acks) = times(headers)?;
         Ok(Self { stream, base_ms, acks })
     }

@@ -32,7 +32,7 @@ async fn put_media(State(app): State<Arc<App>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let mut body = body.into_data_stream();
     let head = authorize(&app, &parts, PayloadHash::Streamed)
-        .and_then(|caller| Ok((Head::read(&app, &caller.region, &parts.headers)?, caller.until)));
+        .and_then(|caller| Ok((Head::read(&app, &caller.scope, &parts.headers)?, caller.until)));
     let (head, until) = match head {
         Ok(head) => head,
         Err(error) => return refuse(error.into_response(), body),

@@ -53,6 +53,9 @@ pub struct Ingest {
     tags_raw: BytesMut,
     timecode_scale: u64,
     open: Option<Open>,
+    /// A fragment whose cluster was ended by what follows it. Tags that follow are the next one's, unless they go on to
+    /// `AWS_KINESISVIDEO_END_OF_FRAGMENT`: then they are its own.
+    ended: Option<Box<Fragment>>,
     /// Milliseconds between frames of each track, as the fragments before had them.
     spacing: BTreeMap<u64, f64>,
     /// Latest frame of the fragments before, in units of `timecode_scale`.
@@ -73,6 +76,7 @@ impl Ingest {
             tags_raw: BytesMut::new(),
             timecode_scale: 1_000_000,
             open: None,
+            ended: None,
             spacing: BTreeMap::new(),
             latest: None,
             refused: false,
@@ -86,7 +90,9 @@ impl Ingest {
 
     /// The producer has ended its body. (One that was cut is just dropped: its open fragment never was.)
     pub fn finish(&mut self) -> Vec<Output> {
-        self.run(Parser::finish)
+        let mut outputs = self.run(Parser::finish);
+        self.flush(&mut outputs);
+        outputs
     }
 
     /// Timecode of the fragment that is open, as it came.
@@ -123,7 +129,33 @@ impl Ingest {
         outputs
     }
 
+    /// Lets go of the fragment whose cluster has ended.
+    fn flush(&mut self, outputs: &mut Vec<Output>) {
+        outputs.extend(self.ended.take().map(Output::Complete));
+    }
+
+    /// What has come since the cluster's end is metadata of its fragment ("The tags belong to the Cluster before it", says the
+    /// developer guide of producers that send this).
+    fn end_of_fragment(&mut self, outputs: &mut Vec<Output>) -> Result<(), (ErrorId, String)> {
+        let Some(ended) = &mut self.ended else { return Ok(()) };
+        ended.tags.append(&mut self.tags);
+        let raw = self.tags_raw.split();
+        if !raw.is_empty() {
+            ended.raw = Bytes::from([&ended.raw[..], &raw].concat());
+        }
+        let (count, most) = (ended.tags.len(), self.limits.tags);
+        if count > most {
+            return Err((
+                ErrorId::FragmentMetadataLimitReached,
+                format!("{count} tags, and {most} are allowed"),
+            ));
+        }
+        self.flush(outputs);
+        Ok(())
+    }
+
     fn refuse(&mut self, id: ErrorId, reason: String, outputs: &mut Vec<Output>) {
+        self.flush(outputs);
         self.refused = true;
         outputs.push(Output::Refused { timecode: self.open_timecode(), id, reason });
     }
@@ -140,9 +172,9 @@ impl Ingest {
                 self.tracks = tracks;
             }
             Item::Tags { raw, tags } => {
-                // It completed the cluster before it; it is no metadata of the next.
+                // It completes the cluster before it, whose metadata precedes it then; it is none itself.
                 if tags.iter().any(|(name, _)| name == END_OF_FRAGMENT) {
-                    return Ok(());
+                    return self.end_of_fragment(outputs);
                 }
                 for (name, value) in &tags {
                     if name.len() > self.limits.tag_name || value.len() > self.limits.tag_value {
@@ -169,16 +201,19 @@ impl Ingest {
                     let reason = format!("a timecode of {timecode_ms} ms is no time before the year 10000");
                     return Err((ErrorId::InvalidProducerTimestamp, reason));
                 }
+                self.flush(outputs);
                 self.open = Some(Open { timecode, timecode_ms, ..Open::default() });
                 outputs.push(Output::Begun { timecode });
             }
             Item::Frame { track, time, time_ms, .. } => self.frame(track, time, time_ms)?,
-            Item::ClusterEnd { raw } => {
+            Item::ClusterEnd { raw, sized } => {
                 // A cluster without Timecode never opened a fragment.
                 if self.open.is_some() {
-                    let fragment = self.complete(raw)?;
+                    self.ended = Some(Box::new(self.complete(raw)?));
                     self.open = None;
-                    outputs.push(Output::Complete(Box::new(fragment)));
+                    if sized {
+                        self.flush(outputs);
+                    }
                 }
             }
         }
@@ -336,6 +371,37 @@ mod tests {
         let Output::Complete(second) = &outputs[3] else { panic!("{outputs:?}") };
         assert_eq!(second.tags, [("color".to_owned(), "red".to_owned())]);
         assert!(second.raw.starts_with(&color));
+    }
+
+    /// As the producer SDKs send it where an application ends its fragments itself, however the body is cut.
+    #[test]
+    fn tags_before_the_end_of_a_fragment_are_its_own() {
+        let tag = |name: &str| mkv::tags(&[(name, "x")]).to_vec();
+        let body = [
+            header(1),
+            tag("first"),
+            cluster(1_000, &[(1, 0)]),
+            tag("also the first"),
+            tag(END_OF_FRAGMENT),
+            cluster(2_000, &[(1, 0)]),
+            tag("third"),
+            cluster(3_000, &[(1, 0)]),
+            tag("of none"),
+        ]
+        .concat();
+        for cut in [1, 7, body.len()] {
+            let parts: Vec<Vec<u8>> = body.chunks(cut).map(<[u8]>::to_vec).collect();
+            let tags: Vec<Vec<String>> = session(&parts)
+                .into_iter()
+                .filter_map(|output| match output {
+                    Output::Complete(fragment) => {
+                        Some(fragment.tags.into_iter().map(|(name, _)| name).collect())
+                    }
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(tags, [vec!["first", "also the first"], vec![], vec!["third"]]);
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::Ack;
 use super::acks::Acks;
 use crate::{
     App,
+    archive::StoreError,
     faults::Modes,
     model::{ErrorId, Fragment, Stream},
 };
@@ -182,11 +183,13 @@ pub(crate) async fn keep(
     }
     if really {
         let key = stream.folder();
-        let archive = app.archive.clone();
-        let stored_key = key.clone();
+        let (storing, stored_key) = (app.clone(), key.clone());
         tokio::task::spawn_blocking(move || {
+            let archive = &storing.archive;
             archive.describe(&stream, &number)?;
-            archive.store(&stored_key, &number, producer_ms, server_ms, began_ms, &fragment)
+            let stored = archive.store(&stored_key, &number, producer_ms, server_ms, began_ms, &fragment)?;
+            storing.delivery.persisted(&stream, &stored, &fragment.tags);
+            Ok::<_, StoreError>(())
         })
         .await
         .map_err(|error| (ErrorId::InternalError, error.to_string()))?

@@ -42,6 +42,7 @@ pub(crate) async fn handshake(app: Arc<App>, request: Request) -> Result<Respons
     if arn.kind != ArnKind::Channel {
         return Err(ServiceError::invalid("X-Amz-ChannelARN", "must be a channel's ARN"));
     }
+    caller.scope.check(&arn)?;
     let channel = app.control.channel_by_arn(&arn)?.serving()?;
     let role = find("X-Amz-ClientId").map_or(Role::Master, Role::Viewer);
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &app).await.map_err(|error| {

@@ -469,7 +469,7 @@ fn no_frame_is_lost_where_repair_is_possible() {
     for (seed, drop, delay, jitter, duplicate) in
         [(1, 0.0, 20, 0, 0.0), (2, 0.03, 1, 0, 0.2), (3, 0.03, 40, 10, 0.2), (4, 0.10, 20, 10, 0.2)]
     {
-        let path = Path { drop, duplicate, delay: ms(delay), jitter: ms(jitter) };
+        let path = Path { drop, duplicate, delay: ms(delay), jitter: ms(jitter), ..Path::default() };
         let (got, lengths, stats, dropped) = run(seed, path);
         let expected: Vec<u64> = (got[0]..got[0] + got.len() as u64).collect();
         assert_eq!(got, expected, "seed {seed}");
@@ -492,7 +492,7 @@ fn no_frame_is_lost_where_repair_is_possible() {
 #[test]
 fn on_a_terrible_path_what_comes_can_be_decoded() {
     for seed in 20..24 {
-        let path = Path { drop: 0.35, delay: ms(150), jitter: ms(100), duplicate: 0.1 };
+        let path = Path { drop: 0.35, delay: ms(150), jitter: ms(100), duplicate: 0.1, ..Path::default() };
         let (got, _, stats, _) = run(seed, path);
         assert!(got.windows(2).all(|pair| pair[0] < pair[1]), "seed {seed}");
         assert_eq!(stats.frames_emitted, got.len() as u64);

@@ -34,9 +34,12 @@ fn offer() -> [OfferedSection; 2] {
 
 fuzz_target!(|data: &[u8]| {
     let sdp = String::from_utf8_lossy(data);
-    let Ok(answer) = read_answer(&offer(), &sdp) else { return };
-    assert!(answer.left_out.len() <= 21 && answer.refused.len() < 2);
-    assert!((1..=answer.sections.len()).contains(&answer.transports.len()));
+    let data = sdp.len().is_multiple_of(2).then_some("2");
+    let Ok(answer) = read_answer(&offer(), data, &sdp) else { return };
+    let more = usize::from(data.is_some());
+    assert!(answer.data.is_none_or(|data| data.transport < answer.transports.len() && data.sctp_port > 0));
+    assert!(answer.left_out.len() <= 21 && answer.refused.len() < 2 + more);
+    assert!((1..=answer.sections.len() + more).contains(&answer.transports.len()));
     for section in &answer.sections {
         assert!(section.transport < answer.transports.len());
         assert!(section.formats.iter().any(|format| !matches!(format.codec, Codec::Rtx { .. })));

@@ -18,6 +18,7 @@ fuzz_target!(|data: &[u8]| {
     let config = Config {
         video: vec![VideoCodec::H264],
         audio: Vec::new(),
+        data: None,
         start_bitrate_kbps: None,
         relay_only: false,
         ice_servers: vec![IceServer { address: server, credentials: Some(("user".to_owned(), "password".to_owned())) }],

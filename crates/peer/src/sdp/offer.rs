@@ -12,6 +12,17 @@ pub(crate) const MID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 pub(crate) const TRANSPORT_CC_URI: &str =
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
+/// `a=extmap` of the absolute send time: 24 bits of 6.18 seconds. For masters that have no transport-wide sequence numbers.
+pub(crate) const ABS_SEND_TIME_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time";
+
+/// The port of SCTP over DTLS: a name for an association, of which there is one.
+pub(crate) const SCTP_PORT: u16 = 5000;
+
+/// The largest message that is taken, bytes. Of more than a tag holds nothing is stored, and yet it is taken: a browser
+/// that is told of less lets its page's `send()` fail, which knows that of no other viewer. What who is told nothing
+/// believes (RFC 8841, section 6.1).
+pub(crate) const MAX_MESSAGE: u32 = 65_536;
+
 /// The media sections of an offer of these codecs, the most wanted first. Audio comes first: C SDK masters write their
 /// answer in that order.
 pub(crate) fn sections(audio: &[AudioCodec], video: &[VideoCodec]) -> Vec<OfferedSection> {
@@ -23,9 +34,12 @@ pub(crate) fn sections(audio: &[AudioCodec], video: &[VideoCodec]) -> Vec<Offere
         kind,
         mid: index.to_string(),
         formats,
-        extensions: [(1, MID_URI), (2, TRANSPORT_CC_URI)]
+        extensions: [(1, MID_URI), (2, TRANSPORT_CC_URI), (3, ABS_SEND_TIME_URI)]
+            .into_iter()
+            // The pictures tell enough.
+            .filter(|(_, uri)| kind == MediaKind::Video || *uri != ABS_SEND_TIME_URI)
             .map(|(id, uri)| HeaderExtension { id, uri: uri.to_owned() })
-            .to_vec(),
+            .collect(),
     };
     offered.map(section).collect()
 }
@@ -42,9 +56,11 @@ pub(crate) struct Identity<'a> {
     pub(crate) ice_pwd: &'a str,
 }
 
-/// Writes the offer, CRLF after every line, without candidates.
+/// Writes the offer, CRLF after every line, without candidates. `data` is the mid of a section for data channels, which
+/// comes last: there C SDK masters write it into their answer.
 pub(crate) fn write(
     sections: &[OfferedSection],
+    data: Option<&str>,
     identity: &Identity<'_>,
     start_bitrate_kbps: Option<u32>,
 ) -> String {
@@ -61,20 +77,23 @@ pub(crate) fn write(
     line(format_args!("t=0 0"));
     line(format_args!("a=fingerprint:sha-256 {fingerprint}"));
     line(format_args!("a=extmap-allow-mixed"));
-    let mids: Vec<_> = sections.iter().map(|section| section.mid.as_str()).collect();
+    let mids: Vec<_> = sections.iter().map(|section| section.mid.as_str()).chain(data).collect();
     line(format_args!("a=group:BUNDLE {}", mids.join(" ")));
     line(format_args!("a=ice-options:trickle"));
-    for section in sections {
-        let kind = section.kind.as_str();
-        let formats: Vec<_> = section.formats.iter().map(|format| format.payload_type.to_string()).collect();
-        line(format_args!("m={kind} 9 UDP/TLS/RTP/SAVPF {}", formats.join(" ")));
+    let transport = |line: &mut dyn FnMut(std::fmt::Arguments<'_>), mid: &str| {
         line(format_args!("c=IN IP4 0.0.0.0"));
         line(format_args!("a=setup:actpass"));
-        line(format_args!("a=mid:{}", section.mid));
+        line(format_args!("a=mid:{mid}"));
         line(format_args!("a=ice-ufrag:{ice_ufrag}"));
         line(format_args!("a=ice-pwd:{ice_pwd}"));
         // Older C SDKs look for it only here.
         line(format_args!("a=ice-options:trickle"));
+    };
+    for section in sections {
+        let kind = section.kind.as_str();
+        let formats: Vec<_> = section.formats.iter().map(|format| format.payload_type.to_string()).collect();
+        line(format_args!("m={kind} 9 UDP/TLS/RTP/SAVPF {}", formats.join(" ")));
+        transport(&mut line, &section.mid);
         line(format_args!("a=rtcp-mux"));
         line(format_args!("a=rtcp-rsize"));
         for PayloadFormat { payload_type, codec } in &section.formats {
@@ -91,6 +110,12 @@ pub(crate) fn write(
         }
         line(format_args!("a=recvonly"));
     }
+    if let Some(mid) = data {
+        line(format_args!("m=application 9 UDP/DTLS/SCTP webrtc-datachannel"));
+        transport(&mut line, mid);
+        line(format_args!("a=sctp-port:{SCTP_PORT}"));
+        line(format_args!("a=max-message-size:{MAX_MESSAGE}"));
+    }
     sdp
 }
 
@@ -102,7 +127,7 @@ mod tests {
     fn the_offer_is_what_every_known_master_reads() {
         let identity =
             Identity { session_id: 7, fingerprint: "AB:CD", ice_ufrag: "someufrag", ice_pwd: "somepwd" };
-        let offer = write(&sections(&[AudioCodec::Opus], &[VideoCodec::H264]), &identity, Some(2000));
+        let offer = write(&sections(&[AudioCodec::Opus], &[VideoCodec::H264]), None, &identity, Some(2000));
         assert!(offer.ends_with("\r\n"));
         assert!(offer.lines().count() * 2 == offer.matches(['\r', '\n']).count());
         // base64 of the JSON around it must stay below 10,000 characters.
@@ -159,7 +184,7 @@ mod tests {
             &[AudioCodec::Opus, AudioCodec::Pcmu, AudioCodec::Pcma],
             &[VideoCodec::H264, VideoCodec::H265],
         );
-        let offer = write(&sections, &identity, Some(2000));
+        let offer = write(&sections, None, &identity, Some(2000));
         assert!(offer.len() < 5_000, "{} bytes", offer.len());
         for line in [
             "a=rtpmap:0 PCMU/8000",
@@ -182,8 +207,25 @@ mod tests {
     #[test]
     fn one_kind_alone() {
         let identity = Identity { session_id: 7, fingerprint: "AB", ice_ufrag: "u", ice_pwd: "p" };
-        let offer = write(&sections(&[], &[VideoCodec::H264]), &identity, None);
+        let offer = write(&sections(&[], &[VideoCodec::H264]), None, &identity, None);
         assert!(offer.contains("a=group:BUNDLE 0\r\n") && !offer.contains("m=audio"));
         assert!(!offer.contains("x-google"));
+    }
+
+    #[test]
+    fn data_channels_come_last_and_only_when_they_are_wanted() {
+        let identity = Identity { session_id: 7, fingerprint: "AB", ice_ufrag: "u", ice_pwd: "p" };
+        let sections = sections(&[AudioCodec::Opus], &[VideoCodec::H264]);
+        let (plain, with) =
+            (write(&sections, None, &identity, None), write(&sections, Some("2"), &identity, None));
+        assert!(!plain.contains("application"));
+        assert!(with.contains("a=group:BUNDLE 0 1 2\r\n"));
+        let (media, data) = with.split_once("m=application ").unwrap();
+        assert_eq!(media.replace("BUNDLE 0 1 2", "BUNDLE 0 1"), plain);
+        assert_eq!(
+            data,
+            "9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=setup:actpass\r\na=mid:2\r\na=ice-ufrag:u\r\n\
+             a=ice-pwd:p\r\na=ice-options:trickle\r\na=sctp-port:5000\r\na=max-message-size:65536\r\n"
+        );
     }
 }

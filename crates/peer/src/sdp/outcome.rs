@@ -18,6 +18,8 @@ pub struct Answer {
     pub by_section: Vec<Option<usize>>,
     /// At least one.
     pub sections: Vec<AcceptedSection>,
+    /// Data channels, where they were offered and are accepted.
+    pub data: Option<AcceptedData>,
     /// What was offered and not taken, in words for a person.
     pub refused: Vec<String>,
     /// Lines that were passed over, each with why: for one log line.
@@ -29,6 +31,15 @@ impl Answer {
     pub fn section(&self, kind: MediaKind) -> Option<&AcceptedSection> {
         self.sections.iter().find(|section| section.kind == kind)
     }
+}
+
+/// Data channels as the master accepted them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AcceptedData {
+    /// Which of [`Answer::transports`] they travel on.
+    pub transport: usize,
+    /// The port of its SCTP (RFC 8841, section 5.1).
+    pub sctp_port: u16,
 }
 
 /// Why an answer cannot lead to media.

@@ -7,7 +7,7 @@ use super::event::{CloseReason, DropReason, Event, SessionId};
 use super::link::Link;
 use crate::error_id::{Remedy, error_name, remedy};
 use crate::fragment::Sent;
-use crate::{Ack, AckKind, TrackKind};
+use crate::{Ack, AckKind};
 
 /// A fragment that was answered with this many "try again" errors over this time is given up, so that one that the
 /// service cannot digest does not stop all that follow.
@@ -117,11 +117,10 @@ impl Producer {
             |fragment| format!("the fragment with timecode {}", fragment.start_ms),
         );
         let remedy = remedy(error);
-        let fatal = remedy == Remedy::Fatal;
         let message = format!("Kinesis Video Streams answered error {error} {name} to {about}");
         // KMS_KEY_ACCESS_DENIED
         let denied = error == 4500;
-        self.event(Event::Error { code: error, message, fatal, denied });
+        self.event(Event::Error { code: error, message, fatal: false, denied });
         match remedy {
             // Once more, as the first of a session: it may have been the session, and not the fragment.
             Remedy::SkipFragment => {
@@ -134,6 +133,7 @@ impl Producer {
                     }
                 }
             }
+            Remedy::AwaitRepair => self.event(Event::RefreshStream),
             Remedy::Resend | Remedy::RefreshStream => {
                 if remedy == Remedy::RefreshStream {
                     self.event(Event::RefreshStream);
@@ -147,12 +147,8 @@ impl Producer {
                     }
                 }
             }
-            Remedy::Fatal => {}
         }
         self.abort_session(CloseReason::ErrorAck(error), now);
-        if fatal {
-            self.fail(now);
-        }
     }
 
     fn give_up(&mut self, id: u64, error: u32) {
@@ -161,29 +157,5 @@ impl Producer {
             self.fragmenter.await_key();
         }
         self.dropped(1, fragment.frames, fragment.payload, DropReason::Refused(error));
-    }
-
-    /// Nothing can be delivered any more: let everything go that has no spool to wait in for the next run.
-    fn fail(&mut self, now: Instant) {
-        if self.has_spool() {
-            self.flush_interleaver(now);
-            self.close_fragment(now);
-        } else {
-            let lost: Vec<u64> = self.store.iter().map(|fragment| fragment.id).collect();
-            for id in lost {
-                if let Some(fragment) = self.take(id) {
-                    self.dropped(1, fragment.frames, fragment.payload, DropReason::Failed);
-                }
-            }
-        }
-        let mut frames = self.interleaver.clear();
-        frames[TrackKind::Video.index()] += self.leading.clear();
-        for (sum, late) in frames.iter_mut().zip(self.fragmenter.clear_late()) {
-            *sum += late;
-        }
-        if frames.iter().any(|frames| *frames > 0) {
-            self.dropped(0, frames, 0, DropReason::Failed);
-        }
-        self.link = Link::Failed;
     }
 }

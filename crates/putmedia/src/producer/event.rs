@@ -84,6 +84,15 @@ pub enum Event {
         /// Since the last such event: video (never), audio.
         frames: [u64; 2],
     },
+    /// What was held is in the stream already, from another producer: it is not sent.
+    StoredElsewhere {
+        /// At least one.
+        fragments: u64,
+        /// Their frames of video and of audio.
+        frames: [u64; 2],
+    },
+    /// What was held has filled half of the memory: it is sent now, whoever else writes to the stream.
+    HeldTooMuch,
     /// The video of a fragment begins with a picture that refers to what is not in it: a key frame would help.
     KeyFrameWanted,
     /// The spool held these fragments from before; they are sent first.
@@ -108,7 +117,7 @@ pub enum Event {
         code: u32,
         /// Names fragment and error, for people.
         message: String,
-        /// The producer has given up.
+        /// Nothing will be sent. Never of an acknowledgement: who drives the producer says so of the stream that it looks up.
         fatal: bool,
         /// Other credentials, or more permissions, are needed.
         denied: bool,
@@ -139,8 +148,6 @@ pub enum DropReason {
     Refused(u32),
     /// The input was flushed.
     Flushed,
-    /// A fatal error came before.
-    Failed,
     /// Nobody waits for its acknowledgement any longer: [`Producer::abandon`](crate::Producer::abandon).
     NotConfirmed,
 }
@@ -230,6 +237,8 @@ pub struct Statistics {
     pub fragments_replayed: u64,
     /// Fragments given up.
     pub fragments_dropped: u64,
+    /// Fragments that were not sent because the stream had them from another producer.
+    pub fragments_stored_elsewhere: u64,
     /// Fragments that the spool held from before.
     pub fragments_restored: u64,
     /// Their frames: video, audio.

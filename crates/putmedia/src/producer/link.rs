@@ -12,8 +12,6 @@ pub(super) enum Link {
         retry_at: Option<Instant>,
     },
     Up(Box<Session>),
-    /// A fatal error: nothing is sent any more.
-    Failed,
 }
 
 #[derive(Debug)]

@@ -4,6 +4,7 @@ mod abandon;
 mod acks;
 mod config;
 mod event;
+mod held;
 mod link;
 mod session;
 mod spool;
@@ -13,6 +14,7 @@ pub use config::{ProducerConfig, SpoolConfig, Timecodes, WhenFull};
 pub use event::{
     CloseReason, DropReason, Event, Output, Refusal, SessionId, SessionStart, Statistics, Transmit,
 };
+pub use held::Stored;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -68,6 +70,8 @@ pub struct Producer {
     last_session_start: Option<Instant>,
     /// The stream keeps media: a fragment is stored when PERSISTED, not already when RECEIVED.
     retention: bool,
+    /// Nothing is sent, because another producer still writes to the stream.
+    held: bool,
     finishing: bool,
     drained: bool,
     last_frame_at: Option<Instant>,
@@ -109,6 +113,7 @@ impl Producer {
             lost_at: None,
             last_session_start: None,
             retention: true,
+            held: false,
             finishing: false,
             drained: false,
             last_frame_at: None,
@@ -218,7 +223,7 @@ impl Producer {
     /// Whether a frame can be taken without exceeding the storage bound. Matters with [`WhenFull::Block`].
     pub fn has_room(&self) -> bool {
         // One fragment is always let in: it could not be ended otherwise, and nothing would ever be freed.
-        !self.memory_is_over() || self.store.holds_one() || matches!(self.link, Link::Failed)
+        !self.memory_is_over() || self.store.holds_one()
     }
 
     /// Takes a frame. Frames of a track must come in decoding order.
@@ -227,10 +232,6 @@ impl Producer {
         self.statistics.frames_in[kind.index()] += 1;
         self.finishing = false;
         self.drained = false;
-        if matches!(self.link, Link::Failed) {
-            self.drop_frame(&frame, DropReason::Failed);
-            return;
-        }
         let Some(format) = self.formats[kind.index()].clone() else {
             self.drop_frame(&frame, DropReason::NoFormat);
             return;
@@ -395,6 +396,7 @@ impl Producer {
 
     /// Does what an input has made possible or necessary: each ends with this, once all that it changes is changed.
     fn settle(&mut self, now: Instant) {
+        self.release_when_full();
         self.enforce_bounds(now);
         self.connect_if_needed(now);
         self.spool_due(now);

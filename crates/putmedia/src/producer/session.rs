@@ -109,7 +109,7 @@ impl Producer {
 
     pub(super) fn connect_if_needed(&mut self, now: Instant) {
         let Link::Down { retry_at } = self.link else { return };
-        if self.spool_is_opening() {
+        if self.waits() {
             return;
         }
         let Some(fragment) = self.store.next_to_send(None) else { return };
@@ -142,12 +142,16 @@ impl Producer {
         self.outputs.push_back(Output::Connect(SessionStart { id, start_timestamp_ms }));
     }
 
+    /// For another producer, or for the disk.
+    fn waits(&self) -> bool {
+        self.held || self.spool_is_opening()
+    }
+
     pub(super) fn link_deadline(&self) -> Option<Instant> {
         match &self.link {
-            Link::Failed => None,
             Link::Down { retry_at } => {
                 let sendable = self.store.next_to_send(None).is_some_and(|f| f.header.is_some());
-                retry_at.filter(|_| sendable && !self.spool_is_opening())
+                retry_at.filter(|_| sendable && !self.waits())
             }
             Link::Up(session) => match &session.ending {
                 Some(ending) => ending.over_at.or(ending.until),

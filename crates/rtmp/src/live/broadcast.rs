@@ -1,9 +1,10 @@
 //! What is sent over one connection, in order.
 
 use super::counts::DropReason;
-use super::queue::Queue;
-use super::timeline::{MS, Nanos, nanos};
-use super::waiting::{PAUSE, Waiting};
+use super::queue::{Queue, QueuedSound};
+use super::skew::PAUSE;
+use super::timeline::{MS, Nanos, Track, nanos};
+use super::waiting::Waiting;
 use crate::aac::AacConfig;
 use crate::flv::{self, Tag, TagKind};
 use crate::media::VideoParameters;
@@ -68,13 +69,28 @@ impl Broadcast {
                 Choice::Picture => self.picture(waiting),
                 Choice::Sound => self.sound(waiting),
                 Choice::Silence => self.silence(waiting),
+                // Silence that stands where silence was to be is no loss.
                 Choice::LateSound => {
-                    waiting.queue.pop_sound();
-                    waiting.figures.count(DropReason::Late).sounds += 1;
+                    if waiting.queue.pop_sound().is_some_and(|sound| !sound.concealed) {
+                        waiting.figures.count(DropReason::Late).sounds += 1;
+                        waiting.leaves_out(Track::Audio, now);
+                    }
                 }
-                Choice::LatePicture => drop_late(waiting, begun.last - LATE),
+                Choice::LatePicture => {
+                    drop_late(waiting, begun.last - LATE);
+                    waiting.leaves_out(Track::Video, now);
+                }
             }
         }
+    }
+
+    /// Whether [`Broadcast::next`] has something.
+    pub(super) fn is_due(&mut self, waiting: &Waiting, now: Instant) -> bool {
+        !self.heads.is_empty()
+            || match &mut self.begun {
+                Some(begun) => choose(begun, waiting, now).is_some(),
+                None => base(waiting, now).is_some(),
+            }
     }
 
     fn picture(&mut self, waiting: &mut Waiting) {
@@ -84,6 +100,7 @@ impl Broadcast {
         let time = picture.time.max(begun.last).max(after);
         (begun.last, begun.picture) = (time, Some(time));
         let (timestamp, composition) = (milliseconds(time, begun.base), (picture.shown - time).max(0) / MS);
+        waiting.left_out[Track::Video as usize] = None;
         waiting.figures.pictures += 1;
         waiting.figures.key_frames += u64::from(picture.idr);
         if self.video.as_ref() != Some(&picture.parameters) {
@@ -107,6 +124,9 @@ impl Broadcast {
         let time = sound.time.max(begun.last);
         (begun.last, begun.sound_end) = (time, sound.end());
         begun.heard = Some((sound.end(), sound.arrived));
+        if !sound.concealed {
+            waiting.left_out[Track::Audio as usize] = None;
+        }
         let timestamp = milliseconds(time, begun.base);
         waiting.figures.sounds += 1;
         self.configure_sound(timestamp, sound.config);
@@ -158,9 +178,9 @@ fn next_sound(queue: &Queue, silence: bool) -> Option<AacConfig> {
     queue.first_sound().map(|it| it.config).or_else(|| silence.then_some(AacConfig::MONO))
 }
 
-/// With a key frame, or with sound where there are no pictures.
-fn begin(waiting: &mut Waiting, now: Instant) -> Option<Begun> {
-    let base = match waiting.queue.first_picture() {
+/// What it begins with: a key frame, or sound where there are no pictures.
+fn base(waiting: &Waiting, now: Instant) -> Option<Nanos> {
+    Some(match waiting.queue.first_picture() {
         Some(picture) => {
             // So that it is said at the beginning what sound there is.
             if waiting.queue.first_sound().is_none() && waiting.awaits_sound(picture.arrived, now) {
@@ -169,8 +189,12 @@ fn begin(waiting: &mut Waiting, now: Instant) -> Option<Begun> {
             picture.time
         }
         None if waiting.tracks.video => return None,
-        None => waiting.queue.first_sound()?.time,
-    };
+        None => waiting.queue.first_sound().filter(|sound| goes(sound, waiting, sound.arrived, now))?.time,
+    })
+}
+
+fn begin(waiting: &mut Waiting, now: Instant) -> Option<Begun> {
+    let base = base(waiting, now)?;
     while waiting.queue.first_sound().is_some_and(|sound| sound.time < base) {
         waiting.queue.pop_sound();
         waiting.figures.count(DropReason::NoKeyFrame).sounds += 1;
@@ -178,13 +202,18 @@ fn begin(waiting: &mut Waiting, now: Instant) -> Option<Begun> {
     Some(Begun { base, last: base, picture: None, sound_end: base, heard: None })
 }
 
+/// Whether the first of the sound may go. What stands in for sound does where it is known that none comes, or when none has come
+/// for as long as it may take, for what came at `since`.
+fn goes(sound: &QueuedSound, waiting: &Waiting, since: Instant, now: Instant) -> bool {
+    !sound.concealed || waiting.queue.is_heard() || !waiting.awaits_sound(since, now)
+}
+
 /// What is due; `None`: one track waits for the other, or nothing is there.
 fn choose(begun: &mut Begun, waiting: &Waiting, now: Instant) -> Option<Choice> {
     let (picture, sound) = (waiting.queue.first_picture(), waiting.queue.first_sound());
     if let Some(sound) = sound {
-        // Half a frame is what rounding and a slower clock make; what is covered by more has been said already.
-        let half = (sound.end() - sound.time) / 2;
-        if sound.time + half < begun.sound_end || sound.time + LATE < begun.last {
+        // What is covered by more than half has been said already.
+        if sound.half() < begun.sound_end || sound.time + LATE < begun.last {
             return Some(Choice::LateSound);
         }
     }
@@ -192,6 +221,8 @@ fn choose(begun: &mut Begun, waiting: &Waiting, now: Instant) -> Option<Choice> 
         return Some(Choice::LatePicture);
     }
     let silence = waiting.config.silence;
+    let since = |sound: &QueuedSound| picture.map_or(sound.arrived, |picture| picture.arrived);
+    let sound = sound.filter(|sound| goes(sound, waiting, since(sound), now));
     match (picture, sound) {
         // Where pictures would say how far silence is to go, there are none: time itself says it.
         (None, None) => {

@@ -1,5 +1,6 @@
 //! What was sent, and what was left out and why.
 
+use super::timeline::Track;
 use std::time::Duration;
 
 /// Why something that was received is not sent.
@@ -54,6 +55,7 @@ pub struct Figures {
     /// Frames of silence handed out.
     pub silences: u64,
     pub(super) dropped: [Counts; DropReason::ALL.len()],
+    pub(super) holds: [Duration; Track::ALL.len()],
     /// Media that waits: from the oldest to the newest.
     pub queued: Duration,
     /// Bytes that wait.
@@ -69,6 +71,12 @@ impl Figures {
     #[must_use]
     pub fn dropped(&self, reason: DropReason) -> Counts {
         self.dropped[reason as usize]
+    }
+
+    /// For how long the other track waits for this one now, at most.
+    #[must_use]
+    pub fn hold(&self, track: Track) -> Duration {
+        self.holds[track as usize]
     }
 
     pub(super) fn count(&mut self, reason: DropReason) -> &mut Counts {

@@ -10,6 +10,7 @@ mod counts;
 mod decode_times;
 mod measure;
 mod queue;
+mod skew;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -17,6 +18,7 @@ mod waiting;
 
 pub use config::{LiveConfig, Tracks};
 pub use counts::{Counts, DropReason, Figures};
+pub use timeline::Track;
 
 use crate::flv::Tag;
 use crate::ivs::Observed;
@@ -25,13 +27,19 @@ use broadcast::Broadcast;
 use decode_times::DecodeTimes;
 use measure::Measure;
 use queue::{QueuedPicture, QueuedSound};
+use skew::PAUSE;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use timeline::Timeline;
-use waiting::{PAUSE, Waiting};
+use waiting::{LeftOut, Waiting};
 
 /// A master that has sent no picture for so long is not asked for one.
 const SILENT: Duration = Duration::from_secs(5);
+/// A track of which nothing but what comes too late has come for so long is one that does not go out: what can be waited for
+/// is waited for by then.
+const LEFT_OUT: Duration = Duration::from_secs(5);
+/// And it still is one for so long: of pictures that are left out only key frames come, to be left out as well.
+const STILL: Duration = Duration::from_secs(15);
 
 /// See the [module](self).
 pub struct Live {
@@ -76,7 +84,7 @@ impl Live {
         let Picture { at, idr, data, parameters } = picture;
         (self.waiting.arrivals.video, self.waiting.arrivals.media, self.waiting.arrivals.picture) =
             (Some(now), Some(now), Some(now));
-        let place = self.timeline.place(0, at, now);
+        let place = self.timeline.place(Track::Video, at, now);
         self.waiting.figures.jumps = self.timeline.jumps();
         self.measure.picture(place, data.len(), idr, &parameters);
         if idr && self.parameters.as_ref().is_none_or(|before| **before != *parameters) {
@@ -89,6 +97,7 @@ impl Live {
         }
         self.waiting.broken = false;
         let time = self.decode_times.next(place, idr);
+        self.waiting.skew.came(Track::Video, time, now);
         self.waiting.queue.push_picture(QueuedPicture {
             time,
             shown: place,
@@ -108,12 +117,16 @@ impl Live {
 
     /// A frame of sound came.
     pub fn sound(&mut self, sound: Sound, now: Instant) {
-        let Sound { at, data, config } = sound;
-        (self.waiting.arrivals.audio, self.waiting.arrivals.media) = (Some(now), Some(now));
-        let time = self.timeline.place(1, at, now);
+        let Sound { at, data, config, concealed } = sound;
+        let time = self.timeline.place(Track::Audio, at, now);
         self.waiting.figures.jumps = self.timeline.jumps();
+        // When a gap is noticed tells nothing of when sound comes, nor whether anybody is there.
+        if !concealed {
+            (self.waiting.arrivals.audio, self.waiting.arrivals.media) = (Some(now), Some(now));
+            self.waiting.skew.came(Track::Audio, time, now);
+        }
         self.measure.sound(time, data.len(), config);
-        self.waiting.queue.push_sound(QueuedSound { time, at, data, config, arrived: now });
+        self.waiting.queue.push_sound(QueuedSound { time, at, data, config, concealed, arrived: now });
         self.trim();
     }
 
@@ -170,6 +183,7 @@ impl Live {
         let first = self.waiting.queue.last_key_frame().unwrap_or_else(|| self.waiting.queue.pictures());
         self.waiting.drop_pictures(first, DropReason::Disconnected);
         self.waiting.broken |= self.waiting.queue.pictures() == 0;
+        self.waiting.left_out = [None; 2];
         self.trim();
     }
 
@@ -181,19 +195,38 @@ impl Live {
         tag
     }
 
+    /// Whether something is to be done now: there is a tag, a key frame to ask for, or a connection to make. Who
+    /// looks at [`Live::timeout`] and again within `LiveConfig::hold` need not look at media that makes nothing due.
+    #[must_use]
+    pub fn is_due(&mut self, now: Instant) -> bool {
+        let is_sendable = match &mut self.broadcast {
+            Some(broadcast) => broadcast.is_due(&self.waiting, now),
+            None => self.wants_connection(now),
+        };
+        is_sendable || self.key_frame_is_due(now)
+    }
+
     /// When [`Live::next`] or [`Live::take_key_frame_wanted`] may have something to say although nothing came.
     #[must_use]
     pub fn timeout(&self, now: Instant) -> Option<Instant> {
         self.broadcast.as_ref()?;
-        let arrived = [
-            self.waiting.queue.first_picture().map(|it| it.arrived),
-            self.waiting.queue.first_sound().map(|it| it.arrived),
+        let skew = &self.waiting.skew;
+        let held = [
+            self.waiting.queue.first_picture().map(|it| it.arrived + skew.hold(Track::Audio)),
+            self.waiting.queue.first_sound().map(|it| it.arrived + skew.hold(Track::Video)),
+            // Where there are no pictures, what stands in for sound waits for it.
+            self.waiting
+                .queue
+                .first_sound()
+                .filter(|it| it.concealed)
+                .map(|it| it.arrived + skew.hold(Track::Audio)),
         ];
-        let held = arrived.into_iter().flatten().map(|at| at + self.waiting.config.hold);
-        let paused = [self.waiting.arrivals.video, self.waiting.arrivals.audio]
+        let held = held.into_iter().flatten();
+        let paused = Track::ALL
             .into_iter()
-            .flatten()
-            .map(|at| at + PAUSE);
+            .filter_map(|track| Some(self.waiting.arrivals.of(track)? + skew.pause(track)))
+            // Silence for sound that pauses begins then.
+            .chain(self.waiting.arrivals.audio.map(|at| at + PAUSE));
         let asks = self
             .asks_for_key_frame(now)
             .then(|| self.asked.map(|at| at + self.waiting.config.key_frame_retry));
@@ -204,15 +237,18 @@ impl Live {
 
     /// Whether to ask the master for a key frame now, without which nothing can be sent.
     pub fn take_key_frame_wanted(&mut self, now: Instant) -> bool {
-        let due = self
-            .asked
-            .is_none_or(|asked| now.saturating_duration_since(asked) >= self.waiting.config.key_frame_retry);
-        let wanted = due && self.asks_for_key_frame(now);
+        let wanted = self.key_frame_is_due(now);
         if wanted {
             self.asked = Some(now);
             self.waiting.figures.key_frames_wanted += 1;
         }
         wanted
+    }
+
+    fn key_frame_is_due(&self, now: Instant) -> bool {
+        let retry = self.waiting.config.key_frame_retry;
+        self.asked.is_none_or(|asked| now.saturating_duration_since(asked) >= retry)
+            && self.asks_for_key_frame(now)
     }
 
     fn asks_for_key_frame(&self, now: Instant) -> bool {
@@ -227,8 +263,22 @@ impl Live {
         Figures {
             queued: self.waiting.queue.span(),
             queued_bytes: self.waiting.queue.bytes(),
+            holds: Track::ALL.map(|track| self.waiting.skew.hold(track)),
             ..self.waiting.figures
         }
+    }
+
+    /// The track that does not go out although it comes, because it comes too far behind the other, and how far.
+    #[must_use]
+    pub fn left_out(&self, now: Instant) -> Option<(Track, Duration)> {
+        let is_left_out = |it: LeftOut| {
+            now.saturating_duration_since(it.since) >= LEFT_OUT
+                && now.saturating_duration_since(it.last) < STILL
+        };
+        let track = Track::ALL
+            .into_iter()
+            .find(|track| self.waiting.left_out[*track as usize].is_some_and(is_left_out))?;
+        Some((track, self.waiting.skew.behind(track)))
     }
 
     /// What the master sends, as it is measured.

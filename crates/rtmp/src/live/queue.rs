@@ -29,12 +29,18 @@ pub(super) struct QueuedSound {
     pub(super) at: Duration,
     pub(super) data: Bytes,
     pub(super) config: AacConfig,
+    /// It stands in for sound that was not received.
+    pub(super) concealed: bool,
     pub(super) arrived: Instant,
 }
 
 impl QueuedSound {
     pub(super) fn end(&self) -> Nanos {
         self.time + nanos(self.config.frame())
+    }
+
+    pub(super) fn half(&self) -> Nanos {
+        self.time + nanos(self.config.frame()) / 2
     }
 }
 
@@ -62,6 +68,14 @@ impl Queue {
     }
 
     pub(super) fn push_sound(&mut self, sound: QueuedSound) {
+        // What stands in for it gives way. Half a frame is what rounding and a slower clock make.
+        while let Some(last) = self.sounds.back()
+            && last.concealed
+            && last.half() > sound.time
+        {
+            self.sound_bytes -= last.data.len();
+            self.sounds.pop_back();
+        }
         self.sound_bytes += sound.data.len();
         self.sounds.push_back(sound);
     }
@@ -84,6 +98,11 @@ impl Queue {
 
     pub(super) fn first_sound(&self) -> Option<&QueuedSound> {
         self.sounds.front()
+    }
+
+    /// Whether any of the sound was received.
+    pub(super) fn is_heard(&self) -> bool {
+        self.sounds.iter().any(|it| !it.concealed)
     }
 
     pub(super) fn last_sound(&self) -> Option<&QueuedSound> {

@@ -3,11 +3,17 @@
 use super::config::{LiveConfig, Tracks};
 use super::counts::{DropReason, Figures};
 use super::queue::Queue;
-use super::timeline::nanos;
-use std::time::{Duration, Instant};
+use super::skew::Skew;
+use super::timeline::{Track, nanos};
+use std::time::Instant;
 
-/// A track from which nothing came for so long pauses: the other does not wait for it.
-pub(super) const PAUSE: Duration = Duration::from_secs(1);
+/// What is left out of a track although the other one goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LeftOut {
+    /// Since then nothing else came of it.
+    pub(super) since: Instant,
+    pub(super) last: Instant,
+}
 
 /// What is known of when media came.
 #[derive(Debug, Default)]
@@ -20,6 +26,15 @@ pub(super) struct Arrivals {
     pub(super) picture: Option<Instant>,
 }
 
+impl Arrivals {
+    pub(super) fn of(&self, track: Track) -> Option<Instant> {
+        match track {
+            Track::Video => self.video,
+            Track::Audio => self.audio,
+        }
+    }
+}
+
 /// The queue with its bounds.
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -30,11 +45,16 @@ pub(super) struct Waiting {
     /// What the next picture may refer to is neither queued nor sent.
     pub(super) broken: bool,
     pub(super) figures: Figures,
+    pub(super) skew: Skew,
+    /// Of each track: what came too late, since something of it went out.
+    pub(super) left_out: [Option<LeftOut>; 2],
 }
 
 impl Waiting {
     pub(super) fn new(config: LiveConfig) -> Self {
         Self {
+            skew: Skew::new(&config),
+            left_out: [None; 2],
             config,
             tracks: Tracks::default(),
             arrivals: Arrivals::default(),
@@ -46,17 +66,26 @@ impl Waiting {
 
     /// Whether a picture that came at `since` is to wait for sound.
     pub(super) fn awaits_sound(&self, since: Instant, now: Instant) -> bool {
-        self.tracks.audio && self.awaits(self.arrivals.audio, since, now)
+        self.tracks.audio && self.awaits(Track::Audio, since, now)
     }
 
     /// Whether sound that came at `since` is to wait for a picture.
     pub(super) fn awaits_picture(&self, since: Instant, now: Instant) -> bool {
-        self.tracks.video && self.awaits(self.arrivals.video, since, now)
+        self.tracks.video && self.awaits(Track::Video, since, now)
     }
 
-    fn awaits(&self, heard: Option<Instant>, since: Instant, now: Instant) -> bool {
-        let paused = heard.is_none_or(|at| now.saturating_duration_since(at) >= PAUSE);
-        !paused && now.saturating_duration_since(since) < self.config.hold
+    fn awaits(&self, track: Track, since: Instant, now: Instant) -> bool {
+        let paused = self
+            .arrivals
+            .of(track)
+            .is_none_or(|at| now.saturating_duration_since(at) >= self.skew.pause(track));
+        !paused && now.saturating_duration_since(since) < self.skew.hold(track)
+    }
+
+    /// Something of this track came too late.
+    pub(super) fn leaves_out(&mut self, track: Track, now: Instant) {
+        let left_out = &mut self.left_out[track as usize];
+        *left_out = Some(LeftOut { since: left_out.map_or(now, |it| it.since), last: now });
     }
 
     /// Leaves out the first `count` pictures.
@@ -71,7 +100,8 @@ impl Waiting {
 
     /// Keeps what waits for a connection that is there within its bounds.
     pub(super) fn trim(&mut self) {
-        let LiveConfig { max_bytes, max_delay, .. } = self.config;
+        let LiveConfig { max_bytes, max_delay, hold, .. } = self.config;
+        let max_delay = max_delay + self.skew.extra();
         let is_over = |queue: &Queue| queue.picture_bytes() > max_bytes || queue.picture_span() > max_delay;
         if is_over(&self.queue)
             && let Some((first, last)) = self.queue.key_frames()
@@ -88,7 +118,7 @@ impl Waiting {
             let rest = self.queue.last_key_frame().filter(|last| *last > 0);
             self.drop_pictures(rest.unwrap_or_else(|| self.queue.pictures()), DropReason::Slow);
         }
-        let limit = 2 * max_delay + self.config.hold;
+        let limit = 2 * max_delay + hold;
         while self.queue.sound_span() > limit || self.queue.sound_bytes() > max_bytes {
             self.queue.pop_sound();
             self.figures.count(DropReason::Slow).sounds += 1;

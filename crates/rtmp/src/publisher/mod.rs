@@ -20,8 +20,10 @@ use status::Status;
 const CHUNK: u32 = 4096;
 /// Bytes after which the server is to acknowledge.
 const WINDOW: u32 = 2_500_000;
-/// Bytes that may wait before requests of the server are left unanswered: it does not read.
+/// Bytes that may wait before the server is not listened to any more: it does not read.
 const MAX_UNREAD: usize = 1 << 20;
+/// Bytes that may wait before it is not answered either, where it is listened to all the same.
+const MAX_UNANSWERED: usize = 2 * MAX_UNREAD;
 /// Bytes of messages that a server may have begun and not ended. Its answers have a few hundred.
 const MAX_UNFINISHED: usize = 1 << 20;
 
@@ -38,6 +40,7 @@ const RELEASE_STREAM: f64 = 2.0;
 const FC_PUBLISH: f64 = 3.0;
 const CREATE_STREAM: f64 = 4.0;
 const PUBLISH: f64 = 5.0;
+/// These two are the last, and nobody waits for an answer to them.
 const FC_UNPUBLISH: f64 = 6.0;
 const DELETE_STREAM: f64 = 7.0;
 
@@ -120,7 +123,8 @@ impl Publisher {
         self.peer_acknowledged.map(|number| (self.sent as u32).wrapping_sub(number))
     }
 
-    /// The server said something.
+    /// The server said something. Call it where [`Publisher::takes_input`], with some kilobytes at most: of what it asks
+    /// beyond, most is left unanswered.
     ///
     /// # Errors
     ///
@@ -144,7 +148,8 @@ impl Publisher {
                 self.message(&message)?;
             }
         }
-        if self.window > 0 && self.received - self.acknowledged >= u64::from(self.window) {
+        if self.window > 0 && self.may_answer() && self.received - self.acknowledged >= u64::from(self.window)
+        {
             self.acknowledged = self.received;
             // Modulo 2^32.
             self.control(ProtocolControl::Acknowledgement(self.received as u32))?;
@@ -194,9 +199,15 @@ impl Publisher {
         PublishError::Closed { step: self.step }
     }
 
-    /// A server that asks and does not read gets no answer.
-    fn may_answer(&self) -> bool {
+    /// What the server says may be read. One that does not read while it asks is not listened to: nothing of what it says is
+    /// lost, and nothing piles up.
+    #[must_use]
+    pub fn takes_input(&self) -> bool {
         self.out.len() < MAX_UNREAD
+    }
+
+    fn may_answer(&self) -> bool {
+        self.out.len() < MAX_UNANSWERED
     }
 
     fn message(&mut self, message: &Message) -> Result<(), PublishError> {
@@ -231,6 +242,10 @@ impl Publisher {
     }
 
     fn commanded(&mut self, payload: &[u8]) -> Result<(), PublishError> {
+        // Some servers know no `FCUnpublish`, others say that the broadcast is over.
+        if self.step == Step::Closed {
+            return Ok(());
+        }
         let Some(command) = leniently(payload) else { return Ok(()) };
         let status = Status::of(&command.arguments, |text| self.destination.without_secrets(text));
         match command.name.as_str() {
@@ -247,9 +262,7 @@ impl Publisher {
                 self.publish()
             }
             // Some servers know neither of the two, which nobody waits for.
-            "_error" if [RELEASE_STREAM, FC_PUBLISH, FC_UNPUBLISH].contains(&command.transaction_id) => {
-                Ok(())
-            }
+            "_error" if [RELEASE_STREAM, FC_PUBLISH].contains(&command.transaction_id) => Ok(()),
             "_error" => Err(self.refused(status)),
             "onStatus" if status.is_error() => Err(self.refused(status)),
             "onStatus" if status.code == "NetStream.Publish.Start" && self.step == Step::Publish => {

@@ -240,6 +240,59 @@ fn the_end_is_told_once() {
     publisher.close();
     publisher.send(&tag(TagKind::Audio, 0, vec![0xaf, 1])).unwrap();
     assert!(publisher.output().is_empty());
+    // However a server takes it, it is no failure.
+    let bad = || information("error", "NetStream.Failed", "");
+    for (name, number) in [
+        ("_error", FC_UNPUBLISH),
+        ("_error", DELETE_STREAM),
+        ("_error", 0.0),
+        ("onStatus", 0.0),
+        ("close", 0.0),
+    ] {
+        publisher.handle(&command(name, number, vec![Amf0Value::Null, bad()])).unwrap();
+    }
+}
+
+/// It asks as fast as it can, and reads nothing: what waits for it stays below a bound, and is all there when it reads.
+#[test]
+fn a_flood_of_pings_is_not_listened_to_without_end() {
+    let mut publisher = until(Step::Publishing);
+    take(&mut publisher);
+    let mut writer = ChunkWriter::new();
+    let mut ping = |number| writer.write(&UserControl::PingRequest(number).to_message()).unwrap();
+    let mut numbers = 0..;
+    let mut asked = 0;
+    while publisher.takes_input() {
+        let flood: Vec<u8> = numbers.by_ref().take(200).flat_map(&mut ping).collect();
+        publisher.handle(&flood).unwrap();
+        asked += 200;
+        assert!(asked < 1_000_000, "it is listened to for ever");
+    }
+    let bound = MAX_UNREAD + 4096;
+    assert!(publisher.output().len() <= bound, "{}", publisher.output().len());
+    // Whoever goes on all the same gets no answers, nor are there acknowledgements without end.
+    let mut control = ChunkWriter::new();
+    publisher
+        .handle(&control.write(&ProtocolControl::WindowAckSize(1).try_to_message().unwrap()).unwrap())
+        .unwrap();
+    let flood: Vec<u8> = numbers.by_ref().take(50_000).flat_map(&mut ping).collect();
+    let before = publisher.output().to_vec();
+    flood.chunks(100).for_each(|flood| publisher.handle(flood).unwrap());
+    assert!(publisher.output().len() <= MAX_UNANSWERED + 4096, "{}", publisher.output().len());
+    // It reads after all.
+    let bytes = take(&mut publisher);
+    assert!(publisher.takes_input());
+    assert!(bytes.starts_with(&before));
+    let one = ChunkWriter::new().write(&UserControl::PingResponse(0).to_message()).unwrap();
+    assert!(bytes.starts_with(&one), "{:?}", &bytes[..40]);
+    let mut reader = ChunkAssembler::new();
+    let answers = reader
+        .push(&before)
+        .unwrap()
+        .into_iter()
+        .filter(|it| it.message_type_id == msg_type::USER_CONTROL)
+        .count();
+    assert_eq!(answers, asked, "each question is answered once");
 }
 
 proptest! {

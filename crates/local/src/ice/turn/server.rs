@@ -68,6 +68,8 @@ pub(crate) struct Figures {
     pub unwanted: u64,
     /// Datagrams beyond the channel's bitrate.
     pub over_bitrate: u64,
+    /// Data of clients over TCP or TLS that is longer than a datagram can be.
+    pub too_long: u64,
 }
 
 /// What a [`Turn`] is told at its start.
@@ -303,7 +305,9 @@ impl Turn {
             self.figures.unwanted += 1;
             return;
         };
-        if data.len() <= MAX_DATA && self.may_relay(&channel, data.len(), now) {
+        if data.len() > MAX_DATA {
+            self.figures.too_long += 1;
+        } else if self.may_relay(&channel, data.len(), now) {
             self.figures.to_peers += data.len() as u64;
             self.outputs.push_back(Output::ToPeer(relay, peer, data.to_vec()));
         }

@@ -286,6 +286,11 @@ fn channels_carry_data_and_are_padded_for_streams_alone() {
         assert_eq!(world.handle_peer(1, peer(1), b"in"), [Output::ToClient(me, expected)]);
         assert_eq!(world.input(me, &[0x40, 1, 0, 9, b'x']), [], "shorter than it says");
         assert_eq!(world.input(me, &[0x40, 2, 0, 1, b'x']), [], "no such channel");
+        let longest = 65_507_u16;
+        let data = |length: u16| [&[0x40, 1], &length.to_be_bytes()[..], &vec![0; length.into()]].concat();
+        assert_eq!(world.input(me, &data(longest + 1)), [], "no datagram is so long");
+        assert_eq!(world.turn.figures().too_long, 1);
+        assert_eq!(world.input(me, &data(longest)).len(), 1);
         world.later(599);
         assert_eq!(code(&world.call(me, METHOD_REFRESH, &credential, vec![lifetime(600)])), 0);
         world.later(1);

@@ -1,6 +1,8 @@
 //! GetImages: pictures of a stream at regular times.
 
 mod decoder;
+mod fragment;
+mod memory;
 mod split;
 
 use std::sync::Arc;
@@ -10,14 +12,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use self::decoder::{Decoder, Width};
-use self::split::Format;
-use super::{
-    media::{Config, Sample},
-    mp4, request,
-    respond::blocking,
-    session::read_samples,
-};
+pub(crate) use self::decoder::{Decoder, Size};
+pub(crate) use self::fragment::pictures_of_fragment;
+pub(crate) use self::split::Format;
+use super::request;
 use crate::{
     App,
     answer::{Answer, Json},
@@ -72,12 +70,10 @@ impl Wanted {
         let width = members.integer("WidthPixels", 1..=3_840)?.and_then(|pixels| u32::try_from(pixels).ok());
         let height =
             members.integer("HeightPixels", 1..=2_160)?.and_then(|pixels| u32::try_from(pixels).ok());
-        let size = match (width, height) {
-            (None, None) => None,
-            (Some(width), Some(height)) => Some((Width::Pixels(width), height)),
-            (None, Some(height)) => Some((Width::InProportion, height)),
-            (Some(_), None) => return Err(members.invalid("WidthPixels", "needs HeightPixels beside it")),
-        };
+        if width.is_some() && height.is_none() {
+            return Err(members.invalid("WidthPixels", "needs HeightPixels beside it"));
+        }
+        let size = Size::of(width, height);
         let format = if format == "JPEG" { Format::Jpeg } else { Format::Png };
         Ok(Self {
             kind,
@@ -92,7 +88,7 @@ impl Wanted {
 
 /// `FormatConfig`: one entry, `JPEGQuality`, from 1 to 100.
 fn quality(members: &Members) -> Result<u32, ServiceError> {
-    let Some(config) = members.string_map("FormatConfig", 1)? else { return Ok(80) };
+    let Some(config) = members.string_map("FormatConfig", 1)? else { return Ok(Decoder::QUALITY) };
     let Some((key, value)) = config.into_iter().next() else {
         return Err(members.invalid("FormatConfig", "must have an entry"));
     };
@@ -153,7 +149,10 @@ pub(super) async fn get_images(State(app): State<Arc<App>>, Signed { caller, mem
     let page = times.clone().take(wanted.page);
     'page: for group in groups(&fragments, kind, page) {
         let pictures = match &group.info {
-            Some(info) => of_fragment(&app, &key, info, &group.times_ms, &wanted).await?,
+            Some(info) => {
+                pictures_of_fragment(&app, &key, (info, wanted.kind), &group.times_ms, &wanted.decoder)
+                    .await?
+            }
             None => vec![Err("NO_MEDIA"); group.times_ms.len()],
         };
         for (time, picture) in group.times_ms.iter().zip(pictures) {
@@ -191,63 +190,4 @@ fn image(time_ms: u64, picture: Result<Bytes, &str>) -> Value {
         }
         Err(error) => json!({ "TimeStamp": seconds(time_ms), "Error": error }),
     }
-}
-
-/// The pictures of a fragment at these times, each of which may have failed.
-async fn of_fragment(
-    app: &Arc<App>,
-    key: &str,
-    info: &Arc<FragmentInfo>,
-    times_ms: &[u64],
-    wanted: &Wanted,
-) -> Result<Vec<Result<Bytes, &'static str>>, ServiceError> {
-    let _decoder = app.playback.decoder().await?;
-    let start_ms = wanted.kind.of(info);
-    let (archive, owned_key, owned_info) = (app.archive.clone(), key.to_owned(), info.clone());
-    let times: Vec<u64> = times_ms.iter().map(|time| time - start_ms.min(*time)).collect();
-    let read = blocking(move || {
-        // From the fragment's own start, so that times are small.
-        let tracks = read_samples(&archive, &owned_key, &owned_info, 0)?;
-        Ok(tracks.into_iter().find_map(|track| match &track.config {
-            Config::Video(_) => Some(file(&track.config, &track.samples, &times)),
-            Config::Audio(_) => None,
-        }))
-    });
-    let failed = || Ok(vec![Err("MEDIA_ERROR"); times_ms.len()]);
-    let (mp4, shown) = match read.await {
-        Ok(Some(read)) => read,
-        Ok(None) => return failed(),
-        Err(error) => {
-            tracing::warn!(fragment = info.number, %error, "no images of a fragment");
-            return failed();
-        }
-    };
-    let mut distinct = shown.clone();
-    distinct.dedup();
-    let pictures = wanted.decoder.decode(mp4, &distinct).await?;
-    // With fewer pictures than times nobody knows which are missing.
-    if pictures.len() != distinct.len() {
-        return failed();
-    }
-    let at = |time: &i64| distinct.binary_search(time).ok().and_then(|index| pictures.get(index).cloned());
-    Ok(shown.iter().map(|time| at(time).ok_or("MEDIA_ERROR")).collect())
-}
-
-/// A fragment as a file from time 0 on, and for each of the times, in milliseconds from its start and rising, when the picture
-/// is shown that is seen then.
-fn file(config: &Config, samples: &[Sample], times_ms: &[u64]) -> (Bytes, Vec<i64>) {
-    let shown = |sample: &Sample| sample.decode + i64::from(sample.offset);
-    let first = samples.iter().map(shown).min().unwrap_or(0);
-    let moved: Vec<Sample> =
-        samples.iter().map(|sample| Sample { decode: sample.decode - first, ..sample.clone() }).collect();
-    let mut all: Vec<i64> = moved.iter().map(shown).collect();
-    all.sort_unstable();
-    let seen = |time: &u64| {
-        let ticks = i64::try_from(time.saturating_mul(90)).unwrap_or(i64::MAX).saturating_sub(first);
-        let begun = all.partition_point(|shown| *shown <= ticks);
-        all.get(begun.saturating_sub(1)).copied().unwrap_or(0)
-    };
-    let times = times_ms.iter().map(seen).collect();
-    let file = [mp4::init_segment(config, 1), mp4::media_segment(&moved, 1, 1)].concat();
-    (file.into(), times)
 }

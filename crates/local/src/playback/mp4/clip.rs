@@ -9,6 +9,9 @@ use super::{
 };
 use crate::playback::media::{Config, Sample, TrackSamples};
 
+/// The longest that a sample may last. The field has one bit more, which some readers take for a sign.
+const LONGEST: i64 = i32::MAX as i64;
+
 /// A sample without what it holds.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
@@ -23,6 +26,8 @@ struct Entry {
 #[derive(Debug)]
 pub(in crate::playback) struct ClipTrack {
     config: Config,
+    /// Units of a second of the entries.
+    timescale: u32,
     entries: Vec<Entry>,
     /// Number of samples of each chunk: a fragment's.
     chunks: Vec<u32>,
@@ -30,7 +35,8 @@ pub(in crate::playback) struct ClipTrack {
 
 impl ClipTrack {
     pub(in crate::playback) fn new(config: Config) -> Self {
-        Self { config, entries: Vec::new(), chunks: Vec::new() }
+        let timescale = config.timescale();
+        Self { config, timescale, entries: Vec::new(), chunks: Vec::new() }
     }
 
     pub(in crate::playback) fn config(&self) -> &Config {
@@ -51,6 +57,28 @@ impl ClipTrack {
             });
         }
         self.chunks.push(u32::try_from(samples.len()).unwrap_or(u32::MAX));
+    }
+
+    /// Goes over to coarser units where a sample lasts longer than can be written: the one before a gap of 6.6 h does, by
+    /// those of pictures. They are the finest that divide a second evenly among those that will do.
+    fn fit(&mut self) {
+        let pairs = self.entries.iter().zip(self.entries.iter().skip(1));
+        let longest = pairs.map(|(entry, next)| next.decode - entry.decode).max().unwrap_or(0);
+        let least = u32::try_from(longest.saturating_add(LONGEST - 1) / LONGEST).unwrap_or(u32::MAX);
+        if least <= 1 {
+            return;
+        }
+        let by =
+            (least..self.timescale).find(|by| self.timescale.is_multiple_of(*by)).unwrap_or(self.timescale);
+        self.timescale /= by;
+        let mut after = i64::MIN;
+        for entry in &mut self.entries {
+            // two of the finer units may be one of these
+            entry.decode = entry.decode.div_euclid(by.into()).max(after);
+            entry.shown = entry.shown.div_euclid(by.into());
+            entry.duration = (entry.duration / by).max(1);
+            after = entry.decode + 1;
+        }
     }
 
     /// When the first picture is shown, or sound heard.
@@ -129,7 +157,8 @@ impl Clip {
     }
 
     /// `ftyp`, `moov` and the head of `mdat`.
-    pub(in crate::playback) fn head(&self) -> Bytes {
+    pub(in crate::playback) fn head(mut self) -> Bytes {
+        self.tracks.iter_mut().for_each(ClipTrack::fit);
         // Offsets of chunks have a fixed length, so the length of the head is known once it has been written.
         let length = self.write(0).len() as u64;
         self.write(length).into()
@@ -142,7 +171,7 @@ impl Clip {
             put32(out, 0x200);
             out.extend(b"isomiso2avc1mp41");
         });
-        let start = self.tracks.iter().map(|track| to_movie(track.start(), track.config.timescale())).min();
+        let start = self.tracks.iter().map(|track| to_movie(track.start(), track.timescale)).min();
         let start = start.unwrap_or(0);
         boxed(&mut out, b"moov", |out| {
             let longest = self.tracks.iter().map(|track| self.delay(track, start) + shown_for(track)).max();
@@ -151,6 +180,7 @@ impl Clip {
                 let delay = self.delay(track, start);
                 TrackBoxes {
                     id: count(place) + 1,
+                    timescale: track.timescale,
                     movie_duration: delay + shown_for(track),
                     media_duration: track.durations().map(u64::from).sum(),
                     edits: |out: &mut Vec<u8>| edits(out, track, delay),
@@ -167,7 +197,7 @@ impl Clip {
 
     /// How much later than the file the track begins.
     fn delay(&self, track: &ClipTrack, start: u64) -> u64 {
-        to_movie(track.start(), track.config.timescale()).saturating_sub(start)
+        to_movie(track.start(), track.timescale).saturating_sub(start)
     }
 
     fn tables(&self, out: &mut Vec<u8>, place: usize, content_at: u64) {
@@ -239,7 +269,7 @@ impl Clip {
 /// From the first picture to the end of the last, in units of the movie.
 fn shown_for(track: &ClipTrack) -> u64 {
     let end = track.entries.iter().map(|entry| entry.shown + i64::from(entry.duration)).max().unwrap_or(0);
-    to_movie(end - track.start(), track.config.timescale())
+    to_movie(end - track.start(), track.timescale)
 }
 
 /// `edts`: what precedes the track, and where in it the first picture is.

@@ -26,6 +26,7 @@ pub(in crate::playback) fn init_segment(config: &Config, track: u32) -> Bytes {
         };
         TrackBoxes {
             id: track,
+            timescale: config.timescale(),
             movie_duration: 0,
             media_duration: 0,
             edits: |_: &mut Vec<u8>| {},

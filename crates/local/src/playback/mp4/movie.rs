@@ -37,6 +37,8 @@ pub(super) fn movie_header(out: &mut Vec<u8>, duration: u64, next_track: u32) {
 pub(super) struct TrackBoxes<E, S> {
     /// `track_ID`, from 1.
     pub(super) id: u32,
+    /// Units of a second of the track.
+    pub(super) timescale: u32,
     /// In units of [`MOVIE_TIMESCALE`].
     pub(super) movie_duration: u64,
     /// In units of the track.
@@ -50,7 +52,7 @@ pub(super) struct TrackBoxes<E, S> {
 impl<E: FnOnce(&mut Vec<u8>), S: FnOnce(&mut Vec<u8>)> TrackBoxes<E, S> {
     /// `trak`.
     pub(super) fn write(self, out: &mut Vec<u8>, config: &Config) {
-        let Self { id, movie_duration, media_duration, edits, tables } = self;
+        let Self { id, timescale, movie_duration, media_duration, edits, tables } = self;
         boxed(out, b"trak", |out| {
             // enabled, in the movie, in its preview
             full(out, b"tkhd", 1, 7, |out| {
@@ -75,7 +77,7 @@ impl<E: FnOnce(&mut Vec<u8>), S: FnOnce(&mut Vec<u8>)> TrackBoxes<E, S> {
                 full(out, b"mdhd", 1, 0, |out| {
                     put64(out, 0);
                     put64(out, 0);
-                    put32(out, config.timescale());
+                    put32(out, timescale);
                     put64(out, media_duration);
                     put16(out, 0x55C4); // "und"
                     put16(out, 0);

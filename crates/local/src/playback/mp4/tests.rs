@@ -156,6 +156,44 @@ proptest! {
     }
 }
 
+proptest! {
+    /// A gap is as long as it was, however long: what GetClip takes lies within a day.
+    #[test]
+    fn the_times_of_a_clip_are_those_of_its_fragments(
+        steps in prop::collection::vec(prop_oneof![0..5_000_u64, 20_000_000..86_000_000_u64], 1..5),
+    ) {
+        let (mut at, mut fragments) = (1_795_215_762_009, Vec::new());
+        for step in steps {
+            fragments.push(fragment(at, &[(0, 9), (40, 9), (80, 9)], 4));
+            at += 200 + step;
+        }
+        let tracks = fragments[0].iter().map(|track| ClipTrack::new(track.config.clone())).collect();
+        let mut clip = Clip::new(tracks);
+        fragments.iter().for_each(|fragment| clip.push(fragment));
+        let file = clip.head();
+        // what follows is not looked into
+        let Ok(Some(Any::Moov(moov))) = ({
+            let mut cursor = Cursor::new(&file[..]);
+            Any::decode_maybe(&mut cursor).and_then(|_| Any::decode_maybe(&mut cursor))
+        }) else { panic!("no moov") };
+        for (place, trak) in moov.trak.iter().enumerate() {
+            let samples: Vec<_> = fragments.iter().flat_map(|fragment| &fragment[place].samples).collect();
+            let scale = f64::from(fragments[0][place].config.timescale());
+            let (mut time, mut index) = (0_u64, 0);
+            for run in &trak.mdia.minf.stbl.stts.entries {
+                prop_assert!((1..=i32::MAX as u32).contains(&run.sample_delta));
+                for _ in 0..run.sample_count {
+                    let seconds = time as f64 / f64::from(trak.mdia.mdhd.timescale);
+                    let expected = (samples[index].decode - samples[0].decode) as f64 / scale;
+                    prop_assert!((seconds - expected).abs() < 0.001, "{index}: {seconds} {expected}");
+                    (time, index) = (time + u64::from(run.sample_delta), index + 1);
+                }
+            }
+            prop_assert_eq!((index, time), (samples.len(), trak.mdia.mdhd.duration));
+        }
+    }
+}
+
 fn trak_samples(fragments: &[Vec<TrackSamples>], place: usize) -> usize {
     fragments.iter().map(|fragment| fragment[place].samples.len()).sum()
 }

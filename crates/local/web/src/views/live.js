@@ -52,6 +52,8 @@ export function liveView({ server, sharing, wishes, query }) {
   const noViewers = h('p', { class: 'hint' });
   const recordings = h('ul', { class: 'rows', 'aria-label': 'Recordings' });
   const noRecordings = h('p', { class: 'hint' });
+  const outputs = h('ul', { class: 'rows', 'aria-label': 'Outputs' });
+  const noOutputs = h('p', { class: 'hint' });
 
   /** As the form says. */
   function wanted() {
@@ -117,6 +119,21 @@ export function liveView({ server, sharing, wishes, query }) {
     };
   });
 
+  // An agent's outputs have names of their own, and two agents may use the same.
+  const showOutputs = list(outputs, output => output.key, ({ name }) => {
+    const state = h('span', { class: 'dot' });
+    const more = h('span', { class: 'hint' });
+    return {
+      element: h('li', {}, h('span', { class: 'name', text: name }), state, more),
+      update(output) {
+        const receives = output.state === 'Receiving';
+        say(state, receives ? 'receives' : output.state.toLowerCase());
+        set(state, 'class', receives ? 'dot on' : 'dot');
+        say(more, output.message);
+      },
+    };
+  });
+
   let level = null;
   let shown = null;
   function showLevel(db) {
@@ -172,16 +189,20 @@ export function liveView({ server, sharing, wishes, query }) {
         form,
         h('section', { class: 'panel', 'aria-labelledby': 'who' }, h('h2', { id: 'who', text: 'Viewers' }), viewers, noViewers),
         h('section', { class: 'panel', 'aria-labelledby': 'what' }, h('h2', { id: 'what', text: 'Recordings' }), recordings, noRecordings),
+        h('section', { class: 'panel', 'aria-labelledby': 'where' }, h('h2', { id: 'where', text: 'Outputs' }), outputs, noOutputs),
       ),
     ),
   );
   return {
     title: 'Go live',
     element,
-    update({ streams }) {
+    update({ streams, outputs: all }) {
       const receiving = streams.filter(stream => stream.putMedia.open > 0);
       showRecordings(receiving);
       noRecordings.hidden = receiving.length > 0;
+      showOutputs(all.map((output, index) => ({ ...output, key: `${index} ${output.name}` })));
+      noOutputs.hidden = all.length > 0;
+      say(noOutputs, 'No agent is known to send it elsewhere. POST /_kvs/agents names one.');
       say(noRecordings, 'No stream receives now. A viewer that records, such as the agent, opens one when media flows.');
     },
     close() {

@@ -3,18 +3,20 @@
 //! What RFC 8829, 9143, 8839 and 8122 allow to be left out is completed, from the session, from other sections, or from
 //! the offer; a line that cannot be read costs itself, and is said.
 
+mod data;
 mod fingerprint;
 mod formats;
 mod lines;
 mod matching;
 mod transport;
 
+use self::data::{match_data, sctp_port};
 use self::formats::{payload_type_of, read_formats};
 use self::lines::{Attributes, Description, Section};
 use self::matching::match_sections;
 use self::transport::{Member, idle, read_transports};
 use super::codec::PayloadFormat;
-use super::outcome::{Answer, AnswerError, MAX_ANSWER};
+use super::outcome::{AcceptedData, Answer, AnswerError, MAX_ANSWER};
 use super::section::{AcceptedSection, HeaderExtension, OfferedSection};
 use super::words::{LeftOut, Secrets, is_blank, printable};
 use kvs_media::MediaKind;
@@ -22,7 +24,7 @@ use kvs_media::MediaKind;
 /// Most SSRCs of a section.
 const MAX_SSRCS: usize = 64;
 
-/// Reads `sdp`, the answer to an offer of these sections.
+/// Reads `sdp`, the answer to an offer of these sections, with one for data channels behind them where `data` names its mid.
 ///
 /// Sections are found by mid, else by their place. One that is rejected, sends nothing, or has no codec that was offered
 /// is in [`Answer::refused`] and takes nothing else with it. Passed-over lines are in [`Answer::left_out`].
@@ -30,7 +32,7 @@ const MAX_SSRCS: usize = 64;
 /// # Errors
 ///
 /// [`AnswerError`] when no media can come of it.
-pub fn read_answer(offered: &[OfferedSection], sdp: &str) -> Result<Answer, AnswerError> {
+pub fn read_answer(offered: &[OfferedSection], data: Option<&str>, sdp: &str) -> Result<Answer, AnswerError> {
     if sdp.len() > MAX_ANSWER {
         return Err(AnswerError::TooLong(sdp.len()));
     }
@@ -40,12 +42,14 @@ pub fn read_answer(offered: &[OfferedSection], sdp: &str) -> Result<Answer, Answ
     if description.sections.is_empty() {
         return Err(AnswerError::NotSdp);
     }
-    let mids: Vec<&str> = offered.iter().map(|section| section.mid.as_str()).collect();
+    let mids: Vec<&str> = offered.iter().map(|section| section.mid.as_str()).chain(data).collect();
     lines::cut_where_media_lines_are_missing(&mut description, &mids, &mut left_out);
     let description = &description;
 
     let (mut sections, mut members, mut refused) = (Vec::new(), Vec::new(), Vec::new());
-    let matched: Vec<_> = match_sections(offered, &description.sections, &mut left_out);
+    let data = data.map(|mid| (mid, match_data(mid, &description.sections)));
+    let of_data = data.and_then(|(_, section)| section);
+    let mut matched: Vec<_> = match_sections(offered, &description.sections, of_data, &mut left_out);
     for (offer, answer) in offered.iter().zip(matched.iter().copied()) {
         let kind = offer.kind.as_str();
         let Some(index) = answer else {
@@ -68,6 +72,16 @@ pub fn read_answer(offered: &[OfferedSection], sdp: &str) -> Result<Answer, Answ
             offered: codecs.join(" and "),
         });
     }
+    let data_member = data.and_then(|(mid, answer)| {
+        let section = answer.filter(|section| !description.sections[*section].is_rejected());
+        if section.is_none() {
+            refused.push("data channels rejected: the master has none to open".to_owned());
+        }
+        matched.push(answer);
+        section.map(|section| Member { section, mid: description.sections[section].mid().unwrap_or(mid) })
+    });
+    let data_section = data_member.as_ref().map(|member| member.section);
+    members.extend(data_member);
     members.extend(idle(description, &matched, &members));
     let (transports, of_members) =
         read_transports(description, &members, &mut left_out).map_err(|error| match error {
@@ -81,8 +95,12 @@ pub fn read_answer(offered: &[OfferedSection], sdp: &str) -> Result<Answer, Answ
         let member = members.iter().position(|member| member.section == section)?;
         of_members.get(member).copied()
     };
+    let data = data_section.and_then(|section| {
+        let sctp_port = sctp_port(&description.sections[section]);
+        Some(AcceptedData { transport: transport_of(section)?, sctp_port })
+    });
     let by_section = matched.iter().map(|answer| answer.and_then(transport_of)).collect();
-    Ok(Answer { transports, by_section, sections, refused, left_out: left_out.finish(&secrets) })
+    Ok(Answer { transports, by_section, sections, data, refused, left_out: left_out.finish(&secrets) })
 }
 
 /// The codecs of one kind that were offered, as people call them.

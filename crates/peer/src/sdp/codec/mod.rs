@@ -142,8 +142,10 @@ impl Codec {
     /// Values of `a=rtcp-fb` that are offered for this codec beside those for all.
     pub(super) fn offered_feedback(&self) -> &'static [&'static str] {
         match self {
-            Self::H264(_) | Self::H265(_) => &["nack", "nack pli", "ccm fir"],
-            Self::Opus { .. } | Self::Pcmu | Self::Pcma | Self::Rtx { .. } => &[],
+            Self::H264(_) | Self::H265(_) => &["nack", "nack pli", "ccm fir", "goog-remb"],
+            // Browsers repeat no sound; masters on other libraries do.
+            Self::Opus { .. } | Self::Pcmu | Self::Pcma => &["nack"],
+            Self::Rtx { .. } => &[],
         }
     }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 use kvs_ingest_tests::agent::{AgentProcess, AgentSettings};
 use kvs_ingest_tests::browser::BrowserMaster;
 use kvs_ingest_tests::local::{self, ACCESS_KEY, SECRET_KEY};
-use kvs_ingest_tests::{numbered, stored};
+use kvs_ingest_tests::{messages, numbered, stored};
 use kvs_local::Server;
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -50,15 +51,19 @@ async fn a_browser_without_h264_is_told_what_to_do() {
 async fn every_frame_that_chromium_sends_is_stored() {
     let (local, folder) = local().await;
     let endpoint = local.url();
-    let agent = AgentProcess::start(&AgentSettings {
-        manifest: "apiVersion: kvs-ingest.dev/v1alpha1
+    let manifest = format!(
+        "apiVersion: kvs-ingest.dev/v1alpha1
 kind: KvsIngest
-metadata: {name: browser}
+metadata: {{name: browser}}
 spec:
   region: eu-central-1
-  channel: {name: browser}
-  stream: {name: browser, createIfMissing: true, retentionHours: 1}
-",
+  channel: {{name: browser}}
+  stream: {{name: browser, createIfMissing: true, retentionHours: 1}}
+{}",
+        messages::SPEC
+    );
+    let mut agent = AgentProcess::start(&AgentSettings {
+        manifest: &manifest,
         folder: folder.path(),
         endpoint: &endpoint,
         access_key: ACCESS_KEY,
@@ -96,7 +101,12 @@ spec:
         // Two of the agent's reports.
         sleep(Duration::from_millis(1_200)).await;
     }
-    let status = agent.status().await.unwrap();
+    let mut spoken = Vec::new();
+    for label in messages::LABELS {
+        spoken.push(browser.messages(label).await.unwrap());
+    }
+    let heard = |status: &Value| messages::arrived(status, &spoken);
+    let status = agent.wait_for("all messages", Duration::from_secs(15), heard).await.unwrap();
     let warnings: Vec<_> =
         agent.log().lines().filter(|line| line.contains(" WARN ")).map(str::to_owned).collect();
     let exit = agent.stop(Duration::from_secs(20)).await.unwrap();
@@ -105,6 +115,7 @@ spec:
     let connection = sent.last().unwrap().connection;
     let sound = browser.sound().await.unwrap()[connection as usize].expect("sound was sent");
     let stored = stored::read(&endpoint, "browser", folder.path()).await.unwrap();
+    messages::check(&status, &stored.files, &spoken);
 
     let mut pictures = Vec::new();
     for file in &stored.files {
