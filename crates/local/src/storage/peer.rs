@@ -81,8 +81,11 @@ impl Peer {
     /// # Errors
     /// What str0m says.
     pub(super) fn new(who: Who, local: SocketAddr, now: Instant) -> Result<(Self, String), String> {
-        let mut config =
-            RtcConfig::new().clear_codecs().enable_opus(true, false).set_reordering_size_video(REORDER);
+        let mut config = RtcConfig::new()
+            .set_crypto_provider(str0m_ring::provider())
+            .clear_codecs()
+            .enable_opus(true, false)
+            .set_reordering_size_video(REORDER);
         for (payload, resend, profile) in
             [(125, 107, 0x42_E01F), (123, 119, 0x4D_001F), (114, 115, 0x64_001F)]
         {

@@ -48,6 +48,12 @@ impl Client {
     }
 }
 
+/// The engine of a master or viewer.
+fn engine(now: Instant) -> Rtc {
+    let config = RtcConfig::new().set_crypto_provider(str0m_ring::provider()).clear_codecs();
+    config.enable_h264(true).enable_opus(true, false).build(now)
+}
+
 struct World {
     session: Session,
     now: Instant,
@@ -58,6 +64,9 @@ struct World {
     samples: u64,
     encoded: u64,
     pictures: usize,
+    /// Of a thousand packets of SRTP and SRTCP so many are lost, either way.
+    lost: u32,
+    chance: u32,
 }
 
 impl World {
@@ -65,8 +74,19 @@ impl World {
         let now = Instant::now();
         let at: SocketAddr = "192.0.2.1:5000".parse().unwrap();
         let session = Session::new(limits, at, now, 1_795_827_600_000);
-        let clients = Vec::new();
-        Self { session, now, start: now, at, clients, encoder: 0, samples: 0, encoded: 0, pictures: 0 }
+        Self {
+            session,
+            now,
+            start: now,
+            at,
+            clients: Vec::new(),
+            encoder: 0,
+            samples: 0,
+            encoded: 0,
+            pictures: 0,
+            lost: 0,
+            chance: 1,
+        }
     }
 
     /// The newest client of a role answers what is offered.
@@ -103,8 +123,7 @@ impl World {
             assert!(json["candidate"].as_str().unwrap().starts_with("candidate:"), "{json}");
             return;
         }
-        let mut rtc =
-            RtcConfig::new().clear_codecs().enable_h264(true).enable_opus(true, false).build(self.now);
+        let mut rtc = engine(self.now);
         rtc.add_local_candidate(Candidate::host(client.at, "udp").unwrap());
         let offer = SdpOffer::from_sdp_string(json["sdp"].as_str().unwrap()).unwrap();
         let answer = rtc.sdp_api().accept_offer(offer).unwrap().to_sdp_string();
@@ -139,7 +158,13 @@ impl World {
         self.session.encoded(self.encoder, frame);
     }
 
-    /// Everything that is said now arrives now.
+    fn loses(&mut self, data: &[u8]) -> bool {
+        self.chance = self.chance.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        // RFC 7983
+        data.first().is_some_and(|first| (128..192).contains(first)) && (self.chance >> 16) % 1000 < self.lost
+    }
+
+    /// Everything that is said now arrives now, if it is not lost.
     fn settle(&mut self) {
         loop {
             let mut busy = false;
@@ -147,6 +172,7 @@ impl World {
                 busy = true;
                 match output {
                     Output::Signal(to, action, payload) => self.signal(to, action, &payload),
+                    Output::Transmit(_, data) if self.loses(&data) => {}
                     Output::Transmit(to, data) => {
                         let client = self.clients.iter_mut().find(|client| client.at == to);
                         let Some(rtc) = client.and_then(|client| client.rtc.as_mut()) else { continue };
@@ -160,6 +186,7 @@ impl World {
                 while let Some(output) = self.poll(index) {
                     busy = true;
                     match output {
+                        RtcOutput::Transmit(sent) if self.loses(&sent.contents) => {}
                         RtcOutput::Transmit(sent) => {
                             self.session.datagram(sent.source, &sent.contents, self.now);
                         }
@@ -272,6 +299,24 @@ fn what_the_master_sends_is_recorded_and_seen() {
 }
 
 #[test]
+fn what_is_lost_on_the_way_is_asked_for_again() {
+    for lost in [20, 100] {
+        let mut world = World::new(StorageLimits::default());
+        let master = world.join(Role::Master).unwrap();
+        world.wait(Duration::from_secs(1));
+        world.film(master, 25);
+        world.lost = lost;
+        world.film(master, 50);
+        // Of what comes last nobody knows that it is missing.
+        world.lost = 0;
+        world.film(master, 25);
+        world.close(master);
+        let (figures, _) = world.session.figures();
+        assert_eq!((world.pictures, figures.gaps), (100, 0), "{lost}: {figures:?}");
+    }
+}
+
+#[test]
 fn the_newest_master_takes_the_place_of_the_one_before() {
     let mut world = World::new(StorageLimits::default());
     let first = world.join(Role::Master).unwrap();
@@ -349,7 +394,7 @@ fn what_nobody_asked_for_is_refused() {
 fn answer(offer: &Output, now: Instant) -> String {
     let Output::Signal(_, Action::Offer, payload) = offer else { panic!("{offer:?}") };
     let json: Value = serde_json::from_slice(&STANDARD.decode(payload).unwrap()).unwrap();
-    let mut rtc = RtcConfig::new().clear_codecs().enable_h264(true).enable_opus(true, false).build(now);
+    let mut rtc = engine(now);
     rtc.add_local_candidate(Candidate::host("198.51.100.7:6000".parse().unwrap(), "udp").unwrap());
     let offer = SdpOffer::from_sdp_string(json["sdp"].as_str().unwrap()).unwrap();
     rtc.sdp_api().accept_offer(offer).unwrap().to_sdp_string()
