@@ -135,6 +135,10 @@ class Master:
     async def close(self, connection):
         raise NotImplementedError
 
+    async def silence(self):
+        """Until nothing more is sent, once `ended` is set. A track asks before it sends: after the longest wait of one."""
+        await asyncio.sleep(2 / FRAME_RATE)
+
     async def send(self, action, viewer, payload):
         """`SDP_ANSWER` or `ICE_CANDIDATE`."""
         text = base64.b64encode(json.dumps(payload).encode()).decode()
@@ -149,8 +153,7 @@ class Master:
         async for line in reader:
             if line.strip() == b"end":
                 self.ended.set()
-                # A track asks before it sends: after the longest wait of one there is nothing more.
-                await asyncio.sleep(2 / FRAME_RATE)
+                await self.silence()
                 say("ended")
 
     async def until_the_end(self):

@@ -5,6 +5,7 @@
 mod answer;
 mod api;
 mod clock;
+mod drops;
 mod peer;
 mod picture;
 mod recording;

@@ -8,13 +8,15 @@ use std::{
 };
 
 use bytes::Bytes;
+use socket2::SockRef;
 use tokio::{net::UdpSocket, sync::mpsc};
 
 use super::{
+    drops::dropped_by_kernel,
     recording,
     session::{NotJoined, Output, Session},
     sessions::Input,
-    sound::{Encoded, Encoder},
+    sound::{ENCODER_GRACE, Encoded, Encoder},
     writer::Writer,
 };
 use crate::{
@@ -33,8 +35,11 @@ const BATCH: usize = 64;
 const FRAMES: usize = 64;
 /// How often it is looked whether the channel still stores in this stream.
 const CHECK: Duration = Duration::from_secs(1);
-/// How long the end waits for the encoder, and for goodbyes to be sent.
-const GRACE: Duration = Duration::from_secs(3);
+/// How long the end waits for the encoder.
+const GRACE: Duration = ENCODER_GRACE.saturating_add(Duration::from_secs(1));
+/// Bytes of `SO_RCVBUF` that are asked for: a master's key frames come in bursts, and a busy machine may not look for tenths of
+/// a second. What the kernel drops is asked for again, but nobody can ask for what came last.
+const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// Starts the storage session of a channel.
 ///
@@ -49,6 +54,9 @@ pub(super) fn start(
     let [listen, own] = app.turn_address.ips();
     let socket = ice::bind(listen, app.config.turn_relay_ports)?;
     socket.set_nonblocking(true)?;
+    if let Err(error) = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER) {
+        tracing::debug!(%error, "SO_RCVBUF");
+    }
     let socket = UdpSocket::from_std(socket)?;
     let local = SocketAddr::new(own, socket.local_addr()?.port());
     let tasks = app.tasks.clone();
@@ -57,8 +65,8 @@ pub(super) fn start(
         tracing::info!(channel = name, stream = stream.name, %local, "a storage session begins");
         let writer = Writer::start(app.clone(), stream.clone());
         let session = Session::new(app.config.storage, local, Instant::now(), now_ms());
-        let task =
-            Task { app: app.clone(), channel, stream, socket, session, writer, encoder: None, dropped: 0 };
+        let (encoder, not_sent) = (None, 0);
+        let task = Task { app: app.clone(), channel, stream, socket, session, writer, encoder, not_sent };
         task.run(inputs).await;
         app.storage.tidy();
         tracing::debug!(channel = arn, "the storage session is over");
@@ -75,7 +83,7 @@ struct Task {
     writer: Writer,
     encoder: Option<(u64, Encoder)>,
     /// Datagrams that the operating system did not take.
-    dropped: u64,
+    not_sent: u64,
 }
 
 impl Task {
@@ -125,13 +133,15 @@ impl Task {
         }
         let why = self.session.ended().unwrap_or_default();
         let (figures, refused) = self.session.figures();
-        let dropped = self.dropped;
+        let not_sent = self.not_sent;
+        let not_received = self.socket.local_addr().ok().and_then(dropped_by_kernel);
         tracing::info!(
             channel = self.channel.name,
             why,
             ?figures,
             refused,
-            dropped,
+            not_sent,
+            not_received,
             "a storage session ends"
         );
         self.writer.finish().await;
@@ -201,7 +211,7 @@ impl Task {
                 }
                 Output::Transmit(to, data) => {
                     // UDP may lose it anyway, and it is asked for again.
-                    self.dropped += u64::from(self.socket.try_send_to(&data, to).is_err());
+                    self.not_sent += u64::from(self.socket.try_send_to(&data, to).is_err());
                 }
                 Output::Record(recording::Output::Encoder(number)) => {
                     let encoder = Encoder::start(number, encoded.clone(), &self.app.tasks);

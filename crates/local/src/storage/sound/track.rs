@@ -8,9 +8,9 @@ use super::{
     opus::RATE,
 };
 
-/// An encoder that is so many samples behind what it was given, two seconds, has stopped, or has lost some of it: its
-/// frames cannot be told apart any more.
-const BEHIND: u64 = 2 * RATE as u64;
+/// An encoder that is so many samples behind what it was given, ten seconds, has stopped, or has lost some of it: its
+/// frames cannot be told apart any more. One that is started on a busy machine takes seconds for its first frame.
+const BEHIND: u64 = 10 * RATE as u64;
 
 /// The sound of one encoder.
 #[derive(Debug)]
