@@ -250,7 +250,7 @@ impl Recording {
         let Some(latest) = self.pictures.back() else { return };
         let silence = sound.silent_until(latest.ms.saturating_mul(1000) - PATIENCE_US);
         self.outputs.extend(silence.into_iter().map(Output::Encode));
-        if sound.has_stopped() {
+        if sound.has_stopped(now) {
             tracing::warn!("the encoder of sound has stopped; the recording goes on with another one");
             self.encoder_ended(self.encoder);
         }

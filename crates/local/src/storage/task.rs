@@ -117,15 +117,14 @@ impl Task {
                     None => self.session.end("nobody can join any more", now),
                 },
                 readable = self.socket.readable() => if readable.is_ok() { self.receive(&mut buffer) },
-                frame = frames.recv() => match frame {
-                    Some((number, Encoded::Frame(frame))) => self.session.encoded(number, frame),
-                    Some((number, Encoded::Ended(why))) => {
-                        tracing::debug!(encoder = number, why, "an encoder of sound has ended");
-                        self.session.encoder_ended(number);
+                // It never ends: its other end is here.
+                Some((number, next)) = frames.recv() => {
+                    self.encoded(number, next);
+                    // All of them, as of datagrams: whoever gets one turn for a batch of the other falls behind.
+                    while let Ok((number, next)) = frames.try_recv() {
+                        self.encoded(number, next);
                     }
-                    // It never ends: its other end is here.
-                    None => {}
-                },
+                }
                 () = tokio::time::sleep_until(timeout.into()) => {
                     self.session.handle_timeout(Instant::now());
                 }
@@ -175,6 +174,16 @@ impl Task {
                     tracing::warn!(channel, ?from, why, "the storage session refuses a message");
                     self.app.signaling.refuse(socket, message.correlation_id, &why);
                 }
+            }
+        }
+    }
+
+    fn encoded(&mut self, encoder: u64, next: Encoded) {
+        match next {
+            Encoded::Frame(frame) => self.session.encoded(encoder, frame),
+            Encoded::Ended(why) => {
+                tracing::debug!(encoder, why, "an encoder of sound has ended");
+                self.session.encoder_ended(encoder);
             }
         }
     }

@@ -17,16 +17,16 @@ use super::{
 };
 use crate::ffmpeg;
 
-/// Packets on their way to the process: more seconds of 20 ms than it may be behind ([`SoundTrack`](super::SoundTrack)), for a
-/// hole is filled at once. Full: the process does not keep up, and the recording goes on with another one.
-const PACKETS: usize = 1024;
+/// Packets on their way to the process: 80 s of 20 ms, for a hole of a minute is filled at once, and a busy machine is late.
+/// Full: the process does not keep up, and the recording goes on with another one.
+const PACKETS: usize = 4096;
 /// Memory that it may take, in MiB. It needs a tenth.
 const MEMORY_MIB: u64 = 256;
 /// Seconds of a processor. An hour of sound takes one or two minutes of one.
 const SECONDS: u64 = 900;
 /// How long it may take for what is left when its input ends. It takes a twentieth of a second unless the machine is busy, and
 /// without it the last fragment has no sound.
-pub(in crate::storage) const GRACE: Duration = Duration::from_secs(10);
+pub(in crate::storage) const GRACE: Duration = Duration::from_secs(20);
 /// A name for the one stream of the file.
 const SERIAL: u32 = 1;
 /// Samples that a decoder of Opus leaves out at the start (RFC 7845 section 4.2): the encoder's look-ahead.

@@ -1,5 +1,7 @@
 //! [`SoundTrack`]: which moment each frame of the encoder is of. Sans-IO.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 
 use super::{
@@ -8,9 +10,10 @@ use super::{
     opus::RATE,
 };
 
-/// An encoder that is so many samples behind what it was given, ten seconds, has stopped, or has lost some of it: its
-/// frames cannot be told apart any more. One that is started on a busy machine takes seconds for its first frame.
-const BEHIND: u64 = 10 * RATE as u64;
+/// An encoder that is so many samples behind what it was given, two seconds, has enough to go on with.
+const BEHIND: u64 = 2 * RATE as u64;
+/// One that has enough, and gives nothing for so long, has stopped. On a busy machine it is late, and catches up.
+const STOPPED: Duration = Duration::from_secs(10);
 
 /// The sound of one encoder.
 #[derive(Debug)]
@@ -20,11 +23,13 @@ pub(in crate::storage) struct SoundTrack {
     grid: Grid,
     /// Frames that came out.
     frames: u64,
+    /// How many had come when one was last missed, and since when.
+    waits: Option<(u64, Instant)>,
 }
 
 impl SoundTrack {
     pub(in crate::storage) fn new(origin_us: i64) -> Self {
-        Self { origin_us, grid: Grid::default(), frames: 0 }
+        Self { origin_us, grid: Grid::default(), frames: 0, waits: None }
     }
 
     fn sample(&self, us: i64) -> i64 {
@@ -58,8 +63,17 @@ impl SoundTrack {
     }
 
     /// Whether its encoder has to be replaced.
-    pub(in crate::storage) fn has_stopped(&self) -> bool {
-        self.grid.end() > self.frames * u64::from(SAMPLES) + BEHIND
+    pub(in crate::storage) fn has_stopped(&mut self, now: Instant) -> bool {
+        if self.grid.end() <= self.frames * u64::from(SAMPLES) + BEHIND {
+            self.waits = None;
+            return false;
+        }
+        let since = match self.waits {
+            Some((frames, since)) if frames == self.frames => since,
+            _ => now,
+        };
+        self.waits = Some((self.frames, since));
+        now.saturating_duration_since(since) >= STOPPED
     }
 
     pub(in crate::storage) fn figures(&self) -> Figures {
