@@ -18,7 +18,7 @@ const SEEN: usize = 60;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "of a busy machine some frames in a row are missing in one run of four, and no gap is counted: not explained yet"]
+#[ignore = "on a busy machine frames in front of a change of size are missing in one run of four, and no gap is counted: not explained yet"]
 async fn what_chromium_sends_to_a_storage_session_is_stored_and_seen() {
     let filter = "warn,kvs_local::storage=info";
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
@@ -68,5 +68,11 @@ async fn what_chromium_sends_to_a_storage_session_is_stored_and_seen() {
     let expected: Vec<_> = sent[first..].iter().map(|frame| frame.hash.as_str()).collect();
     let found: Vec<_> = pictures.iter().map(|(_, hash)| hash.as_str()).collect();
     let at = expected.iter().zip(&found).position(|(expected, found)| expected != found);
-    assert_eq!((at, found.len()), (None, expected.len()), "each frame, once, in order");
+    let around: Vec<_> =
+        at.into_iter().flat_map(|at| sent[first..].iter().skip(at.saturating_sub(2)).take(12)).collect();
+    assert_eq!(
+        (at, found.len()),
+        (None, expected.len()),
+        "each frame, once, in order; sent there: {around:?}"
+    );
 }
