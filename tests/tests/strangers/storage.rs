@@ -13,7 +13,8 @@ async fn what_aiortc_sends_is_stored() {
     let world = World::new().await;
     mapped(&world.access, "strangers", "strangers-stream").await.unwrap();
     let mut stranger = world.stranger(python("aiortc_master.py"), Media::Both, &["--join"]).await;
-    let until = Instant::now() + SOON;
+    // Sound is encoded by another process, for which a fragment waits.
+    let until = Instant::now() + 2 * SOON;
     loop {
         let state = stored::state(&world.access.endpoint, "strangers-stream").await.unwrap();
         if state["durationMs"].as_u64().unwrap_or(0) >= 4_000 {
