@@ -6,7 +6,7 @@ use kvs::{ChannelId, NewStream, StreamId, StreamName};
 use kvs_aws::{AssumeRole, AwsContext, ContextError};
 use kvs_ingest_api::{
     AgentConfig, BufferingSpec, CONFIG_ENV, IceSpec, IceTransportPolicy, KvsIngestManifest, KvsIngestSpec,
-    LogLevel, MediaSpec, OutputConfig, PortRange, StreamConfig, StreamSpec,
+    LogLevel, MediaSpec, Mode, OutputConfig, PortRange, StreamConfig, StreamSpec,
 };
 use kvs_media::{AudioCodec, VideoCodec};
 use std::path::{Path, PathBuf};
@@ -77,6 +77,11 @@ pub enum SettingsError {
     /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] kvs_ingest_api::ConfigError),
+    /// It is not for an agent to record.
+    #[error(
+        "spec.mode is ManagedStorage: AWS records by itself, and no agent is to run; leave it out, or say Agent"
+    )]
+    ManagedStorage,
     /// There is a size, and no folder.
     #[error("spec.buffering.spool needs a folder: --spool-dir FOLDER")]
     NoSpoolFolder,
@@ -144,6 +149,9 @@ impl Settings {
 
     fn from_manifest(manifest: KvsIngestManifest, files: &OutputFiles) -> Result<Self, SettingsError> {
         let spec = manifest.spec;
+        if spec.mode == Mode::ManagedStorage {
+            return Err(SettingsError::ManagedStorage);
+        }
         let channel = match (spec.channel.name, spec.channel.arn) {
             (_, Some(arn)) => ChannelId::Arn(id("spec.channel.arn", &arn)?),
             (name, None) => ChannelId::Name(id("spec.channel.name", &name.unwrap_or_default())?),

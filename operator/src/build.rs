@@ -17,7 +17,7 @@ use kube::{Resource, ResourceExt};
 use kvs_ingest_api::pod::ImagePullPolicy;
 use kvs_ingest_api::{
     AgentConfig, CONFIG_ENV, CaBundleRef, CredentialsSecretRef, DeletionPolicy, KvsIngest, KvsIngestSpec,
-    RoleConfig, StreamConfig, annotations,
+    Mode, RoleConfig, StreamConfig, annotations,
 };
 use sha2::{Digest, Sha256};
 
@@ -204,6 +204,8 @@ fn template(
         channel: _,
         stream: _,
         outputs,
+        // There is no Deployment in the other.
+        mode: Mode::Agent | Mode::ManagedStorage,
         deletion_policy: DeletionPolicy::Retain | DeletionPolicy::Delete,
         media: _,
         ice: _,

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::ResourceExt;
 use kvs_ingest_api::DeletionPolicy;
 use tracing::instrument;
 
@@ -12,6 +11,9 @@ use crate::apply::ApplyError;
 use crate::aws::Removal;
 use crate::conditions::{ConditionUpdate, Next};
 use crate::deletion_report::report_deletion;
+use crate::ending::{ENDS, Ending, end_agent};
+use crate::managed::{is_enabled, release};
+use crate::names;
 use crate::neighbours::NeighboursOf;
 use crate::object::{Object, Tick};
 use crate::pace::jittered;
@@ -19,14 +21,7 @@ use crate::publish::publish;
 use crate::reason::Reason;
 use crate::report::{Observed, report};
 use crate::validate::is_paused;
-use crate::workload::DeploymentLite;
 
-/// Between looks at an agent that ends: its end is an event of the watch, too.
-const ENDING: Duration = Duration::from_secs(10);
-/// Until the cache shows what was written a moment ago.
-const CACHE_LAG: Duration = Duration::from_secs(1);
-/// An agent that has not ended so long after its grace period does not end by itself.
-const OVERDUE: Duration = Duration::from_secs(60);
 /// Between looks at what AWS deletes.
 const DELETING: Duration = Duration::from_secs(2);
 /// What was created may be unknown for so long. An operator before this one may have created it and said nothing.
@@ -47,6 +42,19 @@ struct Waits {
     again_in: Option<Duration>,
 }
 
+impl From<Ending> for Waits {
+    fn from(Ending { overdue, again_in }: Ending) -> Self {
+        let why = match overdue {
+            None => ConditionUpdate::waiting(Reason::Deleting, ENDS),
+            Some(words) => {
+                let message = format!("{words}; or set spec.deletionPolicy: Retain");
+                ConditionUpdate::stalled(Reason::DeletionBlocked, message)
+            }
+        };
+        Self { why, again_in: Some(again_in) }
+    }
+}
+
 /// Does the deletion end the agent before anything else?
 pub(crate) fn ends_agent(object: &Object<'_>) -> bool {
     object.has_finalizer()
@@ -62,7 +70,7 @@ pub(crate) async fn delete(
     now: &Time,
 ) -> Result<Option<Duration>, ApplyError> {
     let paused = is_paused(&object.ingest.metadata);
-    if !object.has_agent() {
+    if !object.has_agent() && !is_enabled(object.before.as_ref()) {
         // Whatever else it waits for: it writes nothing any more.
         object.context.leave_place(object.caches, &object.ingest.metadata);
         // Two that are deleted must not wait for each other, either.
@@ -80,10 +88,13 @@ pub(crate) async fn delete(
         return Ok(None);
     }
     let waits = match object.ingest.spec.deletion_policy {
-        DeletionPolicy::Retain => None,
+        DeletionPolicy::Retain => end_recording(object, tick).await,
         DeletionPolicy::Delete => match end_agent(object, now).await {
-            Ok(Some(waits)) => Some(waits),
-            Ok(None) => delete_own(object, tick).await,
+            Ok(Some(ending)) => Some(ending.into()),
+            Ok(None) => match end_recording(object, tick).await {
+                Some(waits) => Some(waits),
+                None => delete_own(object, tick).await,
+            },
             Err(error) => Some(in_the_way(object, error, "end the agent", OR_RETAIN, now).await?),
         },
     };
@@ -132,40 +143,31 @@ async fn in_the_way(
     Err(error)
 }
 
-/// `None`: there is no agent.
-async fn end_agent(object: &Object<'_>, now: &Time) -> Result<Option<Waits>, ApplyError> {
-    let deployment = object.deployment.as_deref();
-    let Some(deployment) = deployment.filter(|found| found.is_of(&object.uid)) else {
-        return Ok(object.has_agent().then(|| Waits { why: ends(), again_in: Some(CACHE_LAG) }));
+/// The channel is not mapped by the operator any more, whatever the policy: nothing goes on recording for an object that is
+/// gone. `None`: so it is.
+async fn end_recording(object: &Object<'_>, tick: Tick) -> Option<Waits> {
+    let Err(why) = release(object).await else {
+        if !object.has_agent() {
+            object.release_claims();
+        }
+        return None;
     };
-    if deployment.metadata.deletion_timestamp.is_none() {
-        object.context.applier.delete_deployment(deployment).await?;
-        object.state.lock().applied = None;
+    if why.reason == Reason::AwsBusy {
+        return Some(Waits { why, again_in: Some(jittered(PUT_OFF, tick.random)) });
     }
-    let grace = object.ingest.spec.termination_grace_period_seconds.unwrap_or(30);
-    let why = if is_overdue(deployment, Duration::from_secs(grace.into()) + OVERDUE, now) {
-        ConditionUpdate::stalled(
-            Reason::DeletionBlocked,
-            format!(
-                "the agent does not end: look at the pods of Deployment {} and at their node, and delete them by force \
-                 when that is gone; or set spec.deletionPolicy: Retain",
-                deployment.name_any()
-            ),
-        )
-    } else {
-        ends()
+    let stays = object.context.backoff.failures(&object.uid) >= STAYS;
+    let why = match why.next {
+        Next::Waiting if !stays => ConditionUpdate::waiting(Reason::Deleting, why.message),
+        next => {
+            let message = format!(
+                "{}; or disable it by hand and take the finalizer {} away",
+                why.message,
+                names::FINALIZER
+            );
+            ConditionUpdate::waiting(Reason::DeletionBlocked, message).with_next(next)
+        }
     };
-    Ok(Some(Waits { why, again_in: Some(ENDING) }))
-}
-
-fn ends() -> ConditionUpdate {
-    ConditionUpdate::waiting(Reason::Deleting, "the agent brings its last fragment to its end")
-}
-
-fn is_overdue(deployment: &DeploymentLite, after: Duration, now: &Time) -> bool {
-    let since =
-        deployment.metadata.deletion_timestamp.as_ref().map(|at| now.0.as_second() - at.0.as_second());
-    since.and_then(|seconds| u64::try_from(seconds).ok()).is_some_and(|seconds| seconds > after.as_secs())
+    Some(Waits { why, again_in: None })
 }
 
 /// `None`: nothing is left that is the object's own.

@@ -14,6 +14,7 @@ pub(crate) async fn publish_resources(object: &Object<'_>, observed: &Observed) 
     let mut status = object.before.clone().unwrap_or_default();
     status.channel.clone_from(&observed.channel);
     status.stream.clone_from(&observed.stream);
+    status.media_storage.clone_from(&observed.media_storage);
     object.context.applier.apply_status(object.cached, &status).await?;
     object.state.lock().record_status(status, Instant::now().into_std());
     Ok(())

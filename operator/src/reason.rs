@@ -80,12 +80,17 @@ reasons! {
     RegionUnknown,
     AwsNotConfigured,
     MediaStorageEnabled,
+    /// The channel is mapped to another stream, by somebody else.
+    MediaStorageInUse,
     NoRetention,
     StreamInUse,
     ChannelCreated,
     StreamCreated,
     ChannelAdopted,
     StreamAdopted,
+    /// The operator mapped the channel to the stream, or took that back.
+    MediaStorageMapped,
+    MediaStorageReleased,
 
     // Of the end of an object.
     Deleting,
@@ -115,9 +120,16 @@ reasons! {
     OutOfMemory,
     CrashLooping,
 
+    /// Its object has another mode now.
+    AgentEnding,
+    /// AWS records, as far as anybody sees: there is no agent.
+    ManagedStorage,
+
     // Of media: of the agent's own words, those that decide something here.
     AgentUnavailable,
     AgentSilent,
+    /// All of it is stored.
+    Streaming,
     WaitingForMaster,
     /// Media waits in the agent, because KVS does not take it.
     StorageInterrupted,
@@ -137,7 +149,7 @@ reasons! {
 }
 
 /// Words that nothing here decides by: of the summary of channel and stream, and the agent's own.
-const MORE: [&str; 46] = [
+const MORE: [&str; 45] = [
     "ChannelCreating",
     "ChannelAccessDenied",
     "ChannelInvalidRequest",
@@ -168,7 +180,6 @@ const MORE: [&str; 46] = [
     "WaitingForMedia",
     "MasterEnded",
     "MasterSilent",
-    "Streaming",
     "WaitingForVideo",
     "WaitingForAudio",
     "PipelineFailed",
@@ -202,6 +213,7 @@ impl Reason {
         match self {
             Self::StreamInUse
             | Self::MediaStorageEnabled
+            | Self::MediaStorageInUse
             | Self::AwsNotConfigured
             | Self::AwsUnavailable
             | Self::RegionUnknown => self,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use kvs_ingest_api::{
-    DeletionPolicy, KvsIngest, KvsIngestSpec, KvsIngestStatus, ResolvedChannel, ResolvedStream, StreamConfig,
-    condition,
+    DeletionPolicy, KvsIngest, KvsIngestSpec, KvsIngestStatus, Mode, ResolvedChannel, ResolvedStream,
+    StreamConfig, condition,
 };
 use tracing::instrument;
 
@@ -12,6 +12,7 @@ use crate::apply::ApplyError;
 use crate::aws::{Known, Resolution};
 use crate::build::ResolvedNames;
 use crate::conditions::{ConditionStatus, ConditionUpdate, find};
+use crate::managed::is_enabled;
 use crate::neighbours::NeighboursOf;
 use crate::object::{Object, Tick};
 use crate::owners::{Claim, Use};
@@ -26,6 +27,8 @@ pub(crate) struct Resolved {
     pub(crate) stream: Option<Resolution<ResolvedStream>>,
     /// AWS did not answer, and what was known before has to do: it is asked again.
     pub(crate) unanswered: bool,
+    /// AWS was asked: what else the status knows of it is to be looked at, too.
+    pub(crate) asked: bool,
 }
 
 impl Resolved {
@@ -86,7 +89,11 @@ impl Resolved {
 /// May something in AWS have to be deleted with the object? Once that is so, it stays so as long as the policy does: what was
 /// made may be there although nobody sees it just now.
 pub(crate) fn needs_finalizer(spec: &KvsIngestSpec, before: Option<&KvsIngestStatus>, held: bool) -> bool {
-    let KvsIngestSpec { channel, stream, .. } = spec;
+    let KvsIngestSpec { channel, stream, mode, .. } = spec;
+    // What the operator enables there ends with the object, whatever becomes of channel and stream.
+    if *mode == Mode::ManagedStorage || is_enabled(before) {
+        return true;
+    }
     let stream = stream.as_ref().is_some_and(|stream| stream.create_if_missing || stream.adopt);
     let may_be_made = channel.create_if_missing || channel.adopt || stream;
     spec.deletion_policy == DeletionPolicy::Delete && (held || may_be_made || was_made(before))
@@ -102,8 +109,10 @@ fn was_made(before: Option<&KvsIngestStatus>) -> bool {
 /// Nothing is made for an object that is not resolved. What was made before has to be deleted all the same, if it says so
 /// only now.
 pub(crate) async fn hold_what_was_made(object: &Object<'_>) -> Result<(), ApplyError> {
+    let before = object.before.as_ref();
     let deletes = object.ingest.spec.deletion_policy == DeletionPolicy::Delete;
-    if !deletes || object.has_finalizer() || !was_made(object.before.as_ref()) {
+    let is_left = deletes && was_made(before) || is_enabled(before);
+    if !is_left || object.has_finalizer() {
         return Ok(());
     }
     object.context.applier.set_finalizer(object.ingest, true).await
@@ -132,6 +141,7 @@ pub(crate) async fn resolve(
         channel: channel_of(holds).filter(|channel| channel.condition.reason != Reason::AdoptionRefused),
         stream: stream_of(holds).filter(|stream| stream.condition.reason != Reason::AdoptionRefused),
     };
+    let asked = known.channel.is_none() || known.stream.is_none() && valid.spec.stream.is_some();
     let (channel, stream) = aws.resolve(object.subject(), known, &NeighboursOf(object)).await;
     let (channel, no_channel) = or_as_before(channel, channel_of(before));
     let (stream, no_stream) = match stream {
@@ -141,7 +151,7 @@ pub(crate) async fn resolve(
         }
         None => (None, false),
     };
-    let mut resolved = Resolved { channel, stream, unanswered: no_channel || no_stream };
+    let mut resolved = Resolved { channel, stream, unanswered: no_channel || no_stream, asked };
     if due && !resolved.unanswered {
         object.state.lock().resync.done(interval, tick.now, tick.random);
     }
@@ -189,7 +199,8 @@ fn or_as_before<T>(now: Resolution<T>, before: Option<Resolution<T>>) -> (Resolu
 /// Several agents may be on a channel; who is, keeps it from being deleted with another object, also when it is not found as
 /// it should be just now.
 fn claim_channel(object: &Object<'_>, channel: &Resolution<ResolvedChannel>) {
-    let agent = object.deployment.as_deref().is_some_and(|deployment| deployment.belongs_to(&object.uid));
+    let agent = object.deployment.as_deref().is_some_and(|deployment| deployment.belongs_to(&object.uid))
+        || is_enabled(object.before.as_ref());
     if let Some(arn) = channel.resource.arn.as_deref().filter(|_| channel.condition.is_met() || agent) {
         object.context.owners.claim_channel(arn, Claim::of(object.ingest));
     }
@@ -200,14 +211,16 @@ fn claim_channel(object: &Object<'_>, channel: &Resolution<ResolvedChannel>) {
 fn claim_stream(object: &Object<'_>, stream: &Resolution<ResolvedStream>) -> Option<ConditionUpdate> {
     let owners = &object.context.owners;
     let agent = object.deployment.as_deref().filter(|deployment| deployment.belongs_to(&object.uid));
-    let arn = stream.resource.arn.as_deref().filter(|_| stream.condition.is_met() || agent.is_some());
+    let enabled = is_enabled(object.before.as_ref());
+    let holds = agent.is_some() || enabled;
+    let arn = stream.resource.arn.as_deref().filter(|_| stream.condition.is_met() || holds);
     let Some(arn) = arn else {
-        if agent.is_none() {
+        if !holds {
             wake(object, owners.release_stream(&object.uid));
         }
         return None;
     };
-    let usage = usage(object.ingest, agent);
+    let usage = usage(object.ingest, agent, enabled);
     let ownership = owners.claim_stream(arn, Claim::of(object.ingest), usage);
     wake(object, ownership.wake);
     let owner = ownership.owner.filter(|owner| *owner.uid != *object.uid && usage == Use::Writes)?;
@@ -227,7 +240,7 @@ fn wake(object: &Object<'_>, claims: Vec<Arc<Claim>>) {
 /// A suspended object lets others write its stream when its agent has ended, also while nothing else of it can be looked at.
 pub(crate) fn keep_stream(object: &Object<'_>) {
     let agent = object.deployment.as_deref().filter(|deployment| deployment.belongs_to(&object.uid));
-    if !writes(agent) {
+    if !writes(agent) && !is_enabled(object.before.as_ref()) {
         for heir in object.context.owners.keep(&object.uid) {
             object.context.wake_up(&heir);
         }
@@ -239,8 +252,9 @@ fn writes(agent: Option<&DeploymentLite>) -> bool {
     agent.is_some_and(|agent| agent.status.as_ref().is_some_and(|status| status.replicas.unwrap_or(0) > 0))
 }
 
-fn usage(ingest: &KvsIngest, agent: Option<&DeploymentLite>) -> Use {
-    if ingest.spec.suspend && !writes(agent) { Use::Keeps } else { Use::Writes }
+/// `enabled`: AWS records into it.
+fn usage(ingest: &KvsIngest, agent: Option<&DeploymentLite>, enabled: bool) -> Use {
+    if ingest.spec.suspend && !writes(agent) && !enabled { Use::Keeps } else { Use::Writes }
 }
 
 /// What an object claimed when it was last looked at, by its status: its channel, and its stream with what for.
@@ -252,20 +266,22 @@ pub(crate) fn claims_of(
     let uid = ingest.metadata.uid.as_deref().unwrap_or_default();
     // As `delete` lets go of them.
     let ends = ingest.metadata.deletion_timestamp.is_some() && !is_paused(&ingest.metadata);
-    if ends && !deployment.is_some_and(|deployment| deployment.is_of(uid)) {
+    let enabled = is_enabled(Some(status));
+    if ends && !enabled && !deployment.is_some_and(|deployment| deployment.is_of(uid)) {
         return (None, None);
     }
     let agent = deployment.filter(|deployment| deployment.belongs_to(uid));
     let resolved = channel_of(Some(status)).is_some();
     let channel = status.channel.as_ref().and_then(|channel| channel.arn.clone());
-    let channel = channel.filter(|_| resolved || agent.is_some());
+    let holds = agent.is_some() || enabled;
+    let channel = channel.filter(|_| resolved || holds);
     // Who lost the stream to an older object may inherit it.
     let found = find(status, condition::STREAM_RESOLVED).is_some_and(|found| {
         ConditionStatus::of(found) == ConditionStatus::True
             || Reason::from(&*found.reason) == Reason::StreamInUse
     });
     let arn = status.stream.as_ref().and_then(|stream| stream.arn.clone());
-    let stream = arn.filter(|_| found || agent.is_some()).map(|arn| (arn, usage(ingest, agent)));
+    let stream = arn.filter(|_| found || holds).map(|arn| (arn, usage(ingest, agent, enabled)));
     (channel, stream)
 }
 
@@ -414,6 +430,7 @@ mod tests {
             channel: channel(false, found()),
             stream: Some(stream(false, found())),
             unanswered: false,
+            asked: false,
         };
         assert_eq!(half.names(), None);
         let taken = ConditionUpdate::stalled(Reason::StreamInUse, "of another");
@@ -421,10 +438,12 @@ mod tests {
             channel: channel(false, found()),
             stream: Some(arn(stream(false, taken))),
             unanswered: false,
+            asked: false,
         };
         assert_eq!(both.names().unwrap().stream.unwrap().arn, "arn:s");
         assert!(both.stream_in_use() && !both.is_complete());
-        let alone = Resolved { channel: channel(false, found()), stream: None, unanswered: false };
+        let alone =
+            Resolved { channel: channel(false, found()), stream: None, unanswered: false, asked: false };
         assert_eq!(alone.names().unwrap().stream, None);
         assert!(alone.is_complete() && !alone.stream_in_use() && alone.stream_condition().is_met());
     }

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use crate::conditions::{ConditionStatus, ConditionUpdate, find};
 use crate::poll::AgentPoller;
 use crate::reason::Reason;
+use crate::recording::Recording;
 use crate::resync::Resync;
 use crate::rivalry::Rivalry;
 
@@ -31,6 +32,8 @@ pub(crate) struct ObjectState {
     pub(crate) resync: Resync,
     /// Since when AWS says that there is nothing of what may have been created.
     unseen: Option<Instant>,
+    /// What AWS records of it by itself; `None`: nothing is known, or an agent does.
+    pub(crate) recording: Option<Box<Recording>>,
     /// What others undo of it.
     pub(crate) rivalry: Option<Box<Rivalry>>,
     /// Status and reason of its `Ready`, as labels.

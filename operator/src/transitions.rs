@@ -11,7 +11,7 @@ use crate::events::{EventType, Notice};
 use crate::reason::Reason;
 
 pub(crate) fn transitions(before: Option<&KvsIngestStatus>, after: &KvsIngestStatus) -> Vec<Notice> {
-    let of_one = [created(before, after), ready(before, after), media(before, after)];
+    let of_one = [created(before, after), mapped(before, after), ready(before, after), media(before, after)];
     of_one.into_iter().flatten().chain(outputs(before, after)).collect()
 }
 
@@ -51,6 +51,27 @@ fn created(before: Option<&KvsIngestStatus>, after: &KvsIngestStatus) -> Option<
         }
         (false, true) => Some(normal(Reason::StreamCreated, stream_message)),
         (false, false) => None,
+    }
+}
+
+/// The channel's media storage was enabled by the operator, or disabled again.
+fn mapped(before: Option<&KvsIngestStatus>, after: &KvsIngestStatus) -> Option<Notice> {
+    let stream = |status: &KvsIngestStatus| {
+        let storage = status.media_storage.as_ref().filter(|storage| storage.enabled_by_operator);
+        storage.map(|storage| storage.stream_arn.clone())
+    };
+    match (before.and_then(stream), stream(after)) {
+        (was, Some(is)) if was.as_ref() != Some(&is) => Some(normal(
+            Reason::MediaStorageMapped,
+            format!(
+                "the media storage of the channel is enabled into {is}: its viewers get media from AWS's session alone"
+            ),
+        )),
+        (Some(was), None) => Some(normal(
+            Reason::MediaStorageReleased,
+            format!("the media storage of the channel into {was} is disabled"),
+        )),
+        _ => None,
     }
 }
 

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kvs_ingest_api::{AgentStatus, KvsIngestStatus, Phase, ResolvedChannel, ResolvedStream};
+use kvs_ingest_api::{AgentStatus, KvsIngestStatus, Mode, Phase, ResolvedChannel, ResolvedStream};
 use kvs_ingest_operator::conditions::{ConditionUpdate, Next};
 use kvs_ingest_operator::reason::Reason;
 use kvs_ingest_operator::report::{AgentView, Observed, report};
@@ -36,6 +36,9 @@ fn good(generation: i64) -> Observed {
             Reason::Created,
             format!("the operator created {}", arn("stream")),
         )),
+        mode: Mode::Agent,
+        media_storage: None,
+        recording: None,
         outputs: Vec::new(),
         suspended: false,
         workload: Some(ConditionUpdate::met(Reason::AgentAvailable, "the agent runs")),

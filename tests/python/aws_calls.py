@@ -20,13 +20,14 @@ def action(method):
 def control_plane():
     """The actions that each method of `kvs::ControlPlane` needs, those of the methods it calls included."""
     bodies = {}
-    for part in re.split(r"\n    (?:pub(?:\(crate\))? )?(?:async )?fn ", sources("crates/kvs/src/control"))[1:]:
+    code = sources("crates/kvs/src/control") + read("crates/kvs/src/archive.rs")
+    for part in re.split(r"\n    (?:pub(?:\(crate\))? )?(?:async )?fn ", code)[1:]:
         bodies[re.match(r"\w+", part)[0]] = part.split("\n    }\n")[0]
 
     def needs(name):
         body = bodies[name]
-        actions = {action(method) for method in re.findall(r"self\s*\.client\s*\.(\w+)\(\)", body)}
-        for called in re.findall(r"self\s*\.(\w+)\(", body):
+        actions = {action(method) for method in re.findall(r"\bclient\s*\.(\w+)\(\)", body)}
+        for called in re.findall(r"\b(?:self|archive)\s*\.(\w+)\(", body):
             actions |= needs(called)
         return actions
 

@@ -16,8 +16,8 @@ from repository import ROOT, read
 
 TEMPLATE = "deploy/aws/iam.yaml"
 # What AWS asks for beside the call itself: a customer's key. (A create that carries tags asks for the right to tag, which
-# adopting takes as well.)
-ASKED_BESIDE = {"kms:DescribeKey"}
+# adopting takes as well.) And, of who joins a storage session, the right to store in the stream.
+ASKED_BESIDE = {"kms:DescribeKey", "kms:GenerateDataKey", "kinesisvideo:PutMedia"}
 # Of the agent: the key, and spec.roleArn, which the AWS SDK assumes.
 ASKED_BESIDE_AGENT = {"kms:GenerateDataKey", "sts:AssumeRole", "sts:TagSession"}
 

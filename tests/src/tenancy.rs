@@ -16,6 +16,7 @@ pub fn policy(name: &str, selector: &Value) -> Value {
         "accounts": ["111122223333"],
         "channels": ["${namespace}-*"],
         "streams": ["${namespace}-*", "shared.*"],
+        "modes": ["Agent"],
         "create": false,
         "adopt": false,
         "maxRetentionHours": 48,
@@ -110,6 +111,8 @@ pub fn abuses(namespace: &str) -> Vec<(&'static str, Value)> {
         // One that is suspended would have the name for itself all the same.
         ("spec.stream", json!({"suspend": true, "stream": {"name": "victims-stream"}})),
         ("spec.region", json!({"region": "us-east-1"})),
+        // With the operator's rights: a channel whose viewers get no media peer to peer any more.
+        ("spec.mode", json!({"mode": "ManagedStorage", "serviceAccountName": null})),
         // With the operator's rights: ten years of storage, resources without limit, keys, tags that other policies go by.
         ("spec.stream.retentionHours", json!({"stream": {"retentionHours": 87_600}})),
         ("spec.channel.createIfMissing", json!({"channel": {"createIfMissing": true}})),

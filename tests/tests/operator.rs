@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_kinesisvideo::types::{MediaStorageConfiguration, MediaStorageConfigurationStatus};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kvs::{ChannelId, ChannelInfo, ControlPlane, NewStream, StreamId, StreamInfo, Tags};
+use kvs::{ChannelId, ChannelInfo, ControlPlane, MediaStorage, NewStream, StreamId, StreamInfo, Tags};
 use kvs_aws::{AwsContext, ErrorClass};
 use kvs_ingest_tests::http::post_json;
 use kvs_ingest_tests::kubernetes::{REGION, World, condition, merge, says};
@@ -786,6 +786,56 @@ async fn media_storage_on_the_channel_is_in_the_way() {
     let found = world.says("stored", "Ready", "False", "MediaStorageEnabled").await.unwrap();
     assert!(says(&found, "ChannelResolved", "False", "MediaStorageEnabled"));
     assert!(world.deployments().get_opt("stored-agent").await.unwrap().is_none());
+    world.end().await.unwrap();
+}
+
+/// With `mode: ManagedStorage` the channel is mapped and no agent runs, for as long as the object says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn aws_records_for_who_says_so() {
+    let world = World::new("managed").await.unwrap();
+    let aws = aws(&world).await;
+    let _operator = world.operator("one", &[]).await.unwrap();
+    world.create(world.manifest("door", json!({}))).await.unwrap();
+    let there = |found: &Value| found["status"]["replicas"] == 1;
+    world.until(&world.deployments(), "door-agent", "a Deployment", there).await.unwrap();
+    let set = |spec: Value| world.patch("door", json!({"spec": spec}));
+    // What is an agent's is refused by name, and nothing is ended.
+    let refused = set(json!({"mode": "ManagedStorage", "logLevel": "debug"})).await.unwrap_err().to_string();
+    assert!(refused.contains("spec.logLevel") && refused.contains("ManagedStorage"), "{refused}");
+    set(json!({"mode": "ManagedStorage"})).await.unwrap();
+    // Nobody is on the channel.
+    let found = world.says("door", "Ready", "True", "WaitingForMaster").await.unwrap();
+    let arn = |found: &Value, of: &str| found["status"][of]["arn"].as_str().unwrap().to_owned();
+    let stream = arn(&found, "stream");
+    assert!(says(&found, "AgentAvailable", "True", "NotUsed"), "{found:#}");
+    assert!(says(&found, "MediaFlowing", "False", "WaitingForMaster"), "{found:#}");
+    assert_eq!(
+        found["status"]["mediaStorage"],
+        json!({"channelArn": arn(&found, "channel"), "streamArn": stream, "enabledByOperator": true})
+    );
+    assert!(has_finalizer(&found) && found["spec"]["deletionPolicy"] == "Retain");
+    assert!(world.deployments().get_opt("door-agent").await.unwrap().is_none());
+    let channel = arn(&found, "channel").parse().unwrap();
+    let mapped = MediaStorage::Enabled { stream_arn: Some(stream) };
+    assert_eq!(aws.media_storage(&channel).await.unwrap(), mapped);
+    // Suspended, nothing is recorded; then it is again.
+    set(json!({"suspend": true})).await.unwrap();
+    let found = world.says("door", "Ready", "True", "Suspended").await.unwrap();
+    assert!(found["status"]["mediaStorage"].is_null(), "{found:#}");
+    assert_eq!(aws.media_storage(&channel).await.unwrap(), MediaStorage::Disabled);
+    set(json!({"suspend": false})).await.unwrap();
+    world.says("door", "Ready", "True", "WaitingForMaster").await.unwrap();
+    assert_eq!(aws.media_storage(&channel).await.unwrap(), mapped);
+    // An agent takes its place, and gives it back.
+    set(json!({"mode": "Agent"})).await.unwrap();
+    world.until(&world.deployments(), "door-agent", "a Deployment", there).await.unwrap();
+    assert_eq!(aws.media_storage(&channel).await.unwrap(), MediaStorage::Disabled);
+    set(json!({"mode": "ManagedStorage"})).await.unwrap();
+    world.says("door", "AgentAvailable", "True", "NotUsed").await.unwrap();
+    assert_eq!(aws.media_storage(&channel).await.unwrap(), mapped);
+    // It stays behind, and is not recorded by anybody any more.
+    delete(&world, "door").await;
+    assert_eq!(aws.media_storage(&channel).await.unwrap(), MediaStorage::Disabled);
     world.end().await.unwrap();
 }
 

@@ -15,10 +15,12 @@ Null is as good as nothing in an object, hence the filters.
   values: "[OBJ.spec.?stream.orValue(null)].filter(s, s != null).map(s, s.?arn.orValue(null)).filter(v, v != null).map(v, v.split(':')[4])"
 - {name: channels, field: spec.channel, values: "[OBJ.spec.channel.?arn.orValue(null)].map(v, v == null ? OBJ.spec.channel.?name.orValue('') : v.split('/')[1])"}
 - {name: streams, field: spec.stream, values: "[OBJ.spec.?stream.orValue(null)].filter(s, s != null).map(s, s.?arn.orValue(null) == null ? s.?name.orValue('') : s.arn.split('/')[1])"}
+- {name: modes, field: spec.mode, values: "[OBJ.spec.?mode.orValue('Agent')]"}
 - {name: kmsKeys, field: spec.stream.kmsKeyId, values: "[OBJ.spec.?stream.orValue(null)].filter(s, s != null).map(s, s.?kmsKeyId.orValue(null)).filter(v, v != null)"}
 - {name: streamTags, field: spec.stream.tags, values: "(OBJ.spec.?stream.orValue(null) == null ? {} : OBJ.spec.stream.?tags.orValue({})).map(k, k)"}
 - {name: roleArns, field: spec.roleArn, values: "[OBJ.spec.?roleArn.orValue(null)].filter(v, v != null)"}
-- {name: serviceAccounts, field: spec.serviceAccountName, values: "[OBJ.spec.?serviceAccountName.orValue(null)].map(v, v == null ? 'default' : v)"}
+# Where AWS records there is no pod that could have one.
+- {name: serviceAccounts, field: spec.serviceAccountName, values: "OBJ.spec.?mode.orValue('Agent') == 'ManagedStorage' ? [] : [OBJ.spec.?serviceAccountName.orValue(null)].map(v, v == null ? 'default' : v)"}
 - {name: credentialsSecrets, field: spec.credentialsSecretRef.name, values: "[OBJ.spec.?credentialsSecretRef.orValue(null)].filter(v, v != null).map(v, v.name)"}
 - {name: caBundles, field: spec.caBundleRef.name, values: "[OBJ.spec.?caBundleRef.orValue(null)].filter(v, v != null).map(v, v.name)"}
 # Scheme, host and port: a path is no place for a pattern, for its text could pass for a host. Of a URL in a Secret nothing is known.

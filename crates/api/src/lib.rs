@@ -7,6 +7,7 @@ mod connection_status;
 mod data;
 mod errors;
 mod glob;
+mod managed_rules;
 mod manifest;
 #[cfg(feature = "crd")]
 mod object;
@@ -38,7 +39,7 @@ pub use self::glob::glob;
 pub use self::manifest::{KvsIngestManifest, ManifestError, Metadata};
 #[cfg(feature = "crd")]
 pub use self::object::{
-    KvsIngestStatus, MAX_NAME, ResolvedChannel, ResolvedStream, annotations, condition,
+    KvsIngestStatus, MAX_NAME, MediaStorageStatus, ResolvedChannel, ResolvedStream, annotations, condition,
     custom_resource_definition,
 };
 pub use self::output::{OutputSpec, RtmpSpec};
@@ -49,7 +50,7 @@ pub use self::references::{CaBundleRef, CredentialsSecretRef, SecretKeyRef};
 pub use self::spec::KvsIngest;
 pub use self::spec::{
     AudioCodec, AudioSpec, BufferingSpec, ChannelSpec, DeletionPolicy, IceSpec, IceTransportPolicy,
-    KvsIngestSpec, LogLevel, MediaSpec, PortRange, SpoolSpec, StreamSpec, VideoCodec, VideoSpec,
+    KvsIngestSpec, LogLevel, MediaSpec, Mode, PortRange, SpoolSpec, StreamSpec, VideoCodec, VideoSpec,
 };
 pub use self::status::{
     AgentStatus, AudioStatus, DataStatus, InboundStatus, OutputState, OutputStatus, Phase, StreamStatus,

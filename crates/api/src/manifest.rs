@@ -245,7 +245,7 @@ spec:
         );
         assert_eq!(
             changed("  region", "  zebra: 1\n  region"),
-            "spec.zebra: unknown field; known are region, channel, stream, outputs, deletionPolicy, media, ice, buffering, \
+            "spec.zebra: unknown field; known are region, channel, stream, outputs, mode, deletionPolicy, media, ice, buffering, \
              suspend, serviceAccountName, credentialsSecretRef, caBundleRef, roleArn, externalId, image, imagePullPolicy, \
              imagePullSecrets, resources, logLevel, terminationGracePeriodSeconds, pod"
         );

@@ -9,6 +9,7 @@ use kube::CustomResourceExt;
 use serde::{Deserialize, Serialize};
 
 use crate::KvsIngest;
+use crate::managed_rules;
 use crate::pod_schema::{at, constrain};
 
 /// The longest name of a `KvsIngest`: its Deployment's pods add to it, and a host name has 63 characters.
@@ -28,11 +29,11 @@ pub mod annotations {
 pub mod condition {
     /// The summary: the agent runs and does what it can. A camera that is off is `True`, `WaitingForMaster`.
     pub const READY: &str = "Ready";
-    /// The channel exists and can be joined by a viewer.
+    /// The channel exists and can be joined by a viewer; or, in mode `ManagedStorage`, it is mapped to the stream.
     pub const CHANNEL_RESOLVED: &str = "ChannelResolved";
     /// The stream exists and belongs to this object, or the object names none.
     pub const STREAM_RESOLVED: &str = "StreamResolved";
-    /// The agent's Deployment is available.
+    /// The agent's Deployment is available, or none is needed.
     pub const AGENT_AVAILABLE: &str = "AgentAvailable";
     /// Media arrives, and is stored where the object names a stream.
     pub const MEDIA_FLOWING: &str = "MediaFlowing";
@@ -63,6 +64,9 @@ pub struct KvsIngestStatus {
     /// The stream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<ResolvedStream>,
+    /// The channel's media storage, while it records for this object (`spec.mode: ManagedStorage`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_storage: Option<MediaStorageStatus>,
     /// The agent's image, as it was applied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -105,6 +109,21 @@ pub struct ResolvedStream {
     pub created: bool,
 }
 
+/// The media storage of the object's channel. It is written down before it is enabled, so that it is found again to be
+/// disabled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MediaStorageStatus {
+    /// The channel that is mapped.
+    pub channel_arn: String,
+    /// The stream to which it is mapped.
+    pub stream_arn: String,
+    /// The operator enabled it for this object, and disables it when the object is suspended, deleted or gets another mode.
+    /// Otherwise somebody else had: it stays as it is.
+    #[serde(skip_serializing_if = "is_false")]
+    pub enabled_by_operator: bool,
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn is_false(value: &bool) -> bool {
     !value
@@ -136,6 +155,13 @@ pub fn custom_resource_definition() -> CustomResourceDefinition {
         defaults_of_fields(root);
         if let Some(spec) = at(root, &["spec"]) {
             constrain(spec);
+            let managed = managed_rules::cel().map(|(rule, message, field)| ValidationRule {
+                rule,
+                message: Some(message),
+                field_path: Some(field),
+                ..ValidationRule::default()
+            });
+            spec.x_kubernetes_validations.get_or_insert_default().extend(managed);
         }
         // Kubernetes explains its own types; their texts would be most of the definition.
         for path in [

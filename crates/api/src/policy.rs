@@ -52,6 +52,11 @@ pub struct KvsIngestPolicySpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "patterns")]
     pub streams: Option<Vec<String>>,
+    /// Who may record (spec.mode): `Agent`, `ManagedStorage`. With the latter the operator's rights take the channel's viewers
+    /// their peer-to-peer connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "patterns")]
+    pub modes: Option<Vec<String>>,
     /// May channels and streams be created (createIfMissing)? Default: yes.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "bool")]

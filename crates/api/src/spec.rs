@@ -120,6 +120,9 @@ pub struct KvsIngestSpec {
         )
     )]
     pub outputs: Vec<OutputSpec>,
+    /// Who records: an agent, or AWS itself. A change is followed at once: whoever recorded ends before the other begins.
+    #[serde(default)]
+    pub mode: Mode,
     /// What becomes of a channel or stream that the operator created for this object, or adopted, when it is deleted. What
     /// it found is never touched, and a stream that another object uses is kept.
     #[serde(default)]
@@ -133,7 +136,7 @@ pub struct KvsIngestSpec {
     /// What to keep while KVS does not take it.
     #[serde(default)]
     pub buffering: BufferingSpec,
-    /// Stop the agent, and keep everything else.
+    /// Stop the agent, or AWS's recording, and keep everything else.
     #[serde(default)]
     pub suspend: bool,
     /// The service account of the agent's pod: IRSA and EKS Pod Identity give it an IAM role. Default: `default`.
@@ -352,6 +355,19 @@ impl StreamSpec {
     pub fn retention_hours_or_default(&self) -> u32 {
         self.retention_hours.unwrap_or(24)
     }
+}
+
+/// Who records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum Mode {
+    /// An agent joins the channel as a viewer: masters and viewers stay as they are.
+    #[default]
+    Agent,
+    /// AWS (WebRTC ingestion): the operator maps the channel to the stream and joins the storage session for a master that
+    /// does not; no agent runs. Viewers get media from the session alone, and a master has to send H.264 and Opus. The
+    /// fields of agents have to stay unset, and channel and stream are of the operator's own account.
+    ManagedStorage,
 }
 
 /// What becomes of created things.

@@ -7,6 +7,7 @@ use crate::data::DataSpec;
 pub use crate::errors::FieldError;
 pub(crate) use crate::errors::{Errors, list};
 use crate::glob::glob;
+use crate::managed_rules;
 use crate::output_rules;
 use crate::pod::{EnvVar, PodSpec};
 use crate::pod_rules;
@@ -82,6 +83,8 @@ impl KvsIngestSpec {
             channel,
             stream,
             outputs,
+            // Its rules are about all the others.
+            mode: _,
             deletion_policy: _,
             media,
             ice,
@@ -180,6 +183,7 @@ impl KvsIngestSpec {
             errors.within("spec.terminationGracePeriodSeconds", seconds, 5, 3600);
         }
         errors.pod(pod);
+        managed_rules::managed(&mut errors, self);
         if errors.0.is_empty() { Ok(()) } else { Err(errors.0) }
     }
 }
@@ -547,6 +551,71 @@ spec:
             };
             assert_eq!(errors.iter().map(|error| error.path.as_str()).collect::<Vec<_>>(), [path], "{text}");
         }
+    }
+
+    /// With ManagedStorage each field that is an agent's is named, alone and beside others; what is not is taken.
+    #[test]
+    fn what_makes_no_sense_without_an_agent_is_named() {
+        let managed = |more: &str| {
+            let text = GOOD.replace("channel:", &format!("mode: ManagedStorage\n  {more}\n  channel:"));
+            match KvsIngestManifest::from_yaml(&text) {
+                Ok(_) => Vec::new(),
+                Err(ManifestError::Invalid(errors)) => errors.into_iter().map(|error| error.path).collect(),
+                Err(error) => panic!("{error}\n{text}"),
+            }
+        };
+        for fine in ["suspend: true", "deletionPolicy: Delete", "media: {video: {codecs: [H264]}}", "pod: {}"]
+        {
+            assert_eq!(managed(fine), [] as [String; 0], "{fine}");
+        }
+        let fields = [
+            ("outputs", "outputs: [{name: live, rtmp: {url: 'rtmp://media.test/live/door'}}]"),
+            ("media", "media: {audio: {enabled: false}}"),
+            ("ice", "ice: {transportPolicy: Relay}"),
+            ("buffering", "buffering: {spool: {sizeMiB: 512}}"),
+            ("serviceAccountName", "serviceAccountName: agent"),
+            ("credentialsSecretRef", "credentialsSecretRef: {name: aws}"),
+            ("roleArn", "roleArn: 'arn:aws:iam::111122223333:role/r'"),
+            ("caBundleRef", "caBundleRef: {name: ca}"),
+            ("image", "image: agent:1"),
+            ("imagePullPolicy", "imagePullPolicy: Always"),
+            ("imagePullSecrets", "imagePullSecrets: [{name: pull}]"),
+            ("resources", "resources: {limits: {cpu: '1'}}"),
+            ("logLevel", "logLevel: debug"),
+            ("terminationGracePeriodSeconds", "terminationGracePeriodSeconds: 60"),
+            ("pod", "pod: {priorityClassName: high}"),
+        ];
+        for (field, yaml) in fields {
+            assert_eq!(managed(yaml), [format!("spec.{field}")], "{yaml}");
+        }
+        let all = fields.map(|(_, yaml)| yaml).join("\n  ");
+        assert_eq!(managed(&all), fields.map(|(field, _)| format!("spec.{field}")));
+        let role = "roleArn: 'arn:aws:iam::111122223333:role/r'\n  externalId: door";
+        assert_eq!(managed(role), ["spec.roleArn", "spec.externalId"]);
+    }
+
+    #[test]
+    fn media_storage_has_its_places() {
+        let paths = |from: &str, to: &str| {
+            let text = GOOD.replace("  channel:", "  mode: ManagedStorage\n  channel:").replace(from, to);
+            let Err(ManifestError::Invalid(errors)) = KvsIngestManifest::from_yaml(&text) else {
+                panic!("{text}")
+            };
+            errors.into_iter().map(|error| error.path).collect::<Vec<_>>()
+        };
+        assert_eq!(paths("ap-northeast-1", "cn-north-1"), ["spec.mode"]);
+        let arn = |account: u64, kind: &str| {
+            format!("{{arn: 'arn:aws:kinesisvideo:ap-northeast-1:{account}:{kind}/door/0123456789012'}}")
+        };
+        let both = |stream: u64| {
+            format!("  channel: {}\n  stream: {}\n", arn(111_122_223_333, "channel"), arn(stream, "stream"))
+        };
+        let names = "  channel: {name: front-door-camera}\n  stream: {name: front-door, createIfMissing: true, retentionHours: 24}\n";
+        assert_eq!(paths(names, &both(444_455_556_666)), ["spec.stream.arn"]);
+        let same = GOOD
+            .replace("  channel:", "  mode: ManagedStorage\n  channel:")
+            .replace(names, &both(111_122_223_333));
+        assert!(KvsIngestManifest::from_yaml(&same).is_ok(), "{same}");
     }
 
     #[test]

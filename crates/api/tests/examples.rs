@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use kvs_ingest_api::{IceTransportPolicy, KvsIngestManifest};
+use kvs_ingest_api::{IceTransportPolicy, KvsIngestManifest, Mode};
 
 fn examples() -> BTreeMap<String, KvsIngestManifest> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
@@ -38,6 +38,7 @@ fn every_example_says_what_its_name_promises() {
     assert!(other.external_id.is_none(), "it is the operator's");
     assert_eq!(spec("credentials-secret").credentials_secret_ref.as_ref().unwrap().key, "credentials");
     assert!(spec("suspended").suspend);
+    assert_eq!(spec("managed-storage").mode, Mode::ManagedStorage);
     let outputs =
         |name: &str| spec(name).outputs.iter().map(|output| output.rtmp.clone().unwrap()).collect::<Vec<_>>();
     let [beside] = &outputs("ivs")[..] else { panic!("one output") };

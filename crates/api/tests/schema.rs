@@ -60,6 +60,7 @@ fn each_default_is_meant_for_ever() {
         ("spec.logLevel", json!("info")),
         ("spec.media.audio.enabled", json!(true)),
         ("spec.media.video.enabled", json!(true)),
+        ("spec.mode", json!("Agent")),
         ("spec.outputs[].required", json!(false)),
         ("spec.outputs[].rtmp.caBundleRef.key", json!("ca.crt")),
         ("spec.outputs[].rtmp.silence", json!(true)),

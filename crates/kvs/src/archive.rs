@@ -10,10 +10,11 @@ use aws_sdk_kinesisvideoarchivedmedia::types::{
 };
 use aws_smithy_types::DateTime;
 use kvs_aws::{AwsContext, ErrorClass};
+use url::Url;
 
 use crate::control::ControlPlane;
 use crate::error::Error;
-use crate::id::StreamId;
+use crate::id::{StreamArn, StreamId};
 
 /// The most that one answer of ListFragments holds (`MaxResults`).
 const PAGE: i64 = 1000;
@@ -31,6 +32,48 @@ pub struct StoredFragment {
     pub length: Duration,
 }
 
+/// How long ago the service received a fragment, and how long it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecentFragment {
+    /// By AWS's clock; to the begin of that or to its end.
+    pub age: Duration,
+    /// `FragmentLengthInMilliseconds`.
+    pub length: Duration,
+}
+
+impl ControlPlane {
+    /// GetDataEndpoint for ListFragments. It may be kept until a call to it fails.
+    ///
+    /// # Errors
+    /// The classes of any call.
+    pub async fn fragments_endpoint(&self, stream: &StreamArn) -> Result<Url, Error> {
+        self.data_endpoint(&StreamId::Arn(stream.clone()), ApiName::ListFragments).await
+    }
+
+    /// ListFragments: what the service has received in the last `span`. `endpoint` is that of
+    /// [`Self::fragments_endpoint`].
+    ///
+    /// # Errors
+    /// The classes of any call.
+    pub async fn recent_fragments(
+        &self,
+        endpoint: &Url,
+        stream: &StreamArn,
+        span: Duration,
+    ) -> Result<Vec<RecentFragment>, Error> {
+        let archive = Archive::at(self.context(), StreamId::Arn(stream.clone()), endpoint);
+        let now = self.context().now();
+        let received = archive.received(now.checked_sub(span).unwrap_or(SystemTime::UNIX_EPOCH), now).await?;
+        // What is received while it is asked may seem to come from the future.
+        let age = |at| now.duration_since(at).unwrap_or_default();
+        let recent = |fragment: &StoredFragment| RecentFragment {
+            age: age(fragment.received),
+            length: fragment.length,
+        };
+        Ok(received.iter().map(recent).collect())
+    }
+}
+
 /// The archive of one stream.
 #[derive(Clone, Debug)]
 pub struct Archive {
@@ -45,9 +88,13 @@ impl Archive {
     /// The classes of any call.
     pub async fn open(context: &AwsContext, stream: StreamId) -> Result<Self, Error> {
         let endpoint = ControlPlane::new(context).data_endpoint(&stream, ApiName::ListFragments).await?;
+        Ok(Self::at(context, stream, &endpoint))
+    }
+
+    fn at(context: &AwsContext, stream: StreamId, endpoint: &Url) -> Self {
         let url = endpoint.as_str().trim_end_matches('/');
         let client = Client::from_conf(Builder::from(context.sdk_config()).endpoint_url(url).build());
-        Ok(Self { stream, client })
+        Self { stream, client }
     }
 
     /// ListFragments by ServerTimestamp: what the service received between these times, ends included, up to a thousand

@@ -9,7 +9,7 @@ mod id;
 mod retry;
 pub mod signaling;
 
-pub use self::archive::{Archive, StoredFragment};
+pub use self::archive::{Archive, RecentFragment, StoredFragment};
 pub use self::control::{
     ChannelEndpoints, ChannelInfo, ControlPlane, Found, MediaStorage, NewStream, Role, StreamInfo, Tags,
 };

@@ -1,10 +1,13 @@
 //! What the operator asks of AWS in one region.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use kvs::{
-    ChannelArn, ChannelId, ChannelInfo, ChannelName, ControlPlane, Error, MediaStorage, NewStream, StreamArn,
-    StreamId, StreamInfo, StreamName, Tags,
+    ChannelArn, ChannelId, ChannelInfo, ChannelName, ControlPlane, Error, MediaStorage, NewStream,
+    RecentFragment, StreamArn, StreamId, StreamInfo, StreamName, Tags,
 };
+use url::Url;
 
 /// The operations of KVS that the operator calls: [`ControlPlane`], and what stands in for it where whole lives of objects
 /// are played in virtual time.
@@ -17,6 +20,16 @@ pub(crate) trait Control: Send + Sync {
     async fn tag_channel(&self, channel: &ChannelArn, tags: &Tags) -> Result<(), Error>;
     async fn delete_channel(&self, channel: &ChannelInfo) -> Result<(), Error>;
     async fn media_storage(&self, channel: &ChannelArn) -> Result<MediaStorage, Error>;
+    /// `None`: it is switched off.
+    async fn set_media_storage(&self, channel: &ChannelArn, stream: Option<&StreamArn>) -> Result<(), Error>;
+    async fn join_storage_session(&self, channel: &ChannelArn) -> Result<(), Error>;
+    async fn fragments_endpoint(&self, stream: &StreamArn) -> Result<Url, Error>;
+    async fn recent_fragments(
+        &self,
+        endpoint: &Url,
+        stream: &StreamArn,
+        span: Duration,
+    ) -> Result<Vec<RecentFragment>, Error>;
     async fn describe_stream(&self, stream: &StreamId) -> Result<StreamInfo, Error>;
     /// False: it exists already.
     async fn begin_stream(&self, name: &StreamName, new: &NewStream) -> Result<bool, Error>;
@@ -50,6 +63,27 @@ impl Control for ControlPlane {
 
     async fn media_storage(&self, channel: &ChannelArn) -> Result<MediaStorage, Error> {
         self.media_storage(channel).await
+    }
+
+    async fn set_media_storage(&self, channel: &ChannelArn, stream: Option<&StreamArn>) -> Result<(), Error> {
+        self.set_media_storage(channel, stream).await
+    }
+
+    async fn join_storage_session(&self, channel: &ChannelArn) -> Result<(), Error> {
+        self.join_storage_session(channel).await
+    }
+
+    async fn fragments_endpoint(&self, stream: &StreamArn) -> Result<Url, Error> {
+        self.fragments_endpoint(stream).await
+    }
+
+    async fn recent_fragments(
+        &self,
+        endpoint: &Url,
+        stream: &StreamArn,
+        span: Duration,
+    ) -> Result<Vec<RecentFragment>, Error> {
+        self.recent_fragments(endpoint, stream, span).await
     }
 
     async fn describe_stream(&self, stream: &StreamId) -> Result<StreamInfo, Error> {

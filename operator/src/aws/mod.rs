@@ -5,6 +5,7 @@ mod ownership;
 mod region;
 mod regions;
 mod resource;
+mod storage;
 
 #[cfg(test)]
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use self::region::{Quota, Region};
 pub use self::regions::Regions;
 use self::resource::Resource;
 pub use self::resource::Subject;
+pub(crate) use self::storage::{Evidence, Mapped, Pair, Recorder};
 use crate::conditions::{ConditionStatus, ConditionUpdate};
 use crate::names;
 use crate::reason::Reason;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use kvs_aws::ErrorClass;
 use parking_lot::Mutex;
@@ -24,13 +25,18 @@ pub(super) enum Quota {
     /// Create, delete, update, tags.
     Change,
     MediaStorage,
+    /// UpdateMediaStorageConfiguration.
+    SetMediaStorage,
+    /// What has a quota for each stream alone, five: who asks seldom is far from it.
+    OfStream,
 }
 
 impl Quota {
     fn rate(self) -> f64 {
         match self {
-            Quota::Describe => 300.0,
+            Quota::Describe | Quota::OfStream => 300.0,
             Quota::Change | Quota::MediaStorage => 50.0,
+            Quota::SetMediaStorage => 10.0,
         }
     }
 }
@@ -63,9 +69,34 @@ impl Region {
         self.silent.load(Ordering::Relaxed)
     }
 
+    /// How long to wait for a turn at looking after one of the recordings of this region, which is taken by asking. A turn
+    /// makes no call twice, so that the smallest quota of its calls is the pace of all: with ten times as many channels each
+    /// is looked after a tenth as often, and none waits within a reconcile.
+    pub(super) fn turn(&self) -> Duration {
+        self.reserve(Quota::Change, "a turn")
+    }
+
+    fn reserve(&self, quota: Quota, operation: &'static str) -> Duration {
+        let now = tokio::time::Instant::now().into_std();
+        let mut buckets = self.buckets.lock();
+        let rate = quota.rate() * self.quota_share;
+        let bucket = buckets.entry(operation).or_insert_with(|| Bucket::new(rate, rate.max(1.0), now));
+        bucket.reserve(now)
+    }
+
     /// A call that changes something: made only while this operator leads, also when it had to wait for its quota.
     pub(super) async fn change<T>(
         &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, kvs::Error>>,
+    ) -> Result<T, kvs::Error> {
+        self.change_within(Quota::Change, operation, call).await
+    }
+
+    /// The same with a quota of its own.
+    pub(super) async fn change_within<T>(
+        &self,
+        quota: Quota,
         operation: &'static str,
         call: impl Future<Output = Result<T, kvs::Error>>,
     ) -> Result<T, kvs::Error> {
@@ -82,7 +113,7 @@ impl Region {
                 being_deleted: false,
             })
         };
-        self.call(Quota::Change, operation, while_leading).await
+        self.call(quota, operation, while_leading).await
     }
 
     pub(super) async fn call<T>(
@@ -91,13 +122,7 @@ impl Region {
         operation: &'static str,
         call: impl Future<Output = Result<T, kvs::Error>>,
     ) -> Result<T, kvs::Error> {
-        let wait = {
-            let now = tokio::time::Instant::now().into_std();
-            let mut buckets = self.buckets.lock();
-            let rate = quota.rate() * self.quota_share;
-            let bucket = buckets.entry(operation).or_insert_with(|| Bucket::new(rate, rate.max(1.0), now));
-            bucket.reserve(now)
-        };
+        let wait = self.reserve(quota, operation);
         let span = tracing::debug_span!(
             "aws",
             otel.name = operation,

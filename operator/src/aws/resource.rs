@@ -5,7 +5,7 @@ use kvs::{
     StreamInfo, StreamName, Tags,
 };
 use kvs_aws::ErrorClass;
-use kvs_ingest_api::{KvsIngestSpec, KvsIngestStatus, ResolvedChannel, ResolvedStream, StreamSpec};
+use kvs_ingest_api::{KvsIngestSpec, KvsIngestStatus, Mode, ResolvedChannel, ResolvedStream, StreamSpec};
 
 use super::control::Control;
 use super::region::{Quota, Region};
@@ -287,9 +287,21 @@ impl Resource for ResolvedChannel {
         _: Option<&Tags>,
         subject: Subject<'_>,
     ) -> Result<Vec<String>, ConditionUpdate> {
+        let ours = |stream: Option<String>| {
+            let known = subject.status.and_then(|status| status.media_storage.as_ref());
+            known.is_some_and(|known| {
+                known.enabled_by_operator && stream.as_deref() == Some(known.stream_arn.as_str())
+            })
+        };
+        if subject.spec.mode == Mode::ManagedStorage {
+            // Whether and where to it is mapped is looked at when its stream is known.
+            return Ok(Vec::new());
+        }
         let storage = region.control.media_storage(&info.arn);
         let operation = "DescribeMediaStorageConfiguration";
         match region.call(Quota::MediaStorage, operation, storage).await {
+            // From before its mode was changed: it is disabled before an agent is started.
+            Ok(MediaStorage::Enabled { stream_arn }) if ours(stream_arn.clone()) => Ok(Vec::new()),
             // Into which stream is not told: it may be somebody else's.
             Ok(MediaStorage::Enabled { stream_arn: _ }) => {
                 let message = format!(

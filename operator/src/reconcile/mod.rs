@@ -8,22 +8,25 @@ use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
-use kvs_ingest_api::KvsIngest;
+use kvs_ingest_api::{KvsIngest, KvsIngestStatus, Mode};
 use rand::Rng;
 use tracing::field::{Empty, display};
 use tracing::{Instrument, instrument};
 
 use crate::apply::ApplyError;
-use crate::build::build;
+use crate::aws::Pair;
+use crate::build::{ResolvedNames, build};
 use crate::cached::CachedIngest;
 use crate::conditions::{ConditionUpdate, Next};
 use crate::context::{Caches, Context};
 use crate::delete::{delete, ends_agent};
 use crate::deletion_report::report_unreadable;
+use crate::ending::{Ending, end_agent};
+use crate::managed::{Pass, no_agent, not_recorded, record, release};
 use crate::object::{Object, Tick};
 use crate::observe::{Observation, observe};
 use crate::pace::jittered;
-use crate::permit::{permit, withdraw};
+use crate::permit::{Withdrawn, permit, withdraw};
 use crate::publish::{publish, publish_resources};
 use crate::reason::Reason;
 use crate::refusal::refusal;
@@ -55,6 +58,9 @@ pub enum ReconcileError {
     Apply(#[from] ApplyError),
     #[error(transparent)]
     Identity(#[from] crate::build::NoIdentity),
+    /// AWS goes on recording what is to be recorded no more.
+    #[error("{0}")]
+    Recorded(String),
     /// A bug: it is caught here, so that the other objects are still reconciled.
     #[error("the reconcile panicked: {0}")]
     Panic(String),
@@ -133,18 +139,19 @@ async fn reconcile_cached(
     if ingest.metadata.deletion_timestamp.is_some() {
         return reconcile_deleted(&object, &permit(&object)).await;
     }
-    let unobserved = unobserved(&ingest);
+    let unobserved = unobserved(&ingest, object.before.as_ref());
     // Also of an object that is paused: its author pauses it, and another forbids.
     match permit(&object) {
         Verdict::Permitted => {}
         Verdict::Refused(message) => {
-            let (workload, failure) = withdraw(&object).await;
+            let Withdrawn { agent, failure, media_storage } = withdraw(&object).await;
             let paused = is_paused(&ingest.metadata);
             let held = if paused { Ok(()) } else { hold_what_was_made(&object).await };
             let observed = Observed {
                 not_permitted: Some(message),
-                workload: Some(workload),
+                workload: Some(agent),
                 agent: AgentView::Absent,
+                media_storage,
                 ..unobserved
             };
             let failure = failure.or(held.err()).map(Into::into);
@@ -169,8 +176,14 @@ async fn reconcile_cached(
                 keep_stream(&object);
             }
             let workload = suspension(&object);
-            let observed = Observed { invalid: Some(message), workload, ..unobserved };
-            Converged { failure: held.err().map(Into::into), ..observed.into() }
+            let mut observed = Observed { invalid: Some(message), workload, ..unobserved };
+            let mut failure = held.err().map(Into::into);
+            if ingest.spec.suspend
+                && let Err(why) = released(&object, &mut observed).await
+            {
+                failure = failure.or(Some(ReconcileError::Recorded(why.message)));
+            }
+            Converged { failure, ..observed.into() }
         }
     };
     match stopped {
@@ -182,8 +195,10 @@ async fn reconcile_cached(
 }
 
 /// What the object says, and nothing that was looked at.
-fn unobserved(ingest: &KvsIngest) -> Observed {
+fn unobserved(ingest: &KvsIngest, before: Option<&KvsIngestStatus>) -> Observed {
     Observed {
+        mode: ingest.spec.mode,
+        media_storage: before.and_then(|status| status.media_storage.clone()),
         outputs: DeclaredOutput::all(&ingest.spec),
         suspended: ingest.spec.suspend,
         ..Observed::unobserved(ingest.metadata.generation)
@@ -197,7 +212,7 @@ async fn reconcile_deleted(
     verdict: &Verdict,
 ) -> Result<Option<Duration>, ReconcileError> {
     let withdrawn = match verdict {
-        Verdict::Refused(_) if !ends_agent(object) => withdraw(object).await.1,
+        Verdict::Refused(_) if !ends_agent(object) => withdraw(object).await.failure,
         _ => None,
     };
     let next = Box::pin(delete(object, tick(object.context), &wall_clock())).await?;
@@ -242,7 +257,7 @@ async fn reconcile_unreadable(
         Verdict::Refused(message) => {
             why = ConditionUpdate::stalled(Reason::NotPermitted, format!("{message}; and {}", why.message));
             let withdrawn = withdraw(&object).await;
-            (agent, failure) = (Some(withdrawn.0), withdrawn.1);
+            (agent, failure) = (Some(withdrawn.agent), withdrawn.failure);
             // As with an object that can be read: another may have made room for it.
             next = Some(context.backoff.next(&object.uid, generation, tick(context).random));
         }
@@ -258,6 +273,10 @@ async fn reconcile_unreadable(
                     agent = agent.map(|agent| contest.shown_by(agent));
                 }
                 Err(error) => failure = Some(error),
+            }
+            if let Err(why) = release(&object).await {
+                agent = Some(why);
+                next = Some(context.backoff.next(&object.uid, generation, tick.random));
             }
             keep_stream(&object);
         }
@@ -326,10 +345,28 @@ async fn converge(object: &Object<'_>, valid: &Valid<'_>, mut observed: Observed
     } else {
         observed.reconcile_requested_at = valid.reconcile_requested_at.cloned();
     }
+    let (asked, complete) = (resolved.asked, resolved.is_complete());
     observed.stream_condition = Some(resolved.stream_condition());
     observed.stream = resolved.stream.map(|stream| stream.resource);
     observed.channel = Some(resolved.channel.resource);
     observed.channel_condition = Some(resolved.channel.condition);
+    let managed = valid.spec.mode == Mode::ManagedStorage;
+    // Two never record the same: AWS lets go before an agent is started, or another object's.
+    if !(managed && run)
+        && let Err(why) = released(object, &mut observed).await
+    {
+        observed.channel_condition = Some(why);
+        observed.workload = suspension(object);
+        return Converged { unanswered: true, ..observed.into() };
+    }
+    if !managed {
+        // Whoever maps it: it is no matter of an agent's object.
+        observed.media_storage = None;
+    }
+    if managed {
+        let names = names.filter(|_| complete);
+        return Box::pin(manage(object, run, names, asked, observed, unanswered)).await;
+    }
     let Some(names) = names else {
         observed.workload = suspension(object);
         return Converged { unanswered, ..observed.into() };
@@ -366,6 +403,69 @@ async fn converge(object: &Object<'_>, valid: &Valid<'_>, mut observed: Observed
     observed.workload = Some(workload);
     observed.agent = agent;
     Converged { observed, next: earliest([retry, next, contested]), unanswered, failure }
+}
+
+/// AWS does not record for the object any more, if the operator had it do so.
+async fn released(object: &Object<'_>, observed: &mut Observed) -> Result<(), ConditionUpdate> {
+    release(object).await?;
+    observed.media_storage.take_if(|storage| storage.enabled_by_operator);
+    Ok(())
+}
+
+/// An object that AWS is to record itself. `names`: of all that it needs, once that is there.
+async fn manage(
+    object: &Object<'_>,
+    run: bool,
+    names: Option<ResolvedNames>,
+    asked: bool,
+    mut observed: Observed,
+    unanswered: bool,
+) -> Converged {
+    let (now, tick) = (wall_clock(), tick(object.context));
+    if !run {
+        let ended = end_agent(object, &now).await;
+        not_recorded(object, &mut observed);
+        return match ended {
+            Ok(None) => Converged { unanswered, ..observed.into() },
+            Ok(Some(Ending { again_in, .. })) => {
+                observed.workload = suspension(object).or(observed.workload);
+                Converged { next: Some(tick.now + again_in), unanswered, ..observed.into() }
+            }
+            Err(error) => Converged { failure: Some(error.into()), unanswered, ..observed.into() },
+        };
+    }
+    let pair =
+        names.map(|names| Pair::of(&names.channel_arn, names.stream.as_ref().map_or("", |it| &it.arn)));
+    let pass = match pair {
+        Some(Ok(pair)) => match record(object, &pair, asked, &mut observed, &now, tick).await {
+            Ok(pass) => pass,
+            Err(error) => return Converged { failure: Some(error.into()), unanswered, ..observed.into() },
+        },
+        Some(Err(why)) => {
+            observed.channel_condition = Some(why);
+            Pass { blocked: true, ..Pass::default() }
+        }
+        None => Pass { blocked: true, ..Pass::default() },
+    };
+    let Pass { mut next, unanswered: no_answer, blocked } = pass;
+    if no_answer {
+        observed.generation = object.before.as_ref().and_then(|status| status.observed_generation);
+        observed.reconcile_requested_at = None;
+    }
+    let mut failure = None;
+    if blocked {
+        let ours = object.deployment.as_deref().filter(|found| found.belongs_to(&object.uid));
+        match ours {
+            // It records until AWS can.
+            Some(deployment) => {
+                let (observation, unseen) = look(object, deployment, true).await;
+                (observed.workload, observed.agent) = (Some(observation.workload), observation.agent);
+                (next, failure) = (observation.next, unseen);
+            }
+            None => no_agent(object, &mut observed),
+        }
+    }
+    Converged { observed, next, unanswered: unanswered || no_answer, failure }
 }
 
 /// What became of the agent of a suspended object, where nothing else is done about its Deployment.
@@ -458,7 +558,7 @@ pub(crate) async fn tell_panic(object: &CachedIngest, context: &Context, words: 
     };
     let Ok(ingest) = cached.read() else { return };
     let failed = Some(format!("a bug of the operator, please report it: {words}"));
-    let observed = Observed { failed, ..unobserved(&ingest) };
+    let observed = Observed { failed, ..unobserved(&ingest, ingest.status.as_ref()) };
     let after = report(ingest.status.as_ref(), observed, &wall_clock());
     if ingest.status.as_ref() != Some(&after)
         && let Err(error) = context.applier.apply_status(&cached, &after).await

@@ -2,8 +2,8 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kvs_ingest_api::{
-    AgentStatus, KvsIngestSpec, KvsIngestStatus, OutputState, OutputStatus, Phase, ResolvedChannel,
-    ResolvedStream, condition,
+    AgentStatus, KvsIngestSpec, KvsIngestStatus, MediaStorageStatus, Mode, OutputState, OutputStatus, Phase,
+    ResolvedChannel, ResolvedStream, condition,
 };
 
 use crate::conditions::{ConditionStatus, ConditionUpdate, Next, find, is_true};
@@ -68,6 +68,12 @@ pub struct Observed {
     pub stream: Option<ResolvedStream>,
     /// `None`: the stream was not looked at.
     pub stream_condition: Option<ConditionUpdate>,
+    /// `spec.mode`
+    pub mode: Mode,
+    /// As it is now, or as before where it was not looked at.
+    pub media_storage: Option<MediaStorageStatus>,
+    /// What is seen of AWS's own recording; `None`: nothing is known, or an agent records.
+    pub recording: Option<ConditionUpdate>,
     /// `spec.outputs`
     pub outputs: Vec<DeclaredOutput>,
     /// `spec.suspend`
@@ -97,6 +103,9 @@ impl Observed {
             channel_condition: None,
             stream: None,
             stream_condition: None,
+            mode: Mode::Agent,
+            media_storage: None,
+            recording: None,
             outputs: Vec::new(),
             suspended: false,
             workload: None,
@@ -158,6 +167,7 @@ pub fn report(before: Option<&KvsIngestStatus>, observed: Observed, now: &Time) 
     // kstatus: abnormal-true, absent otherwise. Of what is ready and yet changes, or is stuck in a change, the agent's
     // Deployment tells.
     let next = ready.next;
+    let no_agent = observed.mode == Mode::ManagedStorage && agent.reason == Reason::NotUsed;
     let cause = if ready.is_met() { agent } else { ready };
     let cause = ConditionUpdate { status: ConditionStatus::True, ..cause };
     match next {
@@ -170,8 +180,12 @@ pub fn report(before: Option<&KvsIngestStatus>, observed: Observed, now: &Time) 
         conditions,
         channel: observed.channel.or_else(|| before.channel.clone()),
         stream: observed.stream.or_else(|| before.stream.clone()),
-        image: observed.image.or_else(|| before.image.clone()),
-        deployment_generation: observed.deployment_generation.or(before.deployment_generation),
+        media_storage: observed.media_storage,
+        image: observed.image.or_else(|| before.image.clone()).filter(|_| !no_agent),
+        deployment_generation: observed
+            .deployment_generation
+            .or(before.deployment_generation)
+            .filter(|_| !no_agent),
         last_handled_reconcile_at: observed
             .reconcile_requested_at
             .or_else(|| before.last_handled_reconcile_at.clone()),
@@ -241,6 +255,9 @@ fn ready(
         }
         return agent.clone();
     }
+    if agent.reason == Reason::NotUsed {
+        return recorded(media);
+    }
     match &observed.agent {
         AgentView::Status(status) => match status.phase {
             Phase::Failed => {
@@ -276,6 +293,18 @@ fn ready(
             }
             _ => available(agent),
         },
+    }
+}
+
+/// AWS records by itself, or waits for a master; who may not look, or join, needs a person.
+fn recorded(media: &ConditionUpdate) -> ConditionUpdate {
+    match (media.next, media.status) {
+        (Next::Person, _) => ConditionUpdate::stalled(media.reason.clone(), media.message.clone()),
+        (_, ConditionStatus::Unknown) => ConditionUpdate::met(
+            Reason::ManagedStorage,
+            format!("the channel's media storage is enabled; {}", media.message),
+        ),
+        _ => ConditionUpdate::met(media.reason.clone(), media.message.clone()),
     }
 }
 
@@ -322,6 +351,14 @@ fn settled(status: ConditionStatus, reason: Reason, message: &str) -> ConditionU
 }
 
 fn media(before: &KvsIngestStatus, observed: &Observed) -> ConditionUpdate {
+    let no_agent = observed.workload.as_ref().is_some_and(|agent| agent.reason == Reason::NotUsed);
+    if no_agent && !observed.suspended {
+        if observed.media_storage.is_none() {
+            let words = "the channel's media storage is not enabled for this object";
+            return settled(ConditionStatus::False, Reason::NotReached, words);
+        }
+        return observed.recording.clone().unwrap_or_else(|| recording_before(before));
+    }
     word_of_agent(before, observed, condition::MEDIA_FLOWING, |agent| {
         let status = match agent.phase {
             Phase::Streaming if agent.stores_all() => ConditionStatus::True,
@@ -336,6 +373,20 @@ fn media(before: &KvsIngestStatus, observed: &Observed) -> ConditionUpdate {
         };
         settled(status, reason, &agent.message)
     })
+}
+
+/// What was said of AWS's recording before this operator has looked at it.
+fn recording_before(before: &KvsIngestStatus) -> ConditionUpdate {
+    let no_agent = find(before, condition::AGENT_AVAILABLE)
+        .is_some_and(|agent| Reason::from(&*agent.reason) == Reason::NotUsed);
+    let Some(media) = find(before, condition::MEDIA_FLOWING).filter(|_| no_agent) else {
+        return settled(ConditionStatus::Unknown, Reason::ManagedStorage, "it has not been looked at yet");
+    };
+    let reason = Reason::from(&*media.reason);
+    let needs_a_person =
+        find(before, condition::STALLED).is_some_and(|stalled| Reason::from(&*stalled.reason) == reason);
+    let next = if needs_a_person { Next::Person } else { Next::Settled };
+    settled(ConditionStatus::of(media), reason, &media.message).with_next(next)
 }
 
 fn output(

@@ -21,6 +21,9 @@ fn good() -> Observed {
             ..ResolvedStream::default()
         }),
         stream_condition: Some(ConditionUpdate::met(Reason::Found, "arn:s")),
+        mode: Mode::Agent,
+        media_storage: None,
+        recording: None,
         outputs: Vec::new(),
         suspended: false,
         workload: Some(ConditionUpdate::met(Reason::AgentAvailable, "the agent runs")),
@@ -403,4 +406,79 @@ fn of_an_output_nobody_asked_about_nothing_is_said() {
     // One that is not declared any more has no condition.
     let status = report(Some(&status), good(), &at("2026-01-01T00:00:01Z"));
     assert_eq!(find(&status, "Output-ivs"), None);
+}
+
+/// Of an object that AWS records by itself.
+fn recorded_by_aws(recording: Option<ConditionUpdate>) -> Observed {
+    Observed {
+        mode: Mode::ManagedStorage,
+        media_storage: Some(MediaStorageStatus {
+            channel_arn: "arn:c".into(),
+            stream_arn: "arn:s".into(),
+            enabled_by_operator: true,
+        }),
+        recording,
+        workload: Some(ConditionUpdate::met(Reason::NotUsed, "no agent is needed")),
+        agent: AgentView::Absent,
+        ..good()
+    }
+}
+
+#[test]
+fn who_has_no_agent_says_what_is_seen_of_awss_recording() {
+    let now = at("2026-01-01T00:00:00Z");
+    let with = |status, reason: Reason, next| Some(settled(status, reason, "words").with_next(next));
+    for (recording, ready, media, kstatus) in [
+        (
+            with(ConditionStatus::True, Reason::Streaming, Next::Settled),
+            "True Streaming",
+            "True Streaming",
+            None,
+        ),
+        (
+            with(ConditionStatus::False, Reason::WaitingForMaster, Next::Settled),
+            "True WaitingForMaster",
+            "False WaitingForMaster",
+            None,
+        ),
+        (
+            with(ConditionStatus::Unknown, Reason::Throttled, Next::Waiting),
+            "True ManagedStorage",
+            "Unknown Throttled",
+            None,
+        ),
+        (
+            with(ConditionStatus::Unknown, Reason::AccessDenied, Next::Person),
+            "False AccessDenied",
+            "Unknown AccessDenied",
+            Some(condition::STALLED),
+        ),
+        (None, "True ManagedStorage", "Unknown ManagedStorage", None),
+    ] {
+        let status = report(None, recorded_by_aws(recording), &now);
+        let said = |kind: &str| find(&status, kind).map(|found| format!("{} {}", found.status, found.reason));
+        assert_eq!(said(condition::READY).as_deref(), Some(ready));
+        assert_eq!(said(condition::MEDIA_FLOWING).as_deref(), Some(media));
+        assert_eq!(said(condition::AGENT_AVAILABLE).as_deref(), Some("True NotUsed"));
+        let passing =
+            [condition::RECONCILING, condition::STALLED].into_iter().find(|kind| said(kind).is_some());
+        assert_eq!(passing, kstatus, "{ready}");
+        assert_eq!((status.image.as_ref(), status.deployment_generation), (None, None), "there is none");
+        // Another operator has not looked yet: what was said still holds.
+        assert_eq!(report(Some(&status), recorded_by_aws(None), &now), status);
+    }
+}
+
+#[test]
+fn what_is_not_mapped_is_not_recorded() {
+    let in_use = ConditionUpdate::stalled(Reason::MediaStorageInUse, "of another stream");
+    let observed = Observed { media_storage: None, channel_condition: Some(in_use), ..recorded_by_aws(None) };
+    let before = report(None, recorded_by_aws(None), &at("2026-01-01T00:00:00Z"));
+    let status = report(Some(&before), observed, &at("2026-01-01T00:00:01Z"));
+    let said = |kind: &str| find(&status, kind).unwrap().reason.clone();
+    assert_eq!(
+        (said(condition::READY), said(condition::MEDIA_FLOWING)),
+        ("MediaStorageInUse".into(), "NotReached".into())
+    );
+    assert_eq!(status.media_storage, None);
 }

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kvs::{
-    ChannelArn, ChannelId, ChannelInfo, ChannelName, Error, MediaStorage, NewStream, StreamArn, StreamId,
-    StreamInfo, StreamName, Tags,
+    ChannelArn, ChannelId, ChannelInfo, ChannelName, Error, MediaStorage, NewStream, RecentFragment,
+    StreamArn, StreamId, StreamInfo, StreamName, Tags,
 };
 use kvs_aws::ErrorClass;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use url::Url;
 
 use super::chaos::{Chaos, Fate, Side};
 use crate::aws::Control;
@@ -21,6 +22,8 @@ use crate::aws::Control;
 const UNSEEN: Duration = Duration::from_secs(1);
 const CREATING: Duration = Duration::from_secs(4);
 const DELETING: Duration = Duration::from_secs(3);
+/// The life of a storage session.
+const SESSION: Duration = Duration::from_secs(3600);
 
 #[derive(Clone, Debug)]
 pub(super) struct Thing {
@@ -30,11 +33,30 @@ pub(super) struct Thing {
     created: Instant,
     deleted: Option<Instant>,
     version: u32,
+    /// Of a channel: the stream that it is mapped to.
+    pub(super) stored_in: Option<String>,
+    /// Somebody else did that.
+    pub(super) by_hand: bool,
+    /// When its master joined the storage session last.
+    joined: Option<Instant>,
+    /// When that session was ended before its time.
+    ended: Option<Instant>,
 }
 
 impl Thing {
     pub(super) fn is_active(&self) -> bool {
         self.created.elapsed() >= CREATING && self.deleted.is_none()
+    }
+
+    /// Does AWS record it now?
+    pub(super) fn is_recorded(&self) -> bool {
+        self.last_recorded().is_some_and(|at| at.elapsed().is_zero())
+    }
+
+    /// When the last fragment came.
+    fn last_recorded(&self) -> Option<Instant> {
+        let end = self.joined? + SESSION;
+        Some(Instant::now().min(end).min(self.ended.unwrap_or(end)))
     }
 }
 
@@ -75,7 +97,18 @@ impl Things {
         self.count += 1;
         let word = if kind == Kind::Channel { "channel" } else { "stream" };
         let arn = format!("arn:aws:kinesisvideo:eu-central-1:123456789012:{word}/{name}/{}", self.count);
-        let thing = Thing { arn, tags: tags.clone(), retention_hours, created, deleted: None, version: 1 };
+        let thing = Thing {
+            arn,
+            tags: tags.clone(),
+            retention_hours,
+            created,
+            deleted: None,
+            version: 1,
+            stored_in: None,
+            by_hand: false,
+            joined: None,
+            ended: None,
+        };
         self.of(kind).insert(name.to_owned(), thing);
         true
     }
@@ -87,6 +120,10 @@ pub(super) struct Cloud {
     chaos: Chaos,
     /// To whatever is asked.
     refusal: Arc<Mutex<Option<ErrorClass>>>,
+    /// Every camera is off.
+    dark: Arc<Mutex<bool>>,
+    /// Calls to join, of which there is no end while cameras are off.
+    joins: Arc<Mutex<Vec<Instant>>>,
 }
 
 fn error(operation: &'static str, resource: &str, class: ErrorClass) -> Error {
@@ -102,12 +139,37 @@ fn error(operation: &'static str, resource: &str, class: ErrorClass) -> Error {
 
 impl Cloud {
     pub(super) fn new(chaos: Chaos) -> Self {
-        Self { things: Arc::default(), chaos, refusal: Arc::default() }
+        let (things, refusal, dark, joins) = (Arc::default(), Arc::default(), Arc::default(), Arc::default());
+        Self { things, chaos, refusal, dark, joins }
     }
 
     /// Somebody else makes one, which is there at once.
     pub(super) fn found(&self, kind: Kind, name: &str, tags: &Tags) {
         self.things.lock().create(kind, name, tags, 24, Instant::now() - CREATING);
+    }
+
+    /// Somebody else maps a channel to a stream, or to none.
+    pub(super) fn map(&self, channel: &str, stream: Option<&str>) {
+        let mut things = self.things.lock();
+        if let Some(channel) = things.of(Kind::Channel).get_mut(channel) {
+            (channel.stored_in, channel.by_hand) = (stream.map(str::to_owned), true);
+            channel.ended = Some(Instant::now());
+        }
+    }
+
+    /// All cameras are switched off, or on.
+    pub(super) fn switch(&self, dark: bool) {
+        *self.dark.lock() = dark;
+        if dark {
+            for channel in self.things.lock().of(Kind::Channel).values_mut() {
+                channel.ended.get_or_insert(Instant::now());
+            }
+        }
+    }
+
+    /// When somebody joined, of all channels.
+    pub(super) fn joins(&self) -> Vec<Instant> {
+        self.joins.lock().clone()
     }
 
     /// Every look is refused like this from now on.
@@ -278,8 +340,74 @@ impl Control for Cloud {
     }
 
     async fn media_storage(&self, arn: &ChannelArn) -> Result<MediaStorage, Error> {
-        self.read("DescribeMediaStorageConfiguration", Kind::Channel, arn.name())?;
-        Ok(MediaStorage::Disabled)
+        let channel = self.read("DescribeMediaStorageConfiguration", Kind::Channel, arn.name())?;
+        Ok(match channel.stored_in {
+            stream_arn @ Some(_) => MediaStorage::Enabled { stream_arn },
+            None => MediaStorage::Disabled,
+        })
+    }
+
+    async fn set_media_storage(&self, arn: &ChannelArn, stream: Option<&StreamArn>) -> Result<(), Error> {
+        const OPERATION: &str = "UpdateMediaStorageConfiguration";
+        let name = arn.name();
+        let stream = stream.map(|stream| stream.as_str().to_owned());
+        let other = |(channel, thing): (&String, &Thing)| *channel != name && thing.stored_in == stream;
+        if stream.is_some() && self.things.lock().of(Kind::Channel).iter().any(other) {
+            // Not a write: it is tried again and again.
+            return Err(error(OPERATION, name, ErrorClass::Conflict));
+        }
+        self.write(OPERATION, name, |things| {
+            let missing = |arn: &String| !things.of(Kind::Stream).values().any(|thing| thing.arn == *arn);
+            if stream.as_ref().is_some_and(missing) {
+                return Err(error(OPERATION, name, ErrorClass::NotFound));
+            }
+            let channel = things.of(Kind::Channel).get_mut(name).filter(|thing| thing.arn == arn.as_str());
+            let channel = channel.ok_or_else(|| error(OPERATION, name, ErrorClass::NotFound))?;
+            if stream.is_some() && channel.stored_in.as_ref().is_some_and(|of| Some(of) != stream.as_ref()) {
+                return Err(error(OPERATION, name, ErrorClass::Conflict));
+            }
+            if channel.stored_in != stream {
+                channel.ended.get_or_insert(Instant::now());
+            }
+            (channel.stored_in, channel.by_hand) = (stream, false);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn join_storage_session(&self, arn: &ChannelArn) -> Result<(), Error> {
+        const OPERATION: &str = "JoinStorageSession";
+        let channel = self.read(OPERATION, Kind::Channel, arn.name())?;
+        if channel.stored_in.is_none() {
+            return Err(error(OPERATION, arn.name(), ErrorClass::InvalidRequest));
+        }
+        self.joins.lock().push(Instant::now());
+        if !*self.dark.lock()
+            && let Some(channel) = self.things.lock().of(Kind::Channel).get_mut(arn.name())
+        {
+            (channel.joined, channel.ended) = (Some(Instant::now()), None);
+        }
+        Ok(())
+    }
+
+    async fn fragments_endpoint(&self, arn: &StreamArn) -> Result<Url, Error> {
+        self.read("GetDataEndpoint", Kind::Stream, arn.name())?;
+        Ok("https://archive.test".parse().unwrap())
+    }
+
+    async fn recent_fragments(
+        &self,
+        _: &Url,
+        arn: &StreamArn,
+        span: Duration,
+    ) -> Result<Vec<RecentFragment>, Error> {
+        let stream = self.read("ListFragments", Kind::Stream, arn.name())?;
+        let mut things = self.things.lock();
+        let channels = things.of(Kind::Channel).values();
+        let last = channels.filter(|channel| channel.stored_in.as_ref() == Some(&stream.arn));
+        let ages = last.filter_map(Thing::last_recorded).map(|at| at.elapsed());
+        let length = Duration::from_secs(2);
+        Ok(ages.filter(|age| *age <= span).map(|age| RecentFragment { age, length }).collect())
     }
 
     async fn describe_stream(&self, id: &StreamId) -> Result<StreamInfo, Error> {

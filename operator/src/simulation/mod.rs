@@ -4,6 +4,7 @@
 mod api_server;
 mod chaos;
 mod cloud;
+mod managed;
 mod seeds;
 mod walk;
 mod world;

@@ -44,6 +44,9 @@ fn random_spec(world: &World) -> Value {
     }
     spec["suspend"] = json!(chaos.chance(0.2));
     if spec.get("stream").is_some() && chaos.chance(0.3) {
+        spec["mode"] = json!("ManagedStorage");
+    }
+    if spec.get("stream").is_some() && chaos.chance(0.3) {
         spec["stream"]["retentionHours"] = json!(chaos.pick(&[1, 24, 48]));
     }
     spec
@@ -60,7 +63,7 @@ fn is_shared(world: &World, spec: &Value) -> bool {
 fn happen(world: &mut World, past: &mut Past) {
     let name = world.chaos.pick(&OBJECTS);
     let found = world.api_server.ingest(name);
-    match (world.chaos.pick(&[0, 0, 1, 1, 2, 3, 4, 5, 6]), found) {
+    match (world.chaos.pick(&[0, 0, 1, 1, 2, 2, 3, 4, 5, 6, 7]), found) {
         (0 | 1, None) => {
             let spec = random_spec(world);
             past.shared |= is_shared(world, &spec);
@@ -72,7 +75,8 @@ fn happen(world: &mut World, past: &mut Past) {
             world.api_server.delete(name);
         }
         (2, Some(object)) if object["metadata"]["deletionTimestamp"].is_null() => {
-            let (field, value) = (world.chaos.pick(&["suspend", "policy", "adopt"]), world.chaos.chance(0.5));
+            let fields = ["suspend", "policy", "adopt", "mode"];
+            let (field, value) = (world.chaos.pick(&fields), world.chaos.chance(0.5));
             // One without a stream gets one.
             let stream = spec("", world.chaos.pick(&RESOURCES), "Retain")["stream"].clone();
             let lacks = object["spec"]["stream"].is_null();
@@ -80,6 +84,9 @@ fn happen(world: &mut World, past: &mut Past) {
             world.api_server.edit(name, |object| match field {
                 "suspend" => object["spec"]["suspend"] = json!(value),
                 "policy" => object["spec"]["deletionPolicy"] = json!(if value { "Delete" } else { "Retain" }),
+                // One with outputs has an agent.
+                "mode" if !object["spec"]["outputs"].is_null() => {}
+                "mode" => object["spec"]["mode"] = json!(if value { "ManagedStorage" } else { "Agent" }),
                 _ if lacks => object["spec"]["stream"] = stream.clone(),
                 _ => object["spec"]["stream"]["adopt"] = json!(value),
             });
@@ -96,6 +103,11 @@ fn happen(world: &mut World, past: &mut Past) {
         }
         (5, _) => world.kill(),
         (6, _) => world.api_server.orphan_deployment(&names::deployment(name)),
+        (7, _) => {
+            let stream = world.cloud.get(Kind::Stream, world.chaos.pick(&RESOURCES));
+            let stream = stream.filter(|_| world.chaos.chance(0.5)).map(|stream| stream.arn);
+            world.cloud.map(world.chaos.pick(&RESOURCES), stream.as_deref());
+        }
         _ => {}
     }
 }
@@ -136,7 +148,10 @@ fn wrong(world: &World, past: &Past) -> Vec<String> {
                     if tagged != (status["created"] == true) {
                         wrong.push(format!("{name} says of its {half} {status}, tagged {:?}", thing.tags));
                     }
-                    if half == "stream" && status["retentionHours"] != thing.retention_hours {
+                    // What another object has raised since is seen at the next look, within ten hours.
+                    let raised =
+                        past.shared && status["retentionHours"].as_u64() < Some(thing.retention_hours.into());
+                    if half == "stream" && status["retentionHours"] != thing.retention_hours && !raised {
                         wrong.push(format!("{name} says {status}, and it is {}", thing.retention_hours));
                     }
                 }
@@ -147,17 +162,32 @@ fn wrong(world: &World, past: &Past) -> Vec<String> {
             deployments.iter().find(|found| found["metadata"]["name"] == names::deployment(name));
         let runs = deployment.is_some_and(|found| found["spec"]["replicas"] == 1);
         let suspended = object["spec"]["suspend"] == true;
+        let managed = object["spec"]["mode"] == "ManagedStorage";
         if runs && suspended {
             wrong.push(format!("{name} is suspended, and its agent runs"));
         }
-        if resolved && !suspended && !runs {
+        if resolved && !suspended && !managed && !runs {
             wrong.push(format!("{name} has all it needs, and no agent: {:#}", object["status"]));
         }
-        if runs && !object["spec"]["stream"].is_null() {
+        let channel = world.cloud.get(Kind::Channel, object["spec"]["channel"]["name"].as_str().unwrap());
+        let recorded = channel.is_some_and(|channel| {
+            channel.is_recorded() && object["status"]["stream"]["arn"] == json!(channel.stored_in)
+        });
+        if resolved && !suspended && managed && (!recorded || deployment.is_some()) {
+            wrong.push(format!("{name} is to be recorded by AWS alone: {recorded}, {:#}", object["status"]));
+        }
+        if !object["status"]["mediaStorage"].is_null() && (suspended || !managed) {
+            let storage = &object["status"]["mediaStorage"];
+            if storage["enabledByOperator"] == true {
+                wrong.push(format!("{name} is not to be recorded by AWS, and says {storage}"));
+            }
+        }
+        let writes = runs || recorded && object["status"]["mediaStorage"]["enabledByOperator"] == true;
+        if writes && !object["spec"]["stream"].is_null() {
             *writers.entry(object["spec"]["stream"]["name"].to_string()).or_default() += 1;
         }
         let ready = says(object, "Ready");
-        if (ready.starts_with("True")) != (resolved && (runs || suspended)) {
+        if (ready.starts_with("True")) != (resolved && (runs || suspended || managed)) {
             wrong.push(format!("{name} says Ready {ready}: {:#}", object["status"]));
         }
         if object["status"]["observedGeneration"] != object["metadata"]["generation"] {
@@ -181,6 +211,15 @@ fn wrong(world: &World, past: &Past) -> Vec<String> {
         }
     }
     for (kind, name, thing) in world.cloud.all() {
+        let mapped_for = |object: &Value| {
+            let storage = &object["status"]["mediaStorage"];
+            storage["enabledByOperator"] == true
+                && storage["streamArn"] == json!(thing.stored_in)
+                && storage["channelArn"] == thing.arn
+        };
+        if thing.stored_in.is_some() && !thing.by_hand && !objects.iter().any(mapped_for) {
+            wrong.push(format!("AWS goes on recording {name}, for nobody"));
+        }
         let Some(uid) = thing.tags.get(names::TAG_UID) else { continue };
         assert_eq!(thing.tags.get(names::TAG_CLUSTER).map(String::as_str), Some(CLUSTER));
         if past.policies.get(uid).is_some_and(|policy| policy == "Delete") && !past.shared {

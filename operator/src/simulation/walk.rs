@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::chaos::Fate;
 use super::cloud::Kind;
-use super::world::{World, says, spec, tags, without_stream};
+use super::world::{World, managed, says, spec, tags, without_stream};
 
 const QUIET: Duration = Duration::from_secs(30);
 
@@ -49,6 +49,18 @@ const LIVES: &[Life] = &[
         left: &[],
     },
     Life { spec: || spec("c", "s", "Retain"), before: |_| {}, long: true, left: &["c", "s"] },
+    Life { spec: || managed("c", "s", "Delete"), before: |_| {}, long: true, left: &[] },
+    Life { spec: || managed("c", "s", "Delete"), before: |_| {}, long: false, left: &[] },
+    Life { spec: || managed("c", "s", "Retain"), before: |_| {}, long: true, left: &["c", "s"] },
+    Life {
+        spec: || managed("c", "s", "Delete"),
+        before: |world| {
+            world.cloud.found(Kind::Channel, "c", &kvs::Tags::new());
+            world.cloud.found(Kind::Stream, "s", &kvs::Tags::new());
+        },
+        long: true,
+        left: &["c", "s"],
+    },
     Life { spec: || without_stream("c", "Delete"), before: |_| {}, long: true, left: &[] },
     // One of the name of the channel is somebody else's.
     Life {
@@ -71,8 +83,10 @@ async fn live(life: &Life, kill: Option<(usize, Fate)>) -> Vec<String> {
     if life.long {
         world.rest(QUIET).await;
         let door = world.api_server.ingest("door").unwrap();
-        assert_eq!(says(&door, "Ready"), "True AgentAvailable", "{} {:#}", what(), door["status"]);
-        assert_eq!(world.api_server.deployments().len(), 1, "{}", what());
+        let agents = usize::from(door["spec"]["mode"] != "ManagedStorage");
+        let said = if agents == 1 { "True AgentAvailable" } else { "True Streaming" };
+        assert_eq!(says(&door, "Ready"), said, "{} {:#}", what(), door["status"]);
+        assert_eq!(world.api_server.deployments().len(), agents, "{}", what());
     } else {
         world.pass(Duration::from_millis(500)).await;
     }
@@ -82,6 +96,8 @@ async fn live(life: &Life, kill: Option<(usize, Fate)>) -> Vec<String> {
     assert_eq!(world.api_server.deployments(), [] as [Value; 0], "{}", what());
     let left: Vec<_> = world.cloud.all().into_iter().map(|(_, name, _)| name).collect();
     assert_eq!(left, life.left, "{}: {:#?}", what(), world.chaos.writes());
+    let mapped = world.cloud.all().into_iter().any(|(.., thing)| thing.stored_in.is_some());
+    assert!(!mapped, "{}: AWS goes on recording", what());
     assert!(kill.is_none() || !world.chaos.is_to_kill() || !life.long, "{}: it lived on", what());
     world.chaos.writes()
 }

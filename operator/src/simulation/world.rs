@@ -15,7 +15,7 @@ use tokio::time::{Instant, advance};
 
 use super::api_server::{ApiServer, NAMESPACE};
 use super::chaos::Chaos;
-use super::cloud::Cloud;
+use super::cloud::{Cloud, Kind};
 use crate::cached::CachedIngest;
 use crate::context::{Caches, Context, Settings};
 use crate::names;
@@ -40,6 +40,7 @@ struct Operator {
 }
 
 pub(super) struct World {
+    seed: u64,
     pub(super) chaos: Chaos,
     pub(super) api_server: ApiServer,
     pub(super) cloud: Cloud,
@@ -50,7 +51,7 @@ impl World {
     pub(super) fn new(seed: u64) -> Self {
         let chaos = Chaos::new(seed);
         let (api_server, cloud) = (ApiServer::new(chaos.clone()), Cloud::new(chaos.clone()));
-        Self { chaos, api_server, cloud, operator: None }
+        Self { seed, chaos, api_server, cloud, operator: None }
     }
 
     /// The operator ends, without a chance to do anything about it.
@@ -167,11 +168,40 @@ impl World {
         }
     }
 
+    /// No object's agent runs while AWS records for it.
+    fn check_that_one_records(&self) {
+        for object in self.api_server.ingests() {
+            if object["status"]["mediaStorage"]["enabledByOperator"] != true {
+                continue;
+            }
+            let name = object["metadata"]["name"].as_str().unwrap();
+            let channel = object["spec"]["channel"]["name"].as_str().unwrap_or_default();
+            let stream = object["spec"]["stream"]["name"].as_str().unwrap_or_default();
+            let deployments = self.api_server.deployments();
+            let agent = deployments.iter().find(|found| found["metadata"]["name"] == names::deployment(name));
+            let runs = agent.is_some_and(|found| {
+                let owner = &found["metadata"]["ownerReferences"][0]["uid"];
+                found["spec"]["replicas"] == 1 && *owner == object["metadata"]["uid"]
+            });
+            let (channel, stream) =
+                (self.cloud.get(Kind::Channel, channel), self.cloud.get(Kind::Stream, stream));
+            let (Some(channel), Some(stream)) = (channel, stream) else { continue };
+            let records = channel.is_recorded() && channel.stored_in.as_ref() == Some(&stream.arn);
+            assert!(
+                !(runs && records),
+                "{}: {name} is recorded twice: {:#?}",
+                self.seed,
+                self.chaos.writes()
+            );
+        }
+    }
+
     /// Lets so much time pass.
     pub(super) async fn pass(&mut self, time: Duration) {
         let until = Instant::now() + time;
         while Instant::now() < until {
             self.step().await;
+            self.check_that_one_records();
             advance(Duration::from_millis(500)).await;
         }
     }
@@ -181,8 +211,14 @@ impl World {
         let (mut writes, mut since) = (self.chaos.writes().len(), Instant::now());
         let until = Instant::now() + Duration::from_secs(3600);
         while since.elapsed() < quiet {
-            assert!(Instant::now() < until, "it does not come to rest: {:#?}", self.chaos.writes());
+            assert!(
+                Instant::now() < until,
+                "{}: it does not come to rest: {:#?}",
+                self.seed,
+                self.chaos.writes()
+            );
             self.step().await;
+            self.check_that_one_records();
             advance(Duration::from_secs(1)).await;
             if self.chaos.writes().len() != writes {
                 (writes, since) = (self.chaos.writes().len(), Instant::now());
@@ -213,6 +249,13 @@ pub(super) fn without_stream(channel: &str, policy: &str) -> Value {
     let mut spec = spec(channel, "", policy);
     spec.as_object_mut().unwrap().remove("stream");
     spec["outputs"] = json!([{"name": "live", "rtmp": {"url": "rtmp://media.test/live/door"}}]);
+    spec
+}
+
+/// A spec of which AWS records by itself.
+pub(super) fn managed(channel: &str, stream: &str, policy: &str) -> Value {
+    let mut spec = spec(channel, stream, policy);
+    spec["mode"] = json!("ManagedStorage");
     spec
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use kvs_ingest_api::pod::PodSpec;
 use kvs_ingest_api::{
-    CaBundleRef, ChannelSpec, CredentialsSecretRef, DeletionPolicy, KvsIngestPolicySpec, KvsIngestSpec,
+    CaBundleRef, ChannelSpec, CredentialsSecretRef, DeletionPolicy, KvsIngestPolicySpec, KvsIngestSpec, Mode,
     OutputSpec, RtmpSpec, StreamSpec,
 };
 
@@ -16,6 +16,7 @@ pub(super) enum List {
     Accounts,
     Channels,
     Streams,
+    Modes,
     KmsKeys,
     StreamTags,
     RoleArns,
@@ -41,6 +42,7 @@ impl List {
             Self::Accounts => ("accounts", &policy.accounts),
             Self::Channels => ("channels", &policy.channels),
             Self::Streams => ("streams", &policy.streams),
+            Self::Modes => ("modes", &policy.modes),
             Self::KmsKeys => ("kmsKeys", &policy.kms_keys),
             Self::StreamTags => ("streamTags", &policy.stream_tags),
             Self::RoleArns => ("roleArns", &policy.role_arns),
@@ -83,6 +85,7 @@ pub(super) fn asked(spec: &KvsIngestSpec) -> Vec<Asked<'_>> {
         channel,
         stream,
         outputs,
+        mode,
         // It deletes what was made for this very object.
         deletion_policy: DeletionPolicy::Retain | DeletionPolicy::Delete,
         media: _,
@@ -123,6 +126,15 @@ pub(super) fn asked(spec: &KvsIngestSpec) -> Vec<Asked<'_>> {
         ask("spec.channel", account, List::Accounts);
     }
     ask("spec.channel", name_of(channel_name.as_deref(), channel_arn.as_deref()), List::Channels);
+    match mode {
+        Mode::Agent => {
+            ask("spec.mode", "Agent", List::Modes);
+            let account = service_account(service_account_name.as_deref());
+            ask("spec.serviceAccountName", account, List::ServiceAccounts);
+        }
+        // It has no pod that could have a service account.
+        Mode::ManagedStorage => ask("spec.mode", "ManagedStorage", List::Modes),
+    }
     let single = [
         ("spec.roleArn", role_arn, List::RoleArns),
         ("spec.image", image, List::Images),
@@ -133,7 +145,6 @@ pub(super) fn asked(spec: &KvsIngestSpec) -> Vec<Asked<'_>> {
             ask(field, value, list);
         }
     }
-    ask("spec.serviceAccountName", service_account(service_account_name.as_deref()), List::ServiceAccounts);
     if let Some(CredentialsSecretRef { name, key: _ }) = credentials_secret_ref {
         ask("spec.credentialsSecretRef.name", name, List::CredentialsSecrets);
     }

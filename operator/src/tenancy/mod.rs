@@ -123,6 +123,7 @@ pub(crate) fn forbidden_by_policy(
         accounts: _,
         channels: _,
         streams: _,
+        modes: _,
         create,
         adopt,
         max_retention_hours,

@@ -55,6 +55,8 @@ fn rows() -> Vec<(&'static str, Value, Value)> {
         ("spec.region", json!({}), json!({"regions": ["eu-*"]})),
         ("spec.channel", json!({}), json!({"channels": ["${namespace}-*"]})),
         ("spec.stream", json!({}), json!({"streams": ["${namespace}-*"]})),
+        ("spec.mode", json!({}), json!({"modes": ["Agent"]})),
+        ("spec.mode", json!({"mode": "ManagedStorage"}), json!({"modes": ["Managed*"]})),
         (
             "spec.channel",
             json!({"channel": {"name": null, "arn": arn("channel", "c")}}),

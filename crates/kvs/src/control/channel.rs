@@ -4,16 +4,21 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use aws_sdk_kinesisvideo::types::{
-    ChannelInfo as SdkChannelInfo, ChannelProtocol, ChannelRole, MediaStorageConfigurationStatus,
-    SingleMasterChannelEndpointConfiguration, Status, Tag,
+    ChannelInfo as SdkChannelInfo, ChannelProtocol, ChannelRole, MediaStorageConfiguration,
+    MediaStorageConfigurationStatus, ResourceEndpointListItem, SingleMasterChannelEndpointConfiguration,
+    Status, Tag,
 };
+use aws_sdk_kinesisvideowebrtcstorage::Client as StorageClient;
+use aws_sdk_kinesisvideowebrtcstorage::config::Builder as StorageConfig;
 use aws_smithy_types::error::operation::BuildError;
 use kvs_aws::ErrorClass;
 use url::Url;
 
 use super::plane::{ControlPlane, Tags, created_unless_there, deleted_or_missing, endpoint, incomplete};
 use crate::error::Error;
-use crate::id::{ChannelArn, ChannelId, ChannelName, InvalidId};
+use crate::id::{ChannelArn, ChannelId, ChannelName, InvalidId, StreamArn};
+
+const GET_ENDPOINT: &str = "GetSignalingChannelEndpoint";
 
 /// As what someone joins a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +163,53 @@ impl ControlPlane {
         }
     }
 
+    /// UpdateMediaStorageConfiguration: maps the channel to this stream, or switches its media storage off.
+    ///
+    /// # Errors
+    /// The classes of any call; [`ErrorClass::Conflict`] where channel or stream are mapped otherwise.
+    pub async fn set_media_storage(
+        &self,
+        channel: &ChannelArn,
+        stream: Option<&StreamArn>,
+    ) -> Result<(), Error> {
+        const OPERATION: &str = "UpdateMediaStorageConfiguration";
+        let status = match stream {
+            Some(_) => MediaStorageConfigurationStatus::Enabled,
+            None => MediaStorageConfigurationStatus::Disabled,
+        };
+        let wanted = MediaStorageConfiguration::builder()
+            .status(status)
+            .set_stream_arn(stream.map(|arn| arn.as_str().to_owned()))
+            .build()
+            .map_err(|error| Error::new(OPERATION, channel, ErrorClass::InvalidRequest, error.to_string()))?;
+        let call = self
+            .client
+            .update_media_storage_configuration()
+            .channel_arn(channel.as_str())
+            .media_storage_configuration(wanted);
+        Error::call(&self.context, OPERATION, channel, || call.clone().send()).await.map(|_| ())
+    }
+
+    /// JoinStorageSession, at the endpoint that GetSignalingChannelEndpoint names: AWS sends its offer to the channel's
+    /// master, once for each call. Whoever may call it may do so for a master that does not, and of the calls for one channel
+    /// the newest counts.
+    ///
+    /// <https://docs.aws.amazon.com/kinesisvideostreams/latest/dg/API_webrtc_JoinStorageSession.html>
+    ///
+    /// # Errors
+    /// The classes of any call; [`ErrorClass::InvalidRequest`] where the channel is mapped to no stream.
+    pub async fn join_storage_session(&self, channel: &ChannelArn) -> Result<(), Error> {
+        const OPERATION: &str = "JoinStorageSession";
+        let webrtc = ChannelProtocol::Webrtc;
+        let found = self.endpoints(channel, Role::Master, std::slice::from_ref(&webrtc)).await?;
+        let url = named(&found, channel, &webrtc)?;
+        let config = StorageConfig::from(self.context.sdk_config());
+        let client =
+            StorageClient::from_conf(config.endpoint_url(url.as_str().trim_end_matches('/')).build());
+        let call = client.join_storage_session().channel_arn(channel.as_str());
+        Error::call(&self.context, OPERATION, channel, || call.clone().send()).await.map(|_| ())
+    }
+
     /// GetSignalingChannelEndpoint for WSS and HTTPS.
     ///
     /// # Errors
@@ -167,33 +219,46 @@ impl ControlPlane {
         channel: &ChannelArn,
         role: Role,
     ) -> Result<ChannelEndpoints, Error> {
-        const OPERATION: &str = "GetSignalingChannelEndpoint";
+        let (wss, https) = (ChannelProtocol::Wss, ChannelProtocol::Https);
+        let found = self.endpoints(channel, role, &[wss.clone(), https.clone()]).await?;
+        Ok(ChannelEndpoints { wss: named(&found, channel, &wss)?, https: named(&found, channel, &https)? })
+    }
+
+    async fn endpoints(
+        &self,
+        channel: &ChannelArn,
+        role: Role,
+        protocols: &[ChannelProtocol],
+    ) -> Result<Vec<ResourceEndpointListItem>, Error> {
         let role = match role {
             Role::Master => ChannelRole::Master,
             Role::Viewer => ChannelRole::Viewer,
         };
+        let wanted = SingleMasterChannelEndpointConfiguration::builder()
+            .set_protocols(Some(protocols.to_vec()))
+            .role(role)
+            .build();
         let call = self
             .client
             .get_signaling_channel_endpoint()
             .channel_arn(channel.as_str())
-            .single_master_channel_endpoint_configuration(
-                SingleMasterChannelEndpointConfiguration::builder()
-                    .protocols(ChannelProtocol::Wss)
-                    .protocols(ChannelProtocol::Https)
-                    .role(role)
-                    .build(),
-            );
-        let answer = Error::call(&self.context, OPERATION, channel, || call.clone().send()).await?;
-        let find = |protocol: ChannelProtocol| {
-            let found =
-                answer.resource_endpoint_list().iter().find(|found| found.protocol == Some(protocol.clone()));
-            let text = found
-                .and_then(|found| found.resource_endpoint.as_deref())
-                .ok_or_else(|| incomplete(OPERATION, channel, protocol.as_str()))?;
-            endpoint(OPERATION, channel, text)
-        };
-        Ok(ChannelEndpoints { wss: find(ChannelProtocol::Wss)?, https: find(ChannelProtocol::Https)? })
+            .single_master_channel_endpoint_configuration(wanted);
+        let answer = Error::call(&self.context, GET_ENDPOINT, channel, || call.clone().send()).await?;
+        Ok(answer.resource_endpoint_list.unwrap_or_default())
     }
+}
+
+/// The endpoint for a protocol.
+fn named(
+    found: &[ResourceEndpointListItem],
+    channel: &ChannelArn,
+    protocol: &ChannelProtocol,
+) -> Result<Url, Error> {
+    let found = found.iter().find(|found| found.protocol.as_ref() == Some(protocol));
+    let text = found
+        .and_then(|found| found.resource_endpoint.as_deref())
+        .ok_or_else(|| incomplete(GET_ENDPOINT, channel, protocol.as_str()))?;
+    endpoint(GET_ENDPOINT, channel, text)
 }
 
 fn tag_list(operation: &'static str, channel: &dyn Display, tags: &Tags) -> Result<Vec<Tag>, Error> {

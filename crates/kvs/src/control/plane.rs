@@ -31,6 +31,11 @@ impl ControlPlane {
         Self { context: context.clone(), client, waits: Arc::default() }
     }
 
+    /// Credentials, region and the clock of AWS.
+    pub(crate) fn context(&self) -> &AwsContext {
+        &self.context
+    }
+
     /// Sets `flag` when a channel or stream is found that is not active yet, and is waited for: that may take a minute, and
     /// whoever asked may want to say why.
     #[must_use]
