@@ -1,8 +1,9 @@
 // Opens the page of kvs-local in headless Chromium as a master whose camera plays a file (Motion JPEG), and answers one
 // JSON line for each line on standard input: `sent` (every video frame that was encoded and sent, by viewer connection),
 // `sound` (first and last packet of it, by viewer connection), `messages` (each that was sent over a data channel, by label),
-// `state`, or `end`, which turns camera, microphone and messages off and leaves the connections. Ends when standard input
-// does.
+// `state`, `end`, which turns camera, microphone and messages off and leaves the connections, `watch ADDRESS`, which opens the
+// view of a channel, live, in a page of its own, or `watched` (its status, and of each picture that it showed the luma of
+// 8 × 6 blocks). Ends when standard input does.
 // `master.mjs URL FILE [without-h264]`: the last hides H.264 from the page, as Firefox without OpenH264 has none.
 import { createInterface } from 'node:readline';
 import { launch } from './chromium.mjs';
@@ -109,9 +110,45 @@ function end() {
   return { tracks: tracks.length, at };
 }
 
+/** Runs in the page of a viewer: reads what its video shows. */
+function look() {
+  window.shown = [];
+  const canvas = Object.assign(document.createElement('canvas'), { width: 160, height: 120 });
+  const context = canvas.getContext('2d', { willReadFrequently: true });
+  const watched = () => document.getElementById('watched');
+  const next = video => video.requestVideoFrameCallback(() => {
+    context.drawImage(video, 0, 0, 160, 120);
+    const { data } = context.getImageData(0, 0, 160, 120);
+    const blocks = [];
+    for (let y = 10; y < 120; y += 20) for (let x = 10; x < 160; x += 20) blocks.push(data[4 * (y * 160 + x) + 1]);
+    window.shown.push(blocks);
+    next(video);
+  });
+  const wait = setInterval(() => {
+    if (!watched()) return;
+    clearInterval(wait);
+    next(watched());
+  }, 50);
+}
+
+let viewer = null;
+
 for await (const line of createInterface({ input: process.stdin })) {
   if (line === 'end') {
     console.log(JSON.stringify(await page.evaluate(end)));
+    continue;
+  }
+  if (line.startsWith('watch ')) {
+    viewer = await browser.newPage();
+    viewer.on('pageerror', error => console.error(`viewer: ${error}`));
+    await viewer.addInitScript(look);
+    await viewer.goto(line.slice('watch '.length));
+    console.log(JSON.stringify({ opened: true }));
+    continue;
+  }
+  if (line === 'watched') {
+    const seen = () => ({ status: document.getElementById('status')?.textContent, shown: window.shown });
+    console.log(JSON.stringify(await viewer.evaluate(seen)));
     continue;
   }
   const answer =

@@ -41,6 +41,15 @@ pub struct BrowserSound {
     pub last: u64,
 }
 
+/// What a viewer's page has.
+#[derive(Debug, Deserialize)]
+pub struct Watched {
+    /// In words for people.
+    pub status: Option<String>,
+    /// Of each picture, for [`crate::numbered::number`].
+    pub shown: Vec<Vec<u8>>,
+}
+
 #[derive(Deserialize)]
 struct BrowserMessage {
     label: String,
@@ -126,6 +135,18 @@ impl BrowserMaster {
             (before, sent) = (Some(sent), self.sent().await?.len());
         }
         Ok(at)
+    }
+
+    /// Opens the page of a viewer beside it.
+    pub async fn watch(&mut self, url: &str) -> Result<()> {
+        self.stdin.write_all(format!("watch {url}\n").as_bytes()).await?;
+        self.line().await.map(drop)
+    }
+
+    /// What that page says, and what it showed.
+    pub async fn watched(&mut self) -> Result<Watched> {
+        self.stdin.write_all(b"watched\n").await?;
+        Ok(serde_json::from_str(&self.line().await?)?)
     }
 
     /// What the page knows of itself.

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use anyhow::Result;
+use aws_sdk_kinesisvideo::types::{MediaStorageConfiguration, MediaStorageConfigurationStatus};
 use kvs_local::{AccessKey, Config, Server};
 use tempfile::TempDir;
 
 use crate::agent::AgentSettings;
-use crate::master::channel::Access;
+use crate::master::channel::{Access, ensure_channel};
 
 pub const REGION: &str = "eu-central-1";
 pub const ACCESS_KEY: &str = "AKIDTEST";
@@ -55,6 +56,20 @@ pub fn access(server: &Server) -> Access {
         access_key: ACCESS_KEY.to_owned(),
         secret_key: SECRET_KEY.to_owned(),
     }
+}
+
+/// Makes a channel whose media is stored in a stream, which is made too.
+pub async fn mapped(access: &Access, channel: &str, stream: &str) -> Result<()> {
+    let channel = ensure_channel(access, channel).await?;
+    let client = access.control_plane();
+    let stream = client.create_stream().stream_name(stream).data_retention_in_hours(1).send().await?;
+    let configuration = MediaStorageConfiguration::builder()
+        .status(MediaStorageConfigurationStatus::Enabled)
+        .set_stream_arn(stream.stream_arn)
+        .build()?;
+    let update = client.update_media_storage_configuration().channel_arn(channel);
+    update.media_storage_configuration(configuration).send().await?;
+    Ok(())
 }
 
 /// An agent that records with this manifest.

@@ -74,8 +74,12 @@ fn picture(number: u16) -> [u8; COLUMNS * ROWS] {
     blocks
 }
 
-/// The number that a picture carries, unless it cannot be read for certain.
-fn number(blocks: &[u8]) -> Option<u16> {
+/// The number that a picture carries, unless it cannot be read for certain. Of each block, row by row, its luma.
+#[must_use]
+pub fn number(blocks: &[u8]) -> Option<u16> {
+    if blocks.len() != COLUMNS * ROWS {
+        return None;
+    }
     let mut number = 0;
     for index in 0..BITS {
         let (bit, inverted) = (blocks[index], blocks[index + BITS]);

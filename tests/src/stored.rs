@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use kvs_local::mkv::{Item, Parser};
 use serde_json::Value;
 use tokio::process::Command;
+use tokio::time::{Instant, sleep};
 
 use crate::http::{get_bytes, get_json};
 use crate::master::Sent;
@@ -218,6 +220,32 @@ fn times(probe: &Value, kind: &str) -> Vec<Option<i64>> {
         .filter(|packet| packet["codec_type"] == kind)
         .map(|packet| seconds(packet).map(|seconds| (seconds * 1e3).round() as i64))
         .collect()
+}
+
+/// Waits until the last picture of a stream of H.264 is this one ([`pictures`]), and reads everything then.
+pub async fn read_up_to(
+    endpoint: &str,
+    stream: &str,
+    folder: &Path,
+    last: &str,
+    within: Duration,
+) -> Result<(Stored, Vec<(bool, String)>)> {
+    let deadline = Instant::now() + within;
+    loop {
+        let stored = read_undecoded(endpoint, stream, folder).await?;
+        let mut all = Vec::new();
+        for file in &stored.files {
+            all.extend(pictures(file).await?);
+        }
+        if all.last().is_some_and(|(_, hash)| hash == last) {
+            for file in &stored.files {
+                decode(file).await?;
+            }
+            return Ok((stored, all));
+        }
+        ensure!(Instant::now() < deadline, "{} pictures are stored, and {last} is not the last", all.len());
+        sleep(Duration::from_millis(300)).await;
+    }
 }
 
 /// Hashes of the pictures of a file of H.264, in the order of storage, each with whether it is an IDR.

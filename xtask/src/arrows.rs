@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::workspace::{members, root};
 
 /// What each package may depend on. That of the end-to-end tests may depend on all.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     (
         "kvs-ingest-agent",
         &[
@@ -31,9 +31,10 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("kvs-aws", &[]),
     ("kvs-ingest-api", &[]),
     ("kvs-ingest-serve", &[]),
-    ("kvs-local", &[]),
+    ("kvs-local", &["str0m-ring"]),
     ("kvs-media", &[]),
     ("kvs-rtmp", &[]),
+    ("str0m-ring", &[]),
     ("xtask", &[]),
 ];
 const TESTS: &str = "kvs-ingest-tests";

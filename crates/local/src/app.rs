@@ -20,6 +20,7 @@ use crate::{
     requests::Requests,
     signaling::Signaling,
     snapshot::Snapshot,
+    storage::Sessions as StorageSessions,
 };
 
 /// The shared state of the server.
@@ -40,6 +41,8 @@ pub struct App {
     pub faults: Arc<Faults>,
     /// The signaling hub and its sockets.
     pub signaling: Signaling,
+    /// Storage sessions of channels.
+    pub(crate) storage: Arc<StorageSessions>,
     /// What all who watch are shown.
     pub(crate) snapshot: Snapshot,
     /// What follows from stored fragments: images, notifications.

@@ -54,6 +54,8 @@ pub struct Config {
     pub signaling: SignalingLimits,
     /// Times and numbers of PutMedia.
     pub put_media: PutMediaLimits,
+    /// Times and numbers of storage sessions.
+    pub storage: StorageLimits,
     /// Whether the service's quotas hold, also those that only get in the way on one machine: rates of
     /// calls, TURN allocations and bitrate.
     pub quotas: bool,
@@ -85,6 +87,7 @@ impl Config {
             ice_ttl: Duration::from_secs(300),
             signaling: SignalingLimits::default(),
             put_media: PutMediaLimits::default(),
+            storage: StorageLimits::default(),
             quotas: false,
             states: StateTimes::default(),
         }
@@ -240,6 +243,31 @@ impl Default for FragmentLimits {
             tags: 10,
             tag_name: 128,
             tag_value: 256,
+        }
+    }
+}
+
+/// The limits of a storage session (KVS developer guide, "WebRTC ingestion" quotas; API reference,
+/// JoinStorageSessionAsViewer).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StorageLimits {
+    /// It lives this long.
+    pub session: Duration,
+    /// Without any media of a master for so long it ends.
+    pub idle: Duration,
+    /// Viewers that take part.
+    pub viewers: usize,
+    /// How long the place of a viewer that has left is kept for it.
+    pub place: Duration,
+}
+
+impl Default for StorageLimits {
+    fn default() -> Self {
+        Self {
+            session: Duration::from_secs(3600),
+            idle: Duration::from_secs(180),
+            viewers: 3,
+            place: Duration::from_secs(60),
         }
     }
 }

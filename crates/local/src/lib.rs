@@ -18,6 +18,7 @@ mod delivery;
 pub mod error;
 mod expiry;
 pub mod faults;
+mod ffmpeg;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod ice;
@@ -43,12 +44,13 @@ mod server;
 pub mod signaling;
 mod snapshot;
 mod start_error;
+mod storage;
 mod tls;
 
 pub use self::app::App;
 pub use self::auth::AccessKey;
 pub use self::config::{
-    Config, FragmentLimits, PutMediaLimits, RelayPorts, SignalingLimits, SnsUrl, StateTimes,
+    Config, FragmentLimits, PutMediaLimits, RelayPorts, SignalingLimits, SnsUrl, StateTimes, StorageLimits,
 };
 pub use self::connection::{Abort, Connection};
 pub use self::origin::Origin;

@@ -92,6 +92,12 @@ struct Options {
     /// Seconds that a PutMedia session lives
     #[arg(long, default_value_t = 2700, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     put_media_lifetime: u64,
+    /// Seconds that a storage session lives
+    #[arg(long, default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    storage_session_lifetime: u64,
+    /// Seconds without media of a master after which a storage session ends
+    #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    storage_session_idle: u64,
     /// Hold callers to the service's quotas: rates of calls, TURN allocations and bitrate
     #[arg(long)]
     quotas: bool,
@@ -176,6 +182,8 @@ async fn main() -> anyhow::Result<()> {
     };
     config.put_media.connections = usize::from(options.put_media_connections);
     config.put_media.lifetime = Duration::from_secs(options.put_media_lifetime);
+    config.storage.session = Duration::from_secs(options.storage_session_lifetime);
+    config.storage.idle = Duration::from_secs(options.storage_session_idle);
     config.quotas = options.quotas;
     config.states = StateTimes {
         creating: Duration::from_secs(options.creating_seconds),

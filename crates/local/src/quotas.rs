@@ -13,7 +13,7 @@ use crate::{
 
 /// Calls a second of an account, and of one stream or channel (the developer guides' tables "Control plane API service
 /// quotas"). Other operations have none that is told.
-const TABLE: [(&str, u32, Option<u32>); 28] = [
+const TABLE: [(&str, u32, Option<u32>); 30] = [
     ("CreateSignalingChannel", 50, None),
     ("CreateStream", 50, None),
     ("DeleteEdgeConfiguration", 10, Some(1)),
@@ -28,6 +28,8 @@ const TABLE: [(&str, u32, Option<u32>); 28] = [
     ("DescribeStream", 300, Some(5)),
     ("GetDataEndpoint", 300, Some(5)),
     ("GetSignalingChannelEndpoint", 300, None),
+    ("JoinStorageSession", 50, Some(2)),
+    ("JoinStorageSessionAsViewer", 50, Some(2)),
     ("ListEdgeAgentConfigurations", 50, None),
     ("ListSignalingChannels", 50, None),
     ("ListStreams", 50, None),
@@ -123,7 +125,7 @@ fn resource(scope: &Scope, members: &Members) -> Option<String> {
     let text = |member| members.string(member).ok().flatten();
     // an ARN is of the caller's account, or was refused
     let named = |kind: &str, region: &str, name: &str| format!("{}/{kind}/{region}/{name}", scope.account);
-    let arn = ["StreamARN", "ChannelARN", "ResourceARN"].into_iter().find_map(text);
+    let arn = ["StreamARN", "ChannelARN", "channelArn", "ResourceARN"].into_iter().find_map(text);
     match arn.map(str::parse::<Arn>) {
         Some(Ok(arn)) => {
             let kind = if arn.kind == ArnKind::Stream { "stream" } else { "channel" };
@@ -167,7 +169,14 @@ mod tests {
             "another region's"
         );
         assert!(call(&by_name, now + Duration::from_secs(1)));
-        let refused = quotas.take("CreateStream", &Scope::of_region("r-1"), &by_name, now);
+        let channel = members(
+            json!({"channelArn": "arn:aws:kinesisvideo:r-1:000000000000:channel/door/1700000000000"}),
+        );
+        let scope = Scope::of_region("r-1");
+        let joined: Vec<_> =
+            (0..3).map(|_| quotas.take("JoinStorageSession", &scope, &channel, now).is_ok()).collect();
+        assert_eq!(joined, [true, true, false], "the members of this service begin with a small letter");
+        let refused = quotas.take("CreateStream", &scope, &by_name, now);
         assert!(refused.is_ok(), "another operation");
     }
 

@@ -14,7 +14,7 @@ use http::{Method, Uri, header};
 use crate::{
     App, archive, console, control, cors,
     error::{ErrorKind, ServiceError},
-    faults, ice, operations, playback, putmedia, request_log, signaling,
+    faults, ice, operations, playback, putmedia, request_log, signaling, storage,
 };
 
 /// All routes: the AWS operations (all of them `POST`), the signaling handshake (`GET /`), and `/_kvs/`.
@@ -24,6 +24,7 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(archive::routes())
         .merge(playback::routes())
         .merge(putmedia::routes())
+        .merge(storage::routes())
         .route("/v1/get-ice-server-config", post(ice::get_ice_server_config))
         .route("/v1/send-alexa-offer-to-master", post(signaling::send_alexa_offer_to_master))
         .route("/", get(root))

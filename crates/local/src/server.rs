@@ -29,6 +29,7 @@ use crate::{
     router,
     signaling::Signaling,
     snapshot::Snapshot,
+    storage::Sessions as StorageSessions,
     tls,
 };
 
@@ -113,6 +114,7 @@ impl Server {
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
+        let storage = Arc::new(StorageSessions::default());
         let buckets = config.s3_folder.clone().unwrap_or_else(|| data.join("s3"));
         let subscriber = config.sns_url.clone();
         let (delivery, Waiting { images, pushes }) = Delivery::new(data.join("sns"), subscriber.is_some());
@@ -123,7 +125,8 @@ impl Server {
             stop: stop.clone(),
             tasks: tasks.clone(),
             keys: KeyRing::new(&config.access_keys),
-            signaling: Signaling::new(config.signaling.clone(), stop.clone(), tasks.clone()),
+            signaling: Signaling::new(config.signaling.clone(), storage.clone(), stop.clone(), tasks.clone()),
+            storage,
             snapshot: Snapshot::default(),
             playback: Playback::default(),
             delivery,

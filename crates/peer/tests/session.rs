@@ -110,6 +110,7 @@ impl World {
         };
         let mut receiver = Receiver::new(&config, now).unwrap();
         let mut master = RtcConfig::new()
+            .set_crypto_provider(str0m_ring::provider())
             .clear_codecs()
             .enable_h264(true)
             .enable_opus(true, false)

@@ -27,21 +27,32 @@ MESSAGE_EVERY = 15
 class Stored(MediaStreamTrack):
     """Packets that were encoded before, each at its time."""
 
+    # How many there are, if not any number.
+    most = None
+
     def __init__(self, clock, ended, packets, duration, rate):
         super().__init__()
         self.clock, self.ended, self.packets = clock, ended, packets
         self.duration, self.rate = duration, rate
         self.sent = 0
+        self.over = asyncio.Event()
 
     async def recv(self):
+        """The next packet. It is asked for when the one before has gone to the transport, and not earlier."""
+        if self.sent:
+            self.gone(self.sent - 1)
         await self.clock.until(self.sent * self.duration / self.rate)
-        if self.ended.is_set():
+        if self.ended.is_set() or self.sent == self.most:
+            self.over.set()
             raise MediaStreamError
         packet = av.Packet(self.next())
         packet.pts = packet.dts = self.sent * self.duration
         packet.time_base = fractions.Fraction(1, self.rate)
         self.sent += 1
         return packet
+
+    def gone(self, number):
+        """This one was sent."""
 
 
 class Video(Stored):
@@ -50,11 +61,12 @@ class Video(Stored):
     def __init__(self, clock, ended, packets, connection, channels):
         super().__init__(clock, ended, packets, 90_000 // FRAME_RATE, 90_000)
         self.connection, self.channels = connection, channels
+        self.most = len(packets)
+
+    def gone(self, number):
+        say("frame", connection=self.connection, number=number)
 
     def next(self):
-        if self.sent == len(self.packets):
-            raise MediaStreamError
-        say("frame", connection=self.connection, number=self.sent)
         if self.sent % MESSAGE_EVERY == 0:
             for channel in self.channels:
                 if channel.readyState == "open":
@@ -74,6 +86,16 @@ class Audio(Stored):
 
 
 class Master(kvs.Master):
+    def __init__(self, arguments):
+        super().__init__(arguments)
+        self.tracks = []
+
+    async def silence(self):
+        """Until every track has been asked once more. One that was never asked, or whose connection has gone, never is."""
+        over = [asyncio.create_task(track.over.wait()) for track in self.tracks if track.sent]
+        if over:
+            await asyncio.wait(over, timeout=5)
+
     async def answer(self, viewer, number, sdp):
         servers = [
             RTCIceServer(urls=server["Uris"], username=server["Username"], credential=server["Password"])
@@ -95,9 +117,11 @@ class Master(kvs.Master):
             connection.on("datachannel", channels.append)
         clock = Clock()
         if self.video:
-            connection.addTrack(Video(clock, self.ended, self.video, number, channels))
+            self.tracks.append(Video(clock, self.ended, self.video, number, channels))
+            connection.addTrack(self.tracks[-1])
         if self.audio:
-            connection.addTrack(Audio(clock, self.ended, self.audio))
+            self.tracks.append(Audio(clock, self.ended, self.audio))
+            connection.addTrack(self.tracks[-1])
         # All candidates are in the answer: aiortc does not trickle.
         await connection.setLocalDescription(await connection.createAnswer())
         await self.send("SDP_ANSWER", viewer, {"type": "answer", "sdp": connection.localDescription.sdp})

@@ -26,11 +26,15 @@ def say(event, **members):
 
 
 def arguments(*flags):
-    """`--channel NAME [--video FILE.h264|.h265] [--audio FILE.ogg|.mulaw|.alaw]`, and `flags` of the stack."""
+    """`--channel NAME [--video FILE.h264|.h265] [--audio FILE.ogg|.mulaw|.alaw] [--join]`, and `flags` of the stack.
+
+    `--join`: the channel's media is stored, so it is the storage session that offers, once it is joined.
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("--channel", required=True)
     parser.add_argument("--video")
     parser.add_argument("--audio")
+    parser.add_argument("--join", action="store_true")
     for flag in flags:
         parser.add_argument(flag, action="store_true")
     return parser.parse_args()
@@ -81,11 +85,14 @@ class Master:
         session = boto3.Session()
         control = session.client("kinesisvideo")
         self.arn = control.describe_signaling_channel(ChannelName=self.arguments.channel)["ChannelInfo"]["ChannelARN"]
+        protocols = ["WSS", "HTTPS"] + ["WEBRTC"] * self.arguments.join
         endpoints = control.get_signaling_channel_endpoint(
             ChannelARN=self.arn,
-            SingleMasterChannelEndpointConfiguration={"Protocols": ["WSS", "HTTPS"], "Role": "MASTER"},
+            SingleMasterChannelEndpointConfiguration={"Protocols": protocols, "Role": "MASTER"},
         )["ResourceEndpointList"]
         endpoints = {endpoint["Protocol"]: endpoint["ResourceEndpoint"] for endpoint in endpoints}
+        if self.arguments.join:
+            self.storage = session.client("kinesis-video-webrtc-storage", endpoint_url=endpoints["WEBRTC"])
         signaling = session.client("kinesis-video-signaling", endpoint_url=endpoints["HTTPS"])
         self.servers = signaling.get_ice_server_config(ChannelARN=self.arn)["IceServerList"]
         signer = SigV4QueryAuth(session.get_credentials(), "kinesisvideo", session.region_name, 299)
@@ -98,6 +105,8 @@ class Master:
         async with aiohttp.ClientSession() as session, session.ws_connect(url, heartbeat=30) as socket:
             self.socket = socket
             say("ready")
+            if self.arguments.join:
+                await asyncio.to_thread(self.storage.join_storage_session, channelArn=self.arn)
             async for message in socket:
                 if message.type == aiohttp.WSMsgType.TEXT and message.data:
                     await self.handle(json.loads(message.data))
@@ -126,10 +135,16 @@ class Master:
     async def close(self, connection):
         raise NotImplementedError
 
+    async def silence(self):
+        """Until nothing more is sent, once `ended` is set. A track asks before it sends: after the longest wait of one."""
+        await asyncio.sleep(2 / FRAME_RATE)
+
     async def send(self, action, viewer, payload):
         """`SDP_ANSWER` or `ICE_CANDIDATE`."""
         text = base64.b64encode(json.dumps(payload).encode()).decode()
-        await self.socket.send_json({"action": action, "messagePayload": text, "recipientClientId": viewer})
+        # The storage session has no name.
+        recipient = {"recipientClientId": viewer} if viewer else {}
+        await self.socket.send_json({"action": action, "messagePayload": text, **recipient})
 
     async def commands(self):
         """Until standard input ends."""
@@ -138,8 +153,7 @@ class Master:
         async for line in reader:
             if line.strip() == b"end":
                 self.ended.set()
-                # A track asks before it sends: after the longest wait of one there is nothing more.
-                await asyncio.sleep(2 / FRAME_RATE)
+                await self.silence()
                 say("ended")
 
     async def until_the_end(self):

@@ -38,8 +38,6 @@ pub struct Master {
 impl Master {
     /// Creates the channel when it is missing and is its master from when this returns.
     pub async fn start(access: &Access, channel: &str, settings: Settings) -> Result<Self> {
-        // A second call finds the provider installed already, which is as good.
-        let _ = std::panic::catch_unwind(|| str0m::crypto::from_feature_flags().install_process_default());
         let mut clips = Vec::new();
         for &(width, height) in &settings.sizes {
             clips.push(VideoClip::made(width, height, settings.picture).await?);

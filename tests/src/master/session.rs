@@ -143,7 +143,10 @@ impl Session {
     ) -> Result<Self> {
         let offer =
             SdpOffer::from_sdp_string(&(settings.shape.offer)(offer)).context("the viewer's offer")?;
-        let config = RtcConfig::new().clear_codecs().enable_opus(true, false);
+        let config = RtcConfig::new()
+            .set_crypto_provider(str0m_ring::provider())
+            .clear_codecs()
+            .enable_opus(true, false);
         let config = match settings.answering {
             Answering::Vp8Only => config.enable_vp8(true),
             _ => config.enable_h264(true),

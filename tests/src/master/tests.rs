@@ -55,7 +55,10 @@ struct Viewer {
 
 impl Viewer {
     async fn new(stack: Option<MediaReceiver>) -> (Self, String, SdpPendingOffer) {
-        let mut rtc = RtcConfig::new().set_rtp_mode(stack.is_some()).build(Instant::now());
+        let mut rtc = RtcConfig::new()
+            .set_crypto_provider(str0m_ring::provider())
+            .set_rtp_mode(stack.is_some())
+            .build(Instant::now());
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let local = socket.local_addr().unwrap();
         rtc.add_local_candidate(Candidate::host(local, "udp").unwrap());

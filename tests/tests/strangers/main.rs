@@ -4,5 +4,6 @@
 
 mod aiortc;
 mod pion;
+mod storage;
 mod webrtcbin;
 mod world;

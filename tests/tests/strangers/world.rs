@@ -74,7 +74,8 @@ impl World {
 
     /// With other files than H.264 and Opus.
     pub async fn with(files: impl AsyncFnOnce(&Path) -> anyhow::Result<Files>) -> Self {
-        let _ = tracing_subscriber::fmt().with_env_filter("warn,turn=error").with_test_writer().try_init();
+        let filter = "warn,turn=error,kvs_local::storage=info";
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
         let (local, folder) = local::start(|_| {}).await.unwrap();
         let access = local::access(&local);
         let files = files(folder.path()).await.unwrap();

@@ -24,6 +24,7 @@ pub fn boto3(suite: &mut Run<'_>) -> Result<()> {
     };
     suite.command(&mut script("boto3_control.py"))?;
     suite.command(&mut script("boto3_configurations.py"))?;
+    suite.command(&mut script("boto3_storage.py"))?;
     store_media(suite, &local, "boto3-media")?;
     suite.command(script("boto3_media.py").args(["boto3-media", &FRAMES.to_string(), demo::REGION]))
 }

@@ -103,7 +103,12 @@ pub(super) fn find(app: &App, scope: &Scope, members: &Members) -> Result<Channe
 
 /// The channel that `ChannelARN` names.
 pub(crate) fn find_by_arn(app: &App, members: &Members) -> Result<Channel, ServiceError> {
-    let arn = members.required("ChannelARN", rules::arn(members, "ChannelARN", ArnKind::Channel)?)?;
+    find_by_member(app, members, "ChannelARN")
+}
+
+/// The channel whose ARN is this member.
+pub(crate) fn find_by_member(app: &App, members: &Members, member: &str) -> Result<Channel, ServiceError> {
+    let arn = members.required(member, rules::arn(members, member, ArnKind::Channel)?)?;
     app.control.channel_by_arn(&arn)
 }
 

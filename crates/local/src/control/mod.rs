@@ -16,7 +16,9 @@ use std::sync::Arc;
 
 use axum::{Router, routing::post};
 
-pub(crate) use self::channels::find_by_arn as find_channel_by_arn;
+pub(crate) use self::channels::{
+    find_by_arn as find_channel_by_arn, find_by_member as find_channel_by_member,
+};
 pub use self::store::ControlPlane;
 pub(crate) use self::streams::find as find_stream;
 use crate::App;

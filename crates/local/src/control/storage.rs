@@ -1,5 +1,4 @@
-//! Media storage of channels: which stream AWS's own ingestion would write to. Nothing is ingested here; clients only see
-//! that it is on.
+//! Media storage of channels: into which stream a storage session writes.
 
 use std::sync::Arc;
 
@@ -61,6 +60,7 @@ pub(super) async fn update(State(app): State<Arc<App>>, Signed { members, .. }: 
         }
         Ok(())
     })?;
+    app.signaling.set_storage(&channel.arn, enabled);
     Ok(Json(json!({})))
 }
 

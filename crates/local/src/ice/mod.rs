@@ -18,4 +18,5 @@ mod turn_server;
 pub use self::address::TurnAddress;
 pub(crate) use self::api::get_ice_server_config;
 pub use self::credentials::TurnCredentials;
+pub(crate) use self::relay::bind;
 pub(crate) use self::turn_server::{TurnFigures, TurnOptions, TurnServer};

@@ -76,6 +76,12 @@ impl RelaySockets {
     }
 }
 
+/// A socket of this server's own, on one of the ports of relays where some are given: they are those that others reach.
+pub(crate) fn bind(listen: IpAddr, ports: Option<RelayPorts>) -> io::Result<UdpSocket> {
+    let (socket, _) = RelaySockets::new(listen, listen, ports).bind(false, false)?;
+    Ok(socket)
+}
+
 /// Reads what peers send to a relay, in a task of its own.
 pub(super) type Serve<'a> = dyn Fn(RelayId, tokio::net::UdpSocket, CancellationToken) + 'a;
 

@@ -10,3 +10,4 @@ pub use self::element::MkvError;
 pub use self::header::{Track, TrackKind};
 pub use self::parser::{Item, ParseError, Parser};
 pub use self::writer::tags;
+pub(crate) use self::writer::{Block, Form, NewTrack, cluster, header};

@@ -22,4 +22,5 @@ mod untrusted;
 
 pub(crate) use self::http::{player_routes, routes};
 pub(crate) use self::images::{Decoder, Format, Size, pictures_of_fragment};
+pub(crate) use self::media::h264_size;
 pub(crate) use self::sessions::Playback;

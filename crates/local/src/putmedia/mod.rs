@@ -13,4 +13,6 @@ mod sessions;
 pub use self::ack::Ack;
 pub(crate) use self::http::routes;
 pub use self::ingest::{Ingest, Output};
+pub(crate) use self::persist::{Times, keep};
+pub(crate) use self::sessions::Open;
 pub use self::sessions::{Counters, Sessions};

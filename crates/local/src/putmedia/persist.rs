@@ -147,6 +147,32 @@ async fn acknowledge(
 /// Stores a fragment; `false` when its stream keeps nothing.
 async fn persist(app: &Arc<App>, stream: &Stream, job: Job) -> Result<bool, (ErrorId, String)> {
     let Job { fragment, number, producer_ms, server_ms, began_ms, complete: _, modes } = job;
+    let times = Times { producer_ms, server_ms, began_ms };
+    keep(app, stream, number, times, fragment, !modes.no_store).await
+}
+
+/// Times of a fragment, in milliseconds since 1970.
+pub(crate) struct Times {
+    /// Of its first frame.
+    pub(crate) producer_ms: u64,
+    /// When its first bytes came.
+    pub(crate) server_ms: u64,
+    /// When its session began.
+    pub(crate) began_ms: u64,
+}
+
+/// Stores a fragment and counts it; `false` when its stream keeps nothing. `really`: not only in name.
+///
+/// # Errors
+/// As the producer is to be told: the stream is no more, or the disk.
+pub(crate) async fn keep(
+    app: &Arc<App>,
+    stream: &Stream,
+    number: String,
+    Times { producer_ms, server_ms, began_ms }: Times,
+    fragment: Fragment,
+    really: bool,
+) -> Result<bool, (ErrorId, String)> {
     // As it is now: it may have been changed or deleted since the session began.
     let stream = app
         .control
@@ -155,7 +181,7 @@ async fn persist(app: &Arc<App>, stream: &Stream, job: Job) -> Result<bool, (Err
     if stream.retention_hours == 0 {
         return Ok(false);
     }
-    if !modes.no_store {
+    if really {
         let key = stream.folder();
         let (storing, stored_key) = (app.clone(), key.clone());
         tokio::task::spawn_blocking(move || {

@@ -53,8 +53,7 @@ pub(crate) async fn handshake(app: Arc<App>, request: Request) -> Result<Respons
         parts.headers.get(http::header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
     let protocol = protocol.and_then(|all| all.split(',').next()).map(|first| first.trim().to_owned());
 
-    let ttl = Duration::from_secs(channel.message_ttl_seconds.into());
-    let (id, queue) = app.signaling.connect(&channel.arn, ttl, role.clone())?;
+    let (id, queue) = app.signaling.connect(&channel, role.clone())?;
     tracing::info!(channel = channel.name, ?role, peer = %caller.peer, "signaling connected");
     let failed = app.clone();
     let upgrade =

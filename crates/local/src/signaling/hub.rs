@@ -40,6 +40,23 @@ pub enum Output {
     Answer(SocketId, String),
     /// Close it with this code and reason.
     Close(SocketId, u16, &'static str),
+    /// It said this to the storage session of its channel.
+    Storage(SocketId, Box<ToStorage>),
+}
+
+/// What a client says to the storage session of its channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToStorage {
+    /// The channel's ARN.
+    pub channel: String,
+    /// Who says it.
+    pub from: Role,
+    /// An answer or a candidate.
+    pub action: Action,
+    /// The base64 text as sent.
+    pub payload: String,
+    /// Wanted in error reports.
+    pub correlation_id: Option<String>,
 }
 
 /// Who is on a channel.
@@ -67,7 +84,8 @@ struct Socket {
 
 #[derive(Debug)]
 struct Held {
-    from: Role,
+    /// `None`: the storage session.
+    from: Option<Role>,
     to: Role,
     action: Action,
     payload: String,
@@ -79,6 +97,8 @@ struct Room {
     ttl: Duration,
     sockets: BTreeMap<Role, SocketId>,
     held: VecDeque<Held>,
+    /// Whether media storage is on: then nobody talks to anybody but the storage session.
+    storage: bool,
     /// Calls that wait for an answer, by the client ids that they were made in the name of.
     calls: BTreeMap<String, SocketId>,
     master_connects: Rate,
@@ -186,6 +206,9 @@ impl Hub {
             return self.refuse(id, message.correlation_id, ErrorKind::ClientLimitExceeded, &reason);
         }
         let (from, channel) = (socket.role.clone(), socket.channel.clone());
+        if self.rooms.get(&channel).is_some_and(|room| room.storage) {
+            return self.tell_storage(id, channel, from, message);
+        }
         let to = match (&from, message.recipient) {
             // a viewer can only reach the master, whatever it says
             (Role::Viewer(_), _) => Role::Master,
@@ -207,12 +230,56 @@ impl Hub {
             }
             return;
         }
-        let held = Held { from, to, action: message.action, payload: message.payload, until: now + room.ttl };
+        let until = now + room.ttl;
+        let held = Held { from: Some(from), to, action: message.action, payload: message.payload, until };
+        self.deliver(&channel, held, now);
+    }
+
+    /// Sends a message, or holds it until its recipient comes.
+    fn deliver(&mut self, channel: &str, held: Held, now: Instant) {
+        let Some(room) = self.rooms.get_mut(channel) else { return };
         tracing::debug!(channel, from = ?held.from, to = ?held.to, kind = held.action.word(), "signaling message");
         match room.sockets.get(&held.to) {
             Some(recipient) => self.outputs.push_back(Output::Send(*recipient, held.event())),
             None => room.hold(held, now),
         }
+    }
+
+    /// While media storage is on there are no connections from peer to peer ("Ingest and store media" of the developer
+    /// guide): whatever recipient a client names, it answers the storage session. An offer is nobody's.
+    fn tell_storage(&mut self, id: SocketId, channel: String, from: Role, message: Inbound) {
+        let Inbound { action, payload, correlation_id, recipient: _ } = message;
+        if action == Action::Offer {
+            let reason = "Media storage is enabled on the channel: the storage session makes the offers. Call \
+                          JoinStorageSession as its master, JoinStorageSessionAsViewer as a viewer.";
+            tracing::warn!(channel, role = ?from, reason, "signaling message refused");
+            return self.refuse(id, correlation_id, ErrorKind::InvalidArgument, reason);
+        }
+        tracing::debug!(channel, ?from, kind = action.word(), "signaling message to the storage session");
+        let message = ToStorage { channel, from, action, payload, correlation_id };
+        self.outputs.push_back(Output::Storage(id, Box::new(message)));
+    }
+
+    /// Switches media storage of a channel on or off.
+    pub fn set_storage(&mut self, channel: &str, on: bool) {
+        if let Some(room) = self.rooms.get_mut(channel) {
+            room.storage = on;
+        }
+    }
+
+    /// What the storage session says to a client of a channel; it is held as any message is.
+    pub fn storage_says(
+        &mut self,
+        channel: &str,
+        ttl: Duration,
+        to: Role,
+        action: Action,
+        payload: String,
+        now: Instant,
+    ) {
+        let room = self.rooms.entry(channel.to_owned()).or_insert_with(|| Room::new(ttl, &self.limits));
+        (room.ttl, room.storage) = (ttl, true);
+        self.deliver(channel, Held { from: None, to, action, payload, until: now + ttl }, now);
     }
 
     /// An offer that comes by a call; its answer comes out as [`Output::Answer`]. Another call of the same client id is closed in
@@ -240,16 +307,13 @@ impl Hub {
             self.outputs.push_back(Output::Close(old, 1000, "Replaced by a newer call"));
         }
         let held = Held {
-            from: Role::Viewer(client.to_owned()),
+            from: Some(Role::Viewer(client.to_owned())),
             to: Role::Master,
             action: Action::Offer,
             payload: offer.to_owned(),
             until: now + ttl,
         };
-        match room.sockets.get(&Role::Master) {
-            Some(master) => self.outputs.push_back(Output::Send(*master, held.event())),
-            None => room.hold(held, now),
-        }
+        self.deliver(channel, held, now);
         Ok(id)
     }
 
@@ -262,7 +326,7 @@ impl Hub {
             return;
         };
         room.calls.remove(&client);
-        let from = Role::Viewer(client);
+        let from = Some(Role::Viewer(client));
         room.held.retain(|held| held.from != from || held.action != Action::Offer);
     }
 
@@ -348,7 +412,14 @@ impl Hub {
         }
     }
 
-    fn refuse(&mut self, id: SocketId, correlation_id: Option<String>, kind: ErrorKind, description: &str) {
+    /// Tells a client why its message was refused.
+    pub(super) fn refuse(
+        &mut self,
+        id: SocketId,
+        correlation_id: Option<String>,
+        kind: ErrorKind,
+        description: &str,
+    ) {
         // without a correlation id the service says nothing
         let Some(correlation_id) = correlation_id else { return };
         let status = json!({
@@ -377,10 +448,11 @@ impl Socket {
 }
 
 impl Held {
-    /// The event that the recipient gets. Viewers are not told who sent it: it is always the master.
+    /// The event that the recipient gets. Viewers are not told who sent it: it is always the master, or the storage session,
+    /// which has no name.
     fn event(&self) -> String {
         let mut event = json!({ "messagePayload": self.payload, "messageType": self.action.word() });
-        if let Role::Viewer(id) = &self.from {
+        if let Some(Role::Viewer(id)) = &self.from {
             event["senderClientId"] = Value::String(id.clone());
         }
         event.to_string()
@@ -393,6 +465,7 @@ impl Room {
             ttl,
             sockets: BTreeMap::new(),
             held: VecDeque::new(),
+            storage: false,
             calls: BTreeMap::new(),
             master_connects: Rate::new(limits.connects_per_second),
             viewer_connects: Rate::new(limits.connects_per_second),
@@ -457,6 +530,40 @@ mod tests {
     }
 
     #[test]
+    fn with_media_storage_everybody_talks_to_the_storage_session() {
+        let (mut hub, now) = hub();
+        hub.storage_says("c", TTL, Role::Master, Action::Offer, "b2ZmZXI=".to_owned(), now);
+        let master = hub.connect("c", TTL, Role::Master, now).unwrap();
+        let event = r#"{"messagePayload":"b2ZmZXI=","messageType":"SDP_OFFER"}"#;
+        assert_eq!(sent(&mut hub), [Output::Send(master, event.to_owned())], "held until it comes");
+        let v = hub.connect("c", TTL, viewer("v1"), now).unwrap();
+        hub.message(v, r#"{"action":"SDP_OFFER","messagePayload":"e30=","correlationId":"7"}"#, now);
+        let [Output::Send(to, refusal)] = &sent(&mut hub)[..] else { panic!() };
+        assert!(*to == v && refusal.contains("JoinStorageSessionAsViewer"), "{refusal}");
+        hub.message(v, &offer("e30="), now);
+        assert!(sent(&mut hub).is_empty(), "without a correlation id nothing is said");
+        for (socket, from, recipient) in
+            [(master, Role::Master, "v1"), (master, Role::Master, ""), (v, viewer("v1"), "x")]
+        {
+            let answer = format!(
+                r#"{{"action":"SDP_ANSWER","messagePayload":"e30","recipientClientId":"{recipient}"}}"#
+            );
+            hub.message(socket, &answer, now);
+            let expected = ToStorage {
+                channel: "c".to_owned(),
+                from,
+                action: Action::Answer,
+                payload: "e30".to_owned(),
+                correlation_id: None,
+            };
+            assert_eq!(sent(&mut hub), [Output::Storage(socket, Box::new(expected))]);
+        }
+        hub.set_storage("c", false);
+        hub.message(v, &offer("e30="), now);
+        assert!(matches!(&sent(&mut hub)[..], [Output::Send(to, _)] if *to == master));
+    }
+
+    #[test]
     fn holds_newest_offer_and_all_candidates_until_the_ttl() {
         let (mut hub, now) = hub();
         let v = hub.connect("c", TTL, viewer("v"), now).unwrap();
@@ -470,7 +577,7 @@ mod tests {
             .into_iter()
             .map(|output| match output {
                 Output::Send(_, text) => text,
-                Output::Answer(..) | Output::Close(..) => String::new(),
+                Output::Answer(..) | Output::Close(..) | Output::Storage(..) => String::new(),
             })
             .collect();
         assert_eq!(texts.len(), 3);

@@ -97,7 +97,7 @@ impl Inbound {
                 format!("messagePayload is {length} characters long; at most {MAX_PAYLOAD} are allowed");
             return Err(refuse(id, &reason));
         }
-        if !is_base64(&payload) {
+        if decode(&payload).is_none() {
             return Err(refuse(id, "messagePayload is not base64"));
         }
         let recipient = find("recipientClientId");
@@ -108,14 +108,15 @@ impl Inbound {
     }
 }
 
-fn is_base64(text: &str) -> bool {
+/// What is in a payload, whose base64 may be of either alphabet, padded or not.
+pub(crate) fn decode(payload: &str) -> Option<Vec<u8>> {
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
         &STANDARD,
         GeneralPurposeConfig::new()
             .with_decode_padding_mode(DecodePaddingMode::Indifferent)
             .with_decode_allow_trailing_bits(true),
     );
-    LENIENT.decode(text.replace('-', "+").replace('_', "/")).is_ok()
+    LENIENT.decode(payload.replace('-', "+").replace('_', "/")).ok()
 }
 
 #[cfg(test)]

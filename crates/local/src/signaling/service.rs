@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -10,7 +11,13 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::hub::{ChannelView, Hub, Output, Role, SocketId, control};
-use crate::{SignalingLimits, error::ServiceError};
+use super::message::Action;
+use crate::{
+    SignalingLimits,
+    error::{ErrorKind, ServiceError},
+    model::Channel,
+    storage::Sessions,
+};
 
 /// Frames waiting for a slow client. When full, the connection is given up: the client has long stopped reading.
 const QUEUE: usize = 1024;
@@ -25,6 +32,7 @@ pub(super) enum Outgoing {
 struct Inner {
     hub: Hub,
     queues: HashMap<SocketId, mpsc::Sender<Outgoing>>,
+    storage: Arc<Sessions>,
 }
 
 /// The signaling service of a running server.
@@ -39,8 +47,13 @@ pub struct Signaling {
 }
 
 impl Signaling {
-    pub(crate) fn new(limits: SignalingLimits, stop: CancellationToken, tasks: TaskTracker) -> Self {
-        let inner = Inner { hub: Hub::new(limits), queues: HashMap::new() };
+    pub(crate) fn new(
+        limits: SignalingLimits,
+        storage: Arc<Sessions>,
+        stop: CancellationToken,
+        tasks: TaskTracker,
+    ) -> Self {
+        let inner = Inner { hub: Hub::new(limits), queues: HashMap::new(), storage };
         Self { inner: Mutex::new(inner), changed: watch::channel(0).0, stop, tasks }
     }
 
@@ -101,18 +114,35 @@ impl Signaling {
         result
     }
 
+    /// Switches media storage of a channel on or off.
+    pub(crate) fn set_storage(&self, channel_arn: &str, on: bool) {
+        self.with(|hub| hub.set_storage(channel_arn, on));
+    }
+
+    /// Sends what the storage session of a channel says.
+    pub(crate) fn storage_says(&self, channel: &Channel, to: Role, action: Action, payload: String) {
+        let ttl = Duration::from_secs(channel.message_ttl_seconds.into());
+        self.with(|hub| hub.storage_says(&channel.arn, ttl, to, action, payload, Instant::now()));
+    }
+
+    /// Tells a client why the storage session refuses what it said.
+    pub(crate) fn refuse(&self, id: SocketId, correlation_id: Option<String>, why: &str) {
+        self.with(|hub| hub.refuse(id, correlation_id, ErrorKind::InvalidArgument, why));
+    }
+
     /// Takes a connection in; what it is to send comes out of the queue.
     ///
     /// # Errors
     /// As [`Hub::connect`].
     pub(super) fn connect(
         &self,
-        channel_arn: &str,
-        ttl: Duration,
+        channel: &Channel,
         role: Role,
     ) -> Result<(SocketId, mpsc::Receiver<Outgoing>), ServiceError> {
         let mut inner = self.inner.lock();
-        let id = inner.hub.connect(channel_arn, ttl, role, Instant::now())?;
+        let ttl = Duration::from_secs(channel.message_ttl_seconds.into());
+        let id = inner.hub.connect(&channel.arn, ttl, role, Instant::now())?;
+        inner.hub.set_storage(&channel.arn, channel.storage_enabled);
         let (sender, receiver) = mpsc::channel(QUEUE);
         inner.queues.insert(id, sender);
         inner.dispatch();
@@ -164,6 +194,13 @@ impl Inner {
                 Output::Send(id, text) => (id, Outgoing::Text(text), false),
                 Output::Answer(id, answer) => (id, Outgoing::Text(answer), true),
                 Output::Close(id, code, reason) => (id, Outgoing::Close(code, reason), true),
+                Output::Storage(id, message) => {
+                    let correlation_id = message.correlation_id.clone();
+                    if let Err(why) = self.storage.deliver(id, *message) {
+                        self.hub.refuse(id, correlation_id, ErrorKind::InvalidArgument, why);
+                    }
+                    continue;
+                }
             };
             let full = self.queues.get(&id).is_some_and(|queue| queue.try_send(outgoing).is_err());
             if last || full {

@@ -1,18 +1,20 @@
 //! [`Decoder`]: pictures out of a fragment, by ffmpeg in a process of its own. What a stranger recorded can bring down that one
 //! alone: it has a time, a share of memory, and a pipe at each end; and when memory ends it is the first to go.
 
-use std::{process::Stdio, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt, sink},
-    process::Command,
     time::timeout,
 };
 
 use super::memory::memory;
 use super::split::{Format, pictures};
-use crate::error::{ErrorKind, ServiceError};
+use crate::{
+    error::{ErrorKind, ServiceError},
+    ffmpeg,
+};
 
 /// How long a fragment may take; with ten times real time one of 20 s takes two.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -23,8 +25,6 @@ const LEAST_MIB: u64 = 96;
 const OUTPUT: u64 = 100_000_000;
 /// Bytes of its complaints that are kept. What it says beyond is read and thrown away, for it would wait otherwise.
 const SAID: u64 = 4_096;
-/// What `sh` ends with when there is no such program.
-const NOT_FOUND: i32 = 127;
 
 /// What a picture is to be like.
 #[derive(Debug, Clone, Copy)]
@@ -66,17 +66,8 @@ impl Decoder {
     /// There is no decoder, or too little memory for it. One that fails gives fewer pictures.
     pub(super) async fn decode(&self, mp4: Bytes, times: &[i64]) -> Result<Vec<Bytes>, ServiceError> {
         let memory_mib = share(memory())?;
-        let mut command = Command::new("sh");
-        // Of the memory what it writes to counts (RLIMIT_DATA): the libraries that it maps are half a gigabyte of addresses.
-        // A limit that cannot be set is one that the machine has set lower.
-        let limits = format!(
-            "ulimit -d {}; ulimit -t {}; echo 1000 2>/dev/null >/proc/self/oom_score_adj; exec \"$@\"",
-            memory_mib * 1024,
-            WITHIN.as_secs()
-        );
-        command.args(["-c", &limits, "sh", "ffmpeg"]).args(self.arguments(times));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().map_err(ServiceError::internal)?;
+        let mut command = ffmpeg::limited(memory_mib, WITHIN.as_secs());
+        let mut child = command.args(self.arguments(times)).spawn().map_err(ServiceError::internal)?;
         let (Some(mut input), Some(output), Some(mut errors)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
@@ -98,12 +89,8 @@ impl Decoder {
         let reason = match &ended {
             Err(_) => format!("it took more than {} s", WITHIN.as_secs()),
             Ok(Err(error)) => error.to_string(),
-            Ok(Ok(status)) if status.code() == Some(NOT_FOUND) => {
-                return Err(ServiceError::new(
-                    ErrorKind::UnknownOperation,
-                    "GetImages decodes with ffmpeg, which is not found on the PATH of kvs-local. Install it (Debian's package is \
-                     ffmpeg) and call again; no restart is needed.",
-                ));
+            Ok(Ok(status)) if status.code() == Some(ffmpeg::NOT_FOUND) => {
+                return Err(ffmpeg::missing("GetImages decodes"));
             }
             Ok(Ok(status)) => status.to_string(),
         };

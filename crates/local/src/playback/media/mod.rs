@@ -16,3 +16,4 @@ pub(super) use self::audio::RATES;
 pub(super) use self::config::{AudioCodec, AudioConfig, Config, VideoCodec, VideoConfig};
 pub(super) use self::error::MediaError;
 pub(super) use self::samples::{Sample, TrackSamples, configs, read};
+pub(crate) use self::sps::h264_size;

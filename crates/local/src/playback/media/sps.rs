@@ -3,7 +3,7 @@
 use super::bits::{Bits, without_emulation_prevention};
 
 /// Pixels, `(width, height)`, of an H.264 SPS with its NAL header (ISO/IEC 14496-10 section 7.3.2.1.1).
-pub(super) fn h264_size(nal: &[u8]) -> Option<(u32, u32)> {
+pub(crate) fn h264_size(nal: &[u8]) -> Option<(u32, u32)> {
     let rbsp = without_emulation_prevention(nal.get(1..)?);
     let mut bits = Bits::new(&rbsp);
     let profile = bits.take(8)?;

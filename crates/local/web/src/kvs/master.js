@@ -1,7 +1,14 @@
-// A KVS WebRTC master in the browser: it answers every viewer with what is shared.
+// A KVS WebRTC master in the browser: it answers every viewer with what is shared. Where the channel's media is stored it joins
+// the storage session, and answers that alone.
 import { CreateSignalingChannelCommand, DescribeSignalingChannelCommand } from '@aws-sdk/client-kinesis-video';
 import { NO_H264, preferH264, sendsH264 } from '../media/h264.js';
 import { Candidates, Signaling } from './signaling.js';
+
+/** How the storage session is called among the viewers; its messages come without a name. */
+const STORAGE = 'storage session';
+
+/** A storage session that has ended is joined again after this. */
+const AGAIN_MS = 1000;
 
 /** Events: `status` (detail: `{kind, text}`), `viewers` when a viewer comes, changes or goes. */
 export class Master extends EventTarget {
@@ -31,14 +38,19 @@ export class Master extends EventTarget {
     if (this.stopped) return;
     const signaling = new Signaling(this.server, arn);
     this.signaling = signaling;
-    signaling.addEventListener('open', () => this.#tell('good', `Sharing on channel ${this.channel}.`));
+    signaling.addEventListener('open', () => {
+      this.#tell('good', `Sharing on channel ${this.channel}${signaling.storage ? ', which is stored' : ''}.`);
+      if (signaling.storage && this.viewers.get(STORAGE)?.connection.connectionState !== 'connected') this.#join();
+    });
     signaling.addEventListener('down', ({ detail }) =>
       this.#tell('bad', `Signaling is down; connecting again in ${detail / 1000} s.`),
     );
     signaling.addEventListener('offer', ({ detail: { message, from } }) =>
-      this.#offer(message, from).catch(error => this.#tell('bad', `Viewer ${from}: ${error.message}`)),
+      this.#offer(message, from).catch(error => this.#tell('bad', `Viewer ${from ?? STORAGE}: ${error.message}`)),
     );
-    signaling.addEventListener('candidate', ({ detail: { message, from } }) => this.viewers.get(from)?.candidates.add(message));
+    signaling.addEventListener('candidate', ({ detail: { message, from } }) =>
+      this.viewers.get(from ?? STORAGE)?.candidates.add(message),
+    );
     await signaling.start();
   }
 
@@ -54,19 +66,26 @@ export class Master extends EventTarget {
     return made.ChannelARN;
   }
 
-  async #offer(offer, id) {
+  #join() {
+    this.signaling.join().catch(error => this.#tell('bad', `The storage session cannot be joined: ${error.message}`));
+  }
+
+  /** @param {string} [from] the viewer that offers; none is the storage session */
+  async #offer(offer, from) {
+    const id = from ?? STORAGE;
     // A second offer of the same viewer replaces its connection.
     this.viewers.get(id)?.connection.close();
     const connection = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
     const viewer = { id, connection, candidates: new Candidates(connection) };
     this.viewers.set(id, viewer);
     connection.addEventListener('icecandidate', ({ candidate }) => {
-      if (candidate?.candidate) this.signaling.client.sendIceCandidate(candidate, id);
+      if (candidate?.candidate) this.signaling.client.sendIceCandidate(candidate, from);
     });
     connection.addEventListener('connectionstatechange', () => {
       if (['failed', 'closed'].includes(connection.connectionState) && this.viewers.get(id) === viewer) {
         connection.close();
         this.viewers.delete(id);
+        if (from === undefined) setTimeout(() => this.stopped || this.#join(), AGAIN_MS);
       }
       this.#changed();
     });
@@ -77,7 +96,7 @@ export class Master extends EventTarget {
     await connection.setRemoteDescription(offer);
     await viewer.candidates.ready();
     await connection.setLocalDescription(await connection.createAnswer());
-    this.signaling.client.sendSdpAnswer(connection.localDescription, id);
+    this.signaling.client.sendSdpAnswer(connection.localDescription, from);
     const sent = connection.getTransceivers().filter(t => t.currentDirection?.startsWith('send')).map(t => t.sender.track?.kind);
     // A viewer that asks for no video is not to be told that it gets none.
     const left = wanted.filter(kind => !sent.includes(kind) && new RegExp(`^m=${kind} `, 'm').test(offer.sdp));

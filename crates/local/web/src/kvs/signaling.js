@@ -1,10 +1,18 @@
 // Signaling of one channel in one role, by AWS's own WebRTC SDK: endpoints, ICE servers, and a connection that comes back.
-import { GetSignalingChannelEndpointCommand } from '@aws-sdk/client-kinesis-video';
+import { DescribeMediaStorageConfigurationCommand, GetSignalingChannelEndpointCommand } from '@aws-sdk/client-kinesis-video';
 import { GetIceServerConfigCommand, KinesisVideoSignalingClient } from '@aws-sdk/client-kinesis-video-signaling';
+import {
+  JoinStorageSessionAsViewerCommand,
+  JoinStorageSessionCommand,
+  KinesisVideoWebRTCStorageClient,
+} from '@aws-sdk/client-kinesis-video-webrtc-storage';
 import { Role, SignalingClient, SigV4RequestSigner } from 'amazon-kinesis-video-streams-webrtc';
 import { regionOf } from './server.js';
 
 const RECONNECT_MS = [500, 1000, 2000, 5000];
+
+/** A storage session that takes longer to offer is asked again. */
+const OFFER_MS = 6000;
 
 /** Signs the `wss://` URL, and opens it as `ws://` on plain localhost: the signature does not cover the scheme. */
 class Signer {
@@ -31,6 +39,8 @@ export class Signaling extends EventTarget {
     this.attempt = 0;
     this.stopped = false;
     this.connected = false;
+    /** Whether the channel's media is stored: then it is the storage session that offers, and nobody else. */
+    this.storage = false;
   }
 
   #tell(name, detail) {
@@ -41,14 +51,19 @@ export class Signaling extends EventTarget {
   async start() {
     const region = regionOf(this.arn);
     const credentials = await this.server.credentials();
-    const answer = await (await this.server.control(region)).send(
+    const control = await this.server.control(region);
+    const stored = await control.send(new DescribeMediaStorageConfigurationCommand({ ChannelARN: this.arn }));
+    this.storage = stored.MediaStorageConfiguration.Status === 'ENABLED';
+    const Protocols = this.storage ? ['WSS', 'HTTPS', 'WEBRTC'] : ['WSS', 'HTTPS'];
+    const answer = await control.send(
       new GetSignalingChannelEndpointCommand({
         ChannelARN: this.arn,
-        SingleMasterChannelEndpointConfiguration: { Protocols: ['WSS', 'HTTPS'], Role: this.role },
+        SingleMasterChannelEndpointConfiguration: { Protocols, Role: this.role },
       }),
     );
     const endpoints = Object.fromEntries(answer.ResourceEndpointList.map(e => [e.Protocol, e.ResourceEndpoint]));
     this.ice = new KinesisVideoSignalingClient({ region, endpoint: endpoints.HTTPS, credentials });
+    this.storing = this.storage && new KinesisVideoWebRTCStorageClient({ region, endpoint: endpoints.WEBRTC, credentials });
     if (this.stopped) return;
     const client = new SignalingClient({
       channelARN: this.arn,
@@ -64,13 +79,28 @@ export class Signaling extends EventTarget {
       this.connected = true;
       this.#tell('open');
     });
-    client.on('sdpOffer', (message, from) => this.#tell('offer', { message, from }));
+    client.on('sdpOffer', (message, from) => {
+      clearTimeout(this.joining);
+      this.#tell('offer', { message, from });
+    });
     client.on('sdpAnswer', (message, from) => this.#tell('answer', { message, from }));
     client.on('iceCandidate', (message, from) => this.#tell('candidate', { message, from }));
     client.on('close', () => this.#again());
     client.on('error', error => console.warn('signaling', error));
     this.client = client;
     client.open();
+  }
+
+  /** Asks the storage session for an offer, until there is one. Fails in words for people. */
+  async join() {
+    clearTimeout(this.joining);
+    if (this.stopped || !this.connected) return;
+    this.joining = setTimeout(() => this.join().catch(error => console.warn('join', error)), OFFER_MS);
+    await this.storing.send(
+      this.clientId
+        ? new JoinStorageSessionAsViewerCommand({ channelArn: this.arn, clientId: this.clientId })
+        : new JoinStorageSessionCommand({ channelArn: this.arn }),
+    );
   }
 
   /** Media flows on meanwhile. */
@@ -97,6 +127,7 @@ export class Signaling extends EventTarget {
 
   stop() {
     this.stopped = true;
+    clearTimeout(this.joining);
     this.client?.close();
   }
 }

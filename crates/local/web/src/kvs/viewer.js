@@ -1,4 +1,5 @@
-// One more KVS viewer, that only receives: it offers, and offers again when the master comes back or the connection fails.
+// One more KVS viewer, that only receives: it offers, and offers again when the master comes back or the connection fails. Where the
+// channel's media is stored it joins the storage session instead, whose offer it answers.
 import { Candidates, Signaling } from './signaling.js';
 
 /** A master that takes longer has not got the offer, or has gone. */
@@ -28,6 +29,7 @@ export class Viewer extends EventTarget {
     signaling.addEventListener('open', () => {
       if (this.connection?.connectionState !== 'connected') this.#offer();
     });
+    signaling.addEventListener('offer', ({ detail: { message } }) => this.#offered(message));
     signaling.addEventListener('answer', ({ detail: { message } }) => this.#answer(message));
     signaling.addEventListener('candidate', ({ detail: { message } }) => this.candidates?.add(message));
     signaling.addEventListener('down', ({ detail }) => {
@@ -65,14 +67,44 @@ export class Viewer extends EventTarget {
     if (this.stopped) return;
     this.#drop();
     if (!this.master) return this.masterIs(false);
+    if (this.signaling.storage) {
+      this.#tell('', 'Joining the storage session…');
+      const failed = error => this.#tell('bad', `The storage session cannot be joined: ${error.message}`);
+      return this.signaling.join().catch(failed);
+    }
     this.#tell('', 'Asking the master…');
-    const iceServers = await this.signaling.iceServers();
-    if (this.stopped || this.connection) return;
-    const connection = new RTCPeerConnection({ bundlePolicy: 'max-bundle', iceServers });
-    this.connection = connection;
-    this.candidates = new Candidates(connection);
+    const connection = await this.#connect();
+    if (!connection) return;
     connection.addTransceiver('video', { direction: 'recvonly' });
     connection.addTransceiver('audio', { direction: 'recvonly' });
+    await connection.setLocalDescription(await connection.createOffer());
+    this.signaling.client.sendSdpOffer(connection.localDescription);
+  }
+
+  /** The storage session offers. */
+  async #offered(offer) {
+    if (this.stopped) return;
+    this.#drop();
+    try {
+      const connection = await this.#connect();
+      if (!connection) return;
+      await connection.setRemoteDescription(offer);
+      await this.candidates.ready();
+      await connection.setLocalDescription(await connection.createAnswer());
+      this.signaling.client.sendSdpAnswer(connection.localDescription);
+    } catch (error) {
+      this.#tell('bad', `The storage session's offer cannot be used: ${error.message}`);
+    }
+  }
+
+  async #connect() {
+    const candidates = new Candidates();
+    this.candidates = candidates;
+    const iceServers = await this.signaling.iceServers();
+    if (this.stopped || this.connection) return null;
+    const connection = new RTCPeerConnection({ bundlePolicy: 'max-bundle', iceServers });
+    this.connection = connection;
+    candidates.connection = connection;
     connection.addEventListener('track', ({ track, receiver }) => {
       this.stream.addTrack(track);
       // A master that says goodbye closes DTLS, long before ICE misses it.
@@ -96,14 +128,13 @@ export class Viewer extends EventTarget {
         this.#offer();
       }
     });
-    await connection.setLocalDescription(await connection.createOffer());
-    this.signaling.client.sendSdpOffer(connection.localDescription);
     this.waiting = setTimeout(() => {
       if (connection.connectionState !== 'connected') {
         this.#tell('bad', `The master does not answer; asking again.`);
         this.#offer();
       }
     }, ANSWER_MS);
+    return connection;
   }
 
   async #answer(answer) {

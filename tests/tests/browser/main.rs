@@ -1,6 +1,8 @@
 //! The main job with a real browser: Chromium's camera and microphone, through its own resolution ramp, to a KVS stream.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod storage;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
