@@ -59,7 +59,7 @@ fn walk(bits: u64) -> u64 {
             }
             let Some(id) = session else { continue };
             while let Transmit::Data(data) = producer.poll_transmit(id, now) {
-                sent += data.len();
+                sent += data.iter().map(Bytes::len).sum::<usize>();
             }
             if let Some((_, text)) = acks.next_if(|(due, _)| *due <= number) {
                 producer.handle_acks(id, text, now);
