@@ -65,6 +65,25 @@ impl Cluster {
         run(helm(arguments)?.args(more))
     }
 
+    /// Helm's end of a release. Where the definitions go with it, they have been served before, as an operator's watch has seen
+    /// to: for one whose objects nobody has asked for yet the API server may answer its own cleanup "storage is
+    /// (re)initializing", and comes back to it after five minutes.
+    fn uninstall(&self, namespace: &str, release: &str) -> Result<()> {
+        self.definitions_are_served()?;
+        self.helm(namespace, &["uninstall", release, "--wait", "--timeout=180s"])?;
+        Ok(())
+    }
+
+    fn definitions_are_served(&self) -> Result<()> {
+        for definition in self.kubectl(&["get", "crds", "--output=name"])?.lines() {
+            let kind = definition.rsplit_once('/').context("customresourcedefinition…/name")?.1;
+            if kind.ends_with(".kvs-ingest.dev") {
+                self.until(kind, || Ok(self.kubectl(&["get", kind, "--all-namespaces"]).is_ok()))?;
+            }
+        }
+        Ok(())
+    }
+
     /// A namespace as strict as one can be.
     fn namespace(&self, name: &str) -> Result<()> {
         self.kubectl(&["create", "namespace", name])?;
@@ -242,7 +261,7 @@ fn it_is_installed_upgraded_and_uninstalled() -> Result<()> {
     ])?;
 
     // Of everything that came, the definition and the user's object stay.
-    cluster.helm(namespace, &["uninstall", release, "--wait", "--timeout=180s"])?;
+    cluster.uninstall(namespace, release)?;
     let left =
         || -> Result<BTreeSet<String>> { Ok(cluster.everything()?.difference(&before).cloned().collect()) };
     let expected = [
@@ -260,7 +279,7 @@ fn it_is_installed_upgraded_and_uninstalled() -> Result<()> {
     // It can be had again, and then for good.
     cluster.helm(namespace, &["install", release, &folder, "--set", "crds.keep=false"])?;
     cluster.kubectl(&["-n", "cameras", "get", "kvsi", "front-door"])?;
-    cluster.helm(namespace, &["uninstall", release, "--wait", "--timeout=180s"])?;
+    cluster.uninstall(namespace, release)?;
     cluster
         .until("the end of the definition", || Ok(left()?.is_empty()))
         .with_context(|| format!("{:?}", left()))?;
@@ -283,7 +302,7 @@ fn a_definition_of_kubectls_is_taken_over_when_asked() -> Result<()> {
     );
     cluster.helm(namespace, &["install", "kvs", &folder, "--take-ownership", "--set", "crds.keep=false"])?;
     cluster.pods_wait_for_a_node(namespace, "kvs-kvs-ingest-operator", 2)?;
-    cluster.helm(namespace, &["uninstall", "kvs", "--wait", "--timeout=180s"])?;
+    cluster.uninstall(namespace, "kvs")?;
     assert_eq!(cluster.kubectl(&["get", DEFINITION, "--ignore-not-found"])?, "");
     cluster.kubectl(&["delete", "namespace", namespace, "--timeout=180s"])?;
     Ok(())
@@ -306,6 +325,7 @@ fn plain_manifests_install_as_they_are() -> Result<()> {
     // Once more changes nothing, and what they brought they take away.
     let again = cluster.pipe(&["apply", "--server-side", "--filename=-"], &text)?;
     assert!(again.lines().all(|line| line.ends_with(" serverside-applied")), "{again}");
+    cluster.definitions_are_served()?;
     cluster.pipe(&["delete", "--wait", "--timeout=120s", "--filename=-"], &text)?;
     assert_eq!(cluster.kubectl(&["get", DEFINITION, "--ignore-not-found"])?, "");
     Ok(())
@@ -352,7 +372,7 @@ fn with_namespaces_the_operator_may_work_there_and_nowhere_else() -> Result<()> 
     assert!(may(namespace, "update", "leases.coordination.k8s.io/kvs-ingest-operator")?);
     assert!(may(namespace, "create", "leases.coordination.k8s.io")?);
     assert!(!may(namespace, "update", "leases.coordination.k8s.io/others")?);
-    cluster.helm(namespace, &["uninstall", "kvs-ingest", "--wait", "--timeout=180s"])?;
+    cluster.uninstall(namespace, "kvs-ingest")?;
     cluster.kubectl(&["delete", "--filename", &definition, "--timeout=180s"])?;
     cluster.kubectl(&["delete", "namespace", namespace, "cameras", "doors", "others", "--timeout=180s"])?;
     Ok(())
@@ -542,7 +562,7 @@ fn a_tenant_gets_what_the_administrator_permits() -> Result<()> {
             cluster.pipe(&["create", "--validate=strict", "--filename=-"], &policy.to_string()).unwrap_err();
         assert!(error.to_string().contains(words), "{error}");
     }
-    cluster.helm(namespace, &["uninstall", "kvs", "--wait", "--timeout=180s"])?;
+    cluster.uninstall(namespace, "kvs")?;
     cluster.kubectl(&["delete", "namespace", namespace, tenants, others, "--timeout=180s"])?;
     Ok(())
 }
@@ -569,7 +589,7 @@ fn every_value_is_accepted_by_the_api_server() -> Result<()> {
         cluster.pods_wait_for_a_node(namespace, deployment, pods)?;
         let pods = cluster.json(&["-n", namespace, "get", "pods"])?;
         assert_eq!(pods["items"][0]["spec"]["serviceAccountName"], account);
-        cluster.helm(namespace, &["uninstall", "all", "--wait", "--timeout=180s"])?;
+        cluster.uninstall(namespace, "all")?;
     }
     cluster.kubectl(&["delete", "namespace", namespace, "cameras", "doors", "--timeout=180s"])?;
     Ok(())
