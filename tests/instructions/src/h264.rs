@@ -15,7 +15,7 @@ pub const GROUP: u64 = 60;
 pub fn slice(number: u64, length: usize) -> Vec<u8> {
     let frame_num = u32::try_from(number % GROUP % 16).unwrap();
     // first_mb_in_slice, slice_type and pps_id as Exp-Golomb codes, then frame_num.
-    let (header, fields) = if is_key(number) { (0x65, 0b1_0001000_1) } else { (0x61, 0b1_00110_1) };
+    let (header, fields) = if is_key(number) { (0x65, 0b1_0001_0001) } else { (0x61, 0b100_1101) };
     let bits: u32 = if is_key(number) { 9 } else { 7 };
     let behind = 32 - bits - 4;
     // Ones behind them: nothing looks like a start code, so nothing is escaped.
@@ -27,7 +27,7 @@ pub fn slice(number: u64, length: usize) -> Vec<u8> {
 }
 
 pub fn is_key(number: u64) -> bool {
-    number % GROUP == 0
+    number.is_multiple_of(GROUP)
 }
 
 /// Bytes of a frame at so many bits a second: an IDR is five times as large as the others.
