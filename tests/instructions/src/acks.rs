@@ -2,7 +2,7 @@
 
 use kvs_putmedia::AckParser;
 
-use crate::counted_region;
+use crate::region::counted_region;
 
 const FRAGMENTS: u64 = 100;
 /// Answers come in pieces that know nothing of lines.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use bytes::Bytes;
 use kvs_media::{AudioOutput, MediaConfig, MediaKind, MediaOutput, MediaReceiver, RtpPacket};
 
-use crate::counted_region;
+use crate::region::counted_region;
 
 const PACKETS: u64 = 1_000;
 /// Of 20 ms at 32 kbit/s.

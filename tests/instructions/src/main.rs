@@ -1,4 +1,4 @@
-//! One hot path each time it is started, for callgrind, which counts what happens in [`counted_region`] and nothing else:
+//! One hot path each time it is started, for callgrind, which counts what happens in [`region::counted_region`] and nothing else:
 //! `cargo xtask test instructions`. Everything is made before, from numbers that are the same each time; nothing reads a
 //! clock, and nothing is random but keys.
 //!
@@ -12,10 +12,10 @@ mod audio;
 mod h264;
 mod master;
 mod put_media;
+mod region;
 mod srtp;
 mod video;
 
-use std::hint::black_box;
 use std::process::ExitCode;
 
 /// A path: its name, what it is counted by, and how it is walked, which says how many of these went through.
@@ -47,10 +47,4 @@ fn main() -> ExitCode {
     };
     println!("counted {} {}s", (path.walk)(), path.unit);
     ExitCode::SUCCESS
-}
-
-/// What is counted: callgrind begins when this is entered and ends when it is left. It knows it by its name.
-#[inline(never)]
-fn counted_region<T>(run: impl FnOnce() -> T) -> T {
-    black_box(run())
 }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kvs_putmedia::{Frame, MediaTime, Output, Producer, ProducerConfig, TrackFormat, TrackKind, Transmit};
 
-use crate::{counted_region, h264};
+use crate::h264;
+use crate::region::counted_region;
 
 const FRAMES: u64 = 300;
 const START_MS: u64 = 1_800_000_000_000;

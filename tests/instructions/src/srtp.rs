@@ -6,8 +6,8 @@ use kvs_peer::Event;
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc_srtp::protection_profile::ProtectionProfile;
 
-use crate::counted_region;
 use crate::master::{self, Connection};
+use crate::region::counted_region;
 
 const PACKETS: u64 = 2_000;
 const PAYLOAD: usize = 1_100;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use bytes::Bytes;
 use kvs_media::{MediaConfig, MediaKind, MediaOutput, MediaReceiver, RtpPacket, SenderReport, VideoOutput};
 
-use crate::{counted_region, h264};
+use crate::h264;
+use crate::region::counted_region;
 
 const FRAMES: u64 = 150;
 const BITS: u64 = 2_000_000;
