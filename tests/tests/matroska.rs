@@ -142,7 +142,7 @@ impl Service {
             let id = *id;
             match producer.poll_transmit(id, now) {
                 Transmit::Data(data) => {
-                    let heard = reader.push(&data);
+                    let heard = reader.push(&data.concat());
                     self.hear(producer, heard, now)?;
                 }
                 Transmit::Wait => return Ok(()),

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::block::{BLOCK_OVERHEAD, Block};
+use crate::outgoing::Outgoing;
 use crate::spool::{FileName, Found, SpooledFragment, SpooledHead};
 use crate::{HostClock, TrackFormat, TrackKind, matroska};
 
@@ -316,11 +317,11 @@ impl Fragment {
     }
 
     /// Writes a part. Nothing is written while the header is undecided or for a part that is not there yet.
-    pub(crate) fn write_part(&self, part: usize, relative: bool, scale_ms: u32, out: &mut BytesMut) {
+    pub(crate) fn write_part(&self, part: usize, relative: bool, scale_ms: u32, out: &mut Outgoing) {
         let Some(header) = &self.header else { return };
         let Some(index) = part.checked_sub(1) else {
-            matroska::put_tags(out, &self.tags);
-            matroska::put_cluster(out, self.timecode(relative, scale_ms));
+            matroska::put_tags(out.end(), &self.tags);
+            matroska::put_cluster(out.end(), self.timecode(relative, scale_ms));
             return;
         };
         let Some(block) = self.blocks.get(index) else { return };
@@ -333,8 +334,8 @@ impl Fragment {
         // In a session with video only its random-access points carry the key flag; in one of audio alone
         // every block does.
         let key = if header.has_video() { block.kind == TrackKind::Video && block.key } else { true };
-        matroska::put_block_head(out, header.track_number(block.kind), offset, key, block.data.len());
-        out.extend_from_slice(&block.data);
+        matroska::put_block_head(out.end(), header.track_number(block.kind), offset, key, block.data.len());
+        out.push(&block.data);
     }
 
     /// Nothing has the payload any more: it can be acknowledged, but not sent again.

@@ -48,6 +48,7 @@ mod late;
 mod leading;
 mod matroska;
 mod nal;
+mod outgoing;
 mod producer;
 pub mod spool;
 mod store;

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use bytes_utils::SegmentedBuf;
 use http::header::{HOST, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::Frame;
@@ -16,7 +17,7 @@ use url::Url;
 
 use crate::{CloseReason, Refusal, SessionStart, Timecodes};
 
-/// Pieces of the body between the producer and the socket. When it is full the producer is not asked for more.
+/// Pieces of the body, each of slices that follow each other, between the producer and the socket. When it is full the producer is not asked for more.
 const PIECES: usize = 4;
 /// Acknowledgements and the like on their way to the producer. When it is full they are not read on.
 const EVENTS: usize = 64;
@@ -61,7 +62,7 @@ pub enum SessionEvent {
 #[derive(Debug)]
 pub struct Connection {
     events: mpsc::Receiver<SessionEvent>,
-    body: Option<mpsc::Sender<Bytes>>,
+    body: Option<mpsc::Sender<Vec<Bytes>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -79,7 +80,7 @@ impl Connection {
     }
 
     /// Room for a piece of the body, if there is room now. `None` also after [`Connection::end`].
-    pub fn try_reserve(&self) -> Option<mpsc::Permit<'_, Bytes>> {
+    pub fn try_reserve(&self) -> Option<mpsc::Permit<'_, Vec<Bytes>>> {
         self.body.as_ref()?.try_reserve().ok()
     }
 
@@ -104,7 +105,7 @@ impl Connection {
 }
 
 /// Never returns when there is no body, or nobody to read it: the connection's last event says so.
-async fn has_room(body: Option<&mpsc::Sender<Bytes>>) {
+async fn has_room(body: Option<&mpsc::Sender<Vec<Bytes>>>) {
     match body {
         Some(body) if body.reserve().await.is_ok() => {}
         _ => std::future::pending().await,
@@ -125,7 +126,7 @@ async fn run(
     context: &AwsContext,
     target: &SessionTarget,
     start: SessionStart,
-    pieces: mpsc::Receiver<Bytes>,
+    pieces: mpsc::Receiver<Vec<Bytes>>,
     events: &mpsc::Sender<SessionEvent>,
 ) -> CloseReason {
     match exchange(context, target, start, pieces, events).await {
@@ -137,7 +138,7 @@ async fn exchange(
     context: &AwsContext,
     target: &SessionTarget,
     start: SessionStart,
-    pieces: mpsc::Receiver<Bytes>,
+    pieces: mpsc::Receiver<Vec<Bytes>>,
     events: &mpsc::Sender<SessionEvent>,
 ) -> Result<CloseReason, CloseReason> {
     let (url, headers) = head(target, start)?;
@@ -161,9 +162,10 @@ async fn exchange(
     let _guard = Guard(abort);
     let _ = events.send(SessionEvent::Ready).await;
 
+    // A piece is a chunk of HTTP, whatever it is made of; what writes it gets the slices as they are.
     let body = StreamBody::new(futures::stream::unfold(pieces, |mut pieces| async move {
         let piece = pieces.recv().await?;
-        Some((Ok::<_, Infallible>(Frame::data(piece)), pieces))
+        Some((Ok::<_, Infallible>(Frame::data(SegmentedBuf::from(piece))), pieces))
     }));
     let mut request = Request::new(body);
     *request.method_mut() = Method::POST;

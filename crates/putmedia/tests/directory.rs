@@ -96,7 +96,7 @@ fn what_a_clock_of_1970_has_told_is_put_right_by_the_process_that_knows() {
                     }
                 }
                 if let Transmit::Data(data) = producer.poll_transmit(session.unwrap(), now) {
-                    sent.extend_from_slice(&data);
+                    sent.extend(data.concat());
                 }
             }
             // Timecode (E7) of a cluster, eight bytes.

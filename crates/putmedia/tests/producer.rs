@@ -62,7 +62,7 @@ impl Bench {
             }
             let Some(id) = self.session else { return };
             match self.producer.poll_transmit(id, self.now) {
-                Transmit::Data(data) => self.body.extend_from_slice(&data),
+                Transmit::Data(data) => self.body.extend(data.concat()),
                 Transmit::Wait => return,
                 Transmit::End => {
                     self.session = None;

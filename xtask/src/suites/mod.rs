@@ -3,6 +3,7 @@
 mod checks;
 mod clients;
 pub mod compile;
+mod instructions;
 mod kubernetes;
 mod media;
 mod node;
@@ -108,6 +109,13 @@ const SUITES: &[Suite] = &[
         minutes: 25,
         missing: nothing_missing,
         run: checks::unit,
+    },
+    Suite {
+        name: "instructions",
+        about: "what hot paths cost, in instructions, beside what they cost before",
+        minutes: 12,
+        missing: instructions::missing,
+        run: instructions::run,
     },
     Suite {
         name: "e2e",

@@ -204,8 +204,8 @@ pub enum Refusal {
 /// What a session's connection should do next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Transmit {
-    /// Send this; it counts as sent.
-    Data(Bytes),
+    /// Send this, one after the other; it counts as sent. None is empty.
+    Data(Vec<Bytes>),
     /// Nothing now; ask again after the next input.
     Wait,
     /// End the body.

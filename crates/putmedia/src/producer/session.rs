@@ -2,17 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-
 use super::event::{CloseReason, DropReason, Event, Output, Refusal, SessionId, SessionStart, Transmit};
 use super::link::{Ending, Link, Session};
 use super::{Producer, Timecodes};
 use crate::AckParser;
 use crate::fragment::Sent;
+use crate::outgoing::Outgoing;
 
-/// Bytes gathered into one piece for the connection: few system calls and TLS records in a replay, no delay
-/// for a live frame.
-const PIECE: usize = 32 << 10;
+/// Bytes gathered into one piece for the connection: few system calls and TLS records, no delay for a live frame. They are
+/// not copied, so that a larger one takes no memory; but what is in a piece counts as sent.
+const PIECE: usize = 128 << 10;
 
 /// So many failures in a row: perhaps the endpoint is another now.
 const FAILURES_BEFORE_REFRESH: u32 = 3;
@@ -78,7 +77,7 @@ impl Producer {
     /// What the session's connection should send next. Ask only when it can take it: what is returned counts
     /// as sent.
     pub fn poll_transmit(&mut self, id: SessionId, now: Instant) -> Transmit {
-        let mut out = BytesMut::new();
+        let mut out = Outgoing::default();
         let transmit = loop {
             let all_acknowledged = self.all_acknowledged();
             let Link::Up(session) = &mut self.link else { break Transmit::End };
@@ -100,11 +99,11 @@ impl Producer {
             }
         };
         self.settle(now);
-        if out.is_empty() {
+        if out.len() == 0 {
             return transmit;
         }
         self.statistics.bytes_sent += out.len() as u64;
-        Transmit::Data(out.freeze())
+        Transmit::Data(out.into_slices())
     }
 
     pub(super) fn connect_if_needed(&mut self, now: Instant) {
@@ -225,7 +224,7 @@ impl Producer {
     }
 
     /// Writes the next piece of the session.
-    fn step(&mut self, out: &mut BytesMut, now: Instant) -> Step {
+    fn step(&mut self, out: &mut Outgoing, now: Instant) -> Step {
         let (relative, scale) = (self.relative(), self.config.timecode_scale_ms);
         let Link::Up(session) = &mut self.link else { return Step::Wait };
         let Some((id, part)) = session.cursor else {
@@ -236,7 +235,7 @@ impl Producer {
                 session.ending = Some(Ending { why: "another start", until: None, over_at: None });
                 return Step::Wrote;
             }
-            out.extend_from_slice(&header.encode(&self.config.segment_uid, scale));
+            out.end().extend_from_slice(&header.encode(&self.config.segment_uid, scale));
             session.header = Some(header.id);
             session.cursor = Some((fragment.id, 0));
             return Step::Wrote;
@@ -275,7 +274,7 @@ impl Producer {
     }
 
     /// The fragment `id` is sent (or gone): the next one, or the session's end.
-    fn after(&mut self, id: u64, out: &mut BytesMut, now: Instant) -> Step {
+    fn after(&mut self, id: u64, out: &mut Outgoing, now: Instant) -> Step {
         let next =
             self.store.next_to_send(Some(id)).map(|next| (next.id, next.header.as_ref().map(|h| h.id)));
         let Link::Up(session) = &mut self.link else { return Step::Wait };
@@ -297,7 +296,7 @@ impl Producer {
             return Step::Wait;
         }
         session.marked_end = Some(id);
-        crate::matroska::put_end_of_fragment(out);
+        crate::matroska::put_end_of_fragment(out.end());
         Step::Wrote
     }
 

@@ -103,7 +103,7 @@ impl Bench {
             }
             let Some(id) = self.session.filter(|_| !self.stuck) else { return };
             match self.producer.poll_transmit(id, self.now) {
-                Transmit::Data(data) => self.bodies.last_mut().unwrap().1.extend_from_slice(&data),
+                Transmit::Data(data) => self.bodies.last_mut().unwrap().1.extend(data.concat()),
                 Transmit::Wait => return,
                 Transmit::End => {
                     self.session = None;

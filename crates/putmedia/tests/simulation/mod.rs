@@ -253,6 +253,7 @@ impl Simulation {
             let Some(id) = self.session.filter(|_| open && self.budget > 0) else { return };
             match self.producer.poll_transmit(id, self.now) {
                 Transmit::Data(data) => {
+                    let data = data.concat();
                     self.budget -= data.len() as i64;
                     self.receive(&data);
                 }
