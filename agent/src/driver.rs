@@ -20,6 +20,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::{Id, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Replies, peer events and signaling messages that wait for the driver. When it is full their
 /// senders wait; media does not pass here.
@@ -94,6 +95,8 @@ pub struct Driver {
     /// Why the newest peer has no TURN server.
     without_turn: Option<String>,
     receiving: JoinSet<()>,
+    /// Peers that say goodbye.
+    closing: TaskTracker,
     /// Whose media they receive.
     generations: HashMap<Id, u64>,
     messages: mpsc::Sender<Message>,
@@ -130,6 +133,7 @@ impl Driver {
             leaving: None,
             without_turn: None,
             receiving: JoinSet::new(),
+            closing: TaskTracker::new(),
             generations: HashMap::new(),
             messages,
             inbox,
@@ -157,8 +161,10 @@ impl Driver {
             self.join_receiving().await;
         }
         self.step(Input::Stop).await;
+        self.closing.close();
         let delivered = tokio::time::timeout(self.config.stop_within, async {
             while self.receiving.join_next().await.is_some() {}
+            self.closing.wait().await;
         });
         if delivered.await.is_err() {
             tracing::warn!(
@@ -222,7 +228,7 @@ impl Driver {
                         hand_over: Arc::default(),
                     };
                     if let Some(older) = self.peer.replace(slot) {
-                        close(older);
+                        self.close(older);
                     }
                     self.step(Input::PeerCreated { generation, result: Ok(good_for) }).await;
                 }
@@ -334,14 +340,14 @@ impl Driver {
                 self.wanted_peer.take_if(|wanted| *wanted == generation);
                 let is_it = |slot: &mut PeerSlot| slot.generation == generation;
                 if let Some(slot) = self.peer.take_if(is_it).or_else(|| self.leaving.take_if(is_it)) {
-                    close(slot);
+                    self.close(slot);
                 }
             }
             Action::LeavePeer { generation } => {
                 if let Some(slot) = self.peer.take_if(|slot| slot.generation == generation) {
                     slot.hand_over.begin();
                     if let Some(older) = self.leaving.replace(slot) {
-                        close(older);
+                        self.close(older);
                     }
                 }
             }
@@ -444,7 +450,7 @@ impl Driver {
                 }
             }
             // Of a connection that was left nobody hears any more.
-            let reason = "its thread has ended".to_owned();
+            let reason = "the task of its sockets has ended".to_owned();
             let _ = messages.send(Message::Input(Input::PeerFailed { generation, reason })).await;
         });
     }
@@ -487,12 +493,12 @@ impl Driver {
         self.generations.insert(task.id(), generation);
         Ok(refused)
     }
-}
 
-/// Ends a peer; what it received is written out by its own task.
-fn close(slot: PeerSlot) {
-    slot.stop.cancel();
-    tokio::spawn(async move { slot.peer.close().await });
+    /// Ends a peer; what it received is written out by its own task.
+    fn close(&self, slot: PeerSlot) {
+        slot.stop.cancel();
+        self.closing.spawn(async move { slot.peer.close().await });
+    }
 }
 
 /// Longest offer: 10,000 characters of base64 hold 7,500 bytes of JSON.

@@ -29,22 +29,22 @@ const FRAGMENT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let ended = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("no threads")
-        .and_then(|runtime| {
-            let ended = runtime.block_on(async {
-                match &cli.command {
-                    Some(Command::Doctor(arguments)) => Ok(ExitCode::from(doctor::run(arguments).await)),
-                    None => run(cli).await.map(|()| ExitCode::SUCCESS),
-                }
-            });
-            // A thread of GStreamer's that hangs is not waited for: what had to be waited for was.
-            runtime.shutdown_background();
-            ended
-        });
+    // One thread: what is busy (sockets, codecs, uploads) has threads of its own, and to hand a task from one worker to another
+    // costs more than these tasks do.
+    let ended =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("no threads").and_then(
+            |runtime| {
+                let ended = runtime.block_on(async {
+                    match &cli.command {
+                        Some(Command::Doctor(arguments)) => Ok(ExitCode::from(doctor::run(arguments).await)),
+                        None => run(cli).await.map(|()| ExitCode::SUCCESS),
+                    }
+                });
+                // A thread of GStreamer's that hangs is not waited for: what had to be waited for was.
+                runtime.shutdown_background();
+                ended
+            },
+        );
     match ended {
         Ok(code) => code,
         Err(error) => {

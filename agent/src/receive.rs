@@ -5,7 +5,7 @@ use crate::events::{Event, Events};
 use crate::hand_over::{HandOver, Item, Line};
 use crate::metadata::{Metadata, NotStored};
 use crate::outputs::Outputs;
-use crate::peer::{self, MediaEvent, MediaKind, MediaQueue, Message, Negotiated, Peer, PeerStats};
+use crate::peer::{self, Arrival, MediaEvent, MediaKind, MediaQueue, Message, Negotiated, Peer, PeerStats};
 use crate::pipeline::{PipelineEvent, PipelineFigures, Pipelines};
 use crate::session::Input;
 use crate::tracks::{self, Standing, Track, TrackWatch, Tracks};
@@ -25,9 +25,6 @@ const REPORT: Duration = Duration::from_millis(500);
 
 /// A sender's timestamps are complained of once in so long at most; figures and metrics tell the rest.
 const DOUBT_AGAIN: Duration = Duration::from_secs(600);
-
-/// Packets handled before the figures and the pipeline get their turn.
-const BURST: usize = 256;
 
 /// At the end, packets are waited for so long each, and all of them.
 const LAST_PACKET: Duration = Duration::from_millis(50);
@@ -139,7 +136,6 @@ impl Receive {
         };
         let mut report = tokio::time::interval(REPORT);
         report.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut burst = Vec::with_capacity(BURST);
         loop {
             let now = Instant::now();
             let wake = [receiver.poll_timeout(), pipelines.poll_timeout(now), state.line.poll_timeout()]
@@ -158,19 +154,12 @@ impl Receive {
                     self.report(&mut receiver, &pipelines, &mut state).await;
                     self.watch(&mut pipelines, &mut state);
                 }
-                count = media.recv_many(&mut burst, BURST) => {
-                    if count == 0 {
-                        break;
-                    }
-                    let (now, wall) = (Instant::now(), (self.config.clock)());
+                batch = media.recv() => {
+                    let Some(batch) = batch else { break };
                     if !std::mem::replace(&mut state.heard, true) {
-                        self.connecting.step(self.generation, Step::FirstPacket, now);
+                        self.connecting.step(self.generation, Step::FirstPacket, Instant::now());
                     }
-                    for event in burst.drain(..) {
-                        state.arrived |= matches!(event, MediaEvent::Rtp { .. });
-                        self.handle(&mut receiver, &mut state, event, now, wall);
-                        self.drain(&mut receiver, &mut pipelines, &mut state, now).await;
-                    }
+                    self.handle(batch, &mut receiver, &mut pipelines, &mut state).await;
                 }
                 () = self.key_frame_request.notified() => state.key_frame_wanted = true,
                 () = tokio::time::sleep_until(wake.into()) => {}
@@ -186,14 +175,15 @@ impl Receive {
         }
         // What the master sent before it left is still on its way through the engine.
         let until = Instant::now() + LAST_PACKETS;
-        while let Ok(Some(event)) = tokio::time::timeout(
+        while let Ok(Some(batch)) = tokio::time::timeout(
             LAST_PACKET.min(until.saturating_duration_since(Instant::now())),
             media.recv(),
         )
         .await
         {
-            let (now, wall) = (Instant::now(), (self.config.clock)());
-            self.handle(&mut receiver, &mut state, event, now, wall);
+            self.handle(batch, &mut receiver, &mut pipelines, &mut state).await;
+            let now = Instant::now();
+            receiver.handle_timeout(now);
             self.drain(&mut receiver, &mut pipelines, &mut state, now).await;
         }
         let now = Instant::now();
@@ -208,18 +198,29 @@ impl Receive {
         pipelines.finish().await;
     }
 
-    fn handle(
+    async fn handle(
         &self,
+        batch: Vec<Arrival>,
         receiver: &mut MediaReceiver,
+        pipelines: &mut Pipelines,
         state: &mut State,
-        event: MediaEvent,
-        now: Instant,
-        wall: SystemTime,
     ) {
-        match event {
-            MediaEvent::Rtp { kind, packet } => receiver.handle_rtp(kind, packet, now, wall),
-            MediaEvent::SenderReport(report) => receiver.handle_sender_report(report, now),
-            MediaEvent::Message(message) => self.message(state, &message, now, wall),
+        let (now, wall_now) = (Instant::now(), (self.config.clock)());
+        for Arrival { at, event } in batch {
+            let wall = wall_now.checked_sub(now.saturating_duration_since(at)).unwrap_or(wall_now);
+            match event {
+                MediaEvent::Rtp { kind, packet } => {
+                    state.arrived = true;
+                    receiver.handle_rtp(kind, packet, at, wall);
+                }
+                MediaEvent::SenderReport(report) => receiver.handle_sender_report(report, at),
+                MediaEvent::Message(message) => {
+                    // It goes with the pictures behind it: those before go on first.
+                    receiver.handle_timeout(now);
+                    self.drain(receiver, pipelines, state, now).await;
+                    self.message(state, &message, now, wall);
+                }
+            }
         }
     }
 

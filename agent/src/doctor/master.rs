@@ -9,8 +9,8 @@ use crate::driver::with_candidates;
 use crate::events::Events;
 use crate::failure;
 use crate::peer::{
-    MediaEvent, MediaQueue, Negotiated, Peer, PeerError, PeerEvent, PeerStats, RECEIVE_BUFFER, RelayProtocol,
-    ServerFigures, UdpPeer, describe,
+    Arrival, MediaEvent, MediaQueue, Negotiated, Peer, PeerError, PeerEvent, PeerStats, RECEIVE_BUFFER,
+    RelayProtocol, ServerFigures, UdpPeer, describe,
 };
 use crate::peer_config::peer_config;
 use crate::receive::media_config;
@@ -295,20 +295,20 @@ async fn media(checks: &mut Checks, line: &mut Line, negotiated: &Negotiated) {
     let (packet, frame) = (Step::FirstPacket.as_str(), Step::FirstKeyFrame.as_str());
     let (began, until) = (Instant::now(), At::now() + checks.limit);
     let mut receiver = MediaReceiver::new(media_config(negotiated, None));
-    let (mut first, mut burst) = (None, Vec::new());
+    let mut first = None;
     let wanted = if negotiated.video.is_some() { MediaKind::Video } else { MediaKind::Audio };
     let found = loop {
         let due = receiver.poll_timeout().map_or(until, At::from_std).min(until);
-        match timeout_at(due, line.media.recv_many(&mut burst, 64)).await {
-            Ok(0) => break Err("the master ended the connection".to_owned()),
-            Ok(_) => {}
+        let batch = match timeout_at(due, line.media.recv()).await {
+            Ok(None) => break Err("the master ended the connection".to_owned()),
+            Ok(Some(batch)) => batch,
             Err(_) if At::now() >= until => {
                 break Err(format!("none within {} s", checks.limit.as_secs()));
             }
-            Err(_) => {}
-        }
+            Err(_) => Vec::new(),
+        };
         let (now, wall) = (Instant::now(), std::time::SystemTime::now());
-        for event in burst.drain(..) {
+        for Arrival { event, .. } in batch {
             if matches!(event, MediaEvent::Rtp { .. }) && first.is_none() {
                 first = Some(now);
                 let took = now.saturating_duration_since(began);
@@ -365,7 +365,7 @@ impl Line {
             event = self.events.recv() => {
                 match event {
                     Some(event) => self.heard(event),
-                    None => self.connection = Some(Err("its thread has ended".to_owned())),
+                    None => self.connection = Some(Err("the task of its sockets has ended".to_owned())),
                 }
                 Next::News
             }

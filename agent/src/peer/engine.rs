@@ -1,22 +1,23 @@
-//! The thread of one connection: it empties the sockets, runs the engine, and sends what the engine has to say. It does
-//! nothing else, so that a key frame at line rate finds a reader.
+//! The task of one connection: it empties the sockets, runs the engine, and sends what the engine has to say. Whatever waits behind
+//! it, the sockets are emptied first, so that a key frame at line rate finds a reader.
 
 use super::queue::{MediaQueue, MediaSender, media_queue};
+use super::rest::Rest;
 use super::sockets::{self, Buffers, Socket};
 use super::streams::{Incoming, Streams};
 use super::{MediaEvent, Negotiated, Peer, PeerConfig, PeerError, PeerEvent, PeerStats, Unbound, servers};
 use async_trait::async_trait;
 use kvs_aws::AwsContext;
 use kvs_peer::{Event, MAX_REMOTE_CANDIDATES, Receiver, ReceiverError, Stage, sdp};
-use mio::{Events, Interest, Poll, Token, Waker};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc as sync;
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep_until, timeout};
 
 /// Candidates and state changes of one connection. When it is full the event is dropped with a warning; a connection
 /// makes a few dozen of them in its life.
@@ -43,13 +44,11 @@ const FIGURES: Duration = Duration::from_millis(400);
 /// Between looks at what the kernel dropped.
 const DROPS: Duration = Duration::from_secs(2);
 
-const WAKE: Token = Token(usize::MAX);
-
 /// A [`Peer`] on sockets of this machine.
 pub struct UdpPeer {
     offer: String,
-    commands: sync::Sender<Command>,
-    waker: Arc<Waker>,
+    /// A request or two for each thing that is missing, and each is taken at once.
+    commands: mpsc::UnboundedSender<Command>,
     stats: Arc<Mutex<PeerStats>>,
 }
 
@@ -75,7 +74,7 @@ impl UdpPeer {
         let build = |error: &dyn std::fmt::Display| PeerError::Build(error.to_string());
         let servers = servers::resolve(&config.ice_servers).await;
         let (urls, turn_streams) = servers.streams.into_iter().unzip();
-        let mut sockets = sockets::bind(&config.bind, config.ports.as_ref(), config.receive_buffer)
+        let sockets = sockets::bind(&config.bind, config.ports.as_ref(), config.receive_buffer)
             .map_err(|error| build(&error))?;
         let receive_buffer = sockets.iter().map(|socket| socket.receive_buffer).min().unwrap_or_default();
         let receiver = Receiver::new(
@@ -94,23 +93,16 @@ impl UdpPeer {
             Instant::now(),
         )
         .map_err(PeerError::from)?;
-        let poll = Poll::new().map_err(|error| build(&error))?;
-        let waker = Arc::new(Waker::new(poll.registry(), WAKE).map_err(|error| build(&error))?);
-        for (index, socket) in sockets.iter_mut().enumerate() {
-            poll.registry()
-                .register(&mut socket.socket, Token(index), Interest::READABLE)
-                .map_err(|error| build(&error))?;
-        }
         tracing::debug!(
             sockets = ?sockets.iter().map(|socket| socket.local).collect::<Vec<_>>(),
             receive_buffer, "bound"
         );
-        let (commands, command_receiver) = sync::channel();
+        let (commands, command_receiver) = mpsc::unbounded_channel();
         let (events, event_receiver) = mpsc::channel(EVENT_QUEUE);
         let (media, queue) = media_queue();
         let stats = Arc::new(Mutex::new(PeerStats { receive_buffer, ..PeerStats::default() }));
-        let peer = Self { offer: receiver.offer().to_owned(), commands, waker, stats: Arc::clone(&stats) };
-        let streams = Streams::new(context.clone(), urls, Arc::clone(&peer.waker));
+        let peer = Self { offer: receiver.offer().to_owned(), commands, stats: Arc::clone(&stats) };
+        let streams = Streams::new(context.clone(), urls);
         let engine = Engine {
             receiver,
             streams,
@@ -124,20 +116,17 @@ impl UdpPeer {
             events,
             media,
             stats,
+            rest: Rest::new(receive_buffer, Instant::now()),
             figures_at: Instant::now(),
             drops_at: Instant::now(),
             server_failures_logged: 0,
         };
-        std::thread::Builder::new()
-            .name("webrtc".to_owned())
-            .spawn(move || engine.run(poll))
-            .map_err(|error| build(&error))?;
+        tokio::spawn(engine.run());
         Ok((peer, event_receiver, queue))
     }
 
     fn command(&self, command: Command) -> Result<(), PeerError> {
-        self.commands.send(command).map_err(|_| PeerError::Gone)?;
-        self.waker.wake().map_err(|_| PeerError::Gone)
+        self.commands.send(command).map_err(|_| PeerError::Gone)
     }
 }
 
@@ -205,10 +194,11 @@ struct Engine {
     /// Remote candidates that came before the answer, at most [`MAX_REMOTE_CANDIDATES`].
     early: Vec<(String, usize)>,
     early_refused: u64,
-    commands: sync::Receiver<Command>,
+    commands: mpsc::UnboundedReceiver<Command>,
     events: mpsc::Sender<PeerEvent>,
     media: MediaSender,
     stats: Arc<Mutex<PeerStats>>,
+    rest: Rest,
     figures_at: Instant,
     drops_at: Instant,
     server_failures_logged: usize,
@@ -217,40 +207,26 @@ struct Engine {
 struct Datagram {
     local: SocketAddr,
     remote: SocketAddr,
-    /// When it was read: masters are told, and estimate what the path carries from how far packets come apart.
+    /// At the socket: masters are told, and estimate what the path carries from how far packets come apart.
     arrived: Instant,
     data: Box<[u8]>,
 }
 
 impl Engine {
-    fn run(mut self, mut poll: Poll) {
-        let mut events = Events::with_capacity(64);
+    async fn run(mut self) {
         let mut buffers = Buffers::new();
         loop {
-            let is_idle = self.backlog.is_empty() && !self.streams.has_more();
-            let timeout = if is_idle && !self.sockets.iter().any(|socket| socket.ready) {
-                let now = Instant::now();
-                let due =
-                    self.receiver.poll_timeout().map_or(FIGURES, |at| at.saturating_duration_since(now));
-                due.min(FIGURES)
-            } else {
-                Duration::ZERO
-            };
-            if let Err(error) = poll.poll(&mut events, Some(timeout))
-                && error.kind() != io::ErrorKind::Interrupted
-            {
-                self.emit(PeerEvent::Failed { reason: format!("cannot wait for datagrams: {error}") });
-                return;
-            }
-            for event in &events {
-                if let Some(socket) = self.sockets.get_mut(event.token().0) {
-                    socket.ready = true;
+            let first = match self.wait().await {
+                Ok(first) => first,
+                Err(error) => {
+                    self.emit(PeerEvent::Failed { reason: format!("cannot wait for datagrams: {error}") });
+                    return;
                 }
-            }
+            };
             self.empty_sockets(&mut buffers);
             self.handle_backlog();
             self.handle_streams();
-            let closing = self.handle_commands();
+            let closing = self.handle_commands(first);
             if closing.is_some() {
                 self.drain(&mut buffers);
             }
@@ -262,10 +238,41 @@ impl Engine {
             }
             self.send(now);
             self.emit_all(now);
+            self.media.flush();
             if let Some(reply) = closing {
                 let _ = reply.send(());
                 return;
             }
+        }
+    }
+
+    /// Waits until there is something to do. The command that ended it, if one did.
+    async fn wait(&mut self) -> io::Result<Option<Command>> {
+        if !self.backlog.is_empty()
+            || self.streams.has_more()
+            || self.sockets.iter().any(|socket| socket.ready)
+        {
+            // Who makes frames of it has the same thread.
+            tokio::task::yield_now().await;
+            return Ok(None);
+        }
+        let now = Instant::now();
+        if let Some(rest) = self.rest.begin(now) {
+            // Commands end it. Datagrams do not, nor do they wake the thread: nobody watches the sockets.
+            for socket in &mut self.sockets {
+                socket.rest();
+            }
+            return Ok(timeout(rest, self.commands.recv()).await.ok().flatten());
+        }
+        for socket in &mut self.sockets {
+            socket.watch()?;
+        }
+        let due = self.receiver.poll_timeout().map_or(now + FIGURES, |at| at.min(now + FIGURES));
+        tokio::select! {
+            command = self.commands.recv() => Ok(command),
+            () = sockets::ready(&mut self.sockets) => Ok(None),
+            () = self.streams.brought() => Ok(None),
+            () = sleep_until(due.into()) => Ok(None),
         }
     }
 
@@ -278,8 +285,7 @@ impl Engine {
                 if !socket.ready || *bytes >= MAX_BACKLOG {
                     break;
                 }
-                let arrived = Instant::now();
-                socket.read(buffers, |remote, data| {
+                socket.read(buffers, |remote, arrived, data| {
                     *bytes += data.len() + ENTRY;
                     backlog.push_back(Datagram { local, remote, arrived, data: data.into() });
                 });
@@ -293,7 +299,9 @@ impl Engine {
                 return;
             };
             self.backlog_bytes -= data.len() + ENTRY;
+            self.rest.datagram(data.len(), arrived);
             self.receiver.handle_datagram(local, remote, &data, arrived);
+            self.take_events(arrived);
         }
     }
 
@@ -305,7 +313,7 @@ impl Engine {
         self.empty_sockets(buffers);
         while !self.backlog.is_empty() {
             self.handle_backlog();
-            self.emit_all(Instant::now());
+            self.media.flush();
         }
         for _ in 0..LAST_BATCHES {
             if !self.streams.has_more() {
@@ -324,16 +332,20 @@ impl Engine {
             let now = Instant::now();
             match incoming {
                 Incoming::Opened => self.receiver.stream_opened(stream, now),
-                Incoming::Data(data) => self.receiver.handle_stream(stream, &data, now),
+                Incoming::Data(data) => {
+                    self.rest.datagram(data.len(), now);
+                    self.receiver.handle_stream(stream, &data, now);
+                }
                 Incoming::Closed(reason) => self.receiver.stream_closed(stream, &reason, now),
             }
         }
     }
 
-    /// Who waits for the end, if it is to end.
-    fn handle_commands(&mut self) -> Option<oneshot::Sender<()>> {
+    /// Carries out the `first` that was taken already and all that wait. Who waits for the end, if it is to end.
+    fn handle_commands(&mut self, mut first: Option<Command>) -> Option<oneshot::Sender<()>> {
         loop {
-            match self.commands.try_recv() {
+            let next = first.take().map_or_else(|| self.commands.try_recv(), Ok);
+            match next {
                 Ok(Command::Answer { sdp, reply }) => {
                     let result = self.accept_answer(&sdp);
                     let _ = reply.send(result);
@@ -349,8 +361,8 @@ impl Engine {
                     log_feedback(self.receiver.picture_loss(media_ssrc))
                 }
                 Ok(Command::Close { reply }) => return Some(reply),
-                Err(sync::TryRecvError::Empty) => return None,
-                Err(sync::TryRecvError::Disconnected) => return Some(oneshot::channel().0),
+                Err(TryRecvError::Empty) => return None,
+                Err(TryRecvError::Disconnected) => return Some(oneshot::channel().0),
             }
         }
     }
@@ -392,49 +404,67 @@ impl Engine {
     }
 
     fn emit_all(&mut self, now: Instant) {
-        let mut news = false;
-        let udp_is_silent = self.receiver.udp_is_silent();
+        self.take_events(now);
+        let failures = self.receiver.server_failures();
+        for failure in failures.get(self.server_failures_logged..).unwrap_or_default() {
+            tracing::info!(failure, "STUN or TURN server without use");
+        }
+        self.server_failures_logged = failures.len();
+        if now >= self.figures_at {
+            self.figures_at = now + FIGURES;
+            self.take_figures(now);
+            // An error may have hidden datagrams that nobody is told of any more.
+            for socket in &mut self.sockets {
+                socket.ready = true;
+            }
+        }
+    }
+
+    /// Hands on what came of what arrived at `at`.
+    fn take_events(&mut self, at: Instant) {
         while let Some(event) = self.receiver.poll_event() {
             match event {
-                Event::Rtp { kind, packet } => self.media.send(MediaEvent::Rtp { kind, packet }),
-                Event::Message(message) => self.media.send(MediaEvent::Message(message)),
-                Event::SenderReport(report) => self.media.send(MediaEvent::SenderReport(report)),
+                Event::Rtp { kind, packet } => {
+                    self.rest.packet(kind, packet.ssrc, packet.sequence, at);
+                    self.media.push(MediaEvent::Rtp { kind, packet }, at);
+                }
+                Event::Message(message) => self.media.push(MediaEvent::Message(message), at),
+                Event::SenderReport(report) => self.media.push(MediaEvent::SenderReport(report), at),
                 Event::LocalCandidate(text) => {
                     if let Some(text) = sdp::sendable_candidate(&text) {
                         self.emit(PeerEvent::LocalCandidate(text));
                     }
                 }
                 Event::PathFound => {
-                    news = true;
+                    // The figures know more than they did.
+                    self.figures_at = at;
                     self.emit(PeerEvent::PathFound);
                 }
                 Event::Connected => {
-                    news = true;
+                    self.figures_at = at;
+                    self.rest.connected(at);
                     self.emit(PeerEvent::Connected);
                 }
                 Event::Disconnected => self.emit(PeerEvent::Disconnected),
                 Event::Recovered => self.emit(PeerEvent::Recovered),
                 Event::RelayEnds { reason } => self.emit(PeerEvent::RelayEnds { reason }),
-                Event::Goodbye => self.emit(PeerEvent::Goodbye),
-                Event::Failed { stage, reason } => self.emit(PeerEvent::Failed {
-                    reason: match stage {
+                Event::Goodbye => {
+                    // What came before it is in the queue first.
+                    self.media.flush();
+                    self.emit(PeerEvent::Goodbye);
+                }
+                Event::Failed { stage, reason } => {
+                    let udp_is_silent = self.receiver.udp_is_silent();
+                    let silent = if udp_is_silent { "; no server answered over UDP" } else { "" };
+                    let reason = match stage {
                         Stage::Ice => format!(
-                            "{reason}{}. Check that UDP, or at least TCP port 443 to the TURN servers, may leave this network",
-                            if udp_is_silent { "; no server answered over UDP" } else { "" }
+                            "{reason}{silent}. Check that UDP, or at least TCP port 443 to the TURN servers, may leave this network"
                         ),
                         Stage::Dtls => format!("ICE found a path to the master, but {reason}"),
-                    },
-                }),
+                    };
+                    self.emit(PeerEvent::Failed { reason });
+                }
             }
-        }
-        let failures = self.receiver.server_failures();
-        for failure in failures.get(self.server_failures_logged..).unwrap_or_default() {
-            tracing::info!(failure, "STUN or TURN server without use");
-        }
-        self.server_failures_logged = failures.len();
-        if news || now >= self.figures_at {
-            self.figures_at = now + FIGURES;
-            self.take_figures(now);
         }
     }
 
@@ -456,6 +486,9 @@ impl Engine {
         stats.strangers = figures.strangers;
         stats.candidates_refused = figures.candidates_refused + self.early_refused;
         if let Some(dropped) = dropped {
+            if dropped > stats.socket_drops {
+                self.rest.overflowed(now);
+            }
             stats.socket_drops = dropped;
         }
     }

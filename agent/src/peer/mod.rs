@@ -4,6 +4,7 @@
 mod answer;
 mod engine;
 mod queue;
+mod rest;
 mod servers;
 mod sockets;
 mod streams;
@@ -23,7 +24,7 @@ pub use kvs_peer::sdp::AnswerError;
 pub use kvs_peer::{
     DataConfig, DataFigures, Destinations, Message, Pair, RelayProtocol, ServerFigures, Side, Traffic,
 };
-pub use queue::MediaQueue;
+pub use queue::{Arrival, MediaQueue};
 
 /// What a peer connection is to be like.
 #[derive(Clone, Debug)]

@@ -2,7 +2,8 @@
 
 use super::MediaEvent;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// Bytes of packets that wait for the media task: 16 s of 8 Mbit/s.
@@ -11,65 +12,76 @@ const MAX_BYTES: usize = 16 << 20;
 /// What an event costs beside its payload.
 const EVENT: usize = 128;
 
+/// Events that are taken together, beyond one batch, when the media task does not keep up.
+const TOGETHER: usize = 256;
+
+/// An event, and when it arrived.
+#[derive(Debug)]
+pub struct Arrival {
+    pub at: Instant,
+    pub event: MediaEvent,
+}
+
 /// A queue of what arrives on one connection.
 pub(super) fn media_queue() -> (MediaSender, MediaQueue) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let bytes = Arc::new(AtomicUsize::new(0));
-    let sender = MediaSender { sender, bytes: Arc::clone(&bytes), discarded: Arc::default() };
+    let sender = MediaSender { sender, batch: Vec::new(), bytes: Arc::clone(&bytes), discarded: 0 };
     (sender, MediaQueue { receiver, bytes })
 }
 
 /// The end that receives from the network.
-#[derive(Clone)]
 pub(super) struct MediaSender {
-    sender: mpsc::UnboundedSender<MediaEvent>,
+    sender: mpsc::UnboundedSender<Vec<Arrival>>,
+    /// To be sent.
+    batch: Vec<Arrival>,
     bytes: Arc<AtomicUsize>,
-    discarded: Arc<AtomicU64>,
+    discarded: u64,
 }
 
 impl MediaSender {
-    /// Puts an event into the queue. When it is full the event is dropped and counted: loss repair asks for it again.
-    pub(super) fn send(&self, event: MediaEvent) {
+    /// Puts an event into the batch. When the queue is full the event is dropped and counted: loss repair asks for it again.
+    pub(super) fn push(&mut self, event: MediaEvent, at: Instant) {
         let size = size(&event);
         if self.bytes.load(Ordering::Relaxed) + size > MAX_BYTES {
-            self.discarded.fetch_add(1, Ordering::Relaxed);
+            self.discarded += 1;
             return;
         }
         self.bytes.fetch_add(size, Ordering::Relaxed);
-        // The media task is gone: nobody wants it.
-        let _ = self.sender.send(event);
+        self.batch.push(Arrival { at, event });
+    }
+
+    /// Puts the batch into the queue: who reads it is woken once.
+    pub(super) fn flush(&mut self) {
+        if !self.batch.is_empty() {
+            // The media task is gone: nobody wants it.
+            let _ = self.sender.send(std::mem::take(&mut self.batch));
+        }
     }
 
     /// Events that were dropped.
     pub(super) fn discarded(&self) -> u64 {
-        self.discarded.load(Ordering::Relaxed)
+        self.discarded
     }
 }
 
 /// The end that the media task reads.
 pub struct MediaQueue {
-    receiver: mpsc::UnboundedReceiver<MediaEvent>,
+    receiver: mpsc::UnboundedReceiver<Vec<Arrival>>,
     bytes: Arc<AtomicUsize>,
 }
 
 impl MediaQueue {
-    /// The next event; `None` when the connection is gone and everything was taken.
-    pub async fn recv(&mut self) -> Option<MediaEvent> {
-        let event = self.receiver.recv().await?;
-        self.release(std::slice::from_ref(&event));
-        Some(event)
-    }
-
-    /// Appends up to `limit` events to `burst`; 0 when the connection is gone and everything was taken. Cancel safe.
-    pub async fn recv_many(&mut self, burst: &mut Vec<MediaEvent>, limit: usize) -> usize {
-        let before = burst.len();
-        let count = self.receiver.recv_many(burst, limit).await;
-        self.release(&burst[before..]);
-        count
-    }
-
-    fn release(&self, events: &[MediaEvent]) {
-        self.bytes.fetch_sub(events.iter().map(size).sum(), Ordering::Relaxed);
+    /// What came next, together; `None` when the connection is gone and everything was taken. Cancel safe.
+    pub async fn recv(&mut self) -> Option<Vec<Arrival>> {
+        let mut batch = self.receiver.recv().await?;
+        while batch.len() < TOGETHER
+            && let Ok(more) = self.receiver.try_recv()
+        {
+            batch.extend(more);
+        }
+        self.bytes.fetch_sub(batch.iter().map(|arrival| size(&arrival.event)).sum(), Ordering::Relaxed);
+        Some(batch)
     }
 }
 
@@ -89,7 +101,8 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_bounded_in_bytes_and_counts_what_does_not_fit() {
-        let (sender, mut queue) = media_queue();
+        let (mut sender, mut queue) = media_queue();
+        let now = Instant::now();
         let event = |payload: usize| MediaEvent::Rtp {
             kind: MediaKind::Video,
             packet: RtpPacket {
@@ -103,14 +116,21 @@ mod tests {
             },
         };
         for _ in 0..17 {
-            sender.send(event((1 << 20) - EVENT));
+            sender.push(event((1 << 20) - EVENT), now);
         }
         assert_eq!(sender.discarded(), 1);
-        assert!(queue.recv().await.is_some());
-        sender.send(event((1 << 20) - EVENT));
-        assert_eq!(sender.discarded(), 1);
+        // What was not sent yet counts, too.
+        sender.flush();
+        sender.push(event(1), now);
+        assert_eq!(sender.discarded(), 2);
+        assert_eq!(queue.recv().await.map(|batch| batch.len()), Some(16));
+        sender.push(event((1 << 20) - EVENT), now);
+        assert_eq!(sender.discarded(), 2);
+        sender.flush();
+        sender.flush();
         drop(sender);
-        while queue.recv().await.is_some() {}
+        assert_eq!(queue.recv().await.map(|batch| batch.len()), Some(1));
+        assert!(queue.recv().await.is_none());
         assert_eq!(queue.bytes.load(Ordering::Relaxed), 0);
     }
 }

@@ -2,10 +2,14 @@
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
 use socket2::SockRef;
+use std::future::poll_fn;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::os::fd::AsRawFd;
+use std::task::{Context, Poll, ready};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tokio::io::Interest;
 
 /// Asked for per socket: two key frames of 1.5 MB, as the kernel counts them. Nodes often cap it at `net.core.rmem_max`.
 pub(super) const RECEIVE_BUFFER: usize = 8 << 20;
@@ -18,13 +22,17 @@ const DATAGRAM: usize = 65_535;
 
 pub(super) struct Socket {
     pub(super) local: SocketAddr,
-    pub(super) socket: mio::net::UdpSocket,
+    socket: UdpSocket,
     state: UdpSocketState,
+    /// The same socket as the runtime watches it, while datagrams are waited for.
+    watch: Option<tokio::net::UdpSocket>,
     /// Bytes that the kernel gave, as it counts them (twice what was asked for).
     pub(super) receive_buffer: usize,
     inode: Option<u64>,
     /// There may be something to read.
     pub(super) ready: bool,
+    /// What is read next has arrived since.
+    since: Instant,
 }
 
 /// Binds what was asked for: `ip` or `ip:port`; a wildcard stands for every interface except loopback. Where no port is named,
@@ -148,23 +156,54 @@ impl Socket {
         });
         Ok(Self {
             local: socket.local_addr()?,
-            socket: mio::net::UdpSocket::from_std(socket),
+            socket,
             state,
+            watch: None,
             receive_buffer,
             inode,
             ready: true,
+            since: Instant::now(),
         })
     }
 
-    /// Reads what is there, at most one batch; each datagram goes to `take`. Not ready any more: there is nothing.
-    pub(super) fn read(&mut self, buffers: &mut Buffers, mut take: impl FnMut(SocketAddr, &[u8])) {
+    /// Datagrams are waited for: each wakes the runtime from now on.
+    ///
+    /// # Errors
+    ///
+    /// The process has no file descriptor left, or the runtime cannot watch it.
+    pub(super) fn watch(&mut self) -> io::Result<()> {
+        if self.watch.is_none() {
+            self.watch = Some(tokio::net::UdpSocket::from_std(self.socket.try_clone()?)?);
+        }
+        Ok(())
+    }
+
+    /// Nobody is woken by datagrams any more, and there may be some afterwards.
+    pub(super) fn rest(&mut self) {
+        (self.watch, self.ready) = (None, true);
+    }
+
+    /// Whether there may be something to read, of which the runtime has told.
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(watch) = &self.watch else { return Poll::Pending };
+        ready!(watch.poll_recv_ready(context)).unwrap_or_default();
+        // Forgotten before it is read: what comes in between is told anew.
+        let _ = watch.try_io(Interest::READABLE, || io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()));
+        self.ready = true;
+        Poll::Ready(())
+    }
+
+    /// Reads what is there, at most one batch; each datagram goes to `take` with the time of its arrival. Not ready any more:
+    /// there is nothing, unless an error hides it (an ICMP message, say), and the next datagram is told of.
+    pub(super) fn read(&mut self, buffers: &mut Buffers, mut take: impl FnMut(SocketAddr, Instant, &[u8])) {
         let mut meta = [RecvMeta::default(); BATCH];
+        let began = Instant::now();
         let count = {
             let mut slices: Vec<_> = buffers.0.chunks_mut(DATAGRAM).map(IoSliceMut::new).collect();
             match self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut meta) {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.ready = false;
+                    (self.ready, self.since) = (false, began);
                     return;
                 }
                 Err(error) => {
@@ -174,11 +213,19 @@ impl Socket {
                 }
             }
         };
+        let (now, wall) = (Instant::now(), SystemTime::now());
         for (buffer, meta) in buffers.0.chunks(DATAGRAM).zip(&meta[..count]) {
+            let at = meta.timestamp.and_then(|since_epoch| UNIX_EPOCH.checked_add(since_epoch));
+            let age = at.and_then(|at| wall.duration_since(at).ok()).unwrap_or_default();
+            // The kernel goes by the wall clock, which may have been set meanwhile.
+            self.since = now.checked_sub(age).map_or(self.since, |arrived| arrived.max(self.since));
             // The kernel may give several datagrams of a sender in one piece.
             for datagram in buffer[..meta.len].chunks(meta.stride.max(1)) {
-                take(meta.addr, datagram);
+                take(meta.addr, self.since, datagram);
             }
+        }
+        if count < BATCH {
+            (self.ready, self.since) = (false, self.since.max(began));
         }
     }
 
@@ -188,6 +235,17 @@ impl Socket {
             tracing::trace!(%error, %remote, local = %self.local, "not sent");
         }
     }
+}
+
+/// Waits until one of them that is watched may have something to read.
+pub(super) async fn ready(sockets: &mut [Socket]) {
+    poll_fn(|context| {
+        // All are asked: each is to tell of itself later.
+        let ready =
+            sockets.iter_mut().filter_map(|socket| socket.poll_ready(context).is_ready().then_some(()));
+        if ready.count() > 0 { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 const BATCH: usize = if BATCH_SIZE < 16 { BATCH_SIZE } else { 16 };
@@ -252,13 +310,40 @@ mod tests {
         let mut buffers = Buffers::new();
         let mut read = 0;
         while sockets[0].ready {
-            sockets[0].read(&mut buffers, |_, datagram| {
+            sockets[0].read(&mut buffers, |_, _, datagram| {
                 assert_eq!(datagram.len(), 1200);
                 read += 1;
             });
         }
         assert!(read > 0 && read < 200, "{read}");
         assert_eq!(dropped(&sockets), 200 - read);
+    }
+
+    /// However long they have waited for somebody to read them, and in whatever pieces they are read.
+    #[test]
+    fn datagrams_have_arrived_when_they_were_sent() {
+        let mut sockets = bind(&["127.0.0.1".to_owned()], None, RECEIVE_BUFFER).unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (mut sent, mut arrived) = (Vec::new(), Vec::new());
+        let mut buffers = Buffers::new();
+        for burst in [1, BATCH, 1, BATCH + 3] {
+            for _ in 0..burst {
+                let before = Instant::now();
+                sender.send_to(&[0; 1200], sockets[0].local).unwrap();
+                sent.push(before..=Instant::now());
+            }
+            sockets[0].ready = true;
+            while sockets[0].ready {
+                sockets[0].read(&mut buffers, |_, at, _| arrived.push(at));
+            }
+        }
+        assert_eq!(arrived.len(), sent.len());
+        assert!(arrived.is_sorted());
+        // The clocks are read one after the other.
+        let slack = std::time::Duration::from_millis(5);
+        for (at, sent) in arrived.iter().zip(&sent) {
+            assert!(*at + slack >= *sent.start() && *at <= *sent.end() + slack, "{at:?} {sent:?}");
+        }
     }
 
     #[test]

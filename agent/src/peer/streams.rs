@@ -1,14 +1,12 @@
-//! The connections to TURN servers over TCP and TLS: a task for each, beside the thread that has the engine.
+//! The connections to TURN servers over TCP and TLS: a task for each, beside the one that has the engine.
 
 use bytes::{Bytes, BytesMut};
 use kvs_aws::{AwsContext, Connection, causes};
 use kvs_peer::{StreamAction, StreamTransmit};
-use mio::Waker;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
@@ -50,8 +48,8 @@ struct Open {
 /// The streams of one peer connection.
 pub(super) struct Streams {
     context: AwsContext,
-    runtime: Handle,
-    waker: Arc<Waker>,
+    /// One of them has brought something.
+    news: Arc<Notify>,
     urls: Vec<Url>,
     open: Vec<Option<Open>>,
     numbers: u64,
@@ -63,20 +61,10 @@ pub(super) struct Streams {
 
 impl Streams {
     /// To be opened at `urls`: `https` with TLS, `http` without, through the proxy that the environment names.
-    pub(super) fn new(context: AwsContext, urls: Vec<Url>, waker: Arc<Waker>) -> Self {
+    pub(super) fn new(context: AwsContext, urls: Vec<Url>) -> Self {
         let (messages, inbox) = mpsc::channel(INCOMING);
         let open = urls.iter().map(|_| None).collect();
-        Self {
-            context,
-            runtime: Handle::current(),
-            waker,
-            urls,
-            open,
-            numbers: 0,
-            messages,
-            inbox,
-            dropped: 0,
-        }
+        Self { context, news: Arc::default(), urls, open, numbers: 0, messages, inbox, dropped: 0 }
     }
 
     /// Does what the engine asks for.
@@ -92,11 +80,11 @@ impl Streams {
                 let task = Task {
                     name: (stream, self.numbers),
                     messages: self.messages.clone(),
-                    waker: Arc::clone(&self.waker),
+                    news: Arc::clone(&self.news),
                     close: close.clone(),
                 };
                 let (context, url) = (self.context.clone(), url.clone());
-                self.runtime.spawn(task.run(
+                tokio::spawn(task.run(
                     // Half of it to a proxy, and half from there.
                     async move { context.connect(&url, CONNECT / 2).await.map_err(|error| causes(&error)) },
                     queue,
@@ -129,6 +117,11 @@ impl Streams {
         None
     }
 
+    /// Waits for something that a stream has brought. It may have been taken already.
+    pub(super) async fn brought(&self) {
+        self.news.notified().await;
+    }
+
     /// Whether there is more.
     pub(super) fn has_more(&self) -> bool {
         !self.inbox.is_empty()
@@ -138,7 +131,7 @@ impl Streams {
 struct Task {
     name: (usize, u64),
     messages: mpsc::Sender<Message>,
-    waker: Arc<Waker>,
+    news: Arc<Notify>,
     close: CancellationToken,
 }
 
@@ -198,8 +191,8 @@ impl Task {
         tokio::select! {
             () = self.close.cancelled() => {}
             sent = self.messages.send((stream, number, incoming)) => {
-                if sent.is_ok() && let Err(error) = self.waker.wake() {
-                    tracing::debug!(%error, "the engine was not woken");
+                if sent.is_ok() {
+                    self.news.notify_one();
                 }
             }
         }

@@ -164,17 +164,19 @@ async fn media_and_sender_reports_arrive_and_the_pair_is_known() {
                     packet.payload = bytes::Bytes::from_static(&[0x65, 1, 2, 3]);
                     track.write_rtp(packet).await.unwrap();
                 }
-                event = media.recv() => match event.unwrap() {
-                    MediaEvent::Rtp { kind, packet } => {
-                        assert_eq!(kind, MediaKind::Video);
-                        assert_eq!(packet.ssrc, SSRC);
-                        assert_eq!(&packet.payload[..], &[0x65, 1, 2, 3]);
-                        packets += 1;
-                    }
-                    MediaEvent::Message(message) => panic!("nobody asked for {message:?}"),
-                    MediaEvent::SenderReport(report) => {
-                        assert_eq!(report.ssrc, SSRC);
-                        reports += 1;
+                batch = media.recv() => for Arrival { event, .. } in batch.unwrap() {
+                    match event {
+                        MediaEvent::Rtp { kind, packet } => {
+                            assert_eq!(kind, MediaKind::Video);
+                            assert_eq!(packet.ssrc, SSRC);
+                            assert_eq!(&packet.payload[..], &[0x65, 1, 2, 3]);
+                            packets += 1;
+                        }
+                        MediaEvent::Message(message) => panic!("nobody asked for {message:?}"),
+                        MediaEvent::SenderReport(report) => {
+                            assert_eq!(report.ssrc, SSRC);
+                            reports += 1;
+                        }
                     }
                 }
             }

@@ -99,10 +99,11 @@ impl AudioReceiver {
         }
     }
 
-    /// A packet of this track. `wall` is the time of its arrival.
+    /// A packet of this track that arrived at `now`, of which `wall` is the time of day. [`Self::handle_timeout`] hands on what comes
+    /// of it and asks for what it shows to be missing.
     pub fn handle_rtp(&mut self, packet: RtpPacket, now: Instant, wall: SystemTime, clock: &mut SenderClock) {
         self.inbound.handle_rtp(packet, now, wall, clock);
-        self.handle_timeout(now, clock);
+        self.advance(now, clock);
     }
 
     /// A sender report; of another stream it is ignored.
@@ -112,6 +113,17 @@ impl AudioReceiver {
 
     /// Time has passed: to be called when [`Self::poll_timeout`] says so; more often does no harm.
     pub fn handle_timeout(&mut self, now: Instant, clock: &mut SenderClock) {
+        self.advance(now, clock);
+        self.release(now, clock);
+        // Here alone: a packet may be handed in some time after it arrived, and what is asked for is asked for now.
+        if let Some((ssrc, sequences)) = self.inbound.nacks(now) {
+            self.outputs.push(AudioOutput::Nack { ssrc, sequences });
+        }
+        self.fill(now, clock);
+    }
+
+    /// Takes what is in order at `now`, and gives up what is not waited for any longer.
+    fn advance(&mut self, now: Instant, clock: &mut SenderClock) {
         while let Some(inflow) = self.inbound.poll(now) {
             match inflow {
                 Inflow::Packet { timestamp, packet, arrived } => self.packet(timestamp, packet, arrived),
@@ -127,14 +139,9 @@ impl AudioReceiver {
                 }
             }
         }
-        if let Some((ssrc, sequences)) = self.inbound.nacks(now) {
-            self.outputs.push(AudioOutput::Nack { ssrc, sequences });
-        }
         while self.held.len() > MAX_HELD {
             self.release_one(now + FOREVER, clock);
         }
-        self.release(now, clock);
-        self.fill(now, clock);
     }
 
     /// Nothing follows: what waits for packets or for its capture time comes out now.

@@ -45,8 +45,9 @@ pub enum MediaOutput {
 /// map to the wall clock by the same offset. One for each peer connection: keep it when only the network path changes,
 /// make a new one for a new peer connection.
 ///
-/// Nothing in here waits, opens or spawns: call `handle_…` with the present time, then [`Self::poll_output`] until it
-/// gives `None`, then [`Self::poll_timeout`].
+/// Nothing in here waits, opens or spawns: call `handle_…` with what has come and the times of its arrival, then
+/// [`Self::handle_timeout`] with the present time, then [`Self::poll_output`] until it gives `None`, then
+/// [`Self::poll_timeout`].
 pub struct MediaReceiver {
     video: Option<VideoReceiver>,
     audio: Option<AudioReceiver>,
@@ -68,7 +69,8 @@ impl MediaReceiver {
         }
     }
 
-    /// A packet of a track, unwrapped from RTX if it came so. `wall` is the time of its arrival.
+    /// A packet of a track, unwrapped from RTX if it came so, that arrived at `now`, of which `wall` is the time of day.
+    /// [`Self::handle_timeout`] hands on what comes of it and asks for what it shows to be missing.
     pub fn handle_rtp(&mut self, kind: MediaKind, packet: RtpPacket, now: Instant, wall: SystemTime) {
         match (kind, &mut self.video, &mut self.audio) {
             (MediaKind::Video, Some(video), _) => video.handle_rtp(packet, now, wall, &mut self.clock),

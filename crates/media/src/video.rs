@@ -83,13 +83,14 @@ impl VideoReceiver {
         }
     }
 
-    /// A packet of this track, unwrapped from RTX if it came so. `wall` is the time of its arrival.
+    /// A packet of this track, unwrapped from RTX if it came so, that arrived at `now`, of which `wall` is the time of day.
+    /// [`Self::handle_timeout`] hands on what comes of it and asks for what it shows to be missing.
     pub fn handle_rtp(&mut self, packet: RtpPacket, now: Instant, wall: SystemTime, clock: &mut SenderClock) {
         let key = self.stream.announces_key_frame(&packet.payload);
         if self.inbound.handle_rtp(packet, now, wall, clock) {
             self.gate.packet(key, now);
         }
-        self.handle_timeout(now, clock);
+        self.advance(now, clock);
     }
 
     /// A sender report; of another stream it is ignored.
@@ -99,6 +100,20 @@ impl VideoReceiver {
 
     /// Time has passed: to be called when [`Self::poll_timeout`] says so; more often does no harm.
     pub fn handle_timeout(&mut self, now: Instant, clock: &mut SenderClock) {
+        self.advance(now, clock);
+        self.release(now, clock);
+        // Here alone: a packet may be handed in some time after it arrived, and what is asked for is asked for now.
+        if let Some((ssrc, sequences)) = self.inbound.nacks(now) {
+            self.outputs.push(VideoOutput::Nack { ssrc, sequences });
+        }
+        if let Some(reason) = self.gate.request(now) {
+            self.inbound.stats.pli_count += 1;
+            self.outputs.push(VideoOutput::RequestKeyFrame(reason));
+        }
+    }
+
+    /// Makes pictures of what is in order at `now`, and gives up what is not waited for any longer.
+    fn advance(&mut self, now: Instant, clock: &mut SenderClock) {
         while let Some(inflow) = self.inbound.poll(now) {
             match inflow {
                 Inflow::Packet { timestamp, packet, arrived } => {
@@ -117,17 +132,9 @@ impl VideoReceiver {
                 }
             }
         }
-        if let Some((ssrc, sequences)) = self.inbound.nacks(now) {
-            self.outputs.push(VideoOutput::Nack { ssrc, sequences });
-        }
-        if let Some(reason) = self.gate.request(now) {
-            self.inbound.stats.pli_count += 1;
-            self.outputs.push(VideoOutput::RequestKeyFrame(reason));
-        }
         while self.held.len() > MAX_HELD {
             self.release_one(now + FOREVER, clock);
         }
-        self.release(now, clock);
     }
 
     /// Nothing follows: what waits for packets or for its capture time comes out now.

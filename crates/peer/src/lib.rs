@@ -40,6 +40,7 @@ pub use destinations::Destinations;
 pub use event::{Event, Stage};
 pub use figures::{Figures, Pair, RelayProtocol, ServerFigures, Side, Traffic};
 pub use kvs_media::MediaKind;
+pub use nack::PACKET_COST;
 pub use receiver::{MAX_REMOTE_CANDIDATES, Receiver, ReceiverError};
 pub use streams::{StreamAction, StreamTransmit};
 pub use transmit::Transmit;

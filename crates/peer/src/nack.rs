@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 const PACE: Duration = Duration::from_millis(5);
 
 /// What the kernel counts for a packet of the usual size, bytes.
-const PACKET_COST: usize = 2304;
+pub const PACKET_COST: usize = 2304;
 
 /// Packets that wait to be asked for; what does not fit is asked for by the next request for it.
 const MAX_WAITING: usize = 4096;

@@ -116,7 +116,9 @@ impl Viewer {
             padding: 0,
             payload: packet.payload.to_vec().into(),
         };
-        stack.handle_rtp(kind, packet, Instant::now(), SystemTime::now());
+        let now = Instant::now();
+        stack.handle_rtp(kind, packet, now, SystemTime::now());
+        stack.handle_timeout(now);
         self.drain();
     }
 

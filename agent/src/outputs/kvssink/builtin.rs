@@ -13,6 +13,7 @@ use kvs_aws::AwsContext;
 use parking_lot::Mutex;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 /// Media that memory may hold, if its bytes fit: a day.
@@ -58,6 +59,9 @@ impl Builtin {
         // Another plugin's element of this name has none of this; its credentials come from the environment.
         if let Some(sink) = element.downcast_ref::<gstkvssink::KvsSink>() {
             sink.set_aws_context(self.context.clone());
+            if let Ok(runtime) = Handle::try_current() {
+                sink.set_runtime(runtime);
+            }
             // The bound is bytes; by default there would be one of two minutes, too.
             set(&element, "buffer-duration", BUFFER_SECONDS)?;
             if let Some((folder, bytes)) = &settings.spool {

@@ -1,5 +1,6 @@
 //! The element's GObject side: pads, properties, state changes.
 
+use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -12,6 +13,7 @@ use gst::subclass::prelude::*;
 use kvs_aws::AwsContext;
 use kvs_putmedia::{Event, Producer, Statistics, TrackKind};
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -37,6 +39,12 @@ impl KvsSink {
     /// Signs with this context, instead of one made of properties and environment. To be set before READY to PAUSED.
     pub fn set_aws_context(&self, context: AwsContext) {
         self.imp().set_aws_context(context);
+    }
+
+    /// Uploads on this runtime, which must not be blocked by who changes the state of the element, instead of on a thread of the
+    /// element's own. To be set before READY to PAUSED.
+    pub fn set_runtime(&self, runtime: Handle) {
+        *self.imp().runtime.lock() = Some(runtime);
     }
 
     /// Another process may write to the stream: nothing is sent before `predecessor` says that it is over, or has nobody any
@@ -75,6 +83,8 @@ pub struct Imp {
     pub(super) properties: Mutex<Properties>,
     context: Mutex<Option<AwsContext>>,
     hold: Mutex<Option<Hold>>,
+    /// The application's.
+    runtime: Mutex<Option<Handle>>,
     pub(super) handler: Mutex<Option<Handler>>,
     state: Mutex<State>,
     pub(super) timeline: Mutex<Timeline>,
@@ -300,7 +310,7 @@ impl Imp {
             gst::StateChangeError
         };
         let runtime =
-            RUNTIME.as_ref().map_err(|error| fail(&format!("no threads for the network: {error}")))?;
+            self.runtime().map_err(|error| fail(&format!("no threads for the network: {error}")))?;
         let properties = self.properties.lock().clone();
         let upload = settings::upload_settings(&properties).map_err(|message| fail(&message))?;
         let mut producer = Producer::new(settings::producer_config(&properties));
@@ -373,6 +383,14 @@ impl Imp {
         });
         *self.state.lock() = State::Started { shared, task };
         Ok(())
+    }
+
+    /// What the upload runs on.
+    pub(super) fn runtime(&self) -> Result<Handle, &'static io::Error> {
+        match &*self.runtime.lock() {
+            Some(runtime) => Ok(runtime.clone()),
+            None => RUNTIME.as_ref().map(|runtime| runtime.handle().clone()),
+        }
     }
 
     /// Ends the last fragment and waits, within `stop-stream-timeout`, for its acknowledgement.

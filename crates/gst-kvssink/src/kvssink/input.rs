@@ -13,7 +13,6 @@ use super::category::CAT;
 use super::element::{Imp, KvsSink};
 use super::hevc::ByteStream;
 use super::rounds::Stamp;
-use super::runtime::RUNTIME;
 use super::shared::{Shared, Stage};
 use super::timeline::{Now, Source};
 use super::track::{Track, index, kind_of};
@@ -151,7 +150,7 @@ impl Imp {
         }
         shared.lock().end();
         shared.wake();
-        let Ok(runtime) = RUNTIME.as_ref() else { return };
+        let Ok(runtime) = self.runtime() else { return };
         let patience = self.stop_timeout();
         let (weak, shared) = (self.obj().downgrade(), shared.clone());
         let beginnings = self.beginnings.load(Ordering::Relaxed);
