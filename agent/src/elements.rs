@@ -12,6 +12,9 @@ pub enum PipelineError {
     /// The element does not have a property or pad that is needed.
     #[error("GStreamer element `{element}`: {reason}")]
     Element { element: String, reason: String },
+    /// Sound cannot be decoded in this way.
+    #[error("the decoder of {codec}: {reason}")]
+    Decoder { codec: &'static str, reason: String },
     /// An error of GStreamer with a domain and a code.
     #[error("GStreamer: {0}")]
     Gst(#[from] gst::glib::Error),
@@ -39,7 +42,6 @@ pub(crate) const APPSRC: Kind = Kind { name: "appsrc", package: BASE };
 pub(crate) const APPSINK: Kind = Kind { name: "appsink", package: BASE };
 pub(crate) const CAPSFILTER: Kind = Kind { name: "capsfilter", package: CORE };
 pub(crate) const TEE: Kind = Kind { name: "tee", package: CORE };
-pub(crate) const OPUSDEC: Kind = Kind { name: "opusdec", package: BASE };
 pub(crate) const VOAACENC: Kind = Kind { name: "voaacenc", package: BAD };
 
 impl Kind {

@@ -67,7 +67,7 @@ async fn run(cli: Cli) -> Result<()> {
     // Two TLS providers may be in the graph; rustls panics when none is chosen.
     let _ = rustls::crypto::ring::default_provider().install_default();
     gst::init().context("GStreamer does not start")?;
-    pipeline::check_installed(&settings.audio_codecs())?;
+    pipeline::check_installed(!settings.audio_codecs().is_empty())?;
     let aws = settings.aws().await?;
     let outputs = OutputConfig::open(output_configs(&cli, &settings), &aws)?;
     let waits = if cli.wait_for_successor { settings.wait_within() } else { Duration::ZERO };

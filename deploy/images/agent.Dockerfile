@@ -13,7 +13,7 @@ RUN deploy/images/packages.sh agent
 COPY . .
 RUN cargo build --locked --profile ${PROFILE} --package kvs-ingest-agent \
     && deploy/images/rootfs.sh ${CARGO_TARGET_DIR}/${PROFILE}/kvs-ingest-agent \
-        coreelements app opus voaacenc
+        coreelements app voaacenc
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="kvs-ingest agent" \

@@ -11,7 +11,7 @@ group() {
 
 case "$1" in
 operator | kvs-local) wanted="$(group build | grep -v gstreamer) ca-certificates" ;;
-agent) wanted="$(group build) ca-certificates libopus0 libvo-aacenc0" ;;
+agent) wanted="$(group build) ca-certificates libvo-aacenc0" ;;
 *) echo "packages.sh: expected operator, agent or kvs-local, found $1" >&2 && exit 2 ;;
 esac
 missing=

@@ -285,7 +285,7 @@ impl Store {
 fn expected_packages(name: &str) -> Vec<&'static str> {
     let mut packages = vec!["ca-certificates", "libc6"];
     if name == AGENT {
-        packages.extend(["gstreamer1.0-plugins-bad", "libgstreamer1.0-0", "libopus0", "libvo-aacenc0"]);
+        packages.extend(["gstreamer1.0-plugins-bad", "libgstreamer1.0-0", "libvo-aacenc0"]);
     }
     packages
 }

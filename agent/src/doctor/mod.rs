@@ -67,7 +67,7 @@ fn configuration(checks: &mut Checks, arguments: &DoctorArguments) -> Option<Set
     // Two TLS providers may be in the graph; rustls panics when none is chosen.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let installed = gst::init().map_err(|error| error.to_string()).and_then(|()| {
-        pipeline::check_installed(&settings.audio_codecs()).map_err(|error| error.to_string())
+        pipeline::check_installed(!settings.audio_codecs().is_empty()).map_err(|error| error.to_string())
     });
     if let Err(error) = installed {
         checks.failed(NAME, Fault::Configuration, format!("GStreamer: {error}"), None);

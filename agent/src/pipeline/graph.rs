@@ -1,26 +1,21 @@
 //! One GStreamer pipeline for one set of tracks.
 
-use super::audio::{Decoder, ENCODER, G711Decoder, RATE, Retime, RetimeFigures, Sound};
+use super::audio::{ENCODER, Front, RATE};
 use super::backlog::Backlog;
-use crate::concealed;
+use super::sound::{Sound, SoundFigures};
+use super::stamp::{clock_time, send_tags};
 use crate::elements::{APPSRC, CAPSFILTER, PipelineError, TEE, request_pad, set};
 use crate::metadata::Tag;
 use crate::outputs::Outputs;
 use crate::tracks::Tracks;
 use gst::prelude::*;
-use kvs_media::{AccessUnit, AudioCodec, AudioPacket, VideoCodec, VideoParameters};
-use parking_lot::Mutex;
-use std::sync::Arc;
+use kvs_media::{AccessUnit, AudioPacket, VideoCodec, VideoParameters};
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 
 /// Encoded video that may wait in front of the pipeline. When it is full, whole groups of pictures
 /// are dropped and counted.
 const VIDEO_QUEUE_BYTES: u64 = 16 * 1024 * 1024;
-
-/// Audio packets that may wait: of Opus about twenty minutes. When it is full they are dropped and counted, and the hole is
-/// filled.
-const AUDIO_QUEUE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Silence reaches this far beyond the newest picture at most.
 const AHEAD: Duration = Duration::from_millis(300);
@@ -30,11 +25,6 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// Silence reaches this far beyond the last picture: a frame of AAC, and what the delays of the codecs leave.
 const LAST_SOUND: Duration = Duration::from_millis(40);
-
-/// Audio packets go into the pipeline together, so many of them, of so long at most: each time its threads wake up costs more
-/// than decoding and encoding a packet does.
-const TOGETHER: usize = 8;
-const TOGETHER_FOR: Duration = Duration::from_millis(100);
 
 /// Messages of one pipeline's bus that may wait. When it is full they are dropped: the first error
 /// already ends the pipeline.
@@ -53,36 +43,15 @@ pub enum GraphEvent {
     EndOfStream,
 }
 
-/// What was done to sound so that it fits its capture times.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SoundFigures {
-    /// Written where none was received.
-    pub silence: Duration,
-    /// Played a little slower or faster.
-    pub retimed: Duration,
-    /// Stored behind what was written after it.
-    pub late: Duration,
-}
-
-impl SoundFigures {
-    /// Adds those of another pipeline.
-    pub fn add(&mut self, other: Self) {
-        self.silence += other.silence;
-        self.retimed += other.retimed;
-        self.late += other.late;
-    }
-}
-
-/// Checks that everything a pipeline of these codecs is made of is installed, beside what its outputs are made of. Video
+/// Checks that everything a pipeline is made of is installed, beside what its outputs are made of. `sound`: with audio. Video
 /// takes no element of its own.
 ///
 /// # Errors
 ///
 /// The first element that is missing.
-pub fn check_installed(audio: &[AudioCodec]) -> Result<(), PipelineError> {
-    let decoders = audio.iter().filter_map(|codec| Decoder::of(*codec).element());
-    let others = [APPSRC, CAPSFILTER, TEE].into_iter().chain((!audio.is_empty()).then_some(ENCODER));
-    others.chain(decoders).try_for_each(|element| element.check_installed())
+pub fn check_installed(sound: bool) -> Result<(), PipelineError> {
+    let others = [APPSRC, CAPSFILTER, TEE].into_iter().chain(sound.then_some(ENCODER));
+    others.into_iter().try_for_each(|element| element.check_installed())
 }
 
 pub struct Graph {
@@ -91,21 +60,12 @@ pub struct Graph {
     /// Places of the outputs that it feeds.
     outputs: Vec<usize>,
     video: Option<gst_app::AppSrc>,
-    audio: Option<gst_app::AppSrc>,
-    /// What decodes sound in front of it, where that is no element.
-    decoder: Option<G711Decoder>,
+    sound: Option<Sound>,
     backlog: Backlog,
     parameters: Option<VideoParameters>,
     last_picture: Option<SystemTime>,
     /// A picture is presented before one that came before it.
     reorders: bool,
-    /// Audio packets that go in together, and the capture time of the first.
-    sounds: Option<(gst::BufferList, SystemTime)>,
-    /// Up to where there is sound, or silence in its place.
-    sound_end: Option<SystemTime>,
-    retimed: Arc<Mutex<RetimeFigures>>,
-    /// Of the pauses that were reported.
-    silence: Duration,
 }
 
 impl Graph {
@@ -132,12 +92,12 @@ impl Graph {
             [] => None,
             inlets => Some(video_branch(&pipeline, inlets, sender.clone())?),
         };
-        let retimed = Arc::default();
-        let audio = match (tracks.audio, &audio_inlets[..]) {
+        let sound = match (tracks.audio, &audio_inlets[..]) {
             (None, _) | (_, []) => None,
             (Some(codec), inlets) => {
-                let (decoder, retimed) = (Decoder::of(codec), Arc::clone(&retimed));
-                Some(audio_branch(&pipeline, decoder, inlets, aac_bitrate, tracks.stereo, retimed)?)
+                let channels = if tracks.stereo { 2 } else { 1 };
+                let front = Front::new(codec, channels)?;
+                Some(Sound::new(audio_branch(&pipeline, inlets, aac_bitrate, channels)?, front))
             }
         };
         if let Some(bus) = pipeline.bus() {
@@ -157,16 +117,11 @@ impl Graph {
             tracks,
             outputs: ready,
             video,
-            audio,
-            decoder: tracks.audio.and_then(|codec| Decoder::of(codec).in_front()),
+            sound,
             backlog: Backlog::new(VIDEO_QUEUE_BYTES),
             parameters: None,
             last_picture: None,
             reorders: false,
-            sounds: None,
-            sound_end: None,
-            retimed,
-            silence: Duration::ZERO,
         };
         Ok((graph, events))
     }
@@ -202,122 +157,66 @@ impl Graph {
         let mut buffer = gst::Buffer::from_slice(unit.data.clone());
         // With B pictures there is a DTS that nobody sent: only where none of them has come is it the PTS.
         self.reorders |= self.last_picture.is_some_and(|last| at < last);
-        stamp(&mut buffer, at, !self.reorders, None);
-        if let (false, Some(buffer)) = (unit.is_idr(), buffer.get_mut()) {
-            buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
+        if let Some(buffer) = buffer.get_mut() {
+            buffer.set_pts(clock_time(at));
+            // It is decoded when it is presented; the C++ element's `use-original-pts` reads the DTS.
+            buffer.set_dts(Some(clock_time(at)).filter(|_| !self.reorders));
+            if !unit.is_idr() {
+                buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
+            }
         }
         let taken = source.push_buffer(buffer).is_ok();
         self.last_picture = self.last_picture.max(Some(at));
         // No picture waits for sound that was received.
-        if self.sounds.as_ref().is_some_and(|(_, first)| at > *first + TOGETHER_FOR) {
-            self.flush_sound();
+        if let Some(sound) = &mut self.sound {
+            sound.picture(at);
         }
         taken
     }
 
     /// Tags of the fragment that begins with the sound that follows.
-    pub fn audio_tags(&self, tags: &[Tag]) {
-        if let Some(source) = &self.audio {
-            send_tags(source, tags);
+    pub fn audio_tags(&mut self, tags: &[Tag]) {
+        if let Some(sound) = &mut self.sound {
+            sound.tags(tags);
         }
     }
 
     /// Puts an audio packet in. `false`: it was dropped, because the pipeline does not keep up.
     pub fn audio_packet(&mut self, packet: &AudioPacket) -> bool {
-        let Some(source) = &self.audio else {
-            return true;
-        };
-        if source.current_level_bytes() > AUDIO_QUEUE_BYTES {
-            return false;
-        }
-        let (at, duration) = (packet.capture_time, packet.duration);
-        self.sound_end = self.sound_end.max(Some(at + duration));
-        let buffer = match &mut self.decoder {
-            None => {
-                let mut buffer = gst::Buffer::from_slice(packet.data.clone());
-                stamp(&mut buffer, at, true, Some(duration));
-                buffer
-            }
-            Some(decoder) => decoded(decoder.packet(&packet.data), at),
-        };
-        let (list, first) = self.sounds.get_or_insert_with(|| (gst::BufferList::new_sized(TOGETHER), at));
-        let list = list.make_mut();
-        list.add(buffer);
-        let is_full = list.len() >= TOGETHER
-            || (at + duration).duration_since(*first).is_ok_and(|length| length >= TOGETHER_FOR);
-        if is_full { self.flush_sound() } else { true }
+        self.sound.as_mut().is_none_or(|sound| sound.packet(packet))
     }
 
     /// Conceals a place where nothing sounds, unless everything has paused.
     pub fn audio_gap(&mut self, at: SystemTime, duration: Duration) {
-        if self.audio.is_none() {
-            return;
-        }
         // When the master vanishes both tracks fall silent: audio must not go on alone.
         let ahead =
             self.tracks.video.is_some() && self.last_picture.is_none_or(|last| at + duration > last + AHEAD);
-        if !ahead && duration < PAUSE {
-            self.silence(at, duration);
-        }
-    }
-
-    /// Puts in what waits for more. `false`: the pipeline does not take it.
-    fn flush_sound(&mut self) -> bool {
-        match (&self.audio, self.sounds.take()) {
-            (Some(source), Some((list, _))) => source.push_buffer_list(list).is_ok(),
-            _ => true,
-        }
-    }
-
-    fn silence(&mut self, at: SystemTime, duration: Duration) {
-        self.flush_sound();
-        self.silence += duration;
-        self.sound_end = self.sound_end.max(Some(at + duration));
-        self.conceal(at, duration);
-    }
-
-    /// Lets the decoder conceal a gap, which fades to silence.
-    fn conceal(&mut self, mut at: SystemTime, mut duration: Duration) {
-        let Some(source) = &self.audio else { return };
-        source.send_event(concealed::event(clock_time(at), nanoseconds(duration)));
-        if let Some(decoder) = &mut self.decoder {
-            // What it does not take, nobody misses.
-            let _ = source.push_buffer(decoded(decoder.silence(duration), at));
-            return;
-        }
-        while !duration.is_zero() {
-            let piece = duration.min(Decoder::CONCEALS);
-            let event = gst::event::Gap::builder(clock_time(at)).duration(Some(nanoseconds(piece))).build();
-            source.send_event(event);
-            (at, duration) = (at + piece, duration - piece);
+        if let Some(sound) = &mut self.sound
+            && !ahead
+            && duration < PAUSE
+        {
+            sound.gap(at, duration);
         }
     }
 
     /// What was done to the sound of this pipeline.
     pub fn sound_figures(&self) -> SoundFigures {
-        let retimed = *self.retimed.lock();
-        SoundFigures {
-            silence: self.silence + Duration::from_nanos(retimed.filled),
-            retimed: Duration::from_nanos(retimed.retimed),
-            late: Duration::from_nanos(retimed.late),
-        }
+        self.sound.as_ref().map_or_else(SoundFigures::default, Sound::figures)
     }
 
     /// No more input: what is inside is written out, then [`GraphEvent::EndOfStream`] follows.
     pub fn finish(&mut self) {
-        // Where sound lags behind pictures the last fragment would have none, and with it another set of tracks.
-        if let Some((end, last)) = self.sound_end.zip(self.last_picture)
-            && let Ok(missing) = (last + LAST_SOUND).duration_since(end)
-            && missing < PAUSE
-        {
-            self.silence(end, missing);
+        if let Some(sound) = &mut self.sound {
+            // Where sound lags behind pictures the last fragment would have none, and with it another set of tracks.
+            if let Some((end, last)) = sound.end().zip(self.last_picture)
+                && let Ok(missing) = (last + LAST_SOUND).duration_since(end)
+                && missing < PAUSE
+            {
+                sound.gap(end, missing);
+            }
+            sound.finish();
         }
-        self.flush_sound();
-        if let Some(end) = self.sound_end.filter(|_| self.decoder.is_some()) {
-            // Pushes what it holds out of it.
-            self.conceal(end, Duration::from_millis(2));
-        }
-        for source in [&self.video, &self.audio].into_iter().flatten() {
+        if let Some(source) = &self.video {
             let _ = source.end_of_stream();
         }
     }
@@ -366,24 +265,21 @@ fn video_caps(parameters: &VideoParameters) -> gst::Caps {
         .build()
 }
 
+/// Takes samples on the grid.
 fn audio_branch(
     pipeline: &gst::Pipeline,
-    decoder: Decoder,
     inlets: &[gst::Pad],
     aac_bitrate: i32,
-    stereo: bool,
-    retimed: Arc<Mutex<RetimeFigures>>,
+    channels: usize,
 ) -> Result<gst_app::AppSrc, PipelineError> {
-    let channels = if stereo { 2i32 } else { 1i32 };
-    let (caps, decode) = decoder.make(channels)?;
-    let source = source(Some(&caps));
-    let pin = CAPSFILTER.make()?;
-    set(
-        &pin,
-        "caps",
-        gst::Caps::builder("audio/x-raw").field("rate", RATE as i32).field("channels", channels).build(),
-    )?;
-    let retime = Retime::new(decoder, retimed).upcast();
+    let caps = gst::Caps::builder("audio/x-raw")
+        .field("format", "S16LE")
+        .field("layout", "interleaved")
+        .field("rate", RATE as i32)
+        .field("channels", channels as i32);
+    // Left and right, which caps of two channels have to say.
+    let caps = if channels == 2 { caps.field("channel-mask", gst::Bitmask::new(0b11)) } else { caps };
+    let source = source(Some(&caps.build()));
     let encode = ENCODER.make()?;
     set(&encode, "bitrate", aac_bitrate)?;
     let filter = CAPSFILTER.make()?;
@@ -392,8 +288,7 @@ fn audio_branch(
         "caps",
         gst::Caps::builder("audio/mpeg").field("mpegversion", 4i32).field("stream-format", "raw").build(),
     )?;
-    let chain: Vec<_> = decode.into_iter().chain([pin, retime, encode, filter]).collect();
-    link(pipeline, &source, &chain, inlets)?;
+    link(pipeline, &source, &[encode, filter], inlets)?;
     Ok(source)
 }
 
@@ -448,45 +343,6 @@ fn link(
     pipeline.add(&tee)?;
     last.link(&tee)?;
     inlets.iter().try_for_each(|inlet| connect(&request_pad(&tee, "src_%u")?, inlet))
-}
-
-/// As both kinds of `kvssink` read them, in order with the media.
-fn send_tags(source: &gst_app::AppSrc, tags: &[Tag]) {
-    for Tag { name, value } in tags {
-        let structure = gst::Structure::builder("kvs-add-metadata");
-        let structure = structure.field("name", name).field("value", value).field("persist", false).build();
-        source.send_event(gst::event::CustomDownstream::new(structure));
-    }
-}
-
-/// Sound that was decoded here, of a packet or a pause that began at `at`.
-fn decoded(sound: Sound, at: SystemTime) -> gst::Buffer {
-    let Sound { samples, earlier } = sound;
-    let frames = u32::try_from(samples.len() / size_of::<i16>()).unwrap_or(u32::MAX);
-    let duration = Duration::from_secs(1) * frames / RATE;
-    let mut buffer = gst::Buffer::from_slice(samples);
-    stamp(&mut buffer, at.checked_sub(earlier).unwrap_or(at), true, Some(duration));
-    buffer
-}
-
-/// `dts`: it is decoded when it is presented; the C++ element's `use-original-pts` reads the DTS.
-fn stamp(buffer: &mut gst::Buffer, at: SystemTime, dts: bool, duration: Option<Duration>) {
-    if let Some(buffer) = buffer.get_mut() {
-        buffer.set_pts(clock_time(at));
-        if dts {
-            buffer.set_dts(clock_time(at));
-        }
-        buffer.set_duration(duration.map(nanoseconds));
-    }
-}
-
-/// Nanoseconds since 1970, which fit into 64 bits until the year 2554.
-fn clock_time(at: SystemTime) -> gst::ClockTime {
-    nanoseconds(at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
-}
-
-fn nanoseconds(duration: Duration) -> gst::ClockTime {
-    gst::ClockTime::from_nseconds(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX - 1))
 }
 
 fn event(message: &gst::Message) -> Option<GraphEvent> {

@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! appsrc ! output
-//! appsrc ! opusdec ! retime ! voaacenc ! output
+//! appsrc ! voaacenc ! output
 //! ```
+//!
+//! Sound is decoded, and put on one unbroken grid of samples, in front of its pipeline.
 //!
 //! Several outputs share one pipeline: the last element of each branch goes to all of them through a `tee`. Buffers carry
 //! their capture time as nanoseconds since 1970 in PTS and DTS, and an output takes it from there. GStreamer never sees
@@ -16,10 +18,13 @@ mod graph;
 #[cfg(test)]
 mod live_tests;
 mod pipelines;
+mod sound;
+mod stamp;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod untrusted;
 
-pub use graph::{SoundFigures, check_installed};
+pub use graph::check_installed;
 pub use pipelines::{PipelineEvent, PipelineFigures, Pipelines};
+pub use sound::SoundFigures;

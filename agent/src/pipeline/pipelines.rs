@@ -2,7 +2,8 @@
 //! tracks there are, replaces it when that changes, rebuilds it when it breaks.
 
 use super::gate::Gate;
-use super::graph::{Graph, GraphEvent, SoundFigures};
+use super::graph::{Graph, GraphEvent};
+use super::sound::SoundFigures;
 use crate::metadata::Metadata;
 use crate::outputs::Outputs;
 use crate::tracks::Tracks;

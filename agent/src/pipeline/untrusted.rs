@@ -1,8 +1,9 @@
-//! What a stranger may send as sound goes through the real decoder and encoder, the only code here that parses it and is not
-//! Rust.
+//! What a stranger may send as sound goes through the real decoder and encoder.
 #![allow(clippy::unwrap_used)]
 
-use super::graph::{Graph, GraphEvent, SoundFigures};
+use super::audio::{Front, RetimeFigures};
+use super::graph::{Graph, GraphEvent};
+use super::sound::SoundFigures;
 use super::tests::encode;
 use crate::concealed::Concealed;
 use crate::elements::PipelineError;
@@ -258,6 +259,72 @@ fn play(stereo: bool, steps: &[Step]) -> (Sent, Heard) {
 const FRAME: Duration = Duration::from_micros(27_813);
 /// A frame of AAC, and what the delays leave, or a gap or jump of which not all was made up for in a second.
 const EDGE: Duration = Duration::from_millis(70);
+
+/// What libopus makes of packets: samples, interleaved.
+fn by_libopus(packets: &[Bytes], channels: usize) -> Vec<i16> {
+    let pipeline = gst::parse::launch(&format!(
+        "appsrc name=in format=time caps=audio/x-opus,channel-mapping-family=0,rate=48000,channels={channels} \
+         ! opusdec ! audio/x-raw,format=S16LE,rate=48000,channels={channels} ! appsink name=out sync=false"
+    ));
+    let pipeline = pipeline.unwrap().downcast::<gst::Pipeline>().unwrap();
+    let source = pipeline.by_name("in").unwrap().downcast::<gst_app::AppSrc>().unwrap();
+    let sink = pipeline.by_name("out").unwrap().downcast::<gst_app::AppSink>().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    for packet in packets {
+        source.push_buffer(gst::Buffer::from_slice(packet.clone())).unwrap();
+    }
+    source.end_of_stream().unwrap();
+    let mut samples = Vec::new();
+    while let Ok(sample) = sink.pull_sample() {
+        let map = sample.buffer().unwrap().map_readable().unwrap();
+        samples.extend(map.chunks_exact(2).map(|it| i16::from_le_bytes([it[0], it[1]])));
+    }
+    pipeline.set_state(gst::State::Null).unwrap();
+    samples
+}
+
+/// In every mode of Opus, and through changes of it. What follows a pause (DTX) is left out: since 1.4, which the decoder here
+/// follows, libopus is more careful with what is predicted across one.
+#[test]
+fn sound_is_decoded_as_libopus_decodes_it() {
+    let [celt, silk, _] = &*REAL;
+    let source =
+        "audiotestsrc wave=ticks num-buffers=50 samplesperbuffer=960 ! audio/x-raw,rate=48000,channels=2";
+    let stereo =
+        encode(&format!("{source} ! opusenc frame-size=20")).into_iter().map(|(data, _)| data).collect();
+    let mixed =
+        (0..3).flat_map(|part| [celt, silk, &stereo].map(|all: &Vec<Bytes>| all[part * 5..][..5].to_vec()));
+    let mixed = mixed.flatten().collect();
+    for (number, packets) in [celt, silk, &stereo, &mixed].into_iter().enumerate() {
+        // `opusdec` makes one channel of two in a way of its own.
+        let all = if number < 2 { &[1, 2][..] } else { &[2] };
+        for channels in all.iter().copied() {
+            let mut front = Front::new(AudioCodec::Opus, channels).unwrap();
+            let mut at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_900_000_000);
+            for packet in packets {
+                let duration = opus_duration(packet).unwrap();
+                front.packet(at, packet, duration);
+                at += duration;
+            }
+            let ours: Vec<_> = front.take().flat_map(|pcm| pcm.samples).collect();
+            let theirs = by_libopus(packets, channels);
+            assert!(
+                ours.len() <= theirs.len() && ours.len() + 960 > theirs.len(),
+                "{} {}",
+                ours.len(),
+                theirs.len()
+            );
+            let (mut signal, mut noise) = (0.0, 0.0);
+            for (ours, theirs) in ours.iter().zip(&theirs) {
+                signal += f64::from(*theirs).powi(2);
+                noise += (f64::from(*ours) - f64::from(*theirs)).powi(2);
+            }
+            let decibels = 10.0 * (signal / noise.max(1.0)).log10();
+            assert!(decibels > 40.0, "{number} to {channels} channels: {decibels} dB");
+            assert_eq!(front.figures(), RetimeFigures::default());
+        }
+    }
+}
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]

@@ -1,8 +1,9 @@
 //! How sound is decoded and encoded here: what is different from codec to codec, and the delays.
 
 use super::g711::{G711Decoder, Law};
+use super::opus::Opus;
 use super::rate::RATE;
-use crate::elements::{self, PipelineError, set};
+use crate::elements::{self, PipelineError};
 use kvs_media::AudioCodec;
 use std::time::Duration;
 
@@ -12,77 +13,76 @@ pub(in crate::pipeline) const ENCODER: elements::Kind = elements::VOAACENC;
 /// `pipeline/tests.rs`).
 pub(super) const AAC_DELAY: u64 = 1600;
 
-/// What decodes a codec.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::pipeline) enum Decoder {
-    /// `opusdec`, which takes packets as they come in RTP.
-    Opusdec,
-    /// [`G711Decoder`], in front of the pipeline.
-    G711(Law),
+/// What decodes a codec. All of it is in Rust.
+#[derive(Debug)]
+pub(super) enum Decoder {
+    Opus(Box<Opus>),
+    G711(G711Decoder),
 }
 
 impl Decoder {
-    pub(in crate::pipeline) fn of(codec: AudioCodec) -> Self {
-        match codec {
-            AudioCodec::Opus => Self::Opusdec,
-            AudioCodec::Pcmu => Self::G711(Law::Mu),
-            AudioCodec::Pcma => Self::G711(Law::A),
-        }
-    }
-
-    /// The element that it is, if it is one.
-    pub(in crate::pipeline) fn element(self) -> Option<elements::Kind> {
-        match self {
-            Self::Opusdec => Some(elements::OPUSDEC),
-            Self::G711(_) => None,
-        }
-    }
-
-    /// [`Self::element`] made, and the caps of what goes into it, or of what [`Self::in_front`] gives.
+    /// For one channel or two; G.711 has one.
     ///
     /// # Errors
     ///
-    /// It is not installed, or is another than is known here.
-    pub(in crate::pipeline) fn make(
-        self,
-        channels: i32,
-    ) -> Result<(gst::Caps, Option<gst::Element>), PipelineError> {
-        let element = self.element().map(elements::Kind::make).transpose()?;
-        if let Some(element) = &element {
-            // Else it writes silence where a packet is lost.
-            set(element, "plc", true)?;
-            // However many packets in a row cannot be decoded, the next one may be.
-            set(element, "max-errors", -1i32)?;
-        }
-        let caps = match self {
-            Self::Opusdec => gst::Caps::builder("audio/x-opus").field("channel-mapping-family", 0i32),
-            Self::G711(_) => {
-                gst::Caps::builder("audio/x-raw").field("format", "S16LE").field("layout", "interleaved")
+    /// Other numbers of channels.
+    pub(super) fn new(codec: AudioCodec, channels: usize) -> Result<Self, PipelineError> {
+        Ok(match codec {
+            AudioCodec::Opus => {
+                let opus = Opus::new(channels).map_err(|error| PipelineError::Decoder {
+                    codec: codec.encoding_name(),
+                    reason: error.to_string(),
+                })?;
+                Self::Opus(Box::new(opus))
             }
-        };
-        Ok((caps.field("channels", channels).field("rate", RATE as i32).build(), element))
+            AudioCodec::Pcmu => Self::G711(G711Decoder::new(Law::Mu)),
+            AudioCodec::Pcma => Self::G711(G711Decoder::new(Law::A)),
+        })
     }
 
-    /// What decodes in front of the pipeline.
-    pub(in crate::pipeline) fn in_front(self) -> Option<G711Decoder> {
+    /// Appends the samples of the next packet, which says that it lasts so long, interleaved. They begin so long before it: what was kept of the one before to go
+    /// on from it. `None`: it cannot be decoded, which whatever breaks no rule of RFC 6716 can.
+    pub(super) fn packet(
+        &mut self,
+        payload: &[u8],
+        duration: Duration,
+        out: &mut Vec<i16>,
+    ) -> Option<Duration> {
         match self {
-            Self::Opusdec => None,
-            Self::G711(law) => Some(G711Decoder::new(law)),
+            Self::Opus(opus) => opus.packet(payload, duration, out).ok().map(|()| Duration::ZERO),
+            Self::G711(g711) => Some(g711.packet(payload, out)),
         }
     }
 
-    /// The element conceals so much for one GAP event; for more it takes several. libopus would take 120 ms.
-    pub(in crate::pipeline) const CONCEALS: Duration = Duration::from_millis(60);
+    /// The same for so much in which nothing sounds.
+    pub(super) fn silence(&mut self, duration: Duration, out: &mut Vec<i16>) -> Duration {
+        match self {
+            Self::Opus(opus) => {
+                // It fails for lengths that Opus does not have, and this asks for none; then the grid would fill it.
+                let _ = opus.conceal(duration, out);
+                Duration::ZERO
+            }
+            Self::G711(g711) => g711.silence(duration, out),
+        }
+    }
 
-    /// By so much a buffer of AAC would be stamped too late, if nobody took the delays of decoder and encoder off.
-    pub(super) fn delay_nanos(self) -> u64 {
+    /// Appends what is still inside, behind which nothing follows.
+    pub(super) fn finish(&mut self, out: &mut Vec<i16>) -> Option<Duration> {
+        match self {
+            Self::Opus(_) => None,
+            Self::G711(g711) => Some(g711.silence(Duration::from_millis(2), out)),
+        }
+    }
+
+    /// By so much a buffer of AAC would be stamped too late, if nobody took the delays of decoder and encoder off: nanoseconds.
+    pub(super) fn delay_nanos(&self) -> i64 {
         let decoder = match self {
             // The encoder's look-ahead (RFC 7845 section 4.2 puts 312 samples of it into every `OpusHead`; libopus has had it
             // for all of its life).
-            Self::Opusdec => 312,
+            Self::Opus(_) => 312,
             // It says so itself.
             Self::G711(_) => 0,
         };
-        (decoder + AAC_DELAY) * 1_000_000_000 / u64::from(RATE)
+        ((decoder + AAC_DELAY) * 1_000_000_000 / u64::from(RATE)) as i64
     }
 }

@@ -9,7 +9,7 @@ const CODED_RATE: u32 = 8_000;
 
 /// Which of the two laws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::pipeline) enum Law {
+pub(super) enum Law {
     /// North America and Japan.
     Mu,
     /// The rest of the world.
@@ -40,47 +40,39 @@ impl Law {
 
 /// Sound of one track, packet after packet.
 #[derive(Debug)]
-pub(in crate::pipeline) struct G711Decoder {
+pub(super) struct G711Decoder {
     law: Law,
     resampler: Resampler,
     /// The packet at hand, at its own rate.
     expanded: Vec<i16>,
 }
 
-/// Samples of the grid's rate.
-#[derive(Debug, PartialEq)]
-pub(in crate::pipeline) struct Sound {
-    /// Little-endian, 16 bits, one channel.
-    pub(in crate::pipeline) samples: Vec<u8>,
-    /// So long before the packet that went in they begin: what was kept of the one before to go on from it.
-    pub(in crate::pipeline) earlier: Duration,
-}
-
 impl G711Decoder {
-    pub(in crate::pipeline) fn new(law: Law) -> Self {
+    pub(super) fn new(law: Law) -> Self {
         Self { law, resampler: Resampler::new(1), expanded: Vec::new() }
     }
 
-    /// The next packet.
-    pub(in crate::pipeline) fn packet(&mut self, payload: &[u8]) -> Sound {
+    /// Appends the sound of the next packet. It begins so long before the packet: what was kept of the one before to go on from
+    /// it.
+    pub(super) fn packet(&mut self, payload: &[u8], out: &mut Vec<i16>) -> Duration {
         self.expanded.clear();
         self.expanded.extend(payload.iter().map(|code| self.law.expand(*code)));
-        self.push()
+        self.push(out)
     }
 
-    /// So much in which nothing sounds.
-    pub(in crate::pipeline) fn silence(&mut self, duration: Duration) -> Sound {
+    /// The same for so much in which nothing sounds.
+    pub(super) fn silence(&mut self, duration: Duration, out: &mut Vec<i16>) -> Duration {
         let samples = duration.as_micros() * u128::from(CODED_RATE) / 1_000_000;
         self.expanded.clear();
         self.expanded.resize(usize::try_from(samples).unwrap_or(0), 0);
-        self.push()
+        self.push(out)
     }
 
-    fn push(&mut self) -> Sound {
+    fn push(&mut self, out: &mut Vec<i16>) -> Duration {
         let earlier = Duration::from_secs_f64(self.resampler.pending().max(0.0) / f64::from(CODED_RATE));
-        let mut out = Vec::with_capacity(self.expanded.len() * (RATE / CODED_RATE) as usize + 64);
-        self.resampler.push(&self.expanded, f64::from(CODED_RATE) / f64::from(RATE), &mut out);
-        Sound { samples: out.into_iter().flat_map(i16::to_le_bytes).collect(), earlier }
+        out.reserve(self.expanded.len() * (RATE / CODED_RATE) as usize + 64);
+        self.resampler.push(&self.expanded, f64::from(CODED_RATE) / f64::from(RATE), out);
+        earlier
     }
 }
 
@@ -125,10 +117,9 @@ mod tests {
             let mut decoder = G711Decoder::new(law);
             let (mut out, mut sent) = (Vec::new(), 0);
             for payload in coded.chunks(packet) {
-                let Sound { samples, earlier } = decoder.packet(payload);
-                let begins = sent as f64 / 8_000.0 - earlier.as_secs_f64();
-                assert!((begins - out.len() as f64 / 48_000.0).abs() < 1e-4, "{begins} {}", out.len());
-                out.extend(samples.chunks_exact(2).map(|it| i16::from_le_bytes([it[0], it[1]])));
+                let before = out.len();
+                let begins = sent as f64 / 8_000.0 - decoder.packet(payload, &mut out).as_secs_f64();
+                assert!((begins - before as f64 / 48_000.0).abs() < 1e-4, "{begins} {before}");
                 sent += payload.len();
             }
             let (mut signal, mut noise) = (0.0, 0.0);
@@ -147,12 +138,13 @@ mod tests {
         #[test]
         fn nothing_is_made_up_and_nothing_lost(packets in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..400), 0u64..100), 0..12)) {
             let mut decoder = G711Decoder::new(Law::Mu);
-            let (mut sent, mut got) = (0, 0);
+            let (mut sent, mut out) = (0, Vec::new());
             for (payload, pause) in packets {
-                got += decoder.packet(&payload).samples.len() / 2;
-                got += decoder.silence(Duration::from_millis(pause)).samples.len() / 2;
+                decoder.packet(&payload, &mut out);
+                decoder.silence(Duration::from_millis(pause), &mut out);
                 sent += payload.len() + pause as usize * 8;
             }
+            let got = out.len();
             prop_assert!((got as i64 - sent as i64 * 6).abs() <= 9 * 6, "{got} of {sent}");
         }
     }

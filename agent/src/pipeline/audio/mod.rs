@@ -1,15 +1,17 @@
-//! The audio branch: `opusdec ! retime ! voaacenc`, without `opusdec` for G.711, which is decoded in Rust. Sound is put on one unbroken grid of samples that follows the
-//! capture times of its packets.
+//! From packets to what the AAC encoder takes: decoded, and put on one unbroken grid of samples that follows their capture times. In
+//! Rust, and without GStreamer.
 
 mod codec;
-mod element;
+mod front;
 mod g711;
+mod opus;
 mod rate;
 mod resample;
 mod retime;
 
-pub(super) use codec::{Decoder, ENCODER};
-pub(super) use element::Retime;
-pub(super) use g711::{G711Decoder, Sound};
+pub(super) use codec::ENCODER;
+pub(super) use front::Front;
 pub(super) use rate::RATE;
+pub(super) use retime::Pcm;
+#[cfg(test)]
 pub(super) use retime::RetimeFigures;

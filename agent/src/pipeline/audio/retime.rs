@@ -11,7 +11,7 @@ use super::rate::RATE;
 use super::resample::Resampler;
 
 /// Nanoseconds since 1970.
-type Nanos = i64;
+pub(super) type Nanos = i64;
 
 const MS: Nanos = 1_000_000;
 const SECOND: Nanos = 1_000 * MS;
@@ -40,12 +40,13 @@ const FADE: usize = 240;
 
 /// A piece of the grid.
 #[derive(Debug, PartialEq)]
-pub(super) struct Pcm {
+pub(in crate::pipeline) struct Pcm {
     /// When its first sample sounded.
-    pub(super) at: Nanos,
-    pub(super) samples: Vec<i16>,
+    pub(in crate::pipeline) at: Nanos,
+    /// Interleaved.
+    pub(in crate::pipeline) samples: Vec<i16>,
     /// It does not go on where the last piece ended.
-    pub(super) discont: bool,
+    pub(in crate::pipeline) discont: bool,
 }
 
 /// Nanoseconds of what was done to the sound.
