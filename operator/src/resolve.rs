@@ -238,9 +238,10 @@ fn wake(object: &Object<'_>, claims: Vec<Arc<Claim>>) {
 }
 
 /// A suspended object lets others write its stream when its agent has ended, also while nothing else of it can be looked at.
+/// AWS does not record for it any more, whatever its status still says.
 pub(crate) fn keep_stream(object: &Object<'_>) {
     let agent = object.deployment.as_deref().filter(|deployment| deployment.belongs_to(&object.uid));
-    if !writes(agent) && !is_enabled(object.before.as_ref()) {
+    if !writes(agent) {
         for heir in object.context.owners.keep(&object.uid) {
             object.context.wake_up(&heir);
         }

@@ -182,9 +182,6 @@ async fn reconcile_object(object: &Object<'_>) -> Result<Option<Duration>, Recon
         Err(Refusal::Paused) => Observed { paused: true, ..unobserved }.into(),
         Err(Refusal::Invalid(message)) => {
             let held = hold_what_was_made(object).await;
-            if ingest.spec.suspend {
-                keep_stream(object);
-            }
             let workload = suspension(object);
             let mut observed = Observed { invalid: Some(message), workload, ..unobserved };
             let mut failure = held.err().map(Into::into);
@@ -284,11 +281,13 @@ async fn reconcile_unreadable(
                 }
                 Err(error) => failure = Some(error),
             }
-            if let Err(why) = release(&object).await {
-                agent = Some(why);
-                next = Some(context.backoff.next(&object.uid, generation, tick.random));
+            match release(&object).await {
+                Ok(()) => keep_stream(&object),
+                Err(why) => {
+                    agent = Some(why);
+                    next = Some(context.backoff.next(&object.uid, generation, tick.random));
+                }
             }
-            keep_stream(&object);
         }
         Verdict::Permitted => {}
     }
@@ -415,9 +414,12 @@ async fn converge(object: &Object<'_>, valid: &Valid<'_>, mut observed: Observed
     Converged { observed, next: earliest([retry, next, contested]), unanswered, failure }
 }
 
-/// AWS does not record for the object any more, if the operator had it do so.
+/// AWS does not record for the object any more, if the operator had it do so: another may have the stream of one that is suspended.
 async fn released(object: &Object<'_>, observed: &mut Observed) -> Result<(), ConditionUpdate> {
     release(object).await?;
+    if object.ingest.spec.suspend {
+        keep_stream(object);
+    }
     observed.media_storage.take_if(|storage| storage.enabled_by_operator);
     Ok(())
 }
