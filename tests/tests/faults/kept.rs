@@ -143,12 +143,19 @@ impl Kept {
         kept.stored = seen.len();
         let first = stored.first().expect("something is stored");
         assert!(first.idr, "what is stored begins with {first:?}, no key frame");
+        // Who comes back begins with the next key frame, which comes when it is due to all.
+        let begun = |away: &Away, frame: &SentFrame| {
+            camera.values().any(|key| key.idr && away.to < key.at && key.at <= frame.at)
+        };
+        let away = |frame: &SentFrame| {
+            of.away.iter().any(|away| away.covers(frame) || (frame.at > away.to && !begun(away, frame)))
+        };
         // What follows the last stored frame nobody took any more: one encoder goes on whoever listens.
         let last = seen.iter().max().copied().unwrap_or(first.number);
         for (number, frame) in camera.range(first.number..=last) {
             let there = seen.contains(number);
             kept.sent += 1;
-            if !there && of.away.iter().any(|away| away.covers(frame)) {
+            if !there && away(frame) {
                 kept.unseen += 1;
             } else if !there {
                 kept.lost += 1;
