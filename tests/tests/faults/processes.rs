@@ -49,7 +49,13 @@ async fn comes_and_goes() -> Kept {
             before = Some(held(&agent));
         }
     }
-    let ((descriptors, memory), (then, grown)) = (before.unwrap(), held(&agent));
+    let (descriptors, memory) = before.unwrap();
+    // A connection that is being closed holds some for a moment.
+    let until = Instant::now() + DEADLINE;
+    while held(&agent).0 > descriptors + 2 && Instant::now() < until {
+        sleep(Duration::from_millis(100)).await;
+    }
+    let (then, grown) = held(&agent);
     assert!(then <= descriptors + 2, "{descriptors} descriptors after eight, {then} in the end");
     assert!(grown <= memory + 6 * 1024, "{memory} KiB after eight, {grown} in the end");
     let master = world.master().await;
