@@ -179,14 +179,16 @@ async fn delete_own(object: &Object<'_>, tick: Tick) -> Option<Waits> {
     // What AWS throttles, many at once, passes; nobody is to be frightened before.
     let stays = object.context.backoff.failures(&object.uid) >= STAYS;
     let mut waits = None;
-    for removal in removals {
+    let patient = since.is_some_and(|since| tick.now.saturating_duration_since(since) >= UNKNOWN);
+    for (half, removal) in removals.into_iter().enumerate() {
+        let deleted = {
+            let deleted = &mut object.state.lock().deleted[half];
+            *deleted |= matches!(removal, Removal::Deleted | Removal::Going(_));
+            *deleted
+        };
         let this = match removal {
-            Removal::Gone => continue,
-            Removal::Unseen
-                if since.is_some_and(|since| tick.now.saturating_duration_since(since) >= UNKNOWN) =>
-            {
-                continue;
-            }
+            Removal::Gone | Removal::Deleted => continue,
+            Removal::Unseen if deleted || patient => continue,
             Removal::Unseen => Waits {
                 why: ConditionUpdate::waiting(
                     Reason::Deleting,

@@ -34,6 +34,8 @@ pub(crate) struct ObjectState {
     pub(crate) resync: Resync,
     /// Since when AWS says that there is nothing of what may have been created.
     unseen: Option<Instant>,
+    /// AWS was told to delete its channel, and its stream, by this process.
+    pub(crate) deleted: [bool; 2],
     /// What AWS records of it by itself; `None`: nothing is known, or an agent does.
     pub(crate) recording: Option<Box<Recording>>,
     /// What others undo of it.

@@ -73,8 +73,10 @@ pub(crate) struct User {
 pub(crate) enum Removal {
     /// There is none that is this object's own.
     Gone,
-    /// There is none. Nobody has seen one either: AWS may not know yet of what was created a moment ago.
+    /// There is none. AWS may not know yet of what was created a moment ago, also in the place of one that was lost.
     Unseen,
+    /// It was this object's own, and was deleted just now.
+    Deleted,
     /// It is this object's own, and stays: this other object uses it.
     Kept(String),
     /// It is this object's own, and goes when this other object, which is being deleted, uses it no more.
@@ -475,8 +477,7 @@ impl Aws {
             Ok(info) => info,
             Err(error) if error.being_deleted => return Ok(going("")),
             Err(error) if error.class == ErrorClass::NotFound => {
-                let seen = known.is_some_and(R::was_seen);
-                return Ok(if declared.create_if_missing && !seen { Removal::Unseen } else { Removal::Gone });
+                return Ok(if declared.create_if_missing { Removal::Unseen } else { Removal::Gone });
             }
             Err(error) if not_its_own(&error) => return Ok(Removal::Gone),
             Err(error) => return Err(failed(error)),
@@ -507,7 +508,7 @@ impl Aws {
             Err(error) => return Err(failed(error)),
         }
         Ok(match describe().await {
-            Err(error) if error.class == ErrorClass::NotFound && !error.being_deleted => Removal::Gone,
+            Err(error) if error.class == ErrorClass::NotFound && !error.being_deleted => Removal::Deleted,
             _ => going(""),
         })
     }
